@@ -174,6 +174,7 @@ typedef struct aml_field {
     const char *place;
     const char *column;         // NULL: by position
     int32_t first, count;
+    bool label;                 // no job's predict depends on it: its column may be absent from the file of `predict FILE`
 } aml_field;
 
 typedef struct aml_split {
