@@ -10,74 +10,24 @@
 #define AML_IR_H
 
 #include "base/base.h"
-
-typedef enum { DTYPE_FLOAT, DTYPE_INT, DTYPE_BOOL } DTypeKind;
-
-typedef enum DType {
-#define DTYPE(NAME, name, ctype, bytes, kind, safetensors) DTYPE_##NAME,
-#include "dtypes.def"
-#undef DTYPE
-    DTYPE_COUNT
-} DType;
-
-typedef struct DTypeInfo {
-    const char *name;
-    int bytes;
-    DTypeKind kind;
-} DTypeInfo;
-extern const DTypeInfo dtype_info[DTYPE_COUNT];
-
-enum { IR_MAX_RANK = 8, IR_MAX_ATTRS = 4 };
-
-typedef struct Type {
-    DType dtype;
-    int rank;
-    int64_t dim[IR_MAX_RANK];
-} Type;
-
-typedef enum Op {
-#define OP(name, inputs, attributes, rule, traits, meaning) OP_##name,
-#include "ops.def"
-#undef OP
-    OP_COUNT
-} Op;
+#include "kernel.h"             // DType, Type, Op, Reducer, Attr: what kernels know too
 
 enum OpTrait { PURE = 1, POINTWISE = 2, COMMUTES = 4, LEAF = 8, MULTI = 16 };
 
 typedef enum { ATTR_Axes, ATTR_Shape, ATTR_Int, ATTR_Real, ATTR_Reducer, ATTR_Body, ATTR_Callee, ATTR_Data, ATTR_Site } AttrKind;
-typedef enum { REDUCE_SUM, REDUCE_PROD, REDUCE_MAX, REDUCE_MIN, REDUCE_ANY, REDUCE_ALL, REDUCER_COUNT } Reducer;
-extern const char *const reducer_name[REDUCER_COUNT];
-
 typedef struct IrFunction IrFunction;
 typedef struct Inst Inst;
 
-typedef struct IntList {
-    int count;
-    int64_t at[IR_MAX_RANK];
-} IntList;
-
-// Dense row-major elements of the instruction's type; `splat`: one element stands for all.
-typedef struct IrData {
-    bool splat;
-    size_t bytes;
-    const void *at;
-} IrData;
-
-typedef union Attr {
-    IntList list;               // Axes, Shape
-    int64_t whole;              // Int, Site
-    double real;                // Real
-    Reducer reducer;
-    IrFunction *function;       // Body, Callee
-    IrData data;
-} Attr;
+typedef struct AttrInfo {
+    AttrKind kind;
+    const char *name;
+} AttrInfo;
 
 typedef struct OpInfo {
     const char *name;
     int inputs;                 // -1: any number
     int attrs;
-    AttrKind attr_kind[IR_MAX_ATTRS];
-    const char *attr_name[IR_MAX_ATTRS];
+    AttrInfo attr[IR_MAX_ATTRS];
     unsigned traits;
     const char *meaning;
 } OpInfo;
@@ -136,8 +86,7 @@ Type type_make(DType dtype, int rank, const int64_t dim[]);
 Type type_scalar(DType dtype);
 bool type_equal(Type a, Type b);
 bool shape_equal(Type a, Type b);
-int64_t type_elements(Type type);
-int64_t type_bytes(Type type);
+bool type_valid(Type type);                             // sizes of at least 1, less than 2^40 elements
 const char *type_text(Arena *arena, Type type);         // f32[2, 3]
 const char *shape_text(Arena *arena, Type type);        // [2, 3]
 
@@ -173,7 +122,8 @@ Inst *ir_reduce(IrFunction *fn, Inst *a, Reducer with, IntList axes, Span span);
 Inst *ir_dot(IrFunction *fn, Inst *a, Inst *b, IntList contract_a, IntList contract_b, IntList batch_a, IntList batch_b, Span span);
 Inst *ir_get(IrFunction *fn, Inst *multi, int index, Span span);
 bool inst_is_splat(const Inst *inst, double *value);    // a constant whose elements are all equal
-bool op_has(Op op, unsigned trait);
+bool op_has(Op op, unsigned trait);                     // all of them
+IrFunction *inst_nested(const Inst *inst);              // the body of a loop or fused instruction, else NULL
 
 // ---- verify.c: every invariant of the head of this file, types against the shape rules, use counts, spans. Returns NULL, or what is wrong.
 const char *ir_verify_function(Arena *arena, IrFunction *fn);

@@ -1,0 +1,56 @@
+// cost.c: what an instruction costs, from shapes alone.
+
+#include "ir/ir.h"
+
+static Cost function_cost(const IrFunction *fn)
+{
+    Cost sum = {0};
+    for (const Inst *inst = fn->first; inst; inst = inst->next) {
+        Cost cost = inst_cost(inst);
+        sum.flops += cost.flops;
+        sum.bytes += cost.bytes;
+    }
+    return sum;
+}
+
+static double traffic(const Inst *inst)
+{
+    double bytes = 0;
+    for (int i = 0; i < inst->inputs; i++)
+        bytes += (double)type_bytes(inst->input[i]->type);
+    for (int i = 0; i < inst->results; i++)
+        bytes += (double)type_bytes(inst->results == 1 ? inst->type : inst->result_type[i]);
+    return bytes;
+}
+
+Cost inst_cost(const Inst *inst)
+{
+    if (op_has(inst->op, LEAF) && inst->op != OP_iota)
+        return (Cost){0};
+    if (inst->op == OP_get || inst->op == OP_reshape || inst->op == OP_stop_gradient)
+        return (Cost){0};
+    if (inst->op == OP_call)
+        return function_cost(inst->attr[0].function);
+    if (inst->op == OP_fused)
+        return (Cost){function_cost(inst->attr[0].function).flops, traffic(inst)};
+    if (inst->op == OP_loop) {
+        Cost turn = function_cost(inst->attr[3].function);
+        double count = (double)inst->attr[0].whole;
+        return (Cost){turn.flops * count, turn.bytes * count};
+    }
+    Cost cost = {0, traffic(inst)};
+    bool real = dtype_info[inst->type.dtype].kind == KIND_FLOAT;
+    if (inst->op == OP_dot) {
+        double depth = 1;
+        for (int i = 0; i < inst->attr[0].list.count; i++)
+            depth *= (double)inst->input[0]->type.dim[inst->attr[0].list.at[i]];
+        cost.flops = 2 * depth * (double)type_elements(inst->type);
+    } else if (inst->op == OP_reduce && real) {
+        cost.flops = (double)type_elements(inst->input[0]->type);
+    } else if (inst->op == OP_scatter_add && real) {
+        cost.flops = (double)type_elements(inst->input[2]->type);
+    } else if (op_has(inst->op, POINTWISE) && real && inst->op != OP_select && inst->op != OP_cast) {
+        cost.flops = (double)type_elements(inst->type);
+    }
+    return cost;
+}

@@ -1,0 +1,518 @@
+// shape.c: what type each op gives, one rule per name in the `shape rule` column of ops.def.
+//
+// A rule looks at inputs, attributes and the stated type, and either fills `out` or says in one sentence why it cannot.
+// The sentence is shown to the user after the operation's name, so it speaks of shapes and not of the compiler.
+
+#include "ir/ir.h"
+
+typedef struct RuleCall {
+    Arena *arena;
+    Op op;
+    Inst *const *in;
+    int inputs;
+    const Attr *attr;
+    Type given;
+    Type *out;
+    int room;
+    const char **why;
+} RuleCall;
+typedef int Rule(const RuleCall *call);
+
+static int refuse(const RuleCall *call, const char *format, ...) AML_PRINTF(2, 3);
+static int refuse(const RuleCall *call, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    *call->why = arena_vprintf(call->arena, format, args);
+    va_end(args);
+    return -1;
+}
+
+static const char *shown(const RuleCall *call, Type type)
+{
+    return type_text(call->arena, type);
+}
+
+static int one(const RuleCall *call, Type type)
+{
+    if (!type_valid(type))
+        return refuse(call, "%s is not a possible type: sizes are at least 1 and the tensor has to be addressable",
+                      type.rank <= IR_MAX_RANK ? shown(call, type) : "a tensor of rank above 8");
+    call->out[0] = type;
+    return 1;
+}
+
+static Type in_type(const RuleCall *call, int index)
+{
+    return call->in[index]->type;
+}
+
+static DTypeKind kind_of(Type type)
+{
+    return dtype_info[type.dtype].kind;
+}
+
+// Increasing axes below `rank`.
+static bool axes_ok(IntList axes, int rank)
+{
+    if (axes.count < 0 || axes.count > IR_MAX_RANK)
+        return false;
+    for (int i = 0; i < axes.count; i++)
+        if (axes.at[i] < (i ? axes.at[i - 1] + 1 : 0) || axes.at[i] >= rank)
+            return false;
+    return true;
+}
+
+static bool axis_ok(int64_t axis, int rank)
+{
+    return axis >= 0 && axis < rank;
+}
+
+static bool list_has(IntList list, int64_t value)
+{
+    for (int i = 0; i < list.count; i++)
+        if (list.at[i] == value)
+            return true;
+    return false;
+}
+
+// ---- leaves -------------------------------------------------------------------------------------------------------
+
+static int rule_given(const RuleCall *call)
+{
+    Type type = call->given;
+    if (!type_valid(type))
+        return one(call, type);
+    if (call->op == OP_constant) {
+        IrData data = call->attr[0].data;
+        size_t need = data.splat ? (size_t)dtype_info[type.dtype].bytes : (size_t)type_bytes(type);
+        if (data.bytes != need || !data.at)
+            return refuse(call, "%s needs %zu bytes of data, got %zu", shown(call, type), need, data.bytes);
+    } else if (call->op == OP_iota) {
+        if (!axis_ok(call->attr[0].whole, type.rank))
+            return refuse(call, "axis %lld does not exist in %s", (long long)call->attr[0].whole, shown(call, type));
+        if (type.dtype != DTYPE_I32 && type.dtype != DTYPE_I64 && type.dtype != DTYPE_F32 && type.dtype != DTYPE_F64)
+            return refuse(call, "the element type is i32, i64, f32 or f64, not %s", dtype_info[type.dtype].name);
+    } else if (call->op == OP_random) {
+        if (type.dtype != DTYPE_F32 && type.dtype != DTYPE_F64)
+            return refuse(call, "the element type is f32 or f64, not %s", dtype_info[type.dtype].name);
+        for (int i = 0; i < 2; i++)
+            if (!type_equal(in_type(call, i), type_scalar(DTYPE_I64)))
+                return refuse(call, "seed and step are i64[], got %s", shown(call, in_type(call, i)));
+        if (call->attr[0].whole < 0 || call->attr[0].whole > UINT32_MAX)
+            return refuse(call, "the site is a number of 32 bits, got %lld", (long long)call->attr[0].whole);
+    }
+    return one(call, type);
+}
+
+// ---- element by element -------------------------------------------------------------------------------------------
+
+static int equal_inputs(const RuleCall *call)
+{
+    for (int i = 1; i < call->inputs; i++)
+        if (!type_equal(in_type(call, 0), in_type(call, i)))
+            return refuse(call, "the operands need one type, got %s and %s", shown(call, in_type(call, 0)),
+                          shown(call, in_type(call, i)));
+    return 1;
+}
+
+static int rule_any(const RuleCall *call)
+{
+    return one(call, in_type(call, 0));
+}
+
+static int rule_same(const RuleCall *call)
+{
+    if (equal_inputs(call) < 0)
+        return -1;
+    if (kind_of(in_type(call, 0)) == KIND_BOOL)
+        return refuse(call, "numbers are needed, got %s", shown(call, in_type(call, 0)));
+    return one(call, in_type(call, 0));
+}
+
+static int rule_same_float(const RuleCall *call)
+{
+    if (equal_inputs(call) < 0)
+        return -1;
+    if (kind_of(in_type(call, 0)) != KIND_FLOAT)
+        return refuse(call, "floats are needed, got %s", shown(call, in_type(call, 0)));
+    return one(call, in_type(call, 0));
+}
+
+static int rule_same_bool(const RuleCall *call)
+{
+    if (equal_inputs(call) < 0)
+        return -1;
+    if (kind_of(in_type(call, 0)) != KIND_BOOL)
+        return refuse(call, "bool is needed, got %s", shown(call, in_type(call, 0)));
+    return one(call, in_type(call, 0));
+}
+
+static int rule_compare(const RuleCall *call)
+{
+    if (equal_inputs(call) < 0)
+        return -1;
+    Type type = in_type(call, 0);
+    type.dtype = DTYPE_BOOL;
+    return one(call, type);
+}
+
+static int rule_select(const RuleCall *call)
+{
+    Type condition = in_type(call, 0), a = in_type(call, 1), b = in_type(call, 2);
+    if (condition.dtype != DTYPE_BOOL)
+        return refuse(call, "the condition is bool, got %s", shown(call, condition));
+    if (!type_equal(a, b))
+        return refuse(call, "both choices need one type, got %s and %s", shown(call, a), shown(call, b));
+    if (!shape_equal(condition, a))
+        return refuse(call, "the condition's shape is %s, the choices' is %s", shape_text(call->arena, condition),
+                      shape_text(call->arena, a));
+    return one(call, a);
+}
+
+static int rule_given_dtype(const RuleCall *call)
+{
+    Type type = in_type(call, 0);
+    type.dtype = call->given.dtype;
+    return one(call, type);
+}
+
+// ---- moving data --------------------------------------------------------------------------------------------------
+
+static int rule_broadcast(const RuleCall *call)
+{
+    Type in = in_type(call, 0), out = call->given;
+    IntList axes = call->attr[0].list;
+    out.dtype = in.dtype;
+    if (!type_valid(out))
+        return one(call, out);
+    if (!axes_ok(axes, out.rank) || axes.count != in.rank)
+        return refuse(call, "the axes of %s in %s are not increasing, or not one for each", shown(call, in), shown(call, out));
+    for (int i = 0; i < in.rank; i++)
+        if (in.dim[i] != 1 && in.dim[i] != out.dim[axes.at[i]])
+            return refuse(call, "axis %d of %s does not fit axis %lld of %s", i, shown(call, in), (long long)axes.at[i],
+                          shown(call, out));
+    return one(call, out);
+}
+
+static int rule_reshape(const RuleCall *call)
+{
+    Type in = in_type(call, 0), out = call->given;
+    out.dtype = in.dtype;
+    if (type_valid(out) && type_elements(in) != type_elements(out))
+        return refuse(call, "%s has %lld elements, %s has %lld", shape_text(call->arena, in), (long long)type_elements(in),
+                      shape_text(call->arena, out), (long long)type_elements(out));
+    return one(call, out);
+}
+
+static int rule_transpose(const RuleCall *call)
+{
+    Type in = in_type(call, 0), out = in;
+    IntList order = call->attr[0].list;
+    bool ok = order.count == in.rank;
+    for (int i = 0; ok && i < in.rank; i++) {
+        ok = axis_ok(order.at[i], in.rank);
+        for (int j = 0; ok && j < i; j++)
+            ok = order.at[j] != order.at[i];
+        if (ok)
+            out.dim[i] = in.dim[order.at[i]];
+    }
+    if (!ok)
+        return refuse(call, "the permutation does not name every axis of %s once", shown(call, in));
+    return one(call, out);
+}
+
+static int rule_slice(const RuleCall *call)
+{
+    Type in = in_type(call, 0), out = in;
+    IntList start = call->attr[0].list, stop = call->attr[1].list, step = call->attr[2].list;
+    if (start.count != in.rank || stop.count != in.rank || step.count != in.rank)
+        return refuse(call, "start, stop and step are stated for every axis of %s", shown(call, in));
+    for (int i = 0; i < in.rank; i++) {
+        if (start.at[i] < 0 || start.at[i] >= stop.at[i] || stop.at[i] > in.dim[i])
+            return refuse(call, "%lld..%lld is not a part of axis %d of %s", (long long)start.at[i],
+                          (long long)stop.at[i], i, shown(call, in));
+        if (step.at[i] < 1)
+            return refuse(call, "the step is at least 1, got %lld", (long long)step.at[i]);
+        out.dim[i] = (stop.at[i] - start.at[i] - 1) / step.at[i] + 1;
+    }
+    return one(call, out);
+}
+
+static int rule_pad(const RuleCall *call)
+{
+    Type in = in_type(call, 0), out = in;
+    IntList low = call->attr[0].list, high = call->attr[1].list;
+    if (!type_equal(in_type(call, 1), type_scalar(in.dtype)))
+        return refuse(call, "the value around %s is %s[], got %s", shown(call, in), dtype_info[in.dtype].name,
+                      shown(call, in_type(call, 1)));
+    if (low.count != in.rank || high.count != in.rank)
+        return refuse(call, "the amounts are stated for every axis of %s", shown(call, in));
+    for (int i = 0; i < in.rank; i++) {
+        const int64_t limit = INT64_C(1) << 40;
+        if (low.at[i] < 0 || high.at[i] < 0 || low.at[i] > limit || high.at[i] > limit)
+            return refuse(call, "the amounts at axis %d are not negative and not huge, got %lld and %lld", i,
+                          (long long)low.at[i], (long long)high.at[i]);
+        out.dim[i] = in.dim[i] + low.at[i] + high.at[i];
+    }
+    return one(call, out);
+}
+
+static int rule_concat(const RuleCall *call)
+{
+    if (call->inputs < 1)
+        return refuse(call, "at least one tensor is needed");
+    Type out = in_type(call, 0);
+    int64_t axis = call->attr[0].whole;
+    if (!axis_ok(axis, out.rank))
+        return refuse(call, "axis %lld does not exist in %s", (long long)axis, shown(call, out));
+    for (int i = 1; i < call->inputs; i++) {
+        Type next = in_type(call, i), like = next;
+        if (next.rank == out.rank)
+            like.dim[axis] = out.dim[axis];
+        if (!type_equal(like, out))
+            return refuse(call, "%s does not continue %s along axis %lld", shown(call, next), shown(call, in_type(call, 0)),
+                          (long long)axis);
+    }
+    for (int i = 1; i < call->inputs; i++)
+        out.dim[axis] += in_type(call, i).dim[axis];
+    return one(call, out);
+}
+
+// a[:axis] + shape(rows) + a[axis+1:]
+static bool gathered(Type a, Type rows, int64_t axis, Type *out)
+{
+    if (a.rank - 1 + rows.rank > IR_MAX_RANK)
+        return false;
+    *out = (Type){.dtype = a.dtype};
+    for (int i = 0; i < axis; i++)
+        out->dim[out->rank++] = a.dim[i];
+    for (int i = 0; i < rows.rank; i++)
+        out->dim[out->rank++] = rows.dim[i];
+    for (int i = (int)axis + 1; i < a.rank; i++)
+        out->dim[out->rank++] = a.dim[i];
+    return true;
+}
+
+static int rule_gather(const RuleCall *call)
+{
+    Type a = in_type(call, 0), rows = in_type(call, 1), out;
+    int64_t axis = call->attr[0].whole;
+    if (!axis_ok(axis, a.rank))
+        return refuse(call, "axis %lld does not exist in %s", (long long)axis, shown(call, a));
+    if (kind_of(rows) != KIND_INT)
+        return refuse(call, "the row numbers are integers, got %s", shown(call, rows));
+    if (!gathered(a, rows, axis, &out))
+        return refuse(call, "taking rows %s of %s gives a rank above %d", shown(call, rows), shown(call, a), IR_MAX_RANK);
+    return one(call, out);
+}
+
+static int rule_scatter(const RuleCall *call)
+{
+    Type a = in_type(call, 0), rows = in_type(call, 1), added = in_type(call, 2), expected;
+    int64_t axis = call->attr[0].whole;
+    if (!axis_ok(axis, a.rank))
+        return refuse(call, "axis %lld does not exist in %s", (long long)axis, shown(call, a));
+    if (kind_of(a) == KIND_BOOL)
+        return refuse(call, "numbers are needed, got %s", shown(call, a));
+    if (kind_of(rows) != KIND_INT)
+        return refuse(call, "the row numbers are integers, got %s", shown(call, rows));
+    if (!gathered(a, rows, axis, &expected) || !type_equal(expected, added))
+        return refuse(call, "%s cannot be added to %s at rows %s", shown(call, added), shown(call, a), shown(call, rows));
+    return one(call, a);
+}
+
+// ---- folding and contracting --------------------------------------------------------------------------------------
+
+static int rule_drop_axes(const RuleCall *call)
+{
+    Type in = in_type(call, 0), out = {.dtype = in.dtype};
+    Reducer with = call->attr[0].reducer;
+    IntList axes = call->attr[1].list;
+    bool logical = with == REDUCE_ANY || with == REDUCE_ALL;
+    if ((unsigned)with >= REDUCER_COUNT)
+        return refuse(call, "there is no such reducer");
+    if (logical != (kind_of(in) == KIND_BOOL))
+        return refuse(call, "'%s' does not fold %s", reducer_name[with], shown(call, in));
+    if (!axes_ok(axes, in.rank))
+        return refuse(call, "the axes to fold are not increasing axes of %s", shown(call, in));
+    for (int i = 0; i < in.rank; i++)
+        if (!list_has(axes, i))
+            out.dim[out.rank++] = in.dim[i];
+    return one(call, out);
+}
+
+static int rule_drop_axis_i32(const RuleCall *call)
+{
+    Type in = in_type(call, 0), out = {.dtype = DTYPE_I32};
+    int64_t axis = call->attr[0].whole;
+    if (!axis_ok(axis, in.rank))
+        return refuse(call, "axis %lld does not exist in %s", (long long)axis, shown(call, in));
+    if (kind_of(in) == KIND_BOOL)
+        return refuse(call, "numbers are needed, got %s", shown(call, in));
+    for (int i = 0; i < in.rank; i++)
+        if (i != axis)
+            out.dim[out.rank++] = in.dim[i];
+    return one(call, out);
+}
+
+// Every axis is named at most once in contract and batch together.
+static bool dot_axes_ok(IntList contract, IntList batch, int rank)
+{
+    if (contract.count + batch.count > rank)
+        return false;
+    for (int i = 0; i < contract.count; i++) {
+        if (!axis_ok(contract.at[i], rank) || list_has(batch, contract.at[i]))
+            return false;
+        for (int j = 0; j < i; j++)
+            if (contract.at[i] == contract.at[j])
+                return false;
+    }
+    for (int i = 0; i < batch.count; i++) {
+        if (!axis_ok(batch.at[i], rank))
+            return false;
+        for (int j = 0; j < i; j++)
+            if (batch.at[i] == batch.at[j])
+                return false;
+    }
+    return true;
+}
+
+static int rule_dot(const RuleCall *call)
+{
+    Type a = in_type(call, 0), b = in_type(call, 1), out = {.dtype = a.dtype};
+    IntList contract_a = call->attr[0].list, contract_b = call->attr[1].list;
+    IntList batch_a = call->attr[2].list, batch_b = call->attr[3].list;
+    if (a.dtype != b.dtype || kind_of(a) == KIND_BOOL)
+        return refuse(call, "two tensors of one number type are needed, got %s and %s", shown(call, a), shown(call, b));
+    if (contract_a.count != contract_b.count || batch_a.count != batch_b.count ||
+        !dot_axes_ok(contract_a, batch_a, a.rank) || !dot_axes_ok(contract_b, batch_b, b.rank))
+        return refuse(call, "the contracted and batch axes of %s and %s do not pair up", shown(call, a), shown(call, b));
+    for (int i = 0; i < contract_a.count; i++)
+        if (a.dim[contract_a.at[i]] != b.dim[contract_b.at[i]])
+            return refuse(call, "axis %lld of %s has to match axis %lld of %s", (long long)contract_a.at[i], shown(call, a),
+                          (long long)contract_b.at[i], shown(call, b));
+    for (int i = 0; i < batch_a.count; i++)
+        if (a.dim[batch_a.at[i]] != b.dim[batch_b.at[i]])
+            return refuse(call, "batch axis %lld of %s has to match batch axis %lld of %s", (long long)batch_a.at[i],
+                          shown(call, a), (long long)batch_b.at[i], shown(call, b));
+    if (a.rank + b.rank - 2 * contract_a.count - batch_a.count > IR_MAX_RANK)
+        return refuse(call, "the result of %s and %s has a rank above %d", shown(call, a), shown(call, b), IR_MAX_RANK);
+    for (int i = 0; i < batch_a.count; i++)
+        out.dim[out.rank++] = a.dim[batch_a.at[i]];
+    for (int i = 0; i < a.rank; i++)
+        if (!list_has(contract_a, i) && !list_has(batch_a, i))
+            out.dim[out.rank++] = a.dim[i];
+    for (int i = 0; i < b.rank; i++)
+        if (!list_has(contract_b, i) && !list_has(batch_b, i))
+            out.dim[out.rank++] = b.dim[i];
+    return one(call, out);
+}
+
+// ---- structure ----------------------------------------------------------------------------------------------------
+
+static int fill_results(const RuleCall *call, const IrFunction *fn)
+{
+    if (fn->result.count < 1 || fn->result.count > call->room)
+        return refuse(call, "the function has %d results", fn->result.count);
+    for (int i = 0; i < fn->result.count; i++)
+        call->out[i] = fn->result.at[i].value->type;
+    return fn->result.count;
+}
+
+static int rule_callee(const RuleCall *call)
+{
+    const IrFunction *fn = call->attr[0].function;
+    if (!fn)
+        return refuse(call, "there is no function");
+    if (fn->param.count != call->inputs)
+        return refuse(call, "the function takes %d values, got %d", fn->param.count, call->inputs);
+    for (int i = 0; i < call->inputs; i++)
+        if (!type_equal(fn->param.at[i]->type, in_type(call, i)))
+            return refuse(call, "value %d of the function is %s, got %s", i, shown(call, fn->param.at[i]->type),
+                          shown(call, in_type(call, i)));
+    return fill_results(call, fn);
+}
+
+static int rule_body(const RuleCall *call)
+{
+    return rule_callee(call);
+}
+
+static int rule_loop(const RuleCall *call)
+{
+    int64_t count = call->attr[0].whole, carried = call->attr[1].whole, sliced = call->attr[2].whole;
+    const IrFunction *body = call->attr[3].function;
+    if (!body)
+        return refuse(call, "there is no body");
+    if (count < 1)
+        return refuse(call, "the number of turns is at least 1, got %lld", (long long)count);
+    if (carried < 0 || sliced < 0 || carried > call->inputs || sliced > call->inputs - carried)
+        return refuse(call, "%lld carried and %lld sliced values do not fit %d inputs", (long long)carried,
+                      (long long)sliced, call->inputs);
+    if (body->param.count != call->inputs + 1 || !type_equal(body->param.at[0]->type, type_scalar(DTYPE_I64)))
+        return refuse(call, "the body takes the turn as i64[] and then %d values", call->inputs);
+    for (int i = 0; i < call->inputs; i++) {
+        Type in = in_type(call, i), inside = body->param.at[i + 1]->type;
+        if (i >= carried && i < carried + sliced) {
+            if (in.rank < 1 || in.dim[0] != count)
+                return refuse(call, "value %d is cut into %lld slices, got %s", i, (long long)count, shown(call, in));
+            Type cut = {.dtype = in.dtype, .rank = in.rank - 1};
+            for (int axis = 1; axis < in.rank; axis++)
+                cut.dim[axis - 1] = in.dim[axis];
+            in = cut;
+        }
+        if (!type_equal(in, inside))
+            return refuse(call, "value %d of the body is %s, got %s", i, shown(call, inside), shown(call, in));
+    }
+    if (body->result.count < 1 || body->result.count < carried || body->result.count > call->room)
+        return refuse(call, "the body has %d results and %lld carried values", body->result.count, (long long)carried);
+    for (int i = 0; i < body->result.count; i++) {
+        Type type = body->result.at[i].value->type;
+        if (i < carried) {
+            if (!type_equal(type, in_type(call, i)))
+                return refuse(call, "carried value %d begins as %s and is %s after a turn", i,
+                              shown(call, in_type(call, i)), shown(call, type));
+        } else {
+            if (type.rank == IR_MAX_RANK)
+                return refuse(call, "stacking %s gives a rank above %d", shown(call, type), IR_MAX_RANK);
+            Type stacked = {.dtype = type.dtype, .rank = type.rank + 1, .dim = {count}};
+            for (int axis = 0; axis < type.rank; axis++)
+                stacked.dim[axis + 1] = type.dim[axis];
+            type = stacked;
+            if (!type_valid(type))
+                return one(call, type);
+        }
+        call->out[i] = type;
+    }
+    return body->result.count;
+}
+
+static int rule_get(const RuleCall *call)
+{
+    const Inst *multi = call->in[0];
+    int64_t index = call->attr[0].whole;
+    if (!op_has(multi->op, MULTI) || multi->results == 1)
+        return refuse(call, "the input has one result and is read directly");
+    if (index < 0 || index >= multi->results)
+        return refuse(call, "there is no result %lld of %d", (long long)index, multi->results);
+    return one(call, multi->result_type[index]);
+}
+
+static Rule *const rule_of[OP_COUNT] = {
+#define OP(name, inputs, attributes, rule, traits, meaning) [OP_##name] = rule_##rule,
+#include "ops.def"
+#undef OP
+};
+
+int op_result_types(Arena *arena, Op op, Inst *const in[], int inputs, const Attr attr[], Type given, Type out[], int room,
+                    const char **why)
+{
+    RuleCall call = {arena, op, in, inputs, attr, given, out, room, why};
+    if (op_info[op].inputs >= 0 && op_info[op].inputs != inputs)
+        return refuse(&call, "%d operands are needed, got %d", op_info[op].inputs, inputs);
+    for (int i = 0; i < inputs; i++)
+        if (in[i]->results != 1 && op != OP_get)
+            return refuse(&call, "operand %d has several results: one of them has to be chosen", i);
+    return rule_of[op](&call);
+}

@@ -1,0 +1,82 @@
+// type.c: types of values, and the table of ops.
+
+#include "ir/ir.h"
+
+enum {
+#define ATTR(kind, name) +1
+#define OP(name, inputs, attributes, rule, traits, meaning) ATTRS_##name = 0 attributes,
+#include "ops.def"
+#undef OP
+#undef ATTR
+};
+
+#define ATTR(kind, name) {ATTR_##kind, #name},
+const OpInfo op_info[OP_COUNT] = {
+#define OP(name, inputs, attributes, rule, traits, meaning)                                                            \
+    [OP_##name] = {#name, inputs, ATTRS_##name, {attributes}, traits, meaning},
+#include "ops.def"
+#undef OP
+};
+#undef ATTR
+
+bool op_has(Op op, unsigned trait)
+{
+    return (op_info[op].traits & trait) == trait;
+}
+
+Type type_make(DType dtype, int rank, const int64_t dim[])
+{
+    Type type = {.dtype = dtype, .rank = rank};
+    for (int axis = 0; axis < rank && axis < IR_MAX_RANK; axis++)
+        type.dim[axis] = dim[axis];
+    return type;
+}
+
+Type type_scalar(DType dtype)
+{
+    return (Type){.dtype = dtype};
+}
+
+bool shape_equal(Type a, Type b)
+{
+    if (a.rank != b.rank)
+        return false;
+    for (int axis = 0; axis < a.rank; axis++)
+        if (a.dim[axis] != b.dim[axis])
+            return false;
+    return true;
+}
+
+bool type_equal(Type a, Type b)
+{
+    return a.dtype == b.dtype && shape_equal(a, b);
+}
+
+bool type_valid(Type type)
+{
+    const int64_t limit = INT64_C(1) << 40;
+    if ((int)type.dtype < 0 || type.dtype >= DTYPE_COUNT || type.rank < 0 || type.rank > IR_MAX_RANK)
+        return false;
+    int64_t count = 1;
+    for (int axis = 0; axis < type.rank; axis++) {
+        if (type.dim[axis] < 1 || type.dim[axis] > limit / count)
+            return false;
+        count *= type.dim[axis];
+    }
+    return true;
+}
+
+const char *shape_text(Arena *arena, Type type)
+{
+    Buffer out = {.arena = arena};
+    buffer_text(&out, "[");
+    for (int axis = 0; axis < type.rank; axis++)
+        buffer_printf(&out, axis ? ", %lld" : "%lld", (long long)type.dim[axis]);
+    buffer_text(&out, "]");
+    return out.text;
+}
+
+const char *type_text(Arena *arena, Type type)
+{
+    return arena_printf(arena, "%s%s", dtype_info[type.dtype].name, shape_text(arena, type));
+}
