@@ -37,7 +37,7 @@ typedef Vec(Node *) NodeList;
 #define OPER(x) Oper x;
 #define REAL(x) double x;
 #define WHOLE(x) int64_t x;
-#define NODE(Kind, field, fields, meaning) typedef struct Node##Kind { fields char unused; } Node##Kind;
+#define NODE(Kind, field, fields, meaning) typedef struct Ast##Kind { fields char unused; } Ast##Kind;
 #include "ast/ast.def"
 #undef NODE
 #undef NAME
@@ -54,7 +54,7 @@ struct Node {
     NodeKind kind;
     Span span;
     union {
-#define NODE(Kind, field, fields, meaning) Node##Kind field;
+#define NODE(Kind, field, fields, meaning) Ast##Kind field;
 #include "ast/ast.def"
 #undef NODE
     } as;

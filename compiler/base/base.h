@@ -14,7 +14,7 @@
 #include <stdio.h>
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
-#define AML_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define AML_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #define AML_NORETURN __attribute__((noreturn))
 
 typedef struct Cx Cx;

@@ -35,8 +35,19 @@ extern const DiagInfo diag_info[DIAG_COUNT];
 //
 // note, help and table belong to the last report. They are dropped if that report was a duplicate (same id, same span)
 // or was silenced.
-#define report(cx, span, name, ...) report_id((cx), (span), DIAG_##name, ##__VA_ARGS__)
+//
+// The compiler checks the arguments against the row's format.
+#define report(cx, span, name, ...)                                                                                    \
+    (false ? diag_check_arguments(DIAG_FORMAT_##name, ##__VA_ARGS__)                                                   \
+           : report_id((cx), (span), DIAG_##name, ##__VA_ARGS__))
 void report_id(Cx *cx, Span span, DiagId id, ...);
+#define DIAG(severity, code, name, format) static const char DIAG_FORMAT_##name[] __attribute__((unused)) = format;
+#include "diag/diag.def"
+#undef DIAG
+static inline AML_PRINTF(1, 2) void diag_check_arguments(const char *format, ...)
+{
+    (void)format;       // never called
+}
 void note(Cx *cx, Span span, const char *format, ...) AML_PRINTF(3, 4);
 void help(Cx *cx, const char *format, ...) AML_PRINTF(2, 3);
 
