@@ -1,0 +1,177 @@
+// toolchain.c: the system's C compiler as compiler of the tables and as linker.
+//
+// Everything is made in a temporary folder and moved to its place when it is complete, so that a failed build never
+// leaves half a program. The flags below are what makes the result reproducible and small.
+
+#include "link/link.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/embedded.h"
+
+extern const AmlEmbedded aml_program_headers[];     // aml/program.h and aml/status.def
+
+#ifndef AML_SANITIZE_FLAG
+#define AML_SANITIZE_FLAG ""        // -fsanitize=...: a sanitized runtime needs its libraries
+#endif
+#ifndef AML_DEFAULT_CC
+#define AML_DEFAULT_CC "cc"
+#endif
+
+Toolchain toolchain_find(Cx *cx)
+{
+    Toolchain found = {0};
+    const char *named = getenv("AML_CC");
+    found.compiler = named && *named ? named : AML_DEFAULT_CC;
+
+    char self[4096];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    self[length > 0 ? length : 0] = 0;
+    char *slash = strrchr(self, '/');
+    if (slash)
+        *slash = 0;
+    const char *candidate[] = {
+        arena_printf(cx->arena, "%s/libaml_runtime.a", self),               // the build folder
+        arena_printf(cx->arena, "%s/../lib/aml/libaml_runtime.a", self),    // an installation
+    };
+    const char *runtime = getenv("AML_RUNTIME");
+    if (runtime && *runtime) {
+        found.runtime = access(runtime, R_OK) == 0 ? runtime : NULL;
+        found.searched = runtime;
+        return found;
+    }
+    for (size_t i = 0; i < COUNT_OF(candidate) && !found.runtime; i++)
+        if (access(candidate[i], R_OK) == 0)
+            found.runtime = candidate[i];
+    found.searched = arena_printf(cx->arena, "%s and %s", candidate[0], candidate[1]);
+    return found;
+}
+
+static const char *write_file(Cx *cx, const char *path, const void *at, size_t length)
+{
+    FILE *file = fopen(path, "wbe");
+    if (!file)
+        return arena_printf(cx->arena, "cannot write %s: %s", path, strerror(errno));
+    bool good = fwrite(at, 1, length, file) == length;
+    good = fclose(file) == 0 && good;
+    return good ? NULL : arena_printf(cx->arena, "writing %s failed: %s", path, strerror(errno));
+}
+
+typedef struct Workplace {
+    Cx *cx;
+    const char *folder;
+    Vec(const char *) made;     // in the order in which they were made
+} Workplace;
+
+static const char *place_file(Workplace *place, const char *name, const void *at, size_t length)
+{
+    const char *path = arena_printf(place->cx->arena, "%s/%s", place->folder, name);
+    vec_push(place->cx->arena, &place->made, path);
+    return write_file(place->cx, path, at, length);
+}
+
+static void leave(Workplace *place)
+{
+    for (int i = place->made.count - 1; i >= 0; i--)
+        remove(place->made.at[i]);
+    rmdir(place->folder);
+}
+
+// Moves a finished file to where the user wants it: a copy beside it, then a rename, which is atomic.
+static const char *move_into_place(Cx *cx, const char *from, const char *output)
+{
+    char *content;
+    size_t length;
+    if (!file_read(cx->scratch, from, (size_t)1 << 31, &content, &length))
+        return arena_printf(cx->arena, "cannot read %s: %s", from, strerror(errno));
+    const char *partial = arena_printf(cx->arena, "%s.%ld.part", output, (long)getpid());
+    const char *wrong = write_file(cx, partial, content, length);
+    if (!wrong && (chmod(partial, 0755) != 0 || rename(partial, output) != 0)) {
+        wrong = arena_printf(cx->arena, "cannot write %s: %s", output, strerror(errno));
+        unlink(partial);
+    }
+    return wrong;
+}
+
+static const char *place_inputs(Workplace *place, const LinkRequest *request)
+{
+    const char *aml = arena_printf(place->cx->arena, "%s/aml", place->folder);
+    if (mkdir(aml, 0700) != 0)
+        return arena_printf(place->cx->arena, "cannot make %s: %s", aml, strerror(errno));
+    vec_push(place->cx->arena, &place->made, aml);
+    const char *wrong = NULL;
+    for (const AmlEmbedded *file = aml_program_headers; file->name && !wrong; file++)
+        wrong = place_file(place, file->name, file->at, file->length);
+    if (!wrong && request->header)
+        wrong = place_file(place, request->header_name, request->header, strlen(request->header));
+    if (!wrong)
+        wrong = place_file(place, "tables.c", request->source, strlen(request->source));
+    if (!wrong)
+        wrong = place_file(place, "code.o", request->object->at, request->object->length);
+    return wrong;
+}
+
+static const char *run_compiler(Workplace *place, const LinkRequest *request, const Toolchain *tools)
+{
+    Cx *cx = place->cx;
+    const char *result = arena_printf(cx->arena, "%s/result", place->folder);
+    Vec(const char *) argv = {0};
+#define ARG(text) vec_push(cx->arena, &argv, (text))
+    ARG(tools->compiler);
+    ARG("-std=gnu11"), ARG("-O1"), ARG("-g0"), ARG("-fPIC"), ARG("-w"), ARG("-fvisibility=hidden"), ARG("-I.");
+    ARG("-fno-ident"), ARG("-fno-asynchronous-unwind-tables"), ARG("-ffunction-sections"), ARG("-fdata-sections");
+    ARG("tables.c"), ARG("code.o");
+    if (request->shared_library) {
+        ARG("-shared");
+        ARG(arena_printf(cx->arena, "-Wl,-soname,%s", request->soname));
+    } else {
+        ARG(tools->runtime), ARG("-l:libjansson.a"), ARG("-l:libnettle.a"), ARG("-lpthread");
+    }
+    if (*AML_SANITIZE_FLAG)
+        ARG(AML_SANITIZE_FLAG);
+    ARG("-lm"), ARG("-s"), ARG("-Wl,--gc-sections"), ARG("-Wl,--build-id=none"), ARG("-Wl,--as-needed");
+    ARG("-Wl,-z,noexecstack"), ARG("-Wl,-z,relro"), ARG("-Wl,-z,now"), ARG("-Wl,-z,noseparate-code"), ARG("-Wl,-O1");
+    ARG("-o"), ARG("result"), ARG(NULL);
+#undef ARG
+    vec_push(cx->arena, &place->made, result);
+    ProcessResult ended = process_run(cx, argv.at, place->folder, PROCESS_CAPTURE_BOTH);
+    if (ended.code == 127 && ended.length == 0)
+        return arena_printf(cx->arena, "the C compiler '%s' could not be started; install one (apt-get install gcc) or name "
+                                       "another in AML_CC", tools->compiler);
+    if (ended.code != 0)
+        return arena_printf(cx->arena, "the C compiler '%s' failed with code %d:\n%s", tools->compiler, ended.code, ended.output);
+    return move_into_place(cx, result, request->output);
+}
+
+const char *toolchain_link(Cx *cx, const LinkRequest *request)
+{
+    Toolchain tools = toolchain_find(cx);
+    if (!tools.runtime && !request->shared_library)
+        return arena_printf(cx->arena, "libaml_runtime.a was not found (looked for %s); `amlc doctor` checks an installation",
+                            tools.searched);
+    struct stat info;
+    if (stat(request->output, &info) == 0 && S_ISDIR(info.st_mode))
+        return arena_printf(cx->arena, "%s is a folder; name a file with -o", request->output);
+
+    const char *temporary = getenv("TMPDIR");
+    char *folder = arena_printf(cx->arena, "%s/amlc-XXXXXX", temporary && *temporary ? temporary : "/tmp");
+    if (!mkdtemp(folder))
+        return arena_printf(cx->arena, "cannot make a temporary folder %s: %s", folder, strerror(errno));
+    Workplace place = {.cx = cx, .folder = folder};
+    if (tools.runtime && tools.runtime[0] != '/') {
+        char *real = realpath(tools.runtime, NULL);     // the compiler runs in the temporary folder
+        if (real)
+            tools.runtime = arena_text(cx->arena, real, strlen(real));
+        free(real);
+    }
+    const char *wrong = place_inputs(&place, request);
+    if (!wrong)
+        wrong = run_compiler(&place, request, &tools);
+    leave(&place);
+    return wrong;
+}
