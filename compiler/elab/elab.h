@@ -219,10 +219,10 @@ struct Elab {
     int call_depth, depth;      // of AML calls, of nested expressions
     int64_t steps;              // evaluated so far; a program that never ends is refused
     bool gave_up;               // a limit was reached: everything is poison from here on, silently
-    bool speculative;           // inside elab_try: nothing is reported
     struct ElabNames *names;    // interned words and the caches of env.c
     // `digits.classes`, `digits_mlp.best`: set by job.c; NULL gives VALUE_JOB with `part`. Reports and returns poison if it cannot.
     Value (*job_member)(Elab *e, Node *job, Sym part, Span span);
+    int visit;                  // of the walk in progress, see elab_cells
     void *job_data;             // job.c's own
 };
 
@@ -289,7 +289,7 @@ Inst *elab_full(Elab *e, DType dtype, int rank, const int64_t dim[], double valu
 Value elab_binary(Elab *e, Oper op, Value a, Value b, Span span);   // any operator but |> and ..
 Value elab_unary(Elab *e, Oper op, Value a, Span span);
 Inst *elab_matmul(Elab *e, Inst *a, Inst *b, Span span);        // NULL after a report
-Value elab_index(Elab *e, Value object, const Value items[], int count, Span span); // ints; lists of (start, stop, step) are records made by eval
+Value elab_index(Elab *e, Value object, const Value items[], int count, Span span); // ints, ranges, VALUE_REST, tensors (gather)
 bool elab_axis(Elab *e, Value axis, int rank, int *out, Span span); // an axis, counted from the end if negative
 bool elab_shape(Elab *e, Value list, int *rank, int64_t dim[], Span span);  // a static list of sizes
 
@@ -304,11 +304,13 @@ struct Cell {
     bool absent;                // its initializer is `none`: it does not exist
     bool trainable;             // a weight that is not frozen
     bool resolved;              // `type` is known
+    bool collects;              // `state name: rows`: what is assigned is not kept but handed out row by row (Trace.collected)
     Type type;
     int64_t classes;
     Cell *of;                   // an optimizer's state: the weight it belongs to
     StateTable *table;
     int row;                    // in `table`
+    int visit;
 };
 
 struct Instance {
@@ -324,14 +326,17 @@ struct Instance {
     Vec(Instance *) for_weight; // an optimizer: its copies, one for each weight
     Cell *weight;               // such a copy: its weight
     int depth;                  // of the calls in progress: an instance that calls itself is refused
+    int visit;
 };
 
 // Makes an instance from a declaration and arguments; poison after a report.
 Value elab_instance_new(Elab *e, Node *declaration, const Value args[], const Sym names[], int count, Span span);
 // Gives an instance without a parent its place: the root of a job's model has parent NULL and name NULL.
+// A list's instances become name.0, name.1.
 void elab_instance_name(Elab *e, Value value, Instance *parent, Sym name);
 Sym elab_cell_path(Elab *e, const Cell *cell);                  // body.0.att.qkv.weight; an optimizer's: fc1.weight.m
-// All cells below `value` (an instance, or a list or record of them) in declaration order, each once. Absent ones are left out.
+// All cells below `value` (an instance, or a list or record of them) in declaration order, each once. Absent ones and those
+// that collect rows are left out.
 void elab_cells(Elab *e, Value value, CellList *out);
 bool elab_cell_resolve(Elab *e, Cell *cell, Span use);          // its type; false after a report if a size is not known
 // Reports every size below `value` that stayed unknown, at its declaration. True if all are known.
@@ -364,8 +369,10 @@ struct Trace {
     Vec(aml_scalar_info) scalar;    // SLOT_SCALAR parameters, in order
     Vec(Inst *) scalar_inst;
     int inputs, outputs;            // SLOT_INPUT, SLOT_OUTPUT used so far
+    Vec(CellUse) collected;         // what was assigned to cells that collect rows
     bool callee;                    // of a composite: scalars become plain parameters
-    Env *env;
+    bool first_step;                // set it for `init`: the step counter is the constant 0
+    int errors;                     // when it began
 };
 
 // Starts tracing a new function of the module; the one traced before waits. elab_trace_end binds every written state as a
