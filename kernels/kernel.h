@@ -72,6 +72,7 @@ int64_t element_whole(DType dtype, const void *base, int64_t index);            
 void element_set_real(DType dtype, void *base, int64_t index, double value);
 // Integers: the low bits, wrapping around. Floats: rounded. bool: != 0.
 void element_set_whole(DType dtype, void *base, int64_t index, int64_t value);
+void element_copy(DType dtype, void *to, int64_t to_index, const void *from, int64_t from_index);
 
 // ---- ref/shape.c: sizes and places
 int64_t type_elements(Type type);

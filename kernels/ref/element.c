@@ -138,3 +138,9 @@ void element_set_whole(DType dtype, void *base, int64_t index, int64_t value)
     case DTYPE_COUNT: break;
     }
 }
+
+void element_copy(DType dtype, void *to, int64_t to_index, const void *from, int64_t from_index)
+{
+    size_t size = (size_t)dtype_info[dtype].bytes;
+    memcpy((char *)to + (size_t)to_index * size, (const char *)from + (size_t)from_index * size, size);
+}
