@@ -69,7 +69,7 @@ static void show_options(unsigned verb)
 
 static void show_help(void)
 {
-    printf("amlc " AMLC_VERSION ": the compiler of AML, a language for whole model pipelines\n\n"
+    printf("amlc " AML_VERSION_TEXT ": the compiler of AML, a language for whole model pipelines\n\n"
            "Usage: amlc VERB [ARGUMENTS] [OPTIONS]\n\nVerbs:\n");
     for (int i = 0; i < VERB_COUNT; i++)
         printf("  %-8s %-30s %s\n", verb_info[i].name, verb_info[i].arguments, verb_info[i].meaning);

@@ -9,6 +9,7 @@
 #include "base/base.h"
 #include "compile.h"
 #include "diag/diag.h"
+#include "link/link.h"
 
 enum { EXIT_OK = 0, EXIT_INPUT = 1, EXIT_USAGE = 2 };
 
@@ -42,7 +43,6 @@ typedef struct Command {
 //
 // Prints "amlc: error: ..." (or "warning", "note") to stderr.
 void say(const Command *command, const char *severity, const char *format, ...) AML_PRINTF(3, 4);
-#define AMLC_VERSION "0.1.0"
 
 // driver_compile.c: the stages in order.
 //
@@ -50,16 +50,32 @@ void say(const Command *command, const char *severity, const char *format, ...) 
 int finish_diagnostics(Command *command);
 // Loads and elaborates the file. NULL after errors (reported, not yet printed).
 Program *compile_front(Command *command, const char *path);
-// Passes, code and link of everything but the deploy blocks, into `output`. False after telling why.
-bool compile_program(Command *command, Program *program, const char *output);
+// Whether every -D named a const of the program; tells if not.
+bool defines_were_used(Command *command, const Program *program);
+// Passes and code of everything but the deploy blocks; emit_text as for codegen_emit.
+bool generate_program(Command *command, Program *program, const char *emit_text, ObjectCode *object);
+void drop_deploy_functions(Program *program);       // from the module: they have no weights yet
+bool compile_program(Command *command, Program *program, const char *output);   // the same, linked
+Target target_of(const Command *command);
 const char *program_name(Cx *cx, const char *path);     // digits of some/folder/digits.aml
 const char *join_path(Cx *cx, const char *folder, const char *name);
-// The data files that the program names, as found (beside the source, here, under $AML_DATA), or NULL where missing.
+// A data file as a program finds it: beside the source, here, under $AML_DATA. NULL if it is in none of them.
 const char *find_data(Cx *cx, const char *path);
-const char *source_path_text(Cx *cx, const Program *program, const aml_text *text); // options at their defaults
+const char *source_path_text(Cx *cx, const Program *program, const aml_text *text);     // options at their defaults
 
-// driver_deploy.c: one deploy block. `quiet` leaves out the table of figures.
-int deploy_block(Command *command, const char *file, const char *name, const char *output, const char *runs);
+// driver.c
+int build_file(Command *command, const char *path, const char *output);     // an exit code
+void report_later_deploys(Command *command, const Program *program, DiagId id);
+const char *size_text(Cx *cx, double bytes);            // 12.5 KiB
+double seconds_now(void);
 
-// process.c (link/): see link/link.h
+// driver_deploy.c: the deploy block `deploy` of a loaded program. An exit code; figures go to stderr.
+typedef struct DeployRequest {
+    const char *source;         // the .aml file
+    const char *output;         // the executable; NAME.so and NAME.h go beside it
+    const char *runs;           // the folder of the runs
+    const char *data;           // rows to compare with; NULL: the data set's own
+} DeployRequest;
+int deploy_block(Command *command, Program *program, const ProgramDeploy *deploy, const DeployRequest *request);
+
 #endif

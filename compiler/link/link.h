@@ -37,11 +37,11 @@ typedef struct Artifact {
     Vec(Entry) predict;
     size_t weights_bytes;
     int64_t parameters;
-    double accuracy;                    // of the checkpoint on its validation part; < 0: not known
 } Artifact;
 const char *tables_of_artifact(Cx *cx, const Artifact *artifact, const ObjectCode *object);     // for aml_artifact_main
 const char *library_header(Cx *cx, const Artifact *artifact);                                   // NAME.h
-const char *library_source(Cx *cx, const Artifact *artifact, const ObjectCode *object);         // NAME.c
+const char *library_source(Cx *cx, const Artifact *artifact, const ObjectCode *object);
+const char *library_exports(Cx *cx, const Artifact *artifact);
 
 // ---- freeze.c: a deploy block's functions with the weights of a checkpoint inside
 typedef struct Weight {
@@ -53,10 +53,11 @@ typedef struct Weight {
 // Replaces every STATE parameter of `fn` by the constant of its row's name. False after reporting what is missing or
 // has another shape, at `span`.
 bool freeze_weights(Cx *cx, IrFunction *fn, const ProgramJob *job, const Weight *weight, int weights, Span span);
-// A copy of the data set's prepare that computes only the outputs named in `needed`. Its inputs are all fields until
-// freeze_drop_inputs has removed those that no instruction reads (after the passes).
-IrFunction *freeze_prepare(Cx *cx, IrModule *module, const Entry *prepare, const Entry *predict, Entry *out);
-void freeze_drop_inputs(Cx *cx, Entry *entry, const aml_field *field, Artifact *artifact);
+// Options and counters of the running program become constants: options keep their defaults.
+void freeze_scalars(IrFunction *fn, Entry *entry, const Program *program);
+// A copy of the data set's prepare that computes only what `predict` reads, in its order, from the fields that this
+// needs: fills out->prepare, field and fields. out->name must be set.
+void freeze_prepare(Cx *cx, const Program *program, IrModule *module, const ProgramDataset *data, const Entry *predict, Artifact *out);
 
 // ---- toolchain.c: what runs the C compiler
 typedef struct Toolchain {
@@ -70,8 +71,8 @@ typedef struct LinkRequest {
     const char *header_name, *header;   // one more file beside it, or NULL
     const ObjectCode *object;
     const char *output;
-    bool shared_library;
-    const char *soname;
+    const char *soname;             // makes a shared library of that name; NULL: an executable
+    const char *exports;            // shared library: the linker's version script
 } LinkRequest;
 // Returns NULL, or what went wrong (in cx->arena, several lines).
 const char *toolchain_link(Cx *cx, const LinkRequest *request);
@@ -92,6 +93,5 @@ const char *sha256_hex(Cx *cx, const void *at, size_t length);
 // What goes into aml_program.source_dir: "." and the like, relative to the folder of the executable, if one of the two
 // folders holds the other or both were named relative to the current folder; else the absolute folder of the source.
 const char *portable_source_dir(Cx *cx, const char *source_path, const char *output);
-extern const char *const cpu_names[];
 
 #endif

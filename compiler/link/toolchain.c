@@ -12,16 +12,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "aml_link.h"               // generated: AML_LINK_FLAGS, what a sanitized runtime needs
 #include "base/embedded.h"
 
-extern const AmlEmbedded aml_program_headers[];     // aml/program.h and aml/status.def
-
-#ifndef AML_SANITIZE_FLAG
-#define AML_SANITIZE_FLAG ""        // -fsanitize=...: a sanitized runtime needs its libraries
-#endif
 #ifndef AML_DEFAULT_CC
 #define AML_DEFAULT_CC "cc"
 #endif
+
+extern const AmlEmbedded aml_program_headers[];     // aml/program.h and aml/status.def
+
 
 Toolchain toolchain_find(Cx *cx)
 {
@@ -109,6 +108,8 @@ static const char *place_inputs(Workplace *place, const LinkRequest *request)
         wrong = place_file(place, file->name, file->at, file->length);
     if (!wrong && request->header)
         wrong = place_file(place, request->header_name, request->header, strlen(request->header));
+    if (!wrong && request->exports)
+        wrong = place_file(place, "exports.map", request->exports, strlen(request->exports));
     if (!wrong)
         wrong = place_file(place, "tables.c", request->source, strlen(request->source));
     if (!wrong)
@@ -126,14 +127,13 @@ static const char *run_compiler(Workplace *place, const LinkRequest *request, co
     ARG("-std=gnu11"), ARG("-O1"), ARG("-g0"), ARG("-fPIC"), ARG("-w"), ARG("-fvisibility=hidden"), ARG("-I.");
     ARG("-fno-ident"), ARG("-fno-asynchronous-unwind-tables"), ARG("-ffunction-sections"), ARG("-fdata-sections");
     ARG("tables.c"), ARG("code.o");
-    if (request->shared_library) {
-        ARG("-shared");
+    ARG(tools->runtime), ARG("-l:libjansson.a"), ARG("-l:libnettle.a"), ARG("-lpthread");
+    if (request->soname) {
+        ARG("-shared"), ARG("-Wl,--version-script=exports.map");
         ARG(arena_printf(cx->arena, "-Wl,-soname,%s", request->soname));
-    } else {
-        ARG(tools->runtime), ARG("-l:libjansson.a"), ARG("-l:libnettle.a"), ARG("-lpthread");
     }
-    if (*AML_SANITIZE_FLAG)
-        ARG(AML_SANITIZE_FLAG);
+    if (*AML_LINK_FLAGS)
+        ARG(AML_LINK_FLAGS);
     ARG("-lm"), ARG("-s"), ARG("-Wl,--gc-sections"), ARG("-Wl,--build-id=none"), ARG("-Wl,--as-needed");
     ARG("-Wl,-z,noexecstack"), ARG("-Wl,-z,relro"), ARG("-Wl,-z,now"), ARG("-Wl,-z,noseparate-code"), ARG("-Wl,-O1");
     ARG("-o"), ARG("result"), ARG(NULL);
@@ -151,7 +151,7 @@ static const char *run_compiler(Workplace *place, const LinkRequest *request, co
 const char *toolchain_link(Cx *cx, const LinkRequest *request)
 {
     Toolchain tools = toolchain_find(cx);
-    if (!tools.runtime && !request->shared_library)
+    if (!tools.runtime)
         return arena_printf(cx->arena, "libaml_runtime.a was not found (looked for %s); `amlc doctor` checks an installation",
                             tools.searched);
     struct stat info;

@@ -1,0 +1,22 @@
+# Linking of programs, and amlc itself. amlc carries the headers that a program's tables include; it finds
+# libaml_runtime.a beside itself (build folder) or in ../lib/aml (installation).
+aml_module(aml_link compiler/link compiler/report)
+target_link_libraries(aml_link PUBLIC aml_elab aml_passes aml_codegen aml_runtime)
+target_compile_definitions(aml_link PUBLIC AML_VERSION_TEXT="${PROJECT_VERSION}")
+if(AML_SANITIZE)        # the sanitizers' libraries belong to one compiler
+  target_compile_definitions(aml_link PRIVATE AML_DEFAULT_CC="${CMAKE_C_COMPILER}")
+endif()
+set(program_headers ${CMAKE_SOURCE_DIR}/runtime/include/aml/program.h ${CMAKE_SOURCE_DIR}/runtime/include/aml/status.def
+                    ${CMAKE_SOURCE_DIR}/runtime/include/aml/artifact.h)
+aml_embed(aml_link aml_program_headers ${CMAKE_SOURCE_DIR}/runtime/include ${program_headers})
+
+file(GLOB AMLC_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/compiler/*.c)
+add_executable(amlc ${AMLC_SOURCES})
+target_compile_options(amlc PRIVATE ${AML_WARNINGS})
+target_link_libraries(amlc PRIVATE aml_link)
+set_target_properties(amlc PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+
+include(GNUInstallDirs)
+install(TARGETS amlc RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS aml_runtime ARCHIVE DESTINATION lib/aml)
+install(DIRECTORY runtime/include/aml DESTINATION include)

@@ -1,0 +1,289 @@
+// driver.c: the verbs that need no trained weights.
+
+#include "driver.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "report/report.h"
+#include "sema/sema.h"
+
+// ---- check
+
+static void note_missing_data(Command *command, const Program *program)
+{
+    for (int i = 0; i < program->dataset.count; i++) {
+        const aml_dataset *dataset = &program->dataset.at[i].table;
+        const aml_source *source[] = {&dataset->source, &dataset->test};
+        for (size_t s = 0; s < COUNT_OF(source); s++) {
+            if (source[s]->kind == AML_SOURCE_NONE)
+                continue;
+            const char *path = source_path_text(command->cx, program, &source[s]->path);
+            if (!find_data(command->cx, path))
+                say(command, "note", "%s: the data file '%s' of '%s' is not here; it was looked for beside the .aml file, in the current folder and "
+                    "under $AML_DATA", source[s]->place, path, dataset->name);
+        }
+    }
+}
+
+void report_later_deploys(Command *command, const Program *program, DiagId id)
+{
+    for (int i = 0; i < program->deploy.count; i++) {
+        const ProgramDeploy *deploy = &program->deploy.at[i];
+        if (deploy->quantize.file)
+            report_id(command->cx, deploy->quantize, id, "quantized weights");
+        if (deploy->prune.file)
+            report_id(command->cx, deploy->prune, id, "pruning");
+    }
+}
+
+int verb_check(Command *command)
+{
+    Cx *cx = command->cx;
+    bool quiet = command->format != FORMAT_HUMAN && command->format != FORMAT_SHORT;
+    bool defines = true;
+
+    for (int i = 0; i < command->argument.count; i++) {
+        int before = diag_errors(cx);
+        Unit *unit = unit_load(cx, command->argument.at[i]);
+        Program *program = unit ? elaborate(cx, unit) : NULL;
+        if (!program || diag_errors(cx) > before)
+            continue;
+        report_later_deploys(command, program, DIAG_not_deployed_yet);
+        if (!quiet)
+            note_missing_data(command, program);
+        defines = defines_were_used(command, program) && defines;
+    }
+    int code = finish_diagnostics(command);
+    if (code == EXIT_OK && !quiet && !diag_warnings(cx))
+        fprintf(stderr, "amlc: no mistakes in %d file%s\n", command->argument.count, command->argument.count == 1 ? "" : "s");
+    return code == EXIT_OK && !defines ? EXIT_USAGE : code;
+}
+
+// ---- build
+
+static int emit_source(Command *command, const char *stage)
+{
+    Cx *cx = command->cx;
+    const char *path = command->argument.at[0];
+    char *text;
+    size_t length;
+    if (!file_read(cx->arena, path, (size_t)64 << 20, &text, &length)) {
+        say(command, "error", "cannot read %s: %s", path, strerror(errno));
+        return EXIT_INPUT;
+    }
+    uint32_t file = source_add(cx, path, text, length, false);
+    Buffer out = {.arena = cx->arena};
+    buffer_text(&out, "");
+    if (strcmp(stage, "tokens") == 0)
+        tokens_dump(cx, file, &out);
+    else
+        node_dump(cx, parse_file(cx, file, NULL), &out);
+    fputs(out.text, stdout);
+    return finish_diagnostics(command);
+}
+
+// Writes a text where -o says, or to stdout.
+static int put_text(Command *command, const char *text, size_t length)
+{
+    const char *path = command->option[OPTION_OUTPUT];
+    FILE *file = path ? fopen(path, "we") : stdout;
+    if (!file) {
+        say(command, "error", "cannot write %s: %s", path, strerror(errno));
+        return EXIT_INPUT;
+    }
+    bool good = fwrite(text, 1, length, file) == length;
+    good = (path ? fclose(file) : fflush(file)) == 0 && good;
+    if (!good)
+        say(command, "error", "writing %s failed: %s", path ? path : "to stdout", strerror(errno));
+    return good ? EXIT_OK : EXIT_INPUT;
+}
+
+static int emit_stage(Command *command, Program *program, const char *stage)
+{
+    Cx *cx = command->cx;
+    Buffer out = {.arena = cx->arena};
+    ObjectCode object = {0};
+
+    buffer_text(&out, "");
+    if (strcmp(stage, "ir") == 0) {
+        ir_print(program->module, &out);
+    } else if (strncmp(stage, "ir:", 3) == 0) {
+        const char *closest = NULL;
+        if (!pass_known(stage + 3, &closest)) {
+            say(command, "error", "there is no pass '%s'%s%s%s", stage + 3, closest ? "; did you mean '" : "", closest ? closest : "", closest ? "'?" : "");
+            return EXIT_USAGE;
+        }
+        drop_deploy_functions(program);
+        if (!passes_run(cx, program->module, stage + 3, NULL, NULL))
+            return EXIT_INPUT;
+        ir_print(program->module, &out);
+    } else {
+        bool text = strcmp(stage, "program") != 0;
+        if (!generate_program(command, program, text ? stage : NULL, &object))
+            return EXIT_INPUT;
+        if (text) {
+            buffer_append(&out, object.at, object.length);
+        } else {
+            const char *output = program->table.name;
+            buffer_text(&out, tables_of_program(cx, program, &object, portable_source_dir(cx, program->table.source, output)));
+        }
+    }
+    return put_text(command, out.text, out.length);
+}
+
+const char *size_text(Cx *cx, double bytes)
+{
+    if (bytes < 1024)
+        return arena_printf(cx->arena, "%.0f B", bytes);
+    if (bytes < 1024 * 1024)
+        return arena_printf(cx->arena, "%.1f KiB", bytes / 1024);
+    return arena_printf(cx->arena, "%.2f MiB", bytes / (1024 * 1024));
+}
+
+double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+int build_file(Command *command, const char *path, const char *output)
+{
+    double start = seconds_now();
+    Program *program = compile_front(command, path);
+    if (program)
+        report_later_deploys(command, program, DIAG_not_deployed_yet);
+    int code = finish_diagnostics(command);
+    if (!program || code != EXIT_OK)
+        return EXIT_INPUT;
+    if (!defines_were_used(command, program))
+        return EXIT_USAGE;
+    if (!compile_program(command, program, output))
+        return EXIT_INPUT;
+    struct stat info;
+    if (stat(output, &info) == 0)
+        fprintf(stderr, "built %s (%s, %.2f s)\n", output, size_text(command->cx, (double)info.st_size), seconds_now() - start);
+    return EXIT_OK;
+}
+
+int verb_build(Command *command)
+{
+    const char *path = command->argument.at[0], *stage = command->option[OPTION_EMIT];
+
+    if (stage && (strcmp(stage, "tokens") == 0 || strcmp(stage, "ast") == 0))
+        return emit_source(command, stage);
+    if (stage) {
+        Program *program = compile_front(command, path);
+        int code = finish_diagnostics(command);
+        if (!program || code != EXIT_OK)
+            return EXIT_INPUT;
+        return defines_were_used(command, program) ? emit_stage(command, program, stage) : EXIT_USAGE;
+    }
+    const char *output = command->option[OPTION_OUTPUT];
+    return build_file(command, path, output ? output : program_name(command->cx, path));
+}
+
+// ---- report, expand, explain
+
+int verb_report(Command *command)
+{
+    Cx *cx = command->cx;
+    Program *program = compile_front(command, command->argument.at[0]);
+    int code = finish_diagnostics(command);
+    if (!program || code != EXIT_OK)
+        return EXIT_INPUT;
+    if (!defines_were_used(command, program))
+        return EXIT_USAGE;
+    if (!passes_run(cx, program->module, NULL, NULL, NULL))
+        return EXIT_INPUT;
+    Buffer out = {.arena = cx->arena};
+    buffer_text(&out, "");
+    report_program(cx, program, command->option[OPTION_JSON] != NULL, &out);
+    return put_text(command, out.text, out.length);
+}
+
+int verb_expand(Command *command)
+{
+    Cx *cx = command->cx;
+    Program *program = compile_front(command, command->argument.at[0]);
+    int code = finish_diagnostics(command);
+    if (!program || code != EXIT_OK)
+        return EXIT_INPUT;
+    if (!defines_were_used(command, program))
+        return EXIT_USAGE;
+    Buffer out = {.arena = cx->arena};
+    buffer_text(&out, "aml 1\n");
+    const char *block = "";
+    for (int i = 0; i < program->fixed.count; i++)
+        buffer_printf(&out, "%sconst %s = %s    // %s\n", i ? "" : "\n", program->fixed.at[i].name, program->fixed.at[i].value, program->fixed.at[i].place);
+    for (int i = 0; i < program->effective.count; i++) {
+        const aml_effective *setting = &program->effective.at[i];
+        if (strcmp(block, setting->block) != 0) {
+            buffer_printf(&out, "%s\n%s {\n", *block ? "}\n" : "", setting->block);
+            block = setting->block;
+        }
+        const char *line = arena_printf(cx->arena, "  %s: %s", setting->setting, setting->value);
+        buffer_printf(&out, "%-60s // %s\n", line, setting->origin);
+    }
+    buffer_text(&out, *block ? "}\n" : "");
+    return put_text(command, out.text, out.length);
+}
+
+int verb_explain(Command *command)
+{
+    return explain_print(command->cx, command->argument.at[0], stdout) ? EXIT_OK : EXIT_INPUT;
+}
+
+// ---- doctor, version
+
+int verb_version(Command *command)
+{
+    (void)command;
+    printf("amlc " AML_VERSION_TEXT " (edition 1, program ABI %d, %s)\n", AML_PROGRAM_ABI, codegen_version());
+    return EXIT_OK;
+}
+
+static bool doctor_line(bool good, const char *what, const char *found, const char *fix)
+{
+    printf("%s %-22s %s\n", good ? "ok     " : "MISSING", what, good ? found : fix);
+    return good;
+}
+
+// The first line of what a command prints, or NULL if it fails.
+static const char *first_line(Cx *cx, const char *const argv[])
+{
+    ProcessResult result = process_run(cx, argv, NULL, PROCESS_CAPTURE);
+    if (result.code != 0)
+        return NULL;
+    result.output[strcspn(result.output, "\n")] = 0;
+    return result.output;
+}
+
+int verb_doctor(Command *command)
+{
+    Cx *cx = command->cx;
+    Toolchain tools = toolchain_find(cx);
+    bool good = true;
+
+    const char *version = first_line(cx, (const char *const[]){tools.compiler, "--version", NULL});
+    good &= doctor_line(version != NULL, "C compiler", arena_printf(cx->arena, "%s: %s", tools.compiler, version ? version : ""),
+                        "apt-get install gcc, or name one in AML_CC");
+    good &= doctor_line(tools.runtime != NULL, "libaml_runtime.a", tools.runtime, arena_printf(cx->arena, "looked for %s", tools.searched));
+    static const char *const library[][2] = {{"libjansson.a", "apt-get install libjansson-dev"}, {"libnettle.a", "apt-get install nettle-dev"}};
+    for (size_t i = 0; version && i < COUNT_OF(library); i++) {
+        const char *option = arena_printf(cx->arena, "-print-file-name=%s", library[i][0]);
+        const char *place = first_line(cx, (const char *const[]){tools.compiler, option, NULL});
+        bool found = place && place[0] == '/' && access(place, R_OK) == 0;
+        good &= doctor_line(found, library[i][0], place, library[i][1]);
+    }
+    const char *temporary = getenv("TMPDIR");
+    temporary = temporary && *temporary ? temporary : "/tmp";
+    good &= doctor_line(access(temporary, W_OK) == 0, "temporary folder", temporary, arena_printf(cx->arena, "%s cannot be written", temporary));
+    printf("%s\n", good ? "everything that amlc needs is here" : "something is missing");
+    return good ? EXIT_OK : EXIT_INPUT;
+}

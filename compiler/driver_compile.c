@@ -1,0 +1,170 @@
+// driver_compile.c: the stages one after the other.
+
+#include "driver.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int finish_diagnostics(Command *command)
+{
+    bool to_stdout = command->format == FORMAT_JSON || command->format == FORMAT_SARIF || command->format == FORMAT_GITHUB;
+    diag_print(command->cx, to_stdout ? stdout : stderr, command->format, command->color);
+    return diag_errors(command->cx) ? EXIT_INPUT : EXIT_OK;
+}
+
+const char *program_name(Cx *cx, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    size_t length = strlen(base);
+    if (length > 4 && strcmp(base + length - 4, ".aml") == 0)
+        length -= 4;
+    return arena_text(cx->arena, base, length);
+}
+
+const char *join_path(Cx *cx, const char *folder, const char *name)
+{
+    if (name[0] == '/' || !folder || !*folder || strcmp(folder, ".") == 0)
+        return name;
+    return arena_printf(cx->arena, "%s/%s", folder, name);
+}
+
+const char *source_path_text(Cx *cx, const Program *program, const aml_text *text)
+{
+    Buffer out = {.arena = cx->arena};
+    buffer_text(&out, "");
+    for (int i = 0; i < text->parts; i++) {
+        const char *part = text->part[i].option < 0 ? text->part[i].text : program->option.at[text->part[i].option].text;
+        buffer_text(&out, part ? part : "");
+    }
+    return out.text;
+}
+
+const char *find_data(Cx *cx, const char *path)
+{
+    const char *shared = getenv("AML_DATA");
+    const char *place[] = {join_path(cx, cx->source_dir, path), path, shared && *shared ? join_path(cx, shared, path) : NULL};
+    for (size_t i = 0; i < COUNT_OF(place); i++)
+        if (place[i] && access(place[i], R_OK) == 0)
+            return place[i];
+    return NULL;
+}
+
+// Everything that was read to make the program, in order: what it does follows from these bytes.
+static const char *hash_sources(Cx *cx)
+{
+    Buffer all = {.arena = cx->arena};
+    buffer_text(&all, "");
+    for (int i = 1; i < cx->source.count; i++) {
+        const SourceFile *file = cx->source.at[i];
+        buffer_printf(&all, "%zu\n", file->length);
+        buffer_append(&all, file->text, file->length);
+    }
+    return sha256_hex(cx, all.text, all.length);
+}
+
+Program *compile_front(Command *command, const char *path)
+{
+    Cx *cx = command->cx;
+    Unit *unit = unit_load(cx, path);
+    Program *program = unit ? elaborate(cx, unit) : NULL;
+
+    if (!program || diag_errors(cx))
+        return NULL;
+    program->table.abi = AML_PROGRAM_ABI;
+    program->table.source = path;
+    program->table.name = program_name(cx, path);
+    program->table.compiler = "amlc " AML_VERSION_TEXT;
+    program->table.source_hash = hash_sources(cx);
+    return program;
+}
+
+bool defines_were_used(Command *command, const Program *program)
+{
+    Cx *cx = command->cx;
+    bool good = true;
+    for (int i = 0; i < cx->define.count; i++) {
+        const Define *define = &cx->define.at[i];
+        if (define->used)
+            continue;
+        const char **names = NEW_ARRAY(cx->arena, const char *, program->fixed.count + 1);
+        for (int f = 0; f < program->fixed.count; f++)
+            names[f] = program->fixed.at[f].name;
+        const char *closest = closest_name(define->name, names, program->fixed.count);
+        bool is_option = false;
+        for (int o = 0; o < program->option.count; o++)
+            is_option |= strcmp(program->option.at[o].name, define->name) == 0;
+        if (is_option)
+            say(command, "error", "-D sets a `const`, but '%s' is an option: give --%s when the program runs", define->name, define->name);
+        else
+            say(command, "error", "the program has no const named '%s'%s%s%s", define->name, closest ? "; did you mean '" : "",
+                closest ? closest : "", closest ? "'?" : "");
+        good = false;
+    }
+    return good;
+}
+
+// ---- functions to code
+
+typedef Vec(EmitEntry) EmitList;
+
+static void emit_entry(Cx *cx, EmitList *list, Entry *entry, const size_t *state_offset)
+{
+    if (entry->ir)
+        vec_push(cx->arena, list, ((EmitEntry){entry, state_offset}));
+}
+
+void drop_deploy_functions(Program *program)
+{
+    IrModule *module = program->module;
+    int kept = 0;
+    for (int i = 0; i < module->function.count; i++) {
+        bool deployed = false;
+        for (int d = 0; d < program->deploy.count; d++)
+            for (int p = 0; p < program->deploy.at[d].predict.count; p++)
+                deployed |= program->deploy.at[d].predict.at[p].ir == module->function.at[i];
+        if (!deployed)
+            module->function.at[kept++] = module->function.at[i];
+    }
+    module->function.count = kept;
+}
+
+static EmitList entries_of(Program *program)
+{
+    Cx *cx = program->cx;
+    EmitList list = {0};
+    for (int i = 0; i < program->dataset.count; i++) {
+        emit_entry(cx, &list, &program->dataset.at[i].prepare, NULL);
+        emit_entry(cx, &list, &program->dataset.at[i].augment, NULL);
+    }
+    for (int i = 0; i < program->job.count; i++) {
+        ProgramJob *job = &program->job.at[i];
+        size_t *offset = NEW_ARRAY(cx->arena, size_t, job->state.count + 1);
+        for (int s = 0; s < job->state.count; s++)
+            offset[s] = job->state.at[s].info.offset;
+        Entry *entry[] = {&job->init, &job->step, &job->metrics_reset, &job->eval, &job->eval_one, &job->metrics_value, &job->predict};
+        for (size_t e = 0; e < COUNT_OF(entry); e++)
+            emit_entry(cx, &list, entry[e], offset);
+    }
+    return list;
+}
+
+Target target_of(const Command *command)
+{
+    const char *cpu = command->option[OPTION_TARGET];
+    return (Target){.cpu = cpu ? cpu : "native", .position_independent = true};
+}
+
+bool generate_program(Command *command, Program *program, const char *emit_text, ObjectCode *object)
+{
+    drop_deploy_functions(program);
+    EmitList list = entries_of(program);
+    return passes_run(command->cx, program->module, NULL, NULL, NULL) &&
+           codegen_emit(command->cx, program->module, list.at, list.count, target_of(command), emit_text, object);
+}
+
+bool compile_program(Command *command, Program *program, const char *output)
+{
+    ObjectCode object = {0};
+    return generate_program(command, program, NULL, &object) && link_program(command->cx, program, &object, output);
+}

@@ -1,0 +1,194 @@
+// freeze.c: functions of a deployed program.
+//
+// In a training program weights are parameters (rows of the state table) and options are scalars. A deployed program has
+// neither: each such parameter becomes a constant here, before the passes run, so that everything that depends only on
+// weights is computed now and matrix products find their operand packed.
+
+#include "link/link.h"
+
+#include <string.h>
+
+#include "diag/diag.h"
+
+static const DType dtype_of[] = {[AML_F32] = DTYPE_F32, [AML_F64] = DTYPE_F64, [AML_F16] = DTYPE_F16, [AML_BF16] = DTYPE_BF16, [AML_I8] = DTYPE_I8,
+                                 [AML_U8] = DTYPE_U8, [AML_I32] = DTYPE_I32, [AML_I64] = DTYPE_I64, [AML_BOOL] = DTYPE_BOOL};
+
+// Takes parameter `index` out of the function; its value must not be read any more.
+static void drop_param(IrFunction *fn, int index)
+{
+    for (int i = index + 1; i < fn->param.count; i++) {
+        fn->param.at[i - 1] = fn->param.at[i];
+        fn->param_slot.at[i - 1] = fn->param_slot.at[i];
+        fn->param.at[i - 1]->attr[0].whole = i - 1;
+    }
+    fn->param.count--;
+    fn->param_slot.count--;
+}
+
+static void param_to_constant(IrFunction *fn, int index, const void *at, bool splat)
+{
+    Inst *param = fn->param.at[index];
+    Arena *arena = fn->cx->arena;
+    size_t bytes = splat ? (size_t)dtype_info[param->type.dtype].bytes : (size_t)type_bytes(param->type);
+
+    if (param->uses > 0) {
+        Attr attr[1] = {{.data = {.splat = splat, .bytes = bytes, .at = arena_copy(arena, at, bytes)}}};
+        Inst *constant = fn->first ? ir_insert_before(fn->first, OP_constant, NULL, 0, attr, param->type, param->span)
+                                   : ir_append(fn, OP_constant, NULL, 0, attr, param->type, param->span);
+        constant->name = param->name;
+        ir_replace_uses(fn, param, constant);
+    }
+    drop_param(fn, index);
+}
+
+static const Weight *find_weight(const Weight *weight, int weights, const char *name)
+{
+    for (int i = 0; i < weights; i++)
+        if (strcmp(weight[i].name, name) == 0)
+            return &weight[i];
+    return NULL;
+}
+
+static const char *weight_shape(Arena *arena, aml_dtype dtype, aml_shape shape)
+{
+    return type_text(arena, type_make(dtype_of[dtype], shape.rank, shape.dim));
+}
+
+bool freeze_weights(Cx *cx, IrFunction *fn, const ProgramJob *job, const Weight *weight, int weights, Span span)
+{
+    bool good = true;
+
+    for (int i = fn->param.count - 1; i >= 0; i--) {
+        if (fn->param_slot.at[i].kind != SLOT_STATE)
+            continue;
+        const ProgramState *state = &job->state.at[fn->param_slot.at[i].index];
+        const aml_tensor_info *info = &state->info.tensor;
+        const Weight *found = find_weight(weight, weights, info->name);
+        const char *expected = weight_shape(cx->arena, info->dtype, info->shape);
+        if (!found) {
+            report(cx, span, checkpoint_lacks, info->name, expected);
+        } else if (found->dtype != info->dtype || strcmp(weight_shape(cx->arena, found->dtype, found->shape), expected) != 0) {
+            report(cx, span, checkpoint_differs, info->name, expected, weight_shape(cx->arena, found->dtype, found->shape));
+        } else {
+            param_to_constant(fn, i, found->at, false);
+            continue;
+        }
+        note(cx, state->span, "'%s' is declared here", info->name);
+        help(cx, "train again: the model has changed since the checkpoint was written");
+        good = false;
+    }
+    for (int i = fn->result.count - 1; i >= 0; i--)     // running statistics do not move when predicting
+        if (fn->result.at[i].slot.kind == SLOT_STATE) {
+            fn->result.at[i].value->uses--;
+            memmove(&fn->result.at[i], &fn->result.at[i + 1], sizeof fn->result.at[0] * (size_t)(fn->result.count - i - 1));
+            fn->result.count--;
+        }
+    return good;
+}
+
+// Scalars of the running program: options keep their defaults, counters are 0.
+void freeze_scalars(IrFunction *fn, Entry *entry, const Program *program)
+{
+    for (int i = fn->param.count - 1; i >= 0; i--) {
+        if (fn->param_slot.at[i].kind != SLOT_SCALAR)
+            continue;
+        const aml_scalar_info *info = &entry->scalar.at[fn->param_slot.at[i].index];
+        DType dtype = fn->param.at[i]->type.dtype;
+        double real = 0;
+        if (info->kind == AML_SCALAR_OPTION) {
+            const aml_option *option = &program->option.at[info->index];
+            bool whole = option->type == AML_OPTION_BOOL || option->type == AML_OPTION_INT;
+            real = whole ? (double)option->value.whole : option->value.real;
+        }
+        union {
+            float f32;
+            double f64;
+            int32_t i32;
+            int64_t i64;
+            uint8_t b;
+        } element = {.i64 = 0};
+        switch (dtype) {
+        case DTYPE_F32: element.f32 = (float)real; break;
+        case DTYPE_F64: element.f64 = real; break;
+        case DTYPE_I32: element.i32 = (int32_t)real; break;
+        case DTYPE_I64: element.i64 = (int64_t)real; break;
+        case DTYPE_BOOL: element.b = real != 0; break;
+        case DTYPE_F16: case DTYPE_BF16: case DTYPE_I8: case DTYPE_U8: case DTYPE_COUNT:
+            bug(fn->cx, fn->span, "a scalar argument of type %s", dtype_info[dtype].name);
+        }
+        param_to_constant(fn, i, &element, true);
+    }
+    entry->scalar.count = 0;
+}
+
+static void drop_dead(IrFunction *fn)
+{
+    for (Inst *inst = fn->last, *above; inst; inst = above) {
+        above = inst->prev;
+        if (inst->uses == 0)
+            ir_remove(fn, inst);
+    }
+}
+
+static int tensor_named(const Entry *entry, const char *name)
+{
+    for (int i = 0; i < entry->input.count; i++)
+        if (strcmp(entry->input.at[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
+void freeze_prepare(Cx *cx, const Program *program, IrModule *module, const ProgramDataset *data, const Entry *predict, Artifact *out)
+{
+    const Entry *from = &data->prepare;
+    IrFunction *fn = ir_clone_function(from->ir, module, sym_printf(cx, "%s_prepare", out->name));
+    out->prepare = (Entry){.ir = fn, .symbol = fn->name};
+    for (int i = 0; i < from->scalar.count; i++)
+        vec_push(cx->arena, &out->prepare.scalar, from->scalar.at[i]);
+
+    // outputs: those that predict reads, in its order
+    Vec(IrResult) kept = {0};
+    for (int i = 0; i < predict->input.count; i++)
+        vec_push(cx->arena, &kept, (IrResult){0});
+    for (int i = 0; i < fn->result.count; i++) {
+        IrResult *result = &fn->result.at[i];
+        const aml_tensor_info *info = &from->output.at[result->slot.index];
+        int position = tensor_named(predict, info->name);
+        if (position < 0)
+            result->value->uses--;
+        else
+            kept.at[position] = *result;
+    }
+    for (int i = 0; i < kept.count; i++) {
+        vec_push(cx->arena, &out->prepare.output, from->output.at[kept.at[i].slot.index]);
+        kept.at[i].slot.index = i;
+        fn->result.at[i] = kept.at[i];
+    }
+    fn->result.count = kept.count;
+
+    freeze_scalars(fn, &out->prepare, program);
+    drop_dead(fn);
+
+    // inputs: the fields that are still read
+    Vec(aml_field) field = {0};
+    int *moved = NEW_ARRAY(cx->arena, int, data->table.fields + 1);
+    for (int i = 0; i < data->table.fields; i++) {
+        bool read = false;
+        for (int p = 0; p < fn->param.count; p++)
+            read |= fn->param_slot.at[p].kind == SLOT_INPUT && fn->param_slot.at[p].index == i && fn->param.at[p]->uses > 0;
+        moved[i] = read ? field.count : -1;
+        if (read) {
+            vec_push(cx->arena, &field, data->table.field[i]);
+            vec_push(cx->arena, &out->prepare.input, from->input.at[i]);
+        }
+    }
+    for (int p = fn->param.count - 1; p >= 0; p--) {
+        int to = moved[fn->param_slot.at[p].index];
+        if (to < 0)
+            drop_param(fn, p);
+        else
+            fn->param_slot.at[p].index = to;
+    }
+    out->field = field.at;
+    out->fields = field.count;
+}
