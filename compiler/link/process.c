@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,6 +15,8 @@
 
 static void child(const char *const argv[], const char *folder, ProcessOutput output, int write_end)
 {
+    signal(SIGINT, SIG_DFL);                // amlc ignores it while a stage runs
+    prctl(PR_SET_PDEATHSIG, SIGTERM);       // and takes the stage with it when it is ended
     if (folder && chdir(folder) != 0)
         _exit(127);
     if (output == PROCESS_CAPTURE || output == PROCESS_CAPTURE_BOTH) {
