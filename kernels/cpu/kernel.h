@@ -9,11 +9,15 @@
 //   v4.bc        4          2      x86-64-v2     SSE4.2; no FMA, so products and sums round separately
 //
 // The code generator links one of them into its module and calls the functions below with as many constants as it has.
-// They are `always_inline`: with constant sizes, strides and function pointers LLVM leaves only the loops of that shape,
+// They are all inlined: with constant sizes, strides and function pointers LLVM leaves only the loops of that shape,
 // with the epilogue inside. Before the pipeline runs:
 //   - drop the attributes target-cpu, target-features, tune-cpu, min-legal-vector-width and prefer-vector-width from every
 //     function and set the target's own (inlining needs equal features; prefer-vector-width must not be below the width);
+//   - replace the attribute noinline by alwaysinline: the functions were optimised one by one and must stay apart until
+//     their constants are known;
 //   - make everything internal, then run `always-inline,globaldce` (twice if an epilogue is still called), then the rest.
+// The functions come in the file callers first, and `always-inline` takes them in that order: it sees the constants at
+// each level before it copies the next one. So add functions to the kernels' module, or keep its order when linking.
 //
 // Types below: f32v is <W x float>, f64v is <W/2 x double>, W the f32 lanes of the file. `i64` is int64_t.
 //
@@ -23,7 +27,7 @@
 //   float  aml_exp_f32(float)      f32v aml_exp_f32v(f32v)      double aml_exp_f64(double)      f64v aml_exp_f64v(f64v)
 //   and the same for log, sin, cos, tanh, erf, sigmoid, and with two arguments pow.
 //
-// sin and cos in f64 reduce their argument by a fixed number of steps: beyond 2^30 the result loses accuracy gradually.
+// Everything is branch-free but sin and cos of doubles, which take another way beyond 2^20.
 //
 // ---- random.c: the op `random`: elements begin..end (begin a multiple of 64) of the stream (seed, step, site).
 //
@@ -74,6 +78,11 @@ enum {
     AML_DOT_INNER = 4,          // few rows, a_k == 1 and b_k == 1: inner products, several columns of B at a time
 };
 
+enum {
+    AML_DOT_FEW_ROWS = 4,       // of A: at most this many for ROW_STREAMS and INNER
+    AML_DOT_STREAM_COLUMNS = 512,   // what ROW_STREAMS sums at a time
+};
+
 // One product. The caller fills the first part, aml_dot_plan the second.
 typedef struct AmlDot {
     int bytes;                  // of an element: 4 or 8
@@ -105,7 +114,7 @@ static inline void aml_dot_tile(AmlDot *dot)
 {
     int64_t vectors = aml_ceil_div(dot->n, dot->lanes);
     int64_t wide = dot->lanes * dot->bytes == 64 ? 4 : 2;           // 32 registers with AVX-512, 16 without
-    static const int64_t limit[2][5] = {{0, 6, 5, 0, 0}, {0, 14, 10, 8, 6}};
+    static const int64_t limit[2][5] = {{0, 10, 6, 0, 0}, {0, 14, 12, 8, 6}};
     dot->tile_vectors = vectors < wide ? vectors : wide;
     if (wide == 4 && vectors > 4 && vectors % 4 && vectors % 3 == 0)
         dot->tile_vectors = 3;
@@ -130,7 +139,7 @@ static inline void aml_dot_plan(AmlDot *dot)
     dot->row_block = 0;
     dot->scratch_bytes = dot->packed_bytes = 0;
     int64_t vector = dot->lanes, panel = dot->tile_vectors * vector;
-    bool few_rows = dot->m <= 2, large = dot->n * dot->k * dot->bytes > 256 * 1024;
+    bool few_rows = dot->m <= AML_DOT_FEW_ROWS, large = dot->n * dot->k * dot->bytes > 256 * 1024;
 
     if (dot->b_packed) {
         dot->method = AML_DOT_TILES_PACKED;
@@ -164,8 +173,8 @@ static inline void aml_dot_plan(AmlDot *dot)
     double work = (double)dot->m * (double)dot->n * (double)dot->k;
     int64_t wanted = (int64_t)(work / (1 << 20));
     wanted = wanted < 1 ? 1 : wanted > 64 ? 64 : wanted;
-    int64_t row_unit = tiles ? (dot->row_block ? dot->row_block : dot->tile_rows) : dot->m;
-    int64_t column_unit = dot->method == AML_DOT_ROW_STREAMS ? 512 : dot->method == AML_DOT_INNER ? 4 * vector : panel;
+    int64_t row_unit = tiles ? (dot->row_block ? dot->row_block : dot->tile_rows) : dot->n == 1 ? 16 : dot->m;
+    int64_t column_unit = dot->method == AML_DOT_ROW_STREAMS ? AML_DOT_STREAM_COLUMNS : dot->method == AML_DOT_INNER ? 4 * vector : panel;
     int64_t row_units = aml_ceil_div(dot->m, row_unit), column_units = aml_ceil_div(dot->n, column_unit);
     int64_t least = aml_ceil_div(48, row_unit);                     // rows below which B is read or packed too often
     int64_t row_parts = row_units / least;

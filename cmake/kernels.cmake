@@ -1,0 +1,25 @@
+# kernels/cpu to bitcode, once per vector width, put into aml_codegen as `aml_kernel_bitcode` (v16.bc, v8.bc, v4.bc).
+find_program(AML_CLANG NAMES clang-${AML_LLVM_VERSION} clang REQUIRED)
+set(AML_KERNEL_FLAGS -std=c11 -O2 -fno-vectorize -fno-slp-vectorize -fno-unroll-loops -fno-strict-aliasing -ffp-contract=on
+                     -fno-math-errno -fno-asynchronous-unwind-tables -fno-stack-protector -Wall -Wextra -Werror)
+set(aml_kernel_levels 16:x86-64-v4 8:x86-64-v3 4:x86-64-v2)
+
+file(GLOB kernel_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/cpu/*.[ch])
+set(kernel_folder ${CMAKE_BINARY_DIR}/generated/kernels)
+file(MAKE_DIRECTORY ${kernel_folder})
+set(kernel_bitcode "")
+foreach(entry IN LISTS aml_kernel_levels)
+  string(REPLACE ":" ";" entry ${entry})
+  list(GET entry 0 width)
+  list(GET entry 1 level)
+  add_custom_command(OUTPUT ${kernel_folder}/v${width}.bc
+    COMMAND ${AML_CLANG} ${AML_KERNEL_FLAGS} -march=${level} -DAML_WIDTH=${width} -DAML_KERNEL_BITCODE -emit-llvm -c
+            ${CMAKE_SOURCE_DIR}/kernels/cpu/kernels.c -o ${kernel_folder}/v${width}.bc
+    DEPENDS ${kernel_sources} VERBATIM)
+  list(APPEND kernel_bitcode ${kernel_folder}/v${width}.bc)
+endforeach()
+
+get_target_property(kind aml_codegen TYPE)
+if(NOT kind STREQUAL "INTERFACE_LIBRARY")
+  aml_embed(aml_codegen aml_kernel_bitcode ${kernel_folder} ${kernel_bitcode})
+endif()

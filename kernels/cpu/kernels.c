@@ -1,0 +1,6 @@
+// kernels.c: all templates as one translation unit, so that a vector width is one file of bitcode.
+
+#include "dot.c"
+#include "random.c"
+#include "math.c"
+#include "convert.c"

@@ -1,0 +1,145 @@
+// vector.h: one register of floats at the width this file is compiled for, and memory access by the lane.
+//
+// AML_WIDTH is the number of f32 lanes: 16, 8 or 4. A load or store of fewer lanes touches no other element, so that the
+// last columns of a matrix can end at the end of a page.
+
+#ifndef AML_KERNELS_CPU_VECTOR_H
+#define AML_KERNELS_CPU_VECTOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if AML_WIDTH == 16 || AML_WIDTH == 8
+#include <immintrin.h>
+#elif AML_WIDTH != 4
+#error "AML_WIDTH must be 16, 8 or 4"
+#endif
+
+// In the bitcode every function stays whole until its constants are known (kernel.h says how amlc inlines them); where
+// the templates are used from C (tests/kernels) the compiler inlines them itself.
+#ifdef AML_KERNEL_BITCODE
+#define TEMPLATE __attribute__((noinline, visibility("hidden")))
+#else
+#define TEMPLATE static inline __attribute__((always_inline, unused))
+#endif
+#define HELPER static inline __attribute__((always_inline, unused))
+#define UNROLL _Pragma("clang loop unroll(full)")
+#define NO_UNROLL _Pragma("clang loop unroll(disable)")
+
+enum { F32_LANES = AML_WIDTH, F64_LANES = AML_WIDTH / 2 };
+
+typedef float f32v __attribute__((vector_size(AML_WIDTH * 4)));
+typedef double f64v __attribute__((vector_size(AML_WIDTH * 4)));
+typedef int32_t i32v __attribute__((vector_size(AML_WIDTH * 4)));
+typedef int64_t i64v __attribute__((vector_size(AML_WIDTH * 4)));
+typedef uint64_t u64v __attribute__((vector_size(AML_WIDTH * 4)));
+
+HELPER f32v f32_load(const float *at)
+{
+    f32v value;
+    __builtin_memcpy(&value, at, sizeof value);
+    return value;
+}
+
+HELPER f64v f64_load(const double *at)
+{
+    f64v value;
+    __builtin_memcpy(&value, at, sizeof value);
+    return value;
+}
+
+HELPER void f32_store(float *at, f32v value)
+{
+    __builtin_memcpy(at, &value, sizeof value);
+}
+
+HELPER void f64_store(double *at, f64v value)
+{
+    __builtin_memcpy(at, &value, sizeof value);
+}
+
+// The first `lanes` elements, 1 to all of them; the others are zero. With a constant count this is one instruction.
+HELPER f32v f32_load_some(const float *at, int lanes)
+{
+#if AML_WIDTH == 16
+    return (f32v)_mm512_maskz_loadu_ps((__mmask16)((1u << lanes) - 1), at);
+#elif AML_WIDTH == 8
+    i32v index = {0, 1, 2, 3, 4, 5, 6, 7};
+    return (f32v)_mm256_maskload_ps(at, (__m256i)(index < (i32v){} + lanes));
+#else
+    f32v value = {};
+    switch (lanes) {
+    case 4:
+        return f32_load(at);
+    case 3:
+        value[2] = at[2];
+        __attribute__((fallthrough));
+    case 2:
+        value[1] = at[1];
+        __attribute__((fallthrough));
+    default:
+        value[0] = at[0];
+    }
+    return value;
+#endif
+}
+
+HELPER f64v f64_load_some(const double *at, int lanes)
+{
+#if AML_WIDTH == 16
+    return (f64v)_mm512_maskz_loadu_pd((__mmask8)((1u << lanes) - 1), at);
+#elif AML_WIDTH == 8
+    i64v index = {0, 1, 2, 3};
+    return (f64v)_mm256_maskload_pd(at, (__m256i)(index < (i64v){} + (int64_t)lanes));
+#else
+    if (lanes == 2)
+        return f64_load(at);
+    return (f64v){at[0], 0};
+#endif
+}
+
+// a * b + c, rounded once where the level has the instruction.
+HELPER f32v f32_fma(f32v a, f32v b, f32v c)
+{
+#ifdef __FMA__
+    return __builtin_elementwise_fma(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+HELPER f64v f64_fma(f64v a, f64v b, f64v c)
+{
+#ifdef __FMA__
+    return __builtin_elementwise_fma(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+// The sum of all lanes, halves first: always the same order.
+HELPER float f32_sum(f32v value)
+{
+    float lane[F32_LANES];
+    __builtin_memcpy(lane, &value, sizeof lane);
+    UNROLL for (int half = F32_LANES / 2; half > 0; half /= 2)
+    {
+        UNROLL for (int i = 0; i < half; i++)
+            lane[i] += lane[i + half];
+    }
+    return lane[0];
+}
+
+HELPER double f64_sum(f64v value)
+{
+    double lane[F64_LANES];
+    __builtin_memcpy(lane, &value, sizeof lane);
+    UNROLL for (int half = F64_LANES / 2; half > 0; half /= 2)
+    {
+        UNROLL for (int i = 0; i < half; i++)
+            lane[i] += lane[i + half];
+    }
+    return lane[0];
+}
+
+#endif
