@@ -130,30 +130,30 @@ static Inst *make(IrFunction *fn, Op op, Inst *const in[], int inputs, const Att
     return inst;
 }
 
-Inst *ir_append(IrFunction *fn, Op op, Inst *const in[], int inputs, const Attr attr[], Type given, Span span)
+// place NULL: at the end
+static Inst *put(IrFunction *fn, Inst *place, Inst *inst)
 {
-    Inst *inst = make(fn, op, in, inputs, attr, given, span);
-    inst->prev = fn->last;
-    if (fn->last)
-        fn->last->next = inst;
+    inst->next = place;
+    inst->prev = place ? place->prev : fn->last;
+    if (inst->prev)
+        inst->prev->next = inst;
     else
         fn->first = inst;
-    fn->last = inst;
+    if (place)
+        place->prev = inst;
+    else
+        fn->last = inst;
     return inst;
+}
+
+Inst *ir_append(IrFunction *fn, Op op, Inst *const in[], int inputs, const Attr attr[], Type given, Span span)
+{
+    return put(fn, NULL, make(fn, op, in, inputs, attr, given, span));
 }
 
 Inst *ir_insert_before(Inst *place, Op op, Inst *const in[], int inputs, const Attr attr[], Type given, Span span)
 {
-    IrFunction *fn = place->function;
-    Inst *inst = make(fn, op, in, inputs, attr, given, span);
-    inst->prev = place->prev;
-    inst->next = place;
-    if (place->prev)
-        place->prev->next = inst;
-    else
-        fn->first = inst;
-    place->prev = inst;
-    return inst;
+    return put(place->function, place, make(place->function, op, in, inputs, attr, given, span));
 }
 
 void ir_remove(IrFunction *fn, Inst *inst)
@@ -195,16 +195,26 @@ void ir_replace_uses(IrFunction *fn, Inst *from, Inst *to)
         }
 }
 
-Inst *ir_clone_into(IrFunction *fn, const Inst *inst, Inst *const in[])
+static Inst *clone(IrFunction *fn, Inst *place, const Inst *inst, Inst *const in[])
 {
     Attr attr[IR_MAX_ATTRS];
     memcpy(attr, inst->attr, sizeof attr);
     for (int i = 0; i < op_info[inst->op].attrs; i++)
         if (op_info[inst->op].attr[i].kind == ATTR_Body)
             attr[i].function = ir_clone_function(attr[i].function, NULL, NULL);
-    Inst *copy = ir_append(fn, inst->op, in, inst->inputs, attr, inst->type, inst->span);
+    Inst *copy = put(fn, place, make(fn, inst->op, in, inst->inputs, attr, inst->type, inst->span));
     copy->name = inst->name;
     return copy;
+}
+
+Inst *ir_clone_into(IrFunction *fn, const Inst *inst, Inst *const in[])
+{
+    return clone(fn, NULL, inst, in);
+}
+
+Inst *ir_clone_before(Inst *place, const Inst *inst, Inst *const in[])
+{
+    return clone(place->function, place, inst, in);
 }
 
 IrFunction *ir_clone_function(IrFunction *fn, IrModule *into, Sym name)

@@ -107,6 +107,7 @@ void ir_remove(IrFunction *fn, Inst *inst);             // inst must have no use
 void ir_replace_uses(IrFunction *fn, Inst *from, Inst *to); // also in results; not inside nested bodies (they see only parameters)
 void ir_set_input(Inst *inst, int index, Inst *to);
 Inst *ir_clone_into(IrFunction *fn, const Inst *inst, Inst *const in[]);        // same op, attributes, type, span
+Inst *ir_clone_before(Inst *place, const Inst *inst, Inst *const in[]);           // in place's function
 IrFunction *ir_clone_function(IrFunction *fn, IrModule *into, Sym name);
 
 // Shorthands over ir_append.
