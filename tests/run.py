@@ -21,10 +21,11 @@ def load(build, pattern):
     tests = []
     for test in json.loads(shown.stdout)["tests"]:
         properties = {p["name"]: p["value"] for p in test.get("properties", [])}
+        if not re.search(pattern, test["name"]):
+            continue
         if "command" not in test:
             sys.exit(f"{test['name']}: not built")
-        if re.search(pattern, test["name"]):
-            tests.append((test["name"], test["command"], properties))
+        tests.append((test["name"], test["command"], properties))
     return tests
 
 

@@ -1,0 +1,121 @@
+"""What the scripted tests share: cases that print PASS or FAIL, and running commands.
+
+A test is a function whose first argument is a Place, a temporary folder of its own; it fails by raising. main() runs the
+functions named in its list, in order.
+"""
+import os
+import pathlib
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DIGITS = ROOT / "examples" / "digits"
+
+
+class Failure(Exception):
+    pass
+
+
+def check(condition, text):
+    if not condition:
+        raise Failure(text)
+
+
+def check_equal(found, expected, what):
+    check(found == expected, f"{what} is {found!r}, expected {expected!r}")
+
+
+def check_in(part, text, what="output"):
+    check(part in text, f"{what} lacks {part!r}; it is:\n{text}")
+
+
+class Done:
+    def __init__(self, code, out, err, seconds):
+        self.code, self.out, self.err, self.seconds = code, out, err, seconds
+        self.all = out + err
+
+
+class Place:
+    """A temporary folder and the amlc under test."""
+
+    def __init__(self, amlc, folder):
+        self.amlc, self.folder = pathlib.Path(amlc), pathlib.Path(folder)
+
+    def run(self, *command, code=0, cwd=None, env=None, timeout=120):
+        """Runs a command; `code` None accepts any."""
+        environment = {k: v for k, v in os.environ.items() if k not in ("AML_CC", "AML_RUNTIME", "AML_DATA", "NO_COLOR")}
+        environment.update(env or {})
+        start = time.monotonic()
+        done = subprocess.run([str(c) for c in command], cwd=cwd or self.folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=timeout)
+        result = Done(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"), time.monotonic() - start)
+        if code is not None and result.code != code:
+            raise Failure(f"{' '.join(map(str, command))}: exit code {result.code}, expected {code}\n{result.all[-3000:]}")
+        return result
+
+    def aml(self, *arguments, **options):
+        return self.run(self.amlc, *arguments, **options)
+
+    def write(self, name, text):
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def build_digits(self, output="digits", *options):
+        self.aml("build", DIGITS / "digits.aml", "-o", output, *options)
+        return self.folder / output
+
+
+def median(values):
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2]
+
+
+def best_time(run, times=7):
+    """The shortest and the median wall time of `times` calls: the machine may be busy, a program cannot be too fast."""
+    taken = []
+    for _ in range(times):
+        start = time.monotonic()
+        run()
+        taken.append(time.monotonic() - start)
+    return min(taken), median(taken)
+
+
+def sanitized(amlc):
+    """Whether amlc was built with a sanitizer: times and sizes mean nothing then."""
+    return b"__asan_init" in pathlib.Path(amlc).read_bytes() or b"__tsan_init" in pathlib.Path(amlc).read_bytes()
+
+
+def checkpoints(folder, job="digits_mlp"):
+    """The checkpoint folders of the newest run of a job, oldest first."""
+    runs = sorted((p for p in (pathlib.Path(folder) / "runs" / job).iterdir() if p.is_dir() and not p.is_symlink()),
+                  key=lambda p: p.name)
+    return sorted(p for p in (runs[-1] / "checkpoints").iterdir() if p.is_dir() and not p.is_symlink())
+
+
+def main(cases):
+    amlc = os.path.abspath(sys.argv[1])
+    chosen = sys.argv[2:] or [case.__name__ for case in cases]
+    failures = 0
+    for case in cases:
+        if case.__name__ not in chosen:
+            continue
+        folder = tempfile.mkdtemp(prefix="aml-test-")
+        try:
+            case(Place(amlc, folder))
+            print(f"PASS {case.__name__}", flush=True)
+        except (Failure, subprocess.TimeoutExpired, AssertionError, OSError, ValueError, KeyError, IndexError) as error:
+            failures += 1
+            text = str(error) if isinstance(error, Failure) else traceback.format_exc()
+            print(f"FAIL {case.__name__}: {text}", flush=True)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"({children.ru_utime + children.ru_stime:.1f} s of processor time)")
+    return 1 if failures else 0
