@@ -1,0 +1,199 @@
+// lex.c: raw tokens to tokens.
+//
+// Three things that a scanner alone cannot do. A number and the unit behind it become one token. `(` and `[` that begin
+// a line become tokens of their own, which never continue an expression. And after a mistake the text is skipped to the
+// next item, by layout: items begin on a line of their own, not further right than the item in which the mistake is.
+//
+//     train t {
+//       model: Mlp((        <- mistake in the item that begins in column 2
+//         1, 2              <- further right: skipped
+//       data: digits        <- column 2: the parser gets RESYNC and goes on here; the brackets are forgotten
+//     }
+
+#include "parse.h"
+
+#include <ctype.h>
+#include <string.h>
+
+bool unit_known(const char *text, size_t length)
+{
+#define UNIT(name, kind, factor, meaning)                                                                              \
+    if (length == sizeof(name) - 1 && memcmp(text, name, length) == 0)                                                 \
+        return true;
+#include "keywords.def"
+    return false;
+}
+
+// The next raw token, with its unit if it is a number.
+static Token fetch(ParseState *ps)
+{
+    Token token = {0};
+    if (aml_scan_raw(&token, ps) == 0) {
+        token.kind = AML_EOF;
+        uint32_t end = (uint32_t)ps->source->length;
+        token.loc = (Loc){.start = end, .end = end};
+        token.first = true;
+        token.column = -1;
+        return token;
+    }
+    if (token.kind != NUMBER || token.value.number.unit)
+        return token;
+    const char *text = ps->source->text + token.loc.end;
+    size_t blanks = strspn(text, " \t"), word = 0;
+    if (blanks == 0 && text[0] == '%')
+        word = 1;
+    while (blanks > 0 && (isalnum((unsigned char)text[blanks + word]) || text[blanks + word] == '_'))
+        word++;
+    if (word == 0 || !unit_known(text + blanks, word))
+        return token;
+    Token unit = {0};
+    aml_scan_raw(&unit, ps);
+    token.value.number.unit = sym_intern(ps->cx, text + blanks, word);
+    token.loc.end = unit.loc.end;
+    return token;
+}
+
+static bool is_open(int kind)
+{
+    return kind == '(' || kind == '[' || kind == '{';
+}
+
+static bool is_close(int kind)
+{
+    return kind == ')' || kind == ']' || kind == '}';
+}
+
+// No word is reserved before `:` (the name of a setting or an argument) and after `.` (a member). Inside `[ ]` a `:` is a
+// slice's.
+static bool is_plain_name(const ParseState *ps, const Token *token)
+{
+    if (ps->last.kind == '.')
+        return true;
+    const char *behind = ps->source->text + token->loc.end;
+    if (behind[strspn(behind, " \t")] != ':' || (ps->depth > 0 && ps->bracket.at[ps->depth - 1].open == '['))
+        return false;
+    return token->first || ps->last.kind == '(' || ps->last.kind == '{' || ps->last.kind == ',';
+}
+
+// Hands out a token: keeps the books of brackets and frames.
+static int give(ParseState *ps, Token token, AML_STYPE *value, AML_LTYPE *loc)
+{
+    if (token.kind >= FN && token.kind <= HOLE && is_plain_name(ps, &token))
+        token.kind = IDENT;
+    ps->last = token;
+    ps->last_depth = ps->depth;
+    ps->last_line_column = ps->line_column;
+    if (token.first)
+        ps->line_column = token.column;
+    *value = token.value;
+    *loc = token.loc;
+    if (is_open(token.kind)) {
+        if (ps->depth >= DEEPEST_BRACKETS) {
+            report(ps->cx, SPAN(token.loc), nested_too_deeply, DEEPEST_BRACKETS);
+            ps->gave_up = true;
+            return AML_EOF;
+        }
+        if (ps->depth == ps->bracket.count)
+            vec_push(ps->cx->arena, &ps->bracket, (Bracket){0});
+        ps->bracket.at[ps->depth++] = (Bracket){(char)token.kind, token.loc};
+    } else if (is_close(token.kind) && ps->depth > 0) {
+        ps->depth--;
+        if (ps->frame.count > 0 && ps->depth < ps->frame.at[ps->frame.count - 1].depth)
+            ps->frame.count--;
+    }
+    if (token.first && token.kind == '(')
+        return LINE_PAREN;
+    if (token.first && token.kind == '[')
+        return LINE_BRACKET;
+    return token.kind;
+}
+
+void lex_open_frame(ParseState *ps)
+{
+    Frame frame = {ps->depth, ps->line_column};
+    vec_push(ps->cx->arena, &ps->frame, frame);
+}
+
+void lex_recover(ParseState *ps)
+{
+    ps->recovering = true;
+}
+
+// Skips from the last token on to where the parser can begin anew, which is left in `held`.
+static void skip_to_item(ParseState *ps)
+{
+    bool in_frame = ps->frame.count > 0;
+    int depth = ps->last_depth, block = in_frame ? ps->frame.at[ps->frame.count - 1].depth : 0;
+    // the last token may have closed its frame: then the books still have the outer one, and so has the parser
+    int column = ps->last.first && depth == block ? ps->last.column : ps->last_line_column;
+    int header = in_frame ? ps->frame.at[ps->frame.count - 1].column : -1;
+    if (!in_frame)
+        column = 0;
+    else if (column <= header)
+        column = header + 1;
+    Token token = ps->last;
+    bool must_move = token.loc.start == ps->synced_at && token.kind != AML_EOF;
+    for (;; token = fetch(ps), must_move = false) {
+        if (token.kind == AML_EOF)
+            break;
+        if (!must_move && in_frame && token.kind == '}' && (depth <= block || (token.first && token.column <= header)))
+            break;
+        bool starts = token.first && token.column <= column && !is_close(token.kind);
+        if (!must_move && starts && (in_frame || token.kind == IDENT || token.kind >= FN || depth == 0))
+            break;
+        if (is_open(token.kind))
+            depth++;
+        else if (is_close(token.kind) && depth > block)
+            depth--;
+    }
+    ps->depth = block;
+    ps->held = token;
+    ps->has_held = true;
+    ps->synced_at = token.loc.start;
+    // what begins at or left of the line that opened the block is not in the block: the block was never closed
+    for (int i = ps->frame.count - 1; i >= 0 && token.kind != '}' && token.column <= ps->frame.at[i].column; i--)
+        ps->closers++;
+}
+
+int aml_lex(AML_STYPE *value, AML_LTYPE *loc, ParseState *ps)
+{
+    if (ps->gave_up) {
+        *loc = ps->last.loc;
+        return AML_EOF;
+    }
+    if (ps->recovering) {
+        ps->recovering = false;
+        skip_to_item(ps);
+        *loc = (Loc){.start = ps->held.loc.start, .end = ps->held.loc.start};
+        return RESYNC;
+    }
+    if (ps->closers > 0) {
+        ps->closers--;
+        Token closer = {.kind = '}', .loc = {.start = ps->held.loc.start, .end = ps->held.loc.start}, .column = -1};
+        int column = ps->line_column;
+        int kind = give(ps, closer, value, loc);
+        ps->line_column = column;
+        return kind;
+    }
+    if (ps->has_held) {
+        ps->has_held = false;
+        return give(ps, ps->held, value, loc);
+    }
+    Token token = fetch(ps);
+    return give(ps, token, value, loc);
+}
+
+const char *token_found(const ParseState *ps, const Token *token)
+{
+    Arena *scratch = ps->cx->scratch;
+    size_t length = token->loc.end - token->loc.start;
+    const char *text = ps->source->text + token->loc.start;
+    if (token->kind == AML_EOF)
+        return "the end of the file";
+    if (length == 0)
+        return "the end of the block";
+    const char *what = token->kind == IDENT ? "the name " : token->kind == NUMBER ? "the number " : token->kind == STRING ? "the string " : "";
+    if (length > 40)
+        return arena_printf(scratch, "%s`%.*s...`", what, 32, text);
+    return arena_printf(scratch, "%s`%.*s`", what, (int)length, text);
+}
