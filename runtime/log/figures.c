@@ -1,0 +1,85 @@
+// metrics.jsonl.
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "runtime/log/log.h"
+
+enum { FLUSH_AT = 65536 };
+
+aml_status amli_figures_open(amli_figures *figures, const char *path, int64_t length, aml_error *error)
+{
+    *figures = (amli_figures){.file = -1};
+    snprintf(figures->path, sizeof figures->path, "%s", path);
+    figures->file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    struct stat info;
+    if (figures->file < 0 || fstat(figures->file, &info) != 0)
+        return amli_fail(error, AML_IO, "cannot open %s: %s", path, strerror(errno));
+    // A file that is shorter than the checkpoint says lost lines in a crash of the machine; it goes on where it ends.
+    if (info.st_size < length)
+        length = info.st_size;
+    if (ftruncate(figures->file, length) != 0 || lseek(figures->file, 0, SEEK_END) < 0)
+        return amli_fail(error, AML_IO, "cannot write %s: %s", path, strerror(errno));
+    figures->written = length;
+    return AML_OK;
+}
+
+aml_status amli_figures_flush(amli_figures *figures, bool sync, aml_error *error)
+{
+    if (figures->file < 0)
+        return AML_OK;
+    aml_status status = AML_OK;
+    if (figures->buffer.failed)
+        return amli_no_memory(error, FLUSH_AT, figures->path);
+    if (figures->buffer.length) {
+        status = amli_write_all(figures->file, figures->path, figures->buffer.text, figures->buffer.length, error);
+        figures->written += (int64_t)figures->buffer.length;
+        figures->buffer.length = 0;
+    }
+    if (!status && sync && fdatasync(figures->file) != 0)
+        status = amli_fail(error, AML_IO, "cannot sync %s: %s", figures->path, strerror(errno));
+    return status;
+}
+
+aml_status amli_figures_end_line(amli_figures *figures, aml_error *error)
+{
+    amli_buffer_add(&figures->buffer, "\n", 1);
+    return figures->buffer.length >= FLUSH_AT || figures->buffer.failed ? amli_figures_flush(figures, false, error) : AML_OK;
+}
+
+void amli_figures_close(amli_figures *figures)
+{
+    amli_figures_flush(figures, false, NULL);
+    if (figures->file >= 0)
+        close(figures->file);
+    figures->file = -1;
+    amli_buffer_free(&figures->buffer);
+}
+
+void amli_json_text(amli_buffer *buffer, const char *text)
+{
+    amli_buffer_add(buffer, "\"", 1);
+    for (const char *c = text; *c; c++) {
+        if (*c == '"' || *c == '\\')
+            amli_buffer_printf(buffer, "\\%c", *c);
+        else if ((unsigned char)*c < 0x20)
+            amli_buffer_printf(buffer, "\\u%04x", *c);
+        else
+            amli_buffer_add(buffer, c, 1);
+    }
+    amli_buffer_add(buffer, "\"", 1);
+}
+
+void amli_json_number(amli_buffer *buffer, double value)
+{
+    char text[40];
+    if (!isfinite(value))
+        amli_buffer_add(buffer, "null", 4);
+    else
+        amli_buffer_printf(buffer, "%s", amli_real_text(value, text, sizeof text));
+}
