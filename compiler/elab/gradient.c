@@ -208,7 +208,7 @@ static bool take_gradient(Reverse *r, const RuleCall *call, int index, Value gra
     Elab *e = r->e;
     if (value_is(gradient, VALUE_POISON))
         return false;
-    if (value_is(gradient, VALUE_NONE) || dtype_info[to->type.dtype].kind != DTYPE_FLOAT)
+    if (value_is(gradient, VALUE_NONE) || dtype_info[to->type.dtype].kind != KIND_FLOAT)
         return true;
     if (to->id >= r->known || !r->wanted[to->id])
         return true;
@@ -311,7 +311,7 @@ bool gradient_of(Elab *e, Inst *loss, Inst *const wrt[], int count, Inst *out[],
     r.wanted = NEW_ARRAY(e->cx->arena, bool, r.known + 1);
     r.adjoint = NEW_ARRAY(e->cx->arena, Inst *, r.known + 1);
     r.part = NEW_ARRAY(e->cx->arena, Inst **, r.known + 1);
-    if (loss->type.rank != 0 || dtype_info[loss->type.dtype].kind != DTYPE_FLOAT) {
+    if (loss->type.rank != 0 || dtype_info[loss->type.dtype].kind != KIND_FLOAT) {
         report(e->cx, span, gradient_of_tensor, type_text(e->cx->arena, loss->type));
         return false;
     }

@@ -1,0 +1,331 @@
+// job_data.c: `dataset` blocks: the source, the fields with their columns, the split, and the functions that prepare a sample.
+
+#include "elab/job.h"
+
+#include <string.h>
+
+DataBlock *data_block(Jobs *jobs, const Node *node)
+{
+    for (int i = 0; i < jobs->data.count; i++)
+        if (jobs->data.at[i]->node == node)
+            return jobs->data.at[i];
+    return NULL;
+}
+
+static bool read_source(Jobs *jobs, Node *node, const char *name, aml_source *source)
+{
+    Setting setting = setting_of(jobs, node, name);
+    Value value = setting_eval(jobs, &setting, name);
+    *source = (aml_source){.kind = AML_SOURCE_NONE, .missing = ""};
+    if (value_is(value, VALUE_NONE)) {
+        if (strcmp(name, "source") != 0)
+            return true;
+        if (diag_errors(jobs->cx) == 0)
+            report(jobs->cx, node->as.job.name_span, setting_missing, "dataset", name);
+        return false;
+    }
+    Sym kind = value_word(record_item(jobs, value, "source"));
+    Value path = record_item(jobs, value, "path");
+    if (!kind || strcmp(kind, "csv") != 0 || !value_is(path, VALUE_TEXT)) {
+        setting_wrong(jobs, &setting, name, NULL, value);
+        return false;
+    }
+    Sym separator = value_plain_text(record_item(jobs, value, "separator"));
+    if (!separator || strlen(separator) != 1 || separator[0] == '"' || separator[0] == '\n' || separator[0] == '\r') {
+        report(jobs->cx, setting.span, setting_range, "separator", "one character other than a quote or a line end",
+               value_show(jobs->e, record_item(jobs, value, "separator")));
+        return false;
+    }
+    Sym header = value_word(record_item(jobs, value, "header"));
+    Sym missing = value_plain_text(record_item(jobs, value, "missing"));
+    source->kind = AML_SOURCE_CSV;
+    source->place = job_place(jobs, setting.span);
+    source->path = job_text(jobs, path);
+    source->separator = separator[0];
+    source->header = !header || strcmp(header, "auto") == 0 ? AML_HEADER_AUTO : strcmp(header, "yes") == 0 ? AML_HEADER_YES : AML_HEADER_NO;
+    source->missing = missing ? missing : "";
+    return true;
+}
+
+// Where a field comes from: column(...) or columns(...).
+static bool read_columns(Jobs *jobs, Node *field, const TypeValue *type, aml_field *out)
+{
+    Env *env = env_new(jobs->e, NULL, field->span.file);
+    Node *node = field->as.data.value;
+    int64_t needed = 1;
+    for (int i = 0; i < type->rank; i++)
+        needed *= type->dim[i];
+    if (!node) {                                    // the column of the field's own name
+        out->column = field->as.data.name;
+        out->count = 1;
+    } else {
+        Value value = elab_eval(jobs->e, env, node);
+        if (value_is(value, VALUE_POISON))
+            return false;
+        Sym kind = value_word(record_item(jobs, value, "columns"));
+        Value name = record_item(jobs, value, "name");
+        Value first = record_item(jobs, value, "first"), last = record_item(jobs, value, "last");
+        if (kind && strcmp(kind, "one") == 0 && value_plain_text(name)) {
+            out->column = value_plain_text(name);
+            out->count = 1;
+        } else if (kind && strcmp(kind, "one") == 0 && value_is(name, VALUE_INT) && name.as.whole >= 0 && name.as.whole < 1 << 24) {
+            out->first = (int32_t)name.as.whole;
+            out->count = 1;
+        } else if (kind && strcmp(kind, "range") == 0 && value_is(first, VALUE_INT) && value_is(last, VALUE_INT) && first.as.whole >= 0 &&
+                   last.as.whole >= first.as.whole && last.as.whole < 1 << 24) {
+            out->first = (int32_t)first.as.whole;
+            out->count = (int32_t)(last.as.whole - first.as.whole + 1);
+        } else {
+            report(jobs->cx, node->span, field_source, field->as.data.name, value_show(jobs->e, value));
+            return false;
+        }
+    }
+    if (out->count != needed) {
+        report(jobs->cx, node ? node->span : field->span, field_columns, field->as.data.name, span_text(jobs, field->as.data.type->span),
+               (long long)needed, (long long)out->count);
+        note(jobs->cx, field->as.data.type->span, "this is what the field should be");
+        return false;
+    }
+    return true;
+}
+
+static bool read_field(Jobs *jobs, Node *field, aml_field *out, Column *column)
+{
+    Env *env = env_new(jobs->e, NULL, field->span.file);
+    TypeValue type;
+    if (!elab_type(jobs->e, env, field->as.data.type, &type))
+        return false;
+    if (type.dtype >= DTYPE_COUNT || (!type.castable && type.classes == 0)) {
+        report(jobs->cx, field->as.data.type->span, field_type, field->as.data.name, "a csv file", span_text(jobs, field->as.data.type->span));
+        return false;
+    }
+    column->name = field->as.data.name;
+    column->type = type_make(type.dtype, type.rank, type.dim);
+    column->classes = type.classes;
+    out->tensor = tensor_info(jobs, column->type, column->classes, column->name);
+    out->place = job_place(jobs, field->span);
+    return read_columns(jobs, field, &type, out);
+}
+
+static bool read_split(Jobs *jobs, Node *node, ProgramDataset *data, DataBlock *block)
+{
+    static const char *const part[] = {NULL, "train", "valid", "test"};
+    double sum = 0;
+    bool good = true;
+    block->part[0] = 1;
+    for (int i = 1; i < 4; i++) {
+        Setting setting = setting_item(jobs, node, "split", part[i]);
+        const char *name = sym_printf(jobs->cx, "split.%s", part[i]);
+        good &= setting_number(jobs, &setting, name, &block->part[i]);
+        if (good && (block->part[i] < 0 || block->part[i] > 1)) {
+            report(jobs->cx, setting.span, setting_range, name, "0% to 100%", arena_printf(jobs->arena, "%g%%", block->part[i] * 100));
+            good = false;
+        }
+        sum += block->part[i];
+    }
+    if (good && sum > 1 + 1e-9) {
+        Setting whole = setting_of(jobs, node, "split");
+        report(jobs->cx, whole.span, split_too_large, sum * 100);
+        good = false;
+    }
+    Setting seed = setting_item(jobs, node, "split", "seed");
+    Value seed_value = setting_eval(jobs, &seed, "split.seed");
+    Setting stratify = setting_item(jobs, node, "split", "stratify");
+    Value stratify_value = setting_eval(jobs, &stratify, "split.stratify");
+    aml_split *split = &data->table.split;
+    *split = (aml_split){block->part[1], block->part[2], block->part[3], 0, -1};
+    if (value_is(seed_value, VALUE_INT))
+        split->seed = seed_value.as.whole;
+    else if (!value_is(seed_value, VALUE_NONE)) {
+        setting_wrong(jobs, &seed, "split.seed", "a whole number", seed_value);
+        good = false;
+    }
+    if (value_is(stratify_value, VALUE_NONE))
+        return good;
+    Sym word = value_word(stratify_value);
+    for (int i = 0; word && i < block->field.count; i++)
+        if (block->field.at[i].name == word)
+            split->stratify = i;
+    if (split->stratify < 0) {
+        const char *candidates[64];
+        int count = 0;
+        for (int i = 0; i < block->field.count && count < 64; i++)
+            candidates[count++] = block->field.at[i].name;
+        report(jobs->cx, stratify.span, not_in_block, word ? word : value_show(jobs->e, stratify_value), "field");
+        const char *near = word ? closest_name(word, candidates, count) : NULL;
+        if (near)
+            help(jobs->cx, "did you mean `%s`?", near);
+        return false;
+    }
+    const Column *column = &block->field.at[split->stratify];
+    if (column->classes == 0 || column->type.rank != 0) {
+        report(jobs->cx, stratify.span, setting_range, "split.stratify", "a field that is one class", arena_printf(jobs->arena, "'%s', which is %s", word, type_text(jobs->arena, column->type)));
+        return false;
+    }
+    return good;
+}
+
+static bool read_on_bad(Jobs *jobs, Node *node, aml_dataset *table)
+{
+    Setting setting = setting_of(jobs, node, "on_bad");
+    Value value = setting_eval(jobs, &setting, "on_bad");
+    Sym kind = value_word(record_item(jobs, value, "on_bad"));
+    if (kind && strcmp(kind, "error") == 0)
+        return true;
+    if (!kind || strcmp(kind, "skip") != 0) {
+        setting_wrong(jobs, &setting, "on_bad", NULL, value);
+        return false;
+    }
+    Value limit = record_item(jobs, value, "limit");
+    table->on_bad = AML_ON_BAD_SKIP;
+    table->skip_limit = value_is(limit, VALUE_QUANTITY) ? limit.as.quantity.value : value_is_number(limit) ? value_number(limit) : 0;
+    return true;
+}
+
+// The record a sample function returned as outputs of its entry.
+static bool sample_outputs(Jobs *jobs, Tracing *tracing, const char *name, Span span, Value result, ColumnList *out)
+{
+    if (value_is(result, VALUE_POISON))
+        return false;
+    if (!value_is(result, VALUE_RECORD) || result.as.record->count == 0) {
+        report(jobs->cx, span, prepare_result, name, value_what(jobs->e, result));
+        return false;
+    }
+    for (int i = 0; i < result.as.record->count; i++) {
+        Value item = result.as.record->at[i];
+        if (value_is(item, VALUE_POISON))
+            return false;
+        Inst *inst = elab_tensor(jobs->e, item, jobs->e->real, span);
+        if (!inst)
+            return false;
+        int64_t classes = value_is(item, VALUE_TENSOR) ? item.as.tensor.classes : 0;
+        Column column = {result.as.record->name[i], inst->type, classes};
+        entry_output(tracing, inst, classes, column.name);
+        vec_push(jobs->arena, out, column);
+    }
+    return true;
+}
+
+static bool sample_function(Jobs *jobs, Node *node, Node *fn, const char *name, Entry *entry, const ColumnList *in, ColumnList *out)
+{
+    Span span = fn ? fn->span : node->as.job.name_span;
+    Tracing tracing = entry_begin(jobs, entry, node->as.job.name, name, span);
+    Value sample = batch_inputs(&tracing, in, 0, span);
+    Value result = sample;
+    if (fn)
+        result = elab_call(jobs->e, value_function(jobs->e, fn, env_new(jobs->e, NULL, node->span.file)), &sample, NULL, 1, fn->as.fn.name_span);
+    if (!sample_outputs(jobs, &tracing, fn ? name : node->as.job.name, span, result, out)) {
+        entry_drop(&tracing);
+        return false;
+    }
+    return entry_end(&tracing);
+}
+
+static bool check_prepared(Jobs *jobs, Node *fn, const DataBlock *block)
+{
+    Buffer names = {.arena = jobs->arena};
+    buffer_text(&names, "");
+    for (int i = 0; i < block->prepared.count; i++) {
+        if (strcmp(block->prepared.at[i].name, "x") == 0)
+            return true;
+        buffer_printf(&names, "%s'%s'", i ? ", " : "", block->prepared.at[i].name);
+    }
+    report(jobs->cx, fn ? fn->span : block->node->as.job.name_span, prepare_no_input, fn ? fn->as.fn.name : "the data set", names.text);
+    return false;
+}
+
+static bool check_augmented(Jobs *jobs, Node *fn, const ColumnList *prepared, const ColumnList *augmented)
+{
+    for (int i = 0; i < prepared->count; i++) {
+        const Column *want = &prepared->at[i];
+        const Column *found = i < augmented->count ? &augmented->at[i] : NULL;
+        if (found && found->name == want->name && type_equal(found->type, want->type))
+            continue;
+        report(jobs->cx, fn->span, augment_result, want->name, type_text(jobs->arena, want->type),
+               found ? arena_printf(jobs->arena, "'%s' as %s", found->name, type_text(jobs->arena, found->type)) : "nothing");
+        return false;
+    }
+    return true;
+}
+
+bool job_dataset(Jobs *jobs, Node *node)
+{
+    Arena *arena = jobs->arena;
+    DataBlock *block = NEW(arena, DataBlock);
+    ProgramDataset data = {.span = node->as.job.name_span};
+    Vec(aml_field) fields = {0};
+    bool good = true;
+
+    data.table.name = node->as.job.name;
+    data.table.doc = node->as.job.doc;
+    data.table.place = job_place(jobs, node->as.job.name_span);
+    good &= read_source(jobs, node, "source", &data.table.source);
+    good &= read_source(jobs, node, "test", &data.table.test);
+    for (int i = 0; i < node->as.job.items.count; i++) {
+        Node *item = node->as.job.items.at[i];
+        if (item->kind != NODE_Field)
+            continue;
+        aml_field field = {0};
+        Column column = {0};
+        if (!read_field(jobs, item, &field, &column)) {
+            good = false;
+            continue;
+        }
+        vec_push(arena, &fields, field);
+        vec_push(arena, &block->field, column);
+    }
+    data.table.fields = fields.count;
+    data.table.field = fields.at;
+    block->node = node;
+    good = good && read_split(jobs, node, &data, block);
+    if (data.table.test.kind != AML_SOURCE_NONE)
+        block->part[AML_PART_TEST] = 1;
+    good = read_on_bad(jobs, node, &data.table) && good;
+    jobs->e->training = false;
+    jobs->e->table = NULL;
+    Node *prepare = job_function(node, job_word(jobs, "prepare"));
+    Node *augment = job_function(node, job_word(jobs, "augment"));
+    good = good && sample_function(jobs, node, prepare, "prepare", &data.prepare, &block->field, &block->prepared) && check_prepared(jobs, prepare, block);
+    if (good && augment) {
+        ColumnList augmented = {0};
+        jobs->e->training = true;
+        good = sample_function(jobs, node, augment, "augment", &data.augment, &block->prepared, &augmented) &&
+               check_augmented(jobs, augment, &block->prepared, &augmented);
+        jobs->e->training = false;
+    }
+    settings_record(jobs, node);
+    if (!good)
+        return false;
+    block->index = jobs->program->dataset.count;
+    vec_push(arena, &jobs->program->dataset, data);
+    vec_push(arena, &jobs->data, block);
+    return true;
+}
+
+DataBlock *data_setting(Jobs *jobs, const Setting *setting, const char *name, bool with_part, aml_part *part)
+{
+    static const char *const parts[] = {"all", "train", "valid", "test"};
+    Value value = setting_eval(jobs, setting, name);
+    if (!value_is(value, VALUE_JOB) || strcmp(value.as.job.node->as.job.kind, "dataset") != 0 || (!with_part && value.as.job.part)) {
+        setting_wrong(jobs, setting, name, NULL, value);
+        return NULL;
+    }
+    DataBlock *block = data_block(jobs, value.as.job.node);     // NULL: its mistakes were reported
+    *part = AML_PART_ALL;
+    Sym word = value.as.job.part;
+    for (int i = 0; word && i < 4; i++)
+        if (strcmp(word, parts[i]) == 0)
+            *part = (aml_part)i;
+    if (word && *part == AML_PART_ALL && strcmp(word, "all") != 0) {
+        report(jobs->cx, setting->span, no_test_part, value.as.job.node->as.job.name, word);
+        help(jobs->cx, "a data set has the parts train, valid, test and all");
+        return NULL;
+    }
+    if (block && block->part[*part] == 0) {
+        Node *split = job_setting(block->node, job_word(jobs, "split"));
+        report(jobs->cx, setting->span, no_test_part, block->node->as.job.name, parts[*part]);
+        note(jobs->cx, split ? split->span : block->node->as.job.name_span, "the split gives it no samples");
+        return NULL;
+    }
+    return block;
+}

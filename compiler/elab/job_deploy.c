@@ -1,0 +1,125 @@
+// job_deploy.c: `deploy` blocks: which weights become a program of their own, for which batch sizes, within which limits.
+
+#include "elab/job.h"
+
+#include <string.h>
+
+static bool read_batches(Jobs *jobs, Node *node, ProgramDeploy *deploy)
+{
+    Setting setting = setting_of(jobs, node, "batch");
+    Value value = setting_eval(jobs, &setting, "batch");
+    bool good = value_is(value, VALUE_LIST) && value.as.list.count > 0 && value.as.list.count <= 16;
+    int64_t before = 0;
+    for (int i = 0; good && i < value.as.list.count; i++) {
+        Value size = value.as.list.at[i];
+        good = value_is(size, VALUE_INT) && size.as.whole > before && size.as.whole <= 1 << 20;
+        if (good)
+            vec_push(jobs->arena, &deploy->batch, size.as.whole);
+        before = size.as.whole;
+    }
+    if (!good)
+        setting_wrong(jobs, &setting, "batch", "a list of increasing batch sizes, such as [1, 16]", value);
+    return good;
+}
+
+// A limit of `require`; `none` leaves it at `unset`.
+static bool read_limit(Jobs *jobs, Node *node, const char *item, double *out)
+{
+    Setting setting = setting_item(jobs, node, "require", item);
+    const char *name = sym_printf(jobs->cx, "require.%s", item);
+    if (!setting.value || setting.value->kind == NODE_None)
+        return true;
+    if (!setting_number(jobs, &setting, name, out))
+        return false;
+    if (*out >= 0)
+        return true;
+    report(jobs->cx, setting.span, setting_range, name, "not negative", span_text(jobs, setting.span));
+    return false;
+}
+
+static bool read_target(Jobs *jobs, Node *node, ProgramDeploy *deploy)
+{
+    static const char *const level[] = {"native", "x86-64-v2", "x86-64-v3", "x86-64-v4"};
+    Setting setting = setting_of(jobs, node, "target");
+    Value value = setting_eval(jobs, &setting, "target");
+    Sym word = value_word(record_item(jobs, value, "level"));
+    if (!word) {
+        setting_wrong(jobs, &setting, "target", NULL, value);
+        return false;
+    }
+    for (size_t i = 0; i < COUNT_OF(level); i++)
+        if (strcmp(word, level[i]) == 0)
+            deploy->target = level[i];
+    if (deploy->target)
+        return true;
+    report(jobs->cx, setting.span, setting_range, "target", "one of \"native\", \"x86-64-v2\", \"x86-64-v3\", \"x86-64-v4\"", value_show(jobs->e, record_item(jobs, value, "level")));
+    const char *near = closest_name(word, level, COUNT_OF(level));
+    if (near)
+        help(jobs->cx, "did you mean `\"%s\"`?", near);
+    return false;
+}
+
+static bool read_emit(Jobs *jobs, Node *node, ProgramDeploy *deploy)
+{
+    Setting setting = setting_of(jobs, node, "emit");
+    Value value = setting_eval(jobs, &setting, "emit");
+    for (int i = 0; value_is(value, VALUE_LIST) && i < value.as.list.count; i++) {
+        Sym word = value_word(value.as.list.at[i]);
+        deploy->executable |= word && strcmp(word, "executable") == 0;
+        deploy->shared_library |= word && strcmp(word, "shared_library") == 0;
+    }
+    if (deploy->executable || deploy->shared_library)
+        return true;
+    setting_wrong(jobs, &setting, "emit", "a list of executable and shared_library", value);
+    return false;
+}
+
+// Where the block asks for something of a later version; what it says is evaluated, so that mistakes are found.
+static bool read_later(Jobs *jobs, Node *node, const char *name, Span *span)
+{
+    Setting setting = setting_of(jobs, node, name);
+    if (!setting.written)
+        return true;
+    Value value = setting_eval(jobs, &setting, name);
+    if (value_is(value, VALUE_NONE))
+        return true;
+    *span = setting.span;
+    if (value_is(value, VALUE_RECORD) && record_get(value, job_word(jobs, name)))
+        return true;
+    setting_wrong(jobs, &setting, name, NULL, value);
+    return false;
+}
+
+bool job_deploy(Jobs *jobs, Node *node)
+{
+    ProgramDeploy deploy = {.name = node->as.job.name, .doc = node->as.job.doc, .span = node->as.job.name_span};
+    Setting model = setting_of(jobs, node, "model");
+    Node *require = job_setting(node, job_word(jobs, "require"));
+
+    settings_record(jobs, node);
+    deploy.require_accuracy_drop = -1;
+    deploy.require = require ? require->span : (Span){0};
+    TrainBlock *train = checkpoint_setting(jobs, &model, "model", &deploy.which);
+    bool good = read_batches(jobs, node, &deploy);
+    good &= read_limit(jobs, node, "accuracy_drop", &deploy.require_accuracy_drop);
+    good &= read_limit(jobs, node, "size", &deploy.require_size);
+    good &= read_limit(jobs, node, "memory", &deploy.require_memory);
+    good &= read_limit(jobs, node, "latency", &deploy.require_latency);
+    good &= read_target(jobs, node, &deploy);
+    good &= read_emit(jobs, node, &deploy);
+    good &= read_later(jobs, node, "quantize", &deploy.quantize);
+    good &= read_later(jobs, node, "prune", &deploy.prune);
+    if (!good || !train)
+        return false;
+    deploy.job = train->index;
+    for (int i = 0; i < deploy.batch.count; i++) {
+        Entry entry;
+        const char *function = sym_printf(jobs->cx, "predict_%lld", (long long)deploy.batch.at[i]);
+        if (!predict_entry(jobs, train, &entry, deploy.name, function, deploy.batch.at[i], node->as.job.name_span))
+            return false;
+        vec_push(jobs->arena, &deploy.predict, entry);
+    }
+    jobs->e->table = NULL;
+    vec_push(jobs->arena, &jobs->program->deploy, deploy);
+    return true;
+}

@@ -1,0 +1,598 @@
+// job_train.c: `train` and `evaluate` blocks: their settings and the functions that they are compiled to.
+//
+// Functions are traced in the order predict, step, eval, init: the first one infers the sizes of the model, the second
+// makes the optimizer's states, and the last one fills everything that the others found.
+
+#include "elab/job.h"
+
+#include "elab/internal.h"
+
+#include <string.h>
+
+TrainBlock *train_block(Jobs *jobs, const Node *node)
+{
+    for (int i = 0; i < jobs->train.count; i++)
+        if (jobs->train.at[i]->node == node)
+            return jobs->train.at[i];
+    return NULL;
+}
+
+static bool is_instance(Value value, NodeKind kind)
+{
+    if (!value_is(value, VALUE_INSTANCE))
+        return false;
+    const Node *declaration = value.as.instance->declaration;
+    return declaration ? declaration->kind == kind : kind == NODE_Model;
+}
+
+static Value column_value(Value record, Jobs *jobs, const char *name)
+{
+    return record_item(jobs, record, name);
+}
+
+static const Column *column_of(const ColumnList *columns, const char *name)
+{
+    for (int i = 0; i < columns->count; i++)
+        if (strcmp(columns->at[i].name, name) == 0)
+            return &columns->at[i];
+    return NULL;
+}
+
+// ---- the pieces of the compiled functions
+
+// What the model makes of a batch. NULL after a report.
+static Inst *model_output(Jobs *jobs, Value model, Value batch, int64_t count, Span span)
+{
+    Value x = column_value(batch, jobs, "x");
+    Value output = elab_call(jobs->e, model, &x, NULL, 1, span);
+    if (value_is(output, VALUE_POISON))
+        return NULL;
+    if (!value_is(output, VALUE_TENSOR) || output.as.tensor.inst->type.rank == 0 || output.as.tensor.inst->type.dim[0] != count) {
+        report(jobs->cx, span, model_output, "the model", value_what(jobs->e, output));
+        return NULL;
+    }
+    return output.as.tensor.inst;
+}
+
+static bool loss_outputs(Tracing *tracing, Value loss, Value output, Value target, int64_t count, Span span)
+{
+    Jobs *jobs = tracing->jobs;
+    Elab *e = jobs->e;
+    Value args[2] = {output, target};
+    Value value = elab_call(e, loss, args, NULL, value_is(target, VALUE_NONE) ? 1 : 2, span);
+    Inst *sum, *number;
+    if (value_is(value, VALUE_POISON))
+        return false;
+    if (value_is(value, VALUE_MEAN)) {
+        sum = elab_cast(e, value.as.mean.sum, DTYPE_F64, span);
+        number = elab_cast(e, value.as.mean.count, DTYPE_F64, span);
+    } else {
+        Inst *mean = elab_scalar_tensor(e, value, span);
+        if (!mean)
+            return false;
+        number = ir_real(e->trace->fn, type_scalar(DTYPE_F64), (double)count, span);
+        sum = ir_binary(e->trace->fn, OP_mul, elab_cast(e, mean, DTYPE_F64, span), number, span);
+    }
+    entry_output(tracing, sum, 0, "loss_sum");
+    entry_output(tracing, number, 0, "loss_count");
+    return true;
+}
+
+static bool eval_entry(Jobs *jobs, Entry *entry, ProgramJob *job, const DataBlock *data, Value model, Value loss, const MetricSet *metrics,
+                       const char *function, int64_t batch)
+{
+    Span span = job->span;
+    jobs->e->training = false;
+    Tracing tracing = entry_begin(jobs, entry, job->table.name, function, span);
+    Value record = batch_inputs(&tracing, &data->prepared, batch, span);
+    Value target = column_value(record, jobs, "y");
+    Inst *output = model_output(jobs, model, record, batch, span);
+    bool good = output != NULL;
+    if (good && !value_is(loss, VALUE_NONE))
+        good = loss_outputs(&tracing, loss, value_tensor(output), target, batch, span);
+    good = good && metrics_update(&tracing, metrics, job, value_tensor(output), target, entry == &job->eval);
+    if (!good) {
+        entry_drop(&tracing);
+        return false;
+    }
+    return entry_end(&tracing);
+}
+
+bool predict_entry(Jobs *jobs, TrainBlock *train, Entry *entry, const char *block, const char *function, int64_t batch, Span span)
+{
+    const Column *x = column_of(&train->data->prepared, "x"), *y = column_of(&train->data->prepared, "y");
+    jobs->e->training = false;
+    jobs->e->table = train->table;
+    Tracing tracing = entry_begin(jobs, entry, block, function, span);
+    Value input = entry_input(&tracing, batched(x->type, batch), x->classes, x->name, span);
+    Sym name = x->name;
+    Inst *output = model_output(jobs, train->model, value_record(jobs->e, 1, &name, &input), batch, span);
+    if (!output) {
+        entry_drop(&tracing);
+        return false;
+    }
+    bool classifies = y && y->classes > 0 && y->type.rank == 0 && output->type.rank == 2 && output->type.dim[1] == y->classes &&
+                      dtype_info[output->type.dtype].kind == KIND_FLOAT;
+    if (classifies) {
+        Value result = elab_call(jobs->e, value_function(jobs->e, elab_std_function(jobs->e, "classify"), NULL), (Value[]){value_tensor(output)}, NULL, 1, span);
+        if (!value_is(result, VALUE_TUPLE) || result.as.list.count != 2 || !value_is(result.as.list.at[0], VALUE_TENSOR) ||
+            !value_is(result.as.list.at[1], VALUE_TENSOR)) {
+            entry_drop(&tracing);
+            return false;
+        }
+        entry_output(&tracing, result.as.list.at[0].as.tensor.inst, y->classes, "prediction");
+        entry_output(&tracing, result.as.list.at[1].as.tensor.inst, 0, "probability");
+    } else {
+        entry_output(&tracing, output, 0, "prediction");
+    }
+    return entry_end(&tracing);
+}
+
+static bool figure_output(Tracing *tracing, Value value, const char *name, Span span)
+{
+    Inst *inst = elab_scalar_tensor(tracing->jobs->e, value, span);
+    if (!inst)
+        return false;
+    entry_output(tracing, elab_cast(tracing->jobs->e, inst, DTYPE_F32, span), 0, name);
+    return true;
+}
+
+// What a step returned as outputs: the loss first (`loss`, or the sum of all figures), then the figures.
+static bool step_outputs(Tracing *tracing, Value result, Span span)
+{
+    Jobs *jobs = tracing->jobs;
+    if (value_is(result, VALUE_POISON))
+        return false;
+    if (value_is(result, VALUE_TENSOR) || value_is(result, VALUE_MEAN))
+        return figure_output(tracing, result, "loss", span);
+    if (!value_is(result, VALUE_RECORD) || result.as.record->count == 0) {
+        report(jobs->cx, span, step_result, value_what(jobs->e, result));
+        return false;
+    }
+    RecordValue *record = result.as.record;
+    const Value *loss = record_get(result, job_word(jobs, "loss"));
+    Value first = loss ? *loss : record->at[0];
+    for (int i = 1; i < record->count && !loss; i++)
+        first = elab_binary(jobs->e, OPER_ADD, first, record->at[i], span);
+    if (value_is(first, VALUE_POISON) || !figure_output(tracing, first, "loss", span))
+        return false;
+    for (int i = 0; i < record->count; i++)
+        if (&record->at[i] != loss && !figure_output(tracing, record->at[i], record->name[i], span))
+            return false;
+    return true;
+}
+
+static bool rate_output(Tracing *tracing, Value optimizer, Span span)
+{
+    Elab *e = tracing->jobs->e;
+    Value rate = instance_member(e, optimizer.as.instance, job_word(tracing->jobs, "lr"));
+    if (value_is(rate, VALUE_POISON))
+        return false;
+    if (!value_is(rate, VALUE_FUNCTION))
+        return true;
+    Value step = value_tensor(elab_cast(e, elab_scalar(e, AML_SCALAR_STEP, -1, DTYPE_I64, span), e->real, span));
+    Value now = elab_call(e, rate, &step, NULL, 1, span);
+    return !value_is(now, VALUE_POISON) && figure_output(tracing, now, "lr", span);
+}
+
+// The step of a training with one model, a loss and an optimizer: train_step of the standard library.
+static bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Value optimizer, Value clip)
+{
+    Span span = job->span;
+    jobs->e->training = true;
+    Tracing tracing = entry_begin(jobs, &job->step, job->table.name, "step", span);
+    Value record = batch_inputs(&tracing, &train->data->prepared, job->table.batch, span);
+    Value args[] = {train->model, train->loss, optimizer, clip, column_value(record, jobs, "x"), column_value(record, jobs, "y")};
+    Value result = elab_call(jobs->e, value_function(jobs->e, elab_std_function(jobs->e, "train_step"), NULL), args, NULL, 6, span);
+    bool good = step_outputs(&tracing, result, span) && rate_output(&tracing, optimizer, span);
+    jobs->e->training = false;
+    if (!good) {
+        entry_drop(&tracing);
+        return false;
+    }
+    return entry_end(&tracing);
+}
+
+static bool custom_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *fn, Value models, Value optimizers)
+{
+    Elab *e = jobs->e;
+    Env *env = env_new(e, NULL, fn->span.file);
+    for (int i = 0; i < models.as.record->count; i++)
+        env_bind(e, env, models.as.record->name[i], models.as.record->at[i]);
+    env_bind(e, env, job_word(jobs, "optimizers"), optimizers);
+    e->training = true;
+    Tracing tracing = entry_begin(jobs, &job->step, job->table.name, "step", fn->span);
+    Value batch = batch_inputs(&tracing, &train->data->prepared, job->table.batch, fn->span);
+    Value result = elab_call(e, value_function(e, fn, env), &batch, NULL, 1, fn->as.fn.name_span);
+    bool good = step_outputs(&tracing, result, fn->as.fn.name_span);
+    e->training = false;
+    if (!good) {
+        entry_drop(&tracing);
+        return false;
+    }
+    return entry_end(&tracing);
+}
+
+static bool init_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job)
+{
+    Elab *e = jobs->e;
+    e->training = true;
+    Tracing tracing = entry_begin(jobs, &job->init, job->table.name, "init", job->span);
+    tracing.trace->first_step = true;
+    bool good = true;
+    for (int i = 0; good && i < train->table->cell.count; i++) {
+        Cell *cell = train->table->cell.at[i];
+        if (cell->role == AML_ROLE_METRIC)
+            continue;
+        Inst *initial = elab_cell_initial(e, cell);
+        good = initial && elab_cell_write(e, cell, value_tensor(initial), cell->node->span);
+    }
+    e->training = false;
+    if (!good) {
+        entry_drop(&tracing);
+        return false;
+    }
+    return entry_end(&tracing);
+}
+
+static void state_rows(Jobs *jobs, StateTable *table, ProgramJob *job)
+{
+    for (int i = 0; i < table->cell.count; i++) {
+        Cell *cell = table->cell.at[i];
+        ProgramState state = {.span = cell->node->span};
+        state.info.tensor = tensor_info(jobs, cell->type, cell->classes, elab_cell_path(jobs->e, cell));
+        state.info.role = cell->role;
+        state.decay = cell->role == AML_ROLE_WEIGHT && cell->type.rank >= 2;
+        vec_push(jobs->arena, &job->state, state);
+    }
+}
+
+// Every cell of the models has a row, also one that no function reads.
+static bool register_cells(Jobs *jobs, Value model)
+{
+    CellList cells = {0};
+    if (!elab_check_inferred(jobs->e, model))
+        return false;
+    elab_cells(jobs->e, model, &cells);
+    for (int i = 0; i < cells.count; i++) {
+        if (!elab_cell_resolve(jobs->e, cells.at[i], cells.at[i]->node->span))
+            return false;
+        elab_state_row(jobs->e, cells.at[i]);
+    }
+    return true;
+}
+
+// A weight that the loss of `eval` does not read is one that nothing will ever teach.
+static void warn_unused(Jobs *jobs, Value model, const ProgramJob *job)
+{
+    IrFunction *fn = job->eval.ir;
+    if (!fn || fn->result.count == 0)
+        return;
+    bool *reaches = NEW_ARRAY(jobs->arena, bool, fn->next_id + 1);
+    for (int i = 0; i < fn->result.count; i++)
+        if (fn->result.at[i].slot.kind == SLOT_OUTPUT && fn->result.at[i].slot.index == 0)
+            reaches[fn->result.at[i].value->id] = true;
+    for (Inst *inst = fn->last; inst; inst = inst->prev)
+        for (int i = 0; reaches[inst->id] && i < inst->inputs; i++)
+            reaches[inst->input[i]->id] = true;
+    CellList cells = {0};
+    elab_cells(jobs->e, model, &cells);
+    for (int i = 0; i < cells.count; i++) {
+        Cell *cell = cells.at[i];
+        bool read = !cell->trainable || cell->role != AML_ROLE_WEIGHT;
+        for (int p = 0; p < fn->param.count && !read; p++)
+            read = fn->param_slot.at[p].kind == SLOT_STATE && fn->param_slot.at[p].index == cell->row && reaches[fn->param.at[p]->id];
+        if (!read)
+            report(jobs->cx, cell->node->span, unused_weight, elab_cell_path(jobs->e, cell));
+    }
+}
+
+// `cross_entropy(scores: float[n, k], y: class(k)[n])`: a loss whose signature asks for as many scores as classes is
+// checked here, where both places can be named.
+static bool check_classes(Jobs *jobs, const TrainBlock *train, const ProgramJob *job, Span at)
+{
+    const Column *y = column_of(&train->data->prepared, "y");
+    if (!value_is(train->loss, VALUE_FUNCTION) || train->loss.as.function->node->kind != NODE_Loss || !y || y->classes == 0 || job->predict.output.count == 0)
+        return true;
+    const NodeList *params = &train->loss.as.function->node->as.loss.params;
+    const Node *scores = params->count >= 2 ? params->at[0]->as.param.type : NULL, *target = params->count >= 2 ? params->at[1]->as.param.type : NULL;
+    if (!scores || !target || scores->kind != NODE_Type || target->kind != NODE_Type || scores->as.type.dims.count != 2 || target->as.type.args.count != 1)
+        return true;
+    const Node *wide = scores->as.type.dims.at[1], *classes = target->as.type.args.at[0];
+    if (wide->kind != NODE_Name || classes->kind != NODE_Name || wide->as.name.name != classes->as.name.name)
+        return true;
+    const aml_shape *shape = &job->predict.output.at[job->predict.output.count - 1].shape;
+    int64_t given = shape->rank == 2 ? shape->dim[1] : -1;
+    if (shape->rank != 2 || given == y->classes)
+        return true;
+    report(jobs->cx, at, class_count, (long long)given, y->name, (long long)y->classes);
+    Node *forward = train->model.as.instance->declaration ? instance_function(train->model.as.instance, job_word(jobs, "forward")) : NULL;
+    if (forward)
+        note(jobs->cx, forward->as.fn.result ? forward->as.fn.result->span : forward->as.fn.name_span, "the model's output is %s",
+             forward->as.fn.result ? span_text(jobs, forward->as.fn.result->span) : "declared here");
+    Node *field = job_field(train->data->node, y->name);
+    if (field)
+        note(jobs->cx, field->as.data.type->span, "the target is declared here");
+    return false;
+}
+
+// ---- settings of a training
+
+static bool read_stop(Jobs *jobs, Node *node, const MetricSet *metrics, aml_job *job)
+{
+    Setting setting = setting_of(jobs, node, "stop");
+    Value value = setting_eval(jobs, &setting, "stop");
+    job->stop_metric = -2;
+    if (value_is(value, VALUE_NONE))
+        return true;
+    Sym kind = value_word(record_item(jobs, value, "stop"));
+    Sym on = value_word(record_item(jobs, value, "on"));
+    Value patience = record_item(jobs, value, "patience"), delta = record_item(jobs, value, "min_delta");
+    if (!kind || !on || !value_is(patience, VALUE_QUANTITY)) {
+        setting_wrong(jobs, &setting, "stop", NULL, value);
+        return false;
+    }
+    job->stop_metric = metric_index(jobs, metrics, on, setting.span);
+    job->stop_patience = (aml_quantity){patience.as.quantity.value, patience.as.quantity.unit, patience.as.quantity.option};
+    job->stop_min_delta = value_is_number(delta) ? value_number(delta) : 0;
+    return job->stop_metric != -3;
+}
+
+static bool read_checkpoint(Jobs *jobs, Node *node, const MetricSet *metrics, aml_job *job)
+{
+    Setting every = setting_item(jobs, node, "checkpoint", "every");
+    Setting keep = setting_item(jobs, node, "checkpoint", "keep");
+    Value value = setting_eval(jobs, &keep, "checkpoint.keep");
+    if (!setting_quantity(jobs, &every, "checkpoint.every", &job->checkpoint_every))
+        return false;
+    Sym kind = value_word(record_item(jobs, value, "keep"));
+    Value count = record_item(jobs, value, "count");
+    if (!kind || !value_is(count, VALUE_INT)) {
+        setting_wrong(jobs, &keep, "checkpoint.keep", NULL, value);
+        return false;
+    }
+    if (count.as.whole < 1 || count.as.whole > 100000) {
+        report(jobs->cx, keep.span, setting_range, "checkpoint.keep", "1 to 100000", value_show(jobs->e, count));
+        return false;
+    }
+    job->keep_last = 1;
+    job->keep_metric = -1;
+    if (strcmp(kind, "best") != 0) {
+        job->keep_last = (int32_t)count.as.whole;
+        return true;
+    }
+    Sym on = value_word(record_item(jobs, value, "on"));
+    job->keep_best = (int32_t)count.as.whole;
+    job->keep_metric = on ? metric_index(jobs, metrics, on, keep.span) : -1;
+    return job->keep_metric != -3;
+}
+
+static bool read_schedule(Jobs *jobs, Node *node, const DataBlock *data, const MetricSet *metrics, aml_job *job)
+{
+    Setting length = setting_of(jobs, node, "length");
+    Setting every = setting_item(jobs, node, "validate", "every");
+    Setting seed = setting_of(jobs, node, "seed");
+    bool good = setting_whole(jobs, node, "batch", 1, &job->batch);
+    if (!length.value) {
+        if (diag_errors(jobs->cx) == 0)
+            report(jobs->cx, node->as.job.name_span, setting_missing, "train", "length");
+        return false;
+    }
+    good &= setting_quantity(jobs, &length, "length", &job->length);
+    good &= setting_quantity(jobs, &every, "validate.every", &job->validate_every);
+    Value value = setting_eval(jobs, &seed, "seed");
+    if (value_is(value, VALUE_INT))
+        job->seed = value.as.whole;
+    else if (!value_is(value, VALUE_NONE)) {
+        setting_wrong(jobs, &seed, "seed", "a whole number", value);
+        good = false;
+    }
+    good &= read_stop(jobs, node, metrics, job);
+    good &= read_checkpoint(jobs, node, metrics, job);
+    if (!good)
+        return false;
+    if (data->part[AML_PART_VALID] > 0)
+        return true;
+    job->validate_every = (aml_quantity){0, AML_UNIT_STEPS, -1};
+    Setting stop = setting_of(jobs, node, "stop"), keep = setting_item(jobs, node, "checkpoint", "keep");
+    if (job->stop_metric == -2 && job->keep_best == 0)
+        return true;
+    report(jobs->cx, job->stop_metric != -2 ? stop.span : keep.span, no_valid_part, job->stop_metric != -2 ? "stop" : "checkpoint.keep",
+           data->node->as.job.name);
+    note(jobs->cx, data->node->as.job.name_span, "give its `split` a `valid` part");
+    return false;
+}
+
+static ProgramJob new_job(Jobs *jobs, Node *node, aml_job_kind kind)
+{
+    ProgramJob job = {.span = node->as.job.name_span};
+    job.table.kind = kind;
+    job.table.name = node->as.job.name;
+    job.table.doc = node->as.job.doc;
+    job.table.place = job_place(jobs, node->as.job.name_span);
+    job.table.stop_metric = -2;
+    job.table.keep_metric = -1;
+    return job;
+}
+
+// ---- the two kinds of training
+
+static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const MetricSet *metrics)
+{
+    Node *node = train->node;
+    Setting model = setting_of(jobs, node, "model"), loss = setting_of(jobs, node, "loss");
+    Setting optimizer = setting_of(jobs, node, "optimizer"), clip = setting_of(jobs, node, "clip");
+    train->model = setting_eval(jobs, &model, "model");
+    train->loss = setting_eval(jobs, &loss, "loss");
+    Value optimizer_value = setting_eval(jobs, &optimizer, "optimizer");
+    Value clip_value = setting_eval(jobs, &clip, "clip");
+    bool good = true;
+    if (!is_instance(train->model, NODE_Model)) {
+        setting_wrong(jobs, &model, "model", NULL, train->model);
+        if (value_is(train->model, VALUE_DECLARATION))
+            help(jobs->cx, "write `%s()`", span_text(jobs, model.span));
+        good = false;
+    }
+    if (!value_is(train->loss, VALUE_FUNCTION)) {
+        if (value_is(train->loss, VALUE_NONE))
+            report(jobs->cx, node->as.job.name_span, no_loss, node->as.job.name);
+        else
+            setting_wrong(jobs, &loss, "loss", NULL, train->loss);
+        good = false;
+    }
+    if (!is_instance(optimizer_value, NODE_Optimizer)) {
+        if (value_is(optimizer_value, VALUE_NONE))
+            report(jobs->cx, node->as.job.name_span, setting_missing, "train", "optimizer");
+        else
+            setting_wrong(jobs, &optimizer, "optimizer", NULL, optimizer_value);
+        if (value_is(optimizer_value, VALUE_DECLARATION))
+            help(jobs->cx, "write `%s()`", span_text(jobs, optimizer.span));
+        good = false;
+    }
+    if (!value_is(clip_value, VALUE_NONE) && !value_is(record_item(jobs, clip_value, "limit"), VALUE_REAL) &&
+        !value_is(record_item(jobs, clip_value, "limit"), VALUE_INT)) {
+        setting_wrong(jobs, &clip, "clip", NULL, clip_value);
+        good = false;
+    }
+    if (!good)
+        return false;
+    elab_instance_name(jobs->e, train->model, NULL, NULL);
+    job->table.has_loss = true;
+    int64_t batch = job->table.batch;
+    return predict_entry(jobs, train, &job->predict, job->table.name, "predict", 1, model.span) && register_cells(jobs, train->model) &&
+           check_classes(jobs, train, job, model.span) && default_step(jobs, train, job, optimizer_value, clip_value) &&
+           eval_entry(jobs, &job->eval, job, train->data, train->model, train->loss, metrics, "eval", batch) &&
+           eval_entry(jobs, &job->eval_one, job, train->data, train->model, train->loss, metrics, "eval_one", 1) &&
+           metrics_entries(jobs, metrics, job, job->table.name);
+}
+
+static bool train_own(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *step)
+{
+    Setting models = setting_of(jobs, train->node, "models"), optimizers = setting_of(jobs, train->node, "optimizers");
+    Value record = setting_eval(jobs, &models, "models"), others = setting_eval(jobs, &optimizers, "optimizers");
+    if (value_is(record, VALUE_NONE))
+        record = value_record(jobs->e, 0, NULL, NULL);
+    if (value_is(others, VALUE_NONE))
+        others = value_record(jobs->e, 0, NULL, NULL);
+    if (!value_is(record, VALUE_RECORD) || !value_is(others, VALUE_RECORD)) {
+        bool first = !value_is(record, VALUE_RECORD);
+        setting_wrong(jobs, first ? &models : &optimizers, first ? "models" : "optimizers", NULL, first ? record : others);
+        return false;
+    }
+    for (int i = 0; i < record.as.record->count; i++) {
+        Value model = record.as.record->at[i];
+        if (!is_instance(model, NODE_Model)) {
+            setting_wrong(jobs, &models, "models", "a record of models", model);
+            return false;
+        }
+        elab_instance_name(jobs->e, model, NULL, record.as.record->name[i]);
+    }
+    train->model = value_none();
+    train->loss = value_none();
+    if (!custom_step(jobs, train, job, step, record, others))
+        return false;
+    for (int i = 0; i < record.as.record->count; i++)
+        if (!register_cells(jobs, record.as.record->at[i]))
+            return false;
+    return true;
+}
+
+bool job_train(Jobs *jobs, Node *node)
+{
+    TrainBlock *train = NEW(jobs->arena, TrainBlock);
+    ProgramJob job = new_job(jobs, node, AML_JOB_TRAIN);
+    MetricSet metrics;
+    aml_part part;
+    Node *step = job_function(node, job_word(jobs, "step"));
+    Setting data = setting_of(jobs, node, "data");
+
+    train->node = node;
+    train->failed = true;
+    vec_push(jobs->arena, &jobs->train, train);
+    train->table = NEW(jobs->arena, StateTable);
+    jobs->e->table = train->table;
+    settings_record(jobs, node);
+    train->data = data_setting(jobs, &data, "data", false, &part);
+    bool good = metrics_read(jobs, node, &metrics) && train->data && read_schedule(jobs, node, train->data, &metrics, &job.table);
+    if (!good)
+        return false;
+    job.table.data = train->data->index;
+    job.table.part = AML_PART_TRAIN;
+    train->keeps_best = job.table.keep_best > 0;
+    good = step ? train_own(jobs, train, &job, step) : train_model(jobs, train, &job, &metrics);
+    good = good && init_entry(jobs, train, &job);
+    jobs->e->table = NULL;
+    if (!good)
+        return false;
+    if (!step)
+        warn_unused(jobs, train->model, &job);
+    state_rows(jobs, train->table, &job);
+    train->index = jobs->program->job.count;
+    train->failed = false;
+    vec_push(jobs->arena, &jobs->program->job, job);
+    return true;
+}
+
+TrainBlock *checkpoint_setting(Jobs *jobs, const Setting *setting, const char *name, aml_which *which)
+{
+    Value value = setting_eval(jobs, setting, name);
+    if (!value_is(value, VALUE_JOB) || strcmp(value.as.job.node->as.job.kind, "train") != 0 || !value.as.job.part) {
+        setting_wrong(jobs, setting, name, NULL, value);
+        return NULL;
+    }
+    const char *part = value.as.job.part;
+    if (strcmp(part, "best") != 0 && strcmp(part, "last") != 0) {
+        report(jobs->cx, setting->span, unknown_checkpoint, part);
+        return NULL;
+    }
+    *which = strcmp(part, "best") == 0 ? AML_WHICH_BEST : AML_WHICH_LAST;
+    TrainBlock *train = train_block(jobs, value.as.job.node);
+    if (!train || train->failed)
+        return NULL;                                // its mistakes were reported
+    if (*which == AML_WHICH_BEST && !train->keeps_best) {
+        report(jobs->cx, setting->span, no_best, name, train->node->as.job.name);
+        Node *keep = job_setting(train->node, job_word(jobs, "checkpoint"));
+        note(jobs->cx, keep ? keep->span : train->node->as.job.name_span, "a training keeps it with `checkpoint: { keep: best(1, on: metric) }`");
+        return NULL;
+    }
+    if (!value_is(train->model, VALUE_INSTANCE)) {
+        setting_wrong(jobs, setting, name, "a checkpoint of a training with one model", value);
+        return NULL;
+    }
+    return train;
+}
+
+bool job_evaluate(Jobs *jobs, Node *node)
+{
+    ProgramJob job = new_job(jobs, node, AML_JOB_EVALUATE);
+    MetricSet metrics;
+    Setting model = setting_of(jobs, node, "model"), data = setting_of(jobs, node, "data");
+
+    settings_record(jobs, node);
+    StateTable *table = NEW(jobs->arena, StateTable);
+    jobs->e->table = table;
+    bool good = metrics_read(jobs, node, &metrics);
+    TrainBlock *train = checkpoint_setting(jobs, &model, "model", &job.table.which);
+    DataBlock *block = data_setting(jobs, &data, "data", true, &job.table.part);
+    good = setting_whole(jobs, node, "batch", 1, &job.table.batch) && good && train && block;
+    if (!good)
+        return false;
+    // An instance of its own, made as the training made its own: states belong to one job.
+    Setting made = setting_of(jobs, train->node, "model");
+    Value instance = setting_eval(jobs, &made, "model");
+    if (!value_is(instance, VALUE_INSTANCE))
+        return false;
+    elab_instance_name(jobs->e, instance, NULL, NULL);
+    job.table.data = block->index;
+    job.table.model_job = train->index;
+    job.table.has_loss = true;
+    good = eval_entry(jobs, &job.eval_one, &job, block, instance, train->loss, &metrics, "eval_one", 1) && register_cells(jobs, instance) &&
+           eval_entry(jobs, &job.eval, &job, block, instance, train->loss, &metrics, "eval", job.table.batch) &&
+           metrics_entries(jobs, &metrics, &job, job.table.name);
+    jobs->e->table = NULL;
+    if (!good)
+        return false;
+    state_rows(jobs, table, &job);
+    vec_push(jobs->arena, &jobs->program->job, job);
+    return true;
+}
