@@ -24,6 +24,30 @@ bool unit_known(const char *text, size_t length)
     return false;
 }
 
+static bool is_keyword(Sym word)
+{
+#define KEYWORD(token, text, meaning)                                                                                  \
+    if (strcmp(word, text) == 0)                                                                                       \
+        return true;
+#include "keywords.def"
+    return false;
+}
+
+void report_unknown_unit(ParseState *ps, Loc loc, Sym word)
+{
+    static const char *const names[] = {
+#define UNIT(name, kind, factor, meaning) name,
+#include "keywords.def"
+    };
+    report(ps->cx, SPAN(loc), unknown_unit, word);
+    const char *closest = closest_name(word, names, COUNT_OF(names));
+    if (closest)
+        help(ps->cx, "did you mean `%s`?", closest);
+    else
+        help(ps->cx, "a number may be followed by a unit (steps, epochs, s, min, h, %%, pp, KiB, MiB, ...) or by nothing");
+    parse_mistake(ps);
+}
+
 // The next raw token, with its unit if it is a number.
 static Token fetch(ParseState *ps)
 {
@@ -44,8 +68,20 @@ static Token fetch(ParseState *ps)
         word = 1;
     while (blanks > 0 && (isalnum((unsigned char)text[blanks + word]) || text[blanks + word] == '_'))
         word++;
-    if (word == 0 || !unit_known(text + blanks, word))
+    if (word == 0)
         return token;
+    if (!unit_known(text + blanks, word)) {
+        const char *behind = text + blanks + word;
+        behind += strspn(behind, " \t");
+        Sym name = sym_intern(ps->cx, text + blanks, word < LONGEST_NAME ? word : LONGEST_NAME);
+        if (*behind == ':' || *behind == '=' || isdigit((unsigned char)text[blanks]) || is_keyword(name))
+            return token;
+        uint32_t start = token.loc.end + (uint32_t)blanks;
+        report_unknown_unit(ps, (Loc){start, start + (uint32_t)word, NULL}, name);
+        Token dropped = {0};
+        aml_scan_raw(&dropped, ps);
+        return token;
+    }
     Token unit = {0};
     aml_scan_raw(&unit, ps);
     token.value.number.unit = sym_intern(ps->cx, text + blanks, word);
@@ -110,7 +146,7 @@ static int give(ParseState *ps, Token token, AML_STYPE *value, AML_LTYPE *loc)
 
 void lex_open_frame(ParseState *ps)
 {
-    Frame frame = {ps->depth, ps->line_column};
+    Frame frame = {ps->depth, ps->line_column, -1, false};
     vec_push(ps->cx->arena, &ps->frame, frame);
 }
 
@@ -155,6 +191,21 @@ static void skip_to_item(ParseState *ps)
         ps->closers++;
 }
 
+// Whether the line reads like `model Name`, `fn name`, `KIND NAME {`.
+static bool begins_declaration(const ParseState *ps, const Token *token)
+{
+    const char *behind = ps->source->text + token->loc.end;
+    size_t blanks = strspn(behind, " \t"), word = 0;
+    if (blanks == 0)
+        return false;
+    behind += blanks;
+    while (isalnum((unsigned char)behind[word]) || behind[word] == '_')
+        word++;
+    if (token->kind == FN || (token->kind >= USE && token->kind <= SCHEMA))
+        return word > 0 || (token->kind == USE && *behind == '"');
+    return token->kind == IDENT && word > 0 && behind[word + strspn(behind + word, " \t")] == '{';
+}
+
 int aml_lex(AML_STYPE *value, AML_LTYPE *loc, ParseState *ps)
 {
     if (ps->gave_up) {
@@ -180,6 +231,20 @@ int aml_lex(AML_STYPE *value, AML_LTYPE *loc, ParseState *ps)
         return give(ps, ps->held, value, loc);
     }
     Token token = fetch(ps);
+    Frame *frame = ps->frame.count > 0 ? &ps->frame.at[ps->frame.count - 1] : NULL;
+    if (frame && frame->begun && frame->item_column > 0 && token.first && token.column == 0 && ps->depth == frame->depth &&
+        begins_declaration(ps, &token)) {
+        report_unclosed(ps, &token, ps->depth);
+        parse_mistake(ps);
+        ps->closers = ps->frame.count;
+        ps->held = token;
+        ps->has_held = true;
+        return aml_lex(value, loc, ps);
+    }
+    if (frame && !frame->begun) {
+        frame->begun = true;
+        frame->item_column = token.first ? token.column : -1;
+    }
     return give(ps, token, value, loc);
 }
 

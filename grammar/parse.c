@@ -253,14 +253,13 @@ static void check_edition(ParseState *ps)
 }
 
 // The `{` that the text never closes is the place to show, not where that was noticed.
-static bool report_unclosed(ParseState *ps)
+bool report_unclosed(ParseState *ps, const Token *token, int depth)
 {
-    const Token *token = &ps->last;
-    if (ps->last_depth == 0 || (token->kind != AML_EOF && !(token->first && token->column == 0)))
+    if (depth == 0 || (token->kind != AML_EOF && !(token->first && token->column == 0)))
         return false;
     if (token->kind == ')' || token->kind == ']' || token->kind == '}')
         return false;
-    const Bracket *bracket = &ps->bracket.at[ps->last_depth - 1];
+    const Bracket *bracket = &ps->bracket.at[depth - 1];
     char open[2] = {bracket->open, 0}, close[2] = {bracket->open == '(' ? ')' : bracket->open == '[' ? ']' : '}', 0};
     report(ps->cx, SPAN(bracket->loc), unclosed, open, close, token_found(ps, token));
     if (token->kind != AML_EOF)
@@ -272,7 +271,7 @@ void report_expected(ParseState *ps, const char *expected)
 {
     const Token *token = &ps->last;
     lex_recover(ps);
-    if (report_unclosed(ps)) {
+    if (report_unclosed(ps, token, ps->last_depth)) {
         parse_mistake(ps);
         return;
     }

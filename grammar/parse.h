@@ -37,6 +37,8 @@ typedef struct Bracket {
 typedef struct Frame {
     int depth;              // brackets open inside it
     int column;             // of the first token of the line that opened it
+    int item_column;        // of its first item, -1 before it and if that follows `{` on the line
+    bool begun;
 } Frame;
 
 struct ParseState {
@@ -78,6 +80,7 @@ struct ParseState {
 int aml_lex(AML_STYPE *value, AML_LTYPE *loc, ParseState *ps);
 void lex_open_frame(ParseState *ps);                // the last `{` holds items
 void lex_recover(ParseState *ps);                   // a mistake was reported at the last token
+void report_unknown_unit(ParseState *ps, Loc loc, Sym word);
 bool unit_known(const char *text, size_t length);
 const char *token_found(const ParseState *ps, const Token *token);
 
@@ -102,6 +105,7 @@ Node *make_assign(ParseState *ps, Loc loc, Node *target, Node *value);
 Node *make_type_choice(ParseState *ps, Loc loc, Node *left, Node *right);
 Sym join_path(ParseState *ps, Sym left, Sym right);
 void report_expected(ParseState *ps, const char *expected);  // a syntax error at the last token; recovery begins
+bool report_unclosed(ParseState *ps, const Token *token, int depth);   // false: `token` says nothing about brackets
 void parse_mistake(ParseState *ps);                 // counts one; gives up after MOST_MISTAKES
 
 #endif

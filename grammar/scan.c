@@ -115,20 +115,9 @@ int scan_number(ParseState *ps, Token *token, const char *text, int *length)
             number.unit = sym_intern(ps->cx, text + digits, (size_t)word);
             digits = *length;
         } else {
-            Span span = {ps->file, ps->start + (uint32_t)digits, ps->at};
-            report(ps->cx, span, unknown_unit, sym_intern(ps->cx, text + digits, (size_t)(word < 80 ? word : 80)));
-            parse_mistake(ps);
+            Loc loc = {ps->start + (uint32_t)digits, ps->start + (uint32_t)*length, NULL};
+            report_unknown_unit(ps, loc, sym_intern(ps->cx, text + digits, (size_t)(word < 80 ? word : 80)));
             digits = *length;
-            const char *names[] = {
-#define UNIT(name, kind, factor, meaning) name,
-#include "keywords.def"
-            };
-            const char *closest = closest_name(arena_text(ps->cx->scratch, text + *length - word, (size_t)word), names,
-                                               COUNT_OF(names));
-            if (closest)
-                help(ps->cx, "did you mean `%s`?", closest);
-            else
-                help(ps->cx, "a number may be followed by a unit (steps, epochs, s, min, h, %%, pp, KiB, MiB, ...) or by nothing");
         }
     }
     token->value.number = number;
