@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""Training the digits program: accuracy, the same bytes for any number of threads, memory as planned, figures and signals."""
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from harness import DIGITS, check, check_equal, check_in, checkpoints, main, sanitized
+
+
+def weights_of(folder, job="digits_mlp"):
+    return hashlib.sha256((checkpoints(folder, job)[-1] / "weights.safetensors").read_bytes()).hexdigest()
+
+
+def accuracy_of(place, program, cwd=None):
+    report = json.loads(place.run(program, "evaluate", "--json", cwd=cwd).out)
+    return find(report, "accuracy")
+
+
+def find(value, key):
+    """The first value of that key, anywhere inside."""
+    if isinstance(value, dict):
+        if key in value:
+            return value[key]
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            found = find(item, key)
+            if found is not None:
+                return found
+    return None
+
+
+def reaches_97_percent(place):
+    program = place.build_digits()
+    place.run(program, "train")
+    accuracy = accuracy_of(place, program)
+    print(f"  test accuracy with the program's seed: {accuracy:.4f}")
+    check(accuracy >= 0.97, f"test accuracy is {accuracy:.4f}, expected at least 0.97")
+
+
+def reaches_97_percent_with_other_seeds(place):
+    program = place.build_digits()
+    good, found = 0, []
+    for seed in range(1, 11):
+        folder = place.folder / f"seed{seed}"
+        folder.mkdir()
+        place.run(program, "train", "--seed", seed, "--quiet", cwd=folder)
+        found.append(accuracy_of(place, program, cwd=folder))
+        good += found[-1] >= 0.97
+    print("  test accuracy of 10 seeds: " + " ".join(f"{a:.4f}" for a in found))
+    check(good >= 9, f"{good} of 10 seeds reach 0.97: {found}")
+
+
+def threads_do_not_change_the_result(place):
+    program = place.build_digits()
+    seen = set()
+    for threads in (1, 2, 3):
+        folder = place.folder / f"threads{threads}"
+        folder.mkdir()
+        place.run(program, "train", "--threads", threads, "--quiet", cwd=folder)
+        seen.add(weights_of(folder))
+    check_equal(len(seen), 1, "the number of different results")
+
+
+def wide_layers_use_threads_and_stay_equal(place):
+    """A model large enough that its products are cut into parts."""
+    program = place.build_digits("wide", "-D", "hidden=2048")
+    seen = set()
+    for threads in (1, 2):
+        folder = place.folder / f"threads{threads}"
+        folder.mkdir()
+        place.run(program, "train", "--threads", threads, "--quiet", "--steps", 40, cwd=folder, timeout=300)
+        seen.add(weights_of(folder))
+    check_equal(len(seen), 1, "the number of different results")
+
+
+def seed_changes_the_result(place):
+    program = place.build_digits()
+    seen = set()
+    for seed in (1, 2):
+        folder = place.folder / f"seed{seed}"
+        folder.mkdir()
+        place.run(program, "train", "--seed", seed, "--quiet", "--steps", 30, cwd=folder)
+        seen.add(weights_of(folder))
+    check_equal(len(seen), 2, "the number of different results")
+
+
+def memory_is_what_was_planned(place):
+    """The plan is the allocation: what plan says is what the device allocated at most, and the process grows by no more."""
+    program = place.build_digits("wide", "-D", "hidden=4096")
+    plan = json.loads(place.run(program, "plan", "digits_mlp", "--json").out)
+    planned = find(plan, "device_bytes")
+    check(planned and planned > 4096 * 64 * 4 * 3, f"the plan has no plausible figure: {plan}")
+    trained = json.loads(place.run(program, "train", "--steps", 3, "--json", "--quiet", timeout=300).out.splitlines()[-1])
+    check_equal(find(trained, "device_bytes"), planned, "what was allocated on the device")
+    if sanitized(place.amlc):
+        return
+    small = place.build_digits("small", "-D", "hidden=16")
+    grown = peak_memory(place, program) - peak_memory(place, small)
+    expected = planned - find(json.loads(place.run(small, "plan", "digits_mlp", "--json").out), "device_bytes")
+    print(f"  planned difference: {expected} bytes, measured: {grown} bytes")
+    check(grown < 1.35 * expected + 4_000_000, f"the process grows by {grown} bytes, planned are {expected}")
+    check(grown > 0.5 * expected, f"the process grows by {grown} bytes only, planned are {expected}")
+
+
+def peak_memory(place, program):
+    """The largest resident size of a short training."""
+    process = subprocess.Popen([program, "train", "--steps", "2", "--quiet", "--threads", "1", "--runs", place.folder / f"runs-{program.name}"],
+                               cwd=place.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    check_equal(status, 0, "the exit status of the training")
+    return usage.ru_maxrss * 1024
+
+
+def option_changes_the_learning_rate(place):
+    program = place.build_digits()
+    seen = set()
+    for rate in ("1e-4", "1e-2"):
+        folder = place.folder / f"lr{rate}"
+        folder.mkdir()
+        place.run(program, "train", "--lr", rate, "--quiet", "--steps", 30, cwd=folder)
+        seen.add(weights_of(folder))
+    check_equal(len(seen), 2, "the number of different results")
+
+
+def a_few_rows_are_learned_by_heart(place):
+    program = place.build_digits()
+    place.run(program, "train", "--overfit", 64, "--quiet")
+    lines = [json.loads(line) for line in next((place.folder / "runs/digits_mlp").glob("*/metrics.jsonl")).read_text().splitlines()]
+    accuracy = [line["accuracy"] for line in lines if "accuracy" in line]
+    check(accuracy and max(accuracy) == 1.0, f"the best accuracy on 64 rows is {max(accuracy or [0])}")
+
+
+def figures_are_json_lines(place):
+    program = place.build_digits()
+    place.run(program, "train", "--quiet")
+    lines = [json.loads(line) for line in next((place.folder / "runs/digits_mlp").glob("*/metrics.jsonl")).read_text().splitlines()]
+    validations = [line for line in lines if "accuracy" in line]
+    check(len(validations) >= 10, f"{len(validations)} validations")
+    check(all("step" in line for line in lines), "a line without its step")
+
+
+def interrupt_writes_a_checkpoint(place):
+    program = place.build_digits("digits", "-D", "hidden=1024")
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        folder = place.folder / f"signal{number}"
+        folder.mkdir()
+        process = subprocess.Popen([program, "train", "--seed", "3"], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not list(folder.glob("runs/digits_mlp/*/checkpoints/step-*/MANIFEST.json")):
+            time.sleep(0.005)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        check_equal(process.returncode, code, f"the exit code after signal {number} ({err[-300:]})")
+        place.run(program, "train", "--resume", "--quiet", cwd=folder, timeout=300)
+
+
+def predict_reads_and_writes_csv(place):
+    program = place.build_digits()
+    place.run(program, "train", "--quiet")
+    rows = (DIGITS / "data/digits.csv").read_text().splitlines()
+    some = place.write("some.csv", "\n".join(rows[:21]) + "\n")
+    out = place.run(program, "predict", some).out.splitlines()
+    check_equal(len(out), 21, "the number of lines")
+    check_in("prediction", out[0])
+    right = sum(line.split(",")[out[0].split(",").index("prediction")] == row.split(",")[64] for line, row in zip(out[1:], rows[1:21]))
+    check(right >= 18, f"{right} of 20 rows are right")
+    unlabelled = place.write("unlabelled.csv", "\n".join(row.rsplit(",", 1)[0] for row in rows[:21]) + "\n")
+    check_equal(place.run(program, "predict", unlabelled).out.splitlines(), out, "the prediction without labels")
+
+
+if __name__ == "__main__":
+    sys.exit(main([reaches_97_percent, reaches_97_percent_with_other_seeds, threads_do_not_change_the_result,
+                   wide_layers_use_threads_and_stay_equal, seed_changes_the_result, memory_is_what_was_planned,
+                   option_changes_the_learning_rate, a_few_rows_are_learned_by_heart, figures_are_json_lines, interrupt_writes_a_checkpoint,
+                   predict_reads_and_writes_csv]))
