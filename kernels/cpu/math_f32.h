@@ -12,7 +12,7 @@ HELPER REAL FN(with_sign_of)(REAL magnitude, REAL sign)
     return AS_REAL(AS_INT(magnitude) | (AS_INT(sign) & INT32_MIN));
 }
 
-// e^x = 2^n p: returns p. -105 < x < 90.
+// e^x = 2^n (1 + t): returns t. -105 < x < 105.
 HELPER REAL FN(exp_reduced)(REAL x, INT *n)
 {
     REAL shifted = x * 0x1.715476p+0f + 0x1.8p23f;
@@ -26,7 +26,7 @@ HELPER REAL FN(exp_reduced)(REAL x, INT *n)
     p = p * r + 0.0416684002f;
     p = p * r + 0.166665196f;
     p = p * r + 0.49999994f;
-    return 1.0f + (r + r * r * p);
+    return r + r * r * p;
 }
 
 TEMPLATE REAL FN(aml_exp)(REAL x)
@@ -34,7 +34,7 @@ TEMPLATE REAL FN(aml_exp)(REAL x)
     x = SELECT(x > 89.0f, SET(89.0f), x);
     x = SELECT(x < -104.0f, SET(-104.0f), x);
     INT n;
-    REAL p = FN(exp_reduced)(x, &n);
+    REAL p = 1.0f + FN(exp_reduced)(x, &n);
     INT half = n >> 1;                                  // two factors: one would not reach the denormal numbers
     return p * AS_REAL((half + 127) << 23) * AS_REAL((n - half + 127) << 23);
 }
@@ -43,8 +43,8 @@ TEMPLATE REAL FN(aml_exp)(REAL x)
 HELPER REAL FN(exp_small)(REAL x)
 {
     INT n;
-    REAL p = FN(exp_reduced)(x, &n);
-    return AS_REAL(AS_INT(p) + (n << 23));
+    REAL p = 1.0f + FN(exp_reduced)(x, &n);
+    return p * AS_REAL((n + 127) << 23);
 }
 
 TEMPLATE REAL FN(aml_log)(REAL x)
@@ -70,10 +70,20 @@ TEMPLATE REAL FN(aml_log)(REAL x)
     return SELECT(x == 0.0f, SET(-INFINITY), result);
 }
 
+// 1 / (1 + e^-x) with e^-x = 2^n (1 + t): 1 + 2^n is exact unless n is large, and then 1 is added to
+// the smaller term, so that the sum rounds once at full size. Where the result is small, divisor
+// and dividend are scaled by 2^-64.
 TEMPLATE REAL FN(aml_sigmoid)(REAL x)
 {
-    REAL e = FN(aml_exp)(-FN(absolute)(x));
-    return SELECT(x < 0.0f, e, SET(1.0f)) / (1.0f + e);
+    REAL minus = SELECT(x > 80.0f, SET(-80.0f), -x);
+    minus = SELECT(minus > 104.0f, SET(104.0f), minus);
+    INT n;
+    REAL t = FN(exp_reduced)(minus, &n);
+    INT small = n > 60;
+    REAL power = AS_REAL((n - ISELECT(small, 64) + 127) << 23), one = SELECT(small, SET(0x1p-64f), SET(1.0f));
+    INT above = n > 23;
+    REAL large = SELECT(above, power, one + power), little = SELECT(above, one, SET(0.0f));
+    return one / (large + (little + power * t));
 }
 
 TEMPLATE REAL FN(aml_tanh)(REAL x)

@@ -37,6 +37,7 @@ HELPER REAL FN(scale)(REAL x, INT n)
 // e to the (x + low): 2^n e^r with |r| <= ln 2 / 2; low is a correction far below x.
 HELPER REAL FN(exp_sum)(REAL x, REAL low)
 {
+    low = SELECT(FN(absolute)(x) > 746.0, SET(0.0), low);
     x = SELECT(x > 710.0, SET(710.0), x);
     x = SELECT(x < -746.0, SET(-746.0), x);
     REAL whole;
@@ -75,17 +76,16 @@ HELPER REAL FN(split)(REAL x, INT *n)
     return AS_REAL(bits - (exponent << 52));
 }
 
-// What remains of log(1 + f) = 2s + ... after its first term, over s^3; s = f / (2 + f), z = s^2.
+// log(1 + f) = 2s + s^3 (2/3 + z * this), s = f / (2 + f), z = s^2.
 HELPER REAL FN(log_series)(REAL z)
 {
-    REAL p = SET(0.13254350410601526);
-    p = p * z + 0.13249787268246294;
-    p = p * z + 0.15387105368951298;
-    p = p * z + 0.18181775332766556;
-    p = p * z + 0.2222222265093714;
-    p = p * z + 0.28571428569058516;
-    p = p * z + 0.4000000000000633;
-    p = p * z + 0.6666666666666666;
+    REAL p = SET(0.1319928248463348);
+    p = p * z + 0.1325650846990966;
+    p = p * z + 0.1538677019993097;
+    p = p * z + 0.1818178409741251;
+    p = p * z + 0.2222222252288611;
+    p = p * z + 0.28571428570083696;
+    p = p * z + 0.4000000000000229;
     return p;
 }
 
@@ -94,7 +94,7 @@ TEMPLATE_OR_HELPER REAL FN(aml_log)(REAL x)
     INT exponent;
     REAL f = FN(split)(x, &exponent) - 1.0, n = FN(of_int)(exponent);
     REAL s = f / (2.0 + f), z = s * s, half = 0.5 * f * f;
-    REAL rest = s * (half + z * FN(log_series)(z)) + n * 0x1.a39ef35793c76p-33;
+    REAL rest = s * (half + z * (0x1.5555555555555p-1 + z * FN(log_series)(z))) + n * 0x1.a39ef35793c76p-33;
     REAL result = n * 0x1.62e42fee00000p-1 - ((half - rest) - f);
     result = SELECT(x < SET((double)INFINITY), result, x);      // infinity and NaN
     result = SELECT(x < 0.0, SET((double)NAN), result);
@@ -268,12 +268,12 @@ TEMPLATE_OR_HELPER REAL FN(aml_pow)(REAL x, REAL y)
     // log(m) = 2 s + 2/3 s^3 + the rest of the series
     REAL tl, t = FN(product)(c, SET(0x1.5555555555555p-1), &tl);
     tl = tl + (cl * 0x1.5555555555555p-1 + c * 0x1.5555555555555p-55);
-    // The series without its first coefficient; the fitted coefficient differs from 2/3 by what the last line adds.
-    tl = tl + c * (FN(log_series)(z) - 0x1.5555555555555p-1);
+    tl = tl + c * (z * FN(log_series)(z));
     // n log(2) + 2 s + t
     REAL e1, e2, high = FN(sum)(n * 0x1.62e42fefa3000p-1, 2.0 * s, &e1);
     high = FN(sum)(high, t, &e2);
-    REAL low = e1 + e2 + (2.0 * sl + tl + n * 0x1.3de6af278ece6p-42);
+    REAL low;
+    high = FN(sum)(high, e1 + e2 + (2.0 * sl + tl + n * 0x1.3de6af278ece6p-42), &low);
     REAL bound = SET(0x1p100), by = SELECT(y > bound, bound, SELECT(y < -bound, -bound, y));
     REAL error, power = FN(product)(by, high, &error);
     return FN(pow_special)(FN(exp_sum)(power, error + by * low), x, y);

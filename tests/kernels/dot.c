@@ -1,0 +1,269 @@
+// Matrix products of every method, shape, transposition and element type agree with sums in f64, touch nothing outside
+// their operands, hand every element to the epilogue once, and do not depend on how the parts are distributed.
+
+#include "../check.h"
+#include "guarded.h"
+#include "kernels.c"
+
+typedef struct Case {
+    AmlDot dot;
+    const void *a, *b;
+    void *scratch;
+    double *result, *again;     // m x n
+    int *visits;
+    double *expected, *size;    // the sum, and the sum of absolute products
+    bool wrong_place;
+} Case;
+
+static double element(const AmlDot *dot, const void *at, int64_t index)
+{
+    return dot->bytes == 4 ? (double)((const float *)at)[index] : ((const double *)at)[index];
+}
+
+static void visit(Case *c, int64_t row, int64_t column, int lanes, const double *value)
+{
+    const AmlDot *dot = &c->dot;
+    bool tail = column + lanes == dot->n && lanes == dot->n % dot->lanes;
+    if (row < 0 || row >= dot->m || column % dot->lanes || (lanes != dot->lanes && !tail) || column + lanes > dot->n) {
+        c->wrong_place = true;
+        return;
+    }
+    for (int i = 0; i < lanes; i++) {
+        c->result[row * dot->n + column + i] = value[i];
+        c->visits[row * dot->n + column + i]++;
+    }
+}
+
+static void visit_f32(void *context, int64_t row, int64_t column, int lanes, f32v value)
+{
+    double wide[F32_LANES];
+    for (int i = 0; i < F32_LANES; i++)
+        wide[i] = (double)value[i];
+    visit(context, row, column, lanes, wide);
+}
+
+static void visit_f64(void *context, int64_t row, int64_t column, int lanes, f64v value)
+{
+    visit(context, row, column, lanes, (const double *)&value);
+}
+
+static void product(Case *c, int64_t begin, int64_t end)
+{
+    AmlDot *d = &c->dot;
+    if (d->bytes == 4)
+        aml_dot_f32(c->a, c->b, c->scratch, d->m, d->n, d->k, d->a_row, d->a_k, d->b_k, d->b_column, d->method, d->tile_rows,
+                    d->tile_vectors, d->k_block, d->row_block, d->part_rows, d->part_columns, begin, end, visit_f32, c);
+    else
+        aml_dot_f64(c->a, c->b, c->scratch, d->m, d->n, d->k, d->a_row, d->a_k, d->b_k, d->b_column, d->method, d->tile_rows,
+                    d->tile_vectors, d->k_block, d->row_block, d->part_rows, d->part_columns, begin, end, visit_f64, c);
+}
+
+enum { PLAIN, TRANSPOSED, APART };      // APART: neither index is contiguous
+
+static uint32_t noise_state = 1;
+static double noise(void)
+{
+    noise_state = noise_state * 1664525u + 1013904223u;
+    return (double)(noise_state >> 8) / (1 << 23) - 1;
+}
+
+static void *matrix(Guarded *guarded, int bytes, int64_t rows, int64_t columns, int form, int64_t *row, int64_t *column, bool at_end)
+{
+    int64_t gap = form == APART ? 3 : 1;
+    *row = form == TRANSPOSED ? 1 : columns * gap;
+    *column = form == TRANSPOSED ? rows : gap;
+    int64_t last = (rows - 1) * *row + (columns - 1) * *column;
+    void *at = guarded_new(guarded, (size_t)((last + 1) * bytes), at_end);
+    for (int64_t i = 0; i <= last; i++) {
+        if (bytes == 4)
+            ((float *)at)[i] = (float)noise();
+        else
+            ((double *)at)[i] = noise();
+    }
+    return at;
+}
+
+// NULL, or what is wrong.
+static const char *check_product(int bytes, int64_t m, int64_t n, int64_t k, int form_a, int form_b, bool packed, int64_t method, bool at_end)
+{
+    static char message[200];
+    Case c = {.dot = {.bytes = bytes, .lanes = bytes == 4 ? F32_LANES : F64_LANES, .m = m, .n = n, .k = k, .b_packed = packed}};
+    AmlDot *d = &c.dot;
+    Guarded guard_a, guard_b, guard_packed, guard_scratch;
+    c.a = matrix(&guard_a, bytes, m, k, form_a, &d->a_row, &d->a_k, at_end);
+    c.b = matrix(&guard_b, bytes, k, n, form_b, &d->b_k, &d->b_column, at_end);
+    aml_dot_plan(d);
+    if (method >= 0)
+        d->method = method;
+    const void *b = c.b;
+    if (packed) {
+        void *to = guarded_new(&guard_packed, d->packed_bytes, at_end);
+        aml_dot_pack(d, b, to);
+        c.b = to;
+    }
+    c.scratch = guarded_new(&guard_scratch, (d->scratch_bytes + 63) / 64 * 64, true);
+    size_t elements = (size_t)(m * n);
+    c.result = calloc(elements, sizeof *c.result);
+    c.again = calloc(elements, sizeof *c.again);
+    c.visits = calloc(elements, sizeof *c.visits);
+    message[0] = 0;
+    product(&c, 0, d->parts);
+    double epsilon = bytes == 4 ? 0x1p-24 : 0x1p-53;
+    for (int64_t i = 0; i < m && !message[0]; i++) {
+        for (int64_t j = 0; j < n; j++) {
+            double sum = 0, size = 0;
+            for (int64_t p = 0; p < k; p++) {
+                double term = element(d, c.a, i * d->a_row + p * d->a_k) * element(d, b, p * d->b_k + j * d->b_column);
+                sum += term, size += fabs(term);
+            }
+            double found = c.result[i * n + j];
+            if (c.visits[i * n + j] != 1 || !(fabs(found - sum) <= (double)(k + 4) * epsilon * size)) {
+                snprintf(message, sizeof message, "bytes %d, %ld x %ld x %ld, forms %d %d, method %ld, at %ld, %ld: %.9g for %.9g, visits %d", bytes,
+                         (long)m, (long)n, (long)k, form_a, form_b, (long)d->method, (long)i, (long)j, found, sum, c.visits[i * n + j]);
+                break;
+            }
+        }
+    }
+    if (c.wrong_place && !message[0])
+        snprintf(message, sizeof message, "%ld x %ld x %ld: an epilogue outside the result", (long)m, (long)n, (long)k);
+    memcpy(c.again, c.result, elements * sizeof *c.again);
+    for (int64_t part = d->parts - 1; part >= 0; part--)
+        product(&c, part, part + 1);
+    if (memcmp(c.again, c.result, elements * sizeof *c.again) != 0 && !message[0])
+        snprintf(message, sizeof message, "%ld x %ld x %ld: other bits when the parts run one by one", (long)m, (long)n, (long)k);
+    free(c.result), free(c.again), free(c.visits);
+    guarded_free(&guard_a), guarded_free(&guard_b), guarded_free(&guard_scratch);
+    if (packed)
+        guarded_free(&guard_packed);
+    return message[0] ? message : NULL;
+}
+
+#define CHECK_PRODUCT(...)                                                                                             \
+    do {                                                                                                               \
+        const char *wrong_ = check_product(__VA_ARGS__);                                                               \
+        if (wrong_)                                                                                                    \
+            CHECK_FAIL("%s", wrong_);                                                                                  \
+    } while (0)
+
+TEST(every_width_of_the_last_column)
+{
+    for (int bytes = 4; bytes <= 8; bytes += 4) {
+        for (int64_t n = 1; n <= 130; n++)
+            CHECK_PRODUCT(bytes, 7, n, 9, PLAIN, PLAIN, false, -1, n & 1);
+    }
+}
+
+TEST(every_height_of_the_last_row)
+{
+    for (int bytes = 4; bytes <= 8; bytes += 4) {
+        for (int64_t m = 1; m <= 130; m++)
+            CHECK_PRODUCT(bytes, m, 37, 5, PLAIN, PLAIN, false, -1, m & 1);
+    }
+}
+
+TEST(every_length_of_the_sum)
+{
+    for (int bytes = 4; bytes <= 8; bytes += 4) {
+        for (int64_t k = 1; k <= 130; k++) {
+            CHECK_PRODUCT(bytes, 5, 19, k, PLAIN, TRANSPOSED, false, -1, k & 1);
+            CHECK_PRODUCT(bytes, 1, 19, k, PLAIN, TRANSPOSED, false, -1, k & 1);
+        }
+    }
+}
+
+TEST(every_transposition)
+{
+    static const int64_t sizes[] = {1, 2, 3, 5, 8, 13, 16, 17, 31, 48, 64, 65, 97, 128, 129};
+    int count = sizeof sizes / sizeof *sizes;
+    for (int round = 0; round < 400; round++) {
+        int64_t m = sizes[(noise_state >> 9) % (unsigned)count], n, k;
+        noise(), n = sizes[(noise_state >> 9) % (unsigned)count];
+        noise(), k = sizes[(noise_state >> 9) % (unsigned)count];
+        noise();
+        CHECK_PRODUCT(round & 1 ? 8 : 4, m, n, k, round % 3, round / 3 % 3, false, -1, round / 9 & 1);
+    }
+}
+
+TEST(packed_beforehand)
+{
+    static const int64_t sizes[] = {1, 3, 10, 16, 33, 64, 70, 128};
+    for (int i = 0; i < 8; i++) {
+        for (int j = 0; j < 8; j++) {
+            CHECK_PRODUCT(4, sizes[i], sizes[j], 21, PLAIN, j % 3, true, -1, i & 1);
+            CHECK_PRODUCT(8, sizes[i], sizes[j], 21, PLAIN, j % 3, true, -1, i & 1);
+        }
+    }
+}
+
+TEST(long_sums_in_blocks)
+{
+    CHECK_PRODUCT(4, 13, 70, 5000, PLAIN, PLAIN, false, -1, true);
+    CHECK_PRODUCT(4, 300, 17, 2100, TRANSPOSED, PLAIN, false, -1, true);
+    CHECK_PRODUCT(4, 130, 129, 2500, PLAIN, TRANSPOSED, false, -1, true);
+    CHECK_PRODUCT(8, 130, 40, 3001, TRANSPOSED, TRANSPOSED, false, -1, false);
+    CHECK_PRODUCT(4, 6, 80, 4099, PLAIN, PLAIN, true, -1, true);
+    CHECK_PRODUCT(8, 6, 80, 4099, PLAIN, PLAIN, true, -1, true);
+}
+
+TEST(many_parts)
+{
+    CHECK_PRODUCT(4, 200, 260, 150, PLAIN, PLAIN, false, -1, true);
+    CHECK_PRODUCT(4, 257, 131, 301, PLAIN, TRANSPOSED, false, -1, true);
+    CHECK_PRODUCT(8, 150, 300, 200, TRANSPOSED, PLAIN, false, -1, true);
+    CHECK_PRODUCT(4, 200, 700, 100, PLAIN, PLAIN, true, -1, true);
+}
+
+TEST(few_rows)
+{
+    static const int64_t widths[] = {1000, 1024, 1033, 3001};
+    for (int i = 0; i < 4; i++) {
+        for (int64_t m = 1; m <= 4; m++) {
+            CHECK_PRODUCT(4, m, widths[i], 301, PLAIN, PLAIN, false, -1, true);
+            CHECK_PRODUCT(4, m, widths[i], 301, PLAIN, TRANSPOSED, false, -1, true);
+            CHECK_PRODUCT(8, m, widths[i], 101, PLAIN, PLAIN, false, -1, true);
+            CHECK_PRODUCT(8, m, widths[i], 101, PLAIN, TRANSPOSED, false, -1, true);
+        }
+    }
+    CHECK_PRODUCT(4, 1, 4096, 1500, PLAIN, PLAIN, false, -1, true);
+    CHECK_PRODUCT(4, 1500, 1, 777, PLAIN, PLAIN, false, -1, true);
+}
+
+TEST(the_other_methods_are_right_where_the_plan_would_not_choose_them)
+{
+    for (int64_t n = 1; n < 40; n++) {
+        for (int64_t m = 1; m <= 4; m++) {
+            CHECK_PRODUCT(4, m, n, 11, PLAIN, PLAIN, false, AML_DOT_ROW_STREAMS, true);
+            CHECK_PRODUCT(4, m, n, 11, PLAIN, TRANSPOSED, false, AML_DOT_INNER, true);
+            CHECK_PRODUCT(8, m, n, 11, PLAIN, PLAIN, false, AML_DOT_ROW_STREAMS, true);
+            CHECK_PRODUCT(8, m, n, 11, PLAIN, TRANSPOSED, false, AML_DOT_INNER, true);
+        }
+    }
+}
+
+TEST(digits_shapes)
+{
+    CHECK_PRODUCT(4, 64, 128, 64, PLAIN, PLAIN, false, -1, true);
+    CHECK_PRODUCT(4, 64, 10, 128, PLAIN, PLAIN, false, -1, true);
+    CHECK_PRODUCT(4, 64, 128, 64, TRANSPOSED, PLAIN, false, -1, true);
+    CHECK_PRODUCT(4, 64, 128, 10, PLAIN, TRANSPOSED, false, -1, true);
+    CHECK_PRODUCT(4, 128, 10, 64, TRANSPOSED, PLAIN, false, -1, true);
+}
+
+int main(void)
+{
+    if (!processor_can_run()) {
+        printf("SKIP dot_v%d: this processor lacks the level\n", AML_WIDTH);
+        return 0;
+    }
+    RUN(every_width_of_the_last_column);
+    RUN(every_height_of_the_last_row);
+    RUN(every_length_of_the_sum);
+    RUN(every_transposition);
+    RUN(packed_beforehand);
+    RUN(long_sums_in_blocks);
+    RUN(many_parts);
+    RUN(few_rows);
+    RUN(the_other_methods_are_right_where_the_plan_would_not_choose_them);
+    RUN(digits_shapes);
+    CHECK_SUMMARY();
+}
