@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "passes/pass.h"
 #include "report/report.h"
 #include "sema/sema.h"
 
@@ -103,6 +104,16 @@ static int put_text(Command *command, const char *text, size_t length)
     return good ? EXIT_OK : EXIT_INPUT;
 }
 
+static int unknown_pass(Command *command, const char *name)
+{
+    const char *names[PASS_COUNT];
+    for (int i = 0; i < PASS_COUNT; i++)
+        names[i] = pass_info[i].name;
+    const char *closest = closest_name(name, names, PASS_COUNT);
+    say(command, "error", "there is no pass '%s'%s%s%s", name, closest ? "; did you mean '" : "", closest ? closest : "", closest ? "'?" : "");
+    return EXIT_USAGE;
+}
+
 static int emit_stage(Command *command, Program *program, const char *stage)
 {
     Cx *cx = command->cx;
@@ -113,11 +124,8 @@ static int emit_stage(Command *command, Program *program, const char *stage)
     if (strcmp(stage, "ir") == 0) {
         ir_print(program->module, &out);
     } else if (strncmp(stage, "ir:", 3) == 0) {
-        const char *closest = NULL;
-        if (!pass_known(stage + 3, &closest)) {
-            say(command, "error", "there is no pass '%s'%s%s%s", stage + 3, closest ? "; did you mean '" : "", closest ? closest : "", closest ? "'?" : "");
-            return EXIT_USAGE;
-        }
+        if (pass_find(stage + 3) == PASS_COUNT)
+            return unknown_pass(command, stage + 3);
         drop_deploy_functions(program);
         if (!passes_run(cx, program->module, stage + 3, NULL, NULL))
             return EXIT_INPUT;
@@ -216,27 +224,24 @@ int verb_expand(Command *command)
         return EXIT_INPUT;
     if (!defines_were_used(command, program))
         return EXIT_USAGE;
-    Buffer out = {.arena = cx->arena};
-    buffer_text(&out, "aml 1\n");
-    const char *block = "";
-    for (int i = 0; i < program->fixed.count; i++)
-        buffer_printf(&out, "%sconst %s = %s    // %s\n", i ? "" : "\n", program->fixed.at[i].name, program->fixed.at[i].value, program->fixed.at[i].place);
-    for (int i = 0; i < program->effective.count; i++) {
-        const aml_effective *setting = &program->effective.at[i];
-        if (strcmp(block, setting->block) != 0) {
-            buffer_printf(&out, "%s\n%s {\n", *block ? "}\n" : "", setting->block);
-            block = setting->block;
-        }
-        const char *line = arena_printf(cx->arena, "  %s: %s", setting->setting, setting->value);
-        buffer_printf(&out, "%-60s // %s\n", line, setting->origin);
+    char *text = NULL;
+    size_t length = 0;
+    FILE *memory = open_memstream(&text, &length);
+    if (!memory) {
+        say(command, "error", "no memory");
+        return EXIT_INPUT;
     }
-    buffer_text(&out, *block ? "}\n" : "");
-    return put_text(command, out.text, out.length);
+    expand_print(cx, program, memory);
+    fclose(memory);
+    code = put_text(command, text, length);
+    free(text);
+    return code;
 }
 
 int verb_explain(Command *command)
 {
-    return explain_print(command->cx, command->argument.at[0], stdout) ? EXIT_OK : EXIT_INPUT;
+    int code = explain(command->cx, command->argument.at[0], stdout);
+    return finish_diagnostics(command) == EXIT_OK ? code : EXIT_INPUT;
 }
 
 // ---- doctor, version
@@ -244,7 +249,7 @@ int verb_explain(Command *command)
 int verb_version(Command *command)
 {
     (void)command;
-    printf("amlc " AML_VERSION_TEXT " (edition 1, program ABI %d, %s)\n", AML_PROGRAM_ABI, codegen_version());
+    printf("amlc " AML_VERSION_TEXT " (edition 1, program ABI %d, LLVM " AML_LLVM_TEXT ")\n", AML_PROGRAM_ABI);
     return EXIT_OK;
 }
 

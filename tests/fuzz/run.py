@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Runs the fuzz targets: run.py BUILD SECONDS [NAME]. SECONDS 0 is the bounded smoke of the test suite (no libFuzzer).
+
+Seeds are the sources, tests and data of the repository. An input that fails stays in BUILD/fuzz/.
+"""
+import json
+import pathlib
+import struct
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SMOKE_SECONDS = 8
+
+
+def safetensors_seeds():
+    def file(header, data):
+        text = json.dumps(header).encode()
+        return struct.pack("<Q", len(text)) + text + data
+    return [file({"a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}, bytes(range(24))),
+            file({"__metadata__": {"k": "v"}, "b": {"dtype": "I64", "shape": [], "data_offsets": [0, 8]},
+                  "c": {"dtype": "U8", "shape": [0], "data_offsets": [8, 8]}}, bytes(8)), file({}, b""), b"", b"\xff" * 16]
+
+
+CSV = [b"a,b,c,class\n1,2,3,0\n4,5,6,3\n", b"\xef\xbb\xbfa,b,c,class\r\n\"1\",2e3,-.5,1\r\n", b"true;1;2\nfalse;3;4\n0;\"5\";6", b"a,b,c,class\n1,2\n",
+       b"a,b,c,class\n1,2,x,9\n\n", b"\"un\"\"closed", b""]
+
+
+def seeds(name):
+    if name == "csv":
+        return CSV + [(ROOT / "examples/digits/data/digits.csv").read_bytes()[:2000]]
+    if name == "safetensors":
+        return safetensors_seeds()
+    suffix, folders = (".ir", ["tests"]) if name == "ir" else (".aml", ["examples", "tests", "stdlib"])
+    found = [p for folder in folders for p in sorted((ROOT / folder).rglob("*" + suffix))]
+    return [p.read_bytes() for p in found if p.stat().st_size < 1 << 16]
+
+
+def run(build, name, seconds):
+    program = build / "fuzz" / f"fuzz_{name}"
+    smoke = seconds == 0
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        paths = []
+        for i, data in enumerate(seeds(name)):
+            paths.append(folder / f"{i:04}")
+            paths[-1].write_bytes(data)
+        kept = build / "fuzz" / f"failed_{name}"
+        if smoke:
+            command, limit = [program, kept, str(SMOKE_SECONDS), *paths], SMOKE_SECONDS + 200
+        else:
+            corpus = build / "fuzz" / f"corpus_{name}"
+            corpus.mkdir(exist_ok=True)
+            command = [program, f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=4096", "-max_len=20000", "-print_final_stats=1",
+                       f"-artifact_prefix={kept}_", corpus, folder]
+            limit = seconds + 300
+        done = subprocess.run(command, capture_output=True, timeout=limit, cwd=folder)
+        text = (done.stdout + done.stderr).decode(errors="replace")
+    if done.returncode != 0:
+        print(f"FAIL fuzz_{name}: exit code {done.returncode}, the input is {kept}*\n{text[-4000:]}")
+        return 1
+    print(text.strip().splitlines()[-1] if smoke else "\n".join(line for line in text.splitlines() if "stat::" in line))
+    print(f"PASS fuzz_{name}", flush=True)
+    return 0
+
+
+def main():
+    build, seconds = pathlib.Path(sys.argv[1]).absolute(), int(sys.argv[2])
+    names = sys.argv[3:] or ["parse", "front", "ir", "csv", "safetensors"]
+    return 1 if sum(run(build, name, seconds) for name in names) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
