@@ -1,0 +1,132 @@
+#include "link/link.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../check.h"
+#include "driver_compare.h"
+
+static Cx *cx;
+
+static const char *literal(const char *text)
+{
+    TableWriter writer = {.cx = cx, .top = {.arena = cx->arena}};
+    return table_text(&writer, text);
+}
+
+static const char *real(double value)
+{
+    TableWriter writer = {.cx = cx, .top = {.arena = cx->arena}};
+    return table_real(&writer, value);
+}
+
+TEST(text_becomes_a_c_literal)
+{
+    CHECK_TEXT(literal("plain"), "\"plain\"");
+    CHECK_TEXT(literal(NULL), "0");
+    CHECK_TEXT(literal("a\"b\\c"), "\"a\\\"b\\\\c\"");
+    CHECK_TEXT(literal("?\?="), "\"\\?\\?=\"");                     // no trigraph
+    CHECK_TEXT(literal("tab\tline\n1"), "\"tab\\011line\\0121\"");   // three octal digits: a digit may follow
+    CHECK_TEXT(literal("\xc3\xa9"), "\"\\303\\251\"");
+}
+
+TEST(numbers_become_constants)
+{
+    CHECK_TEXT(real(0.1), "0.10000000000000001");
+    CHECK_TEXT(real(3), "3.0");
+    CHECK_TEXT(real(-0.0), "-0.0");
+    CHECK_TEXT(real(1e300), "1.0000000000000001e+300");
+    CHECK_TEXT(real(HUGE_VAL), "__builtin_inf()");
+    CHECK_TEXT(real(-HUGE_VAL), "-__builtin_inf()");
+}
+
+// A folder with a/b, a/c and d in it; the current folder is `a`.
+static bool make_folders(void)
+{
+    char *folder = arena_text(cx->arena, "/tmp/link-test-XXXXXX", 21);
+    if (!mkdtemp(folder) || chdir(folder) != 0)
+        return false;
+    return mkdir("a", 0700) == 0 && mkdir("a/b", 0700) == 0 && mkdir("a/c", 0700) == 0 && mkdir("d", 0700) == 0 && chdir("a") == 0;
+}
+
+TEST(source_folder_is_relative_where_both_move_together)
+{
+    CHECK(make_folders());
+    char here[4096];
+    CHECK(getcwd(here, sizeof here) != NULL);
+    const char *absolute = arena_printf(cx->arena, "%s/b/x.aml", here);
+    CHECK_TEXT(portable_source_dir(cx, "x.aml", "x"), ".");
+    CHECK_TEXT(portable_source_dir(cx, "b/x.aml", "x"), "b");
+    CHECK_TEXT(portable_source_dir(cx, "x.aml", "b/x"), "..");
+    CHECK_TEXT(portable_source_dir(cx, "b/x.aml", "c/x"), "../b");
+    CHECK_TEXT(portable_source_dir(cx, absolute, "b/x"), ".");
+    CHECK_TEXT(portable_source_dir(cx, absolute, "x"), "b");
+    CHECK_TEXT(portable_source_dir(cx, "../d/x.aml", "x"), "../d");
+    CHECK_TEXT(portable_source_dir(cx, absolute, "../d/x"), arena_printf(cx->arena, "%s/b", here));
+    CHECK_TEXT(portable_source_dir(cx, "b/x.aml", "../d/x"), arena_printf(cx->arena, "%s/b", here));
+}
+
+TEST(processes_are_run_and_captured)
+{
+    ProcessResult result = process_run(cx, (const char *const[]){"sh", "-c", "echo out; echo err >&2; exit 3", NULL}, NULL, PROCESS_CAPTURE_BOTH);
+    CHECK_INT(result.code, 3);
+    CHECK_TEXT(result.output, "out\nerr\n");
+    result = process_run(cx, (const char *const[]){"pwd", NULL}, "/", PROCESS_CAPTURE);
+    CHECK_TEXT(result.output, "/\n");
+    CHECK_INT(process_run(cx, (const char *const[]){"/nowhere/program", NULL}, NULL, PROCESS_CAPTURE).code, 127);
+    CHECK_INT(process_run(cx, (const char *const[]){"sh", "-c", "kill -9 $$", NULL}, NULL, PROCESS_CAPTURE).code, 137);
+}
+
+TEST(hash_is_sha256)
+{
+    CHECK_TEXT(sha256_hex(cx, "abc", 3), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+TEST(csv_rows_are_read)
+{
+    const char *at = "a,\"b,\"\"c\"\"\nd\",e\r\nlast";
+    CsvRow row = csv_next(cx, &at, ',');
+    CHECK_INT(row.cell.count, 3);
+    CHECK_TEXT(row.cell.at[1], "b,\"c\"\nd");
+    CHECK_TEXT(row.cell.at[2], "e");
+    row = csv_next(cx, &at, ',');
+    CHECK_TEXT(row.cell.at[0], "last");
+    CHECK_TEXT(csv_head(cx, "1\n\"2\n2\"\n3\n", 2), "1\n\"2\n2\"\n");
+}
+
+TEST(predictions_are_compared)
+{
+    Comparison same = compare_predictions(cx, "prediction,p\n3,0.5\n4,0.25\n", "prediction,p\n3,0.50001\n4,0.25\n");
+    CHECK_TEXT(same.wrong ? same.wrong : "none", "none");
+    CHECK_INT(same.rows, 2);
+    CHECK_CLOSE(same.worst, 1e-5, 1e-9);
+    CHECK_TEXT(compare_predictions(cx, "prediction\n3\n", "prediction\n4\n").wrong, "row 1, value 1: expected 3, found 4");
+    CHECK(compare_predictions(cx, "p\n0.5\n", "p\n0.51\n").wrong != NULL);
+    CHECK(compare_predictions(cx, "p\n0.5\n", "p\nnan\n").wrong != NULL);
+    CHECK(compare_predictions(cx, "p\n0.5\n0.5\n", "p\n0.5\n").wrong != NULL);
+    CHECK(compare_predictions(cx, "p\n", "p\n").wrong != NULL);
+}
+
+TEST(accuracy_is_counted)
+{
+    const char *answers = "prediction,p0\n1,0.5\n2,0.5\n3,0.5\n";
+    CHECK_CLOSE(accuracy_of(cx, answers, "x,class\n9,1\n9,2\n9,4\n", ',', "class", 0), 2.0 / 3, 1e-12);
+    CHECK_CLOSE(accuracy_of(cx, answers, "9;1\n9;2\n9;3\n", ';', NULL, 1), 1, 1e-12);
+    CHECK_CLOSE(accuracy_of(cx, answers, "x,class\n9,1\n", ',', "label", 0), -1, 0);
+}
+
+int main(void)
+{
+    cx = cx_new();
+    RUN(text_becomes_a_c_literal);
+    RUN(numbers_become_constants);
+    RUN(source_folder_is_relative_where_both_move_together);
+    RUN(processes_are_run_and_captured);
+    RUN(hash_is_sha256);
+    RUN(csv_rows_are_read);
+    RUN(predictions_are_compared);
+    RUN(accuracy_is_counted);
+    cx_free(cx);
+    CHECK_SUMMARY();
+}
