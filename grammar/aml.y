@@ -69,7 +69,7 @@ file:
 decls:
     %empty                      { $$ = NO_NODES; }
 |   decls decl                  { $$ = ADD($1, $decl); }
-|   decls error RESYNC          { $$ = $1; yyerrok; }
+|   decls error RESYNC          { $$ = $1; lose_names(ps, @2); yyerrok; }
 ;
 decl:
     use | const | option | fn | model | loss | metric | optimizer | grad | schema | job
@@ -143,7 +143,7 @@ optimizer:
 members:
     %empty                      { $$ = NO_NODES; }
 |   members member              { $$ = ADD($1, $member); }
-|   members error RESYNC        { $$ = $1; yyerrok; }
+|   members error RESYNC        { $$ = $1; lose_names(ps, @2); yyerrok; }
 ;
 member:
     fn | weight | state
@@ -166,7 +166,7 @@ entries:
     %empty                      { $$ = NO_NODES; }
 |   entries entry               { $$ = ADD($1, $entry); }
 |   entries ','                 { $$ = $1; }
-|   entries error RESYNC        { $$ = $1; yyerrok; }
+|   entries error RESYNC        { $$ = $1; lose_names(ps, @2); yyerrok; }
 ;
 entry:
     name ':' type value_opt     { $$ = MAKE(Entry, entry, @$, .name = $name, .name_span = AT(@name), .type = $type, .value = $value_opt, .doc = @$.doc); }
@@ -180,7 +180,7 @@ items:
     %empty                      { $$ = NO_NODES; }
 |   items item                  { $$ = ADD($1, $item); }
 |   items ','                   { $$ = $1; }
-|   items error RESYNC          { $$ = $1; yyerrok; }
+|   items error RESYNC          { $$ = $1; lose_names(ps, @2); yyerrok; }
 ;
 item:
     fn | field
@@ -268,7 +268,7 @@ block:
 stmts:
     %empty                      { $$ = NO_NODES; }
 |   stmts stmt                  { $$ = ADD($1, $stmt); }
-|   stmts error RESYNC          { $$ = ADD($1, make_error(ps, @2)); yyerrok; }
+|   stmts error RESYNC          { $$ = ADD($1, make_error(ps, @2)); lose_names(ps, @2); yyerrok; }
 ;
 stmt:
     "let" let_name '=' expr     { $$ = MAKE(Let, let, @$, .names = ONE($let_name), .value = $expr); }

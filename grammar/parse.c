@@ -144,6 +144,18 @@ Node *make_type_choice(ParseState *ps, Loc loc, Node *left, Node *right)
     return left;
 }
 
+void lose_names(ParseState *ps, Loc loc)
+{
+    const char *text = ps->source->text;
+    for (uint32_t at = loc.start; ps->lost && at < loc.end; at++) {
+        uint32_t start = at;
+        while (at < loc.end && (isalnum((unsigned char)text[at]) || text[at] == '_'))
+            at++;
+        if (at > start)
+            map_put(ps->cx->arena, ps->lost, sym_intern(ps->cx, text + start, at - start), ps->cx);
+    }
+}
+
 Sym join_path(ParseState *ps, Sym left, Sym right)
 {
     return sym_printf(ps->cx, "%s.%s", left, right);
@@ -339,9 +351,9 @@ static bool too_deep(ParseState *ps, Node *root)
     return false;
 }
 
-Node *parse_file(Cx *cx, uint32_t file, CommentList *comments)
+Node *parse_file_lost(Cx *cx, uint32_t file, CommentList *comments, Map *lost)
 {
-    ParseState state = {.cx = cx, .file = file, .source = source_file(cx, file), .comments = comments}, *ps = &state;
+    ParseState state = {.cx = cx, .file = file, .source = source_file(cx, file), .comments = comments, .lost = lost}, *ps = &state;
     ps->newline = true;
     ps->synced_at = UINT32_MAX;
     Span whole = {file, 0, (uint32_t)ps->source->length};
@@ -360,4 +372,29 @@ Node *parse_file(Cx *cx, uint32_t file, CommentList *comments)
         if (too_deep(ps, result->as.file.decls.at[i]))
             result->as.file.decls.at[i] = node_new(cx, NODE_Error, result->as.file.decls.at[i]->span);
     return result;
+}
+
+Node *parse_file(Cx *cx, uint32_t file, CommentList *comments)
+{
+    return parse_file_lost(cx, file, comments, NULL);
+}
+
+void tokens_dump(Cx *cx, uint32_t file, Buffer *out)
+{
+    ParseState state = {.cx = cx, .file = file, .source = source_file(cx, file)}, *ps = &state;
+    ps->newline = true;
+    Span whole = {file, 0, (uint32_t)ps->source->length};
+    ps->result = node_new(cx, NODE_File, whole);
+    if (!check_bytes(ps))
+        return;
+    if (!scan_begin(ps, 0))
+        bug(cx, whole, "the scanner could not be started");
+    AML_STYPE value;
+    AML_LTYPE loc;
+    while (aml_lex(&value, &loc, ps) != AML_EOF) {
+        Place place = source_place(cx, SPAN(loc));
+        buffer_printf(out, "%d:%d%s %.*s\n", place.line, place.column, ps->last.first ? " first" : "",
+                      (int)(loc.end - loc.start), ps->source->text + loc.start);
+    }
+    scan_end(ps);
 }

@@ -68,6 +68,7 @@ struct ParseState {
     Token held;             // to be given next, if has_held
     bool has_held;
     bool recovering;
+    Map *lost;              // names in skipped text
     uint32_t synced_at;     // where the last skipping ended
     int closers;            // `}` to be made up before `held`
     bool gave_up;           // nothing more is reported or read
@@ -103,6 +104,7 @@ Node *make_access(ParseState *ps, Loc loc, Node *object, Sym name, Loc name_loc)
 Sym member_number(ParseState *ps, NumberToken number);    // `.0`
 Node *make_assign(ParseState *ps, Loc loc, Node *target, Node *value);
 Node *make_type_choice(ParseState *ps, Loc loc, Node *left, Node *right);
+void lose_names(ParseState *ps, Loc loc);              // what is skipped may have declared any name in it
 Sym join_path(ParseState *ps, Sym left, Sym right);
 void report_expected(ParseState *ps, const char *expected);  // a syntax error at the last token; recovery begins
 bool report_unclosed(ParseState *ps, const Token *token, int depth);   // false: `token` says nothing about brackets

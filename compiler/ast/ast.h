@@ -75,5 +75,9 @@ void node_dump(Cx *cx, const Node *node, Buffer *out);      // an indented tree,
 
 // grammar/: the parser. Always returns a File node; syntax errors were reported to cx. `comments` may be NULL.
 Node *parse_file(Cx *cx, uint32_t file, CommentList *comments);
+// The same; `lost` gets the names in text that was skipped after a mistake: they may have been declared there.
+Node *parse_file_lost(Cx *cx, uint32_t file, CommentList *comments, Map *lost);
+// One token a line, as the parser gets them; --emit=tokens.
+void tokens_dump(Cx *cx, uint32_t file, Buffer *out);
 
 #endif

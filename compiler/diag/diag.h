@@ -51,6 +51,9 @@ static inline AML_PRINTF(1, 2) void diag_check_arguments(const char *format, ...
 void note(Cx *cx, Span span, const char *format, ...) AML_PRINTF(3, 4);
 void help(Cx *cx, const char *format, ...) AML_PRINTF(2, 3);
 
+// From here on a report of this id at this span is dropped: it would only follow from a mistake that was reported.
+void diag_silence(Cx *cx, DiagId id, Span span);
+
 // Shows two shapes under the message, one under the other, with the axes that differ marked: `what` says whose it is.
 void report_shapes(Cx *cx, const char *what_a, const char *shape_a, const char *what_b, const char *shape_b);
 

@@ -52,7 +52,15 @@ static bool already_said(const DiagState *state, DiagId id, Span span)
     for (int i = 0; i < state->list.count; i++)
         if (state->list.at[i]->id == id && same_span(state->list.at[i]->span, span))
             return true;
+    for (int i = 0; i < state->silence.count; i++)
+        if (state->silence.at[i].id == id && same_span(state->silence.at[i].span, span))
+            return true;
     return false;
+}
+
+void diag_silence(Cx *cx, DiagId id, Span span)
+{
+    vec_push(cx->arena, &diag_state(cx)->silence, ((Silence){id, span}));
 }
 
 static void add_note(Cx *cx, Diag *diag, Span span, const char *text)

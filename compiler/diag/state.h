@@ -26,7 +26,13 @@ typedef struct ActiveCall {
     const char *what;
 } ActiveCall;
 
+typedef struct Silence {
+    DiagId id;
+    Span span;
+} Silence;
+
 typedef struct DiagState {
+    Vec(Silence) silence;
     Vec(Diag *) list;
     Vec(ActiveCall) call;   // outermost first
     Diag *last;             // what note and help belong to; NULL if the last report was dropped

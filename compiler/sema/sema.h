@@ -30,6 +30,8 @@ struct UnitFile {
     Vec(UnitFile *) uses;       // direct, in order
     Map own;                    // name -> declaration node made in this file (Const, Option, Fn, Model, Loss, Metric, Optimizer, Job)
     Map grad;                   // name -> Grad node of this file
+    Map lost;                   // names in text that was skipped after syntax errors, here and in what is used
+    bool incomplete;            // something it uses could not be found
     Map scope;                  // name -> declaration seen from this file: own, used, prelude
 };
 
@@ -39,7 +41,7 @@ struct Unit {
     Vec(UnitFile *) file;       // a used file comes before its users; the prelude first
     Map schema;                 // kind -> Schema node (of the standard library)
     NodeList job;               // Job nodes of the user's files, in file order, then order of writing
-    Sym module_prelude;
+    Map std;                    // name -> declaration, of the whole standard library
 };
 
 // ---- scope.c: declarations and lookups
@@ -66,6 +68,7 @@ const char *declaration_what(const Node *declaration);              // "a model"
 // ---- resolve.c, schema.c: called by unit_load; report what is wrong
 void unit_resolve(Unit *unit);
 void unit_check_jobs(Unit *unit);
+void unit_resolve_library(Unit *unit);      // the standard library itself; for the tests
 
 // The standard library's folder modules: "nn", "optim", ...
 typedef Vec(const char *) NameList;
