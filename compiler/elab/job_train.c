@@ -165,9 +165,10 @@ static bool step_outputs(Tracing *tracing, Value result, Span span)
 static bool rate_output(Tracing *tracing, Value optimizer, Span span)
 {
     Elab *e = tracing->jobs->e;
-    Value rate = instance_member(e, optimizer.as.instance, job_word(tracing->jobs, "lr"));
-    if (value_is(rate, VALUE_POISON))
-        return false;
+    const Value *found = env_find(optimizer.as.instance->env, job_word(tracing->jobs, "lr"));
+    Value rate = found ? *found : value_none();
+    if (value_is(rate, VALUE_REAL) || value_is(rate, VALUE_INT) || value_is(rate, VALUE_OPTION))
+        return figure_output(tracing, rate, "lr", span);
     if (!value_is(rate, VALUE_FUNCTION))
         return true;
     Value step = value_tensor(elab_cast(e, elab_scalar(e, AML_SCALAR_STEP, -1, DTYPE_I64, span), e->real, span));
