@@ -146,7 +146,7 @@ int amli_signal_seen(void);             // its number, 0: none
 aml_status amli_train(const amli_command *command, const amli_device_kind *kind, aml_error *error);
 aml_status amli_evaluate(const amli_command *command, const amli_device_kind *kind, aml_error *error);
 aml_status amli_predict(const amli_command *command, const amli_device_kind *kind, aml_error *error);
-aml_status amli_plan(const amli_command *command, const amli_device_kind *kind, aml_error *error);
+aml_status amli_plan(const amli_command *command, aml_error *error);
 aml_status amli_data_check(const amli_command *command, aml_error *error);
 
 // The length of the training in steps; unit SECONDS gives -1 (not known).

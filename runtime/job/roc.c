@@ -65,7 +65,7 @@ double amli_roc_auc_finish(aml_finish finish, const float *score, const int32_t 
 {
     if (rows == 0)
         return NAN;
-    if (finish == AML_FINISH_ROC_AUC_MICRO)
+    if (finish == AML_FINISH_ROC_AUC_MICRO && classes > 1)
         return micro(score, label, rows, classes);
     int64_t *order = malloc((size_t)rows * sizeof *order);
     if (!order)

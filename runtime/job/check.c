@@ -1,0 +1,100 @@
+// data check: reads everything, reports every bad row, and counts what is there.
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/job/job.h"
+
+typedef struct Checking {
+    bool json;
+    int64_t shown;
+} Checking;
+
+static void on_bad_row(void *opaque, const char *text)
+{
+    Checking *checking = opaque;
+    if (checking->json) {
+        amli_buffer line = {0};
+        amli_buffer_printf(&line, "{\"bad_row\": ");
+        amli_json_text(&line, text);
+        amli_buffer_printf(&line, "}");
+        if (!line.failed)
+            puts(line.text);
+        amli_buffer_free(&line);
+    } else {
+        puts(text);
+    }
+    checking->shown++;
+}
+
+// How many rows each class of a field has.
+static void print_classes(const aml_field *field, const amli_table *table, int index)
+{
+    int64_t classes = field->tensor.classes;
+    if (classes <= 0 || classes > 1000 || field->count != 1)
+        return;
+    int64_t *count = calloc((size_t)classes, sizeof *count);
+    if (!count)
+        return;
+    size_t size = aml_dtype_bytes(field->tensor.dtype);
+    for (int64_t i = 0; i < table->rows; i++) {
+        int64_t value = 0;
+        memcpy(&value, (const char *)table->field[index] + (size_t)i * size, size);
+        count[value]++;
+    }
+    printf("  %s:", field->tensor.name);
+    for (int64_t k = 0; k < classes; k++)
+        printf(" %lld", (long long)count[k]);
+    printf(" rows of class 0..%lld\n", (long long)classes - 1);
+    free(count);
+}
+
+static aml_status check(const amli_command *command, const aml_dataset *dataset, int64_t *bad, aml_error *error)
+{
+    char path[PATH_MAX], test_path[PATH_MAX];
+    amli_load load;
+    Checking checking = {command->json, 0};
+    amli_table *table;
+    aml_status status = amli_load_options(command, dataset, &load, path, test_path, error);
+    if (status)
+        return status;
+    load.check_all = true;
+    load.on_bad_row = on_bad_row;
+    load.self = &checking;
+    status = amli_table_load(dataset, &load, &table, error);
+    if (status)
+        return status;
+    *bad += table->bad;
+    char bytes[32];
+    if (command->json) {
+        amli_buffer line = {0};
+        amli_buffer_printf(&line, "{\"dataset\": ");
+        amli_json_text(&line, dataset->name);
+        amli_buffer_printf(&line, ", \"path\": ");
+        amli_json_text(&line, table->path);
+        amli_buffer_printf(&line, ", \"rows\": %lld, \"bad\": %lld, \"sha256\": \"%s\"}", (long long)table->rows, (long long)table->bad, table->fingerprint);
+        if (!line.failed)
+            puts(line.text);
+        amli_buffer_free(&line);
+    } else {
+        printf("%s: %s: %lld rows, %lld bad, %s, SHA-256 %s\n", dataset->name, table->path, (long long)table->rows, (long long)table->bad,
+               amli_bytes_text((double)table->bytes, bytes, sizeof bytes), table->fingerprint);
+        for (int i = 0; i < dataset->fields; i++)
+            print_classes(&dataset->field[i], table, i);
+    }
+    amli_table_free(table);
+    return AML_OK;
+}
+
+aml_status amli_data_check(const amli_command *command, aml_error *error)
+{
+    const aml_program *program = command->program;
+    int64_t bad = 0;
+    aml_status status = AML_OK;
+    for (int i = 0; i < program->datasets && !status; i++)
+        status = check(command, &program->dataset[i], &bad, error);
+    if (!status && bad > 0)
+        status = amli_fail(error, AML_BAD_DATA, "%lld row%s bad", (long long)bad, bad == 1 ? " is" : "s are");
+    return status;
+}

@@ -1,0 +1,175 @@
+// predict FILE: a csv file in, a csv file out: row, then every output of the job's predict.
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/job/job.h"
+
+enum { WEIGHTS = 1 << AML_ROLE_WEIGHT | 1 << AML_ROLE_STATE };
+
+// What predicting one row needs.
+typedef struct Predicting {
+    amli_session session;
+    amli_preparer preparer;
+    amli_table *table;
+    const void **in;
+    void **prepared;            // the outputs of prepare, in `memory`
+    char **result;              // the outputs of predict
+    char *memory;
+} Predicting;
+
+static aml_status allocate(Predicting *p, aml_error *error)
+{
+    const aml_function *prepare = &p->session.dataset->prepare, *predict = p->session.predict.function;
+    size_t bytes = 0;
+    for (int i = 0; i < prepare->outputs; i++)
+        bytes += (amli_tensor_bytes(&prepare->output[i]) + 63) / 64 * 64;
+    for (int i = 0; i < predict->outputs; i++)
+        bytes += (amli_tensor_bytes(&predict->output[i]) + 63) / 64 * 64;
+    p->in = calloc((size_t)prepare->inputs + 1, sizeof *p->in);
+    p->prepared = calloc((size_t)prepare->outputs + 1, sizeof *p->prepared);
+    p->result = calloc((size_t)predict->outputs + 1, sizeof *p->result);
+    p->memory = aligned_alloc(64, bytes + 64);
+    if (!p->in || !p->prepared || !p->result || !p->memory)
+        return amli_no_memory(error, bytes, "predictions");
+    char *at = p->memory;
+    for (int i = 0; i < prepare->outputs; i++) {
+        p->prepared[i] = at;
+        at += (amli_tensor_bytes(&prepare->output[i]) + 63) / 64 * 64;
+    }
+    for (int i = 0; i < predict->outputs; i++) {
+        p->result[i] = at;
+        at += (amli_tensor_bytes(&predict->output[i]) + 63) / 64 * 64;
+    }
+    return amli_preparer_new(prepare, &p->preparer, error);
+}
+
+static aml_status predict_row(Predicting *p, int64_t row, int64_t step, aml_error *error)
+{
+    amli_session *session = &p->session;
+    const aml_function *prepare = &session->dataset->prepare;
+    amli_bound *predict = &session->predict;
+    for (int i = 0; i < prepare->inputs; i++)
+        p->in[i] = (const char *)p->table->field[i] + (size_t)row * p->table->row_bytes[i];
+    amli_prepare(&p->preparer, p->in, p->prepared);
+    aml_status status = AML_OK;
+    for (int i = 0; i < predict->function->inputs && !status; i++)
+        status = session->device->kind->upload(session->device, session->batch, predict->input_offset[i], p->prepared[predict->field[i]],
+                                               amli_tensor_bytes(&predict->function->input[i]), error);
+    if (!status)
+        status = amli_session_run(session, predict, step, error);
+    for (int i = 0; i < predict->function->outputs && !status; i++)
+        status = amli_session_read(session, predict, i, p->result[i], error);
+    return status;
+}
+
+static void write_element(FILE *out, const aml_tensor_info *info, const void *at, int64_t index, bool json)
+{
+    char text[40];
+    double value = amli_element(info->dtype, at, index);
+    if (info->dtype == AML_I64)
+        fprintf(out, "%lld", (long long)((const int64_t *)at)[index]);
+    else if (info->dtype == AML_I32 || info->dtype == AML_I8 || info->dtype == AML_U8 || info->dtype == AML_BOOL)
+        fprintf(out, "%.0f", value);
+    else if (value != value || value - value != 0)
+        fputs(json ? "null" : value != value ? "nan" : value > 0 ? "inf" : "-inf", out);
+    else
+        fputs(info->dtype == AML_F64 ? amli_real_text(value, text, sizeof text) : amli_single_text((float)value, text, sizeof text), out);
+}
+
+static void write_header(FILE *out, const aml_function *predict)
+{
+    fputs("row", out);
+    for (int i = 0; i < predict->outputs; i++) {
+        int64_t count = aml_shape_elements(&predict->output[i].shape);
+        for (int64_t k = 0; k < count; k++)
+            count == 1 ? fprintf(out, ",%s", predict->output[i].name) : fprintf(out, ",%s_%lld", predict->output[i].name, (long long)k);
+    }
+    fputc('\n', out);
+}
+
+static void write_row(FILE *out, const Predicting *p, int64_t row, bool json)
+{
+    const aml_function *predict = p->session.predict.function;
+    fprintf(out, json ? "{\"row\": %lld" : "%lld", (long long)row + 1);
+    for (int i = 0; i < predict->outputs; i++) {
+        const aml_tensor_info *info = &predict->output[i];
+        int64_t count = aml_shape_elements(&info->shape);
+        if (json)
+            fprintf(out, ", \"%s\": %s", info->name, count == 1 ? "" : "[");
+        for (int64_t k = 0; k < count; k++) {
+            if (!json || k)
+                fputs(json ? ", " : ",", out);
+            write_element(out, info, p->result[i], k, json);
+        }
+        if (json && count != 1)
+            fputc(']', out);
+    }
+    fputs(json ? "}\n" : "\n", out);
+}
+
+static aml_status predict_all(Predicting *p, const amli_command *command, int64_t step, aml_error *error)
+{
+    FILE *out = command->output && strcmp(command->output, "-") != 0 ? fopen(command->output, "w") : stdout;
+    if (!out)
+        return amli_fail(error, AML_IO, "cannot write %s: %s", command->output, strerror(errno));
+    aml_status status = AML_OK;
+    if (!command->json)
+        write_header(out, p->session.predict.function);
+    for (int64_t row = 0; row < p->table->rows && !status; row++) {
+        status = predict_row(p, row, step, error);
+        if (!status)
+            write_row(out, p, row, command->json);
+    }
+    bool failed = fflush(out) != 0 || ferror(out);
+    if (out != stdout && fclose(out) != 0)
+        failed = true;
+    if (!status && failed)
+        status = amli_fail(error, AML_IO, "cannot write %s: %s", command->output ? command->output : "standard output", strerror(errno));
+    return status;
+}
+
+static aml_status predict_job(const amli_command *command, const aml_job *job, const amli_device_kind *kind, amli_log *log, Predicting *p, aml_error *error)
+{
+    aml_checkpoint *checkpoint;
+    aml_status status = command->checkpoint ? aml_checkpoint_open(command->checkpoint, &checkpoint, error)
+                                            : aml_checkpoint_find(command->runs, job->name, job->keep_best > 0 ? AML_WHICH_BEST : AML_WHICH_LAST,
+                                                                  amli_log_notice, log, &checkpoint, error);
+    if (status)
+        return status;
+    int64_t step = aml_checkpoint_describe(checkpoint)->step;
+    status = amli_check_state(job, aml_checkpoint_weights(checkpoint), WEIGHTS, false, aml_checkpoint_path(checkpoint), error);
+    if (!status)
+        status = amli_session_open(command, job, kind, &p->session, error);
+    if (!status)
+        status = amli_load_state(job, aml_checkpoint_weights(checkpoint), WEIGHTS, p->session.device, p->session.state, error);
+    aml_checkpoint_close(checkpoint);
+    amli_load load = {.path = strcmp(command->argument, "-") == 0 ? "/dev/stdin" : command->argument, .path_as_given = true, .labels_may_be_absent = true,
+                      .on_bad_row = amli_log_notice, .self = log};
+    if (!status)
+        status = amli_table_load(p->session.dataset, &load, &p->table, error);
+    if (!status)
+        status = allocate(p, error);
+    return status ? status : predict_all(p, command, step, error);
+}
+
+aml_status amli_predict(const amli_command *command, const amli_device_kind *kind, aml_error *error)
+{
+    const aml_job *job;
+    Predicting predicting = {0};
+    amli_log log;
+    amli_log_begin(&log, command->quiet);
+    aml_status status = amli_find_job(command, AML_JOB_TRAIN, command->job, &job, error);
+    if (!status && !job->predict.run)
+        status = amli_fail(error, AML_INVALID, "the job '%s' (%s) has nothing to predict with", job->name, job->place);
+    if (!status)
+        status = predict_job(command, job, kind, &log, &predicting, error);
+    amli_preparer_free(&predicting.preparer);
+    amli_table_free(predicting.table);
+    free(predicting.in), free(predicting.prepared), free(predicting.result), free(predicting.memory);
+    amli_session_close(&predicting.session);
+    amli_log_end(&log);
+    return status;
+}

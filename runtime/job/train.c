@@ -1,0 +1,494 @@
+// The training loop. The numeric part is compiled; this decides what happens after which step.
+//
+// Everything that is decided depends on the step number and on figures that are in the checkpoint, never on the clock or
+// on when the process began (unless the program asks for seconds). So a run that is killed and resumed goes through the
+// same steps, validations and checkpoints as one that was never interrupted, and ends in the same bytes.
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/job/train.h"
+
+// ---- when
+
+static int64_t round_up(double steps)
+{
+    if (!(steps < 9e18))
+        return INT64_MAX;
+    int64_t whole = (int64_t)steps;
+    return steps - (double)whole > 1e-9 * (steps + 1) ? whole + 1 : whole;
+}
+
+// Whether something that happens every `every` is due after this step. `count` is how many times it was due so far.
+static bool is_due(const amli_training *training, const aml_quantity *every, int64_t *count)
+{
+    double value;
+    aml_unit unit;
+    amli_quantity_value(training->command, every, &value, &unit);
+    if (!(value > 0))
+        return false;
+    bool due = false;
+    if (unit == AML_UNIT_SECONDS) {
+        due = training->progress.seconds >= (double)(*count + 1) * value;
+        if (due)
+            *count = (int64_t)(training->progress.seconds / value);
+        return due;
+    }
+    double steps = unit == AML_UNIT_EPOCHS ? value * training->session.epoch_steps : value;
+    if (steps < 1)
+        steps = 1;
+    while (training->progress.step >= round_up((double)(*count + 1) * steps)) {
+        ++*count;
+        due = true;
+    }
+    return due;
+}
+
+static double length_in_seconds(const amli_training *training)
+{
+    double value;
+    aml_unit unit;
+    amli_quantity_value(training->command, &training->job->length, &value, &unit);
+    return unit == AML_UNIT_SECONDS ? value : INFINITY;
+}
+
+// A length in seconds is turned into steps by the rate so far, for the schedules.
+static void estimate_total(amli_training *training)
+{
+    double limit = length_in_seconds(training), seconds = training->progress.seconds;
+    int64_t step = training->progress.step;
+    if (limit == INFINITY)
+        return;
+    training->session.total_steps = step < 10 || seconds <= 0 ? (int64_t)1 << 40 : step + 1 + (int64_t)((limit - seconds) / seconds * (double)step);
+}
+
+// ---- early stop
+
+static double score_of(const amli_measured *measured, int32_t metric)
+{
+    return metric >= 0 ? measured->value[metric][0] : measured->loss;
+}
+
+// Notes the best validation; true if there was none better for longer than the patience.
+static bool out_of_patience(amli_training *training, const amli_measured *measured)
+{
+    const aml_job *job = training->job;
+    amli_progress *progress = &training->progress;
+    if (job->stop_metric == -2)
+        return false;
+    double score = score_of(measured, job->stop_metric);
+    bool lower = job->stop_metric < 0 || job->metric[job->stop_metric].lower_is_better;
+    bool better = !progress->has_best || (lower ? score < progress->best - job->stop_min_delta : score > progress->best + job->stop_min_delta);
+    if (better && !isnan(score)) {
+        progress->has_best = true;
+        progress->best = score;
+        progress->best_step = progress->step;
+    }
+    double value;
+    aml_unit unit;
+    amli_quantity_value(training->command, &job->stop_patience, &value, &unit);
+    double steps = unit == AML_UNIT_EPOCHS ? value * training->session.epoch_steps : value;
+    return unit != AML_UNIT_SECONDS && progress->step - progress->best_step >= round_up(steps);
+}
+
+// ---- what is told
+
+static void put_counts(amli_training *training, amli_buffer *line)
+{
+    const amli_session *session = &training->session;
+    int64_t step = training->progress.step, total = session->total_steps;
+    double epoch = session->epoch_steps > 0 ? (double)step / session->epoch_steps : 0;
+    bool timed = length_in_seconds(training) != INFINITY;
+    if (timed)
+        amli_buffer_printf(line, "epoch %.1f  step %lld", epoch, (long long)step);
+    else
+        amli_buffer_printf(line, "epoch %.1f/%.4g  step %lld/%lld", epoch, session->epoch_steps > 0 ? (double)total / session->epoch_steps : 0,
+                           (long long)step, (long long)total);
+}
+
+static void put_rate(amli_training *training, double now, amli_buffer *line)
+{
+    char text[40];
+    double spent = now - training->started, done = (double)(training->progress.step - training->first_step);
+    double rate = spent > 0 ? done / spent : 0;
+    double left = (double)(training->session.total_steps - training->progress.step) / (rate > 0 ? rate : 1e-9);
+    if (length_in_seconds(training) != INFINITY)
+        left = length_in_seconds(training) - training->progress.seconds;
+    amli_buffer_printf(line, rate >= 10 ? "  %.0f steps/s" : "  %.2f steps/s", rate);
+    if (left > 0 && rate > 0)
+        amli_buffer_printf(line, "  %s left", amli_seconds_text(left, text, sizeof text));
+}
+
+static void show_progress(amli_training *training, double now)
+{
+    if (!amli_log_progress_due(&training->log, now))
+        return;
+    amli_buffer line = {0};
+    put_counts(training, &line);
+    amli_buffer_printf(&line, "  loss %.4f", training->last_loss);
+    if (training->measured_once)
+        amli_measured_line(&training->last, "valid_loss", &line);
+    put_rate(training, now, &line);
+    if (!line.failed)
+        amli_log_progress(&training->log, now, "%s", line.text);
+    amli_buffer_free(&line);
+}
+
+// Steps that get a line in metrics.jsonl: all up to 1,000, then every 10th up to 10,000, and so on.
+static bool is_logged(int64_t step)
+{
+    int64_t every = 1;
+    while (step / every > 1000)
+        every *= 10;
+    return step % every == 0;
+}
+
+// ---- one step
+
+static aml_status not_finite(const amli_training *training, const char *what, double value, aml_error *error)
+{
+    long long step = (long long)training->progress.step;
+    char kept[64] = "";
+    if (training->store.count)
+        snprintf(kept, sizeof kept, "; the checkpoint of step %lld is kept", (long long)training->store.stored[training->store.count - 1].step);
+    return amli_fail(error, AML_NOT_FINITE,
+                     "the %s of step %lld is %s%s\nhelp: a lower learning rate, a longer warm-up or clip: norm(1.0) usually helps; "
+                     "look at %s/metrics.jsonl, and at the data with `data check`",
+                     what, step, isnan(value) ? "not a number" : value > 0 ? "infinite" : "minus infinite", kept, training->store.run);
+}
+
+static aml_status do_step(amli_training *training, aml_error *error)
+{
+    amli_session *session = &training->session;
+    amli_progress *progress = &training->progress;
+    const aml_function *step = session->step.function;
+    amli_sampler_pick(&training->sampler, progress->step * training->job->batch, training->job->batch, training->batch_row);
+    aml_status status = amli_session_fill(session, &session->step, training->batch_row, training->job->batch, error);
+    if (!status)
+        status = amli_session_run(session, &session->step, progress->step, error);
+    if (status)
+        return status;
+    progress->step++;
+    amli_buffer *line = &training->figures.buffer;
+    bool logged = is_logged(progress->step);
+    if (logged)
+        amli_buffer_printf(line, "{\"step\": %lld", (long long)progress->step);
+    for (int i = 0; i < step->outputs && !status; i++) {
+        char raw[8];
+        if (amli_tensor_bytes(&step->output[i]) > sizeof raw)
+            return amli_fail(error, AML_INTERNAL, "the figure '%s' of a step is not one number", step->output[i].name);
+        status = amli_session_read(session, &session->step, i, raw, error);
+        double value = amli_element(step->output[i].dtype, raw, 0);
+        if (i == 0) {
+            training->last_loss = value;
+            progress->loss_sum += value;
+            progress->loss_count++;
+        }
+        if (!status && !isfinite(value))
+            status = not_finite(training, i ? step->output[i].name : "loss", value, error);
+        if (logged) {
+            char text[40];
+            amli_buffer_printf(line, ", \"%s\": %s", i ? step->output[i].name : "loss",
+                               isfinite(value) ? amli_single_text((float)value, text, sizeof text) : "null");
+        }
+    }
+    if (logged) {
+        amli_buffer_printf(line, "}");
+        aml_status written = amli_figures_end_line(&training->figures, status ? NULL : error);
+        status = status ? status : written;
+    }
+    return status;
+}
+
+// ---- validation
+
+static aml_status validate(amli_training *training, aml_error *error)
+{
+    amli_progress *progress = &training->progress;
+    amli_measured measured;
+    aml_status status = amli_measure(&training->session, training->valid_row, training->valid_rows, progress->step, &measured, error);
+    if (status)
+        return status;
+    amli_measured_free(&training->last);
+    training->last = measured;
+    training->measured_once = true;
+    double mean = progress->loss_count ? progress->loss_sum / (double)progress->loss_count : NAN;
+    progress->loss_sum = 0;
+    progress->loss_count = 0;
+    amli_buffer *figures = &training->figures.buffer;
+    amli_buffer_printf(figures, "{\"step\": %lld, \"epoch\": %.6g, \"train_loss\": ", (long long)progress->step,
+                       training->session.epoch_steps > 0 ? (double)progress->step / training->session.epoch_steps : 0);
+    amli_json_number(figures, mean);
+    if (measured.job->has_loss || measured.job->metrics)
+        amli_buffer_add(figures, ", ", 2);
+    amli_measured_json(&measured, "valid_loss", figures);
+    amli_buffer_printf(figures, "}");
+    status = amli_figures_end_line(&training->figures, error);
+    amli_buffer line = {0};
+    put_counts(training, &line);
+    amli_buffer_printf(&line, "  loss %.4f", mean);
+    amli_measured_line(&measured, "valid_loss", &line);
+    put_rate(training, amli_seconds(), &line);
+    if (!line.failed)
+        amli_log_line(&training->log, "%s", line.text);
+    amli_buffer_free(&line);
+    return status;
+}
+
+// Whether a checkpoint with this score would stay as one of the best.
+static bool would_be_kept(const amli_training *training, double score)
+{
+    int better = 0;
+    for (int i = 0; i < training->store.count; i++) {
+        const amli_stored *stored = &training->store.stored[i];
+        if (stored->scored && stored->step != training->progress.step)
+            better += training->store.lower_is_better ? stored->score <= score : stored->score >= score;
+    }
+    return better < training->job->keep_best;
+}
+
+// ---- the loop
+
+static bool at_end(const amli_training *training)
+{
+    double limit = length_in_seconds(training);
+    return training->stopped_early || (limit == INFINITY ? training->progress.step >= training->session.total_steps : training->progress.seconds >= limit);
+}
+
+static aml_status after_step(amli_training *training, bool halting, aml_error *error)
+{
+    const aml_job *job = training->job;
+    amli_progress *progress = &training->progress;
+    bool can_validate = training->valid_rows > 0 && (job->eval.run || job->eval_one.run);
+    bool validating = is_due(training, &job->validate_every, &progress->next_validation);
+    bool saving = is_due(training, &job->checkpoint_every, &progress->next_checkpoint);
+    double every;
+    aml_unit unit;
+    amli_quantity_value(training->command, &job->validate_every, &every, &unit);
+    validating = validating || (at_end(training) && every > 0) || (saving && job->keep_best > 0);
+    bool scored = false;
+    double score = 0;
+    aml_status status = AML_OK;
+    if (validating && can_validate) {
+        status = validate(training, error);
+        if (status)
+            return status;
+        training->stopped_early = out_of_patience(training, &training->last);
+        score = score_of(&training->last, job->keep_metric);
+        scored = isfinite(score);
+        saving = saving || (scored && job->keep_best > 0 && would_be_kept(training, score));
+    }
+    progress->finished = at_end(training);
+    if (saving || progress->finished || halting)
+        status = amli_training_save(training, scored, score, error);
+    return status;
+}
+
+static aml_status interrupted(const amli_training *training, int number, aml_error *error)
+{
+    return amli_fail(error, number == SIGINT ? AML_INTERRUPTED : AML_TERMINATED,
+                     "interrupted after step %lld; its checkpoint is complete\nhelp: go on with `%s train %s --resume`", (long long)training->progress.step,
+                     training->command->name, training->job->name);
+}
+
+static aml_status loop(amli_training *training, aml_error *error)
+{
+    amli_progress *progress = &training->progress;
+    const amli_command *command = training->command;
+    training->started = amli_seconds();
+    training->first_step = progress->step;
+    training->seconds_before = progress->seconds;
+    aml_status status = AML_OK;
+    if (training->is_new)
+        status = amli_training_save(training, false, 0, error);
+    while (!status && !at_end(training) && !(command->has_steps && progress->step >= command->steps)) {
+        if (amli_signal_seen())
+            break;
+        estimate_total(training);
+        status = do_step(training, error);
+        double now = amli_seconds();
+        progress->seconds = training->seconds_before + now - training->started;
+        bool halting = amli_signal_seen() || (command->has_steps && progress->step >= command->steps);
+        if (!status)
+            status = after_step(training, halting, error);
+        if (!status)
+            show_progress(training, now);
+    }
+    if (!status && amli_signal_seen() && !progress->finished) {
+        if (training->saved_step != progress->step)
+            status = amli_training_save(training, false, 0, error);
+        return status ? status : interrupted(training, amli_signal_seen(), error);
+    }
+    return status;
+}
+
+// ---- beginning and end
+
+static aml_status choose_rows(amli_training *training, aml_error *error)
+{
+    const amli_split *split = &training->session.samples->split;
+    int64_t overfit = training->command->overfit;
+    training->train_row = split->row[AML_PART_TRAIN];
+    training->train_rows = split->rows[AML_PART_TRAIN];
+    training->valid_row = split->row[AML_PART_VALID];
+    training->valid_rows = split->rows[AML_PART_VALID];
+    if (training->train_rows == 0)
+        return amli_fail(error, AML_BAD_DATA, "the data set '%s' (%s) has no rows to train on", training->session.dataset->name,
+                         training->session.dataset->place);
+    if (overfit > 0) {
+        if (overfit < training->train_rows)
+            training->train_rows = overfit;
+        training->valid_row = training->train_row;
+        training->valid_rows = training->train_rows;
+    }
+    training->batch_row = calloc((size_t)training->job->batch + 1, sizeof *training->batch_row);
+    if (!training->batch_row)
+        return amli_no_memory(error, (size_t)training->job->batch * sizeof *training->batch_row, "a batch");
+    return amli_sampler_new(training->train_row, training->train_rows, training->session.seed, &training->sampler, error);
+}
+
+static void announce(amli_training *training)
+{
+    const amli_session *session = &training->session;
+    const amli_need need = amli_job_need(training->job);
+    int64_t weights = 0;
+    char memory[32];
+    for (int i = 0; i < training->job->states; i++)
+        if (training->job->state[i].role == AML_ROLE_WEIGHT)
+            weights += aml_shape_elements(&training->job->state[i].tensor.shape);
+    amli_log_line(&training->log, "%s: %lld weights, %lld rows to train on, %lld to validate, %s, %d thread%s, %s", training->job->name,
+                  (long long)weights, (long long)training->train_rows, (long long)training->valid_rows,
+                  amli_bytes_text((double)(need.state + need.arena + need.batch + session->samples->bytes), memory, sizeof memory),
+                  amli_pool_threads(session->device->pool), amli_pool_threads(session->device->pool) == 1 ? "" : "s", training->store.run);
+    if (!training->is_new)
+        amli_log_line(&training->log, "resumed at step %lld", (long long)training->progress.step);
+    if (training->valid_rows == 0 && (training->job->validate_every.value > 0 || training->job->keep_best > 0 || training->job->stop_metric != -2))
+        amli_log_line(&training->log, "warning: the split leaves no rows to validate: no validation, no best checkpoint, no early stop");
+}
+
+static void summary_json(const amli_training *training, const amli_stored *best)
+{
+    const amli_session *session = &training->session;
+    amli_buffer text = {0};
+    amli_buffer_printf(&text, "{\"job\": ");
+    amli_json_text(&text, training->job->name);
+    amli_buffer_printf(&text, ", \"run\": ");
+    amli_json_text(&text, training->store.run);
+    amli_buffer_printf(&text, ", \"step\": %lld, \"finished\": %s, \"stopped_early\": %s, \"seconds\": ", (long long)training->progress.step,
+                       training->progress.finished ? "true" : "false", training->stopped_early ? "true" : "false");
+    amli_json_number(&text, training->progress.seconds);
+    amli_buffer_printf(&text, ", \"seed\": %lld, \"loss\": ", (long long)session->seed);
+    amli_json_number(&text, training->progress.step > training->first_step ? training->last_loss : NAN);
+    if (training->measured_once) {
+        amli_buffer_printf(&text, ", \"validation\": {");
+        amli_measured_json(&training->last, "loss", &text);
+        amli_buffer_printf(&text, "}");
+    }
+    if (best) {
+        amli_buffer_printf(&text, ", \"best\": {\"step\": %lld, ", (long long)best->step);
+        amli_json_text(&text, training->store.score_name);
+        amli_buffer_printf(&text, ": ");
+        amli_json_number(&text, best->score);
+        amli_buffer_printf(&text, "}");
+    }
+    amli_buffer_printf(&text, ", \"memory\": {\"state\": %zu, \"arena\": %zu, \"batch\": %zu, \"data\": %zu}}", session->device->allocated[AMLI_FOR_STATE],
+                       session->device->allocated[AMLI_FOR_ARENA], session->device->allocated[AMLI_FOR_BATCH], session->samples->bytes);
+    if (!text.failed)
+        puts(text.text);
+    amli_buffer_free(&text);
+}
+
+static void summarize(amli_training *training)
+{
+    char seconds[40];
+    const amli_stored *best = NULL;
+    for (int i = 0; i < training->store.count; i++) {
+        const amli_stored *stored = &training->store.stored[i];
+        if (stored->scored && (!best || (training->store.lower_is_better ? stored->score < best->score : stored->score > best->score)))
+            best = stored;
+    }
+    if (training->command->json) {
+        summary_json(training, best);
+        return;
+    }
+    amli_log_line(&training->log, "%s: %s after step %lld, %s", training->job->name,
+                  training->stopped_early ? "stopped early" : training->progress.finished ? "done" : "halted", (long long)training->progress.step,
+                  amli_seconds_text(training->progress.seconds, seconds, sizeof seconds));
+    if (best)
+        amli_log_line(&training->log, "best: step %lld, %s %.4f", (long long)best->step, training->store.score_name, best->score);
+    if (training->saved_step >= 0) {
+        char name[32];
+        amli_step_name(training->saved_step, name);
+        amli_log_line(&training->log, "checkpoint: %s/%s", training->store.folder, name);
+    }
+}
+
+// A run that is complete has nothing to go on with, unless its length was raised.
+static bool is_complete(const amli_training *training)
+{
+    const aml_job *job = training->job;
+    if (!training->progress.finished || training->is_new)
+        return false;
+    if (at_end(training))
+        return true;
+    double value;
+    aml_unit unit;
+    amli_quantity_value(training->command, &job->stop_patience, &value, &unit);
+    double steps = unit == AML_UNIT_EPOCHS ? value * training->session.epoch_steps : value;
+    return job->stop_metric != -2 && training->progress.has_best && training->progress.step - training->progress.best_step >= round_up(steps);
+}
+
+static aml_status train(amli_training *training, const amli_device_kind *kind, aml_error *error)
+{
+    aml_status status = amli_training_find_run(training, error);
+    if (!status)
+        status = amli_session_open(training->command, training->job, kind, &training->session, error);
+    if (!status)
+        status = amli_session_load(&training->session, &training->log, error);
+    if (!status)
+        status = choose_rows(training, error);
+    if (!status)
+        status = amli_training_begin_state(training, error);
+    if (status)
+        return status;
+    announce(training);
+    if (is_complete(training)) {
+        amli_log_line(&training->log, "%s is complete", training->store.run);
+    } else {
+        training->progress.finished = false;
+        amli_signals_begin();
+        status = loop(training, error);
+        amli_signals_end();
+    }
+    if (!status)
+        summarize(training);
+    return status;
+}
+
+// The run of a training that ends in a mistake before its first checkpoint is of no use to anyone.
+static void remove_empty_run(amli_training *training)
+{
+    if (training->command->resume || training->saved_step >= 0 || !training->store.run[0] || !training->store.folder[0])
+        return;
+    amli_remove_folder(training->store.folder, NULL);
+    amli_remove_folder(training->store.run, NULL);
+}
+
+aml_status amli_train(const amli_command *given, const amli_device_kind *kind, aml_error *error)
+{
+    amli_command command = *given;      // resuming sets what the run was begun with; the arrays stay the caller's
+    amli_training training = {.command = &command, .lock = -1, .saved_step = -1, .figures.file = -1};
+    amli_log_begin(&training.log, command.quiet || command.json);
+    aml_status status = amli_find_job(&command, AML_JOB_TRAIN, command.argument, &training.job, error);
+    if (!status)
+        status = train(&training, kind, error);
+    amli_measured_free(&training.last);
+    amli_sampler_free(&training.sampler);
+    free(training.batch_row);
+    amli_session_close(&training.session);
+    amli_training_end_run(&training);
+    if (status)
+        remove_empty_run(&training);
+    return status;
+}
