@@ -12,6 +12,7 @@
 //   static.c    operators on static values, units
 //   tensor.c    operators on tensors: lifting, broadcasting, indexing, matrix product
 //   match.c     type annotations: dimension names, class(k), units, enumerations
+//   lint.c      names of sizes that are probably misspelled
 //   call.c      calls, composites (functions with their own gradient)
 //   instance.c  models, metrics, optimizers and their weights and states (cells)
 //   trace.c     the function being traced
@@ -37,6 +38,7 @@ typedef struct Cell Cell;
 typedef struct Trace Trace;
 typedef struct Dim Dim;
 typedef Vec(Cell *) CellList;
+typedef Vec(Dim *) DimList;
 
 // ---- value.c: values ----------------------------------------------------------------------------------------------
 
@@ -199,6 +201,8 @@ typedef struct Composite {      // a function with its own gradient, traced for 
     Value *arg;                 // tensors: of the callee's own parameters; static arguments as they are
     int *input;                 // for each: the position among the call's inputs, -1: static
     Vec(aml_scalar_info) scalar;    // run-time scalars that the callee reads: its last inputs
+    bool training;              // when it was traced
+    DType real;
     int results;                // > 1: a tuple; then the call is MULTI
     Value result;               // in terms of the callee's values: shape of the tuple, classes
 } Composite;
@@ -215,6 +219,8 @@ struct Elab {
     Vec(Composite *) composite;
     Vec(Sym) used_define;
     Span user;                  // the user's outermost relevant place while inside the standard library, else file 0
+    Span call_site;             // of the innermost call in progress: where error() reports
+    int branching;              // inside a branch of `if` on a tensor
     int next_site;              // of `random`
     int call_depth, depth;      // of AML calls, of nested expressions
     int64_t steps;              // evaluated so far; a program that never ends is refused
@@ -304,13 +310,14 @@ struct Cell {
     bool absent;                // its initializer is `none`: it does not exist
     bool trainable;             // a weight that is not frozen
     bool resolved;              // `type` is known
-    bool collects;              // `state name: rows`: what is assigned is not kept but handed out row by row (Trace.collected)
     Type type;
     int64_t classes;
     Cell *of;                   // an optimizer's state: the weight it belongs to
     StateTable *table;
     int row;                    // in `table`
     int visit;
+    bool has_initial;           // `initial` is known
+    Value *initial;             // what its initializer is worth; NULL: it has to be traced again in each function
 };
 
 struct Instance {
@@ -321,11 +328,10 @@ struct Instance {
     Span span;                  // where it was made
     Map member;                 // name -> Value *: weights and states as VALUE_CELL, others as they are; declaration order
     ValueList part;             // of a container
-    Vec(Dim *) unknown;         // sizes to be inferred
+    DimList unknown;            // sizes to be inferred
     bool frozen;
     Vec(Instance *) for_weight; // an optimizer: its copies, one for each weight
     Cell *weight;               // such a copy: its weight
-    int depth;                  // of the calls in progress: an instance that calls itself is refused
     int visit;
 };
 
@@ -335,14 +341,15 @@ Value elab_instance_new(Elab *e, Node *declaration, const Value args[], const Sy
 // A list's instances become name.0, name.1.
 void elab_instance_name(Elab *e, Value value, Instance *parent, Sym name);
 Sym elab_cell_path(Elab *e, const Cell *cell);                  // body.0.att.qkv.weight; an optimizer's: fc1.weight.m
-// All cells below `value` (an instance, or a list or record of them) in declaration order, each once. Absent ones and those
-// that collect rows are left out.
+// All cells below `value` (an instance, or a list or record of them) in declaration order, each once. Absent ones are
+// left out.
 void elab_cells(Elab *e, Value value, CellList *out);
 bool elab_cell_resolve(Elab *e, Cell *cell, Span use);          // its type; false after a report if a size is not known
 // Reports every size below `value` that stayed unknown, at its declaration. True if all are known.
 bool elab_check_inferred(Elab *e, Value value);
 int elab_state_row(Elab *e, Cell *cell);                        // in e->table; registers the cell
-// The cell's initial value as a tensor of its type, in the current trace.
+// The cell's initial value as a tensor of its type, in the current trace. An optimizer's states may depend on the weight:
+// make the weights' initial values first.
 Inst *elab_cell_initial(Elab *e, Cell *cell);
 Inst *elab_cell_read(Elab *e, Cell *cell, Span span);           // its current value in the current trace; NULL after a report
 bool elab_cell_write(Elab *e, Cell *cell, Value value, Span span);
@@ -369,10 +376,10 @@ struct Trace {
     Vec(aml_scalar_info) scalar;    // SLOT_SCALAR parameters, in order
     Vec(Inst *) scalar_inst;
     int inputs, outputs;            // SLOT_INPUT, SLOT_OUTPUT used so far
-    Vec(CellUse) collected;         // what was assigned to cells that collect rows
     bool callee;                    // of a composite: scalars become plain parameters
     bool first_step;                // set it for `init`: the step counter is the constant 0
-    int errors;                     // when it began
+    bool scratch;                   // made only to learn a type
+    int errors, branching;          // of the Elab when it began
 };
 
 // Starts tracing a new function of the module; the one traced before waits. elab_trace_end binds every written state as a

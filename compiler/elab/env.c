@@ -3,7 +3,7 @@
 // A name is looked for in the frames of the function, in the instance it belongs to, then among the declarations of its
 // file (and of what the file uses), and last among the words that the language itself knows.
 
-#include "elab/internal.h"
+#include "elab/builtin.h"
 #include "sema/sema.h"
 
 #include <string.h>
@@ -127,10 +127,6 @@ Node *elab_grad_rule(Elab *e, Sym name)
 }
 
 // ---- builtins -----------------------------------------------------------------------------------------------------
-
-#define BUILTIN(name, params, meaning) BuiltinRun builtin_##name;
-#include "elab/builtins.def"
-#undef BUILTIN
 
 const Builtin builtins[] = {
 #define BUILTIN(name, params, meaning) {#name, params, builtin_##name, meaning},

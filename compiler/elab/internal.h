@@ -71,7 +71,7 @@ Value elab_select(Elab *e, Inst *condition, Value a, Value b, Span span);
 Value elab_call_at(Elab *e, Value fn, const Value args[], const Sym names[], const Span arg_span[], int count, Span span);
 const NodeList *elab_parameters(Elab *e, Value fn);     // of what can be called; NULL if it has none that are known
 bool elab_bind(Elab *e, Env *env, const NodeList *params, const Value args[], const Sym names[], const Span arg_span[], int count,
-               const char *what, Vec(Dim *) *unknown, Span span);
+               const char *what, DimList *unknown, Span span);
 const char *elab_callee_text(Elab *e, Value fn);        // "'relu'", "model 'Dense'"
 
 // ---- match.c
@@ -79,9 +79,11 @@ bool elab_is_symbol_of(Elab *e, Node *type, Sym word);  // a bare word of this e
 const char *elab_type_text(Elab *e, Env *env, Node *type);      // as written, known sizes filled in
 bool elab_element_type(Elab *e, Sym name, TypeValue *out);      // f32, float, bool, ...: also things like `string`; false if it is no type
 Value elab_type_value(Elab *e, const TypeValue *type);
-void elab_lint_signature(Elab *e, const NodeList *params, Node *result, Node *body);
 bool dim_set(Elab *e, Dim *dim, int64_t value, Span bound, const char *from);
 Dim *dim_new(Elab *e, Sym name, Span declared);
+
+// ---- lint.c
+void elab_lint_signature(Elab *e, const NodeList *params, Node *result, Node *body);
 
 // ---- tensor.c
 // Appends after asking the shape rule; NULL after a report. Every instruction of the elaborator is made here.
@@ -94,6 +96,7 @@ Value elab_convert(Elab *e, Value value, const TypeValue *type, Span span);     
 Value elab_number_op(Elab *e, Oper op, Value a, Value b, Span span);
 
 // ---- instance.c
+Value elab_instance_make(Elab *e, Node *declaration, const Value args[], const Sym names[], const Span arg_span[], int count, Span span);
 Value instance_member(Elab *e, Instance *self, Sym name);       // VALUE_HOLE if there is none
 Node *instance_function(const Instance *self, Sym name);
 Sym instance_path(Elab *e, const Instance *instance);
