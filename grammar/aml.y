@@ -433,12 +433,10 @@ setting:
 |   STRING ':' expr             { $$ = MAKE(Setting, setting, @$, .name = $STRING, .name_span = AT(@STRING), .value = $expr, .doc = @$.doc); }
 ;
 
-/* names: words that only mean something where a declaration can stand are names everywhere else; before `:` and after
-   `.` lex.c makes a name of every word */
+/* lex.c makes a name of every word before `:` and after `.`, and of the words of declarations where nothing is declared */
 
-name:
-    IDENT | "use" | "const" | "option" | "model" | "loss" | "metric" | "optimizer" | "grad" | "schema" | "field" | "weight" | "state"
-;
+name: IDENT ;
+
 %%
 
 /* The parser's own complaint: its stack is full. */
@@ -456,18 +454,13 @@ static Group group_of(yysymbol_kind_t symbol, bool any_expression, bool any_name
 {
     if (symbol == YYSYMBOL_RESYNC || symbol == YYSYMBOL_YYerror)
         return GROUP_NONE;
-    if (symbol >= YYSYMBOL_USE && symbol <= YYSYMBOL_STATE && (any_expression || any_name))
-        return any_expression ? GROUP_EXPRESSION : GROUP_NAME;
     switch ((int)symbol) {
     case YYSYMBOL_NUMBER: case YYSYMBOL_STRING: case YYSYMBOL_TRUE: case YYSYMBOL_FALSE: case YYSYMBOL_NONE: case YYSYMBOL_HOLE:
     case YYSYMBOL_LINE_PAREN: case YYSYMBOL_LINE_BRACKET: case YYSYMBOL_NOT: case YYSYMBOL_IF: case YYSYMBOL_FN:
-        return any_expression ? GROUP_EXPRESSION : any_name ? GROUP_NAME : GROUP_OTHER;
+        return any_expression ? GROUP_EXPRESSION : GROUP_OTHER;
     case YYSYMBOL_IDENT:
         return any_expression ? GROUP_EXPRESSION : GROUP_NAME;
-    case YYSYMBOL_LET: case YYSYMBOL_RETURN: case YYSYMBOL_FOR: case YYSYMBOL_IN: case YYSYMBOL_THEN: case YYSYMBOL_ELSE:
-        return any_name ? GROUP_NAME : GROUP_OTHER;
     case YYSYMBOL_AND: case YYSYMBOL_OR:
-        return any_name ? GROUP_NAME : GROUP_OPERATOR;
     case YYSYMBOL_POWER: case YYSYMBOL_EQUAL: case YYSYMBOL_NOT_EQUAL: case YYSYMBOL_LESS_EQUAL: case YYSYMBOL_GREATER_EQUAL:
     case YYSYMBOL_PIPE: case YYSYMBOL_RANGE: case YYSYMBOL_UPDATE:
         return GROUP_OPERATOR;
@@ -493,7 +486,7 @@ static int yyreport_syntax_error(const yypcontext_t *context, ParseState *ps)
     bool any_expression = false, any_name = false;
     for (int i = 0; i < count; i++) {
         any_expression = any_expression || expected[i] == YYSYMBOL_NUMBER;
-        any_name = any_name || expected[i] == YYSYMBOL_IDENT || expected[i] == YYSYMBOL_MODEL;
+        any_name = any_name || expected[i] == YYSYMBOL_IDENT;
     }
     const char *shown[SHOWN];
     int others = 0;

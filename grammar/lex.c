@@ -99,6 +99,25 @@ static bool is_close(int kind)
     return kind == ')' || kind == ']' || kind == '}';
 }
 
+// `const b`, `use "file"`: a declaration's word has a name behind it on its line. Anywhere else it is a plain name.
+static bool is_declaring(const ParseState *ps, const Token *token)
+{
+    const char *behind = ps->source->text + token->loc.end;
+    behind += strspn(behind, " \t");
+    size_t word = 0;
+    while (isalnum((unsigned char)behind[word]) || behind[word] == '_')
+        word++;
+    if (word == 0)
+        return token->kind == USE && *behind == '"';
+    if (isdigit((unsigned char)*behind))
+        return false;
+#define KEYWORD(code, text, meaning)                                                                                   \
+    if (code >= FN && code <= HOLE && strlen(text) == word && memcmp(behind, text, word) == 0)                         \
+        return token->first && token->kind != STATE && token->kind != GRAD;
+#include "keywords.def"
+    return true;
+}
+
 // No word is reserved before `:` (the name of a setting or an argument) and after `.` (a member). Inside `[ ]` a `:` is a
 // slice's.
 static bool is_plain_name(const ParseState *ps, const Token *token)
@@ -111,10 +130,23 @@ static bool is_plain_name(const ParseState *ps, const Token *token)
     return token->first || ps->last.kind == '(' || ps->last.kind == '{' || ps->last.kind == ',';
 }
 
+// `}` closes the nearest `{` with all that is open inside; a `)` or `]` that does not fit closes nothing.
+static void close_bracket(ParseState *ps, int kind)
+{
+    char open = kind == ')' ? '(' : kind == ']' ? '[' : '{';
+    int at = ps->depth - 1;
+    while (at >= 0 && kind == '}' && ps->bracket.at[at].open != open)
+        at--;
+    if (at >= 0 && ps->bracket.at[at].open == open)
+        ps->depth = at;
+}
+
 // Hands out a token: keeps the books of brackets and frames.
 static int give(ParseState *ps, Token token, AML_STYPE *value, AML_LTYPE *loc)
 {
     if (token.kind >= FN && token.kind <= HOLE && is_plain_name(ps, &token))
+        token.kind = IDENT;
+    if (token.kind >= USE && token.kind <= STATE && (ps->last.kind == '.' || !is_declaring(ps, &token)))
         token.kind = IDENT;
     ps->last = token;
     ps->last_depth = ps->depth;
@@ -132,8 +164,8 @@ static int give(ParseState *ps, Token token, AML_STYPE *value, AML_LTYPE *loc)
         if (ps->depth == ps->bracket.count)
             vec_push(ps->cx->arena, &ps->bracket, (Bracket){0});
         ps->bracket.at[ps->depth++] = (Bracket){(char)token.kind, token.loc};
-    } else if (is_close(token.kind) && ps->depth > 0) {
-        ps->depth--;
+    } else if (is_close(token.kind)) {
+        close_bracket(ps, token.kind);
         if (ps->frame.count > 0 && ps->depth < ps->frame.at[ps->frame.count - 1].depth)
             ps->frame.count--;
     }

@@ -254,18 +254,32 @@ void scan_block_comment(ParseState *ps)
     parse_mistake(ps);
 }
 
+int scan_single_quotes(ParseState *ps, Token *token, const char *text, size_t length)
+{
+    report(ps->cx, here(ps), stray_character, "'");
+    help(ps->cx, "strings are written in double quotes: \"text\"");
+    parse_mistake(ps);
+    token->value.sym = sym_intern(ps->cx, text + 1, length > 1 && text[length - 1] == '\'' ? length - 2 : length - 1);
+    return scan_token(ps, token, STRING);
+}
+
+int scan_foreign(ParseState *ps, Token *token, int kind, const char *word)
+{
+    report(ps->cx, here(ps), stray_character, arena_text(ps->cx->scratch, ps->source->text + ps->start, ps->at - ps->start));
+    help(ps->cx, "write `%s`", word);
+    parse_mistake(ps);
+    token->value.sym = sym_of(ps->cx, word);
+    return scan_token(ps, token, kind);
+}
+
 void scan_stray(ParseState *ps, const char *text, size_t length)
 {
-    const char *shown = length > 24 ? "this text" : arena_printf(ps->cx->scratch, "'%.*s'", (int)length, text);
+    const char *shown = length > 24 ? "this text" : arena_text(ps->cx->scratch, text, length);
     report(ps->cx, here(ps), stray_character, shown);
-    if (text[0] == '&')
-        help(ps->cx, "the logical operators are `and`, `or` and `not`");
-    else if (text[0] == '!')
-        help(ps->cx, "write `not`");
-    else if (text[0] == ';')
+    if (text[0] == ';')
         help(ps->cx, "a new line ends a statement");
-    else if (text[0] == '\'')
-        help(ps->cx, "strings are written in double quotes");
+    else if (memcmp(text, "\xE2\x80", length < 2 ? length : 2) == 0)
+        help(ps->cx, "strings are written in plain double quotes: \"text\"");
     else if (text[0] == '^')
         help(ps->cx, "a power is written `**`");
     parse_mistake(ps);

@@ -11,6 +11,8 @@ int scan_word(ParseState *ps, Token *token, const char *text, size_t length);
 int scan_number(ParseState *ps, Token *token, const char *text, int *length);
 int scan_bad_number(ParseState *ps, Token *token, const char *text);
 int scan_string(ParseState *ps, Token *token, const char *text, size_t length, bool closed);
+int scan_single_quotes(ParseState *ps, Token *token, const char *text, size_t length);
+int scan_foreign(ParseState *ps, Token *token, int kind, const char *word);    // an operator of other languages
 void scan_newline(ParseState *ps);
 void scan_comment(ParseState *ps, const char *text, size_t length);
 void scan_block_comment(ParseState *ps);

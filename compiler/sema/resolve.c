@@ -192,7 +192,8 @@ static void resolve_name(Resolver *r, Sym name, Span span, const Node *type)
         local->used = true;
         return;
     }
-    if (oneof_has(type, name) || (type && type->kind == NODE_Type && strcmp(type->as.type.name, "word") == 0 && strcmp(name, "loss") == 0))
+    // a `word` names something of the block, which elaboration knows
+    if (oneof_has(type, name) || (type && type->kind == NODE_Type && strcmp(type->as.type.name, "word") == 0))
         return;
     if (is_known(r, name))
         return;
