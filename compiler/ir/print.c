@@ -91,7 +91,10 @@ static void put_element(Buffer *out, DType dtype, const void *base, int64_t inde
         snprintf(text, sizeof text, value < 0 ? "-inf" : "inf");
     else if (isnan(value))
         snprintf(text, sizeof text, "nan");
-    for (int digits = 1; isfinite(value) && digits <= 17; digits++) {
+    bool short_whole = fabs(value) < 1e6 && value == trunc(value);
+    if (short_whole)
+        snprintf(text, sizeof text, "%.0f", value);
+    for (int digits = 1; isfinite(value) && !short_whole && digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);
         element_set_real(dtype, &again, 0, strtod(text, NULL));
         if (memcmp(&again, bits, size) == 0)

@@ -583,10 +583,10 @@ static Inst *reduce_of_broadcast(Inst *inst)
             if (kept.at[i] == axes.at[k])
                 placed.at[placed.count++] = i;
     }
-    if (copies == 1 || with == REDUCE_PROD || (with == REDUCE_SUM && copies > largest_count(inst->type.dtype)))
+    if ((with == REDUCE_PROD && copies > 1) || (with == REDUCE_SUM && copies > largest_count(inst->type.dtype)))
         return NULL;
     Inst *value = inner.count ? reduce(inst, source, with, inner) : source;
-    if (with == REDUCE_SUM)
+    if (with == REDUCE_SUM && copies > 1)
         value = binary(inst, OP_mul, value, real(inst, value->type, copies));
     return shape_equal(value->type, inst->type) ? value : broadcast(inst, value, inst->type, placed);
 }

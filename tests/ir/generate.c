@@ -1,0 +1,274 @@
+// generate.c: random well-formed functions.
+//
+// An op and its operands are drawn; the shape rules say whether that is an instruction. So every op of ops.def takes part
+// without a list here, except those that need attributes of their own making.
+
+#include <string.h>
+
+#include "support.h"
+
+enum { POOL = 64, INPUTS = 5 };
+
+typedef struct Generator {
+    Cx *cx;
+    Draw draw;
+    IrFunction *fn;
+    Inst *pool[POOL];
+    int count;
+} Generator;
+
+static void keep(Generator *g, Inst *inst)
+{
+    if (g->count == POOL)
+        memmove(g->pool, g->pool + 1, sizeof g->pool[0] * --g->count);
+    g->pool[g->count++] = inst;
+}
+
+// Rather a recent value than any: chains are what rules look for.
+static Inst *any(Generator *g)
+{
+    int64_t recent = g->count < 4 || draw_below(&g->draw, 3) == 0 ? g->count : 3;
+    return g->pool[g->count - 1 - draw_below(&g->draw, recent)];
+}
+
+static Inst *any_of_type(Generator *g, Type type, bool dtype_matters)
+{
+    int start = (int)draw_below(&g->draw, g->count);
+    for (int i = 0; i < g->count; i++) {
+        Inst *inst = g->pool[(start + i) % g->count];
+        if (shape_equal(inst->type, type) && (!dtype_matters || inst->type.dtype == type.dtype))
+            return inst;
+    }
+    return NULL;
+}
+
+static Type random_type(Generator *g)
+{
+    static const DType common[] = {DTYPE_F32, DTYPE_F32, DTYPE_F32, DTYPE_F64, DTYPE_I32, DTYPE_I64, DTYPE_BOOL, DTYPE_U8};
+    Type type = {.dtype = common[draw_below(&g->draw, COUNT_OF(common))], .rank = (int)draw_below(&g->draw, 4)};
+    for (int i = 0; i < type.rank; i++)
+        type.dim[i] = 1 + draw_below(&g->draw, 3);
+    return type;
+}
+
+static IntList some_axes(Generator *g, int rank)
+{
+    IntList axes = {0};
+    for (int i = 0; i < rank; i++)
+        if (draw_below(&g->draw, 2))
+            axes.at[axes.count++] = i;
+    return axes;
+}
+
+static IntList shuffled(Generator *g, int rank)
+{
+    IntList list = {.count = rank};
+    for (int i = 0; i < rank; i++) {
+        int other = (int)draw_below(&g->draw, i + 1);
+        list.at[i] = list.at[other];
+        list.at[other] = i;
+    }
+    return list;
+}
+
+// A type into which `from` can be repeated, and where its axes go.
+static Type grown(Generator *g, Type from, IntList *axes)
+{
+    Type type = {.dtype = from.dtype};
+    *axes = (IntList){0};
+    for (int i = 0; i <= from.rank; i++) {
+        if (type.rank + from.rank - i < 4 && draw_below(&g->draw, 2))
+            type.dim[type.rank++] = 1 + draw_below(&g->draw, 3);
+        if (i == from.rank)
+            break;
+        axes->at[axes->count++] = type.rank;
+        type.dim[type.rank++] = from.dim[i] == 1 ? 1 + draw_below(&g->draw, 2) : from.dim[i];
+    }
+    return type;
+}
+
+static Type reshaped(Generator *g, Type from)
+{
+    Type type = {.dtype = from.dtype};
+    int64_t rest = type_elements(from);
+    for (int64_t d = 2; d <= rest && type.rank < 3; d++)
+        while (rest % d == 0 && type.rank < 3 && draw_below(&g->draw, 3)) {
+            type.dim[type.rank++] = d;
+            rest /= d;
+        }
+    if (rest > 1)
+        type.dim[type.rank++] = rest;
+    if (draw_below(&g->draw, 2))
+        type.dim[type.rank++] = 1;
+    return type;
+}
+
+// Attributes that make sense for the first operand; the rest is left to the shape rules.
+static Type fill_attributes(Generator *g, Op op, Inst *in[], Attr attr[])
+{
+    Type type = in[0] ? in[0]->type : random_type(g), given = type;
+    memset(attr, 0, sizeof(Attr) * IR_MAX_ATTRS);
+    for (int i = 0; i < op_info[op].attrs; i++)
+        switch (op_info[op].attr[i].kind) {
+        case ATTR_Axes:
+            attr[i].list = op == OP_transpose ? shuffled(g, type.rank) : some_axes(g, type.rank);
+            break;
+        case ATTR_Shape:
+            attr[i].list.count = type.rank;
+            for (int k = 0; k < type.rank; k++)
+                attr[i].list.at[k] = draw_below(&g->draw, 2);
+            break;
+        case ATTR_Int:
+            attr[i].whole = type.rank ? draw_below(&g->draw, type.rank) : 0;
+            break;
+        case ATTR_Site:
+            attr[i].whole = draw_below(&g->draw, 1000);
+            break;
+        case ATTR_Reducer:
+            attr[i].reducer = (Reducer)draw_below(&g->draw, REDUCER_COUNT);
+            break;
+        case ATTR_Real: case ATTR_Body: case ATTR_Callee: case ATTR_Data:
+            break;
+        }
+    if (op == OP_broadcast)
+        given = grown(g, type, &attr[0].list);
+    if (op == OP_reshape)
+        given = reshaped(g, type);
+    if (op == OP_cast)
+        given.dtype = random_type(g).dtype;
+    if (op == OP_slice)
+        for (int k = 0; k < type.rank; k++) {
+            attr[0].list.at[k] = draw_below(&g->draw, type.dim[k]);
+            attr[1].list.at[k] = attr[0].list.at[k] + 1 + draw_below(&g->draw, type.dim[k] - attr[0].list.at[k]);
+            attr[2].list.at[k] = 1 + draw_below(&g->draw, 2);
+        }
+    return given;
+}
+
+static Inst *random_constant(Generator *g)
+{
+    static const double values[] = {0, 1, 2, -1, 0.5, 3};
+    Type type = random_type(g);
+    if (draw_below(&g->draw, 3) && g->count) {
+        type = any(g)->type;
+        return ir_real(g->fn, type, values[draw_below(&g->draw, COUNT_OF(values))], (Span){0});
+    }
+    void *data = arena_alloc(g->cx->arena, (size_t)type_bytes(type));
+    fill_values(&g->draw, type, data);
+    return ir_constant(g->fn, type, data, false, (Span){0});
+}
+
+static Inst *random_dot(Generator *g)
+{
+    Inst *a = any(g), *b = any(g);
+    Attr attr[IR_MAX_ATTRS] = {{{0}}};
+    for (int i = 0; i < a->type.rank; i++)
+        for (int k = 0; k < b->type.rank; k++) {
+            bool used = false;
+            for (int j = 0; j < attr[1].list.count; j++)
+                used = used || attr[1].list.at[j] == k;
+            for (int j = 0; j < attr[3].list.count; j++)
+                used = used || attr[3].list.at[j] == k;
+            if (used || a->type.dim[i] != b->type.dim[k] || !draw_below(&g->draw, 2))
+                continue;
+            int pair = draw_below(&g->draw, 3) ? 0 : 2;
+            attr[pair].list.at[attr[pair].list.count++] = i;
+            attr[pair + 1].list.at[attr[pair + 1].list.count++] = k;
+            break;
+        }
+    Inst *in[] = {a, b};
+    Type out;
+    const char *why;
+    if (op_result_types(g->cx->arena, OP_dot, in, 2, attr, (Type){0}, &out, 1, &why) < 0 || out.rank > 4)
+        return NULL;
+    return ir_append(g->fn, OP_dot, in, 2, attr, (Type){0}, (Span){0});
+}
+
+// loop over a small body: carried <- carried op slice; stacked: the carried value of each turn.
+static Inst *random_loop(Generator *g)
+{
+    Inst *start = any(g);
+    if (dtype_info[start->type.dtype].kind == KIND_BOOL || start->type.rank == 3)
+        return NULL;
+    Type stacked = {.dtype = start->type.dtype, .rank = start->type.rank + 1, .dim = {3}};
+    for (int i = 0; i < start->type.rank; i++)
+        stacked.dim[i + 1] = start->type.dim[i];
+    IntList axes = {.count = start->type.rank};
+    for (int i = 0; i < axes.count; i++)
+        axes.at[i] = i + 1;
+    Inst *slices = ir_broadcast(g->fn, start, stacked, axes, (Span){0});
+    IrFunction *body = ir_function_new(g->cx, NULL, NULL, (Span){0});
+    ir_param(body, type_scalar(DTYPE_I64), (Slot){0}, NULL, (Span){0});
+    Inst *carried = ir_param(body, start->type, (Slot){0}, NULL, (Span){0});
+    Inst *slice = ir_param(body, start->type, (Slot){0}, NULL, (Span){0});
+    Inst *next = ir_binary(body, draw_below(&g->draw, 2) ? OP_add : OP_max, carried, slice, (Span){0});
+    ir_result(body, next, (Slot){0}, NULL);
+    ir_result(body, ir_binary(body, OP_sub, next, carried, (Span){0}), (Slot){0}, NULL);
+    Attr attr[] = {{.whole = 3}, {.whole = 1}, {.whole = 1}, {.function = body}};
+    Inst *in[] = {start, slices};
+    Inst *loop = ir_append(g->fn, OP_loop, in, 2, attr, (Type){0}, (Span){0});
+    keep(g, ir_get(g->fn, loop, 1, (Span){0}));
+    return ir_get(g->fn, loop, 0, (Span){0});
+}
+
+// A value that may grow without bound, or whose steps make a rounding difference large, is left out.
+static bool wild(Op op)
+{
+    return op == OP_exp || op == OP_pow || op == OP_log || op == OP_div || op == OP_mod || op == OP_sin || op == OP_cos;
+}
+
+static Inst *random_inst(Generator *g)
+{
+    Op op = (Op)draw_below(&g->draw, OP_COUNT);
+    if (op == OP_dot)
+        return random_dot(g);
+    if (op == OP_loop)
+        return random_loop(g);
+    if (op == OP_constant)
+        return random_constant(g);
+    if (op_has(op, MULTI) || op == OP_get || op == OP_parameter || (wild(op) && draw_below(&g->draw, 4)))
+        return NULL;
+    Inst *in[4] = {0};
+    int inputs = op_info[op].inputs < 0 ? 1 + (int)draw_below(&g->draw, 3) : op_info[op].inputs;
+    for (int i = 0; i < inputs; i++) {
+        Inst *like = i == 0 || op == OP_gather || op == OP_scatter_add ? NULL
+                     : any_of_type(g, in[i == 2 ? 1 : 0]->type, op != OP_select || i == 2);
+        in[i] = like ? like : any(g);
+    }
+    if (op == OP_random || op == OP_pad) {
+        Type scalar = type_scalar(op == OP_random ? DTYPE_I64 : in[0]->type.dtype);
+        for (int i = op == OP_pad; i < inputs; i++)
+            in[i] = ir_real(g->fn, scalar, (double)draw_below(&g->draw, 5), (Span){0});
+    }
+    Attr attr[IR_MAX_ATTRS];
+    Type given = op == OP_random || op == OP_iota ? random_type(g) : (Type){0}, out;
+    Type filled = fill_attributes(g, op, in, attr);
+    if (op != OP_random && op != OP_iota)
+        given = filled;
+    if (op == OP_iota)
+        attr[0].whole = given.rank ? draw_below(&g->draw, given.rank) : 0;
+    const char *why;
+    if (op_result_types(g->cx->arena, op, in, inputs, attr, given, &out, 1, &why) < 0 || out.rank > 4 || type_elements(out) > 500)
+        return NULL;
+    return ir_append(g->fn, op, in, inputs, attr, given, (Span){0});
+}
+
+IrModule *random_module(Cx *cx, uint64_t seed, int size)
+{
+    Generator g = {.cx = cx, .draw = {seed}};
+    IrModule *module = ir_module_new(cx);
+    g.fn = ir_function_new(cx, module, sym_of(cx, "random"), (Span){0});
+    for (int i = 0; i < INPUTS; i++)
+        keep(&g, ir_param(g.fn, random_type(&g), (Slot){0}, NULL, (Span){0}));
+    for (int made = 0, tries = 0; made < size && tries < 200 * size; tries++) {
+        Inst *inst = random_inst(&g);
+        if (!inst)
+            continue;
+        keep(&g, inst);
+        made++;
+    }
+    for (int i = g.count - 1; i >= 0 && g.fn->result.count < 12; i--)
+        if (g.pool[i]->uses == 0)
+            ir_result(g.fn, g.pool[i], (Slot){0}, NULL);
+    return module;
+}
