@@ -1,0 +1,207 @@
+// The main function of a deployed program: predict, bench, info.
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "runtime/artifact/serving.h"
+
+size_t amli_serving_tensor_bytes(const aml_tensor_info *tensor)
+{
+    int64_t count = aml_shape_elements(&tensor->shape);
+    return count < 0 ? 0 : (size_t)count * aml_dtype_bytes(tensor->dtype);
+}
+
+static size_t aligned(size_t bytes)
+{
+    return (bytes + AML_ALIGNMENT - 1) / AML_ALIGNMENT * AML_ALIGNMENT;
+}
+
+static char *take(char **at, size_t bytes)
+{
+    char *taken = *at;
+    *at += aligned(bytes);
+    return taken;
+}
+
+aml_status amli_serving_open(const aml_artifact *artifact, amli_serving *serving, aml_error *error)
+{
+    *serving = (amli_serving){.artifact = artifact};
+    if (artifact->abi != AML_PROGRAM_ABI || artifact->predicts < 1 || artifact->fields > SERVING_TENSORS || aml_artifact_outputs(artifact) > SERVING_TENSORS)
+        return amli_fail(error, AML_INTERNAL, "this program speaks version %d of the runtime's interface, and the runtime %d", artifact->abi,
+                         AML_PROGRAM_ABI);
+    aml_status status = amli_check_cpu(artifact->cpu_level, artifact->cpu_features, error);
+    if (status)
+        return status;
+    serving->most_rows = artifact->predict_batch[artifact->predicts - 1];
+    size_t rows = (size_t)serving->most_rows, context = aml_context_bytes(artifact);
+    size_t bytes = aligned(context) + SERVING_WINDOW + SERVING_HEADER + SERVING_OUTPUT + 2 * aligned(SERVING_CELLS * sizeof(amli_cell)) +
+                   aligned(SERVING_TIMES * sizeof(double));
+    for (int i = 0; i < artifact->fields; i++)
+        bytes += aligned(rows * amli_serving_tensor_bytes(&artifact->field[i].tensor));
+    for (int i = 0; i < aml_artifact_outputs(artifact); i++) {
+        aml_tensor_info info = aml_artifact_output(artifact, i);
+        bytes += aligned(rows * amli_serving_tensor_bytes(&info));
+    }
+    // pages that are never touched cost nothing
+    char *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED)
+        return amli_no_memory(error, bytes, "predictions");
+    char *memory = take(&at, context);
+    for (int i = 0; i < artifact->fields; i++)
+        serving->field[i] = take(&at, rows * amli_serving_tensor_bytes(&artifact->field[i].tensor));
+    for (int i = 0; i < aml_artifact_outputs(artifact); i++) {
+        aml_tensor_info info = aml_artifact_output(artifact, i);
+        serving->output[i] = take(&at, rows * amli_serving_tensor_bytes(&info));
+    }
+    serving->cell = (amli_cell *)(void *)take(&at, SERVING_CELLS * sizeof(amli_cell));
+    serving->header = (amli_cell *)(void *)take(&at, SERVING_CELLS * sizeof(amli_cell));
+    serving->time = (double *)(void *)take(&at, SERVING_TIMES * sizeof(double));
+    serving->window = take(&at, SERVING_WINDOW);
+    serving->header_text = take(&at, SERVING_HEADER);
+    serving->output_buffer = take(&at, SERVING_OUTPUT);
+    // the context asks for room to align itself, and finds it aligned already
+    status = aml_context_open(artifact, memory, context, &serving->context);
+    return status ? amli_fail(error, status, "the model cannot be used here: %s", aml_status_meaning(status)) : AML_OK;
+}
+
+static void show_tensor(const char *kind, const aml_tensor_info *info, bool json, bool first)
+{
+    char shape[160];
+    aml_shape_text(info->dtype, &info->shape, shape, sizeof shape);
+    if (json)
+        printf("%s{\"name\": \"%s\", \"type\": \"%s\", \"classes\": %lld}", first ? "" : ", ", info->name, shape, (long long)info->classes);
+    else
+        printf("%-10s %s: %s\n", kind, info->name, shape);
+}
+
+static void print_info(const aml_artifact *artifact, bool json)
+{
+    char bytes[32];
+    if (json) {
+        printf("{\"name\": \"%s\", \"source_hash\": \"%s\", \"weights_hash\": \"%s\", \"data_fingerprint\": \"%s\", \"compiler\": \"%s\", "
+               "\"cpu_level\": \"%s\", \"parameters\": %lld, \"weights_bytes\": %zu, \"memory_bytes\": %zu, \"batch\": [",
+               artifact->name, artifact->source_hash, artifact->weights_hash, artifact->data_fingerprint, artifact->compiler,
+               artifact->cpu_level, (long long)artifact->parameters, artifact->weights_bytes, aml_context_bytes(artifact));
+        for (int i = 0; i < artifact->predicts; i++)
+            printf("%s%lld", i ? ", " : "", (long long)artifact->predict_batch[i]);
+        printf("], \"inputs\": [");
+    } else {
+        printf("%-10s %s%s%.*s\n", "program", artifact->name, artifact->doc && *artifact->doc ? ": " : "",
+               (int)(artifact->doc ? strcspn(artifact->doc, "\n") : 0), artifact->doc ? artifact->doc : "");
+        printf("%-10s %s\n%-10s %s\n%-10s %s\n", "source", artifact->source_hash, "weights", artifact->weights_hash, "data", artifact->data_fingerprint);
+        printf("%-10s %s for %s\n", "compiler", artifact->compiler, artifact->cpu_level);
+        printf("%-10s %lld, %s\n", "parameters", (long long)artifact->parameters, amli_bytes_text((double)artifact->weights_bytes, bytes, sizeof bytes));
+        printf("%-10s %s a context\n%-10s", "memory", amli_bytes_text((double)aml_context_bytes(artifact), bytes, sizeof bytes), "batch");
+        for (int i = 0; i < artifact->predicts; i++)
+            printf(" %lld", (long long)artifact->predict_batch[i]);
+        printf("\n");
+    }
+    for (int i = 0; i < artifact->fields; i++)
+        show_tensor("input", &artifact->field[i].tensor, json, i == 0);
+    if (json)
+        printf("], \"outputs\": [");
+    for (int i = 0; i < aml_artifact_outputs(artifact); i++) {
+        aml_tensor_info info = aml_artifact_output(artifact, i);
+        show_tensor("output", &info, json, i == 0);
+    }
+    if (json)
+        printf("]}\n");
+}
+
+static void print_help(const aml_artifact *artifact, const char *name)
+{
+    printf("%s%s%s\n\nusage: %s VERB [options]\n\n", artifact->name, artifact->doc && *artifact->doc ? ": " : "", artifact->doc ? artifact->doc : "", name);
+    printf("  predict FILE   predict for the rows of a csv file (- for standard input), as csv\n"
+           "  bench          how long a prediction takes, for each batch size\n"
+           "  info           inputs, outputs, and what it was made from\n\n"
+           "  -o FILE        predict: write to FILE\n"
+           "  --seconds S    bench: how long to measure each batch size (0.5)\n"
+           "  --json         the result as JSON\n");
+}
+
+typedef struct Arguments {
+    const char *verb, *file, *output;
+    double seconds;
+    bool json, help;
+} Arguments;
+
+static aml_status parse(int argc, char **argv, Arguments *arguments, aml_error *error)
+{
+    static const char *const verbs[] = {"predict", "bench", "info", "help"}, *const options[] = {"output", "seconds", "json", "help"};
+    for (int i = 1; i < argc; i++) {
+        const char *word = argv[i];
+        if (strcmp(word, "--json") == 0) {
+            arguments->json = true;
+        } else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+            arguments->help = true;
+        } else if (strcmp(word, "-o") == 0 || strcmp(word, "--output") == 0 || strcmp(word, "--seconds") == 0) {
+            if (++i == argc)
+                return amli_fail(error, AML_USAGE, "%s needs a value behind it", word);
+            char *end = NULL;
+            if (word[2] == 's')
+                arguments->seconds = strtod(argv[i], &end);
+            else
+                arguments->output = argv[i];
+            if (end && (*end || !(arguments->seconds > 0 && arguments->seconds < 3600)))
+                return amli_fail(error, AML_USAGE, "--seconds: expected a number above 0, found \"%s\"", argv[i]);
+        } else if (word[0] == '-' && word[1]) {
+            const char *near = word[1] == '-' ? amli_closest(word + 2, options, 4) : NULL;
+            return amli_fail(error, AML_USAGE, "unknown option %s%s%s%s", word, near ? "\nhelp: did you mean --" : "", near ? near : "", near ? "?" : "");
+        } else if (!arguments->verb) {
+            arguments->verb = word;
+        } else if (strcmp(arguments->verb, "predict") == 0 && !arguments->file) {
+            arguments->file = word;
+        } else {
+            return amli_fail(error, AML_USAGE, "%s takes no argument \"%s\"", arguments->verb, word);
+        }
+    }
+    if (!arguments->verb)
+        arguments->help = true;
+    bool known = arguments->help;
+    for (size_t i = 0; i < AMLI_COUNT(verbs) && !known; i++)
+        known = strcmp(verbs[i], arguments->verb) == 0;
+    if (!known) {
+        const char *near = amli_closest(arguments->verb, verbs, AMLI_COUNT(verbs));
+        return amli_fail(error, AML_USAGE, "unknown verb \"%s\"%s%s%s", arguments->verb, near ? "\nhelp: did you mean " : "", near ? near : "", near ? "?" : "");
+    }
+    if (!arguments->help && strcmp(arguments->verb, "predict") == 0 && !arguments->file)
+        return amli_fail(error, AML_USAGE, "predict needs FILE behind it (- is standard input)");
+    return AML_OK;
+}
+
+static aml_status run(const aml_artifact *artifact, const Arguments *arguments, amli_serving *serving, aml_error *error)
+{
+    aml_status status = amli_serving_open(artifact, serving, error);
+    if (status)
+        return status;
+    setvbuf(stdout, serving->output_buffer, _IOFBF, SERVING_OUTPUT);
+    if (arguments->output && strcmp(arguments->output, "-") != 0 && !freopen(arguments->output, "w", stdout))
+        return amli_fail(error, AML_IO, "cannot write %s", arguments->output);
+    if (strcmp(arguments->verb, "bench") == 0)
+        status = amli_serve_bench(serving, arguments->seconds, arguments->json, error);
+    else
+        status = amli_serve_file(serving, arguments->file, stdout, arguments->json, error);
+    return status;
+}
+
+int aml_artifact_main(const aml_artifact *artifact, int argc, char **argv)
+{
+    const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL, *name = slash ? slash + 1 : argc > 0 ? argv[0] : artifact->name;
+    aml_error error;
+    amli_serving serving;
+    Arguments arguments = {.seconds = 0.5};
+    error.text[0] = 0;
+    aml_status status = parse(argc, argv, &arguments, &error);
+    if (!status && (arguments.help || strcmp(arguments.verb, "help") == 0))
+        print_help(artifact, name);
+    else if (!status && strcmp(arguments.verb, "info") == 0)
+        print_info(artifact, arguments.json);
+    else if (!status)
+        status = run(artifact, &arguments, &serving, &error);
+    if (fflush(stdout) != 0 && !status)
+        status = amli_fail(&error, AML_IO, "writing the result failed");
+    if (status)
+        fprintf(stderr, "error: %s\n", error.text[0] ? error.text : aml_status_meaning(status));
+    return aml_status_exit_code(status);
+}
