@@ -793,16 +793,15 @@ static Value eval_comprehension(Elab *e, Env *env, Node *node)
 
 static Value eval_quantity(Elab *e, Node *node)
 {
-    static const struct { const char *unit; aml_unit kind; double scale; } units[] = {
-        {"step", AML_UNIT_STEPS, 1}, {"steps", AML_UNIT_STEPS, 1}, {"epoch", AML_UNIT_EPOCHS, 1}, {"epochs", AML_UNIT_EPOCHS, 1},
-        {"us", AML_UNIT_SECONDS, 1e-6}, {"ms", AML_UNIT_SECONDS, 1e-3}, {"s", AML_UNIT_SECONDS, 1}, {"sec", AML_UNIT_SECONDS, 1},
-        {"second", AML_UNIT_SECONDS, 1}, {"seconds", AML_UNIT_SECONDS, 1}, {"min", AML_UNIT_SECONDS, 60},
-        {"minute", AML_UNIT_SECONDS, 60}, {"minutes", AML_UNIT_SECONDS, 60}, {"h", AML_UNIT_SECONDS, 3600},
-        {"hour", AML_UNIT_SECONDS, 3600}, {"hours", AML_UNIT_SECONDS, 3600}, {"day", AML_UNIT_SECONDS, 86400}, {"days", AML_UNIT_SECONDS, 86400},
-        {"d", AML_UNIT_SECONDS, 86400}, {"B", AML_UNIT_BYTES, 1}, {"KiB", AML_UNIT_BYTES, 1024}, {"MiB", AML_UNIT_BYTES, 1048576},
-        {"GiB", AML_UNIT_BYTES, 1073741824}, {"TiB", AML_UNIT_BYTES, 1099511627776.0}, {"kB", AML_UNIT_BYTES, 1e3}, {"KB", AML_UNIT_BYTES, 1e3},
-        {"MB", AML_UNIT_BYTES, 1e6}, {"GB", AML_UNIT_BYTES, 1e9}, {"TB", AML_UNIT_BYTES, 1e12}, {"%", AML_UNIT_FRACTION, 0.01},
-        {"pp", AML_UNIT_FRACTION, 0.01}};
+    static const struct {
+        const char *unit;
+        aml_unit kind;
+        double scale;
+    } units[] = {
+#define KEYWORD(token, text, meaning)
+#define UNIT(name, kind, factor, meaning) {name, AML_UNIT_##kind, factor},
+#include "keywords.def"
+    };
     const AstQuantity *quantity = &node->as.quantity;
     for (size_t i = 0; i < COUNT_OF(units); i++)
         if (strcmp(units[i].unit, quantity->unit) == 0) {
