@@ -13,7 +13,7 @@ enum { MOST_PARAMS = 4 };
 typedef struct Case {
     Node *fn;
     char rule[32];
-    double low, high;
+    double low, high, step;
     int params;
     TypeValue type[MOST_PARAMS];
 } Case;
@@ -70,8 +70,10 @@ static bool trace_case(Elab *e, const Case *c, int order, Type result_type, Trac
             wrt[count++] = args[i].as.tensor.inst;
     }
     Value result = elab_call(e, value_function(e, c->fn, NULL), args, NULL, c->params, c->fn->span);
-    if (!value_is(result, VALUE_TENSOR))
+    if (!value_is(result, VALUE_TENSOR)) {
+        elab_trace_end(e, trace);
         return false;
+    }
     if (order == 0) {
         elab_trace_output(e, result.as.tensor.inst, sym_of(e->cx, "result"));
         out->output[out->outputs++] = result.as.tensor.inst->type;
@@ -141,7 +143,7 @@ static const char *compare(Arena *arena, const Case *c, const Traced *traced)
         const double *gradient = out[1 + g++];
         double *x = in[p];
         for (int64_t j = 0; j < type_elements(traced->input[p]); j++) {
-            const double step = 1e-5, kept = x[j];
+            const double step = c->step, kept = x[j];
             x[j] = kept + step;
             evaluate(traced, in, unused);
             double above = *(double *)unused[0];
@@ -162,7 +164,8 @@ static bool read_case(Elab *e, Node *fn, Case *c)
     Env *env = env_new(e, NULL, fn->span.file);
     c->fn = fn;
     c->params = fn->as.fn.params.count;
-    if (c->params > MOST_PARAMS || sscanf(fn->as.fn.doc, " %31[a-z_]: %lf to %lf", c->rule, &c->low, &c->high) != 3)
+    c->step = 1e-5;
+    if (c->params > MOST_PARAMS || sscanf(fn->as.fn.doc, " %31[a-z_]: %lf to %lf, step %lf", c->rule, &c->low, &c->high, &c->step) < 3)
         return false;
     for (int i = 0; i < c->params; i++)
         if (!elab_type(e, env, fn->as.fn.params.at[i]->as.param.type, &c->type[i]))
