@@ -444,6 +444,13 @@ bool elab_items(Elab *e, Value value, ValueList *out, const char *what, Span spa
     }
     if (value.kind == VALUE_POISON)
         return false;
+    if (value.kind == VALUE_TREE) {
+        out->count = value.as.tree->count;
+        out->at = NEW_ARRAY(e->cx->arena, Value, out->count + 1);
+        for (int i = 0; i < out->count; i++)
+            out->at[i] = value_tensor(value.as.tree->at[i]);
+        return true;
+    }
     if (value.kind != VALUE_RANGE) {
         report(e->cx, elab_span(e, span), not_a_list, what, value_what(e, value));
         return false;

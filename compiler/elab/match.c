@@ -142,6 +142,8 @@ Value elab_type_value(Elab *e, const TypeValue *type)
 
 static bool is_word(Elab *e, Node *choice, Sym word)
 {
+    if (choice->kind == NODE_Type && word && type_name(e, choice) == TYPE_word)
+        return true;
     return choice->kind == NODE_Type && !choice->as.type.has_dims && choice->as.type.args.count == 0 &&
            choice->as.type.name == word && type_name(e, choice) == TYPE_unknown;
 }
@@ -717,6 +719,10 @@ static bool match_named(const Matching *m, Node *type, TypeName name, Value *val
         return fits_or_reports(m, type, value, value->kind == VALUE_TYPE);
     case TYPE_any:
         return true;
+    case TYPE_word:
+        if (value_plain_text(*value))
+            *value = value_symbol(value_plain_text(*value));
+        return fits_or_reports(m, type, value, value->kind == VALUE_SYMBOL);
     case TYPE_none:
         return fits_or_reports(m, type, value, value->kind == VALUE_NONE);
     case TYPE_class:
@@ -885,9 +891,7 @@ static bool match(const Matching *m, Node *type, Value *value)
                 *value = value_symbol(word);
                 return true;
             }
-            if (!m->quiet && (type->as.type.has_dims || type->as.type.args.count > 0 || !elab_is_symbol_of(e, type, word)))
-                unknown_type(e, type);
-            else if (!m->quiet)
+            if (!m->quiet)
                 unknown_type(e, type);
             return false;
         }
