@@ -80,6 +80,7 @@ static Token fetch(ParseState *ps)
         report_unknown_unit(ps, (Loc){start, start + (uint32_t)word, NULL}, name);
         Token dropped = {0};
         aml_scan_raw(&dropped, ps);
+        token.value.number.is_bad = true;
         return token;
     }
     Token unit = {0};

@@ -42,6 +42,8 @@ NodeList list_add(ParseState *ps, NodeList list, Node *node)
 
 Node *make_number(ParseState *ps, Loc loc, NumberToken number)
 {
+    if (number.is_bad)
+        return make_error(ps, loc);
     if (number.unit) {
         Node *node = node_new(ps->cx, NODE_Quantity, SPAN(loc));
         node->as.quantity.value = number.real;

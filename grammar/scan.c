@@ -92,8 +92,7 @@ static void read_number(ParseState *ps, NumberToken *number, const char *text, i
         report(ps->cx, span, number_too_large, length > 40 ? "here" : plain,
                number->is_whole ? "64 bits (at most 9223372036854775807)" : "a double (at most 1.8e308)");
         parse_mistake(ps);
-        number->real = 0;
-        number->whole = 0;
+        number->is_bad = true;
     }
 }
 
@@ -118,6 +117,7 @@ int scan_number(ParseState *ps, Token *token, const char *text, int *length)
             Loc loc = {ps->start + (uint32_t)digits, ps->start + (uint32_t)*length, NULL};
             report_unknown_unit(ps, loc, sym_intern(ps->cx, text + digits, (size_t)(word < 80 ? word : 80)));
             digits = *length;
+            number.is_bad = true;
         }
     }
     token->value.number = number;
@@ -130,7 +130,7 @@ int scan_bad_number(ParseState *ps, Token *token, const char *text)
     report(ps->cx, here(ps), bad_number, ps->at - ps->start > 40 ? "this" : arena_printf(ps->cx->scratch, "'%s'", text));
     help(ps->cx, "an exponent needs digits: 1e-3");
     parse_mistake(ps);
-    token->value.number = (NumberToken){0};
+    token->value.number = (NumberToken){.is_bad = true};
     return scan_token(ps, token, NUMBER);
 }
 

@@ -15,6 +15,7 @@ typedef struct NumberToken {
     double real;
     int64_t whole;
     bool is_whole;
+    bool is_bad;            // already reported
     Sym unit;               // NULL without
 } NumberToken;
 
