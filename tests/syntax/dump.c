@@ -1,10 +1,30 @@
-// dump: parses one file and prints its tree, or with --comments its comments. Mistakes go to stdout in the short form.
+// dump: parses one file and prints its tree and the mistakes in it, or with --comments its comments. Fails if a node does
+// not lie within its parent's place in the text.
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "ast/ast.h"
 #include "diag/diag.h"
+
+typedef struct Nesting {
+    Node *parent;
+    int violations;
+} Nesting;
+
+static void check_nesting(Node *child, void *data)
+{
+    Nesting *nesting = data;
+    Span outer = nesting->parent->span, inner = child->span;
+    if (inner.file != outer.file || inner.start < outer.start || inner.end > outer.end || inner.start > inner.end) {
+        fprintf(stderr, "%s at %u..%u does not lie within %s at %u..%u\n", node_kind_name[child->kind], inner.start, inner.end,
+                node_kind_name[nesting->parent->kind], outer.start, outer.end);
+        nesting->violations++;
+    }
+    Nesting below = {child, 0};
+    node_each_child(child, check_nesting, &below);
+    nesting->violations += below.violations;
+}
 
 int main(int count, char **args)
 {
@@ -36,9 +56,13 @@ int main(int count, char **args)
         Buffer out = {.arena = cx->arena};
         node_dump(cx, tree, &out);
         fputs(out.text, stdout);
+        diag_print(cx, stdout, FORMAT_SHORT, false);
     }
-    diag_print(cx, stdout, FORMAT_SHORT, false);
     int errors = diag_errors(cx);
+    Nesting nesting = {tree, 0};
+    node_each_child(tree, check_nesting, &nesting);
     cx_free(cx);
+    if (nesting.violations)
+        return 3;
     return errors ? 1 : 0;
 }
