@@ -155,9 +155,7 @@ bool elab_bind(Elab *e, Env *env, const NodeList *params, const Value args[], co
             return false;
         }
         Value value = param->as.param.value->kind == NODE_Hole ? (Value){.kind = VALUE_HOLE}
-                      : elab_is_symbol_of(e, param->as.param.type, param->as.param.value->kind == NODE_Name ? param->as.param.value->as.name.name : NULL)
-                          ? value_symbol(param->as.param.value->as.name.name)
-                          : elab_eval(e, env, param->as.param.value);
+                                                                       : elab_expect(e, env, param->as.param.value, param->as.param.type);
         fine = bind_one(e, env, param, value, true, what, unknown, span);
     }
     return fine;

@@ -649,14 +649,10 @@ static Value eval_call(Elab *e, Env *env, Node *node, Node *callee_node, const V
         for (int j = 0; params && j < params->count; j++)
             if (names[at] ? params->at[j]->as.param.name == names[at] : j == at)
                 type = params->at[j]->as.param.type;
-        Value local;
-        if (value_node->kind == NODE_Name && elab_is_symbol_of(e, type, value_node->as.name.name) &&
-            !find_in_env(e, env, value_node->as.name.name, &local))
-            args[at] = value_symbol(value_node->as.name.name);
-        else if (poison && value_node->kind == NODE_Name)
+        if (poison && value_node->kind == NODE_Name)
             args[at] = value_poison();      // it may have been a word that only the callee knows
         else
-            args[at] = elab_eval(e, env, value_node);
+            args[at] = elab_expect(e, env, value_node, type);
         poison = poison || args[at].kind == VALUE_POISON;
         delayed = delayed || is_delayed(e, args[at]);
     }
@@ -737,7 +733,8 @@ static Value eval_list(Elab *e, Env *env, const NodeList *nodes, ValueKind kind)
     return poison ? value_poison() : (Value){.kind = kind, .as.list = list};
 }
 
-static Value eval_record(Elab *e, Env *env, const NodeList *nodes)
+// `types`: the Params of a record type that is expected, or NULL.
+static Value eval_record(Elab *e, Env *env, const NodeList *nodes, const NodeList *types)
 {
     RecordValue *record = NEW(e->cx->arena, RecordValue);
     record->name = NEW_ARRAY(e->cx->arena, Sym, nodes->count + 1);
@@ -760,7 +757,11 @@ static Value eval_record(Elab *e, Env *env, const NodeList *nodes)
         }
         record->name[record->count] = item->as.setting.name;
         record->span[record->count] = item->as.setting.value->span;
-        record->at[record->count] = elab_eval(e, env, item->as.setting.value);
+        Node *type = NULL;
+        for (int j = 0; types && j < types->count; j++)
+            if (types->at[j]->as.param.name == item->as.setting.name)
+                type = types->at[j]->as.param.type;
+        record->at[record->count] = elab_expect(e, env, item->as.setting.value, type);
         poison = poison || record->at[record->count].kind == VALUE_POISON;
         record->count++;
     }
@@ -864,7 +865,7 @@ static Value eval_node(Elab *e, Env *env, Node *node)
     case NODE_Comprehension:
         return eval_comprehension(e, env, node);
     case NODE_Record:
-        return eval_record(e, env, &node->as.record.items);
+        return eval_record(e, env, &node->as.record.items, NULL);
     case NODE_Type: {
         TypeValue type;
         return elab_type(e, env, node, &type) ? elab_type_value(e, &type) : value_poison();
@@ -901,13 +902,49 @@ Value elab_eval(Elab *e, Env *env, Node *node)
     return value;
 }
 
-Value elab_eval_as(Elab *e, Env *env, Node *node, Node *type, const char *what)
+static Value expect_list(Elab *e, Env *env, const NodeList *nodes, ValueKind kind, Node *list_type)
 {
-    Value value, local;
+    ValueList list = {nodes->count, NEW_ARRAY(e->cx->arena, Value, nodes->count + 1)};
+    bool poison = false;
+    for (int i = 0; i < nodes->count; i++) {
+        Node *item = list_type->kind == NODE_ListType                ? list_type->as.listtype.item
+                     : i < list_type->as.tuptype.types.count ? list_type->as.tuptype.types.at[i]
+                                                                     : NULL;
+        list.at[i] = elab_expect(e, env, nodes->at[i], item);
+        poison = poison || list.at[i].kind == VALUE_POISON;
+    }
+    return poison ? value_poison() : (Value){.kind = kind, .as.list = list};
+}
+
+Value elab_expect(Elab *e, Env *env, Node *node, Node *type)
+{
+    Value local;
+    if (!type || e->depth >= MOST_DEPTH)
+        return elab_eval(e, env, node);
     if (node->kind == NODE_Name && elab_is_symbol_of(e, type, node->as.name.name) && !find_in_env(e, env, node->as.name.name, &local))
-        value = value_symbol(node->as.name.name);
+        return value_symbol(node->as.name.name);
+    for (int i = 0; type->kind == NODE_OneOf && i < type->as.oneof.choices.count; i++) {
+        Node *choice = type->as.oneof.choices.at[i];
+        if ((choice->kind == NODE_ListType && node->kind == NODE_List) || (choice->kind == NODE_TupleType && node->kind == NODE_Tuple))
+            type = choice;
+    }
+    e->depth++;
+    Value value;
+    if (node->kind == NODE_List && type->kind == NODE_ListType)
+        value = expect_list(e, env, &node->as.list.items, VALUE_LIST, type);
+    else if (node->kind == NODE_Tuple && type->kind == NODE_TupleType)
+        value = expect_list(e, env, &node->as.tuple.items, VALUE_TUPLE, type);
+    else if (node->kind == NODE_Record && type->kind == NODE_RecordType)
+        value = eval_record(e, env, &node->as.record.items, &type->as.rectype.params);
     else
         value = elab_eval(e, env, node);
+    e->depth--;
+    return value;
+}
+
+Value elab_eval_as(Elab *e, Env *env, Node *node, Node *type, const char *what)
+{
+    Value value = elab_expect(e, env, node, type);
     if (type && value.kind != VALUE_POISON && !elab_match(e, env, type, &value, what, node->span))
         return value_poison();
     return value;

@@ -57,6 +57,7 @@ Node *elab_builtin_node(Elab *e, Sym name);             // a Fn node for a built
 
 // ---- eval.c
 bool elab_tick(Elab *e, Span span, int64_t amount);     // counts static work; false once the limit is reached
+Value elab_expect(Elab *e, Env *env, Node *node, Node *type);   // bare words of the type's enumerations become symbols
 Value elab_name(Elab *e, Env *env, Sym name, Span span);        // a weight or state is given as VALUE_CELL
 Value elab_read(Elab *e, Value value, Span span);       // cells, options and delayed expressions become tensors in a trace
 Value elab_member(Elab *e, Value object, Sym name, Span span);

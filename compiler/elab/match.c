@@ -827,7 +827,7 @@ static bool match_record(const Matching *m, Node *type, Value *value)
             return false;
         }
         if (!given)
-            member = elab_eval_as(e, m->env, param->value, NULL, param->name);
+            member = elab_expect(e, m->env, param->value, param->type);
         bool left_out = !given && param->value->kind == NODE_None;
         Matching inner = *m;
         inner.span = place;
