@@ -263,6 +263,8 @@ static void effective(Jobs *jobs, Node *job, const char *name, const Setting *se
         bool plain = value_is_static(value) && !value_is(value, VALUE_POISON);
         if (plain && !(value_is(value, VALUE_QUANTITY) && value.as.quantity.option >= 0) && !value_is(value, VALUE_TEXT))
             text = value_show(jobs->e, value);
+        if (plain && value_is(value, VALUE_REAL) && strcmp(type_name(setting->type), "fraction") == 0)
+            text = value_show(jobs->e, value_quantity(value.as.real, AML_UNIT_FRACTION));
     }
     aml_effective row = {
         .block = sym_printf(jobs->cx, "%s %s", job->as.job.kind, job->as.job.name),
