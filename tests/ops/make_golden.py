@@ -1,0 +1,421 @@
+#!/usr/bin/env python3
+"""Writes golden.ir: for every op, operands and the result that NumPy gives. Run with any NumPy: make_golden.py > golden.ir
+
+A case is a function: constants (the operands), one instruction, the expected constant, and both as results. Float results
+are computed in f64 from the operands as stored and rounded once, as the reference kernels do.
+"""
+import itertools
+import math
+import struct
+import warnings
+
+import numpy as np
+
+warnings.filterwarnings("ignore")
+FLOATS = ["f32", "f64", "f16", "bf16"]
+INTS = ["i8", "u8", "i32", "i64"]
+BITS = {"i8": (8, True), "u8": (8, False), "i32": (32, True), "i64": (64, True)}
+generator = np.random.default_rng(20250101)
+
+
+def round_float(dtype, value):
+    """A Python float rounded to what dtype holds, halves to even."""
+    value = float(value)
+    if dtype == "f64" or math.isnan(value) or math.isinf(value) or value == 0:
+        return value
+    if dtype == "f32":
+        return float(np.float32(value))
+    if dtype == "f16":
+        return float(np.float16(value))
+    if abs(value) > 1e39:
+        return math.copysign(math.inf, value)
+    _, exponent = math.frexp(value)                     # bf16: 8 bits, the exponents of f32
+    step = max(exponent - 8, -133)
+    rounded = math.ldexp(float(np.rint(math.ldexp(value, -step))), step)
+    return math.copysign(math.inf, value) if abs(rounded) > 3.3895313892515355e38 else rounded
+
+
+def wrap(dtype, value):
+    bits, signed = BITS[dtype]
+    value = int(value) & ((1 << bits) - 1)
+    return value - (1 << bits) if signed and value >> (bits - 1) else value
+
+
+def limits(dtype):
+    bits, signed = BITS[dtype]
+    return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+
+
+def store(dtype, value):
+    if dtype in FLOATS:
+        return round_float(dtype, value)
+    return bool(value) if dtype == "bool" else wrap(dtype, value)
+
+
+class Tensor:
+    """Python numbers in row-major order, so that no type of NumPy rounds where it should not."""
+
+    def __init__(self, dtype, shape, values):
+        self.dtype, self.shape = dtype, tuple(shape)
+        self.values = [store(dtype, v) for v in values]
+        assert len(self.values) == int(np.prod(self.shape, dtype=int)), (shape, len(self.values))
+
+    def array(self):
+        made = np.empty(len(self.values), dtype=object)
+        made[:] = self.values
+        return made.reshape(self.shape)
+
+    def real(self):
+        return np.array(self.values, dtype=np.float64).reshape(self.shape)
+
+    def type(self):
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+
+    def text(self):
+        return f"constant value=dense({', '.join(self.element(v) for v in self.values)}) : {self.type()}"
+
+    def element(self, value):
+        if self.dtype == "bool":
+            return "true" if value else "false"
+        if self.dtype not in FLOATS:
+            return str(value)
+        if math.isnan(value):
+            return "nan"
+        if math.isinf(value):
+            return "inf" if value > 0 else "-inf"
+        return repr(value)
+
+
+def from_array(dtype, array):
+    array = np.asarray(array)
+    return Tensor(dtype, array.shape, list(array.reshape(-1)))
+
+
+cases = {}
+
+
+def case(op, inputs, attributes, expected, suffix=""):
+    name = f"{op}.{inputs[0].dtype if inputs else expected.dtype}{suffix}"
+    count = cases[name] = cases.get(name, 0) + 1
+    print(f"function @{name}.{count} {{")
+    for i, tensor in enumerate(inputs):
+        print(f"  %{i} = {tensor.text()}")
+    n = len(inputs)
+    operands = ", ".join(f"%{i}" for i in range(n))
+    print(f"  %{n} = {op} {operands}{attributes} : {expected.type()}")
+    print(f"  %{n + 1} = {expected.text()}\n  result %{n}\n  result %{n + 1}\n}}")
+
+
+def spread(dtype, shape):
+    """Ordinary values."""
+    count = int(np.prod(shape, dtype=int))
+    if dtype in FLOATS:
+        return Tensor(dtype, shape, generator.normal(0, 2, count))
+    if dtype == "bool":
+        return Tensor(dtype, shape, generator.integers(0, 2, count))
+    low, high = limits(dtype)
+    return Tensor(dtype, shape, [int(v) for v in generator.integers(max(low, -20), min(high, 20) + 1, count)])
+
+
+def edges(dtype):
+    if dtype == "bool":
+        return [False, True]
+    if dtype not in FLOATS:
+        low, high = limits(dtype)
+        return sorted({low, low + 1, 0, 1, 2, 3, 7, high - 1, high} | ({-1, -2, -7} if low < 0 else set()))
+    largest = {"f32": 3.4028234663852886e38, "f64": 1.7976931348623157e308, "f16": 65504.0, "bf16": 3.3895313892515355e38}[dtype]
+    tiny = {"f32": 1e-45, "f64": 5e-324, "f16": 6e-8, "bf16": 9.2e-41}[dtype]
+    values = [0.0, 1.0, 0.5, 2.5, 88.5, tiny, largest, math.inf] if dtype in ("f32", "f64") else [0.0, 1.5, 3.5, largest, math.inf]
+    return values + [-v for v in values] + [math.nan]
+
+
+SHAPES = [(), (1,), (7,), (3, 5), (2, 1, 3)]
+
+# ---- element by element
+
+
+def sign(a):
+    return a if math.isnan(a) else (a > 0) - (a < 0)
+
+
+def sigmoid(a):
+    return 1 / (1 + math.exp(-a)) if a > -700 else (math.exp(a) if a > -800 else 0.0) if not math.isnan(a) else a
+
+
+def numpy1(function):
+    return lambda a: float(function(np.float64(a)))
+
+
+UNARY_REAL = {"neg": lambda a: -a, "abs": abs, "sign": sign, "exp": numpy1(np.exp), "log": numpy1(np.log), "sqrt": numpy1(np.sqrt),
+              "sin": numpy1(np.sin), "cos": numpy1(np.cos), "tanh": numpy1(np.tanh), "erf": math.erf, "sigmoid": sigmoid,
+              "floor": numpy1(np.floor), "round": numpy1(np.rint)}
+UNARY_WHOLE = {"neg": lambda a: -a, "abs": abs, "sign": lambda a: (a > 0) - (a < 0)}
+
+
+def larger(a, b):
+    if math.isnan(a) or math.isnan(b):
+        return math.nan
+    return (b if math.copysign(1, a) < 0 else a) if a == b else max(a, b)
+
+
+def numpy2(function):
+    return lambda a, b: float(function(np.float64(a), np.float64(b)))
+
+
+def truncated(a, b):
+    return 0 if b == 0 else abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
+
+
+def power(a, b):
+    if b == 0.5:                        # NumPy takes the square root, which differs for -0 and -infinity
+        return math.inf if math.isinf(a) else float(np.sqrt(np.float64(a))) + 0.0
+    return float(np.power(np.float64(a), np.float64(b)))
+
+
+BINARY_REAL = {"add": numpy2(np.add), "sub": numpy2(np.subtract), "mul": numpy2(np.multiply), "div": numpy2(np.divide),
+               "mod": numpy2(np.mod), "pow": power, "max": larger, "min": lambda a, b: -larger(-a, -b)}
+BINARY_WHOLE = {"add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "div": truncated,
+                "mod": lambda a, b: a % b if b else 0, "max": max, "min": min}
+COMPARE = {"eq": lambda a, b: a == b, "ne": lambda a, b: a != b, "lt": lambda a, b: a < b, "le": lambda a, b: a <= b}
+LOGIC = {"and": lambda a, b: a and b, "or": lambda a, b: a or b}
+
+
+def element_wise():
+    for op, function in UNARY_REAL.items():
+        for dtype in FLOATS:
+            for a in [Tensor(dtype, (len(edges(dtype)),), edges(dtype))] + [spread(dtype, s) for s in SHAPES]:
+                case(op, [a], "", Tensor(dtype, a.shape, [function(v) for v in a.values]))
+    for op, function in UNARY_WHOLE.items():
+        for dtype in INTS:
+            for a in [Tensor(dtype, (len(edges(dtype)),), edges(dtype)), spread(dtype, (3, 5))]:
+                case(op, [a], "", Tensor(dtype, a.shape, [function(v) for v in a.values]))
+    case("not", [Tensor("bool", (2,), [True, False])], "", Tensor("bool", (2,), [False, True]))
+    for table, dtypes in ((BINARY_REAL, FLOATS), (BINARY_WHOLE, INTS), (COMPARE, FLOATS + INTS + ["bool"]), (LOGIC, ["bool"])):
+        for op, function in table.items():
+            for dtype in dtypes:
+                left, right = zip(*itertools.product(edges(dtype), edges(dtype)))
+                pairs = [(Tensor(dtype, (len(left),), left), Tensor(dtype, (len(right),), right))]
+                pairs += [(spread(dtype, s), spread(dtype, s)) for s in SHAPES]
+                for a, b in pairs:
+                    values = [function(x, y) for x, y in zip(a.values, b.values)]
+                    case(op, [a, b], "", Tensor("bool" if table is COMPARE else dtype, a.shape, values))
+    for dtype in FLOATS + INTS + ["bool"]:
+        condition, a, b = spread("bool", (3, 5)), spread(dtype, (3, 5)), spread(dtype, (3, 5))
+        chosen = [x if c else y for c, x, y in zip(condition.values, a.values, b.values)]
+        case("select", [condition, a, b], "", Tensor(dtype, (3, 5), chosen), f".{dtype}")
+
+
+def convert(source, target, value):
+    if target == "bool":
+        return value != 0
+    if target in FLOATS or source not in FLOATS:
+        return int(value) if source == "bool" else value
+    if math.isnan(value):
+        return 0
+    low, high = limits(target)
+    return low if value <= low else high if value >= high else int(value)
+
+
+def casts():
+    for source in FLOATS + INTS + ["bool"]:
+        a = Tensor(source, (len(edges(source)),), edges(source))
+        for target in FLOATS + INTS + ["bool"]:
+            values = [convert(source, target, v) for v in a.values]
+            if target == "f32" and source == "i64":        # one rounding, not two
+                values = [float(np.int64(v).astype(np.float32)) for v in a.values]
+            case("cast", [a], "", Tensor(target, a.shape, values), f".{target}")
+
+
+# ---- moving data
+
+
+def moving():
+    for dtype in ["f32", "f64", "f16", "i64", "u8", "bool"]:
+        a = spread(dtype, (2, 3, 4))
+        x = a.array()
+        for shape, axes in (((5, 2, 3, 4), (1, 2, 3)), ((2, 3, 4, 1), (0, 1, 2)), ((2, 6, 3, 4), (0, 2, 3))):
+            index = [1] * len(shape)
+            for k, axis in enumerate(axes):
+                index[axis] = a.shape[k]
+            case("broadcast", [a], f" axes={list(axes)}", from_array(dtype, np.broadcast_to(x.reshape(index), shape)))
+        b = spread(dtype, (3, 1))
+        case("broadcast", [b], " axes=[0, 1]", from_array(dtype, np.broadcast_to(b.array(), (3, 4))))
+        c = spread(dtype, ())
+        case("broadcast", [c], " axes=[]", from_array(dtype, np.full((2, 3), c.values[0], dtype=object)))
+        for shape in ((24,), (4, 6), (1, 2, 3, 2, 2), (6, 4, 1)):
+            case("reshape", [a], "", from_array(dtype, x.reshape(shape)))
+        for order in itertools.permutations(range(3)):
+            case("transpose", [a], f" permutation={list(order)}", from_array(dtype, x.transpose(order)))
+        for start, stop, step in (((0, 0, 0), (2, 3, 4), (1, 1, 1)), ((1, 0, 1), (2, 3, 4), (1, 2, 1)), ((0, 2, 0), (1, 3, 3), (1, 1, 2))):
+            cut = x[tuple(slice(*s) for s in zip(start, stop, step))]
+            case("slice", [a], f" start={list(start)} stop={list(stop)} step={list(step)}", from_array(dtype, cut))
+        for low, high in (((0, 0, 0), (0, 0, 0)), ((1, 0, 2), (0, 3, 1))):
+            around = spread(dtype, ())
+            padded = np.full([n + l + h for n, l, h in zip(a.shape, low, high)], around.values[0], dtype=object)
+            padded[tuple(slice(l, l + n) for n, l in zip(a.shape, low))] = x
+            case("pad", [a, around], f" low={list(low)} high={list(high)}", from_array(dtype, padded))
+        for axis in range(3):
+            others = [spread(dtype, tuple(n if k != axis else m for k, n in enumerate(a.shape))) for m in (1, 5)]
+            joined = np.concatenate([x] + [o.array() for o in others], axis)
+            case("concat", [a] + others, f" axis={axis}", from_array(dtype, joined))
+            for rows_dtype, rows_shape in (("i32", (5,)), ("i64", ()), ("i32", (2, 2))):
+                count = int(np.prod(rows_shape, dtype=int))
+                rows = Tensor(rows_dtype, rows_shape, [int(v) for v in generator.integers(-2, 6, count)])
+                clamped = np.clip(np.array(rows.values, dtype=int).reshape(rows_shape), 0, a.shape[axis] - 1)
+                case("gather", [a, rows], f" axis={axis}", from_array(dtype, np.take(x, clamped, axis)))
+                if dtype == "bool":
+                    continue
+                added = spread(dtype, a.shape[:axis] + rows_shape + a.shape[axis + 1:])
+                summed = scatter(dtype, x.copy(), np.array(rows.values, dtype=int), added, axis, rows_shape)
+                case("scatter_add", [a, rows, added], f" axis={axis}", from_array(dtype, summed))
+
+
+def scatter(dtype, out, rows, added, axis, rows_shape):
+    before, after = out.shape[:axis], out.shape[axis + 1:]
+    table = added.array().reshape(before + (len(rows),) + after)
+    for i in np.ndindex(*before):
+        for k, row in enumerate(rows):
+            if 0 <= row < out.shape[axis]:
+                for j in np.ndindex(*after):
+                    out[i + (row,) + j] = store(dtype, out[i + (row,) + j] + table[i + (k,) + j])
+    return out
+
+
+# ---- folding and contracting
+
+
+def folding():
+    real = {"sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min}
+    for dtype in FLOATS + INTS + ["bool"]:
+        for shape in ((2, 3, 4), (1, 5), (37,)):
+            a = spread(dtype, shape)
+            reducers = {"any": np.any, "all": np.all} if dtype == "bool" else real
+            for with_, function in reducers.items():
+                for count in range(len(shape) + 1):
+                    for axes in itertools.combinations(range(len(shape)), count):
+                        source = a.real() if dtype in FLOATS else a.array()
+                        folded = function(source, axis=axes) if axes else source
+                        case("reduce", [a], f" with={with_} axes={list(axes)}", from_array(dtype, folded))
+            if dtype != "bool":
+                for axis in range(len(shape)):
+                    found = np.argmax(a.real() if dtype in FLOATS else a.array().astype(np.int64), axis)
+                    case("argmax", [a], f" axis={axis}", from_array("i32", found))
+    for dtype in FLOATS:
+        for values in ([1, math.nan, 3], [math.inf, -math.inf, 1], [-math.inf, -math.inf, -3], [2, 2, 1], [math.nan, math.nan, 0]):
+            a = Tensor(dtype, (3,), values)
+            for with_, function in real.items():
+                case("reduce", [a], f" with={with_} axes=[0]", Tensor(dtype, (), [float(function(a.real()))]))
+            case("argmax", [a], " axis=0", Tensor("i32", (), [int(np.argmax(a.real()))]))
+    patterns = [((3, 4), (4, 5), "ab,bc->ac", (1,), (0,), (), ()), ((4, 3), (4, 5), "ba,bc->ac", (0,), (0,), (), ()),
+                ((3, 4), (5, 4), "ab,cb->ac", (1,), (1,), (), ()), ((2, 3, 4), (2, 4, 5), "nab,nbc->nac", (2,), (1,), (0,), (0,)),
+                ((3, 2, 4), (4, 5, 2), "anb,bcn->nac", (2,), (0,), (1,), (2,)), ((7,), (7,), "a,a->", (0,), (0,), (), ()),
+                ((3,), (4,), "a,b->ab", (), (), (), ()), ((2, 3, 4), (4, 3), "abc,cb->a", (1, 2), (1, 0), (), ()),
+                ((1, 1), (1, 6), "ab,bc->ac", (1,), (0,), (), ()), ((2, 3), (2, 3), "nb,nb->n", (1,), (1,), (0,), (0,)),
+                ((9, 17), (17, 11), "ab,bc->ac", (1,), (0,), (), ())]
+    for dtype in FLOATS + INTS:
+        for shape_a, shape_b, pattern, contract_a, contract_b, batch_a, batch_b in patterns:
+            a, b = spread(dtype, shape_a), spread(dtype, shape_b)
+            if dtype in FLOATS:
+                product = np.einsum(pattern, a.real(), b.real())
+            else:
+                product = np.einsum(pattern, a.array().astype(np.int64), b.array().astype(np.int64))
+            case("dot", [a, b], f" contract_a={list(contract_a)} contract_b={list(contract_b)} batch_a={list(batch_a)} "
+                 f"batch_b={list(batch_b)}", from_array(dtype, product))
+
+
+# ---- leaves and structure
+
+
+def philox(counter, key):
+    c, k = list(counter), list(key)
+    for _ in range(10):
+        first, second = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [second >> 32 ^ c[1] ^ k[0], second & 0xFFFFFFFF, first >> 32 ^ c[3] ^ k[1], first & 0xFFFFFFFF]
+        k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
+    return c
+
+
+def leaves():
+    for dtype in ("f32", "f64"):
+        for seed, step, site in ((0, 0, 0), (42, 17, 3), (-1, 1 << 40, 0xFFFFFFFF), (1 << 62, -5, 77)):
+            for shape in ((), (130,), (3, 41)):
+                values = []
+                for e in range(int(np.prod(shape, dtype=int))):
+                    at = e // 64 * 16 + e % 16
+                    low, high = seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF
+                    word = philox([at & 0xFFFFFFFF, at >> 32, step & 0xFFFFFFFF, site], [low, high ^ (step >> 32 & 0xFFFFFFFF)])[e % 64 // 16]
+                    values.append((word >> 8) * 2.0 ** -24 if dtype == "f32" else word * 2.0 ** -32)
+                inputs = [Tensor("i64", (), [seed]), Tensor("i64", (), [step])]
+                case("random", inputs, f" site={site}", Tensor(dtype, shape, values), f".{dtype}")
+    for dtype in ("i32", "i64", "f32", "f64"):
+        for shape, axis in (((5,), 0), ((2, 3, 4), 1), ((2, 3), 0)):
+            case("iota", [], f" axis={axis}", from_array(dtype, np.broadcast_to(np.arange(shape[axis]).reshape(
+                [-1 if k == axis else 1 for k in range(len(shape))]), shape)))
+    for dtype in ("f32", "i64", "bool"):
+        a = spread(dtype, (2, 3))
+        case("stop_gradient", [a], "", a)
+
+
+BODIES = """
+function @running_sum.1 {{
+  %0 = {start}
+  %1 = {rows}
+  %2 = loop %0, %1 count=5 carried=1 sliced=1 body={{
+    %3 = parameter : i64[]
+    %4 = parameter : f64[3]
+    %5 = parameter : f64[3]
+    %6 = add %4, %5 : f64[3]
+    result %6
+    result %6
+  }} : f64[3], f64[5, 3]
+  %7 = get %2 index=1 : f64[5, 3]
+  %8 = {expected}
+  result %7
+  result %8
+}}
+function @turn_numbers.1 {{
+  %0 = constant value=dense(100) : i64[1]
+  %1 = reshape %0 : i64[]
+  %2 = loop %1 count=4 carried=0 sliced=0 body={{
+    %3 = parameter : i64[]
+    %4 = parameter : i64[]
+    %5 = add %3, %4 : i64[]
+    result %5
+  }} : i64[4]
+  %6 = constant value=dense(100, 101, 102, 103) : i64[4]
+  result %2
+  result %6
+}}
+function @square {{
+  %0 = parameter : i32[3]
+  %1 = mul %0, %0 : i32[3]
+  result %1
+}}
+function @call_and_fused.1 {{
+  %0 = constant value=dense(1, -2, 3) : i32[3]
+  %1 = call %0 callee=@square : i32[3]
+  %2 = fused %1, %0 body={{
+    %3 = parameter : i32[3]
+    %4 = parameter : i32[3]
+    %5 = add %3, %4 : i32[3]
+    result %5
+  }} : i32[3]
+  %6 = constant value=dense(2, 2, 12) : i32[3]
+  result %2
+  result %6
+}}"""
+
+
+def structure():
+    start, rows = spread("f64", (3,)), spread("f64", (5, 3))
+    total = np.cumsum(np.concatenate([start.real()[None], rows.real()]), axis=0)[1:]
+    print(BODIES.format(start=start.text(), rows=rows.text(), expected=from_array("f64", total).text()))
+
+
+print("// Operands and results by make_golden.py: do not edit, run it again.")
+element_wise()
+casts()
+moving()
+folding()
+leaves()
+structure()
