@@ -80,6 +80,8 @@ Unit *unit_load_text(Cx *cx, const char *path, const char *text, size_t length);
 
 // ---- elab/: the static part is evaluated, the tensor part is traced. NULL after errors.
 Program *elaborate(Cx *cx, Unit *unit);
+// expand.c: every option, constant and setting with its value and origin, and each job's states.
+void expand_print(Cx *cx, Program *program, FILE *out);
 
 // ---- passes/: rows of passes.def, in order, each followed by the verifier. `until`: stop after the pass of this name (NULL:
 // all). Every pass works on every function of the module that is reachable from an entry.
@@ -87,12 +89,13 @@ bool passes_run(Cx *cx, IrModule *module, const char *until, const char *dump_af
 
 // plan.c: where every value of a function lives. Temporaries are in the arena, state and batch buffers outside.
 typedef enum { PLACE_NONE, PLACE_ARENA, PLACE_STATE, PLACE_INPUT, PLACE_OUTPUT, PLACE_CONSTANT, PLACE_SCALAR } PlaceKind;
-typedef struct Buffered {           // Inst.note after `plan`, for values that have memory
+typedef struct Buffered {           // Inst.note after `plan`; NULL for a rank-0 value that is kept in a register
     PlaceKind kind;
     int index;                      // state row, input or output position, scalar position
     size_t offset;                  // in the arena
     size_t bytes;
-    Vec(size_t) part;               // a MULTI instruction's results: unused, each `get` has its own Buffered
+    size_t scratch_offset, scratch_bytes;   // arena memory that the instruction needs while it runs (PLACE_NONE if only that)
+    struct Buffered **result;       // of a MULTI instruction with several results: where each is
 } Buffered;
 typedef struct Plan {
     size_t arena_bytes;             // what will be allocated

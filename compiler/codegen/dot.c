@@ -1,0 +1,237 @@
+// dot.c: matrix products by the C template of kernels/cpu, specialised: every size, stride and tile is a constant, and the
+// epilogue is a function that receives a vector of results and stores what the fused body makes of it.
+
+#include <string.h>
+
+#include "codegen/emit.h"
+
+bool dot_plan_for(const Codegen *g, const Inst *dot, bool packed, DotShape *shape)
+{
+    if (!dot_shape(dot, shape))
+        return false;
+    shape->dot.bytes = dtype_info[dot->type.dtype].bytes;
+    shape->dot.lanes = g->lanes * 4 / shape->dot.bytes;
+    shape->dot.b_packed = packed;
+    aml_dot_plan(&shape->dot);
+    return true;
+}
+
+// With loops around the product the outermost one is divided, otherwise the product itself.
+static int64_t loop_parts(const DotShape *shape, int64_t *chunk)
+{
+    double work = 2.0 * (double)shape->dot.m * (double)shape->dot.n * (double)shape->dot.k;
+    for (int i = 0; i < shape->loops; i++)
+        work *= (double)shape->extent[i];
+    int64_t extent = shape->extent[0], wanted = work < 400000 ? 1 : (int64_t)(work / 200000);
+    wanted = wanted > DOT_MOST_PARTS ? DOT_MOST_PARTS : wanted;
+    *chunk = aml_ceil_div(extent, wanted);
+    return aml_ceil_div(extent, *chunk);
+}
+
+int64_t dot_parts(const Codegen *g, const Inst *dot, bool packed)
+{
+    DotShape shape;
+    int64_t chunk;
+    if (!dot_plan_for(g, dot, packed, &shape))
+        bug(g->cx, dot->span, "a product that is none of matrices");
+    return shape.loops ? loop_parts(&shape, &chunk) : shape.dot.parts;
+}
+
+typedef struct Product {
+    Kernel *k;
+    IrFunction *body;
+    BodyShape space;
+    DotShape shape;
+    Inst *dot;
+    LLVMTypeRef context;            // the kernel's operands, then the loops' indices
+    int lanes;
+} Product;
+
+// ---- the epilogue -------------------------------------------------------------------------------------------------
+
+static void group_index(Emit *e, const Product *p, unsigned cuts, int first, int axes, Index at, Index out[])
+{
+    if (axes == 0)
+        return;
+    bool cut = false;
+    for (int i = first; i + 1 < first + axes; i++)
+        cut |= cuts >> i & 1;
+    if (cut) {
+        index_split(e, at, axes, p->dot->type.dim + first, out + first);
+        return;
+    }
+    for (int i = first; i < first + axes - 1; i++)
+        out[i] = index_of(whole(e->g, 0), 0);
+    out[first + axes - 1] = at;
+}
+
+static LLVMValueRef from_context(Emit *e, const Product *p, LLVMValueRef context, int field)
+{
+    LLVMTypeRef type = LLVMStructGetTypeAtIndex(p->context, (unsigned)field);
+    return LLVMBuildLoad2(e->b, type, LLVMBuildStructGEP2(e->b, p->context, context, (unsigned)field, ""), "");
+}
+
+static int operand_of(const Kernel *k, LLVMValueRef formal)
+{
+    for (int i = 0; i < k->operand.count; i++)
+        if (k->operand.at[i].formal == formal)
+            return i;
+    bug(k->g->cx, k->inst->span, "an operand that the kernel does not have");
+}
+
+static LLVMTypeRef epilogue_type(const Product *p)
+{
+    Codegen *g = p->k->g;
+    LLVMTypeRef scalar = register_type(g, p->dot->type.dtype, 1);
+    LLVMTypeRef types[] = {g->ptr, g->i64, g->i64, g->i32, LLVMVectorType(scalar, (unsigned)p->lanes)};
+    return LLVMFunctionType(g->none, types, 5, 0);
+}
+
+static void epilogue_elements(Emit *e, Product *p, LLVMValueRef function, LLVMValueRef const result[])
+{
+    Codegen *g = e->g;
+    LLVMValueRef context = LLVMGetParam(function, 0), value = LLVMGetParam(function, 4);
+    bool column_vector = p->shape.dot.n == 1;
+    unsigned cuts = body_cuts(p->body, &p->space);
+    for (int i = 0; i < p->body->param.count; i++) {
+        Source *source = p->body->param.at[i]->note, *inside = NEW(g->arena, Source);
+        *inside = *source;
+        inside->base = from_context(e, p, context, operand_of(p->k, source->base));
+        p->body->param.at[i]->note = inside;
+    }
+    Source *seed = NEW(g->arena, Source);
+    seed->seed[0] = column_vector ? LLVMBuildExtractElement(e->b, value, whole(g, 0), "") : value;
+    p->dot->note = seed;
+    e->lanes = column_vector ? 1 : p->lanes;
+    if (!column_vector && p->shape.dot.n % p->lanes) {
+        LLVMValueRef order[64];
+        for (int i = 0; i < p->lanes; i++)
+            order[i] = LLVMConstInt(g->i32, (unsigned)i, 0);
+        LLVMValueRef lanes = lanes_splat(e, LLVMGetParam(function, 3));
+        e->mask = LLVMBuildICmp(e->b, LLVMIntULT, LLVMConstVector(order, (unsigned)p->lanes), lanes, "");
+    }
+
+    Type space = p->dot->type;
+    Index at[IR_MAX_RANK];
+    for (int i = 0; i < IR_MAX_RANK; i++)
+        at[i] = index_of(whole(g, 0), 0);
+    for (int i = 0; i < p->shape.loops; i++) {
+        LLVMValueRef turn = from_context(e, p, context, p->k->operand.count + i);
+        int axes = p->shape.loop_axes[i];
+        group_index(e, p, cuts, p->shape.loop_axis[i] - axes + 1, axes, index_of(turn, 0), at);
+    }
+    int columns = p->shape.column_axes, rows = p->shape.row_axes;
+    group_index(e, p, cuts, space.rank - columns - rows, rows, index_of(LLVMGetParam(function, 1), 0), at);
+    group_index(e, p, cuts, space.rank - columns, columns, index_of(LLVMGetParam(function, 2), 1), at);
+
+    memo_begin(e, p->body);
+    LLVMValueRef *values = NEW_ARRAY(g->arena, LLVMValueRef, p->body->result.count + 1);
+    for (int i = 0; i < p->body->result.count; i++)
+        values[i] = element(e, p->body->result.at[i].value, at);
+    for (int i = 0; i < p->body->result.count; i++) {
+        Type type = p->body->result.at[i].value->type;
+        LLVMValueRef base = from_context(e, p, context, operand_of(p->k, result[i]));
+        store_element(e, type.dtype, base, index_position(e, type, at), values[i]);
+    }
+}
+
+static LLVMValueRef make_epilogue(Product *p, LLVMValueRef const result[])
+{
+    Codegen *g = p->k->g;
+    LLVMValueRef function = LLVMAddFunction(g->module, "aml_epilogue", epilogue_type(p));
+    LLVMSetLinkage(function, LLVMInternalLinkage);
+    static const char *const attributes[] = {"nounwind", "alwaysinline", NULL};
+    function_attributes(g, function, attributes);
+    Emit emit = {.g = g, .b = LLVMCreateBuilderInContext(g->llvm)};
+    LLVMPositionBuilderAtEnd(emit.b, LLVMAppendBasicBlockInContext(g->llvm, function, ""));
+    epilogue_elements(&emit, p, function, result);
+    LLVMBuildRetVoid(emit.b);
+    LLVMDisposeBuilder(emit.b);
+
+    char *text = LLVMPrintValueToString(function);
+    Sym key = sym_of(g->cx, text);
+    LLVMDisposeMessage(text);
+    LLVMValueRef twin = map_get(&g->kernel, key);
+    if (twin) {
+        LLVMDeleteFunction(function);
+        return twin;
+    }
+    map_put(g->arena, &g->kernel, key, function);
+    char name[64];
+    snprintf(name, sizeof name, "aml_epilogue_%d", g->kernels++);
+    LLVMSetValueName2(function, name, strlen(name));
+    return function;
+}
+
+// ---- the product --------------------------------------------------------------------------------------------------
+
+static LLVMValueRef context_field(Product *p, LLVMValueRef context, int field)
+{
+    return LLVMBuildStructGEP2(p->k->emit.b, p->context, context, (unsigned)field, "");
+}
+
+static LLVMValueRef make_context(Product *p)
+{
+    Kernel *k = p->k;
+    int count = k->operand.count + p->shape.loops;
+    LLVMTypeRef *types = NEW_ARRAY(k->g->arena, LLVMTypeRef, count + 1);
+    for (int i = 0; i < count; i++)
+        types[i] = i < k->operand.count ? k->operand.at[i].type : k->g->i64;
+    p->context = LLVMStructTypeInContext(k->g->llvm, types, (unsigned)count, 0);
+    LLVMValueRef context = LLVMBuildAlloca(k->emit.b, p->context, "");
+    for (int i = 0; i < k->operand.count; i++)
+        LLVMBuildStore(k->emit.b, k->operand.at[i].formal, context_field(p, context, i));
+    return context;
+}
+
+static LLVMValueRef advance(Emit *e, LLVMValueRef base, LLVMValueRef turn, int64_t bytes)
+{
+    LLVMValueRef offset = LLVMBuildMul(e->b, turn, whole(e->g, bytes), "");
+    return LLVMBuildInBoundsGEP2(e->b, e->g->i8, base, &offset, 1, "");
+}
+
+void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValueRef scratch, bool packed)
+{
+    Codegen *g = k->g;
+    Emit *e = &k->emit;
+    Product product = {.k = k, .body = body, .space = body_analyse(body)}, *p = &product;
+    p->dot = p->space.dot;
+    dot_plan_for(g, p->dot, packed, &p->shape);
+    p->lanes = p->shape.dot.lanes;
+    const AmlDot *dot = &p->shape.dot;
+
+    Source *left = p->dot->input[0]->note, *right = p->dot->input[1]->note;
+    LLVMValueRef a = left->base, b = right->base;
+    LLVMValueRef context = make_context(p), epilogue = make_epilogue(p, result);
+    LLVMValueRef begin = whole(g, 0), end = whole(g, dot->parts);
+    Loop loop[IR_MAX_RANK];
+    int64_t each = ((int64_t)dot->scratch_bytes + 63) / 64 * 64;
+    if (k->parts > 1 && each)
+        scratch = advance(e, scratch, k->begin, each);
+    if (k->parts > 1 && !p->shape.loops) {
+        begin = k->begin;
+        end = k->end;
+    }
+    for (int i = 0; i < p->shape.loops; i++) {
+        LLVMValueRef from = whole(g, 0), to = whole(g, p->shape.extent[i]);
+        if (i == 0 && k->parts > 1) {
+            int64_t chunk;
+            loop_parts(&p->shape, &chunk);
+            from = LLVMBuildMul(e->b, k->begin, whole(g, chunk), "");
+            LLVMValueRef stop = LLVMBuildMul(e->b, k->end, whole(g, chunk), "");
+            to = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntULT, stop, to, ""), stop, to, "");
+        }
+        loop[i] = loop_begin(e, from, to, 1);
+        LLVMBuildStore(e->b, loop[i].at, context_field(p, context, k->operand.count + i));
+        a = advance(e, a, loop[i].at, p->shape.a_step[i] * dot->bytes);
+        b = advance(e, b, loop[i].at, p->shape.b_step[i] * dot->bytes);
+    }
+    LLVMValueRef arg[] = {a, b, scratch, whole(g, dot->m), whole(g, dot->n), whole(g, dot->k), whole(g, dot->a_row),
+                          whole(g, dot->a_k), whole(g, dot->b_k), whole(g, dot->b_column), whole(g, dot->method),
+                          whole(g, dot->tile_rows), whole(g, dot->tile_vectors), whole(g, dot->k_block), whole(g, dot->row_block),
+                          whole(g, dot->part_rows), whole(g, dot->part_columns), begin, end, epilogue, context};
+    LLVMValueRef function = template_function(g, dot->bytes == 8 ? "aml_dot_f64" : "aml_dot_f32");
+    LLVMBuildCall2(e->b, LLVMGlobalGetValueType(function), function, arg, COUNT_OF(arg), "");
+    for (int i = p->shape.loops - 1; i >= 0; i--)
+        loop_end(e, &loop[i]);
+}

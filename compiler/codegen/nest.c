@@ -1,0 +1,530 @@
+// nest.c: the loop nest of a fused body.
+//
+// Axes of the space that may be walked as one are; the innermost loop goes by vectors. Loops over the kept axes are outside,
+// loops over the folded ones inside them, once a phase:
+//
+//   for kept...                                   (vectors, if the innermost axis is kept: a column sum)
+//     for each phase
+//       accumulators = identity
+//       for folded...                             (vectors, if the innermost axis is folded: a row sum)
+//         accumulators op= element; store the results of the SPACE level that are known in this phase
+//       fold the lanes of the accumulators
+//     store the results of the KEPT level
+//
+// Several vectors ("units") are in flight at a time, each with its own accumulators, so that additions do not wait for
+// each other. How the elements are divided among accumulators depends on the shape alone.
+
+#include <string.h>
+
+#include "codegen/emit.h"
+
+Loop loop_begin(Emit *e, LLVMValueRef from, LLVMValueRef to, int64_t step)
+{
+    Loop loop = {.step = step, .at = from, .end = to};
+    if (LLVMIsAConstantInt(from) && LLVMIsAConstantInt(to) &&
+        LLVMConstIntGetSExtValue(to) - LLVMConstIntGetSExtValue(from) <= step) {
+        loop.once = true;
+        return loop;
+    }
+    loop.before = LLVMGetInsertBlock(e->b);
+    LLVMValueRef function = LLVMGetBasicBlockParent(loop.before);
+    loop.top = LLVMAppendBasicBlockInContext(e->g->llvm, function, "");
+    loop.after = LLVMAppendBasicBlockInContext(e->g->llvm, function, "");
+    LLVMBuildBr(e->b, loop.top);
+    LLVMPositionBuilderAtEnd(e->b, loop.top);
+    loop.at = LLVMBuildPhi(e->b, e->g->i64, "");
+    LLVMAddIncoming(loop.at, &from, &loop.before, 1);
+    return loop;
+}
+
+void loop_end(Emit *e, Loop *loop)
+{
+    if (loop->once)
+        return;
+    LLVMValueRef next = LLVMBuildNUWAdd(e->b, loop->at, whole(e->g, loop->step), "");
+    LLVMBasicBlockRef last = LLVMGetInsertBlock(e->b);
+    LLVMValueRef more = LLVMBuildICmp(e->b, LLVMIntULT, next, loop->end, "");
+    LLVMBuildCondBr(e->b, more, loop->top, loop->after);
+    LLVMAddIncoming(loop->at, &next, &last, 1);
+    LLVMPositionBuilderAtEnd(e->b, loop->after);
+}
+
+typedef struct Dim {
+    int64_t extent;
+    int first, last;            // axes of the space
+    bool folded;
+} Dim;
+
+typedef struct Accumulator {
+    Inst *reduce;
+    int phase;
+    LLVMValueRef slot[MAX_UNITS];
+} Accumulator;
+
+typedef struct Output {
+    Inst *value;
+    LLVMValueRef base;
+    int phase;                  // SPACE: in which it is stored
+    bool space;
+} Output;
+
+typedef struct Nest {
+    Kernel *k;
+    Emit *e;
+    IrFunction *body;
+    BodyShape shape;
+    int dims;
+    Dim dim[IR_MAX_RANK];
+    Index at[IR_MAX_RANK];      // by dim, of unit 0
+    int lane_dim;               // the dim that goes by vectors
+    int lanes;                  // 1: too short for vectors
+    bool lane_folded;
+    int units;                  // in flight in the current loop
+    int unit_most;
+    LLVMValueRef tail;          // mask of the last unit, NULL: all lanes
+    int phase;
+    int first_kept;             // the dim that is divided among parts, -1: none
+    int64_t chunk;              // how much of it a part has
+    Vec(Accumulator) accumulator;
+    Vec(Output) output;
+} Nest;
+
+// ---- the shape of the nest ----------------------------------------------------------------------------------------
+
+static void collapse_axes(Nest *n)
+{
+    Type space = n->shape.space;
+    unsigned cuts = body_cuts(n->body, &n->shape);
+    bool flat = body_flat(n->body, &n->shape);
+    n->e->flat = flat;
+    for (int axis = 0; axis < space.rank; axis++) {
+        bool joins = axis > 0 && (flat || !(cuts >> (axis - 1) & 1));
+        if (joins) {
+            n->dim[n->dims - 1].extent *= space.dim[axis];
+            n->dim[n->dims - 1].last = axis;
+        } else {
+            n->dim[n->dims++] = (Dim){space.dim[axis], axis, axis, n->shape.folded >> axis & 1};
+        }
+    }
+    int dims = 0;               // loops of one turn are dropped; their index stays 0
+    for (int i = 0; i < n->dims; i++)
+        if (n->dim[i].extent > 1)
+            n->dim[dims++] = n->dim[i];
+    n->dims = dims;
+}
+
+// What an element costs, in additions or so.
+static int64_t body_weight(IrFunction *body)
+{
+    int64_t weight = 0;
+    for (const Inst *inst = body->first; inst; inst = inst->next) {
+        bool pointwise = op_has(inst->op, POINTWISE);
+        bool slow = inst->op == OP_exp || inst->op == OP_log || inst->op == OP_tanh || inst->op == OP_erf || inst->op == OP_sin ||
+                    inst->op == OP_cos || inst->op == OP_sigmoid || inst->op == OP_pow;
+        weight += slow ? 16 : pointwise || inst->op == OP_reduce ? 1 : 0;
+    }
+    return weight;
+}
+
+static void choose_lanes(Nest *n)
+{
+    int most = n->e->g->lanes;
+    n->lane_dim = n->dims - 1;
+    n->lanes = n->dims && n->dim[n->lane_dim].extent >= 2 ? most : 1;
+    n->lane_folded = n->dims && n->dim[n->lane_dim].folded;
+    while (n->lanes > 2 && n->dim[n->lane_dim].extent <= n->lanes / 2)
+        n->lanes /= 2;
+    int64_t weight = body_weight(n->body);
+    n->unit_most = n->accumulator.count ? (weight > 24 ? 2 : 4) : weight <= 6 ? 4 : weight <= 12 ? 2 : 1;
+    if (n->dims) {
+        int64_t vectors = (n->dim[n->lane_dim].extent + n->lanes - 1) / n->lanes;
+        if (vectors < n->unit_most)
+            n->unit_most = (int)vectors;
+    }
+    n->first_kept = -1;
+    for (int i = 0; i < n->dims && n->first_kept < 0; i++)
+        if (!n->dim[i].folded)
+            n->first_kept = i;
+}
+
+static void collect(Nest *n)
+{
+    // The phase in which a value is known, as in body.c.
+    for (int i = 0; i < n->body->param.count; i++)
+        n->body->param.at[i]->mark = 0;
+    for (Inst *inst = n->body->first; inst; inst = inst->next) {
+        inst->mark = 0;
+        for (int i = 0; i < inst->inputs; i++)
+            if (inst->input[i]->mark > inst->mark)
+                inst->mark = inst->input[i]->mark;
+        if (inst->op == OP_reduce) {
+            Accumulator accumulator = {.reduce = inst, .phase = (int)inst->mark++};
+            vec_push(n->e->g->arena, &n->accumulator, accumulator);
+            inst->note = NEW(n->e->g->arena, Source);
+        }
+    }
+}
+
+// ---- one point ----------------------------------------------------------------------------------------------------
+
+static void index_at(Nest *n, int unit, Index all[])
+{
+    for (int i = 0; i < IR_MAX_RANK; i++)
+        all[i] = index_of(whole(n->e->g, 0), 0);
+    for (int i = 0; i < n->dims; i++) {
+        Index at = n->at[i];
+        if (i == n->lane_dim)
+            at = index_add_constant(n->e, at, (int64_t)unit * n->lanes);
+        all[n->dim[i].last] = at;
+    }
+}
+
+// The index of a value whose axes are those of the space (flat: whose position is the space's).
+static void index_for(Nest *n, Type type, const Index all[], Index out[])
+{
+    if (!n->e->flat) {
+        memcpy(out, all, sizeof(Index) * (size_t)(type.rank ? type.rank : 1));
+        return;
+    }
+    for (int i = 0; i < type.rank; i++)
+        out[i] = index_of(whole(n->e->g, 0), 0);
+    if (type.rank)
+        out[type.rank - 1] = n->dims ? all[n->dim[0].last] : index_of(whole(n->e->g, 0), 0);
+}
+
+static void use_unit(Nest *n, int unit)
+{
+    n->e->unit = unit;
+    n->e->mask = n->lanes > 1 && unit == n->units - 1 ? n->tail : NULL;
+}
+
+static void accumulate(Nest *n, const Accumulator *accumulator, int unit, const Index all[])
+{
+    Emit *e = n->e;
+    Inst *reduce = accumulator->reduce, *input = reduce->input[0];
+    Reducer with = reduce->attr[0].reducer;
+    DType dtype = reduce->type.dtype;
+    LLVMValueRef value = element(e, input, all);
+    if (e->mask && n->lane_folded)
+        value = LLVMBuildSelect(e->b, e->mask, value, emit_identity(e, with, dtype), "");
+    LLVMValueRef sum = LLVMBuildLoad2(e->b, register_type(e->g, dtype, e->lanes), accumulator->slot[unit], "");
+    LLVMBuildStore(e->b, emit_reducer(e, with, dtype, sum, value), accumulator->slot[unit]);
+}
+
+static void point(Nest *n)
+{
+    Emit *e = n->e;
+    LLVMValueRef *value = NEW_ARRAY(e->g->arena, LLVMValueRef, n->output.count * n->units + 1);
+    Index all[IR_MAX_RANK], at[IR_MAX_RANK];
+    for (int unit = 0; unit < n->units; unit++) {
+        memo_forget(e, n->body);
+        use_unit(n, unit);
+        index_at(n, unit, all);
+        for (int i = 0; i < n->accumulator.count; i++)
+            if (n->accumulator.at[i].phase == n->phase)
+                accumulate(n, &n->accumulator.at[i], unit, all);
+        for (int i = 0; i < n->output.count; i++) {
+            if (!n->output.at[i].space || n->output.at[i].phase != n->phase)
+                continue;
+            index_for(n, n->output.at[i].value->type, all, at);
+            value[i * n->units + unit] = element(e, n->output.at[i].value, at);
+        }
+    }
+    for (int unit = 0; unit < n->units; unit++) {
+        use_unit(n, unit);
+        index_at(n, unit, all);
+        for (int i = 0; i < n->output.count; i++) {
+            const Output *output = &n->output.at[i];
+            if (!output->space || output->phase != n->phase)
+                continue;
+            Type type = output->value->type;
+            index_for(n, type, all, at);
+            store_element(e, type.dtype, output->base, index_position(e, type, at), value[i * n->units + unit]);
+        }
+    }
+    memo_forget(e, n->body);
+}
+
+// ---- loops --------------------------------------------------------------------------------------------------------
+
+typedef void Level(Nest *n, int dim);
+
+static LLVMValueRef tail_mask(Nest *n, int64_t rest)
+{
+    LLVMValueRef all[64];
+    for (int i = 0; i < n->lanes; i++)
+        all[i] = LLVMConstInt(n->e->g->i1, i < rest, 0);
+    return LLVMConstVector(all, (unsigned)n->lanes);
+}
+
+static void vectors(Nest *n, int dim, LLVMValueRef at, int units, LLVMValueRef tail, Level *inside)
+{
+    int units_before = n->units;
+    n->at[dim] = index_of(at, 1);
+    n->units = units;
+    n->tail = tail;
+    inside(n, dim + 1);
+    n->units = units_before;
+    n->tail = NULL;
+}
+
+// The lane dim, in groups of unit_most vectors and a rest. lo is a multiple of a group.
+static void vector_loop(Nest *n, int dim, LLVMValueRef lo, LLVMValueRef hi, Level *inside)
+{
+    Emit *e = n->e;
+    Codegen *g = e->g;
+    int64_t extent = n->dim[dim].extent, group = (int64_t)n->lanes * n->unit_most, rest = extent % group;
+    LLVMValueRef full = whole(g, extent - rest);
+    bool divided = !LLVMIsAConstantInt(lo);
+    if (!divided) {
+        if (extent > rest) {
+            Loop loop = loop_begin(e, lo, full, group);
+            vectors(n, dim, loop.at, n->unit_most, NULL, inside);
+            loop_end(e, &loop);
+        }
+        if (rest)
+            vectors(n, dim, full, (int)((rest + n->lanes - 1) / n->lanes), rest % n->lanes ? tail_mask(n, rest % n->lanes) : NULL, inside);
+        return;
+    }
+    LLVMValueRef function = LLVMGetBasicBlockParent(LLVMGetInsertBlock(e->b));
+    LLVMBasicBlockRef some = LLVMAppendBasicBlockInContext(g->llvm, function, "");
+    LLVMBasicBlockRef check = LLVMAppendBasicBlockInContext(g->llvm, function, "");
+    LLVMBasicBlockRef last = LLVMAppendBasicBlockInContext(g->llvm, function, "");
+    LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(g->llvm, function, "");
+    LLVMValueRef end = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntULT, hi, full, ""), hi, full, "");
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntULT, lo, end, ""), some, check);
+    LLVMPositionBuilderAtEnd(e->b, some);
+    Loop loop = loop_begin(e, lo, end, group);
+    vectors(n, dim, loop.at, n->unit_most, NULL, inside);
+    loop_end(e, &loop);
+    LLVMBuildBr(e->b, check);
+    LLVMPositionBuilderAtEnd(e->b, check);
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntUGT, hi, full, ""), last, done);
+    LLVMPositionBuilderAtEnd(e->b, last);
+    if (rest)
+        vectors(n, dim, full, (int)((rest + n->lanes - 1) / n->lanes), rest % n->lanes ? tail_mask(n, rest % n->lanes) : NULL, inside);
+    LLVMBuildBr(e->b, done);
+    LLVMPositionBuilderAtEnd(e->b, done);
+}
+
+static void loop_over(Nest *n, int dim, Level *inside)
+{
+    Emit *e = n->e;
+    LLVMValueRef lo = whole(e->g, 0), hi = whole(e->g, n->dim[dim].extent);
+    if (dim == n->first_kept && n->k->parts > 1) {
+        LLVMValueRef chunk = whole(e->g, n->chunk);
+        lo = LLVMBuildNUWMul(e->b, n->k->begin, chunk, "");
+        LLVMValueRef end = LLVMBuildNUWMul(e->b, n->k->end, chunk, "");
+        hi = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntULT, end, hi, ""), end, hi, "");
+    }
+    if (dim == n->lane_dim && n->lanes > 1) {
+        vector_loop(n, dim, lo, hi, inside);
+        return;
+    }
+    Loop loop = loop_begin(e, lo, hi, 1);
+    n->at[dim] = index_of(loop.at, 0);
+    inside(n, dim + 1);
+    loop_end(e, &loop);
+}
+
+static void folded_level(Nest *n, int dim)
+{
+    while (dim < n->dims && !n->dim[dim].folded)
+        dim++;
+    if (dim == n->dims) {
+        memo_forget(n->e, n->body);
+        n->e->lanes = n->lanes;
+        point(n);
+        return;
+    }
+    loop_over(n, dim, folded_level);
+}
+
+static int accumulator_units(const Nest *n)
+{
+    return n->lane_folded ? n->unit_most : n->units;
+}
+
+static void begin_accumulators(Nest *n)
+{
+    Emit *e = n->e;
+    e->lanes = n->lanes;
+    for (int i = 0; i < n->accumulator.count; i++) {
+        Accumulator *accumulator = &n->accumulator.at[i];
+        if (accumulator->phase != n->phase)
+            continue;
+        DType dtype = accumulator->reduce->type.dtype;
+        for (int unit = 0; unit < accumulator_units(n); unit++)
+            LLVMBuildStore(e->b, emit_identity(e, accumulator->reduce->attr[0].reducer, dtype), accumulator->slot[unit]);
+    }
+}
+
+static void end_accumulators(Nest *n)
+{
+    Emit *e = n->e;
+    for (int i = 0; i < n->accumulator.count; i++) {
+        Accumulator *accumulator = &n->accumulator.at[i];
+        if (accumulator->phase != n->phase)
+            continue;
+        Inst *reduce = accumulator->reduce;
+        Source *source = reduce->note;
+        Reducer with = reduce->attr[0].reducer;
+        DType dtype = reduce->type.dtype;
+        e->lanes = n->lanes;
+        LLVMTypeRef type = register_type(e->g, dtype, n->lanes);
+        LLVMValueRef sum[MAX_UNITS];
+        int units = accumulator_units(n);
+        for (int unit = 0; unit < units; unit++)
+            sum[unit] = LLVMBuildLoad2(e->b, type, accumulator->slot[unit], "");
+        if (!n->lane_folded) {
+            for (int unit = 0; unit < units; unit++)
+                source->seed[unit] = emit_round(e, dtype, sum[unit]);
+            continue;
+        }
+        for (int width = units; width > 1; width = (width + 1) / 2)
+            for (int unit = 0; unit < width / 2; unit++)
+                sum[unit] = emit_reducer(e, with, dtype, sum[unit], sum[(width + 1) / 2 + unit]);
+        LLVMValueRef result = emit_horizontal(e, with, dtype, sum[0]);
+        e->lanes = 1;
+        result = emit_round(e, dtype, result);
+        for (int unit = 0; unit < MAX_UNITS; unit++)
+            source->seed[unit] = result;
+    }
+}
+
+// The results of the KEPT level: scalars if the lanes were folded, else one vector a unit.
+static void store_kept(Nest *n)
+{
+    Emit *e = n->e;
+    int units = n->lane_folded ? 1 : n->units;
+    e->lanes = n->lane_folded ? 1 : n->lanes;
+    LLVMValueRef *value = NEW_ARRAY(e->g->arena, LLVMValueRef, n->output.count * units + 1);
+    for (int store = 0; store < 2; store++) {
+        for (int unit = 0; unit < units; unit++) {
+            Index all[IR_MAX_RANK], at[IR_MAX_RANK];
+            memo_forget(e, n->body);
+            e->unit = unit;
+            e->mask = NULL;
+            if (!n->lane_folded)
+                use_unit(n, unit);
+            index_at(n, unit, all);
+            for (int i = 0; i < n->shape.kept.count; i++)
+                at[i] = all[n->shape.kept.at[i]];
+            for (int i = 0; i < n->output.count; i++) {
+                const Output *output = &n->output.at[i];
+                Type type = output->value->type;
+                if (output->space)
+                    continue;
+                if (!store)
+                    value[i * units + unit] = element(e, output->value, at);
+                else
+                    store_element(e, type.dtype, output->base, index_position(e, type, at), value[i * units + unit]);
+            }
+        }
+    }
+    memo_forget(e, n->body);
+    e->lanes = n->lanes;
+}
+
+static bool phase_has_work(const Nest *n, int phase)
+{
+    for (int i = 0; i < n->accumulator.count; i++)
+        if (n->accumulator.at[i].phase == phase)
+            return true;
+    for (int i = 0; i < n->output.count; i++)
+        if (n->output.at[i].space && n->output.at[i].phase == phase)
+            return true;
+    return false;
+}
+
+static void kept_level(Nest *n, int dim)
+{
+    while (dim < n->dims && n->dim[dim].folded)
+        dim++;
+    if (dim < n->dims) {
+        loop_over(n, dim, kept_level);
+        return;
+    }
+    for (n->phase = 0; n->phase < n->shape.phases; n->phase++) {
+        if (!phase_has_work(n, n->phase))
+            continue;
+        begin_accumulators(n);
+        folded_level(n, 0);
+        end_accumulators(n);
+    }
+    store_kept(n);
+}
+
+// ---- kernels ------------------------------------------------------------------------------------------------------
+
+static void make_slots(Nest *n)
+{
+    Emit *e = n->e;
+    for (int i = 0; i < n->accumulator.count; i++)
+        for (int unit = 0; unit < n->unit_most; unit++)
+            n->accumulator.at[i].slot[unit] =
+                LLVMBuildAlloca(e->b, register_type(e->g, n->accumulator.at[i].reduce->type.dtype, n->lanes), "");
+}
+
+static void nest_prepare(Nest *n, IrFunction *body)
+{
+    n->body = body;
+    n->shape = body_analyse(body);
+    collapse_axes(n);
+    collect(n);
+    choose_lanes(n);
+    n->units = 1;
+}
+
+// Large nests are divided along their outermost kept axis. Work is counted in additions, traffic in bytes.
+static int64_t divide(const Nest *n, int64_t *chunk)
+{
+    *chunk = 0;
+    if (n->first_kept < 0)
+        return 1;
+    int64_t elements = type_elements(n->shape.space), traffic = 0;
+    for (int i = 0; i < n->body->param.count; i++)
+        traffic += type_bytes(n->body->param.at[i]->type);
+    for (int i = 0; i < n->body->result.count; i++)
+        traffic += type_bytes(n->body->result.at[i].value->type);
+    int64_t work = elements * body_weight(n->body) * n->shape.phases;
+    if (work < 400000 && traffic < 256 * 1024)
+        return 1;
+    int64_t wanted = work / 100000 > traffic / (64 * 1024) ? work / 100000 : traffic / (64 * 1024);
+    wanted = wanted < 2 ? 2 : wanted > 64 ? 64 : wanted;
+    int64_t extent = n->dim[n->first_kept].extent, unit = 1;
+    if (n->first_kept == n->lane_dim)
+        unit = (int64_t)n->lanes * n->unit_most;
+    int64_t units = (extent + unit - 1) / unit;
+    *chunk = (units + wanted - 1) / wanted * unit;
+    return (extent + *chunk - 1) / *chunk;
+}
+
+int64_t nest_parts(Codegen *g, IrFunction *body)
+{
+    Emit e = {.g = g};
+    Nest n = {.e = &e};
+    int64_t chunk;
+    nest_prepare(&n, body);
+    return divide(&n, &chunk);
+}
+
+void nest_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[])
+{
+    Emit *e = &k->emit;
+    Nest *n = &(Nest){.k = k, .e = e};
+    nest_prepare(n, body);
+    divide(n, &n->chunk);
+    for (int i = 0; i < body->result.count; i++) {
+        Inst *value = body->result.at[i].value;
+        bool space = body_result_level(&n->shape, value->type) == LEVEL_SPACE;
+        Output output = {value, result[i], (int)value->mark, space};
+        vec_push(e->g->arena, &n->output, output);
+    }
+    make_slots(n);
+    e->lanes = n->lanes;
+    for (int i = 0; i < n->dims; i++)
+        n->at[i] = index_of(whole(e->g, 0), 0);
+    memo_begin(e, body);
+    kept_level(n, 0);
+}

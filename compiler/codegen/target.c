@@ -1,0 +1,59 @@
+// target.c: which processor is compiled for.
+//
+// Code is made for one of three levels, never for one model: `native` is the highest level that this machine has. So a
+// program that was built on one machine runs on every other of that level, and the same source gives the same bytes.
+
+#include <string.h>
+
+#include "codegen/emit.h"
+
+typedef struct Level {
+    const char *name;
+    int lanes;
+    const char *needed;         // as /proc/cpuinfo calls them
+    const char *features;       // LLVM's names of the same
+} Level;
+
+static const Level levels[] = {
+    {"x86-64-v4", 16, "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,f16c,movbe,popcnt",
+     "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi,bmi2,f16c,movbe,popcnt"},
+    {"x86-64-v3", 8, "avx2,fma,bmi1,bmi2,f16c,movbe,popcnt", "avx2,fma,bmi,bmi2,f16c,movbe,popcnt"},
+    {"x86-64-v2", 4, "sse4_1,sse4_2,ssse3,popcnt", "sse4.1,sse4.2,ssse3,popcnt"},
+};
+
+static bool has_feature(const char *list, const char *name, size_t length)
+{
+    for (const char *at = list; (at = strstr(at, name)); at += length) {
+        bool begins = at > list && at[-1] == '+' && (at == list + 1 || at[-2] == ',');
+        if (begins && strlen(at) >= length && (at[length] == 0 || at[length] == ','))
+            return true;
+    }
+    return false;
+}
+
+static bool host_has(Arena *arena, const char *host, const Level *level)
+{
+    for (const char *at = level->features; *at;) {
+        size_t length = strcspn(at, ",");
+        if (!has_feature(host, arena_text(arena, at, length), length))
+            return false;
+        at += length + (at[length] == ',');
+    }
+    return true;
+}
+
+bool target_find(Cx *cx, const char *name, TargetInfo *out)
+{
+    bool native = strcmp(name, "native") == 0;
+    char *host = native ? LLVMGetHostCPUFeatures() : NULL;
+    const Level *found = NULL;
+    for (size_t i = 0; i < COUNT_OF(levels) && !found; i++)
+        if (native ? host_has(cx->scratch, host, &levels[i]) : strcmp(levels[i].name, name) == 0)
+            found = &levels[i];
+    if (host)
+        LLVMDisposeMessage(host);
+    if (!found)
+        return false;
+    *out = (TargetInfo){.cpu = found->name, .features = "", .level = found->name, .needed = found->needed, .lanes = found->lanes};
+    return true;
+}

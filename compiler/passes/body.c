@@ -1,0 +1,267 @@
+// body.c: the analysis of a fused body, see fuse.h.
+
+#include "passes/fuse.h"
+
+#include "diag/diag.h"
+
+static void analyse_reduce(IrFunction *body, BodyShape *shape, const Inst *reduce)
+{
+    IntList axes = reduce->attr[1].list;
+    unsigned folded = 0;
+    for (int i = 0; i < axes.count; i++)
+        folded |= 1u << axes.at[i];
+    if (shape->kind == BODY_REDUCE && (shape->folded != folded || !shape_equal(shape->space, reduce->input[0]->type)))
+        bug(body->cx, reduce->span, "a fused body folds two different spaces");
+    shape->kind = BODY_REDUCE;
+    shape->space = reduce->input[0]->type;
+    shape->folded = folded;
+    shape->kept.count = 0;
+    for (int axis = 0; axis < shape->space.rank; axis++)
+        if (!(folded >> axis & 1))
+            shape->kept.at[shape->kept.count++] = axis;
+}
+
+int body_result_level(const BodyShape *shape, Type result)
+{
+    if (shape->kind != BODY_REDUCE)
+        return LEVEL_SPACE;
+    return result.rank == shape->space.rank ? LEVEL_SPACE : LEVEL_KEPT;
+}
+
+bool body_keeps(const BodyShape *shape, const Inst *broadcast)
+{
+    if (shape->kind != BODY_REDUCE || broadcast->op != OP_broadcast || !shape_equal(broadcast->type, shape->space))
+        return false;
+    IntList axes = broadcast->attr[0].list;
+    if (axes.count != shape->kept.count)
+        return false;
+    for (int i = 0; i < axes.count; i++)
+        if (axes.at[i] != shape->kept.at[i] || broadcast->input[0]->type.dim[i] != shape->space.dim[axes.at[i]])
+            return false;
+    return true;
+}
+
+static void mark_inputs(const BodyShape *shape, Inst *inst)
+{
+    int levels = (int)inst->mark, below;
+    if (op_has(inst->op, POINTWISE) || inst->op == OP_stop_gradient)
+        below = levels;
+    else if (inst->op == OP_reduce)
+        below = LEVEL_SPACE;
+    else if (levels == LEVEL_SPACE && body_keeps(shape, inst))
+        below = LEVEL_KEPT;
+    else
+        below = LEVEL_OTHER;
+    for (int i = 0; i < inst->inputs; i++)
+        inst->input[i]->mark |= below;
+}
+
+// The phase in which a value is known: each reduce ends one.
+static int count_phases(IrFunction *body)
+{
+    int phases = 1;
+    for (int i = 0; i < body->param.count; i++)
+        body->param.at[i]->mark = 0;
+    for (Inst *inst = body->first; inst; inst = inst->next) {
+        inst->mark = 0;
+        for (int i = 0; i < inst->inputs; i++)
+            if (inst->input[i]->mark > inst->mark)
+                inst->mark = inst->input[i]->mark;
+        if (inst->op == OP_reduce) {
+            if (inst->mark + 1 > phases)
+                phases = (int)inst->mark + 1;
+            inst->mark++;
+        }
+    }
+    return phases;
+}
+
+BodyShape body_analyse(IrFunction *body)
+{
+    BodyShape shape = {.kind = BODY_MAP, .space = body->result.at[0].value->type, .phases = 1};
+    for (Inst *inst = body->first; inst; inst = inst->next) {
+        if (inst->op == OP_reduce) {
+            analyse_reduce(body, &shape, inst);
+        } else if (inst->op == OP_dot) {
+            shape.kind = BODY_DOT;
+            shape.dot = inst;
+            shape.space = inst->type;
+        }
+    }
+    if (shape.kind == BODY_REDUCE) {
+        shape.phases = count_phases(body);
+        for (int i = 0; i < body->result.count; i++) {
+            const Inst *value = body->result.at[i].value;
+            if (body_result_level(&shape, value->type) == LEVEL_SPACE && value->mark + 1 > shape.phases)
+                shape.phases = (int)value->mark + 1;
+        }
+    }
+    for (int i = 0; i < body->param.count; i++)
+        body->param.at[i]->mark = 0;
+    for (Inst *inst = body->first; inst; inst = inst->next)
+        inst->mark = 0;
+    for (int i = 0; i < body->result.count; i++) {
+        Inst *value = body->result.at[i].value;
+        value->mark |= body_result_level(&shape, value->type);
+    }
+    for (Inst *inst = body->last; inst; inst = inst->prev)
+        mark_inputs(&shape, inst);
+    return shape;
+}
+
+// A kernel evaluates all its results at an index before it stores any of them, and visits every index of the space once
+// (once a phase). So an input that is only ever read at the index being written may be overwritten; with several phases
+// a later phase could read what an earlier one wrote, so only results of the KEPT level, which are stored last, qualify.
+bool body_in_place(IrFunction *body, int input, int result)
+{
+    BodyShape shape = body_analyse(body);
+    const Inst *param = body->param.at[input], *value = body->result.at[result].value;
+    int level = body_result_level(&shape, value->type);
+    if (param->mark != level || !shape_equal(param->type, value->type))
+        return false;
+    if (dtype_info[param->type.dtype].bytes != dtype_info[value->type.dtype].bytes)
+        return false;
+    return level == LEVEL_KEPT || shape.phases == 1;
+}
+
+// ---- dot ----------------------------------------------------------------------------------------------------------
+
+typedef struct Collapsed {
+    int groups;
+    int64_t extent[IR_MAX_RANK], step[IR_MAX_RANK];
+    int axis[IR_MAX_RANK];          // the last axis of the group, as counted by the caller
+    int axes[IR_MAX_RANK];          // how many axes it has
+} Collapsed;
+
+static void collapse(Collapsed *out, int64_t extent, int64_t step, int axis)
+{
+    int last = out->groups - 1;
+    if (last >= 0 && (extent == 1 || out->extent[last] == 1 || out->step[last] == step * extent)) {
+        if (extent != 1)
+            out->step[last] = step;
+        out->extent[last] *= extent;
+        out->axis[last] = axis;
+        out->axes[last]++;
+        return;
+    }
+    out->extent[out->groups] = extent;
+    out->step[out->groups] = step;
+    out->axes[out->groups] = 1;
+    out->axis[out->groups++] = axis;
+}
+
+static int64_t axis_step(Type type, int64_t axis)
+{
+    int64_t step = 1;
+    for (int i = type.rank - 1; i > axis; i--)
+        step *= type.dim[i];
+    return step;
+}
+
+static bool listed(IntList list, int axis)
+{
+    for (int i = 0; i < list.count; i++)
+        if (list.at[i] == axis)
+            return true;
+    return false;
+}
+
+static void add_loop(DotShape *out, int axis, int axes, int64_t extent, int64_t a_step, int64_t b_step)
+{
+    out->extent[out->loops] = extent;
+    out->a_step[out->loops] = a_step;
+    out->b_step[out->loops] = b_step;
+    out->loop_axes[out->loops] = axes;
+    out->loop_axis[out->loops++] = axis;
+}
+
+bool dot_shape(const Inst *dot, DotShape *out)
+{
+    Type a = dot->input[0]->type, b = dot->input[1]->type;
+    IntList contract_a = dot->attr[0].list, contract_b = dot->attr[1].list;
+    IntList batch_a = dot->attr[2].list, batch_b = dot->attr[3].list;
+    *out = (DotShape){.dot = {.m = 1, .n = 1, .k = 1, .a_row = 1, .a_k = 1, .b_k = 1, .b_column = 1}};
+    int axis = 0;
+    for (int i = 0; i < batch_a.count; i++, axis++)
+        if (a.dim[batch_a.at[i]] > 1)
+            add_loop(out, axis, 1, a.dim[batch_a.at[i]], axis_step(a, batch_a.at[i]), axis_step(b, batch_b.at[i]));
+
+    Collapsed rows = {0}, columns = {0};
+    for (int i = 0; i < a.rank; i++)
+        if (!listed(contract_a, i) && !listed(batch_a, i))
+            collapse(&rows, a.dim[i], axis_step(a, i), axis++);
+    for (int i = 0; i < b.rank; i++)
+        if (!listed(contract_b, i) && !listed(batch_b, i))
+            collapse(&columns, b.dim[i], axis_step(b, i), axis++);
+    for (int i = 0; i + 1 < rows.groups; i++)
+        add_loop(out, rows.axis[i], rows.axes[i], rows.extent[i], rows.step[i], 0);
+    if (columns.groups > 1)
+        return false;
+    if (rows.groups) {
+        out->dot.m = rows.extent[rows.groups - 1];
+        out->dot.a_row = rows.step[rows.groups - 1];
+        out->row_axes = rows.axes[rows.groups - 1];
+    }
+    if (columns.groups) {
+        out->dot.n = columns.extent[0];
+        out->dot.b_column = columns.step[0];
+        out->column_axes = columns.axes[0];
+    }
+
+    for (int i = 0; i < contract_a.count; i++) {
+        int64_t extent = a.dim[contract_a.at[i]];
+        int64_t a_step = axis_step(a, contract_a.at[i]), b_step = axis_step(b, contract_b.at[i]);
+        if (extent == 1)
+            continue;
+        if (out->dot.k > 1 && (out->dot.a_k != a_step * extent || out->dot.b_k != b_step * extent))
+            return false;
+        out->dot.k *= extent;
+        out->dot.a_k = a_step;
+        out->dot.b_k = b_step;
+    }
+    return true;
+}
+
+size_t dot_scratch_bytes(const Inst *dot)
+{
+    DotShape shape;
+    size_t most = 0;
+    if (!dot_shape(dot, &shape))
+        return 0;
+    int bytes = dtype_info[dot->type.dtype].bytes;
+    for (int width = 16; width <= 64; width *= 2) {
+        AmlDot plan = shape.dot;
+        plan.bytes = bytes;
+        plan.lanes = width / bytes;
+        aml_dot_plan(&plan);
+        size_t each = (plan.scratch_bytes + 63) / 64 * 64;
+        int64_t parts = !shape.loops ? plan.parts : shape.extent[0] < DOT_MOST_PARTS ? shape.extent[0] : DOT_MOST_PARTS;
+        if (each * (size_t)parts > most)
+            most = each * (size_t)parts;
+    }
+    return most;
+}
+
+// ---- instructions outside of bodies -------------------------------------------------------------------------------
+
+bool inst_in_register(const Inst *inst)
+{
+    if (inst->type.rank != 0 || inst->results != 1)
+        return false;
+    if (op_has(inst->op, POINTWISE) || inst->op == OP_constant)
+        return true;
+    if (inst->op == OP_parameter) {
+        Slot slot = inst->function->param_slot.at[inst->attr[0].whole];
+        return slot.kind == SLOT_SCALAR || slot.kind == SLOT_VALUE;
+    }
+    bool moves = inst->op == OP_reshape || inst->op == OP_broadcast || inst->op == OP_transpose || inst->op == OP_slice ||
+                 inst->op == OP_stop_gradient;
+    return moves && inst->input[0]->type.rank == 0;
+}
+
+bool inst_is_alias(const Inst *inst)
+{
+    if (inst->op == OP_get)
+        return true;
+    return (inst->op == OP_reshape || inst->op == OP_stop_gradient) && !inst_in_register(inst) && !inst_in_register(inst->input[0]);
+}

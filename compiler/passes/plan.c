@@ -1,0 +1,361 @@
+// plan: an address for every value, known when the program is compiled.
+//
+// Temporaries share one arena. A value is alive from the instruction that makes it to the last one that reads it; values
+// that are alive at the same time never overlap, which an independent check at the end makes sure of. Going through the
+// instructions in order, a new value takes the smallest free gap that holds it. It takes over the memory of an input
+// that dies there if the kernel allows it (body_in_place).
+//
+// A result is computed directly in its state's or output's own buffer. For a state this overwrites the old value, so it
+// is only done if every read of that is over, or happens in the same kernel at the same element; otherwise the new value
+// is computed in the arena and copied when the function is done.
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "compile.h"
+#include "diag/diag.h"
+#include "passes/fuse.h"
+
+typedef struct Value {
+    Buffered place;             // first: Inst.note is a Buffered
+    int first, last;            // positions of the instructions that make it and read it last
+    struct Value *over;         // whose memory it took over
+    bool placed;
+    const Inst *inst;
+} Value;
+
+typedef struct Planner {
+    Cx *cx;
+    Arena *arena;
+    IrFunction *fn;
+    int end;                    // the position after the last instruction
+    Vec(Value *) value;         // in the arena or possibly so, by position
+    Vec(Value *) live;          // placed in the arena, sorted by offset
+    size_t top;
+} Planner;
+
+static size_t aligned(size_t bytes)
+{
+    return (bytes + AML_ALIGNMENT - 1) / AML_ALIGNMENT * AML_ALIGNMENT;
+}
+
+static Value *value_new(Planner *p, PlaceKind kind, int index, size_t bytes, int first, const Inst *inst)
+{
+    Value *value = NEW(p->arena, Value);
+    value->place = (Buffered){.kind = kind, .index = index, .bytes = bytes};
+    value->first = value->last = first;
+    value->inst = inst;
+    return value;
+}
+
+static Value *value_of(const Inst *inst)
+{
+    return inst->note;
+}
+
+// ---- lifetimes ----------------------------------------------------------------------------------------------------
+
+static void plan_parameters(Planner *p)
+{
+    for (int i = 0; i < p->fn->param.count; i++) {
+        Inst *param = p->fn->param.at[i];
+        Slot slot = p->fn->param_slot.at[i];
+        size_t bytes = (size_t)type_bytes(param->type);
+        param->note = NULL;
+        if (inst_in_register(param))
+            continue;
+        PlaceKind kind = slot.kind == SLOT_STATE ? PLACE_STATE : PLACE_INPUT;
+        param->note = value_new(p, kind, slot.kind == SLOT_VALUE ? i : slot.index, bytes, 0, param);
+    }
+}
+
+static size_t scratch_of(Planner *p, const Inst *inst)
+{
+    if (inst->op == OP_fused) {
+        for (const Inst *in = inst->attr[0].function->first; in; in = in->next)
+            if (in->op == OP_dot)
+                return dot_scratch_bytes(in);
+        return 0;
+    }
+    if (inst->op == OP_call)
+        return plan_function(p->cx, inst->attr[0].function).arena_bytes;
+    if (inst->op != OP_loop)
+        return 0;
+    // A turn's own temporaries, then the next values of what is carried.
+    size_t bytes = aligned(plan_function(p->cx, inst->attr[3].function).arena_bytes);
+    for (int i = 0; i < inst->attr[1].whole; i++)
+        bytes += aligned((size_t)type_bytes(inst->input[i]->type));
+    return bytes;
+}
+
+static void plan_instruction(Planner *p, Inst *inst, int position)
+{
+    inst->note = NULL;
+    for (int i = 0; i < inst->inputs; i++)
+        if (inst->op != OP_get && value_of(inst->input[i]))
+            value_of(inst->input[i])->last = position;
+    if (inst_in_register(inst))
+        return;
+    if (inst->op == OP_get) {
+        Value *multi = value_of(inst->input[0]);
+        inst->note = multi->place.result[inst->attr[0].whole];
+        return;
+    }
+    if (inst_is_alias(inst)) {
+        inst->note = inst->input[0]->note;
+        return;
+    }
+    if (inst->op == OP_constant) {
+        inst->note = value_new(p, PLACE_CONSTANT, 0, (size_t)type_bytes(inst->type), position, inst);
+        return;
+    }
+    PlaceKind kind = inst->results == 1 ? PLACE_ARENA : PLACE_NONE;
+    Value *value = value_new(p, kind, 0, inst->results == 1 ? (size_t)type_bytes(inst->type) : 0, position, inst);
+    value->place.scratch_bytes = aligned(scratch_of(p, inst));
+    inst->note = value;
+    if (inst->results == 1) {
+        vec_push(p->arena, &p->value, value);
+        return;
+    }
+    value->place.result = NEW_ARRAY(p->arena, Buffered *, inst->results);
+    for (int i = 0; i < inst->results; i++) {
+        Value *one = value_new(p, PLACE_ARENA, i, (size_t)type_bytes(inst->result_type[i]), position, inst);
+        value->place.result[i] = &one->place;
+        vec_push(p->arena, &p->value, one);
+    }
+}
+
+// ---- results in their own buffers ---------------------------------------------------------------------------------
+
+static int result_of(const Value *value)
+{
+    return value->inst->results == 1 ? 0 : value->place.index;
+}
+
+// The instruction that makes `value` may write it over `old`, which it reads.
+static bool may_take_over(const Value *value, const Value *old)
+{
+    const Inst *inst = value->inst;
+    if (inst->op != OP_fused)
+        return false;
+    for (int i = 0; i < inst->inputs; i++)
+        if (value_of(inst->input[i]) == old && !body_in_place(inst->attr[0].function, i, result_of(value)))
+            return false;
+    return true;
+}
+
+static Value *state_value(const Planner *p, int row)
+{
+    for (int i = 0; i < p->fn->param.count; i++)
+        if (p->fn->param_slot.at[i].kind == SLOT_STATE && p->fn->param_slot.at[i].index == row)
+            return value_of(p->fn->param.at[i]);
+    return NULL;
+}
+
+static bool bound_before(const Planner *p, int result)
+{
+    Slot slot = p->fn->result.at[result].slot;
+    for (int i = 0; i < result; i++)
+        if (p->fn->result.at[i].slot.kind == slot.kind && p->fn->result.at[i].slot.index == slot.index)
+            return true;
+    return false;
+}
+
+static void bind_result(Planner *p, int index)
+{
+    const IrResult *result = &p->fn->result.at[index];
+    Value *value = value_of(result->value);
+    if (!value || value->place.kind != PLACE_ARENA)
+        return;
+    if (result->slot.kind == SLOT_OUTPUT || result->slot.kind == SLOT_VALUE) {
+        value->place.kind = PLACE_OUTPUT;
+        value->place.index = result->slot.kind == SLOT_VALUE ? index : result->slot.index;
+        return;
+    }
+    if (result->slot.kind != SLOT_STATE || bound_before(p, index))
+        return;
+    const Value *old = state_value(p, result->slot.index);
+    if (old && old->last > value->first)
+        return;
+    if (old && old->last == value->first && !may_take_over(value, old))
+        return;
+    value->place.kind = PLACE_STATE;
+    value->place.index = result->slot.index;
+}
+
+static void plan_results(Planner *p)
+{
+    // A parameter that is a result is read when the function ends.
+    for (int i = 0; i < p->fn->result.count; i++) {
+        Value *value = value_of(p->fn->result.at[i].value);
+        if (value)
+            value->last = p->end;
+    }
+    for (int i = 0; i < p->fn->result.count; i++)
+        bind_result(p, i);
+}
+
+// ---- places in the arena ------------------------------------------------------------------------------------------
+
+static void live_insert(Planner *p, Value *value)
+{
+    vec_push(p->arena, &p->live, value);
+    int i = p->live.count - 1;
+    for (; i > 0 && p->live.at[i - 1]->place.offset > value->place.offset; i--)
+        p->live.at[i] = p->live.at[i - 1];
+    p->live.at[i] = value;
+    size_t end = value->place.offset + aligned(value->place.bytes);
+    if (end > p->top)
+        p->top = end;
+}
+
+static size_t best_gap(const Planner *p, size_t bytes)
+{
+    size_t best = SIZE_MAX, best_room = SIZE_MAX, at = 0;
+    for (int i = 0; i < p->live.count; i++) {
+        const Value *live = p->live.at[i];
+        if (live->place.offset > at) {
+            size_t room = live->place.offset - at;
+            if (room >= bytes && room < best_room) {
+                best = at;
+                best_room = room;
+            }
+        }
+        size_t end = live->place.offset + aligned(live->place.bytes);
+        if (end > at)
+            at = end;
+    }
+    return best != SIZE_MAX ? best : at;
+}
+
+static void place_new(Planner *p, Value *value)
+{
+    value->place.offset = best_gap(p, aligned(value->place.bytes));
+    value->placed = true;
+    live_insert(p, value);
+}
+
+static void release(Planner *p, int before)
+{
+    int kept = 0;
+    for (int i = 0; i < p->live.count; i++)
+        if (p->live.at[i]->last >= before)
+            p->live.at[kept++] = p->live.at[i];
+    p->live.count = kept;
+}
+
+static bool taken_over(const Planner *p, const Value *old)
+{
+    for (int i = 0; i < p->value.count; i++)
+        if (p->value.at[i]->over == old)
+            return true;
+    return false;
+}
+
+static bool place_over(Planner *p, Value *value)
+{
+    const Inst *inst = value->inst;
+    if (inst->op != OP_fused)
+        return false;
+    for (int i = 0; i < inst->inputs; i++) {
+        Value *old = value_of(inst->input[i]);
+        if (!old || old->place.kind != PLACE_ARENA || !old->placed || old->last != value->first || old->first == value->first)
+            continue;
+        if (aligned(old->place.bytes) != aligned(value->place.bytes) || taken_over(p, old) || !may_take_over(value, old))
+            continue;
+        value->place.offset = old->place.offset;
+        value->over = old;
+        value->placed = true;
+        live_insert(p, value);
+        return true;
+    }
+    return false;
+}
+
+// Scratch memory is a value that lives for one instruction.
+static void place_scratch(Planner *p, Inst *inst, int position)
+{
+    Value *owner = value_of(inst);
+    if (!owner || inst->op == OP_get || owner->inst != inst || !owner->place.scratch_bytes)
+        return;
+    Value *scratch = value_new(p, PLACE_ARENA, 0, owner->place.scratch_bytes, position, inst);
+    vec_push(p->arena, &p->value, scratch);
+    place_new(p, scratch);
+    owner->place.scratch_offset = scratch->place.offset;
+}
+
+static void place_all(Planner *p)
+{
+    int next = 0, position = 1, count = p->value.count;
+    for (Inst *inst = p->fn->first; inst; inst = inst->next, position++) {
+        release(p, position);
+        int first = next;
+        for (; next < count && p->value.at[next]->first == position; next++)
+            if (p->value.at[next]->place.kind == PLACE_ARENA)
+                place_over(p, p->value.at[next]);
+        for (int i = first; i < next; i++)
+            if (p->value.at[i]->place.kind == PLACE_ARENA && !p->value.at[i]->placed)
+                place_new(p, p->value.at[i]);
+        place_scratch(p, inst, position);
+    }
+}
+
+// ---- the check, and the figures -----------------------------------------------------------------------------------
+
+// Shares nothing with the placing above: every two values that are alive at the same time lie apart.
+static void check_plan(const Planner *p)
+{
+    for (int i = 0; i < p->value.count; i++) {
+        const Value *a = p->value.at[i];
+        if (a->place.kind != PLACE_ARENA)
+            continue;
+        if (!a->placed || a->place.offset % AML_ALIGNMENT || a->place.offset + a->place.bytes > p->top)
+            bug(p->cx, a->inst->span, "a value was planned outside of the arena");
+        for (int j = i + 1; j < p->value.count; j++) {
+            const Value *b = p->value.at[j];
+            if (b->place.kind != PLACE_ARENA || a->last < b->first || b->last < a->first || a->over == b || b->over == a)
+                continue;
+            if (a->place.offset < b->place.offset + b->place.bytes && b->place.offset < a->place.offset + a->place.bytes)
+                bug(p->cx, b->inst->span, "two live values were planned into the same memory");
+        }
+    }
+    for (int i = 0; i < p->value.count; i++) {
+        const Value *value = p->value.at[i];
+        if (value->over && (value->over->last != value->first || value->over->place.offset != value->place.offset))
+            bug(p->cx, value->inst->span, "a value was planned over one that is still read");
+    }
+}
+
+static void find_peak(const Planner *p, Plan *plan)
+{
+    int position = 1;
+    for (Inst *inst = p->fn->first; inst; inst = inst->next, position++) {
+        size_t live = 0;
+        for (int i = 0; i < p->value.count; i++) {
+            const Value *value = p->value.at[i];
+            bool alive = value->first <= position && position <= value->last && value->place.kind == PLACE_ARENA;
+            if (alive && !(value->over && value->first == position))
+                live += aligned(value->place.bytes);
+        }
+        if (live > plan->live_peak) {
+            plan->live_peak = live;
+            plan->peak_at = inst;
+        }
+    }
+}
+
+Plan plan_function(Cx *cx, IrFunction *fn)
+{
+    Planner *p = &(Planner){.cx = cx, .arena = cx->arena, .fn = fn};
+    int position = 1;
+    plan_parameters(p);
+    for (Inst *inst = fn->first; inst; inst = inst->next)
+        plan_instruction(p, inst, position++);
+    p->end = position;
+    plan_results(p);
+    place_all(p);
+    check_plan(p);
+    Plan plan = {.arena_bytes = p->top};
+    find_peak(p, &plan);
+    return plan;
+}
