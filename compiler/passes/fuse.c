@@ -43,8 +43,90 @@ static bool needs_body(const Inst *inst)
     return moves || op_has(inst->op, POINTWISE) || inst->op == OP_reduce || inst->op == OP_dot;
 }
 
+// ---- products -----------------------------------------------------------------------------------------------------
+
+static bool listed(IntList list, int64_t axis)
+{
+    for (int i = 0; i < list.count; i++)
+        if (list.at[i] == axis)
+            return true;
+    return false;
+}
+
+static Inst *insert(Inst *place, Op op, Inst *in, Attr attr, Type given)
+{
+    return ir_insert_before(place, op, &in, in ? 1 : 0, &attr, given, place->span);
+}
+
+// An operand as [batch, the rest, contracted], of the type in which the sum is made.
+static Inst *product_operand(Inst *dot, Inst *in, IntList contract, IntList batch, DType dtype)
+{
+    IntList order = batch;
+    int64_t sizes[3] = {1, 1, 1};
+    for (int axis = 0; axis < in->type.rank; axis++) {
+        bool rest = !listed(contract, axis) && !listed(batch, axis);
+        sizes[listed(batch, axis) ? 0 : rest ? 1 : 2] *= in->type.dim[axis];
+        if (rest)
+            order.at[order.count++] = axis;
+    }
+    for (int i = 0; i < contract.count; i++)
+        order.at[order.count++] = contract.at[i];
+    bool moved = false;
+    for (int i = 0; i < order.count; i++)
+        moved |= order.at[i] != i;
+    if (in->type.dtype != dtype)
+        in = insert(dot, OP_cast, in, (Attr){0}, type_make(dtype, 0, NULL));
+    if (moved)
+        in = insert(dot, OP_transpose, in, (Attr){.list = order}, (Type){0});
+    return insert(dot, OP_reshape, in, (Attr){0}, type_make(dtype, 3, sizes));
+}
+
+// The kernels multiply matrices of f32 and f64. Everything else becomes that: 16-bit floats are widened, axes that do not
+// collapse are moved; integers, and scalars, are multiplied and folded.
+static void lower_dot(IrFunction *fn, Inst *dot)
+{
+    DType dtype = dot->type.dtype, wide = dtype == DTYPE_F16 || dtype == DTYPE_BF16 ? DTYPE_F32 : dtype;
+    bool real = dtype_info[dtype].kind == KIND_FLOAT;
+    DotShape shape;
+    if (real && wide == dtype && dot->input[0]->type.rank && dot->input[1]->type.rank && dot_shape(dot, &shape))
+        return;
+    Inst *a = product_operand(dot, dot->input[0], dot->attr[0].list, dot->attr[2].list, wide);
+    Inst *b = product_operand(dot, dot->input[1], dot->attr[1].list, dot->attr[3].list, wide), *sum;
+    IntList last = {1, {2}}, first = {1, {0}};
+    if (real) {
+        Inst *in[] = {a, b};
+        Attr attr[] = {{.list = last}, {.list = last}, {.list = first}, {.list = first}};
+        sum = ir_insert_before(dot, OP_dot, in, 2, attr, (Type){0}, dot->span);
+    } else {
+        int64_t space[] = {a->type.dim[0], a->type.dim[1], b->type.dim[1], a->type.dim[2]};
+        Type all = type_make(wide, 4, space);
+        Inst *in[] = {insert(dot, OP_broadcast, a, (Attr){.list = {3, {0, 1, 3}}}, all),
+                      insert(dot, OP_broadcast, b, (Attr){.list = {3, {0, 2, 3}}}, all)};
+        Inst *each = ir_insert_before(dot, OP_mul, in, 2, NULL, (Type){0}, dot->span);
+        Attr attr[] = {{.reducer = REDUCE_SUM}, {.list = {1, {3}}}};
+        sum = ir_insert_before(dot, OP_reduce, &each, 1, attr, (Type){0}, dot->span);
+    }
+    Type type = dot->type;
+    type.dtype = wide;
+    sum = insert(dot, OP_reshape, sum, (Attr){0}, type);
+    if (wide != dtype)
+        sum = insert(dot, OP_cast, sum, (Attr){0}, type_make(dtype, 0, NULL));
+    ir_replace_uses(fn, dot, sum);
+    ir_remove(fn, dot);
+}
+
+static void lower_dots(IrFunction *fn)
+{
+    for (Inst *inst = fn->first, *next; inst; inst = next) {
+        next = inst->next;
+        if (inst->op == OP_dot)
+            lower_dot(fn, inst);
+    }
+}
+
 void fuse_prepare(IrFunction *fn)
 {
+    lower_dots(fn);
     for (Inst *inst = fn->first, *next; inst; inst = next) {
         next = inst->next;
         if (inst->op == OP_loop)
