@@ -62,7 +62,11 @@ aml_status amli_read_descriptor(int descriptor, const char *name, char **text, s
 aml_status amli_write_all(int descriptor, const char *path, const void *bytes, size_t length, aml_error *error);
 aml_status amli_sync_folder(const char *path, aml_error *error);
 
-// Replaces a small file so that a reader (or a crash) sees the old or the new text, never a mixture.
+aml_status amli_sync_file(const char *path, aml_error *error);
+aml_status amli_write_file(const char *folder, const char *name, const char *text, size_t length, aml_error *error); // not synced
+
+// Replaces a small file so that a reader sees the old or the new text, never a mixture. It is not synced: after a crash of
+// the machine either may be there.
 aml_status amli_replace_file(const char *folder, const char *name, const char *text, size_t length, aml_error *error);
 
 aml_status amli_make_folders(const char *path, aml_error *error);           // like mkdir -p

@@ -88,13 +88,39 @@ aml_status amli_write_all(int descriptor, const char *path, const void *bytes, s
     return AML_OK;
 }
 
-aml_status amli_sync_folder(const char *path, aml_error *error)
+static aml_status sync_path(const char *path, int flags, aml_error *error)
 {
-    int descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | flags);
     if (descriptor < 0)
         return system_failure(error, "open", path);
+    // EINVAL: a file system that has nothing to sync
     aml_status status = fsync(descriptor) == 0 || errno == EINVAL ? AML_OK : system_failure(error, "sync", path);
     close(descriptor);
+    return status;
+}
+
+aml_status amli_sync_folder(const char *path, aml_error *error)
+{
+    return sync_path(path, O_DIRECTORY, error);
+}
+
+aml_status amli_sync_file(const char *path, aml_error *error)
+{
+    return sync_path(path, 0, error);
+}
+
+aml_status amli_write_file(const char *folder, const char *name, const char *text, size_t length, aml_error *error)
+{
+    char path[PATH_MAX];
+    aml_status status = amli_join(path, sizeof path, folder, name, error);
+    if (status)
+        return status;
+    int descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (descriptor < 0)
+        return system_failure(error, "create", path);
+    status = amli_write_all(descriptor, path, text, length, error);
+    if (close(descriptor) != 0 && !status)
+        status = system_failure(error, "write", path);
     return status;
 }
 
@@ -106,20 +132,10 @@ aml_status amli_replace_file(const char *folder, const char *name, const char *t
     aml_status status = amli_join(path, sizeof path, folder, name, error);
     if (!status)
         status = amli_join(temporary, sizeof temporary, folder, other, error);
-    if (status)
-        return status;
-    int descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (descriptor < 0)
-        return system_failure(error, "create", temporary);
-    status = amli_write_all(descriptor, temporary, text, length, error);
-    if (!status && fsync(descriptor) != 0)
-        status = system_failure(error, "sync", temporary);
-    if (close(descriptor) != 0 && !status)
-        status = system_failure(error, "write", temporary);
+    if (!status)
+        status = amli_write_file(folder, other, text, length, error);
     if (!status && rename(temporary, path) != 0)
         status = system_failure(error, "rename", temporary);
-    if (!status)
-        status = amli_sync_folder(folder, error);
     return status;
 }
 

@@ -199,7 +199,8 @@ bool amli_manifest_peek(const char *folder, amli_stored *stored)
     if (read_manifest(folder, &manifest, NULL) != AML_OK)
         return false;
     json_t *score = json_object_get(manifest, "score");
-    *stored = (amli_stored){json_integer_value(json_object_get(manifest, "step")), json_is_number(score), json_number_value(score)};
+    *stored = (amli_stored){json_integer_value(json_object_get(manifest, "step")), json_is_number(score),
+                            json_is_true(json_object_get(manifest, "lower_is_better")), json_number_value(score)};
     json_decref(manifest);
     return true;
 }

@@ -1,9 +1,7 @@
 // runs/JOB/RUN/checkpoints/step-000123.
 //
 // A run is named by the time (UTC) at which it began, milliseconds and four random digits, so the newest has the greatest
-// name. Pointers are a
-// convenience for people and for `best`: the newest checkpoint is found by looking, since a crash may come between a
-// checkpoint and its pointer.
+// name. Checkpoints are found by looking, not by the pointers: a crash may come between a checkpoint and its pointer.
 
 #include <errno.h>
 #include <stdio.h>
@@ -130,27 +128,33 @@ static aml_status open_step(const char *folder, int64_t step, aml_checkpoint **o
     return status ? status : aml_checkpoint_open(path, out, error);
 }
 
-static aml_status open_best(const char *folder, aml_notice *notice, void *self, aml_checkpoint **out, aml_error *error)
+// Tries the scored checkpoints from the best on; of equal ones the older is the better.
+static aml_status open_best(const char *folder, const int64_t *step, int count, aml_notice *notice, void *self, aml_checkpoint **out, aml_error *error)
 {
-    char path[PATH_MAX], name[64], *text;
-    size_t length;
-    *out = NULL;
-    aml_status status = amli_join(path, sizeof path, folder, "best", error);
-    if (!status)
-        status = amli_read_file(path, &text, &length, error);
-    if (status)
-        return AML_NOT_FOUND;
-    snprintf(name, sizeof name, "%.40s", text);
-    free(text);
-    name[strcspn(name, "\n")] = 0;
-    if (strncmp(name, "step-", 5) != 0 || strchr(name, '/'))
-        status = amli_fail(error, AML_BAD_CHECKPOINT, "%s names no checkpoint", path);
-    if (!status)
-        status = amli_join(path, sizeof path, folder, name, error);
-    if (!status)
-        status = aml_checkpoint_open(path, out, error);
-    if (status && notice && error)
-        notice(self, error->text);
+    amli_stored *stored = calloc((size_t)count + 1, sizeof *stored);
+    int scored = 0;
+    if (!stored)
+        return amli_no_memory(error, (size_t)count * sizeof *stored, folder);
+    for (int i = 0; i < count; i++) {
+        char name[32], path[PATH_MAX];
+        amli_step_name(step[i], name);
+        if (amli_join(path, sizeof path, folder, name, NULL) == AML_OK && amli_manifest_peek(path, &stored[scored]) && stored[scored].scored)
+            scored++;
+    }
+    aml_status status = AML_NOT_FOUND;
+    while (scored > 0) {
+        int best = 0;
+        for (int i = 1; i < scored; i++)
+            if (stored[i].lower_is_better ? stored[i].score < stored[best].score : stored[i].score > stored[best].score)
+                best = i;
+        status = open_step(folder, stored[best].step, out, error);
+        if (status == AML_OK || status == AML_NO_MEMORY)
+            break;
+        if (notice)
+            notice(self, error->text);
+        memmove(&stored[best], &stored[best + 1], (size_t)(--scored - best) * sizeof *stored);
+    }
+    free(stored);
     return status;
 }
 
@@ -166,15 +170,17 @@ aml_status amli_run_open(const char *run, aml_which which, aml_notice *notice, v
     aml_status status = amli_join(folder, sizeof folder, run, "checkpoints", error);
     if (status)
         return status;
+    if ((status = amli_run_steps(folder, &step, &count, error)))
+        return status;
     if (which == AML_WHICH_BEST) {
-        status = open_best(folder, notice, self, out, error);
-        if (status == AML_OK || status == AML_NO_MEMORY)
+        status = open_best(folder, step, count, notice, self, out, error);
+        if (status == AML_OK || status == AML_NO_MEMORY) {
+            free(step);
             return status;
+        }
         if (notice)
             notice(self, "there is no sound best checkpoint: the latest is used");
     }
-    if ((status = amli_run_steps(folder, &step, &count, error)))
-        return status;
     if (count == 0)
         status = amli_fail(error, AML_NOT_FOUND, "the run %s has no checkpoint", run);
     for (int i = count - 1; i >= 0; i--) {

@@ -342,8 +342,6 @@ aml_status amli_tensors_write(const char *path, amli_device *device, amli_memory
         struct sha256_ctx hash;
         sha256_init(&hash);
         status = write_tensors(descriptor, path, device, memory, state, count, chunk, &hash, bytes, error);
-        if (!status && fsync(descriptor) != 0)
-            status = amli_fail(error, AML_IO, "cannot sync %s: %s", path, strerror(errno));
         if (close(descriptor) != 0 && !status)
             status = amli_fail(error, AML_IO, "cannot write %s: %s", path, strerror(errno));
         amli_hash_finish(&hash, text);

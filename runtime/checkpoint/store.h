@@ -22,8 +22,8 @@
 
 // ---- safetensors.c
 
-// Writes the states whose role is in `roles` (bits 1 << role) from device memory, syncs the file, and says its size and
-// hash. Tensors are ordered by element size (largest first, so all are aligned) and name; the same state gives the same
+// Writes the states whose role is in `roles` (bits 1 << role) from device memory, without syncing the file, and says its
+// size and hash. Tensors are ordered by element size (largest first, so all are aligned) and name; the same state gives the same
 // bytes.
 aml_status amli_tensors_write(const char *path, amli_device *device, amli_memory state, const aml_job *job, unsigned roles,
                               size_t *bytes, char hash[AMLI_HASH_TEXT], aml_error *error);
@@ -57,7 +57,7 @@ aml_status amli_progress_add_option(amli_progress *progress, const char *name, c
 
 typedef struct amli_stored {    // a checkpoint that exists
     int64_t step;
-    bool scored;
+    bool scored, lower_is_better;
     double score;
 } amli_stored;
 

@@ -1,8 +1,9 @@
 // The protocol by which a checkpoint becomes visible, whole:
 //
-//   1. every file is written into the folder checkpoints/.new-step-000123 and synced, MANIFEST.json last
+//   1. every file is written into the folder checkpoints/.new-step-000123, then each is synced (all are written first, so
+//      that the file system has to commit once)
 //   2. that folder is synced, renamed to step-000123, and its parent is synced
-//   3. the pointers `latest` and `best` are replaced
+//   3. the pointers `latest` and `best` are replaced: they are for people and scripts, the reader looks for itself
 //   4. old checkpoints are removed
 //
 // Whoever is killed in between leaves either no step-000123 or all of it. A folder whose name begins with a dot is never
@@ -38,6 +39,7 @@ static char *make_manifest(const amli_store *store, const amli_progress *progres
         json_t *number = json_real(score);
         complete = number && json_object_set_new(manifest, "score", number) == 0;
         complete = complete && json_object_set_new(manifest, "score_name", json_string(store->score_name)) == 0;
+        complete = complete && json_object_set_new(manifest, "lower_is_better", json_boolean(store->lower_is_better)) == 0;
     }
     char *plain = complete ? json_dumps(manifest, JSON_SORT_KEYS | JSON_COMPACT) : NULL, *text = NULL;
     if (plain) {
@@ -73,7 +75,7 @@ static aml_status write_files(amli_store *store, const char *folder, amli_device
     if (!status) {
         amli_hash(text, bytes, hash);
         complete = complete && add_file(files, AMLI_STATE_FILE, bytes, hash) == 0;
-        status = amli_replace_file(folder, AMLI_STATE_FILE, text, bytes, error);
+        status = amli_write_file(folder, AMLI_STATE_FILE, text, bytes, error);
         free(text);
     }
     if (status)
@@ -81,8 +83,14 @@ static aml_status write_files(amli_store *store, const char *folder, amli_device
     char *manifest = complete ? make_manifest(store, progress, scored, score, files) : NULL;
     if (!manifest)
         return amli_no_memory(error, 0, "the manifest of a checkpoint");
-    status = amli_replace_file(folder, AMLI_MANIFEST_FILE, manifest, strlen(manifest), error);
+    status = amli_write_file(folder, AMLI_MANIFEST_FILE, manifest, strlen(manifest), error);
     free(manifest);
+    static const char *const file[] = {AMLI_WEIGHTS_FILE, AMLI_OPTIMIZER_FILE, AMLI_STATE_FILE, AMLI_MANIFEST_FILE};
+    for (size_t i = 0; i < AMLI_COUNT(file) && !status; i++) {
+        status = amli_join(path, sizeof path, folder, file[i], error);
+        if (!status)
+            status = amli_sync_file(path, error);
+    }
     return status;
 }
 
@@ -208,7 +216,7 @@ aml_status amli_store_write(amli_store *store, amli_device *device, amli_memory 
     if (!status)
         status = publish(store->folder, temporary, path, aside, error);
     if (!status)
-        status = remember(store, (amli_stored){progress->step, scored, score}, error);
+        status = remember(store, (amli_stored){progress->step, scored, store->lower_is_better, score}, error);
     if (!status)
         status = point(store, "latest", progress->step, error);
     for (int i = 0; i < store->count && !status; i++)

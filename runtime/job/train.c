@@ -296,12 +296,11 @@ static aml_status loop(amli_training *training, aml_error *error)
 {
     amli_progress *progress = &training->progress;
     const amli_command *command = training->command;
+    aml_status status = training->is_new ? amli_training_save(training, false, 0, error) : AML_OK;
     training->started = amli_seconds();
+    training->log.shown = training->started;    // progress is shown once there is some
     training->first_step = progress->step;
     training->seconds_before = progress->seconds;
-    aml_status status = AML_OK;
-    if (training->is_new)
-        status = amli_training_save(training, false, 0, error);
     while (!status && !at_end(training) && !(command->has_steps && progress->step >= command->steps)) {
         if (amli_signal_seen())
             break;
