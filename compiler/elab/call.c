@@ -403,9 +403,14 @@ static Value call_function(Elab *e, const FunctionValue *function, const Value a
     if (!signature.params || !signature.body)
         return value_poison();
     CallFrame frame;
-    if (!enter(e, node, signature.name, span, &frame))
+    // forward is not called by its name: messages speak of the member, or of the model.
+    Sym shown = signature.name;
+    if (function->self && shown == e->names->forward)
+        shown = function->self->name ? function->self->name : signature_of(function->self->declaration).name;
+    if (!enter(e, node, shown, span, &frame))
         return value_poison();
-    const char *what = signature.name ? arena_printf(e->cx->arena, "'%s'", signature.name) : "this function";
+    pointer_map_put(e->cx->arena, &e->names->called, node, node);
+    const char *what = shown ? arena_printf(e->cx->arena, "'%s'", shown) : "this function";
     Env *env = env_new(e, function->self ? function->self->env : function->env, node->span.file);
     Value value = value_poison();
     if (elab_bind(e, env, signature.params, args, names, arg_span, count, what, NULL, span)) {

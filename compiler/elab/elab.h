@@ -16,6 +16,7 @@
 //   call.c      calls, composites (functions with their own gradient)
 //   instance.c  models, metrics, optimizers and their weights and states (cells)
 //   trace.c     the function being traced
+//   check.c     declarations that nothing uses
 //   builtin*.c  what cannot be written in AML: rows of builtins.def
 //   gradient.c  reverse mode over a trace
 //   job*.c      blocks of the program to Program tables
@@ -235,6 +236,7 @@ struct Elab {
 Elab *elab_new(Cx *cx, Unit *unit, IrModule *module);
 // Evaluates every const and option of the main file, applies -D, reports unknown -D. Called once after elab_new.
 void elab_globals(Elab *e);
+void elab_check_unused(Elab *e);    // check.c: tries out the user's models and functions that nothing has used so far
 int elab_option(Elab *e, Node *option);                         // index of an Option node in e->option
 
 // ---- eval.c: expressions and statements ---------------------------------------------------------------------------

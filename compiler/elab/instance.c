@@ -124,6 +124,7 @@ static Instance *new_instance(Elab *e, Node *declaration, Frame *params, Span sp
 Value elab_instance_make(Elab *e, Node *declaration, const Value args[], const Sym names[], const Span arg_span[], int count, Span span)
 {
     Sym name = name_of(declaration);
+    pointer_map_put(e->cx->arena, &e->names->called, declaration, declaration);
     if (e->trace && e->call_depth > 1) {
         report(e->cx, elab_span(e, span), instance_in_function, name);
         help(e->cx, "make it a member of the model: `name = %s(...)`", name);

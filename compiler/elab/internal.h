@@ -43,6 +43,7 @@ struct ElabNames {
     PointerMap declaration;     // Node * -> Value * (being evaluated: poison with `busy`)
     PointerMap busy;            // Node * -> itself while its value is being computed
     PointerMap builtin;         // Node * (a Fn without body) -> const Builtin *
+    PointerMap called;          // Node * of every function that was called, every model that was made
     PointerMap types;           // Node * (Type) -> const TypeName *, looked up once
     Map builtin_node;           // name -> Node * made for a builtin that is not declared
     Map grad;                   // name -> Node *, the gradient rules

@@ -111,6 +111,7 @@ Program *elaborate(Cx *cx, Unit *unit)
         if (!known)
             other_block(&jobs, unit->job.at[i]);
     }
+    elab_check_unused(e);
     if (diag_errors(cx) > 0)
         return NULL;
     options_record(&jobs);

@@ -219,8 +219,13 @@ static const char *type_text_with(Elab *e, Env *env, Node *type, const Type *act
         int64_t size;
         buffer_text(&out, i ? ", " : "");
         int place = actual ? actual->rank - t->dims.count + i : -1;
-        if (dim->kind == NODE_Rest)
-            buffer_text(&out, "...");
+        if (dim->kind == NODE_Rest) {
+            int leading = actual ? actual->rank - t->dims.count + 1 : 0;
+            for (int j = 0; j < leading; j++)
+                buffer_printf(&out, "%s%" PRId64, j ? ", " : "", actual->dim[j]);
+            if (leading <= 0)
+                buffer_text(&out, "...");
+        }
         else if (known_size(env, dim, &size)) {
             if (names && dim->kind == NODE_Name)
                 buffer_printf(&out, "%s = ", dim->as.name.name);

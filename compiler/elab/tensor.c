@@ -170,6 +170,9 @@ Inst *elab_broadcast_to(Elab *e, Inst *a, Type type, const char *what, Span span
         report_shapes(e->cx, "expected", to, "found", from);
         return NULL;
     }
+    double splat;
+    if (e->trace && type_valid(type) && a->op == OP_constant && a->attr[0].data.splat && inst_is_splat(a, &splat))
+        return ir_constant(e->trace->fn, type, a->attr[0].data.at, true, elab_span(e, span));
     Attr attr = {.list = axes};
     return elab_emit(e, OP_broadcast, &a, 1, &attr, type, what, span);
 }
