@@ -160,8 +160,9 @@ double seconds_now(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-int build_file(Command *command, const char *path, const char *output)
+static int build_file(Command *command, const char *path)
 {
+    const char *output = command->option[OPTION_OUTPUT];
     double start = seconds_now();
     Program *program = compile_front(command, path);
     if (program)
@@ -171,6 +172,8 @@ int build_file(Command *command, const char *path, const char *output)
         return EXIT_INPUT;
     if (!defines_were_used(command, program))
         return EXIT_USAGE;
+    if (!output)
+        output = default_output(program);
     if (!compile_program(command, program, output))
         return EXIT_INPUT;
     struct stat info;
@@ -192,8 +195,7 @@ int verb_build(Command *command)
             return EXIT_INPUT;
         return defines_were_used(command, program) ? emit_stage(command, program, stage) : EXIT_USAGE;
     }
-    const char *output = command->option[OPTION_OUTPUT];
-    return build_file(command, path, output ? output : program_name(command->cx, path));
+    return build_file(command, path);
 }
 
 // ---- report, expand, explain

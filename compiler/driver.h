@@ -58,13 +58,14 @@ void drop_deploy_functions(Program *program);       // from the module: they hav
 bool compile_program(Command *command, Program *program, const char *output);   // the same, linked
 Target target_of(const Command *command);
 const char *program_name(Cx *cx, const char *path);     // digits of some/folder/digits.aml
-const char *join_path(Cx *cx, const char *folder, const char *name);
+// Where the executable goes by default: the program's name; NAME-train if a deploy block has that name and will want it.
+const char *default_output(const Program *program);
+const char *path_inside(Cx *cx, const char *folder, const char *name);
 // A data file as a program finds it: beside the source, here, under $AML_DATA. NULL if it is in none of them.
 const char *find_data(Cx *cx, const char *path);
 const char *source_path_text(Cx *cx, const Program *program, const aml_text *text);     // options at their defaults
 
 // driver.c
-int build_file(Command *command, const char *path, const char *output);     // an exit code
 void report_later_deploys(Command *command, const Program *program, DiagId id);
 const char *size_text(Cx *cx, double bytes);            // 12.5 KiB
 double seconds_now(void);

@@ -22,7 +22,15 @@ const char *program_name(Cx *cx, const char *path)
     return arena_text(cx->arena, base, length);
 }
 
-const char *join_path(Cx *cx, const char *folder, const char *name)
+const char *default_output(const Program *program)
+{
+    for (int i = 0; i < program->deploy.count; i++)
+        if (strcmp(program->deploy.at[i].name, program->table.name) == 0)
+            return arena_printf(program->cx->arena, "%s-train", program->table.name);
+    return program->table.name;
+}
+
+const char *path_inside(Cx *cx, const char *folder, const char *name)
 {
     if (name[0] == '/' || !folder || !*folder || strcmp(folder, ".") == 0)
         return name;
@@ -43,7 +51,7 @@ const char *source_path_text(Cx *cx, const Program *program, const aml_text *tex
 const char *find_data(Cx *cx, const char *path)
 {
     const char *shared = getenv("AML_DATA");
-    const char *place[] = {join_path(cx, cx->source_dir, path), path, shared && *shared ? join_path(cx, shared, path) : NULL};
+    const char *place[] = {path_inside(cx, cx->source_dir, path), path, shared && *shared ? path_inside(cx, shared, path) : NULL};
     for (size_t i = 0; i < COUNT_OF(place); i++)
         if (place[i] && access(place[i], R_OK) == 0)
             return place[i];

@@ -97,6 +97,17 @@ static void keep_only(Deployment *d)
     module->function.count = kept;
 }
 
+// The label's column may be what made the first row a header; the deployed program does not know of it any more.
+static aml_header has_header(const aml_dataset *table)
+{
+    if (table->source.header != AML_HEADER_AUTO)
+        return table->source.header;
+    for (int i = 0; i < table->fields; i++)
+        if (table->field[i].column)
+            return AML_HEADER_YES;
+    return AML_HEADER_NO;
+}
+
 static bool make_functions(Deployment *d, ObjectCode *object)
 {
     Cx *cx = d->cx;
@@ -105,7 +116,7 @@ static bool make_functions(Deployment *d, ObjectCode *object)
     *artifact = (Artifact){.name = d->deploy->name, .doc = d->deploy->doc, .source_hash = d->program->table.source_hash,
                            .weights_hash = arena_text(cx->arena, info->weights_hash, strlen(info->weights_hash)),
                            .data_fingerprint = arena_text(cx->arena, info->data_fingerprint, strlen(info->data_fingerprint)),
-                           .separator = d->data->table.source.separator, .header = d->data->table.source.header};
+                           .separator = d->data->table.source.separator, .header = has_header(&d->data->table)};
     bool good = true;
     for (int i = 0; i < d->deploy->predict.count; i++) {
         Entry entry = d->deploy->predict.at[i];
@@ -280,7 +291,7 @@ static bool compare(Deployment *d)
         return false;
     }
     fprintf(stderr, "  compared with the training program on %d rows: worst difference %.3g\n", result.rows, result.worst);
-    double before, after;
+    double before = 0, after = 0;
     bool known = accuracies(d, expected, found, rows_text, &before, &after);
     if (known)
         fprintf(stderr, "  accuracy on these rows: %.2f%% (training program: %.2f%%)\n", 100 * after, 100 * before);
@@ -319,7 +330,7 @@ static double latency_of(Deployment *d)
 {
     ProcessResult result = process_run(d->cx, (const char *const[]){absolute(d->cx, d->executable), "bench", "--json", NULL}, NULL, PROCESS_CAPTURE);
     json_t *json = result.code == 0 ? json_loads(result.output, JSON_REJECT_DUPLICATES, NULL) : NULL;
-    json_t *median = json_object_get(json_array_get(json_object_get(json, "batches"), 0), "median_us");
+    json_t *median = json_object_get(json_array_get(json, 0), "median_us");
     double seconds = median ? 1e-6 * json_number_value(median) : -1;
     json_decref(json);
     return seconds;

@@ -25,7 +25,7 @@ typedef struct Run {
     const char *runs, *stamp_path;
     json_t *stamp;
     const char *amlc_hash, *program_hash, *data_hash;
-    const char *executable;
+    const char *name, *executable;      // of the training program
 } Run;
 
 static void skipped(const Run *run, const char *stage, const char *name)
@@ -113,7 +113,7 @@ static int run_program(Run *run, const char *verb, const char *const more[], boo
 {
     Vec(const char *) argv = {0};
     Cx *cx = run->cx;
-    vec_push(cx->arena, &argv, arena_printf(cx->arena, "./%s", run->program->table.name));
+    vec_push(cx->arena, &argv, arena_printf(cx->arena, "./%s", run->name));
     vec_push(cx->arena, &argv, verb);
     for (int i = 0; more && more[i]; i++)
         vec_push(cx->arena, &argv, more[i]);
@@ -129,7 +129,7 @@ static int stage_build(Run *run)
     const char *key = hash_texts(cx, (const char *const[]){run->amlc_hash, run->program->table.source_hash, hash_command(run)}, 3);
     const char *there = hash_file(cx, run->executable);
     if (unchanged(run, "build", key) && there && strcmp(stamped(run, "build", "result"), there) == 0) {
-        skipped(run, "build", run->program->table.name);
+        skipped(run, "build", run->name);
     } else {
         double start = seconds_now();
         forget_stamp(run, "build");
@@ -211,7 +211,7 @@ static int stage_evaluate(Run *run, const aml_job *job)
     }
     forget_stamp(run, stage);
     fprintf(stderr, "evaluate %s\n", job->name);
-    const char *program = arena_printf(cx->arena, "./%s", run->program->table.name);
+    const char *program = arena_printf(cx->arena, "./%s", run->name);
     const char *name = count_jobs(run, AML_JOB_EVALUATE) > 1 ? job->name : NULL;
     ProcessResult result = process_run(cx, (const char *const[]){program, "evaluate", name, NULL}, run->out, PROCESS_CAPTURE);
     fputs(result.output, stdout);
@@ -228,7 +228,7 @@ static int stage_deploy(Run *run, const ProgramDeploy *deploy)
                 deploy->quantize.file ? "quantized weights" : "pruning");
         return EXIT_OK;
     }
-    const char *job = run->program->job.at[deploy->job].table.name, *output = join_path(cx, run->out, deploy->name);
+    const char *job = run->program->job.at[deploy->job].table.name, *output = path_inside(cx, run->out, deploy->name);
     const char *key = hash_texts(cx, (const char *const[]){run->amlc_hash, run->program->table.source_hash, hash_command(run), run->data_hash,
                                                           weights_hash(run, job, deploy->which)}, 5);
     const char *stage = arena_printf(cx->arena, "deploy %s", deploy->name), *there = hash_file(cx, output);
@@ -291,7 +291,7 @@ static bool make_folder(Run *run, const char *path)
 static bool prepare_folders(Run *run)
 {
     Cx *cx = run->cx;
-    const char *folder = join_path(cx, run->runs, ".amlc");
+    const char *folder = path_inside(cx, run->runs, ".amlc");
     if (!make_folder(run, run->out) || !make_folder(run, run->runs) || !make_folder(run, folder))
         return false;
     run->stamp_path = arena_printf(cx->arena, "%s/%s.json", folder, run->program->table.name);
@@ -318,7 +318,8 @@ int verb_run(Command *command)
     if (!defines_were_used(command, run.program))
         return EXIT_USAGE;
     run.runs = out ? arena_printf(cx->arena, "%s/runs", out) : "runs";
-    run.executable = join_path(cx, run.out, run.program->table.name);
+    run.name = default_output(run.program);
+    run.executable = path_inside(cx, run.out, run.name);
     run.amlc_hash = hash_file(cx, "/proc/self/exe");
     run.data_hash = hash_data(&run);
     if (!prepare_folders(&run))

@@ -124,7 +124,7 @@ static const char *run_compiler(Workplace *place, const LinkRequest *request, co
     Vec(const char *) argv = {0};
 #define ARG(text) vec_push(cx->arena, &argv, (text))
     ARG(tools->compiler);
-    ARG("-std=gnu11"), ARG("-O1"), ARG("-g0"), ARG("-fPIC"), ARG("-w"), ARG("-fvisibility=hidden"), ARG("-I.");
+    ARG("-std=gnu11"), ARG("-O1"), ARG("-g0"), ARG("-fPIC"), ARG("-w"), ARG("-I.");
     ARG("-fno-ident"), ARG("-fno-asynchronous-unwind-tables"), ARG("-ffunction-sections"), ARG("-fdata-sections");
     ARG("tables.c"), ARG("code.o");
     ARG(tools->runtime), ARG("-l:libjansson.a"), ARG("-l:libnettle.a"), ARG("-lpthread");
