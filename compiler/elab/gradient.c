@@ -311,10 +311,8 @@ bool gradient_of(Elab *e, Inst *loss, Inst *const wrt[], int count, Inst *out[],
     r.wanted = NEW_ARRAY(e->cx->arena, bool, r.known + 1);
     r.adjoint = NEW_ARRAY(e->cx->arena, Inst *, r.known + 1);
     r.part = NEW_ARRAY(e->cx->arena, Inst **, r.known + 1);
-    if (loss->type.rank != 0 || dtype_info[loss->type.dtype].kind != KIND_FLOAT) {
-        report(e->cx, span, gradient_of_tensor, type_text(e->cx->arena, loss->type));
-        return false;
-    }
+    if (loss->type.rank != 0 || dtype_info[loss->type.dtype].kind != KIND_FLOAT)
+        bug(e->cx, span, "a loss of type %s", type_text(e->cx->arena, loss->type));
     for (int i = 0; i < count; i++)
         r.wanted[wrt[i]->id] = true;
     Inst *end = fn->last;
