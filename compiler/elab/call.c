@@ -242,12 +242,7 @@ static Value run_builtin(Elab *e, Node *node, const Value args[], const Sym name
         if (bound[i].kind == VALUE_POISON)
             return bound[i];
     }
-    CallFrame frame = {e->user, e->call_site};
-    if (e->user.file == 0 && span.file != 0 && !source_file(e->cx, span.file)->is_std)
-        e->user = span;
-    Value value = builtin->run(e, bound, span);
-    e->user = frame.user;
-    return value;
+    return builtin->run(e, bound, span);
 }
 
 // ---- composites ---------------------------------------------------------------------------------------------------
