@@ -406,6 +406,33 @@ static Inst *work_before_repeating(Inst *inst)
     return broadcast(inst, done, inst->type, model->attr[0].list);
 }
 
+// op(select(c, x, y), splat) with splats x and y is select(c, op(x, splat), op(y, splat)): both choices become constants.
+// Compiled code may then round where the reference does, no more: see fold_constants.
+static Inst *work_before_choosing(Inst *inst)
+{
+    Inst *choice = NULL, *chosen[2];
+    if (inst->inputs < 1 || inst->inputs > 2 || inst->op == OP_select)
+        return NULL;
+    for (int i = 0; i < inst->inputs; i++) {
+        Inst *a = inst->input[i];
+        double value;
+        if (a->op == OP_select && !choice && inst_is_splat(a->input[1], &value) && inst_is_splat(a->input[2], &value))
+            choice = a;
+        else if (!inst_is_splat(a, &value))
+            return NULL;
+    }
+    if (!choice)
+        return NULL;
+    for (int side = 0; side < 2; side++) {
+        Inst *in[2];
+        for (int i = 0; i < inst->inputs; i++)
+            in[i] = inst->input[i] == choice ? choice->input[1 + side] : inst->input[i];
+        chosen[side] = make(inst, inst->op, in, inst->attr, inst->type);
+    }
+    Inst *in[] = {choice->input[0], chosen[0], chosen[1]};
+    return make(inst, OP_select, in, NULL, inst->type);
+}
+
 // ---- moving data --------------------------------------------------------------------------------------------------
 
 static Inst *broadcast_rules(Inst *inst)
@@ -691,6 +718,8 @@ static Inst *simplified(Inst *inst)
         better = rules[inst->op][i](inst);
     if (!better && op_has(inst->op, POINTWISE))
         better = work_before_repeating(inst);
+    if (!better && op_has(inst->op, POINTWISE))
+        better = work_before_choosing(inst);
     return better;
 }
 
