@@ -103,7 +103,14 @@ static void try_call(Elab *e, Value fn, const NodeList *params, Env *around, Spa
         vec_push(e->cx->arena, &names, param->name);
     }
     if (fine && params->count > 0 && diag_errors(e->cx) == before)
-        elab_call(e, fn, args.at, names.at, args.count, span);
+        elab_call(e, fn, args.at, names.at, args.count, (Span){0});
+    if (diag_errors(e->cx) > before && trial.next > 0) {
+        Buffer sizes = {.arena = e->cx->arena};
+        buffer_text(&sizes, "");
+        for (int i = 0; i < trial.env->frame->count; i++)
+            buffer_printf(&sizes, "%s%s = %s", i ? ", " : "", trial.env->frame->name[i], value_show(e, trial.env->frame->value[i]));
+        note(e->cx, span, "nothing in the program uses this, so it was tried with %s", sizes.text);
+    }
     elab_trace_end(e, trace);
     e->module = module;
     e->next_site = site;

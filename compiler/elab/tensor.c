@@ -366,10 +366,11 @@ Inst *elab_matmul(Elab *e, Inst *a, Inst *b, Span span)
         fits = fits && batch == leading_a && a->type.dim[i] == b->type.dim[i];
     if (!fits) {
         report(e->cx, elab_span(e, span), shape_mismatch, "'@'",
-               batch == 0 ? arena_printf(e->cx->arena, "%s with %" PRId64 " in its axis %d", right, a->type.dim[contract_a], contract_b)
+               batch == 0 ? arena_printf(e->cx->arena, "a right operand with %" PRId64 " rows", a->type.dim[contract_a])
                           : arena_printf(e->cx->arena, "sizes that agree with %s", left),
-               batch == 0 ? arena_printf(e->cx->arena, "%" PRId64, b->type.dim[contract_b]) : right);
-        report_shapes(e->cx, "left", left, "right", right);
+               right);
+        if (batch > 0)          // only then do the axes stand one under the other
+            report_shapes(e->cx, "left", left, "right", right);
         note(e->cx, a->span, "the left operand, %s, is made here", left);
         note(e->cx, b->span, "the right operand, %s, is made here", right);
         return NULL;
