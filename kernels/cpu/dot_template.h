@@ -190,7 +190,7 @@ TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const 
             right[VECTORS - 1] = V(load_some)(b + p * step + (VECTORS - 1) * LANES, lanes & 255);                      \
             UNROLL for (int i = 0; i < ROWS; i++)                                                                      \
             {                                                                                                          \
-                VECTOR left = (VECTOR){} + a[i * a_row + p * a_k];                                                     \
+                VECTOR left = V(splat)(a[i * a_row + p * a_k]);                                                        \
                 UNROLL for (int j = 0; j < VECTORS; j++)                                                               \
                     sum[i][j] = V(fma)(left, right[j], sum[i][j]);                                                     \
             }                                                                                                          \
@@ -326,7 +326,7 @@ TEMPLATE void NAME(dot_row_streams)(A_PARAMETERS, const ELEMENT *b, int64_t b_k,
             {
                 VECTOR left[4];
                 UNROLL for (int q = 0; q < 4; q++)
-                    left[q] = (VECTOR){} + a[i * a_row + (p + q) * a_k];
+                    left[q] = V(splat)(a[i * a_row + (p + q) * a_k]);
                 NO_UNROLL for (int64_t j = 0; j < whole; j++)
                 {
                     VECTOR value = sum[i][j];
@@ -347,7 +347,7 @@ TEMPLATE void NAME(dot_row_streams)(A_PARAMETERS, const ELEMENT *b, int64_t b_k,
             const ELEMENT *row = b + p * b_k + first;
             NO_UNROLL for (int64_t i = 0; i < m; i++)
             {
-                VECTOR left = (VECTOR){} + a[i * a_row + p * a_k];
+                VECTOR left = V(splat)(a[i * a_row + p * a_k]);
                 NO_UNROLL for (int64_t j = 0; j < whole; j++)
                     sum[i][j] = V(fma)(left, V(load)(row + j * LANES), sum[i][j]);
                 if (tail && cut)

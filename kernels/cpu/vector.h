@@ -34,6 +34,17 @@ typedef int32_t i32v __attribute__((vector_size(AML_WIDTH * 4)));
 typedef int64_t i64v __attribute__((vector_size(AML_WIDTH * 4)));
 typedef uint64_t u64v __attribute__((vector_size(AML_WIDTH * 4)));
 
+// One value in every lane. Subtracting zero changes no value, so nothing is left of it; adding zero would make 0 of -0.
+HELPER f32v f32_splat(float value)
+{
+    return value - (f32v){};
+}
+
+HELPER f64v f64_splat(double value)
+{
+    return value - (f64v){};
+}
+
 HELPER f32v f32_load(const float *at)
 {
     f32v value;
