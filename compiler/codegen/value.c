@@ -374,9 +374,14 @@ static LLVMValueRef float_op(Emit *e, Op op, DType dtype, LLVMValueRef in[])
         return contracting(LLVMBuildFMul(e->b, a, b, ""));
     if (op == OP_div)
         return LLVMBuildFDiv(e->b, a, b, "");
-    if (op == OP_mod) {
-        LLVMValueRef times = float_intrinsic(e, "llvm.floor", LLVMBuildFDiv(e->b, a, b, ""));
-        return contracting(LLVMBuildFSub(e->b, a, contracting(LLVMBuildFMul(e->b, b, times, "")), ""));
+    if (op == OP_mod) {     // the exact rest has the sign of a and is moved to the sign of b
+        LLVMValueRef rest = LLVMBuildFRem(e->b, a, b, ""), zero = LLVMConstNull(LLVMTypeOf(a));
+        LLVMValueRef apart = LLVMBuildXor(e->b, LLVMBuildFCmp(e->b, LLVMRealOLT, rest, zero, ""),
+                                          LLVMBuildFCmp(e->b, LLVMRealOLT, b, zero, ""), "");
+        LLVMValueRef moved = LLVMBuildSelect(e->b, apart, LLVMBuildFAdd(e->b, rest, b, ""), rest, "");
+        LLVMValueRef none = LLVMBuildFCmp(e->b, LLVMRealOEQ, rest, zero, "");
+        LLVMValueRef signed_zero[] = {zero, b};
+        return LLVMBuildSelect(e->b, none, emit_intrinsic(e, "llvm.copysign", LLVMTypeOf(a), signed_zero, 2), moved, "");
     }
     return math(e, op_info[op].name, dtype, in, op_info[op].inputs);
 }

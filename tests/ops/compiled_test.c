@@ -1,0 +1,174 @@
+// compiled_test: compiled code of every op and type against the reference kernels, on the operands of golden.ir: edge
+// values, several shapes. Nothing is folded: the operands become inputs.
+//
+// Usage: compiled_test golden.ir [CPU]
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codegen/harness.h"
+
+enum { GROUP = 64, MOST_SAME = 3 };
+
+typedef struct Golden {
+    IrFunction *source;             // with its operands as constants
+    Case compiled;
+    void **in;
+} Golden;
+
+// The constants above the first other instruction become inputs.
+static void lift(Cx *cx, IrModule *module, Golden *golden, const char *symbol)
+{
+    IrFunction *from = golden->source, *fn = ir_function_new(cx, module, sym_of(cx, symbol), from->span);
+    Inst **twin = NEW_ARRAY(cx->arena, Inst *, from->next_id + 1);
+    const Inst *inst = from->first;
+    golden->in = NEW_ARRAY(cx->arena, void *, from->next_id + 1);
+    for (int i = 0; inst && inst->op == OP_constant; inst = inst->next, i++) {
+        twin[inst->id] = ir_param(fn, inst->type, (Slot){SLOT_INPUT, i}, NULL, inst->span);
+        golden->in[i] = (void *)(uintptr_t)inst->attr[0].data.at;
+    }
+    for (; inst; inst = inst->next) {
+        Inst **in = NEW_ARRAY(cx->arena, Inst *, inst->inputs + 1);
+        for (int i = 0; i < inst->inputs; i++)
+            in[i] = twin[inst->input[i]->id];
+        if (inst->op != OP_constant)                    // the expected result stays behind
+            twin[inst->id] = ir_clone_into(fn, inst, in);
+    }
+    ir_result(fn, twin[from->result.at[0].value->id], (Slot){SLOT_OUTPUT, 0}, NULL);
+    case_prepare(cx, &golden->compiled, module, fn, symbol);
+}
+
+static bool agrees(Type type, const void *a, const void *b, int64_t i)
+{
+    static const double tolerance[DTYPE_COUNT] = {[DTYPE_F32] = 1e-6, [DTYPE_F64] = 1e-13, [DTYPE_F16] = 1e-3, [DTYPE_BF16] = 8e-3};
+    static const double smallest[DTYPE_COUNT] = {[DTYPE_F32] = 0x1p-148, [DTYPE_F64] = 0x1p-1073, [DTYPE_F16] = 0x1p-24, [DTYPE_BF16] = 0x1p-133};
+    if (dtype_info[type.dtype].kind != KIND_FLOAT)
+        return element_whole(type.dtype, a, i) == element_whole(type.dtype, b, i);
+    double left = element_real(type.dtype, a, i), right = element_real(type.dtype, b, i);
+    return left == right || (isnan(left) && isnan(right)) ||
+           fabs(left - right) <= tolerance[type.dtype] * fabs(right) + smallest[type.dtype];
+}
+
+// A sum of products cancels: its error is relative to its terms.
+static double slack(const IrFunction *fn)
+{
+    for (const Inst *inst = fn->first; inst; inst = inst->next)
+        if (inst->op == OP_dot || inst->op == OP_reduce || inst->op == OP_scatter_add || inst->op == OP_loop)
+            return 1e-5;
+    return 0;
+}
+
+static const char *run(Cx *cx, Golden *golden)
+{
+    Case *c = &golden->compiled;
+    Type type = c->reference->result.at[0].value->type;
+    size_t bytes = (size_t)type_bytes(type);
+    void *expected = arena_alloc(cx->arena, bytes + 64), *found = arena_alloc(cx->arena, bytes + 128);
+    found = (void *)(((uintptr_t)found + 63) / 64 * 64);
+    char *arena = arena_alloc(cx->arena, c->entry.arena_bytes + 64);
+    arena += (64 - (uintptr_t)arena % 64) % 64;
+    int params = c->fn->param.count;
+    void **in = NEW_ARRAY(cx->arena, void *, params + 1);
+    for (int i = 0; i < params; i++) {
+        size_t size = (size_t)type_bytes(c->fn->param.at[i]->type);
+        char *at = arena_alloc(cx->arena, size + 128);
+        at += (64 - (uintptr_t)at % 64) % 64;
+        in[i] = memcpy(at, golden->in[i], size);
+    }
+    ir_evaluate(c->reference, in, &expected);
+    aml_call call = {.arena = arena, .input = in, .output = &found};
+    c->run(&call);
+    double extra = slack(c->reference);
+    for (int64_t i = 0; i < type_elements(type); i++) {
+        bool real = dtype_info[type.dtype].kind == KIND_FLOAT;
+        if (agrees(type, found, expected, i))
+            continue;
+        if (real && extra > 0 && fabs(element_real(type.dtype, found, i) - element_real(type.dtype, expected, i)) <=
+                                     (type.dtype == DTYPE_F32 || type.dtype == DTYPE_F64 ? extra : 3e-2) *
+                                         (1 + fabs(element_real(type.dtype, expected, i))))
+            continue;
+        Buffer operands = {.arena = cx->arena};
+        buffer_text(&operands, "");
+        for (int k = 0; k < params; k++)
+            if (shape_equal(c->fn->param.at[k]->type, type)) {
+                DType dtype = c->fn->param.at[k]->type.dtype;
+                buffer_printf(&operands, " %.17g", dtype_info[dtype].kind == KIND_FLOAT ? element_real(dtype, in[k], i) : (double)element_whole(dtype, in[k], i));
+            }
+        return arena_printf(cx->arena, "element %lld is %.17g, expected %.17g; operands:%s", (long long)i,
+                            real ? element_real(type.dtype, found, i) : (double)element_whole(type.dtype, found, i),
+                            real ? element_real(type.dtype, expected, i) : (double)element_whole(type.dtype, expected, i), operands.text);
+    }
+    return NULL;
+}
+
+static int stem_length(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot ? (int)(dot - name) : 0;
+}
+
+static bool test_group(const char *path, const char *text, size_t length, const char *cpu, int first, bool *more)
+{
+    Cx *cx = cx_new();
+    const char *messages;
+    IrModule *golden = module_from_text(cx, path, text, length, &messages), *module = ir_module_new(cx);
+    Golden chosen[GROUP];
+    Case cases[GROUP];
+    int seen = 0, count = 0;
+    bool good = golden != NULL;
+    *more = false;
+    for (int i = 0; golden && i < golden->function.count; i++) {
+        const char *name = golden->function.at[i]->name;
+        if (!strchr(name, '.')) {
+            vec_push(cx->arena, &module->function, golden->function.at[i]);     // called by another
+            continue;
+        }
+        if (atoi(strrchr(name, '.') + 1) > MOST_SAME || seen++ < first)
+            continue;
+        if (count == GROUP) {
+            *more = true;
+            break;
+        }
+        chosen[count].source = golden->function.at[i];
+        lift(cx, module, &chosen[count], arena_printf(cx->arena, "case%d", count));
+        cases[count] = chosen[count].compiled;
+        count++;
+    }
+    if (golden)
+        passes_run(cx, module, NULL, NULL, NULL);
+    const char *why = golden ? cases_load(cx, module, cases, count, cpu) : messages;
+    if (why) {
+        printf("FAIL compiled: cases from %d: %s\n", first, why);
+        good = false;
+    }
+    for (int i = 0; i < count && !why; i++) {
+        chosen[i].compiled = cases[i];
+        const char *name = chosen[i].source->name, *wrong = run(cx, &chosen[i]);
+        if (wrong)
+            printf("FAIL %s: %s\n", name, wrong);
+        else if (i + 1 == count || stem_length(chosen[i + 1].source->name) != stem_length(name) ||
+                 strncmp(name, chosen[i + 1].source->name, (size_t)stem_length(name)) != 0)
+            printf("PASS %.*s\n", stem_length(name), name);
+        good = good && !wrong;
+    }
+    fflush(stdout);
+    cx_free(cx);
+    return good;
+}
+
+int main(int argc, char **argv)
+{
+    Cx *cx = cx_new();
+    char *text = NULL;
+    size_t length = 0;
+    if (argc < 2 || !file_read(cx->arena, argv[1], 1 << 26, &text, &length)) {
+        printf("FAIL compiled: %s cannot be read\n", argc > 1 ? argv[1] : "golden.ir");
+        return 1;
+    }
+    bool good = true, more = true;
+    for (int first = 0; more; first += GROUP)
+        good = test_group(argv[1], text, length, argc > 2 ? argv[2] : "native", first, &more) && good;
+    cx_free(cx);
+    return !good;
+}
