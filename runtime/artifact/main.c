@@ -150,6 +150,12 @@ static aml_status parse(int argc, char **argv, Arguments *arguments, aml_error *
             return amli_fail(error, AML_USAGE, "unknown option %s%s%s%s", word, near ? "\nhelp: did you mean --" : "", near ? near : "", near ? "?" : "");
         } else if (!arguments->verb) {
             arguments->verb = word;
+            bool known = false;
+            for (size_t k = 0; k < AMLI_COUNT(verbs) && !known; k++)
+                known = strcmp(verbs[k], word) == 0;
+            const char *near = known ? NULL : amli_closest(word, verbs, AMLI_COUNT(verbs));
+            if (!known)
+                return amli_fail(error, AML_USAGE, "unknown verb \"%s\"%s%s%s", word, near ? "\nhelp: did you mean " : "", near ? near : "", near ? "?" : "");
         } else if (strcmp(arguments->verb, "predict") == 0 && !arguments->file) {
             arguments->file = word;
         } else {
@@ -158,13 +164,6 @@ static aml_status parse(int argc, char **argv, Arguments *arguments, aml_error *
     }
     if (!arguments->verb)
         arguments->help = true;
-    bool known = arguments->help;
-    for (size_t i = 0; i < AMLI_COUNT(verbs) && !known; i++)
-        known = strcmp(verbs[i], arguments->verb) == 0;
-    if (!known) {
-        const char *near = amli_closest(arguments->verb, verbs, AMLI_COUNT(verbs));
-        return amli_fail(error, AML_USAGE, "unknown verb \"%s\"%s%s%s", arguments->verb, near ? "\nhelp: did you mean " : "", near ? near : "", near ? "?" : "");
-    }
     if (!arguments->help && strcmp(arguments->verb, "predict") == 0 && !arguments->file)
         return amli_fail(error, AML_USAGE, "predict needs FILE behind it (- is standard input)");
     return AML_OK;

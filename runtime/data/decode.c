@@ -83,7 +83,7 @@ static bool decode_real(const aml_tensor_info *tensor, const char *at, size_t le
         narrow = i == length ? (float)small : strtof(text, NULL);
     }
     double size = fabs(tensor->dtype == AML_F64 ? wide : (double)narrow);
-    if (size > HUGE_VAL / 2 || (tensor->dtype == AML_F16 && size >= 65520) || (tensor->dtype == AML_BF16 && size > 3.389e38)) {
+    if (isinf(size) || (tensor->dtype == AML_F16 && size >= 65520) || (tensor->dtype == AML_BF16 && size > 3.389e38)) {
         snprintf(expected, room, "a number that %s can hold", name);
         return false;
     }

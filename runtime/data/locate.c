@@ -2,13 +2,37 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "runtime/data/data.h"
 
+// The folder of the source. A relative one is relative to the folder of the executable, so that both can be moved
+// together and two builds in different folders are the same bytes; it stays relative if that is the current folder.
+static const char *source_folder(const char *source_dir, char folder[PATH_MAX])
+{
+    if (!source_dir || !*source_dir)
+        source_dir = ".";
+    char self[PATH_MAX], here[PATH_MAX];
+    ssize_t length = source_dir[0] == '/' ? -1 : readlink("/proc/self/exe", self, sizeof self - 1);
+    if (length <= 0)
+        return source_dir;
+    self[length] = 0;
+    char *slash = strrchr(self, '/');
+    if (!slash)
+        return source_dir;
+    *slash = 0;
+    if (getcwd(here, sizeof here) && strcmp(here, self) == 0)
+        return source_dir;
+    bool same = strcmp(source_dir, ".") == 0;
+    int written = same ? snprintf(folder, PATH_MAX, "%s", *self ? self : "/") : snprintf(folder, PATH_MAX, "%s/%s", self, source_dir);
+    return written < PATH_MAX ? folder : source_dir;
+}
+
 aml_status amli_locate(const char *path, const char *source_dir, const char *place, char found[PATH_MAX], aml_error *error)
 {
-    const char *folder[3] = {source_dir && *source_dir ? source_dir : ".", ".", getenv("AML_DATA")};
+    char source[PATH_MAX];
+    const char *folder[3] = {source_folder(source_dir, source), ".", getenv("AML_DATA")};
     char tried[3 * PATH_MAX];
     size_t used = 0;
     int count = path[0] == '/' ? 1 : 3;

@@ -83,7 +83,16 @@ static aml_status begin(Reading *r, const char *text, size_t length, aml_error *
     }
     aml_status status = amli_bind_columns(dataset->field, dataset->fields, r->header, r->columns, r->load->labels_may_be_absent,
                                           r->column, error);
-    return status ? amli_prefix(error, "%s:%lld:1", r->path, (long long)first.line) : AML_OK;
+    if (!status)
+        return AML_OK;
+    size_t row = (size_t)(first.at - first.row);
+    const char *other = r->columns > 1 ? NULL : memchr(first.row, '\t', row) ? "a tab: source: csv(..., separator: \"\\t\")"
+                                            : memchr(first.row, ';', row)   ? "a semicolon: source: csv(..., separator: \";\")"
+                                                                            : NULL;
+    char what[AML_ERROR_ROOM];
+    snprintf(what, sizeof what, "%s", error->text);
+    return amli_fail(error, status, "%s:%lld:1: %.3000s%s%s", r->path, (long long)first.line, what,
+                     other ? "\nhelp: the separator is \",\" and the first row has " : "", other ? other : "");
 }
 
 static aml_status read_rows(Reading *r, aml_error *error)

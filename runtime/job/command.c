@@ -192,6 +192,7 @@ static aml_status apply(amli_command *command, Option option, const char *text, 
     case OPTION_checkpoint: command->checkpoint = text; break;
     case OPTION_job: command->job = text; break;
     case OPTION_output: command->output = text; break;
+    case OPTION_held_out: status = whole_number("held-out", text, 1, &command->held_out, error); break;
     case OPTION_runs: command->runs = text; break;
     case OPTION_json: command->json = true; break;
     case OPTION_quiet: command->quiet = true; break;
@@ -319,6 +320,8 @@ aml_status amli_command_parse(const aml_program *program, int argc, char **argv,
     }
     if (!status && !command->help && arguments < verb_info[command->verb].least)
         status = amli_fail(error, AML_USAGE, "%s needs %s behind it", verb_info[command->verb].name, verb_info[command->verb].arguments);
+    if (!status && !command->help && command->verb == AMLI_VERB_PREDICT && (arguments == 0) == (command->held_out == 0))
+        status = amli_fail(error, AML_USAGE, arguments ? "predict takes FILE or --held-out N, not both" : "predict needs FILE behind it, or --held-out N");
     return status;
 }
 

@@ -1,4 +1,5 @@
-// predict FILE: a csv file in, a csv file out: row, then every output of the job's predict.
+// predict FILE: a csv file in, a csv file out: row, then every output of the job's predict. predict --held-out N: the same for
+// rows of the data set that the training has not seen, beside what was expected.
 
 #include <errno.h>
 #include <stdio.h>
@@ -131,6 +132,66 @@ static aml_status predict_all(Predicting *p, const amli_command *command, int64_
     return status;
 }
 
+// ---- held-out rows
+
+// The prepared field that is the expected class: a class that the model does not read. -1: none.
+static int expected_field(const amli_session *session)
+{
+    const aml_function *prepare = &session->dataset->prepare, *predict = session->predict.function;
+    for (int i = 0; i < prepare->outputs; i++) {
+        bool read = false;
+        for (int k = 0; k < predict->inputs; k++)
+            read = read || session->predict.field[k] == i;
+        if (!read && prepare->output[i].classes > 0 && prepare->output[i].shape.rank == 0)
+            return i;
+    }
+    return -1;
+}
+
+static aml_status show_held_out(Predicting *p, const amli_command *command, amli_log *log, int64_t step, aml_error *error)
+{
+    amli_session *session = &p->session;
+    const aml_function *predict = session->predict.function;
+    aml_status status = amli_session_load(session, log, error);
+    if (status)
+        return status;
+    aml_part part = session->samples->split.rows[AML_PART_TEST] > 0 ? AML_PART_TEST : AML_PART_VALID;
+    int64_t rows = session->samples->split.rows[part], shown = command->held_out < rows ? command->held_out : rows;
+    if (rows == 0)
+        return amli_fail(error, AML_BAD_DATA, "the split of '%s' (%s) holds no rows out", session->dataset->name, session->dataset->place);
+    int expected = expected_field(session);
+    printf("row%s", expected < 0 ? "" : ",expected");
+    for (int i = 0; i < predict->outputs; i++)
+        printf(",%s", predict->output[i].name);
+    putchar('\n');
+    for (int64_t k = 0; k < shown && !status; k++) {
+        int64_t row = session->samples->split.row[part][k * rows / shown];      // spread over the part
+        status = amli_session_fill(session, &session->predict, &row, 1, error);
+        if (!status)
+            status = amli_session_run(session, &session->predict, step, error);
+        for (int i = 0; i < predict->outputs && !status; i++)
+            status = amli_session_read(session, &session->predict, i, p->result[i], error);
+        if (status)
+            break;
+        printf("%lld", (long long)row + 1);
+        if (expected >= 0) {
+            const aml_tensor_info *info = &session->dataset->prepare.output[expected];
+            putchar(',');
+            write_element(stdout, info, session->samples->column[expected] + (size_t)row * session->samples->row_bytes[expected], 0, false);
+        }
+        for (int i = 0; i < predict->outputs; i++) {    // of several elements the largest: the probability of what is predicted
+            int64_t count = aml_shape_elements(&predict->output[i].shape), best = 0;
+            for (int64_t e = 1; e < count; e++)
+                if (amli_element(predict->output[i].dtype, p->result[i], e) > amli_element(predict->output[i].dtype, p->result[i], best))
+                    best = e;
+            putchar(',');
+            write_element(stdout, &predict->output[i], p->result[i], best, false);
+        }
+        putchar('\n');
+    }
+    return status;
+}
+
 static aml_status predict_job(const amli_command *command, const aml_job *job, const amli_device_kind *kind, amli_log *log, Predicting *p, aml_error *error)
 {
     aml_checkpoint *checkpoint;
@@ -146,6 +207,11 @@ static aml_status predict_job(const amli_command *command, const aml_job *job, c
     if (!status)
         status = amli_load_state(job, aml_checkpoint_weights(checkpoint), WEIGHTS, p->session.device, p->session.state, error);
     aml_checkpoint_close(checkpoint);
+    if (command->held_out > 0) {
+        if (!status)
+            status = allocate(p, error);
+        return status ? status : show_held_out(p, command, log, step, error);
+    }
     amli_load load = {.path = strcmp(command->argument, "-") == 0 ? "/dev/stdin" : command->argument, .path_as_given = true, .labels_may_be_absent = true,
                       .on_bad_row = amli_log_notice, .self = log};
     if (!status)

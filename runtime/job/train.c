@@ -174,12 +174,13 @@ static aml_status do_step(amli_training *training, aml_error *error)
     bool logged = is_logged(progress->step);
     if (logged)
         amli_buffer_printf(line, "{\"step\": %lld", (long long)progress->step);
-    for (int i = 0; i < step->outputs && !status; i++) {
+    aml_status read = AML_OK;
+    for (int i = 0; i < step->outputs && !read; i++) {
         char raw[8];
         if (amli_tensor_bytes(&step->output[i]) > sizeof raw)
             return amli_fail(error, AML_INTERNAL, "the figure '%s' of a step is not one number", step->output[i].name);
-        status = amli_session_read(session, &session->step, i, raw, error);
-        double value = amli_element(step->output[i].dtype, raw, 0);
+        read = amli_session_read(session, &session->step, i, raw, error);
+        double value = read ? 0 : amli_element(step->output[i].dtype, raw, 0);
         if (i == 0) {
             training->last_loss = value;
             progress->loss_sum += value;
@@ -193,6 +194,7 @@ static aml_status do_step(amli_training *training, aml_error *error)
                                isfinite(value) ? amli_single_text((float)value, text, sizeof text) : "null");
         }
     }
+    status = read ? read : status;
     if (logged) {
         amli_buffer_printf(line, "}");
         aml_status written = amli_figures_end_line(&training->figures, status ? NULL : error);
