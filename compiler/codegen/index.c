@@ -528,7 +528,7 @@ static void cut_walk(CutWalk *walk, Inst *inst, const int axis[])
         cut_walk(walk, inst->input[0], below);
     } else if (inst->op == OP_slice) {
         for (int i = 0; i < in.rank; i++) {
-            bool whole_axis = inst->type.dim[i] == in.dim[i];
+            bool whole_axis = inst->type.dim[i] == in.dim[i] && inst->attr[2].list.at[i] == 1;
             if (!whole_axis)
                 cut_before(walk, axis[i]);
             if (inst->attr[2].list.at[i] != 1)
