@@ -46,7 +46,6 @@ int verb_check(Command *command)
 {
     Cx *cx = command->cx;
     bool quiet = command->format != FORMAT_HUMAN && command->format != FORMAT_SHORT;
-    bool defines = true;
 
     for (int i = 0; i < command->argument.count; i++) {
         int before = diag_errors(cx);
@@ -57,12 +56,11 @@ int verb_check(Command *command)
         report_later_deploys(command, program, DIAG_not_deployed_yet);
         if (!quiet)
             note_missing_data(command, program);
-        defines = defines_were_used(command, program) && defines;
     }
     int code = finish_diagnostics(command);
     if (code == EXIT_OK && !quiet && !diag_warnings(cx))
         fprintf(stderr, "amlc: no mistakes in %d file%s\n", command->argument.count, command->argument.count == 1 ? "" : "s");
-    return code == EXIT_OK && !defines ? EXIT_USAGE : code;
+    return code;
 }
 
 // ---- build
@@ -170,8 +168,6 @@ static int build_file(Command *command, const char *path)
     int code = finish_diagnostics(command);
     if (!program || code != EXIT_OK)
         return EXIT_INPUT;
-    if (!defines_were_used(command, program))
-        return EXIT_USAGE;
     if (!output)
         output = default_output(program);
     if (!compile_program(command, program, output))
@@ -193,7 +189,7 @@ int verb_build(Command *command)
         int code = finish_diagnostics(command);
         if (!program || code != EXIT_OK)
             return EXIT_INPUT;
-        return defines_were_used(command, program) ? emit_stage(command, program, stage) : EXIT_USAGE;
+        return emit_stage(command, program, stage);
     }
     return build_file(command, path);
 }
@@ -207,8 +203,6 @@ int verb_report(Command *command)
     int code = finish_diagnostics(command);
     if (!program || code != EXIT_OK)
         return EXIT_INPUT;
-    if (!defines_were_used(command, program))
-        return EXIT_USAGE;
     if (!passes_run(cx, program->module, NULL, NULL, NULL))
         return EXIT_INPUT;
     Buffer out = {.arena = cx->arena};
@@ -224,8 +218,6 @@ int verb_expand(Command *command)
     int code = finish_diagnostics(command);
     if (!program || code != EXIT_OK)
         return EXIT_INPUT;
-    if (!defines_were_used(command, program))
-        return EXIT_USAGE;
     char *text = NULL;
     size_t length = 0;
     FILE *memory = open_memstream(&text, &length);

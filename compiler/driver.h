@@ -50,8 +50,6 @@ void say(const Command *command, const char *severity, const char *format, ...) 
 int finish_diagnostics(Command *command);
 // Loads and elaborates the file. NULL after errors (reported, not yet printed).
 Program *compile_front(Command *command, const char *path);
-// Whether every -D named a const of the program; tells if not.
-bool defines_were_used(Command *command, const Program *program);
 // Passes and code of everything but the deploy blocks; emit_text as for codegen_emit.
 bool generate_program(Command *command, Program *program, const char *emit_text, ObjectCode *object);
 void drop_deploy_functions(Program *program);       // from the module: they have no weights yet

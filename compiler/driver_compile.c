@@ -79,37 +79,13 @@ Program *compile_front(Command *command, const char *path)
 
     if (!program || diag_errors(cx))
         return NULL;
+    find_labels(program);
     program->table.abi = AML_PROGRAM_ABI;
     program->table.source = path;
     program->table.name = program_name(cx, path);
     program->table.compiler = "amlc " AML_VERSION_TEXT;
     program->table.source_hash = hash_sources(cx);
     return program;
-}
-
-bool defines_were_used(Command *command, const Program *program)
-{
-    Cx *cx = command->cx;
-    bool good = true;
-    for (int i = 0; i < cx->define.count; i++) {
-        const Define *define = &cx->define.at[i];
-        if (define->used)
-            continue;
-        const char **names = NEW_ARRAY(cx->arena, const char *, program->fixed.count + 1);
-        for (int f = 0; f < program->fixed.count; f++)
-            names[f] = program->fixed.at[f].name;
-        const char *closest = closest_name(define->name, names, program->fixed.count);
-        bool is_option = false;
-        for (int o = 0; o < program->option.count; o++)
-            is_option |= strcmp(program->option.at[o].name, define->name) == 0;
-        if (is_option)
-            say(command, "error", "-D sets a `const`, but '%s' is an option: give --%s when the program runs", define->name, define->name);
-        else
-            say(command, "error", "the program has no const named '%s'%s%s%s", define->name, closest ? "; did you mean '" : "",
-                closest ? closest : "", closest ? "'?" : "");
-        good = false;
-    }
-    return good;
 }
 
 // ---- functions to code

@@ -428,8 +428,6 @@ int verb_deploy(Command *command)
         finish_diagnostics(command);
         return EXIT_INPUT;
     }
-    if (!defines_were_used(command, program))
-        return EXIT_USAGE;
     const char **names = NEW_ARRAY(cx->arena, const char *, program->deploy.count + 1);
     for (int i = 0; i < program->deploy.count; i++) {
         names[i] = program->deploy.at[i].name;

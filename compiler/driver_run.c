@@ -315,8 +315,6 @@ int verb_run(Command *command)
     int code = finish_diagnostics(command);
     if (!run.program || code != EXIT_OK)
         return EXIT_INPUT;
-    if (!defines_were_used(command, run.program))
-        return EXIT_USAGE;
     run.runs = out ? arena_printf(cx->arena, "%s/runs", out) : "runs";
     run.name = default_output(run.program);
     run.executable = path_inside(cx, run.out, run.name);

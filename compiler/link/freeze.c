@@ -192,3 +192,44 @@ void freeze_prepare(Cx *cx, const Program *program, IrModule *module, const Prog
     out->field = field.at;
     out->fields = field.count;
 }
+
+// ---- labels
+
+// Marks what `inst` is computed from.
+static void mark_inputs(Inst *inst)
+{
+    if (inst->mark)
+        return;
+    inst->mark = 1;
+    for (int i = 0; i < inst->inputs; i++)
+        mark_inputs(inst->input[i]);
+}
+
+void find_labels(Program *program)
+{
+    for (int d = 0; d < program->dataset.count; d++) {
+        ProgramDataset *data = &program->dataset.at[d];
+        IrFunction *fn = data->prepare.ir;
+        bool predicted = false;
+        for (int p = 0; p < fn->param.count; p++)
+            fn->param.at[p]->mark = 0;
+        for (Inst *inst = fn->first; inst; inst = inst->next)
+            inst->mark = 0;
+        for (int j = 0; j < program->job.count; j++) {
+            const ProgramJob *job = &program->job.at[j];
+            if (!job->predict.ir || job->table.data != d)
+                continue;
+            predicted = true;
+            for (int r = 0; r < fn->result.count; r++)
+                if (tensor_named(&job->predict, data->prepare.output.at[fn->result.at[r].slot.index].name) >= 0)
+                    mark_inputs(fn->result.at[r].value);
+        }
+        aml_field *field = arena_copy(program->cx->arena, data->table.field, sizeof *field * (size_t)data->table.fields);
+        for (int i = 0; i < data->table.fields; i++)
+            field[i].label = predicted;
+        for (int p = 0; p < fn->param.count; p++)
+            if (fn->param_slot.at[p].kind == SLOT_INPUT && fn->param.at[p]->mark)
+                field[fn->param_slot.at[p].index].label = false;
+        data->table.field = field;
+    }
+}

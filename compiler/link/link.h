@@ -59,6 +59,9 @@ void freeze_scalars(IrFunction *fn, Entry *entry, const Program *program);
 // needs: fills out->prepare, field and fields. out->name must be set.
 void freeze_prepare(Cx *cx, const Program *program, IrModule *module, const ProgramDataset *data, const Entry *predict, Artifact *out);
 
+// Sets aml_field.label of every field: before the passes, which mix the computations of several outputs.
+void find_labels(Program *program);
+
 // ---- toolchain.c: what runs the C compiler
 typedef struct Toolchain {
     const char *compiler;           // $AML_CC, or cc

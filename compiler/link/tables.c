@@ -118,8 +118,9 @@ const char *table_field_array(TableWriter *writer, const aml_field *field, int c
     const char *name = array_name(writer, prefix, "field");
     TOP("static const aml_field %s[] = {\n", name);
     for (int i = 0; i < count; i++)
-        TOP("    {.tensor = %s, .place = %s, .column = %s, .first = %d, .count = %d},\n", tensor(writer, &field[i].tensor),
-            place(writer, field[i].place), table_text(writer, field[i].column), field[i].first, field[i].count);
+        TOP("    {.tensor = %s, .place = %s, .column = %s, .first = %d, .count = %d, .label = %d},\n",
+            tensor(writer, &field[i].tensor), place(writer, field[i].place), table_text(writer, field[i].column), field[i].first, field[i].count,
+            field[i].label);
     TOP("};\n");
     return name;
 }
