@@ -98,6 +98,25 @@ static json_t *sarif_location(Cx *cx, Span span)
                      "endLine", end.line, "endColumn", end.column);
 }
 
+// A row's format as a sentence: what will stand in for %s is left open.
+static const char *plain_format(Arena *arena, const char *format)
+{
+    Buffer out = {.arena = arena};
+    buffer_text(&out, "");
+    for (const char *at = format; *at; at++) {
+        if (*at != '%') {
+            buffer_append(&out, at, 1);
+        } else if (at[1] == '%') {
+            buffer_text(&out, "%");
+            at++;
+        } else {
+            buffer_text(&out, "...");
+            at += strcspn(at, "sdgxu");
+        }
+    }
+    return out.text;
+}
+
 static json_t *sarif_result(Cx *cx, const Diag *diag, int rule_index)
 {
     char code[8];
@@ -140,7 +159,7 @@ void diag_print_sarif(Cx *cx, FILE *out)
         char code[8];
         json_array_append_new(rules,
                               json_pack("{s:s, s:s, s:{s:s}, s:{s:s}}", "id", diag_code(&as_rule, code), "name",
-                                        diag_info[id].name, "shortDescription", "text", diag_info[id].format,
+                                        diag_info[id].name, "shortDescription", "text", plain_format(cx->scratch, diag_info[id].format),
                                         "defaultConfiguration", "level", level_name(&as_rule)));
     }
     for (int i = 0; i < state->list.count; i++)

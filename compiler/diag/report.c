@@ -75,7 +75,8 @@ static void add_call_notes(Cx *cx, Diag *diag)
     int shown = 0;
     for (int i = state->call.count - 1; i >= 0 && shown < MOST_CALL_NOTES; i--) {
         ActiveCall call = state->call.at[i];
-        bool known = same_span(call.span, diag->span);
+        // a call around the marked text is on the shown line already
+        bool known = call.span.file == diag->span.file && call.span.start <= diag->span.start && call.span.end >= diag->span.end;
         for (int j = 0; j < diag->note.count; j++)
             known = known || same_span(call.span, diag->note.at[j].span);
         if (known || !in_user_file(cx, call.span))

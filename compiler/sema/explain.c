@@ -42,7 +42,6 @@ static void explain_message(int id, FILE *out)
 {
     char code[8], name[16];
     snprintf(name, sizeof name, "%s.md", code_text(code, id));
-    fprintf(out, "%s %s: %s\n\n", code, diag_info[id].name, diag_info[id].format);
     for (const AmlEmbedded *page = aml_error_pages; page->name; page++)
         if (strcmp(page->name, name) == 0)
             fwrite(page->at, 1, page->length, out);
