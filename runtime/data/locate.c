@@ -33,7 +33,7 @@ aml_status amli_locate(const char *path, const char *source_dir, const char *pla
 {
     char source[PATH_MAX];
     const char *folder[3] = {source_folder(source_dir, source), ".", getenv("AML_DATA")};
-    char tried[3 * PATH_MAX];
+    char tried[4 * PATH_MAX];
     size_t used = 0;
     int count = path[0] == '/' ? 1 : 3;
     for (int i = 0; i < count; i++) {

@@ -54,9 +54,10 @@ static void spill(const char *path, const char *bytes, size_t length)
 
 static const char *weights_path(const amli_store *store, int64_t step, const char *file, char path[PATH_MAX])
 {
-    char name[32];
+    char name[32], inside[PATH_MAX];
     amli_step_name(step, name);
-    snprintf(path, PATH_MAX, "%s/%s/%s", store->folder, name, file);
+    if (amli_join(inside, sizeof inside, store->folder, name, NULL) || amli_join(path, PATH_MAX, inside, file, NULL))
+        path[0] = 0;
     return path;
 }
 
@@ -119,7 +120,7 @@ TEST(every_cut_and_flip_is_noticed)
     CHECK(save(&store, 4, true, 0.25) == AML_OK);
     static const char *const files[] = {AMLI_WEIGHTS_FILE, AMLI_OPTIMIZER_FILE, AMLI_STATE_FILE, AMLI_MANIFEST_FILE};
     char run[PATH_MAX], path[PATH_MAX];
-    snprintf(run, sizeof run, "%s/step-000004", store.folder);
+    CHECK(amli_join(run, sizeof run, store.folder, "step-000004", NULL) == AML_OK);
     for (size_t f = 0; f < AMLI_COUNT(files); f++) {
         size_t length;
         char *good = slurp(weights_path(&store, 4, files[f], path), &length);
@@ -296,11 +297,11 @@ TEST(newest_and_best_are_kept)
     aml_checkpoint_close(checkpoint);
     char path[PATH_MAX];
     size_t length;
-    snprintf(path, sizeof path, "%s/best", store.folder);
+    CHECK(amli_join(path, sizeof path, store.folder, "best", NULL) == AML_OK);
     char *text = slurp(path, &length);
     CHECK_TEXT(text, "step-000002\n");
     free(text);
-    snprintf(path, sizeof path, "%s/latest", store.folder);
+    CHECK(amli_join(path, sizeof path, store.folder, "latest", NULL) == AML_OK);
     text = slurp(path, &length);
     CHECK_TEXT(text, "step-000006\n");
     free(text);

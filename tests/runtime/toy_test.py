@@ -492,17 +492,20 @@ def data_check_lists_every_bad_row():
 
 @test
 def data_is_looked_up():
+    # the source's folder is found from the executable's: both lie in `place`, and the current folder is another
+    os.mkdir("place")
+    os.link(shutil.copy(os.path.join(BIN, "toy"), "place/copy"), "place/toy")
+    program = os.path.abspath("place/toy")
     data = open("toy.csv").read()
     os.remove("toy.csv")
-    _, err = run("train", "toy", code=1, env={"AML_DATA": "elsewhere"})
-    has(err, 'the data file "toy.csv" (toy.aml:14) was not found', "tried beside/toy.csv", "tried toy.csv", "tried elsewhere/toy.csv")
-    environment = dict(os.environ)
-    environment.pop("AML_DATA", None)
-    for folder in ("elsewhere", "beside"):
-        os.mkdir(folder)
+    _, err = run("train", "toy", program=program, code=1, env={"AML_DATA": "elsewhere"})
+    has(err, 'the data file "toy.csv" (toy.aml:14) was not found', "place/beside/toy.csv", "tried toy.csv", "tried elsewhere/toy.csv")
+    for folder, shown in (("elsewhere", "elsewhere/toy.csv"), (".", "toy.csv"), ("place/beside", "place/beside/toy.csv")):
+        os.makedirs(folder, exist_ok=True)
         write(folder + "/toy.csv", data)
-        _, err = run("train", "toy", "--steps", 1, env={"AML_DATA": "elsewhere"})
-        has(open(newest() + "/config.aml").read(), f"data {folder}/toy.csv")
+        run("train", "toy", "--steps", 1, program=program, env={"AML_DATA": "elsewhere"})
+        config = open(newest() + "/config.aml").read()
+        assert re.search(rf"/// data (\S*/)?{re.escape(shown)}, SHA-256", config), config
     write("other.csv", data)
     run("train", "toy", "--steps", 1, "--corpus", "other.csv")
     has(open(newest() + "/config.aml").read(), "data other.csv", 'option corpus = "other.csv"    // command line')

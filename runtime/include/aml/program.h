@@ -271,7 +271,7 @@ typedef struct aml_program {
     const char *name;           // digits
     const char *doc;            // of the file
     const char *source;         // digits.aml, as it was named
-    const char *source_dir;     // the folder of the source: absolute, or relative to the folder of the executable; relative data paths are looked up here first
+    const char *source_dir;     // the folder of the source: absolute, or relative to the executable's folder; relative data paths are looked up here first
     const char *source_hash;    // SHA-256 of all sources, hex
     const char *compiler;       // amlc 0.1.0
     const char *cpu_level;      // x86-64-v3: what the code needs
