@@ -36,6 +36,7 @@ typedef struct TrainBlock {
     DataBlock *data;
     Value model;                // an instance; none if the step is the program's own
     Value loss;                 // none if there is none
+    Value loss_call;            // a function that calls it where the setting is
     StateTable *table;
     bool keeps_best;
     bool failed;

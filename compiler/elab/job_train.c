@@ -40,6 +40,34 @@ static const Column *column_of(const ColumnList *columns, const char *name)
 
 // ---- the pieces of the compiled functions
 
+static Node *name_node(Jobs *jobs, Sym name, Span span)
+{
+    Node *node = node_new(jobs->cx, NODE_Name, span);
+    node->as.name.name = name;
+    node->as.name.name_span = span;
+    return node;
+}
+
+// `fn(output, target) = loss(output, target)`, written where the setting is: what the loss computes belongs to that line.
+static Value loss_at(Jobs *jobs, Value loss, bool has_target, Span span)
+{
+    static const char *const argument[] = {"output", "target"};
+    Env *env = env_new(jobs->e, NULL, span.file);
+    Sym callee = job_word(jobs, "loss");
+    Node *call = node_new(jobs->cx, NODE_Call, span), *lambda = node_new(jobs->cx, NODE_Lambda, span);
+    call->as.call.callee = name_node(jobs, callee, span);
+    for (int i = 0; i < 1 + has_target; i++) {
+        Node *param = node_new(jobs->cx, NODE_Param, span), *arg = node_new(jobs->cx, NODE_Arg, span);
+        param->as.param.name = job_word(jobs, argument[i]);
+        arg->as.arg.value = name_node(jobs, param->as.param.name, span);
+        vec_push(jobs->arena, &lambda->as.lambda.params, param);
+        vec_push(jobs->arena, &call->as.call.args, arg);
+    }
+    lambda->as.lambda.body = call;
+    env_bind(jobs->e, env, callee, loss);
+    return value_function(jobs->e, lambda, env);
+}
+
 // What the model makes of a batch. NULL after a report.
 static Inst *model_output(Jobs *jobs, Value model, Value batch, int64_t count, Span span)
 {
@@ -183,7 +211,7 @@ static bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Value o
     jobs->e->training = true;
     Tracing tracing = entry_begin(jobs, &job->step, job->table.name, "step", span);
     Value record = batch_inputs(&tracing, &train->data->prepared, job->table.batch, span);
-    Value args[] = {train->model, train->loss, optimizer, clip, column_value(record, jobs, "x"), column_value(record, jobs, "y")};
+    Value args[] = {train->model, train->loss_call, optimizer, clip, column_value(record, jobs, "x"), column_value(record, jobs, "y")};
     Value result = elab_call(jobs->e, value_function(jobs->e, elab_std_function(jobs->e, "train_step"), NULL), args, NULL, 6, span);
     bool good = step_outputs(&tracing, result, span) && rate_output(&tracing, optimizer, span);
     jobs->e->training = false;
@@ -236,11 +264,22 @@ static bool init_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job)
     return entry_end(&tracing);
 }
 
+// Where people look for a weight: its declaration, or for a layer of the standard library the place where it was made.
+static Span state_span(const Jobs *jobs, const Cell *cell)
+{
+    const Cell *weight = cell->of ? cell->of : cell;
+    Span span = weight->node->span;
+    for (const Instance *owner = weight->owner; owner && source_file(jobs->cx, span.file)->is_std; owner = owner->parent)
+        if (owner->span.file)
+            span = owner->span;
+    return span;
+}
+
 static void state_rows(Jobs *jobs, StateTable *table, ProgramJob *job)
 {
     for (int i = 0; i < table->cell.count; i++) {
         Cell *cell = table->cell.at[i];
-        ProgramState state = {.span = cell->node->span};
+        ProgramState state = {.span = state_span(jobs, cell)};
         state.info.tensor = tensor_info(jobs, cell->type, cell->classes, elab_cell_path(jobs->e, cell));
         state.info.role = cell->role;
         state.decay = cell->role == AML_ROLE_WEIGHT && cell->type.rank >= 2;
@@ -319,6 +358,18 @@ static bool check_classes(Jobs *jobs, const TrainBlock *train, const ProgramJob 
 
 // ---- settings of a training
 
+// Where the named argument of a setting like `early(on: f1)` stands; the whole setting if it is not named.
+static Span argument_span(const Setting *setting, const char *name)
+{
+    const Node *call = setting->value;
+    for (int i = 0; call->kind == NODE_Call && i < call->as.call.args.count; i++) {
+        const AstArg *arg = &call->as.call.args.at[i]->as.arg;
+        if (arg->name && strcmp(arg->name, name) == 0)
+            return arg->value->span;
+    }
+    return setting->span;
+}
+
 static bool read_stop(Jobs *jobs, Node *node, const MetricSet *metrics, aml_job *job)
 {
     Setting setting = setting_of(jobs, node, "stop");
@@ -333,7 +384,7 @@ static bool read_stop(Jobs *jobs, Node *node, const MetricSet *metrics, aml_job 
         setting_wrong(jobs, &setting, "stop", NULL, value);
         return false;
     }
-    job->stop_metric = metric_index(jobs, metrics, on, setting.span);
+    job->stop_metric = metric_index(jobs, metrics, on, argument_span(&setting, "on"));
     job->stop_patience = (aml_quantity){patience.as.quantity.value, patience.as.quantity.unit, patience.as.quantity.option};
     job->stop_min_delta = value_is_number(delta) ? value_number(delta) : 0;
     return job->stop_metric != -3;
@@ -364,7 +415,7 @@ static bool read_checkpoint(Jobs *jobs, Node *node, const MetricSet *metrics, am
     }
     Sym on = value_word(record_item(jobs, value, "on"));
     job->keep_best = (int32_t)count.as.whole;
-    job->keep_metric = on ? metric_index(jobs, metrics, on, keep.span) : -1;
+    job->keep_metric = on ? metric_index(jobs, metrics, on, argument_span(&keep, "on")) : -1;
     return job->keep_metric != -3;
 }
 
@@ -458,12 +509,13 @@ static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const Me
     if (!good)
         return false;
     elab_instance_name(jobs->e, train->model, NULL, NULL);
+    train->loss_call = loss_at(jobs, train->loss, column_of(&train->data->prepared, "y") != NULL, loss.span);
     job->table.has_loss = true;
     int64_t batch = job->table.batch;
     return predict_entry(jobs, train, &job->predict, job->table.name, "predict", 1, model.span) && register_cells(jobs, train->model) &&
            check_classes(jobs, train, job, model.span) && default_step(jobs, train, job, optimizer_value, clip_value) &&
-           eval_entry(jobs, &job->eval, job, train->data, train->model, train->loss, metrics, "eval", batch) &&
-           eval_entry(jobs, &job->eval_one, job, train->data, train->model, train->loss, metrics, "eval_one", 1) &&
+           eval_entry(jobs, &job->eval, job, train->data, train->model, train->loss_call, metrics, "eval", batch) &&
+           eval_entry(jobs, &job->eval_one, job, train->data, train->model, train->loss_call, metrics, "eval_one", 1) &&
            metrics_entries(jobs, metrics, job, job->table.name);
 }
 
@@ -587,8 +639,8 @@ bool job_evaluate(Jobs *jobs, Node *node)
     job.table.data = block->index;
     job.table.model_job = train->index;
     job.table.has_loss = true;
-    good = eval_entry(jobs, &job.eval_one, &job, block, instance, train->loss, &metrics, "eval_one", 1) && register_cells(jobs, instance) &&
-           eval_entry(jobs, &job.eval, &job, block, instance, train->loss, &metrics, "eval", job.table.batch) &&
+    good = eval_entry(jobs, &job.eval_one, &job, block, instance, train->loss_call, &metrics, "eval_one", 1) && register_cells(jobs, instance) &&
+           eval_entry(jobs, &job.eval, &job, block, instance, train->loss_call, &metrics, "eval", job.table.batch) &&
            metrics_entries(jobs, &metrics, &job, job.table.name);
     jobs->e->table = NULL;
     if (!good)
