@@ -12,19 +12,16 @@ static Place place_of(const Report *report, Span span)
 
 // ---- by line ------------------------------------------------------------------------------------------------------
 
-static void add_to_line(const Report *report, ReportPhase *phase, Span span, double flops, double bytes)
+static ReportLine *line_at(Arena *arena, ReportLineList *list, Place place)
 {
-    Place place = place_of(report, span);
-    for (int i = 0; i < phase->line.count; i++) {
-        ReportLine *line = &phase->line.at[i];
-        if (line->line == place.line && (line->path == place.path || (line->path && place.path && !strcmp(line->path, place.path)))) {
-            line->flops += flops;
-            line->bytes += bytes;
-            return;
-        }
+    for (int i = 0; i < list->count; i++) {
+        ReportLine *line = &list->at[i];
+        if (line->line == place.line && (line->path == place.path || (line->path && place.path && !strcmp(line->path, place.path))))
+            return line;
     }
-    ReportLine line = {.path = place.path, .line = place.line, .flops = flops, .bytes = bytes};
-    vec_push(report->cx->arena, &phase->line, line);
+    ReportLine line = {.path = place.path, .line = place.line};
+    vec_push(arena, list, line);
+    return &list->at[list->count - 1];
 }
 
 // `times`: how often the instructions run. Inside a fused body only operations count: what it computes on the way is not
@@ -44,9 +41,18 @@ static void add_function(const Report *report, ReportPhase *phase, const IrFunct
         double flops = cost.flops * times;
         phase->flops += flops;
         phase->bytes += bytes;
-        if (flops > 0 || bytes > 0)
-            add_to_line(report, phase, inst->span, flops, bytes);
+        if (flops > 0 || bytes > 0) {
+            ReportLine *line = line_at(report->cx->arena, &phase->line, place_of(report, inst->span));
+            line->flops += flops;
+            line->bytes += bytes;
+        }
     }
+}
+
+static int by_parameters(const void *left, const void *right)
+{
+    const ReportLine *a = left, *b = right;
+    return a->parameters != b->parameters ? (a->parameters < b->parameters ? 1 : -1) : a->line - b->line;
 }
 
 static int by_operations(const void *left, const void *right)
@@ -185,9 +191,15 @@ static size_t add_states(const Report *report, ReportBlock *block, const Program
                            place_of(report, state->span)};
         vec_push(report->cx->arena, &block->state, row);
         bytes += aligned((size_t)type_bytes(row.type));
-        if (state->info.role == AML_ROLE_WEIGHT)
+        if (state->info.role == AML_ROLE_WEIGHT) {
             block->parameters += type_elements(row.type);
+            ReportLine *line = line_at(report->cx->arena, &block->line, row.place);
+            line->parameters += (double)type_elements(row.type);
+            line->bytes += (double)type_bytes(row.type);
+        }
     }
+    if (block->line.count)
+        qsort(block->line.at, (size_t)block->line.count, sizeof block->line.at[0], by_parameters);
     return bytes;
 }
 

@@ -40,7 +40,12 @@ static json_t *phase_json(const Report *report, const ReportPhase *phase)
 
 static json_t *block_json(const Report *report, const ReportBlock *block)
 {
-    json_t *states = json_array(), *phases = json_array();
+    json_t *states = json_array(), *phases = json_array(), *lines = json_array();
+    for (int i = 0; i < block->line.count; i++) {
+        const ReportLine *line = &block->line.at[i];
+        json_array_append_new(lines, json_pack("{s:o, s:I, s:I}", "place", place_json(report, line->path, line->line), "parameters",
+                                               (json_int_t)line->parameters, "bytes", (json_int_t)line->bytes));
+    }
     for (int i = 0; i < block->state.count; i++) {
         const ReportState *state = &block->state.at[i];
         json_array_append_new(states, json_pack("{s:s?, s:s, s:s, s:o, s:I, s:o}", "name", state->name, "role", state->role, "dtype",
@@ -50,8 +55,8 @@ static json_t *block_json(const Report *report, const ReportBlock *block)
     }
     for (int i = 0; i < block->phase.count; i++)
         json_array_append_new(phases, phase_json(report, &block->phase.at[i]));
-    return json_pack("{s:s, s:s, s:I, s:I, s:o, s:o}", "kind", block->kind, "name", block->name, "parameters",
-                     (json_int_t)block->parameters, "batch", (json_int_t)block->batch, "states", states, "phases", phases);
+    return json_pack("{s:s, s:s, s:I, s:I, s:o, s:o, s:o}", "kind", block->kind, "name", block->name, "parameters",
+                     (json_int_t)block->parameters, "batch", (json_int_t)block->batch, "lines", lines, "states", states, "phases", phases);
 }
 
 void report_json(const Report *report, Buffer *out)

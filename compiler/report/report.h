@@ -11,8 +11,9 @@ typedef struct ReportLine {
     const char *path;               // NULL: made by the compiler
     int line;
     double flops, bytes;
-    int64_t parameters;
+    double parameters;              // of the weights made at this line
 } ReportLine;
+typedef Vec(ReportLine) ReportLineList;
 
 // A temporary that is alive when the arena is fullest.
 typedef struct ReportTensor {
@@ -30,7 +31,7 @@ typedef struct ReportPhase {
     size_t state_bytes, buffer_bytes, temporary_bytes;  // what is allocated: state arena, inputs and outputs, planned arena
     Place peak;                     // where the temporaries are largest; path NULL: there are none
     Vec(ReportTensor) alive;        // largest first
-    Vec(ReportLine) line;           // most operations first
+    ReportLineList line;           // most operations first
 } ReportPhase;
 
 typedef struct ReportState {
@@ -44,6 +45,7 @@ typedef struct ReportBlock {
     const char *kind, *name;
     int64_t parameters, batch;      // 0: has none
     Vec(ReportState) state;
+    ReportLineList line;           // where weights are made, most parameters first
     Vec(ReportPhase) phase;
 } ReportBlock;
 

@@ -48,6 +48,19 @@ static void put_states(const Report *report, const ReportBlock *block, Buffer *o
     }
 }
 
+static void put_parameters(const Report *report, const ReportBlock *block, Buffer *out)
+{
+    Arena *arena = report->cx->arena;
+    if (!block->line.count)
+        return;
+    buffer_printf(out, "\n  %-34s %14s %6s %12s\n", "line", "parameters", "", "bytes");
+    for (int i = 0; i < block->line.count; i++) {
+        const ReportLine *line = &block->line.at[i];
+        buffer_printf(out, "  %-34s %14s %5.1f%% %12s\n", place_text(arena, line->path, line->line), grouped(arena, line->parameters),
+                      100 * line->parameters / (double)block->parameters, size_text(arena, line->bytes));
+    }
+}
+
 static void put_phase(const Report *report, const ReportPhase *phase, Buffer *out)
 {
     Arena *arena = report->cx->arena;
@@ -88,6 +101,7 @@ void report_text(const Report *report, Buffer *out)
         if (block->batch)
             buffer_printf(out, ", batch %lld", (long long)block->batch);
         buffer_text(out, "\n");
+        put_parameters(report, block, out);
         put_states(report, block, out);
         for (int k = 0; k < block->phase.count; k++)
             put_phase(report, &block->phase.at[k], out);
