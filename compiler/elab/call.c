@@ -165,6 +165,7 @@ bool elab_bind(Elab *e, Env *env, const NodeList *params, const Value args[], co
 
 typedef struct CallFrame {
     Span user, call_site;
+    bool strict;
 } CallFrame;
 
 static bool is_std_node(Elab *e, const Node *node)
@@ -181,7 +182,7 @@ static bool enter(Elab *e, const Node *callee, Sym name, Span span, CallFrame *f
         e->gave_up = true;
         return false;
     }
-    *frame = (CallFrame){e->user, e->call_site};
+    *frame = (CallFrame){e->user, e->call_site, e->strict};
     // Code of the library belongs to the user's line that called it; a user's function called back has lines of its own.
     if (!is_std_node(e, callee))
         e->user = (Span){0};
@@ -199,6 +200,7 @@ static void leave(Elab *e, const CallFrame *frame)
     e->call_depth--;
     e->user = frame->user;
     e->call_site = frame->call_site;
+    e->strict = frame->strict;
 }
 
 static Value run_body(Elab *e, Env *env, const Signature *signature, const char *what, Span span)
@@ -405,6 +407,8 @@ static Value call_function(Elab *e, const FunctionValue *function, const Value a
     if (!enter(e, node, shown, span, &frame))
         return value_poison();
     pointer_map_put(e->cx->arena, &e->names->called, node, node);
+    if (node->kind != NODE_Lambda)
+        e->strict = node->kind == NODE_Loss || (function->self && function->self->declaration->kind == NODE_Metric);
     const char *what = shown ? arena_printf(e->cx->arena, "'%s'", shown) : "this function";
     Env *env = env_new(e, function->self ? function->self->env : function->env, node->span.file);
     Value value = value_poison();

@@ -221,6 +221,7 @@ struct Elab {
     Vec(Sym) used_define;
     Span user;                  // the user's outermost relevant place while inside the standard library, else file 0
     Span call_site;             // of the innermost call in progress: where error() reports
+    bool strict;                // inside the body of a loss or a metric, which never broadcast
     int branching;              // inside a branch of `if` on a tensor
     int next_site;              // of `random`
     int call_depth, depth;      // of AML calls, of nested expressions

@@ -79,7 +79,8 @@ static Value define_value(Elab *e, Node *declaration, const Define *define, Valu
     if (node->kind == NODE_Name && written.kind == VALUE_TEXT)
         value = value_text(e, node->as.name.name);
     else
-        value = elab_eval_as(e, env_new(e, NULL, declaration->span.file), node, constant->type, constant->name);
+        value = elab_eval_as(e, env_new(e, NULL, declaration->span.file), node, constant->type,
+                             arena_printf(e->cx->arena, "const '%s'", constant->name));
     if (value.kind == VALUE_POISON || written.kind == VALUE_POISON)
         return value;
     if (value.kind == VALUE_INT && written.kind == VALUE_REAL)
@@ -94,16 +95,17 @@ static Value define_value(Elab *e, Node *declaration, const Define *define, Valu
     return value;
 }
 
-static bool in_main_file(Elab *e, const Node *declaration)
+// -D reaches the main file and every file of the user that it uses.
+static bool in_user_file(Elab *e, const Node *declaration)
 {
-    return e->unit && e->unit->main && declaration->span.file == e->unit->main->file;
+    return e->unit && declaration->span.file != 0 && !source_file(e->cx, declaration->span.file)->is_std;
 }
 
 static Value constant_value(Elab *e, Node *declaration)
 {
     const AstConst *constant = &declaration->as.constant;
     Env *env = env_new(e, NULL, declaration->span.file);
-    for (int i = 0; i < e->cx->define.count && in_main_file(e, declaration); i++) {
+    for (int i = 0; i < e->cx->define.count && in_user_file(e, declaration); i++) {
         Define *define = &e->cx->define.at[i];
         if (define->name != constant->name)
             continue;
@@ -235,18 +237,16 @@ Value elab_declaration(Elab *e, Node *declaration)
     return *value;
 }
 
-void elab_globals(Elab *e)
+typedef Vec(const char *) NameTexts;
+
+static void file_globals(Elab *e, const NodeList *decls, NameTexts *names)
 {
-    if (!e->unit || !e->unit->main)
-        return;
-    const NodeList *decls = &e->unit->main->ast->as.file.decls;
-    Vec(const char *) names = {0};
     for (int i = 0; i < decls->count; i++) {
         Node *node = decls->at[i];
         if (node->kind == NODE_Const || node->kind == NODE_Option)
             elab_declaration(e, node);
         if (node->kind == NODE_Const)
-            vec_push(e->cx->arena, &names, node->as.constant.name);
+            vec_push(e->cx->arena, names, node->as.constant.name);
         if (node->kind == NODE_Fn)
             elab_lint_signature(e, &node->as.fn.params, node->as.fn.result, node->as.fn.body);
         if (node->kind == NODE_Loss)
@@ -259,6 +259,16 @@ void elab_globals(Elab *e)
             if (members->at[j]->kind == NODE_Fn)
                 elab_lint_signature(e, &members->at[j]->as.fn.params, members->at[j]->as.fn.result, members->at[j]->as.fn.body);
     }
+}
+
+void elab_globals(Elab *e)
+{
+    if (!e->unit || !e->unit->main)
+        return;
+    NameTexts names = {0};
+    for (int f = 0; f < e->unit->file.count; f++)
+        if (!e->unit->file.at[f]->is_std)
+            file_globals(e, &e->unit->file.at[f]->ast->as.file.decls, &names);
     for (int i = 0; i < e->cx->define.count; i++) {
         const Define *define = &e->cx->define.at[i];
         if (define->used)

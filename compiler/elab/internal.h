@@ -11,7 +11,7 @@ enum {
     MOST_TEXT = 1 << 20,            // bytes of one text
     MOST_LIST = 1 << 20,            // elements of one list
 };
-#define MOST_STEPS 10000000
+#define MOST_STEPS 4000000
 
 // ---- env.c
 

@@ -189,6 +189,11 @@ bool elab_broadcast(Elab *e, Inst **a, Inst **b, const char *what, Span span)
     Type x = (*a)->type, y = (*b)->type;
     if (shape_equal(x, y))
         return true;
+    if (e->strict && x.rank > 0 && y.rank > 0) {
+        report_operands(e, *a, *b, what, span);
+        help(e->cx, "losses and metrics do not broadcast; if it is meant, say so with `broadcast_to`");
+        return false;
+    }
     int rank = x.rank > y.rank ? x.rank : y.rank;
     int64_t dim[IR_MAX_RANK];
     // Which operand has an axis stretched or (among axes that are not 1 in the other) repeated.
