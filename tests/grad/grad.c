@@ -1,7 +1,9 @@
 // Every gradient rule against central differences, in f64, through the reference interpreter; then the gradient of the
 // gradient, the same way. The functions are in rules.aml.
 
-#include "check.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "elab/elab.h"
 #include "sema/sema.h"
@@ -26,6 +28,7 @@ typedef struct Traced {
     Type input[3 * MOST_PARAMS], output[1 + MOST_PARAMS];
 } Traced;
 
+static int failures;
 static uint64_t random_state = 12345;
 
 static double random_unit(void)
@@ -199,7 +202,7 @@ static void run_case(Elab *e, Node *fn, Map *covered)
         printf("FAIL %s: %s\n", name, wrong);
     else
         printf("PASS %s\n", name);
-    check_failures += wrong != NULL;
+    failures += wrong != NULL;
 }
 
 int main(int argc, char **argv)
@@ -225,15 +228,15 @@ int main(int argc, char **argv)
                     continue;
                 bool good = map_get(&covered, all->at[i]->as.grad.name) != NULL;
                 printf("%s rule_%s%s\n", good ? "PASS" : "FAIL", all->at[i]->as.grad.name, good ? "" : ": no function in rules.aml checks it");
-                check_failures += !good;
+                failures += !good;
             }
         }
     }
     diag_print(cx, stdout, FORMAT_HUMAN, false);
     if (!e || diag_errors(cx) > 0) {
         printf("FAIL no_diagnostics: rules.aml is not accepted\n");
-        check_failures++;
+        failures++;
     }
     cx_free(cx);
-    CHECK_SUMMARY();
+    return failures ? 1 : 0;
 }

@@ -1,7 +1,9 @@
 // The standard library against golden.json (PyTorch, NumPy, scikit-learn; made by golden.py), run with the reference
 // interpreter: functions on tensors, ten steps of each optimizer, the metrics of an evaluation.
 
-#include "check.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "elab/elab.h"
 #include "sema/sema.h"
@@ -9,6 +11,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 
+static int failures;
 static const char *folder;
 static json_t *golden;
 
@@ -18,7 +21,7 @@ static void verdict(const char *name, const char *wrong)
         printf("FAIL %s: %s\n", name, wrong);
     else
         printf("PASS %s\n", name);
-    check_failures += wrong != NULL;
+    failures += wrong != NULL;
 }
 
 static void store(Type type, void *at, int64_t index, double value)
@@ -349,5 +352,5 @@ int main(int argc, char **argv)
     verdict("metrics", check_metrics(cx, json_object_get(golden, "metrics")));
     cx_free(cx);
     json_decref(golden);
-    CHECK_SUMMARY();
+    return failures ? 1 : 0;
 }
