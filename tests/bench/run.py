@@ -1,8 +1,16 @@
 #!/usr/bin/env python3
-"""Measures AML and, in the same run, its peers. Usage: run.py BUILD [step|start|compile]"""
+"""Measures AML and, in the same run, its peers.
+
+Usage: tests/bench/run.py BUILD [step|start|compile ...] [--peers VENV] [--json FILE] [--write]
+--peers (or $AML_PEERS): a virtual environment, or its python, with numpy, torch and jax. --write: also docs/benchmarks.md.
+A benchmark is never a pass/fail test. README.md says what is measured and how.
+"""
+import argparse
+import datetime
 import json
 import os
 import pathlib
+import platform
 import shutil
 import subprocess
 import sys
@@ -11,7 +19,10 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = ROOT / "tests/bench"
-ONE_CORE = ["taskset", "-c", "0"] if shutil.which("taskset") else []
+ROUNDS = 11                     # each round measures everybody twice: A B C C B A
+STEPS = 400                     # of a peer, in one measurement
+SHORT, LONG = 1000, 11000       # steps of the two trainings whose difference is AML's measurement
+STEP_FLOPS = 2 * 64 * (2 * 64 * 128 + 3 * 128 * 10)     # products: forward, gradients of both weights, of the hidden layer
 
 
 def call(*command, cwd=None):
@@ -31,58 +42,171 @@ def median(values):
     return sorted(values)[len(values) // 2]
 
 
-def bench_step(amlc, folder):
-    """A step is the difference of a long and a short training, so the start and the end do not count."""
+def one_core():
+    """A command prefix that keeps a process on the last core it may use: the first one serves most interrupts."""
+    return ["taskset", "-c", str(max(os.sched_getaffinity(0)))] if shutil.which("taskset") else []
+
+
+def roof(folder):
+    call("cc", "-O3", "-march=native", "-ffp-contract=fast", HERE / "roof.c", "-o", folder / "roof")
+    return float(call(*one_core(), folder / "roof").split()[0])
+
+
+class Peer:
+    """A process of peers.py."""
+
+    def __init__(self, python, name, csv):
+        self.name = name
+        self.process = subprocess.Popen([*one_core(), str(python), str(HERE / "peers.py"), name, str(csv)], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        ready = self.process.stdout.readline()
+        if not ready:
+            sys.exit(f"{name} does not start:\n{self.process.stderr.read()}")
+        self.versions = json.loads(ready)
+
+    def step(self):
+        self.process.stdin.write(f"{STEPS}\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline()) / STEPS
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+class Own:
+    """The compiled program: the difference of a long and a short training, so that its start and its end do not count."""
+
+    name, versions = "aml", {}
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def train(self, steps):
+        return seconds(*one_core(), self.folder / "digits_step", "train", "--threads", 1, "--quiet", "--length", f"{steps} steps", cwd=self.folder)
+
+    def step(self):
+        short = self.train(SHORT)
+        taken = self.train(LONG) - short
+        shutil.rmtree(self.folder / "runs")
+        return taken / (LONG - SHORT)
+
+    def close(self):
+        pass
+
+
+def bench_step(amlc, folder, peers):
     shutil.copy(HERE / "digits_step.aml", folder)
     shutil.copy(ROOT / "examples/digits/data/digits.csv", folder)
     call(amlc, "build", "digits_step.aml", cwd=folder)
-    short, long_ = 2000, 22000
+    peak = roof(folder)
+    runners = [Own(folder)]
+    if peers:
+        runners += [Peer(peers, name, folder / "digits.csv") for name in ("torch-eager", "torch-fused", "jax-jit")]
+    taken = {runner.name: [] for runner in runners}
+    for _ in range(ROUNDS):
+        for runner in runners + runners[::-1]:
+            taken[runner.name].append(runner.step())
+    versions = {}
+    for runner in runners:
+        versions.update(runner.versions)
+        runner.close()
+    peak = max(peak, roof(folder))
+    own = median(taken["aml"])
+    print("training step, digits perceptron 64-128-10, batch 64, dropout, AdamW, one thread; median (least .. most) of", 2 * ROUNDS)
+    result = {"versions": versions, "roof_gflops": peak, "flops": STEP_FLOPS, "us": {}}
+    for name, values in taken.items():
+        middle = median(values)
+        result["us"][name] = {"median": 1e6 * middle, "least": 1e6 * min(values), "most": 1e6 * max(values), "ratio": middle / own}
+        print(f"  {name:<12} {1e6 * middle:8.1f} us  ({1e6 * min(values):.1f} .. {1e6 * max(values):.1f})  {middle / own:5.1f} x")
+    print(f"  roof: {peak:.1f} GFLOP/s of f32 multiply-adds; the products of a step alone need {STEP_FLOPS / peak * 1e-3:.1f} us at that rate")
+    if not peers:
+        print("  (no peers: neither --peers nor AML_PEERS)")
+    return result
 
-    def train(steps):
-        return seconds(*ONE_CORE, folder / "digits_step", "train", "--threads", 1, "--quiet", "--length", f"{steps} steps", cwd=folder)
-    train(short)
-    ours = median([(train(long_) - train(short)) / (long_ - short) for _ in range(5)])
-    print(f"training step, digits perceptron 64-128-10, batch 64, AdamW, dropout, one thread")
-    print(f"  aml          {1e6 * ours:9.1f} us")
-    python = os.environ.get("AML_PEERS")
-    if not python:
-        print("  (no peers: AML_PEERS is not set)")
-        return
-    for name, peer in json.loads(call(*ONE_CORE, python, HERE / "peers.py", folder / "digits.csv")).items():
-        print(f"  {name:<12} {1e6 * peer['seconds']:9.1f} us   {peer['seconds'] / ours:5.1f} times as long   ({name.split()[0]} {peer['version']})")
 
-
-def bench_start(amlc, folder):
+def bench_start(amlc, folder, _):
     digits = ROOT / "examples/digits"
     call(amlc, "build", digits / "digits_f32.aml", "-o", folder / "trainer")
     call(folder / "trainer", "train", "--quiet", cwd=folder)
     call(amlc, "deploy", digits / "digits_f32.aml", "digits_f32", cwd=folder)
     rows = (digits / "data/digits.csv").read_text().splitlines()[:2]
     (folder / "one.csv").write_text("\n".join(rows) + "\n")
+    result = {"ms": {}, "bytes": {}}
     print("start to end of a process, median of 51")
     for title, command in (("trainer --help", [folder / "trainer", "--help"]), ("digits_f32 predict, 1 row", [folder / "digits_f32", "predict", "one.csv"]),
                            ("amlc check digits.aml", [amlc, "check", digits / "digits.aml"])):
-        print(f"  {title:<28} {1e3 * median([seconds(*command, cwd=folder) for _ in range(51)]):7.2f} ms")
+        result["ms"][title] = 1e3 * median([seconds(*command, cwd=folder) for _ in range(51)])
+        print(f"  {title:<28} {result['ms'][title]:7.2f} ms")
     for name in ("trainer", "digits_f32", "libdigits_f32.so"):
-        print(f"  {name:<28} {(folder / name).stat().st_size:7d} bytes")
+        result["bytes"][name] = (folder / name).stat().st_size
+        print(f"  {name:<28} {result['bytes'][name]:7d} bytes")
     print(call(folder / "digits_f32", "bench").rstrip())
+    return result
 
 
-def bench_compile(amlc, folder):
-    print("compiling, median of 5")
+def bench_compile(amlc, folder, _):
+    print("compiling, median of 9")
+    result = {"ms": {}}
     for name in ("digits.aml", "digits_f32.aml"):
-        taken = median([seconds(amlc, "build", ROOT / "examples/digits" / name, "-o", folder / "out") for _ in range(5)])
+        taken = median([seconds(amlc, "build", ROOT / "examples/digits" / name, "-o", folder / "out") for _ in range(9)])
+        result["ms"][f"amlc build {name}"] = 1e3 * taken
         print(f"  amlc build {name:<17} {1e3 * taken:7.1f} ms")
+    return result
+
+
+def machine():
+    model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    return {"processor": model, "cores": len(os.sched_getaffinity(0)), "system": platform.release(), "load_before": os.getloadavg()[0],
+            "date": datetime.date.today().isoformat()}
+
+
+def write_table(results):
+    here = results["machine"]
+    text = ["# Benchmarks", "",
+            "Written by `tests/bench/run.py BUILD --peers VENV --write`; how it is measured: [tests/bench/README.md](../tests/bench/README.md).", "",
+            f"{here['date']}, {here['processor']}, {here['cores']} cores, Linux {here['system']}, load before the run {here['load_before']:.1f}."]
+    step = results.get("step")
+    if step:
+        versions = ", ".join(f"{name} {version}" for name, version in step["versions"].items())
+        text += ["", "## A training step", "",
+                 f"Digits perceptron 64-128-10, batch 64, 10% dropout, AdamW with decay, cosine rate; f32, one thread; {2 * ROUNDS} measurements each,",
+                 f"interleaved. {versions}.", "", "| | median | least | most | times as long as AML |", "|---|---|---|---|---|"]
+        text += [f"| {name} | {t['median']:.1f} µs | {t['least']:.1f} µs | {t['most']:.1f} µs | {t['ratio']:.1f} |" for name, t in step["us"].items()]
+        floor = step["flops"] / step["roof_gflops"] * 1e-3
+        text += ["", f"The core reaches {step['roof_gflops']:.1f} GFLOP/s of f32 multiply-adds in the same run: the products alone need {floor:.1f} µs, so the whole",
+                 f"step takes {step['us']['aml']['median'] / floor:.1f} times what a perfect program would spend on its products.", "",
+                 "Where this does not show an advantage: large networks, where all three spend their time in products of about the same speed; several",
+                 "threads, which a step this small does not use; GPUs."]
+    for name, title in (("start", "Starting"), ("compile", "Compiling")):
+        found = results.get(name)
+        if found:
+            text += ["", f"## {title}", "", "| | median |", "|---|---|"]
+            text += [f"| {what} | {value:.2f} ms |" for what, value in found["ms"].items()]
+            text += [f"| size of {what} | {value:,} bytes |" for what, value in found.get("bytes", {}).items()]
+    (ROOT / "docs/benchmarks.md").write_text("\n".join(text) + "\n")
 
 
 def main():
-    amlc = pathlib.Path(sys.argv[1]).absolute() / "amlc"
     benches = {"step": bench_step, "start": bench_start, "compile": bench_compile}
-    for name in sys.argv[2:] or benches:
-        if name not in benches:
-            sys.exit(f"no benchmark '{name}'; there are {', '.join(benches)}")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("build", type=pathlib.Path)
+    parser.add_argument("names", nargs="*", choices=[*benches, []])
+    parser.add_argument("--peers", type=pathlib.Path, default=os.environ.get("AML_PEERS"))
+    parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    peers = options.peers and pathlib.Path(options.peers)
+    if peers and peers.is_dir():
+        peers = peers / "bin/python"
+    results = {"machine": machine()}
+    for name in options.names or benches:
         with tempfile.TemporaryDirectory() as folder:
-            benches[name](amlc, pathlib.Path(folder))
+            results[name] = benches[name]((options.build / "amlc").absolute(), pathlib.Path(folder), peers)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=2) + "\n")
+    if options.write:
+        write_table(results)
 
 
 if __name__ == "__main__":

@@ -40,8 +40,10 @@ static double rate(void (*run)(void))
     double best = 1e30;
     for (int i = 0; i < 500; i++) {
         double start = now();
-        for (int k = 0; k < 10; k++)
+        for (int k = 0; k < 10; k++) {
             call();
+            __asm__ volatile("" : : "r"(in), "r"(out) : "memory");      // the results count as read
+        }
         double spent = (now() - start) / 10;
         best = spent < best ? spent : best;
     }
