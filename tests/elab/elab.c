@@ -188,8 +188,67 @@ static void check_program(const char *path)
     cx_free(cx);
 }
 
+// ---- -D
+
+typedef struct Defined {
+    int errors;
+    const char *value;          // of the const `width`
+} Defined;
+
+static Defined define(Cx *cx, const char *source, const char *name, const char *value)
+{
+    vec_push(cx->arena, &cx->define, ((Define){sym_of(cx, name), value, false}));
+    Unit *unit = unit_load_text(cx, "defined.aml", source, strlen(source));
+    Elab *e = elab_new(cx, unit, ir_module_new(cx));
+    elab_globals(e);
+    Node *width = elab_lookup(e, unit->main->file, sym_of(cx, "width"));
+    const char *shown = value_show(e, elab_declaration(e, width));
+    return (Defined){diag_errors(cx), shown};
+}
+
+static const char *const sized = "aml 1\nconst width: int = 8\nconst twice = 2 * width\nconst length = 40 epochs\nconst path = \"a\"\n";
+
+TEST(define_replaces)
+{
+    Cx *cx = cx_new();
+    Defined found = define(cx, sized, "width", "2 * 16");
+    int errors = found.errors;
+    bool same = strcmp(found.value, "32") == 0;
+    cx_free(cx);
+    CHECK_INT(errors, 0);
+    CHECK(same);
+}
+
+TEST(define_of_wrong_type)
+{
+    const char *const wrong[][2] = {{"width", "1.5"}, {"width", "true"}, {"width", "wide"}, {"width", "2)"},  {"width", ""},
+                                    {"length", "40"}, {"length", "3 MiB"}, {"twice", "1.5"}, {"widht", "16"}};
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+        Cx *cx = cx_new();
+        int errors = define(cx, sized, wrong[i][0], wrong[i][1]).errors;
+        cx_free(cx);
+        if (errors != 1)
+            CHECK_FAIL("-D %s=%s gives %d errors, expected one", wrong[i][0], wrong[i][1], errors);
+    }
+}
+
+TEST(define_of_right_type)
+{
+    const char *const right[][2] = {{"width", "16"}, {"length", "500 epochs"}, {"path", "\"b\""}, {"path", "b"}, {"twice", "7"}};
+    for (size_t i = 0; i < COUNT_OF(right); i++) {
+        Cx *cx = cx_new();
+        int errors = define(cx, sized, right[i][0], right[i][1]).errors;
+        cx_free(cx);
+        if (errors != 0)
+            CHECK_FAIL("-D %s=%s is refused", right[i][0], right[i][1]);
+    }
+}
+
 int main(int argc, char **argv)
 {
+    RUN(define_replaces);
+    RUN(define_of_wrong_type);
+    RUN(define_of_right_type);
     for (int i = 1; i < argc; i++)
         check_program(argv[i]);
     CHECK_SUMMARY();
