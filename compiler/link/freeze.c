@@ -54,36 +54,42 @@ static const char *weight_shape(Arena *arena, aml_dtype dtype, aml_shape shape)
     return type_text(arena, type_make(dtype_of[dtype], shape.rank, shape.dim));
 }
 
+// The checkpoint's tensor for a row of the state table, or NULL after reporting that there is none that fits.
+static const Weight *weight_of(Cx *cx, const ProgramState *state, const Weight *weight, int weights, Span span)
+{
+    const aml_tensor_info *info = &state->info.tensor;
+    const Weight *found = find_weight(weight, weights, info->name);
+    const char *expected = weight_shape(cx->arena, info->dtype, info->shape);
+    const char *there = found ? weight_shape(cx->arena, found->dtype, found->shape) : NULL;
+    if (found && strcmp(there, expected) == 0)
+        return found;
+    if (found)
+        report(cx, span, checkpoint_differs, info->name, expected, there);
+    else
+        report(cx, span, checkpoint_lacks, info->name, expected);
+    note(cx, state->span, "'%s' is declared here", info->name);
+    help(cx, "train again: the model has changed since the checkpoint was written");
+    return NULL;
+}
+
 bool freeze_weights(Cx *cx, IrFunction *fn, const ProgramJob *job, const Weight *weight, int weights, Span span)
 {
     bool good = true;
-
-    for (int i = fn->param.count - 1; i >= 0; i--) {
-        if (fn->param_slot.at[i].kind != SLOT_STATE)
-            continue;
-        const ProgramState *state = &job->state.at[fn->param_slot.at[i].index];
-        const aml_tensor_info *info = &state->info.tensor;
-        const Weight *found = find_weight(weight, weights, info->name);
-        const char *expected = weight_shape(cx->arena, info->dtype, info->shape);
-        if (!found) {
-            report(cx, span, checkpoint_lacks, info->name, expected);
-        } else if (found->dtype != info->dtype || strcmp(weight_shape(cx->arena, found->dtype, found->shape), expected) != 0) {
-            report(cx, span, checkpoint_differs, info->name, expected, weight_shape(cx->arena, found->dtype, found->shape));
-        } else {
-            param_to_constant(fn, i, found->at, false);
-            continue;
-        }
-        note(cx, state->span, "'%s' is declared here", info->name);
-        help(cx, "train again: the model has changed since the checkpoint was written");
-        good = false;
-    }
+    for (int i = 0; i < fn->param.count; i++)
+        if (fn->param_slot.at[i].kind == SLOT_STATE)
+            good = weight_of(cx, &job->state.at[fn->param_slot.at[i].index], weight, weights, span) && good;
+    if (!good)
+        return false;
+    for (int i = fn->param.count - 1; i >= 0; i--)
+        if (fn->param_slot.at[i].kind == SLOT_STATE)
+            param_to_constant(fn, i, weight_of(cx, &job->state.at[fn->param_slot.at[i].index], weight, weights, span)->at, false);
     for (int i = fn->result.count - 1; i >= 0; i--)     // running statistics do not move when predicting
         if (fn->result.at[i].slot.kind == SLOT_STATE) {
             fn->result.at[i].value->uses--;
             memmove(&fn->result.at[i], &fn->result.at[i + 1], sizeof fn->result.at[0] * (size_t)(fn->result.count - i - 1));
             fn->result.count--;
         }
-    return good;
+    return true;
 }
 
 // Scalars of the running program: options keep their defaults, counters are 0.
