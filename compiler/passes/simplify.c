@@ -444,11 +444,11 @@ static Inst *broadcast_rules(Inst *inst)
     Type squeezed = {.dtype = a->type.dtype};
     IntList kept = {0};
     for (int i = 0; i < a->type.rank; i++)
-        if (a->type.dim[i] != 1) {
+        if (a->type.dim[i] == inst->type.dim[axes.at[i]]) {
             squeezed.dim[squeezed.rank++] = a->type.dim[i];
             kept.at[kept.count++] = axes.at[i];
         }
-    if (squeezed.rank != a->type.rank)          // an axis of size 1 says nothing
+    if (squeezed.rank != a->type.rank)          // an axis that is stretched says nothing
         return broadcast(inst, reshape(inst, a, squeezed), inst->type, kept);
     if (a->op != OP_broadcast)
         return NULL;
@@ -467,13 +467,17 @@ static Inst *reshape_rules(Inst *inst)
     if (a->op == OP_reshape)
         return reshape(inst, a->input[0], inst->type);
     if (a->op == OP_broadcast && only_ones_differ(a->type, inst->type, to_axis)) {
-        IntList axes = a->attr[0].list;
-        for (int i = 0; i < axes.count; i++) {
-            if (a->type.dim[axes.at[i]] == 1)
-                return NULL;
-            axes.at[i] = to_axis[axes.at[i]];
+        Inst *source = a->input[0];
+        Type squeezed = {.dtype = source->type.dtype};
+        IntList axes = {0};
+        for (int i = 0; i < source->type.rank; i++) {
+            int64_t axis = a->attr[0].list.at[i];
+            if (a->type.dim[axis] == 1)
+                continue;
+            squeezed.dim[squeezed.rank++] = source->type.dim[i];
+            axes.at[axes.count++] = to_axis[axis];
         }
-        return broadcast(inst, a->input[0], inst->type, axes);
+        return broadcast(inst, reshape(inst, source, squeezed), inst->type, axes);
     }
     return NULL;
 }
