@@ -1,14 +1,13 @@
 // Every gradient rule against central differences, in f64, through the reference interpreter; then the gradient of the
 // gradient, the same way. The functions are in rules.aml.
 
-#include <math.h>
-#include <stdio.h>
-#include <string.h>
-
 #include "elab/elab.h"
 #include "sema/sema.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { MOST_PARAMS = 4 };
 
