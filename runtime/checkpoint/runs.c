@@ -54,7 +54,16 @@ static bool is_folder(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-aml_status amli_run_find(const char *runs, const char *job, const char *name, char path[PATH_MAX], aml_error *error)
+static bool has_step(const char *checkpoints)
+{
+    int64_t *step;
+    int count = 0;
+    if (amli_run_steps(checkpoints, &step, &count, NULL) == AML_OK)
+        free(step);
+    return count > 0;
+}
+
+aml_status amli_run_find(const char *runs, const char *job, const char *name, bool saved, char path[PATH_MAX], aml_error *error)
 {
     char folder[PATH_MAX], checkpoints[PATH_MAX];
     aml_status status = amli_join(folder, sizeof folder, runs, job, error);
@@ -70,7 +79,7 @@ aml_status amli_run_find(const char *runs, const char *job, const char *name, ch
         status = amli_join(path, PATH_MAX, folder, names.name[i], error);
         if (!status)
             status = amli_join(checkpoints, sizeof checkpoints, path, "checkpoints", error);
-        found = !status && is_folder(checkpoints);
+        found = !status && is_folder(checkpoints) && (!saved || has_step(checkpoints));
     }
     if (!status && !found && name && strchr(name, '/')) {       // a path
         status = amli_join(checkpoints, sizeof checkpoints, name, "checkpoints", error);
@@ -199,6 +208,6 @@ aml_status aml_checkpoint_find(const char *runs, const char *job, aml_which whic
 {
     char run[PATH_MAX];
     *out = NULL;
-    aml_status status = amli_run_find(runs, job, NULL, run, error);
+    aml_status status = amli_run_find(runs, job, NULL, true, run, error);
     return status ? status : amli_run_open(run, which, notice, self, out, error);
 }

@@ -101,8 +101,9 @@ bool amli_manifest_peek(const char *folder, amli_stored *stored);
 
 aml_status amli_run_create(const char *runs, const char *job, char path[PATH_MAX], aml_error *error);
 
-// The run of that name (or path), or the newest if name is NULL. AML_NOT_FOUND.
-aml_status amli_run_find(const char *runs, const char *job, const char *name, char path[PATH_MAX], aml_error *error);
+// The run of that name (or path), or the newest if name is NULL; with `saved`, the newest that has a checkpoint, since
+// one may have been killed before its first. AML_NOT_FOUND.
+aml_status amli_run_find(const char *runs, const char *job, const char *name, bool saved, char path[PATH_MAX], aml_error *error);
 
 // The steps that have a checkpoint folder, sound or not, increasing; the caller frees *step.
 aml_status amli_run_steps(const char *folder, int64_t **step, int *count, aml_error *error);

@@ -39,7 +39,7 @@ typedef struct amli_table {
 typedef struct amli_load {
     const char *source_dir;
     const char *path, *test_path;           // as the program names them; test_path NULL: no test source
-    bool path_as_given;                     // a file of the command line: it is not looked up
+    bool is_argument;                       // a file of the command line: it is not looked up, "-" is standard input, and no row may be bad
     bool check_all;                         // read on after a bad row, whatever on_bad says
     bool labels_may_be_absent;              // `predict FILE`
     aml_notice *on_bad_row;                 // told about each bad row that is passed over; may be NULL

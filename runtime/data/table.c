@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "runtime/data/data.h"
 
@@ -48,7 +49,7 @@ static aml_status grow(Reading *r, aml_error *error)
 static aml_status refuse(Reading *r, const aml_error *error)
 {
     r->table->bad++;
-    if (!r->load->check_all && r->dataset->on_bad == AML_ON_BAD_ERROR)
+    if (!r->load->check_all && (r->dataset->on_bad == AML_ON_BAD_ERROR || r->load->is_argument))
         return error->status;
     if (r->load->on_bad_row)
         r->load->on_bad_row(r->load->self, error->text);
@@ -128,12 +129,13 @@ static aml_status read_file(amli_table *table, const aml_dataset *dataset, const
     char *text;
     size_t length;
     aml_status status = AML_OK;
-    if (!load->path_as_given)
+    bool is_input = load->is_argument && strcmp(named, "-") == 0;
+    if (!load->is_argument)
         status = amli_locate(named, load->source_dir, source->place, path, error);
-    else if ((size_t)snprintf(path, PATH_MAX, "%s", named) >= PATH_MAX)
+    else if ((size_t)snprintf(path, PATH_MAX, "%s", is_input ? "standard input" : named) >= PATH_MAX)
         status = amli_fail(error, AML_INVALID, "the path %s is too long", named);
     if (!status)
-        status = amli_read_file(path, &text, &length, error);
+        status = is_input ? amli_read_descriptor(STDIN_FILENO, path, &text, &length, error) : amli_read_file(path, &text, &length, error);
     if (status)
         return status;
     amli_hash(text, length, hash);

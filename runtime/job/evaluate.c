@@ -17,7 +17,7 @@ static aml_status open_checkpoint(const amli_command *command, const aml_job *tr
     run[0] = 0;
     if (command->checkpoint)
         return aml_checkpoint_open(command->checkpoint, out, error);
-    aml_status status = amli_run_find(command->runs, trained->name, NULL, run, error);
+    aml_status status = amli_run_find(command->runs, trained->name, NULL, true, run, error);
     return status ? status : amli_run_open(run, which, amli_log_notice, log, out, error);
 }
 

@@ -212,8 +212,7 @@ static aml_status predict_job(const amli_command *command, const aml_job *job, c
             status = allocate(p, error);
         return status ? status : show_held_out(p, command, log, step, error);
     }
-    amli_load load = {.path = strcmp(command->argument, "-") == 0 ? "/dev/stdin" : command->argument, .path_as_given = true, .labels_may_be_absent = true,
-                      .on_bad_row = amli_log_notice, .self = log};
+    amli_load load = {.path = command->argument, .is_argument = true, .labels_may_be_absent = true};
     if (!status)
         status = amli_table_load(p->session.dataset, &load, &p->table, error);
     if (!status)

@@ -68,7 +68,7 @@ aml_status amli_training_find_run(amli_training *training, aml_error *error)
 {
     amli_command *command = training->command;
     amli_store *store = &training->store;
-    aml_status status = command->resume ? amli_run_find(command->runs, training->job->name, command->resume_run, store->run, error)
+    aml_status status = command->resume ? amli_run_find(command->runs, training->job->name, command->resume_run, false, store->run, error)
                                         : amli_run_create(command->runs, training->job->name, store->run, error);
     char path[PATH_MAX];
     if (!status)

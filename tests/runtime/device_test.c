@@ -130,6 +130,55 @@ TEST(plan_is_what_is_allocated)
     }
 }
 
+// The process's own figures: pages of the whole address space, and those in memory.
+static bool process_pages(long *size, long *resident)
+{
+    FILE *in = fopen("/proc/self/statm", "r");
+    int got = in ? fscanf(in, "%ld %ld", size, resident) : 0;
+    if (in)
+        fclose(in);
+    return got == 2;
+}
+
+static size_t big_arena;
+
+static void touch_all(const aml_call *call)
+{
+    memset(call->arena, 1, big_arena);
+    memset(call->state, 1, big_arena);
+}
+
+TEST(plan_is_what_the_process_takes)
+{
+    enum { MIB = 1 << 20 };
+    aml_job job = toy_program.job[0];
+    big_arena = 48 * MIB;
+    job.state_bytes = big_arena;
+    job.init.arena_bytes = big_arena;
+    job.init.run = touch_all;
+    amli_command command;
+    amli_session session;
+    aml_error error;
+    char *argv[] = {(char[]){"toy"}, NULL};
+    long size[2], resident[2];
+    CHECK(amli_command_parse(&toy_program, 1, argv, &command, &error) == AML_OK);
+    command.threads = 1;
+    CHECK(process_pages(&size[0], &resident[0]));
+    CHECK(amli_session_open(&command, &job, &amli_device_cpu, &session, &error) == AML_OK);
+    CHECK(amli_session_run(&session, &session.init, 0, &error) == AML_OK);
+    CHECK(process_pages(&size[1], &resident[1]));
+    amli_need need = amli_job_need(&job);
+    double planned = (double)(need.state + need.arena + need.batch), page = (double)sysconf(_SC_PAGESIZE);
+    CHECK(need.state == big_arena && need.arena == big_arena);
+    // tables and the like may take some more, but not one per cent
+    CHECK_CLOSE((double)(resident[1] - resident[0]) * page, planned, planned * 0.01);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    CHECK_CLOSE((double)(size[1] - size[0]) * page, planned, planned * 0.01);
+#endif
+    amli_session_close(&session);
+    amli_command_free(&command);
+}
+
 int main(void)
 {
     // in memory where there is such a file system: checkpoints are synced, and a disk would be waited for
@@ -142,6 +191,7 @@ int main(void)
     RUN(memory_is_accounted);
     RUN(jobs_run_on_the_fake_device);
     RUN(plan_is_what_is_allocated);
+    RUN(plan_is_what_the_process_takes);
     char command[64];
     snprintf(command, sizeof command, "rm -rf %s", folder);
     return system(command) != 0 || check_failures ? 1 : 0;

@@ -7,6 +7,7 @@ import glob
 import hashlib
 import json
 import os
+import pty
 import random
 import re
 import shutil
@@ -403,6 +404,48 @@ def deployed_program():
     has(run("predict", program="toy_artifact", code=2)[1], "predict needs FILE")
     size = os.path.getsize(os.path.join(BIN, "toy_artifact"))
     assert size < 4_000_000
+
+
+@test
+def predictions_are_never_skipped():
+    run("train", "timed", "--quiet", "--steps", 2)
+    good = open("toy.csv").read().splitlines(True)
+    write("some.csv", "".join(good[:4]) + "1,2\n" + "".join(good[4:]))     # the data set skips bad rows in training
+    has(run("predict", "some.csv", "--job", "timed", code=1)[1], "some.csv:5:1: expected 5 cells")
+    has(run("predict", "-", "--job", "timed", stdin=b"a,b,c,d,class\n1,2,x,4,0\n", code=1)[1], "standard input:2:5")
+    has(run("predict", "toy.csv", "--job", "timed", "-o", "/dev/full", code=1)[1], "cannot write /dev/full")
+    has(run("predict", "toy.csv", "-o", "/dev/full", program="toy_artifact", code=1)[1], "writing")
+
+
+@test
+def a_run_without_checkpoint_is_passed_over():
+    run("train", "toy", "--quiet", "--steps", 14)
+    os.makedirs("runs/toy/99991231-235959-9990000/checkpoints")
+    assert json.loads(run("evaluate", "--json")[0])["step"] == 14
+    _, err = run("train", "toy", "--resume", "--steps", 2)
+    has(err, "99991231-235959-9990000 has no checkpoint yet: it begins at step 0")
+
+
+@test
+def progress_line_on_a_terminal():
+    main, terminal = pty.openpty()
+    process = subprocess.Popen([os.path.join(BIN, "toy"), "train", "toy", "--work", "3000000", "--length", "4 epochs"], stderr=terminal)
+    os.close(terminal)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(main, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(main)
+    assert process.wait() == 0
+    text = shown.decode()
+    lines = re.findall(r"\r([^\r\n]*)\x1b\[K", text)
+    assert any(re.match(r"epoch [\d.]+/4\S* +step \d+/\d+ +loss [\d.]+ .*steps/s +.* left", line) for line in lines), text
+    has(text, "toy: done after step")
 
 
 # ---- data
