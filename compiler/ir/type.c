@@ -1,6 +1,13 @@
 // type.c: types of values, and the table of ops.
 
+#include "aml/program.h"
 #include "ir/ir.h"
+
+// The runtime's list of types, which programs are compiled against, is in the order of dtypes.def.
+#define DTYPE(NAME, name, ctype, bytes, kind, safetensors)                                                             \
+    _Static_assert((int)AML_##NAME == (int)DTYPE_##NAME, "aml_dtype has the order of dtypes.def");
+#include "dtypes.def"
+#undef DTYPE
 
 enum {
 #define ATTR(kind, name) +1
