@@ -18,7 +18,9 @@ Inst *builtin_tensor(Elab *e, Value value, const char *name, Span span)
     if (elab_is_runtime(value) || value_is_number(value) || value.kind == VALUE_BOOL)
         return elab_tensor(e, value, value.kind == VALUE_INT ? DTYPE_I32 : e->real, span);
     if (value.kind != VALUE_POISON)
-        report(e->cx, elab_span(e, span), type_mismatch, arena_printf(e->cx->arena, "the argument of '%s'", name), "a tensor", value_what(e, value));
+        report(e->cx, elab_span(e, span), type_mismatch,
+               arena_printf(e->cx->arena, "the argument of '%s'", name), "a tensor",
+               value_what(e, value));
     return NULL;
 }
 
@@ -27,7 +29,7 @@ static const char *quoted(Elab *e, const char *name)
     return arena_printf(e->cx->arena, "'%s'", name);
 }
 
-// ---- pointwise, one input -----------------------------------------------------------------------------------------
+// ---- pointwise, one input -----------------------------------------------------------------------
 
 static double static_unary(Op op, double x)
 {
@@ -64,14 +66,17 @@ static Value unary(Elab *e, Op op, Value x, Span span)
     const char *name = op_info[op].name;
     if (value_is_number(x)) {
         double result = static_unary(op, value_number(x));
-        bool whole = ((op == OP_abs || op == OP_sign) && x.kind == VALUE_INT) || op == OP_floor || op == OP_round;
+        bool whole = ((op == OP_abs || op == OP_sign) && x.kind == VALUE_INT) || op == OP_floor ||
+                     op == OP_round;
         return whole && fabs(result) < 9e15 ? value_int((int64_t)result) : value_real(result);
     }
     Inst *inst = builtin_tensor(e, x, name, span);
     if (!inst)
         return value_poison();
-    if (op_info[op].attrs == 0 && dtype_info[inst->type.dtype].kind == KIND_INT && op != OP_abs && op != OP_sign) {
-        report(e->cx, elab_span(e, span), type_mismatch, arena_printf(e->cx->arena, "the argument of '%s'", name), "a float tensor",
+    if (op_info[op].attrs == 0 && dtype_info[inst->type.dtype].kind == KIND_INT && op != OP_abs &&
+        op != OP_sign) {
+        report(e->cx, elab_span(e, span), type_mismatch,
+               arena_printf(e->cx->arena, "the argument of '%s'", name), "a float tensor",
                value_what(e, x));
         help(e->cx, "convert it with `float(...)`");
         return value_poison();
@@ -79,10 +84,10 @@ static Value unary(Elab *e, Op op, Value x, Span span)
     return value_tensor(elab_emit(e, op, &inst, 1, NULL, (Type){0}, quoted(e, name), span));
 }
 
-#define UNARY(name)                                                                                                    \
-    Value builtin_##name(Elab *e, const Value arg[], Span span)                                                        \
-    {                                                                                                                  \
-        return unary(e, OP_##name, arg[0], span);                                                                      \
+#define UNARY(name)                                                                                \
+    Value builtin_##name(Elab *e, const Value arg[], Span span)                                    \
+    {                                                                                              \
+        return unary(e, OP_##name, arg[0], span);                                                  \
     }
 UNARY(abs)
 UNARY(sign)
@@ -109,15 +114,18 @@ Value builtin_stop_gradient(Elab *e, const Value arg[], Span span)
         return arg[0];
     Inst *inst = builtin_tensor(e, arg[0], "stop_gradient", span);
     int64_t classes = arg[0].kind == VALUE_TENSOR ? arg[0].as.tensor.classes : 0;
-    return inst ? value_class(elab_emit(e, OP_stop_gradient, &inst, 1, NULL, (Type){0}, "'stop_gradient'", span), classes) : value_poison();
+    return inst ? value_class(elab_emit(e, OP_stop_gradient, &inst, 1, NULL, (Type){0},
+                                        "'stop_gradient'", span),
+                              classes)
+                : value_poison();
 }
 
-// ---- pointwise, two or three inputs -------------------------------------------------------------------------------
+// ---- pointwise, two or three inputs -------------------------------------------------------------
 
-#define BINARY(name, oper)                                                                                             \
-    Value builtin_##name(Elab *e, const Value arg[], Span span)                                                        \
-    {                                                                                                                  \
-        return elab_binary(e, oper, arg[0], arg[1], span);                                                             \
+#define BINARY(name, oper)                                                                         \
+    Value builtin_##name(Elab *e, const Value arg[], Span span)                                    \
+    {                                                                                              \
+        return elab_binary(e, oper, arg[0], arg[1], span);                                         \
     }
 BINARY(add, OPER_ADD)
 BINARY(sub, OPER_SUB)
@@ -137,7 +145,8 @@ static Value pair_op(Elab *e, Op op, const Value arg[], Span span)
 
 Value builtin_div(Elab *e, const Value arg[], Span span)
 {
-    if (arg[0].kind == VALUE_TENSOR && dtype_info[arg[0].as.tensor.inst->type.dtype].kind == KIND_INT)
+    if (arg[0].kind == VALUE_TENSOR &&
+        dtype_info[arg[0].as.tensor.inst->type.dtype].kind == KIND_INT)
         return pair_op(e, OP_div, arg, span);
     return elab_binary(e, OPER_DIV, arg[0], arg[1], span);
 }
@@ -182,21 +191,24 @@ bool builtin_type(Elab *e, Value value, TypeValue *type, const char *name, Span 
     Sym word = value.kind == VALUE_SYMBOL ? value.as.symbol : value_plain_text(value);
     if (word && elab_element_type(e, word, type) && type->castable)
         return true;
-    report(e->cx, elab_span(e, span), type_mismatch, arena_printf(e->cx->arena, "the type given to '%s'", name), "an element type like f32 or i64",
-           value_what(e, value));
+    report(e->cx, elab_span(e, span), type_mismatch,
+           arena_printf(e->cx->arena, "the type given to '%s'", name),
+           "an element type like f32 or i64", value_what(e, value));
     return false;
 }
 
 Value builtin_cast(Elab *e, const Value arg[], Span span)
 {
     TypeValue type;
-    return builtin_type(e, arg[1], &type, "cast", span) ? elab_convert(e, arg[0], &type, span) : value_poison();
+    return builtin_type(e, arg[1], &type, "cast", span) ? elab_convert(e, arg[0], &type, span)
+                                                        : value_poison();
 }
 
-// ---- folding ------------------------------------------------------------------------------------------------------
+// ---- folding ------------------------------------------------------------------------------------
 
 // The axes that axis, axes (at most one of them given) mean, increasing. False after a report.
-bool builtin_axes(Elab *e, Value axis, Value axes, int rank, const char *name, IntList *out, Span span)
+bool builtin_axes(Elab *e, Value axis, Value axes, int rank, const char *name, IntList *out,
+                  Span span)
 {
     *out = (IntList){0};
     bool chosen[IR_MAX_RANK] = {0};
@@ -252,10 +264,14 @@ static Value fold_list(Elab *e, Reducer with, Value list, const char *name, Span
     }
     if (items.count == 0 && (with == REDUCE_MAX || with == REDUCE_MIN))
         return builtin_bad(e, name, span, "an empty list has no largest or smallest element");
-    Value result = with == REDUCE_SUM ? value_int(0) : with == REDUCE_PROD ? value_int(1) : items.at[0];
+    Value result = with == REDUCE_SUM    ? value_int(0)
+                   : with == REDUCE_PROD ? value_int(1)
+                                         : items.at[0];
     for (int i = 0; i < items.count && result.kind != VALUE_POISON; i++) {
         if (with == REDUCE_SUM || with == REDUCE_PROD) {
-            result = i == 0 ? items.at[0] : elab_binary(e, with == REDUCE_SUM ? OPER_ADD : OPER_MUL, result, items.at[i], span);
+            result = i == 0 ? items.at[0]
+                            : elab_binary(e, with == REDUCE_SUM ? OPER_ADD : OPER_MUL, result,
+                                          items.at[i], span);
             continue;
         }
         Value arg[] = {result, items.at[i], value_none(), value_none(), value_bool(false)};
@@ -264,7 +280,8 @@ static Value fold_list(Elab *e, Reducer with, Value list, const char *name, Span
     return result;
 }
 
-static Value fold(Elab *e, Reducer with, const char *name, Value x, Value axis, Value axes, Value keep, Span span)
+static Value fold(Elab *e, Reducer with, const char *name, Value x, Value axis, Value axes,
+                  Value keep, Span span)
 {
     if (x.kind == VALUE_LIST || x.kind == VALUE_RANGE || x.kind == VALUE_TUPLE)
         return fold_list(e, with, x, name, span);
@@ -273,11 +290,13 @@ static Value fold(Elab *e, Reducer with, const char *name, Value x, Value axis, 
     bool keeps;
     IntList list;
     Inst *inst = builtin_tensor(e, x, name, span);
-    if (!inst || !elab_truth(e, keep, &keeps, span) || !builtin_axes(e, axis, axes, inst->type.rank, name, &list, span))
+    if (!inst || !elab_truth(e, keep, &keeps, span) ||
+        !builtin_axes(e, axis, axes, inst->type.rank, name, &list, span))
         return value_poison();
     bool logical = with == REDUCE_ANY || with == REDUCE_ALL;
     if (logical != (inst->type.dtype == DTYPE_BOOL)) {
-        report(e->cx, elab_span(e, span), type_mismatch, arena_printf(e->cx->arena, "the argument of '%s'", name),
+        report(e->cx, elab_span(e, span), type_mismatch,
+               arena_printf(e->cx->arena, "the argument of '%s'", name),
                logical ? "a bool tensor" : "a tensor of numbers", value_what(e, x));
         return value_poison();
     }
@@ -294,10 +313,10 @@ static Value fold(Elab *e, Reducer with, const char *name, Value x, Value axis, 
     return value_tensor(elab_emit(e, OP_reshape, &folded, 1, NULL, type, quoted(e, name), span));
 }
 
-#define FOLD(name, reducer)                                                                                            \
-    Value builtin_##name(Elab *e, const Value arg[], Span span)                                                        \
-    {                                                                                                                  \
-        return fold(e, reducer, #name, arg[0], arg[1], arg[2], arg[3], span);                                          \
+#define FOLD(name, reducer)                                                                        \
+    Value builtin_##name(Elab *e, const Value arg[], Span span)                                    \
+    {                                                                                              \
+        return fold(e, reducer, #name, arg[0], arg[1], arg[2], arg[3], span);                      \
     }
 FOLD(sum, REDUCE_SUM)
 FOLD(prod, REDUCE_PROD)
@@ -309,7 +328,8 @@ static Value extreme(Elab *e, bool largest, const Value arg[], Span span)
 {
     const char *name = largest ? "max" : "min";
     if (arg[1].kind == VALUE_NONE)
-        return fold(e, largest ? REDUCE_MAX : REDUCE_MIN, name, arg[0], arg[2], arg[3], arg[4], span);
+        return fold(e, largest ? REDUCE_MAX : REDUCE_MIN, name, arg[0], arg[2], arg[3], arg[4],
+                    span);
     if (arg[2].kind != VALUE_NONE || arg[3].kind != VALUE_NONE)
         return builtin_bad(e, name, span, "of two values is element by element and takes no axis");
     if (value_is_number(arg[0]) && value_is_number(arg[1])) {
@@ -341,7 +361,8 @@ Value builtin_argmax(Elab *e, const Value arg[], Span span)
     if (!x || !elab_axis(e, arg[1], x->type.rank, &axis, span))
         return value_poison();
     Attr attr = {.whole = axis};
-    return value_class(elab_emit(e, OP_argmax, &x, 1, &attr, (Type){0}, "'argmax'", span), x->type.dim[axis]);
+    return value_class(elab_emit(e, OP_argmax, &x, 1, &attr, (Type){0}, "'argmax'", span),
+                       x->type.dim[axis]);
 }
 
 static bool axis_list(Elab *e, Value value, int rank, IntList *out, Span span)
@@ -375,7 +396,7 @@ Value builtin_dot(Elab *e, const Value arg[], Span span)
     return value_tensor(elab_emit(e, OP_dot, in, 2, attr, (Type){0}, "'dot'", span));
 }
 
-// ---- making tensors -----------------------------------------------------------------------------------------------
+// ---- making tensors -----------------------------------------------------------------------------
 
 Value builtin_full(Elab *e, const Value arg[], Span span)
 {
@@ -388,7 +409,9 @@ Value builtin_full(Elab *e, const Value arg[], Span span)
         if (!builtin_type(e, arg[2], &type, "full", span))
             return value_poison();
     } else
-        type.dtype = arg[1].kind == VALUE_INT ? DTYPE_I32 : arg[1].kind == VALUE_BOOL ? DTYPE_BOOL : e->real;
+        type.dtype = arg[1].kind == VALUE_INT    ? DTYPE_I32
+                     : arg[1].kind == VALUE_BOOL ? DTYPE_BOOL
+                                                 : e->real;
     Value value = arg[1];
     if (value.kind == VALUE_BOOL && type.dtype != DTYPE_BOOL)
         value = value_int(value.as.whole);
@@ -400,15 +423,17 @@ Value builtin_full(Elab *e, const Value arg[], Span span)
     double splat;
     if (inst_is_splat(scalar, &splat) && scalar->type.dtype == type.dtype) {
         if (!type_valid(type_make(type.dtype, rank, dim)))
-            return value_tensor(elab_full(e, type.dtype, rank, dim, 0, span));      // which says why not
+            return value_tensor(elab_full(e, type.dtype, rank, dim, 0, span)); // which says why not
         IrData data = scalar->attr[0].data;
-        return value_tensor(ir_constant(e->trace->fn, type_make(type.dtype, rank, dim), data.at, true, elab_span(e, span)));
+        return value_tensor(ir_constant(e->trace->fn, type_make(type.dtype, rank, dim), data.at,
+                                        true, elab_span(e, span)));
     }
     if (arg[2].kind != VALUE_NONE)
         scalar = elab_cast(e, scalar, type.dtype, span);
     if (scalar && !type_valid(type_make(scalar->type.dtype, rank, dim)))
         return value_tensor(elab_full(e, scalar->type.dtype, rank, dim, 0, span));
-    return value_tensor(elab_broadcast_to(e, scalar, type_make(type.dtype, rank, dim), "'full'", span));
+    return value_tensor(
+        elab_broadcast_to(e, scalar, type_make(type.dtype, rank, dim), "'full'", span));
 }
 
 Value builtin_like(Elab *e, const Value arg[], Span span)
@@ -416,13 +441,20 @@ Value builtin_like(Elab *e, const Value arg[], Span span)
     Inst *x = builtin_tensor(e, arg[0], "like", span);
     if (!x)
         return value_poison();
-    Inst *scalar = elab_tensor(e, arg[1].kind == VALUE_BOOL && x->type.dtype != DTYPE_BOOL ? value_int(arg[1].as.whole) : arg[1], x->type.dtype, span);
+    Inst *scalar = elab_tensor(e,
+                               arg[1].kind == VALUE_BOOL && x->type.dtype != DTYPE_BOOL
+                                   ? value_int(arg[1].as.whole)
+                                   : arg[1],
+                               x->type.dtype, span);
     if (!scalar)
         return value_poison();
     double splat;
-    if (inst_is_splat(scalar, &splat) && scalar->type.dtype == x->type.dtype && scalar->type.rank == 0)
-        return value_tensor(ir_constant(e->trace->fn, x->type, scalar->attr[0].data.at, true, elab_span(e, span)));
-    return value_tensor(elab_broadcast_to(e, elab_cast(e, scalar, x->type.dtype, span), x->type, "'like'", span));
+    if (inst_is_splat(scalar, &splat) && scalar->type.dtype == x->type.dtype &&
+        scalar->type.rank == 0)
+        return value_tensor(
+            ir_constant(e->trace->fn, x->type, scalar->attr[0].data.at, true, elab_span(e, span)));
+    return value_tensor(
+        elab_broadcast_to(e, elab_cast(e, scalar, x->type.dtype, span), x->type, "'like'", span));
 }
 
 Value builtin_iota(Elab *e, const Value arg[], Span span)
@@ -435,7 +467,8 @@ Value builtin_iota(Elab *e, const Value arg[], Span span)
     if (arg[2].kind != VALUE_NONE && !builtin_type(e, arg[2], &type, "iota", span))
         return value_poison();
     Attr attr = {.whole = axis};
-    return value_tensor(elab_emit(e, OP_iota, NULL, 0, &attr, type_make(type.dtype, rank, dim), "'iota'", span));
+    return value_tensor(
+        elab_emit(e, OP_iota, NULL, 0, &attr, type_make(type.dtype, rank, dim), "'iota'", span));
 }
 
 Value builtin_range(Elab *e, const Value arg[], Span span)
@@ -444,7 +477,8 @@ Value builtin_range(Elab *e, const Value arg[], Span span)
     if (!elab_int(e, arg[0], &n, "the argument of 'range'", span))
         return value_poison();
     Attr attr = {.whole = 0};
-    return value_class(elab_emit(e, OP_iota, NULL, 0, &attr, type_make(DTYPE_I32, 1, &n), "'range'", span), n);
+    return value_class(
+        elab_emit(e, OP_iota, NULL, 0, &attr, type_make(DTYPE_I32, 1, &n), "'range'", span), n);
 }
 
 Value builtin_random_uniform(Elab *e, const Value arg[], Span span)
@@ -457,9 +491,12 @@ Value builtin_random_uniform(Elab *e, const Value arg[], Span span)
     if (e->real != DTYPE_F32 && e->real != DTYPE_F64)
         type.dtype = DTYPE_F32;
     Inst *seed = elab_scalar(e, AML_SCALAR_SEED, 0, DTYPE_I64, span), *step;
-    if (arg[0].kind == VALUE_TENSOR) {      // one number for each sample: the sample's position takes the place of the step
-        if (arg[0].as.tensor.inst->type.rank != 0 || dtype_info[arg[0].as.tensor.inst->type.dtype].kind != KIND_INT)
-            return builtin_bad(e, "random_uniform", span, "expected a list of sizes, or the position of a sample");
+    if (arg[0].kind == VALUE_TENSOR) { // one number for each sample: the sample's position takes
+                                       // the place of the step
+        if (arg[0].as.tensor.inst->type.rank != 0 ||
+            dtype_info[arg[0].as.tensor.inst->type.dtype].kind != KIND_INT)
+            return builtin_bad(e, "random_uniform", span,
+                               "expected a list of sizes, or the position of a sample");
         step = elab_cast(e, arg[0].as.tensor.inst, DTYPE_I64, span);
     } else {
         int64_t dim[IR_MAX_RANK];
@@ -471,5 +508,6 @@ Value builtin_random_uniform(Elab *e, const Value arg[], Span span)
     }
     Attr attr = {.whole = e->next_site++};
     Inst *in[] = {seed, step};
-    return value_tensor(elab_cast(e, elab_emit(e, OP_random, in, 2, &attr, type, "'random_uniform'", span), e->real, span));
+    return value_tensor(elab_cast(
+        e, elab_emit(e, OP_random, in, 2, &attr, type, "'random_uniform'", span), e->real, span));
 }

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-// ---- losses and gradients -----------------------------------------------------------------------------------------
+// ---- losses and gradients -----------------------------------------------------------------------
 
 Value builtin_mean_over(Elab *e, const Value arg[], Span span)
 {
@@ -15,13 +15,16 @@ Value builtin_mean_over(Elab *e, const Value arg[], Span span)
     if (count->type.rank != 0)
         return builtin_bad(e, "mean_over", span, "the number of samples has to be a scalar");
     if (dtype_info[terms->type.dtype].kind != KIND_FLOAT) {
-        report(e->cx, elab_span(e, span), type_mismatch, "the terms of 'mean_over'", "a float tensor", value_what(e, arg[1]));
+        report(e->cx, elab_span(e, span), type_mismatch, "the terms of 'mean_over'",
+               "a float tensor", value_what(e, arg[1]));
         return value_poison();
     }
     if (arg[0].kind == VALUE_INT && terms->type.rank > 0 && terms->type.dim[0] != arg[0].as.whole) {
         const char *found = type_text(e->cx->arena, terms->type);
-        report(e->cx, elab_span(e, span), shape_mismatch, "the terms of 'mean_over'",
-               arena_printf(e->cx->arena, "one for each of %lld samples", (long long)arg[0].as.whole), found);
+        report(
+            e->cx, elab_span(e, span), shape_mismatch, "the terms of 'mean_over'",
+            arena_printf(e->cx->arena, "one for each of %lld samples", (long long)arg[0].as.whole),
+            found);
         return value_poison();
     }
     Inst *sum = terms;
@@ -43,7 +46,8 @@ static Value part_of_mean(Elab *e, Value mean, bool count, Span span)
     if (mean.kind == VALUE_MEAN)
         return value_tensor(count ? mean.as.mean.count : mean.as.mean.sum);
     return builtin_bad(e, count ? "mean_count" : "mean_sum", span,
-                       arena_printf(e->cx->arena, "expected the result of 'mean_over', found %s", value_what(e, mean)));
+                       arena_printf(e->cx->arena, "expected the result of 'mean_over', found %s",
+                                    value_what(e, mean)));
 }
 
 Value builtin_mean_sum(Elab *e, const Value arg[], Span span)
@@ -59,14 +63,16 @@ Value builtin_mean_count(Elab *e, const Value arg[], Span span)
 // What is differentiated by: tensors as they are, models by their learned weights.
 typedef struct Wanted {
     Vec(Inst *) inst;
-    CellList cell;              // as long as inst; NULL for a tensor
+    CellList cell; // as long as inst; NULL for a tensor
 } Wanted;
 
 static bool add_wanted(Elab *e, Value value, Wanted *wanted, Span span)
 {
     if (value.kind == VALUE_TENSOR) {
         if (dtype_info[value.as.tensor.inst->type.dtype].kind != KIND_FLOAT) {
-            builtin_bad(e, "value_and_grad", span, arena_printf(e->cx->arena, "there is no gradient with respect to %s", value_what(e, value)));
+            builtin_bad(e, "value_and_grad", span,
+                        arena_printf(e->cx->arena, "there is no gradient with respect to %s",
+                                     value_what(e, value)));
             return false;
         }
         vec_push(e->cx->arena, &wanted->inst, value.as.tensor.inst);
@@ -93,11 +99,15 @@ static bool add_wanted(Elab *e, Value value, Wanted *wanted, Span span)
                 return false;
         return true;
     }
-    builtin_bad(e, "value_and_grad", span, arena_printf(e->cx->arena, "expected a model or a tensor to differentiate by, found %s", value_what(e, value)));
+    builtin_bad(e, "value_and_grad", span,
+                arena_printf(e->cx->arena,
+                             "expected a model or a tensor to differentiate by, found %s",
+                             value_what(e, value)));
     return false;
 }
 
-static Value gradient_value(Elab *e, Value value, const Wanted *wanted, Inst *const gradient[], int *at)
+static Value gradient_value(Elab *e, Value value, const Wanted *wanted, Inst *const gradient[],
+                            int *at)
 {
     if (value.kind == VALUE_TENSOR)
         return value_tensor(gradient[(*at)++]);
@@ -126,7 +136,8 @@ Value builtin_value_and_grad(Elab *e, const Value arg[], Span span)
     Value result = elab_call(e, arg[0], &wrt, NULL, 1, span);
     if (result.kind == VALUE_POISON)
         return result;
-    Value loss_value = result.kind == VALUE_TUPLE && result.as.list.count > 0 ? result.as.list.at[0] : result;
+    Value loss_value =
+        result.kind == VALUE_TUPLE && result.as.list.count > 0 ? result.as.list.at[0] : result;
     Inst *loss = elab_scalar_tensor(e, loss_value, span);
     Wanted wanted = {0};
     if (!loss || !add_wanted(e, wrt, &wanted, span))
@@ -135,11 +146,12 @@ Value builtin_value_and_grad(Elab *e, const Value arg[], Span span)
     if (!gradient_of(e, loss, wanted.inst.at, wanted.inst.count, gradient, elab_span(e, span)))
         return value_poison();
     int at = 0;
-    Value pair[] = {loss_value.kind == VALUE_MEAN ? value_tensor(loss) : result, gradient_value(e, wrt, &wanted, gradient, &at)};
+    Value pair[] = {loss_value.kind == VALUE_MEAN ? value_tensor(loss) : result,
+                    gradient_value(e, wrt, &wanted, gradient, &at)};
     return value_tuple(e, 2, pair);
 }
 
-// ---- models -------------------------------------------------------------------------------------------------------
+// ---- models -------------------------------------------------------------------------------------
 
 Value builtin_freeze(Elab *e, const Value arg[], Span span)
 {
@@ -147,7 +159,9 @@ Value builtin_freeze(Elab *e, const Value arg[], Span span)
         arg[0].as.instance->frozen = true;
         return arg[0];
     }
-    return builtin_bad(e, "freeze", span, arena_printf(e->cx->arena, "expected a model, found %s", value_what(e, arg[0])));
+    return builtin_bad(
+        e, "freeze", span,
+        arena_printf(e->cx->arena, "expected a model, found %s", value_what(e, arg[0])));
 }
 
 static Value container(Elab *e, int count, const Value part[], Span span)
@@ -168,7 +182,8 @@ Value builtin_sequence(Elab *e, const Value arg[], Span span)
     for (int i = 0; i < items.count; i++)
         if (items.at[i].kind != VALUE_INSTANCE && items.at[i].kind != VALUE_FUNCTION)
             return builtin_bad(e, "sequence", span,
-                               arena_printf(e->cx->arena, "expected models and functions, found %s", value_what(e, items.at[i])));
+                               arena_printf(e->cx->arena, "expected models and functions, found %s",
+                                            value_what(e, items.at[i])));
     return container(e, items.count, items.at, span);
 }
 
@@ -178,9 +193,12 @@ Value builtin_repeat(Elab *e, const Value arg[], Span span)
     if (!elab_int(e, arg[0], &count, "how often 'repeat' repeats", span))
         return value_poison();
     if (arg[1].kind != VALUE_INSTANCE)
-        return builtin_bad(e, "repeat", span, arena_printf(e->cx->arena, "expected a model, found %s", value_what(e, arg[1])));
+        return builtin_bad(
+            e, "repeat", span,
+            arena_printf(e->cx->arena, "expected a model, found %s", value_what(e, arg[1])));
     if (count < 1 || count > 4096)
-        return builtin_bad(e, "repeat", span, "the number of repetitions is at least 1 and at most 4096");
+        return builtin_bad(e, "repeat", span,
+                           "the number of repetitions is at least 1 and at most 4096");
     Value *part = NEW_ARRAY(e->cx->arena, Value, count);
     part[0] = arg[1];
     for (int64_t i = 1; i < count && elab_tick(e, span, 1); i++)
@@ -188,7 +206,7 @@ Value builtin_repeat(Elab *e, const Value arg[], Span span)
     return e->gave_up ? value_poison() : container(e, (int)count, part, span);
 }
 
-// ---- static values ------------------------------------------------------------------------------------------------
+// ---- static values ------------------------------------------------------------------------------
 
 Value builtin_len(Elab *e, const Value arg[], Span span)
 {
@@ -203,13 +221,15 @@ Value builtin_len(Elab *e, const Value arg[], Span span)
     if (arg[0].kind == VALUE_TENSOR && arg[0].as.tensor.inst->type.rank > 0)
         return value_int(arg[0].as.tensor.inst->type.dim[0]);
     ValueList items;
-    return elab_items(e, arg[0], &items, "the argument of 'len'", span) ? value_int(items.count) : value_poison();
+    return elab_items(e, arg[0], &items, "the argument of 'len'", span) ? value_int(items.count)
+                                                                        : value_poison();
 }
 
 static Value divided(Elab *e, const Value arg[], bool up, Span span)
 {
     int64_t a, b;
-    if (!elab_int(e, arg[0], &a, "a division of ints", span) || !elab_int(e, arg[1], &b, "a division of ints", span))
+    if (!elab_int(e, arg[0], &a, "a division of ints", span) ||
+        !elab_int(e, arg[1], &b, "a division of ints", span))
         return value_poison();
     if (b == 0) {
         report(e->cx, elab_span(e, span), division_by_zero);
@@ -272,10 +292,14 @@ Value builtin_fold(Elab *e, const Value arg[], Span span)
 Value builtin_zip(Elab *e, const Value arg[], Span span)
 {
     ValueList xs, ys;
-    if (!elab_items(e, arg[0], &xs, "the first argument of 'zip'", span) || !elab_items(e, arg[1], &ys, "the second argument of 'zip'", span))
+    if (!elab_items(e, arg[0], &xs, "the first argument of 'zip'", span) ||
+        !elab_items(e, arg[1], &ys, "the second argument of 'zip'", span))
         return value_poison();
     if (xs.count != ys.count)
-        return builtin_bad(e, "zip", span, arena_printf(e->cx->arena, "expected lists of one length, found %d and %d elements", xs.count, ys.count));
+        return builtin_bad(e, "zip", span,
+                           arena_printf(e->cx->arena,
+                                        "expected lists of one length, found %d and %d elements",
+                                        xs.count, ys.count));
     Value *at = NEW_ARRAY(e->cx->arena, Value, xs.count + 1);
     for (int i = 0; i < xs.count && elab_tick(e, span, 1); i++) {
         Value pair[] = {xs.at[i], ys.at[i]};
@@ -311,7 +335,9 @@ Value builtin_reverse(Elab *e, const Value arg[], Span span)
 Value builtin_list(Elab *e, const Value arg[], Span span)
 {
     ValueList xs;
-    return elab_items(e, arg[0], &xs, "the argument of 'list'", span) ? value_list(e, xs.count, xs.at) : value_poison();
+    return elab_items(e, arg[0], &xs, "the argument of 'list'", span)
+               ? value_list(e, xs.count, xs.at)
+               : value_poison();
 }
 
 Value builtin_text(Elab *e, const Value arg[], Span span)

@@ -18,7 +18,7 @@ static Value reshaped(Elab *e, Value x, Inst *inst, Type type, const char *name,
     return value_class(elab_emit(e, OP_reshape, &inst, 1, NULL, type, name, span), classes_in(x));
 }
 
-// ---- shapes -------------------------------------------------------------------------------------------------------
+// ---- shapes -------------------------------------------------------------------------------------
 
 Value builtin_reshape(Elab *e, const Value arg[], Span span)
 {
@@ -32,7 +32,8 @@ Value builtin_reshape(Elab *e, const Value arg[], Span span)
     int open = -1;
     int64_t known = 1;
     for (int i = 0; i < items.count; i++) {
-        bool computed = items.at[i].kind == VALUE_HOLE || (items.at[i].kind == VALUE_INT && items.at[i].as.whole == -1);
+        bool computed = items.at[i].kind == VALUE_HOLE ||
+                        (items.at[i].kind == VALUE_INT && items.at[i].as.whole == -1);
         if (computed && open >= 0)
             return builtin_bad(e, "reshape", span, "only one size can be computed from the others");
         if (computed) {
@@ -42,15 +43,18 @@ Value builtin_reshape(Elab *e, const Value arg[], Span span)
         if (!elab_int(e, items.at[i], &type.dim[i], "a size", span))
             return value_poison();
         if (type.dim[i] < 1 || __builtin_mul_overflow(known, type.dim[i], &known))
-            return builtin_bad(e, "reshape", span, "sizes are at least 1 and the tensor has to be addressable");
+            return builtin_bad(e, "reshape", span,
+                               "sizes are at least 1 and the tensor has to be addressable");
     }
     int64_t elements = type_elements(x->type);
     if (open >= 0)
         type.dim[open] = elements % known == 0 ? elements / known : 0;
     if (open >= 0 ? elements % known != 0 : known != elements) {
         const char *from = type_text(e->cx->arena, x->type);
-        report(e->cx, elab_span(e, span), shape_mismatch, "'reshape'", arena_printf(e->cx->arena, "%lld elements", (long long)elements),
-               arena_printf(e->cx->arena, "%s, which has %lld", value_show(e, arg[1]), (long long)known));
+        report(e->cx, elab_span(e, span), shape_mismatch, "'reshape'",
+               arena_printf(e->cx->arena, "%lld elements", (long long)elements),
+               arena_printf(e->cx->arena, "%s, which has %lld", value_show(e, arg[1]),
+                            (long long)known));
         note(e->cx, x->span, "the tensor, %s, is made here", from);
         return value_poison();
     }
@@ -82,12 +86,14 @@ Value builtin_broadcast(Elab *e, const Value arg[], Span span)
     Inst *x = builtin_tensor(e, arg[0], "broadcast", span);
     Type type = {0};
     Attr attr;
-    if (!x || !elab_shape(e, arg[1], &type.rank, type.dim, span) || !whole_list(e, arg[2], &attr.list, "axes", span))
+    if (!x || !elab_shape(e, arg[1], &type.rank, type.dim, span) ||
+        !whole_list(e, arg[2], &attr.list, "axes", span))
         return value_poison();
     type.dtype = x->type.dtype;
     if (type_equal(type, x->type))
         return arg[0];
-    return value_class(elab_emit(e, OP_broadcast, &x, 1, &attr, type, "'broadcast'", span), classes_in(arg[0]));
+    return value_class(elab_emit(e, OP_broadcast, &x, 1, &attr, type, "'broadcast'", span),
+                       classes_in(arg[0]));
 }
 
 Value builtin_transpose(Elab *e, const Value arg[], Span span)
@@ -100,7 +106,9 @@ Value builtin_transpose(Elab *e, const Value arg[], Span span)
     if (arg[1].kind == VALUE_NONE) {
         int rank = x->type.rank;
         if (rank < 2)
-            return builtin_bad(e, "transpose", span, arena_printf(e->cx->arena, "expected at least two axes, found %s", value_what(e, arg[0])));
+            return builtin_bad(e, "transpose", span,
+                               arena_printf(e->cx->arena, "expected at least two axes, found %s",
+                                            value_what(e, arg[0])));
         for (int i = 0; i < rank; i++)
             attr.list.at[i] = i < rank - 2 ? i : 2 * rank - 3 - i;
         same = false;
@@ -109,7 +117,9 @@ Value builtin_transpose(Elab *e, const Value arg[], Span span)
         if (!elab_items(e, arg[1], &items, "the axes", span))
             return value_poison();
         if (items.count != x->type.rank)
-            return builtin_bad(e, "transpose", span, arena_printf(e->cx->arena, "expected %d axes, found %d", x->type.rank, items.count));
+            return builtin_bad(e, "transpose", span,
+                               arena_printf(e->cx->arena, "expected %d axes, found %d",
+                                            x->type.rank, items.count));
         for (int i = 0; i < items.count; i++) {
             int axis;
             if (!elab_axis(e, items.at[i], x->type.rank, &axis, span))
@@ -118,7 +128,10 @@ Value builtin_transpose(Elab *e, const Value arg[], Span span)
             same = same && axis == i;
         }
     }
-    return same ? arg[0] : value_class(elab_emit(e, OP_transpose, &x, 1, &attr, (Type){0}, "'transpose'", span), classes_in(arg[0]));
+    return same ? arg[0]
+                : value_class(
+                      elab_emit(e, OP_transpose, &x, 1, &attr, (Type){0}, "'transpose'", span),
+                      classes_in(arg[0]));
 }
 
 Value builtin_squeeze(Elab *e, const Value arg[], Span span)
@@ -129,7 +142,8 @@ Value builtin_squeeze(Elab *e, const Value arg[], Span span)
         return value_poison();
     if (only >= 0 && x->type.dim[only] != 1)
         return builtin_bad(e, "squeeze", span,
-                           arena_printf(e->cx->arena, "axis %d of %s has size %lld, expected 1", only, value_show(e, arg[0]), (long long)x->type.dim[only]));
+                           arena_printf(e->cx->arena, "axis %d of %s has size %lld, expected 1",
+                                        only, value_show(e, arg[0]), (long long)x->type.dim[only]));
     Type type = {.dtype = x->type.dtype};
     for (int i = 0; i < x->type.rank; i++)
         if (only >= 0 ? i != only : x->type.dim[i] != 1)
@@ -160,38 +174,48 @@ Value builtin_slice(Elab *e, const Value arg[], Span span)
 {
     Inst *x = builtin_tensor(e, arg[0], "slice", span);
     Attr attr[3];
-    if (!x || !whole_list(e, arg[1], &attr[0].list, "start", span) || !whole_list(e, arg[2], &attr[1].list, "stop", span))
+    if (!x || !whole_list(e, arg[1], &attr[0].list, "start", span) ||
+        !whole_list(e, arg[2], &attr[1].list, "stop", span))
         return value_poison();
     attr[2].list = (IntList){.count = x->type.rank};
     for (int i = 0; i < x->type.rank; i++)
         attr[2].list.at[i] = 1;
     if (arg[3].kind != VALUE_NONE && !whole_list(e, arg[3], &attr[2].list, "step", span))
         return value_poison();
-    bool whole = attr[0].list.count == x->type.rank && attr[1].list.count == x->type.rank && attr[2].list.count == x->type.rank;
+    bool whole = attr[0].list.count == x->type.rank && attr[1].list.count == x->type.rank &&
+                 attr[2].list.count == x->type.rank;
     for (int i = 0; i < x->type.rank && whole; i++)
-        whole = attr[0].list.at[i] == 0 && attr[1].list.at[i] == x->type.dim[i] && attr[2].list.at[i] == 1;
-    return whole ? arg[0] : value_class(elab_emit(e, OP_slice, &x, 1, attr, (Type){0}, "'slice'", span), classes_in(arg[0]));
+        whole = attr[0].list.at[i] == 0 && attr[1].list.at[i] == x->type.dim[i] &&
+                attr[2].list.at[i] == 1;
+    return whole ? arg[0]
+                 : value_class(elab_emit(e, OP_slice, &x, 1, attr, (Type){0}, "'slice'", span),
+                               classes_in(arg[0]));
 }
 
 Value builtin_pad(Elab *e, const Value arg[], Span span)
 {
     Inst *x = builtin_tensor(e, arg[0], "pad", span);
     Attr attr[2];
-    if (!x || !whole_list(e, arg[1], &attr[0].list, "low", span) || !whole_list(e, arg[2], &attr[1].list, "high", span))
+    if (!x || !whole_list(e, arg[1], &attr[0].list, "low", span) ||
+        !whole_list(e, arg[2], &attr[1].list, "high", span))
         return value_poison();
     bool nothing = attr[0].list.count == x->type.rank && attr[1].list.count == x->type.rank;
     for (int i = 0; i < x->type.rank && nothing; i++)
         nothing = attr[0].list.at[i] == 0 && attr[1].list.at[i] == 0;
     if (nothing)
         return arg[0];
-    Value filler = arg[3].kind == VALUE_BOOL && x->type.dtype != DTYPE_BOOL ? value_int(arg[3].as.whole) : arg[3];
+    Value filler = arg[3].kind == VALUE_BOOL && x->type.dtype != DTYPE_BOOL
+                       ? value_int(arg[3].as.whole)
+                       : arg[3];
     if (filler.kind == VALUE_INT && x->type.dtype == DTYPE_BOOL)
         filler = value_bool(filler.as.whole != 0);
     Inst *in[] = {x, elab_tensor(e, filler, x->type.dtype, span)};
-    return in[1] ? value_class(elab_emit(e, OP_pad, in, 2, attr, (Type){0}, "'pad'", span), classes_in(arg[0])) : value_poison();
+    return in[1] ? value_class(elab_emit(e, OP_pad, in, 2, attr, (Type){0}, "'pad'", span),
+                               classes_in(arg[0]))
+                 : value_poison();
 }
 
-// ---- several tensors ----------------------------------------------------------------------------------------------
+// ---- several tensors ----------------------------------------------------------------------------
 
 // The tensors of a list; numbers take the type of the tensors beside them. NULL after a report.
 static Inst **tensors_of(Elab *e, Value list, int *count, const char *name, Span span)
@@ -218,7 +242,8 @@ static Inst **tensors_of(Elab *e, Value list, int *count, const char *name, Span
         if (!out[i])
             return NULL;
         if (out[i]->type.dtype != dtype) {
-            report(e->cx, elab_span(e, span), dtype_mismatch, arena_printf(e->cx->arena, "'%s'", name), dtype_info[dtype].name,
+            report(e->cx, elab_span(e, span), dtype_mismatch,
+                   arena_printf(e->cx->arena, "'%s'", name), dtype_info[dtype].name,
                    dtype_info[out[i]->type.dtype].name);
             return NULL;
         }
@@ -252,8 +277,10 @@ Value builtin_stack(Elab *e, const Value arg[], Span span)
         return value_poison();
     for (int i = 0; i < count; i++) {
         if (!shape_equal(in[i]->type, in[0]->type)) {
-            const char *first = type_text(e->cx->arena, in[0]->type), *other = type_text(e->cx->arena, in[i]->type);
-            report(e->cx, elab_span(e, span), shape_mismatch, arena_printf(e->cx->arena, "element %d of 'stack'", i), first, other);
+            const char *first = type_text(e->cx->arena, in[0]->type),
+                       *other = type_text(e->cx->arena, in[i]->type);
+            report(e->cx, elab_span(e, span), shape_mismatch,
+                   arena_printf(e->cx->arena, "element %d of 'stack'", i), first, other);
             report_shapes(e->cx, "first", first, "found", other);
             return value_poison();
         }
@@ -293,16 +320,19 @@ Value builtin_unstack(Elab *e, const Value arg[], Span span)
 Value builtin_gather(Elab *e, const Value arg[], Span span)
 {
     int axis;
-    Inst *in[] = {builtin_tensor(e, arg[0], "gather", span), builtin_tensor(e, arg[1], "gather", span)};
+    Inst *in[] = {builtin_tensor(e, arg[0], "gather", span),
+                  builtin_tensor(e, arg[1], "gather", span)};
     if (!in[0] || !in[1] || !elab_axis(e, arg[2], in[0]->type.rank, &axis, span))
         return value_poison();
     int64_t classes = classes_in(arg[1]);
     if (classes > 0 && classes > in[0]->type.dim[axis]) {
-        report(e->cx, elab_span(e, span), class_mismatch, "the index of 'gather'", (long long)in[0]->type.dim[axis], (long long)classes);
+        report(e->cx, elab_span(e, span), class_mismatch, "the index of 'gather'",
+               (long long)in[0]->type.dim[axis], (long long)classes);
         return value_poison();
     }
     Attr attr = {.whole = axis};
-    return value_class(elab_emit(e, OP_gather, in, 2, &attr, (Type){0}, "'gather'", span), classes_in(arg[0]));
+    return value_class(elab_emit(e, OP_gather, in, 2, &attr, (Type){0}, "'gather'", span),
+                       classes_in(arg[0]));
 }
 
 Value builtin_scatter_add(Elab *e, const Value arg[], Span span)
@@ -312,14 +342,16 @@ Value builtin_scatter_add(Elab *e, const Value arg[], Span span)
     if (!x || !elab_axis(e, arg[3], x->type.rank, &axis, span))
         return value_poison();
     Inst *in[] = {x, builtin_tensor(e, arg[1], "scatter_add", span),
-                  arg[2].kind == VALUE_TENSOR ? arg[2].as.tensor.inst : elab_tensor(e, arg[2], x->type.dtype, span)};
+                  arg[2].kind == VALUE_TENSOR ? arg[2].as.tensor.inst
+                                              : elab_tensor(e, arg[2], x->type.dtype, span)};
     if (!in[1] || !in[2])
         return value_poison();
     Attr attr = {.whole = axis};
-    return value_tensor(elab_emit(e, OP_scatter_add, in, 3, &attr, (Type){0}, "'scatter_add'", span));
+    return value_tensor(
+        elab_emit(e, OP_scatter_add, in, 3, &attr, (Type){0}, "'scatter_add'", span));
 }
 
-// ---- about tensors ------------------------------------------------------------------------------------------------
+// ---- about tensors ------------------------------------------------------------------------------
 
 Value builtin_shape(Elab *e, const Value arg[], Span span)
 {
@@ -359,7 +391,10 @@ Value builtin_dtype(Elab *e, const Value arg[], Span span)
 {
     TypeValue type;
     Inst *x = arg[0].kind == VALUE_TENSOR ? arg[0].as.tensor.inst : NULL;
-    DType dtype = x ? x->type.dtype : arg[0].kind == VALUE_INT ? DTYPE_I64 : arg[0].kind == VALUE_BOOL ? DTYPE_BOOL : e->real;
+    DType dtype = x                           ? x->type.dtype
+                  : arg[0].kind == VALUE_INT  ? DTYPE_I64
+                  : arg[0].kind == VALUE_BOOL ? DTYPE_BOOL
+                                              : e->real;
     if (!x && !value_is_number(arg[0]) && arg[0].kind != VALUE_BOOL && !elab_is_runtime(arg[0])) {
         builtin_tensor(e, arg[0], "dtype", span);
         return value_poison();
@@ -372,7 +407,9 @@ Value builtin_classes(Elab *e, const Value arg[], Span span)
 {
     if (classes_in(arg[0]) > 0)
         return value_int(classes_in(arg[0]));
-    return builtin_bad(e, "classes", span, arena_printf(e->cx->arena, "expected a class(k) tensor, found %s", value_what(e, arg[0])));
+    return builtin_bad(
+        e, "classes", span,
+        arena_printf(e->cx->arena, "expected a class(k) tensor, found %s", value_what(e, arg[0])));
 }
 
 Value builtin_is_tensor(Elab *e, const Value arg[], Span span)
@@ -381,7 +418,7 @@ Value builtin_is_tensor(Elab *e, const Value arg[], Span span)
     return value_bool(elab_is_runtime(arg[0]));
 }
 
-// ---- about the run ------------------------------------------------------------------------------------------------
+// ---- about the run ------------------------------------------------------------------------------
 
 static Value scalar_value(Elab *e, aml_scalar_kind kind, DType dtype, Span span)
 {
@@ -403,15 +440,23 @@ Value builtin_total_steps(Elab *e, const Value arg[], Span span)
 Value builtin_steps(Elab *e, const Value arg[], Span span)
 {
     Value duration = arg[0];
-    if (duration.kind != VALUE_QUANTITY || duration.as.quantity.unit == AML_UNIT_BYTES || duration.as.quantity.unit == AML_UNIT_FRACTION)
-        return builtin_bad(e, "steps", span, arena_printf(e->cx->arena, "expected a duration, found %s", value_what(e, duration)));
-    if (duration.as.quantity.option >= 0)       // the runtime hands it over in steps
-        return value_tensor(elab_scalar(e, AML_SCALAR_OPTION, duration.as.quantity.option, e->real, span));
+    if (duration.kind != VALUE_QUANTITY || duration.as.quantity.unit == AML_UNIT_BYTES ||
+        duration.as.quantity.unit == AML_UNIT_FRACTION)
+        return builtin_bad(
+            e, "steps", span,
+            arena_printf(e->cx->arena, "expected a duration, found %s", value_what(e, duration)));
+    if (duration.as.quantity.option >= 0) // the runtime hands it over in steps
+        return value_tensor(
+            elab_scalar(e, AML_SCALAR_OPTION, duration.as.quantity.option, e->real, span));
     double value = duration.as.quantity.value;
     if (duration.as.quantity.unit == AML_UNIT_STEPS)
         return value == (double)(int64_t)value ? value_int((int64_t)value) : value_real(value);
     if (duration.as.quantity.unit == AML_UNIT_SECONDS)
-        return builtin_bad(e, "steps", span, "expected a duration in steps or epochs: how many steps a time has is not known");
-    Inst *epoch = elab_cast(e, elab_scalar(e, AML_SCALAR_EPOCH_STEPS, 0, DTYPE_F64, span), e->real, span);
-    return epoch ? elab_binary(e, OPER_MUL, value_tensor(epoch), value_real(value), span) : value_poison();
+        return builtin_bad(
+            e, "steps", span,
+            "expected a duration in steps or epochs: how many steps a time has is not known");
+    Inst *epoch =
+        elab_cast(e, elab_scalar(e, AML_SCALAR_EPOCH_STEPS, 0, DTYPE_F64, span), e->real, span);
+    return epoch ? elab_binary(e, OPER_MUL, value_tensor(epoch), value_real(value), span)
+                 : value_poison();
 }

@@ -1,8 +1,8 @@
 // call.c: calls, and composites (functions with their own gradient).
 //
-// An ordinary function is evaluated in place: its instructions become part of the trace. A function that has a `grad` rule
-// is traced once for each combination of types and static arguments, as a function of the module, and called; that is how
-// gradient.c finds the rule again.
+// An ordinary function is evaluated in place: its instructions become part of the trace. A function
+// that has a `grad` rule is traced once for each combination of types and static arguments, as a
+// function of the module, and called; that is how gradient.c finds the rule again.
 
 #include "elab/internal.h"
 #include "sema/sema.h"
@@ -21,9 +21,11 @@ static Signature signature_of(const Node *node)
 {
     switch ((int)node->kind) {
     case NODE_Fn:
-        return (Signature){&node->as.fn.params, node->as.fn.result, node->as.fn.body, node->as.fn.name};
+        return (Signature){&node->as.fn.params, node->as.fn.result, node->as.fn.body,
+                           node->as.fn.name};
     case NODE_Loss:
-        return (Signature){&node->as.loss.params, node->as.loss.result, node->as.loss.body, node->as.loss.name};
+        return (Signature){&node->as.loss.params, node->as.loss.result, node->as.loss.body,
+                           node->as.loss.name};
     case NODE_Lambda:
         return (Signature){&node->as.lambda.params, NULL, node->as.lambda.body, NULL};
     case NODE_Grad:
@@ -64,7 +66,7 @@ const char *elab_callee_text(Elab *e, Value fn)
     return name ? arena_printf(e->cx->arena, "'%s'", name) : "this function";
 }
 
-// ---- arguments ----------------------------------------------------------------------------------------------------
+// ---- arguments ----------------------------------------------------------------------------------
 
 static void unknown_argument(Elab *e, const char *what, Sym name, const NodeList *params, Span span)
 {
@@ -83,8 +85,9 @@ static Span span_of(const Span arg_span[], int index, Span span)
 }
 
 // Which argument each parameter gets, -1: none. False after a report.
-static bool assign_arguments(Elab *e, const NodeList *params, const Sym names[], const Span arg_span[], int count, int given[],
-                             const char *what, Span span)
+static bool assign_arguments(Elab *e, const NodeList *params, const Sym names[],
+                             const Span arg_span[], int count, int given[], const char *what,
+                             Span span)
 {
     for (int i = 0; i < params->count; i++)
         given[i] = -1;
@@ -101,11 +104,13 @@ static bool assign_arguments(Elab *e, const NodeList *params, const Sym names[],
             return false;
         }
         if (place >= params->count) {
-            report(e->cx, elab_span(e, span_of(arg_span, i, span)), extra_argument, what, params->count, count);
+            report(e->cx, elab_span(e, span_of(arg_span, i, span)), extra_argument, what,
+                   params->count, count);
             return false;
         }
         if (given[place] >= 0) {
-            report(e->cx, elab_span(e, span_of(arg_span, i, span)), repeated_argument, params->at[place]->as.param.name, what);
+            report(e->cx, elab_span(e, span_of(arg_span, i, span)), repeated_argument,
+                   params->at[place]->as.param.name, what);
             return false;
         }
         given[place] = i;
@@ -113,7 +118,8 @@ static bool assign_arguments(Elab *e, const NodeList *params, const Sym names[],
     return true;
 }
 
-static bool bind_one(Elab *e, Env *env, Node *param_node, Value value, bool is_default, const char *what, DimList *unknown, Span span)
+static bool bind_one(Elab *e, Env *env, Node *param_node, Value value, bool is_default,
+                     const char *what, DimList *unknown, Span span)
 {
     const AstParam *param = &param_node->as.param;
     if (value.kind == VALUE_HOLE || (is_default && param->value->kind == NODE_Hole)) {
@@ -133,8 +139,8 @@ static bool bind_one(Elab *e, Env *env, Node *param_node, Value value, bool is_d
     return value.kind != VALUE_POISON;
 }
 
-bool elab_bind(Elab *e, Env *env, const NodeList *params, const Value args[], const Sym names[], const Span arg_span[], int count,
-               const char *what, DimList *unknown, Span span)
+bool elab_bind(Elab *e, Env *env, const NodeList *params, const Value args[], const Sym names[],
+               const Span arg_span[], int count, const char *what, DimList *unknown, Span span)
 {
     int small[16];
     int *given = params->count <= 16 ? small : NEW_ARRAY(e->cx->arena, int, params->count);
@@ -146,7 +152,8 @@ bool elab_bind(Elab *e, Env *env, const NodeList *params, const Value args[], co
         if (param->kind != NODE_Param)
             return false;
         if (given[i] >= 0) {
-            fine = bind_one(e, env, param, args[given[i]], false, what, unknown, span_of(arg_span, given[i], span));
+            fine = bind_one(e, env, param, args[given[i]], false, what, unknown,
+                            span_of(arg_span, given[i], span));
             continue;
         }
         if (!param->as.param.value) {
@@ -154,14 +161,15 @@ bool elab_bind(Elab *e, Env *env, const NodeList *params, const Value args[], co
             note(e->cx, param->span, "declared here");
             return false;
         }
-        Value value = param->as.param.value->kind == NODE_Hole ? (Value){.kind = VALUE_HOLE}
-                                                                       : elab_expect(e, env, param->as.param.value, param->as.param.type);
+        Value value = param->as.param.value->kind == NODE_Hole
+                          ? (Value){.kind = VALUE_HOLE}
+                          : elab_expect(e, env, param->as.param.value, param->as.param.type);
         fine = bind_one(e, env, param, value, true, what, unknown, span);
     }
     return fine;
 }
 
-// ---- inside a call ------------------------------------------------------------------------------------------------
+// ---- inside a call ------------------------------------------------------------------------------
 
 typedef struct CallFrame {
     Span user, call_site;
@@ -178,12 +186,14 @@ static bool enter(Elab *e, const Node *callee, Sym name, Span span, CallFrame *f
 {
     if (e->call_depth >= MOST_CALL_DEPTH) {
         if (!e->gave_up)
-            report(e->cx, elab_span(e, span), endless_recursion, name ? name : "this function", MOST_CALL_DEPTH);
+            report(e->cx, elab_span(e, span), endless_recursion, name ? name : "this function",
+                   MOST_CALL_DEPTH);
         e->gave_up = true;
         return false;
     }
     *frame = (CallFrame){e->user, e->call_site, e->strict};
-    // Code of the library belongs to the user's line that called it; a user's function called back has lines of its own.
+    // Code of the library belongs to the user's line that called it; a user's function called back
+    // has lines of its own.
     if (!is_std_node(e, callee))
         e->user = (Span){0};
     else if (e->user.file == 0 && span.file != 0 && !source_file(e->cx, span.file)->is_std)
@@ -213,14 +223,16 @@ static Value run_body(Elab *e, Env *env, const Signature *signature, const char 
     }
     if (returned && signature->result && value.kind != VALUE_POISON) {
         const char *text = arena_printf(e->cx->arena, "the result of %s", what);
-        if (!elab_match(e, env, signature->result, &value, text, elab_span(e, signature->result->span)))
+        if (!elab_match(e, env, signature->result, &value, text,
+                        elab_span(e, signature->result->span)))
             return value_poison();
     }
     (void)span;
     return value;
 }
 
-static Value run_builtin(Elab *e, Node *node, const Value args[], const Sym names[], const Span arg_span[], int count, Span span)
+static Value run_builtin(Elab *e, Node *node, const Value args[], const Sym names[],
+                         const Span arg_span[], int count, Span span)
 {
     const Builtin *builtin = elab_builtin(e, node);
     if (!builtin)
@@ -229,7 +241,8 @@ static Value run_builtin(Elab *e, Node *node, const Value args[], const Sym name
     int given[16];
     Value bound[16];
     const char *what = arena_printf(e->cx->arena, "'%s'", node->as.fn.name);
-    if (params->count > 16 || !assign_arguments(e, params, names, arg_span, count, given, what, span))
+    if (params->count > 16 ||
+        !assign_arguments(e, params, names, arg_span, count, given, what, span))
         return value_poison();
     for (int i = 0; i < params->count; i++) {
         const AstParam *param = &params->at[i]->as.param;
@@ -247,7 +260,7 @@ static Value run_builtin(Elab *e, Node *node, const Value args[], const Sym name
     return builtin->run(e, bound, span);
 }
 
-// ---- composites ---------------------------------------------------------------------------------------------------
+// ---- composites ---------------------------------------------------------------------------------
 
 Composite *elab_composite(Elab *e, const IrFunction *callee)
 {
@@ -260,7 +273,8 @@ Composite *elab_composite(Elab *e, const IrFunction *callee)
 static bool same_argument(Elab *e, Value known, Value arg)
 {
     if (known.kind == VALUE_TENSOR && arg.kind == VALUE_TENSOR)
-        return type_equal(known.as.tensor.inst->type, arg.as.tensor.inst->type) && known.as.tensor.classes == arg.as.tensor.classes;
+        return type_equal(known.as.tensor.inst->type, arg.as.tensor.inst->type) &&
+               known.as.tensor.classes == arg.as.tensor.classes;
     return known.kind == arg.kind && value_equal(e, known, arg);
 }
 
@@ -268,7 +282,8 @@ static Composite *find_composite(Elab *e, Node *fn, const Value args[], int coun
 {
     for (int i = 0; i < e->composite.count; i++) {
         Composite *known = e->composite.at[i];
-        if (known->fn != fn || known->args != count || known->training != e->training || known->real != e->real)
+        if (known->fn != fn || known->args != count || known->training != e->training ||
+            known->real != e->real)
             continue;
         bool same = true;
         for (int j = 0; j < count && same; j++)
@@ -281,8 +296,11 @@ static Composite *find_composite(Elab *e, Node *fn, const Value args[], int coun
 
 static bool composite_argument_ok(Elab *e, Value value, const char *what, Span span)
 {
-    bool closed = value.kind == VALUE_FUNCTION && !value.as.function->env && !value.as.function->self;
-    bool fine = value.kind == VALUE_TENSOR || value.kind == VALUE_OPTION || closed || (value.kind != VALUE_FUNCTION && value.kind != VALUE_INSTANCE && value_is_static(value));
+    bool closed =
+        value.kind == VALUE_FUNCTION && !value.as.function->env && !value.as.function->self;
+    bool fine =
+        value.kind == VALUE_TENSOR || value.kind == VALUE_OPTION || closed ||
+        (value.kind != VALUE_FUNCTION && value.kind != VALUE_INSTANCE && value_is_static(value));
     if (!fine)
         report(e->cx, elab_span(e, span), composite_argument, what, value_what(e, value));
     return fine;
@@ -295,7 +313,9 @@ static bool composite_result(Elab *e, Composite *made, Value result, const char 
     for (int i = 0; i < count; i++) {
         if (items[i].kind != VALUE_TENSOR) {
             if (items[i].kind != VALUE_POISON)
-                report(e->cx, elab_span(e, span), type_mismatch, arena_printf(e->cx->arena, "the result of %s, which has a gradient of its own,", what),
+                report(e->cx, elab_span(e, span), type_mismatch,
+                       arena_printf(e->cx->arena,
+                                    "the result of %s, which has a gradient of its own,", what),
                        "a tensor or a tuple of tensors", value_what(e, items[i]));
             return false;
         }
@@ -310,13 +330,16 @@ static bool composite_result(Elab *e, Composite *made, Value result, const char 
     return true;
 }
 
-static Composite *trace_composite(Elab *e, Node *fn, Node *grad, const Value args[], int count, const char *what, Span span)
+static Composite *trace_composite(Elab *e, Node *fn, Node *grad, const Value args[], int count,
+                                  const char *what, Span span)
 {
     Composite *made = NEW(e->cx->arena, Composite);
-    *made = (Composite){.fn = fn, .grad = grad, .args = count, .training = e->training, .real = e->real};
+    *made = (Composite){
+        .fn = fn, .grad = grad, .args = count, .training = e->training, .real = e->real};
     made->arg = NEW_ARRAY(e->cx->arena, Value, count + 1);
     made->input = NEW_ARRAY(e->cx->arena, int, count + 1);
-    Trace *trace = elab_trace_begin(e, sym_printf(e->cx, "%s.%d", fn->as.fn.name, e->composite.count), fn->span);
+    Trace *trace = elab_trace_begin(
+        e, sym_printf(e->cx, "%s.%d", fn->as.fn.name, e->composite.count), fn->span);
     trace->callee = true;
     int inputs = 0;
     Value bound[16];
@@ -326,7 +349,8 @@ static Composite *trace_composite(Elab *e, Node *fn, Node *grad, const Value arg
         if (args[i].kind != VALUE_TENSOR)
             continue;
         Sym name = fn->as.fn.params.at[i]->as.param.name;
-        Inst *param = ir_param(trace->fn, args[i].as.tensor.inst->type, (Slot){SLOT_VALUE, 0}, name, elab_span(e, span));
+        Inst *param = ir_param(trace->fn, args[i].as.tensor.inst->type, (Slot){SLOT_VALUE, 0}, name,
+                               elab_span(e, span));
         made->arg[i] = bound[i] = value_class(param, args[i].as.tensor.classes);
         made->input[i] = inputs++;
     }
@@ -375,8 +399,9 @@ static Value call_composite(Elab *e, Node *fn, Node *grad, Env *bound, const cha
         return value_class(call, made->result.as.tensor.classes);
     Value *items = NEW_ARRAY(e->cx->arena, Value, made->results + 1);
     for (int i = 0; i < made->results; i++)
-        items[i] = value_class(made->results == 1 ? call : ir_get(e->trace->fn, call, i, elab_span(e, span)),
-                               made->result.as.list.at[i].as.tensor.classes);
+        items[i] = value_class(
+            made->results == 1 ? call : ir_get(e->trace->fn, call, i, elab_span(e, span)),
+            made->result.as.list.at[i].as.tensor.classes);
     return value_tuple(e, made->results, items);
 }
 
@@ -388,10 +413,10 @@ static bool has_tensor(const Value args[], int count)
     return false;
 }
 
-// ---- calls --------------------------------------------------------------------------------------------------------
+// ---- calls --------------------------------------------------------------------------------------
 
-static Value call_function(Elab *e, const FunctionValue *function, const Value args[], const Sym names[], const Span arg_span[], int count,
-                           Span span)
+static Value call_function(Elab *e, const FunctionValue *function, const Value args[],
+                           const Sym names[], const Span arg_span[], int count, Span span)
 {
     Node *node = function->node;
     Signature signature = signature_of(node);
@@ -403,21 +428,24 @@ static Value call_function(Elab *e, const FunctionValue *function, const Value a
     // forward is not called by its name: messages speak of the member, or of the model.
     Sym shown = signature.name;
     if (function->self && shown == e->names->forward)
-        shown = function->self->name ? function->self->name : signature_of(function->self->declaration).name;
+        shown = function->self->name ? function->self->name
+                                     : signature_of(function->self->declaration).name;
     if (!enter(e, node, shown, span, &frame))
         return value_poison();
     pointer_map_put(e->cx->arena, &e->names->called, node, node);
     if (node->kind != NODE_Lambda)
-        e->strict = node->kind == NODE_Loss || (function->self && function->self->declaration->kind == NODE_Metric);
+        e->strict = node->kind == NODE_Loss ||
+                    (function->self && function->self->declaration->kind == NODE_Metric);
     const char *what = shown ? arena_printf(e->cx->arena, "'%s'", shown) : "this function";
     Env *env = env_new(e, function->self ? function->self->env : function->env, node->span.file);
     Value value = value_poison();
     if (elab_bind(e, env, signature.params, args, names, arg_span, count, what, NULL, span)) {
         Node *grad = NULL;
-        if (node->kind == NODE_Fn && !function->self && !function->env && e->unit && e->trace && signature.params->count <= 16 &&
-            has_tensor(args, count))
+        if (node->kind == NODE_Fn && !function->self && !function->env && e->unit && e->trace &&
+            signature.params->count <= 16 && has_tensor(args, count))
             grad = unit_grad(e->unit, node);
-        value = grad ? call_composite(e, node, grad, env, what, span) : run_body(e, env, &signature, what, span);
+        value = grad ? call_composite(e, node, grad, env, what, span)
+                     : run_body(e, env, &signature, what, span);
     }
     leave(e, &frame);
     return value;
@@ -431,7 +459,8 @@ static Value not_callable(Elab *e, Value fn, Span span)
     return value_poison();
 }
 
-static Value call_instance(Elab *e, Instance *self, const Value args[], const Sym names[], const Span arg_span[], int count, Span span)
+static Value call_instance(Elab *e, Instance *self, const Value args[], const Sym names[],
+                           const Span arg_span[], int count, Span span)
 {
     if (!self->declaration) {
         if (count == 1)
@@ -450,12 +479,14 @@ static Value call_instance(Elab *e, Instance *self, const Value args[], const Sy
 static bool is_optimizer_update(const FunctionValue *function, const Value args[], int count)
 {
     const Instance *self = function->self;
-    return self && self->declaration && self->declaration->kind == NODE_Optimizer && !self->weight && count >= 2 &&
-           args[0].kind != VALUE_TENSOR && args[1].kind == VALUE_TREE && function->node->kind == NODE_Fn &&
+    return self && self->declaration && self->declaration->kind == NODE_Optimizer &&
+           !self->weight && count >= 2 && args[0].kind != VALUE_TENSOR &&
+           args[1].kind == VALUE_TREE && function->node->kind == NODE_Fn &&
            strcmp(function->node->as.fn.name, "update") == 0;
 }
 
-Value elab_call_at(Elab *e, Value fn, const Value args[], const Sym names[], const Span arg_span[], int count, Span span)
+Value elab_call_at(Elab *e, Value fn, const Value args[], const Sym names[], const Span arg_span[],
+                   int count, Span span)
 {
     if (fn.kind == VALUE_POISON || !elab_tick(e, span, 1))
         return value_poison();
@@ -465,7 +496,8 @@ Value elab_call_at(Elab *e, Value fn, const Value args[], const Sym names[], con
     switch ((int)fn.kind) {
     case VALUE_FUNCTION:
         if (is_optimizer_update(fn.as.function, args, count))
-            return elab_optimizer_apply(e, fn.as.function->self, args[0], args[1], count > 2 ? args[2] : value_none(), span);
+            return elab_optimizer_apply(e, fn.as.function->self, args[0], args[1],
+                                        count > 2 ? args[2] : value_none(), span);
         return call_function(e, fn.as.function, args, names, arg_span, count, span);
     case VALUE_INSTANCE:
         return call_instance(e, fn.as.instance, args, names, arg_span, count, span);
@@ -482,7 +514,8 @@ Value elab_call_at(Elab *e, Value fn, const Value args[], const Sym names[], con
         if (!fn.as.type->castable || fn.as.type->has_dims)
             return not_callable(e, fn, span);
         if (count != 1 || (names && names[0])) {
-            report(e->cx, elab_span(e, span), extra_argument, arena_printf(e->cx->arena, "'%s'", fn.as.type->element), 1, count);
+            report(e->cx, elab_span(e, span), extra_argument,
+                   arena_printf(e->cx->arena, "'%s'", fn.as.type->element), 1, count);
             return value_poison();
         }
         return elab_convert(e, args[0], fn.as.type, span);
@@ -501,22 +534,27 @@ bool elab_has_method(Elab *e, Instance *self, const char *method)
     return instance_function(self, sym_of(e->cx, method)) != NULL;
 }
 
-Value elab_call_method(Elab *e, Instance *self, const char *method, const Value args[], const Sym names[], int count, Span span)
+Value elab_call_method(Elab *e, Instance *self, const char *method, const Value args[],
+                       const Sym names[], int count, Span span)
 {
     Node *fn = instance_function(self, sym_of(e->cx, method));
     if (!fn) {
-        report(e->cx, elab_span(e, span), unknown_member, value_what(e, value_instance(self)), method);
+        report(e->cx, elab_span(e, span), unknown_member, value_what(e, value_instance(self)),
+               method);
         return value_poison();
     }
     FunctionValue function = {fn, NULL, self};
-    return elab_call_at(e, (Value){.kind = VALUE_FUNCTION, .as.function = &function}, args, names, NULL, count, span);
+    return elab_call_at(e, (Value){.kind = VALUE_FUNCTION, .as.function = &function}, args, names,
+                        NULL, count, span);
 }
 
 Value elab_call_grad(Elab *e, Node *grad, const Value args[], int count, Span span)
 {
     Signature signature = signature_of(grad);
     if (signature.params->count != count) {
-        report(e->cx, grad->span, extra_argument, arena_printf(e->cx->arena, "grad '%s'", signature.name), count, signature.params->count);
+        report(e->cx, grad->span, extra_argument,
+               arena_printf(e->cx->arena, "grad '%s'", signature.name), count,
+               signature.params->count);
         help(e->cx, "its parameters are those of the function, then the gradient of each result");
         return value_poison();
     }

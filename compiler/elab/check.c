@@ -1,9 +1,10 @@
 // check.c: declarations that no block of the program uses are tried out.
 //
-// A shape check is a comparison of numbers, so a model that nothing calls would pass unseen. It is made with its default
-// arguments and its forward is traced once on tensors whose free sizes are made up: different names get different sizes,
-// all of them multiples of 12, so that the usual divisions come out. What cannot be guessed (an argument without default,
-// a parameter without type) is left alone.
+// A shape check is a comparison of numbers, so a model that nothing calls would pass unseen. It is
+// made with its default arguments and its forward is traced once on tensors whose free sizes are
+// made up: different names get different sizes, all of them multiples of 12, so that the usual
+// divisions come out. What cannot be guessed (an argument without default, a parameter without
+// type) is left alone.
 
 #include "elab/internal.h"
 #include "sema/sema.h"
@@ -12,7 +13,7 @@
 
 typedef struct Trial {
     Elab *e;
-    Env *env;               // made-up sizes
+    Env *env; // made-up sizes
     int next;
 } Trial;
 
@@ -29,7 +30,8 @@ static bool trial_size(Trial *trial, Node *dim, int64_t *out)
         if (known && known->kind == VALUE_DIM && !dim_root(known->as.dim)->known)
             known = NULL;
         Node *declared = known ? NULL : elab_lookup(e, trial->env->file, dim->as.name.name);
-        if (!known && (!declared || (declared->kind != NODE_Const && declared->kind != NODE_Option))) {
+        if (!known &&
+            (!declared || (declared->kind != NODE_Const && declared->kind != NODE_Option))) {
             env_bind(e, trial->env, dim->as.name.name, value_int(12 * ++trial->next));
             known = env_find(trial->env, dim->as.name.name);
         }
@@ -39,9 +41,11 @@ static bool trial_size(Trial *trial, Node *dim, int64_t *out)
     }
     if (dim->kind == NODE_Binary) {
         int64_t left, right;
-        if (!trial_size(trial, dim->as.binary.left, &left) || !trial_size(trial, dim->as.binary.right, &right))
+        if (!trial_size(trial, dim->as.binary.left, &left) ||
+            !trial_size(trial, dim->as.binary.right, &right))
             return false;
-        Value value = elab_number_op(e, dim->as.binary.op, value_int(left), value_int(right), dim->span);
+        Value value =
+            elab_number_op(e, dim->as.binary.op, value_int(left), value_int(right), dim->span);
         *out = value.kind == VALUE_INT ? value.as.whole : 0;
         return *out >= 1;
     }
@@ -53,7 +57,8 @@ static bool trial_tensor(Trial *trial, Node *type, Sym name, Value *out)
     Elab *e = trial->e;
     const AstType *t = &type->as.type;
     TypeValue element;
-    if (type->kind != NODE_Type || (!t->has_dims && t->args.count == 0) || !elab_element_type(e, t->name, &element))
+    if (type->kind != NODE_Type || (!t->has_dims && t->args.count == 0) ||
+        !elab_element_type(e, t->name, &element))
         return false;
     int64_t classes = 0;
     if (t->args.count == 1 && strcmp(t->name, "class") == 0) {
@@ -76,7 +81,8 @@ static bool trial_tensor(Trial *trial, Node *type, Sym name, Value *out)
     }
     if (!type_valid(made) || type_elements(made) > 1 << 24)
         return false;
-    *out = value_class(ir_param(e->trace->fn, made, (Slot){SLOT_VALUE, 0}, name, type->span), classes);
+    *out =
+        value_class(ir_param(e->trace->fn, made, (Slot){SLOT_VALUE, 0}, name, type->span), classes);
     return true;
 }
 
@@ -108,7 +114,8 @@ static void try_call(Elab *e, Value fn, const NodeList *params, Env *around, Spa
         Buffer sizes = {.arena = e->cx->arena};
         buffer_text(&sizes, "");
         for (int i = 0; i < trial.env->frame->count; i++)
-            buffer_printf(&sizes, "%s%s = %s", i ? ", " : "", trial.env->frame->name[i], value_show(e, trial.env->frame->value[i]));
+            buffer_printf(&sizes, "%s%s = %s", i ? ", " : "", trial.env->frame->name[i],
+                          value_show(e, trial.env->frame->value[i]));
         note(e->cx, span, "nothing in the program uses this, so it was tried with %s", sizes.text);
     }
     elab_trace_end(e, trace);
@@ -130,7 +137,8 @@ static void try_model(Elab *e, Node *model)
         return;
     Span span = model->as.model.name_span;
     Value made = elab_instance_new(e, model, NULL, NULL, 0, span);
-    Node *forward = made.kind == VALUE_INSTANCE ? instance_function(made.as.instance, e->names->forward) : NULL;
+    Node *forward =
+        made.kind == VALUE_INSTANCE ? instance_function(made.as.instance, e->names->forward) : NULL;
     if (forward)
         try_call(e, made, &forward->as.fn.params, made.as.instance->env, forward->as.fn.name_span);
 }
@@ -146,9 +154,11 @@ void elab_check_unused(Elab *e)
             if (node->kind == NODE_Model)
                 try_model(e, node);
             if (node->kind == NODE_Fn && node->as.fn.body)
-                try_call(e, elab_declaration(e, node), &node->as.fn.params, NULL, node->as.fn.name_span);
+                try_call(e, elab_declaration(e, node), &node->as.fn.params, NULL,
+                         node->as.fn.name_span);
             if (node->kind == NODE_Loss)
-                try_call(e, elab_declaration(e, node), &node->as.loss.params, NULL, node->as.loss.name_span);
+                try_call(e, elab_declaration(e, node), &node->as.loss.params, NULL,
+                         node->as.loss.name_span);
         }
     }
 }

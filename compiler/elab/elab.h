@@ -8,10 +8,14 @@
 //
 //   value.c     making, comparing and describing values
 //   env.c       names
-//   eval.c      expressions and statements
+//   declare.c   constants and -D, options, functions: global declarations
+//   eval.c      expressions
+//   statement.c statements
 //   static.c    operators on static values, units
 //   tensor.c    operators on tensors: lifting, broadcasting, indexing, matrix product
-//   match.c     type annotations: dimension names, class(k), units, enumerations
+//   types.c     names of types, annotations as text, the type an annotation stands for
+//   sizes.c     sizes in annotations: bound, solved for, compared
+//   match.c     values against annotations: units, class(k), enumerations
 //   lint.c      names of sizes that are probably misspelled
 //   call.c      calls, composites (functions with their own gradient)
 //   instance.c  models, metrics, optimizers and their weights and states (cells)

@@ -1,14 +1,15 @@
 // env.c: names.
 //
-// A name is looked for in the frames of the function, in the instance it belongs to, then among the declarations of its
-// file (and of what the file uses), and last among the words that the language itself knows.
+// A name is looked for in the frames of the function, in the instance it belongs to, then among the
+// declarations of its file (and of what the file uses), and last among the words that the language
+// itself knows.
 
 #include "elab/builtin.h"
 #include "sema/sema.h"
 
 #include <string.h>
 
-// ---- pointer maps -------------------------------------------------------------------------------------------------
+// ---- pointer maps -------------------------------------------------------------------------------
 
 static int pointer_slot(const PointerMap *map, const void *key)
 {
@@ -46,7 +47,7 @@ void pointer_map_put(Arena *arena, PointerMap *map, const void *key, void *value
     map->value[at] = value;
 }
 
-// ---- frames -------------------------------------------------------------------------------------------------------
+// ---- frames -------------------------------------------------------------------------------------
 
 Env *env_new(Elab *e, Env *parent, uint32_t file)
 {
@@ -83,8 +84,10 @@ void env_bind(Elab *e, Env *env, Sym name, Value value)
         }
     if (frame->count == frame->capacity) {
         int capacity = frame->capacity;
-        frame->name = vec_grow(e->cx->arena, frame->name, &capacity, frame->count, sizeof *frame->name);
-        frame->value = vec_grow(e->cx->arena, frame->value, &frame->capacity, frame->count, sizeof *frame->value);
+        frame->name =
+            vec_grow(e->cx->arena, frame->name, &capacity, frame->count, sizeof *frame->name);
+        frame->value = vec_grow(e->cx->arena, frame->value, &frame->capacity, frame->count,
+                                sizeof *frame->value);
     }
     frame->name[frame->count] = name;
     frame->value[frame->count++] = value;
@@ -100,7 +103,7 @@ Value *env_find(Env *env, Sym name)
     return NULL;
 }
 
-// ---- declarations -------------------------------------------------------------------------------------------------
+// ---- declarations -------------------------------------------------------------------------------
 
 Node *elab_lookup(Elab *e, uint32_t file, Sym name)
 {
@@ -126,7 +129,7 @@ Node *elab_grad_rule(Elab *e, Sym name)
     return fn && fn->kind == NODE_Fn ? unit_grad(e->unit, fn) : NULL;
 }
 
-// ---- builtins -----------------------------------------------------------------------------------------------------
+// ---- builtins -----------------------------------------------------------------------------------
 
 const Builtin builtins[] = {
 #define BUILTIN(name, params, meaning) {#name, params, builtin_##name, meaning},
@@ -163,7 +166,8 @@ Node *elab_builtin_node(Elab *e, Sym name)
         return NULL;
     fn->as.fn.name = name;
     size_t length;
-    for (const char *word = next_word(builtin->params, &length); word; word = next_word(word + length, &length)) {
+    for (const char *word = next_word(builtin->params, &length); word;
+         word = next_word(word + length, &length)) {
         Node *param = node_new(e->cx, NODE_Param, (Span){0});
         bool optional = word[length - 1] == '?';
         param->as.param.name = sym_intern(e->cx, word, length - optional);
@@ -179,7 +183,8 @@ static bool params_agree(const Builtin *builtin, const NodeList *params)
 {
     size_t length;
     int count = 0;
-    for (const char *word = next_word(builtin->params, &length); word; word = next_word(word + length, &length)) {
+    for (const char *word = next_word(builtin->params, &length); word;
+         word = next_word(word + length, &length)) {
         size_t plain = length - (word[length - 1] == '?');
         if (count >= params->count || strlen(params->at[count]->as.param.name) != plain ||
             strncmp(params->at[count]->as.param.name, word, plain) != 0)
@@ -196,7 +201,8 @@ const Builtin *elab_builtin(Elab *e, Node *fn)
         return known;
     const Builtin *builtin = builtin_named(fn->as.fn.name);
     if (!builtin || !params_agree(builtin, &fn->as.fn.params)) {
-        report(e->cx, fn->as.fn.name_span, bad_argument, fn->as.fn.name, "a function without a body has to be one of the compiler's own");
+        report(e->cx, fn->as.fn.name_span, bad_argument, fn->as.fn.name,
+               "a function without a body has to be one of the compiler's own");
         if (builtin)
             note(e->cx, fn->span, "its parameters are: %s", builtin->params);
         return NULL;
@@ -205,7 +211,7 @@ const Builtin *elab_builtin(Elab *e, Node *fn)
     return builtin;
 }
 
-// ---- what was probably meant --------------------------------------------------------------------------------------
+// ---- what was probably meant --------------------------------------------------------------------
 
 const char *env_closest(Elab *e, Env *env, Sym name)
 {

@@ -1,7 +1,8 @@
 // instance.c: models, metrics, optimizers and their weights and states (cells).
 //
-// An instance is a declaration with its arguments bound. Its cells exist from the beginning, in declaration order, but
-// their types are worked out when they are first needed, because a size may be inferred from the first use.
+// An instance is a declaration with its arguments bound. Its cells exist from the beginning, in
+// declaration order, but their types are worked out when they are first needed, because a size may
+// be inferred from the first use.
 //
 //     Mlp ---- fc1: Dense ---- weight      path fc1.weight
 //         |               `--- bias             fc1.bias
@@ -62,7 +63,7 @@ Value instance_member(Elab *e, Instance *self, Sym name)
     return value;
 }
 
-// ---- making -------------------------------------------------------------------------------------------------------
+// ---- making -------------------------------------------------------------------------------------
 
 static void set_member(Elab *e, Instance *self, Sym name, Value value)
 {
@@ -77,10 +78,10 @@ static void add_cell(Elab *e, Instance *self, Node *node)
     cell->owner = self;
     cell->node = node;
     cell->name = node->kind == NODE_Weight ? node->as.weight.name : node->as.state.name;
-    cell->role = node->kind == NODE_Weight                          ? AML_ROLE_WEIGHT
+    cell->role = node->kind == NODE_Weight                   ? AML_ROLE_WEIGHT
                  : self->declaration->kind == NODE_Metric    ? AML_ROLE_METRIC
                  : self->declaration->kind == NODE_Optimizer ? AML_ROLE_OPTIMIZER
-                                                                     : AML_ROLE_STATE;
+                                                             : AML_ROLE_STATE;
     cell->trainable = cell->role == AML_ROLE_WEIGHT;
     cell->of = self->weight;
     cell->row = -1;
@@ -121,7 +122,8 @@ static Instance *new_instance(Elab *e, Node *declaration, Frame *params, Span sp
     return self;
 }
 
-Value elab_instance_make(Elab *e, Node *declaration, const Value args[], const Sym names[], const Span arg_span[], int count, Span span)
+Value elab_instance_make(Elab *e, Node *declaration, const Value args[], const Sym names[],
+                         const Span arg_span[], int count, Span span)
 {
     Sym name = name_of(declaration);
     pointer_map_put(e->cx->arena, &e->names->called, declaration, declaration);
@@ -135,12 +137,14 @@ Value elab_instance_make(Elab *e, Node *declaration, const Value args[], const S
                              : declaration->kind == NODE_Metric ? &declaration->as.metric.params
                                                                 : &declaration->as.optimizer.params;
     const char *what = arena_printf(e->cx->arena, "'%s'", name);
-    // Arguments may not see the members: bind them in an environment of their own, then share its frame.
+    // Arguments may not see the members: bind them in an environment of their own, then share its
+    // frame.
     Env *binding = env_new(e, NULL, declaration->span.file);
     binding->frame = self->env->frame;
     Trace *trace = e->trace;
     e->trace = NULL;
-    bool fine = elab_bind(e, binding, params, args, names, arg_span, count, what, &self->unknown, span);
+    bool fine =
+        elab_bind(e, binding, params, args, names, arg_span, count, what, &self->unknown, span);
     e->trace = trace;
     if (!fine || !make_members(e, self))
         return value_poison();
@@ -149,7 +153,8 @@ Value elab_instance_make(Elab *e, Node *declaration, const Value args[], const S
     return value_instance(self);
 }
 
-Value elab_instance_new(Elab *e, Node *declaration, const Value args[], const Sym names[], int count, Span span)
+Value elab_instance_new(Elab *e, Node *declaration, const Value args[], const Sym names[],
+                        int count, Span span)
 {
     return elab_instance_make(e, declaration, args, names, NULL, count, span);
 }
@@ -198,14 +203,14 @@ Value elab_container_call(Elab *e, Instance *self, Value x, Span span)
     return x;
 }
 
-// ---- names --------------------------------------------------------------------------------------------------------
+// ---- names --------------------------------------------------------------------------------------
 
 void elab_instance_name(Elab *e, Value value, Instance *parent, Sym name)
 {
     if (value.kind == VALUE_INSTANCE) {
         Instance *instance = value.as.instance;
         if (instance->parent || instance->name || instance == parent)
-            return;             // shared: it keeps the name it had first
+            return; // shared: it keeps the name it had first
         for (const Instance *above = parent; above; above = above->parent)
             if (above == instance)
                 return;
@@ -215,11 +220,14 @@ void elab_instance_name(Elab *e, Value value, Instance *parent, Sym name)
     }
     if (value.kind == VALUE_LIST || value.kind == VALUE_TUPLE)
         for (int i = 0; i < value.as.list.count && elab_tick(e, (Span){0}, 1); i++)
-            elab_instance_name(e, value.as.list.at[i], parent, name ? sym_printf(e->cx, "%s.%d", name, i) : sym_printf(e->cx, "%d", i));
+            elab_instance_name(e, value.as.list.at[i], parent,
+                               name ? sym_printf(e->cx, "%s.%d", name, i)
+                                    : sym_printf(e->cx, "%d", i));
     if (value.kind == VALUE_RECORD)
         for (int i = 0; i < value.as.record->count && elab_tick(e, (Span){0}, 1); i++)
             elab_instance_name(e, value.as.record->at[i], parent,
-                               name ? sym_printf(e->cx, "%s.%s", name, value.as.record->name[i]) : value.as.record->name[i]);
+                               name ? sym_printf(e->cx, "%s.%s", name, value.as.record->name[i])
+                                    : value.as.record->name[i]);
 }
 
 Sym instance_path(Elab *e, const Instance *instance)
@@ -236,7 +244,7 @@ Sym elab_cell_path(Elab *e, const Cell *cell)
     return above ? sym_printf(e->cx, "%s.%s", above, cell->name) : cell->name;
 }
 
-// ---- cells --------------------------------------------------------------------------------------------------------
+// ---- cells --------------------------------------------------------------------------------------
 
 static bool cell_absent(Elab *e, Cell *cell);
 
@@ -285,11 +293,12 @@ void elab_cells(Elab *e, Value value, CellList *out)
 // The initializer's value in the current trace (or a scratch one).
 static Value initial_value(Elab *e, Cell *cell)
 {
-    Node *node = cell->node->kind == NODE_Weight ? cell->node->as.weight.value : cell->node->as.state.value;
+    Node *node =
+        cell->node->kind == NODE_Weight ? cell->node->as.weight.value : cell->node->as.state.value;
     if (!node)
         return value_int(0);
     Env *env = env_new(e, cell->owner->env, 0);
-    if (cell->of) {             // an optimizer's state may speak of its weight
+    if (cell->of) { // an optimizer's state may speak of its weight
         Cell *weight = cell->of;
         Inst *param = NULL;
         if (!elab_cell_resolve(e, weight, cell->node->span))
@@ -298,7 +307,8 @@ static Value initial_value(Elab *e, Cell *cell)
             if (e->trace->use.at[i].cell == weight)
                 param = e->trace->use.at[i].current;
         if (!param)
-            param = elab_full(e, weight->type.dtype, weight->type.rank, weight->type.dim, 0, cell->node->span);
+            param = elab_full(e, weight->type.dtype, weight->type.rank, weight->type.dim, 0,
+                              cell->node->span);
         env_bind(e, env, e->names->param, value_tensor(param));
     }
     return elab_eval(e, env, node);
@@ -341,9 +351,12 @@ static void learn_initial(Elab *e, Cell *cell)
 
 static bool cell_absent(Elab *e, Cell *cell)
 {
-    Node *node = cell->node->kind == NODE_Weight ? cell->node->as.weight.value : cell->node->as.state.value;
-    // Only what is chosen can be none; anything else need not be evaluated to know that the cell exists.
-    if (!cell->has_initial && node && (node->kind == NODE_If || node->kind == NODE_None || node->kind == NODE_Name))
+    Node *node =
+        cell->node->kind == NODE_Weight ? cell->node->as.weight.value : cell->node->as.state.value;
+    // Only what is chosen can be none; anything else need not be evaluated to know that the cell
+    // exists.
+    if (!cell->has_initial && node &&
+        (node->kind == NODE_If || node->kind == NODE_None || node->kind == NODE_Name))
         learn_initial(e, cell);
     return cell->absent;
 }
@@ -356,11 +369,15 @@ static bool resolve_from_initial(Elab *e, Cell *cell)
     if (!cell->initial || cell->initial->kind == VALUE_POISON)
         return false;
     Value value = *cell->initial;
-    if (value.kind == VALUE_INT || value.kind == VALUE_REAL || value.kind == VALUE_BOOL || value.kind == VALUE_OPTION) {
-        cell->type = type_scalar(value.kind == VALUE_INT ? DTYPE_I64 : value.kind == VALUE_BOOL ? DTYPE_BOOL : e->real);
+    if (value.kind == VALUE_INT || value.kind == VALUE_REAL || value.kind == VALUE_BOOL ||
+        value.kind == VALUE_OPTION) {
+        cell->type = type_scalar(value.kind == VALUE_INT    ? DTYPE_I64
+                                 : value.kind == VALUE_BOOL ? DTYPE_BOOL
+                                                            : e->real);
         return cell->resolved = true;
     }
-    report(e->cx, cell->node->span, type_mismatch, arena_printf(e->cx->arena, "the state '%s' without a type", cell->name),
+    report(e->cx, cell->node->span, type_mismatch,
+           arena_printf(e->cx->arena, "the state '%s' without a type", cell->name),
            "initialised with a tensor or a number", value_what(e, value));
     return false;
 }
@@ -371,7 +388,8 @@ bool elab_cell_resolve(Elab *e, Cell *cell, Span use)
         return true;
     if (cell_absent(e, cell))
         return true;
-    Node *type = cell->node->kind == NODE_Weight ? cell->node->as.weight.type : cell->node->as.state.type;
+    Node *type =
+        cell->node->kind == NODE_Weight ? cell->node->as.weight.type : cell->node->as.state.type;
     if (!type)
         return resolve_from_initial(e, cell);
     TypeValue found;
@@ -408,7 +426,8 @@ static bool check_dims(Elab *e, Value value)
         return check_values(e, value.as.list.count, value.as.list.at);
     if (value.kind == VALUE_RECORD)
         return check_values(e, value.as.record->count, value.as.record->at);
-    if (value.kind != VALUE_INSTANCE || value.as.instance->visit == e->visit || !elab_tick(e, (Span){0}, 1))
+    if (value.kind != VALUE_INSTANCE || value.as.instance->visit == e->visit ||
+        !elab_tick(e, (Span){0}, 1))
         return true;
     Instance *self = value.as.instance;
     self->visit = e->visit;
@@ -436,7 +455,7 @@ bool elab_check_inferred(Elab *e, Value value)
     return check_dims(e, value);
 }
 
-// ---- initial values -----------------------------------------------------------------------------------------------
+// ---- initial values -----------------------------------------------------------------------------
 
 static Inst *initial_tensor(Elab *e, Cell *cell, Value value)
 {
@@ -449,7 +468,8 @@ static Inst *initial_tensor(Elab *e, Cell *cell, Value value)
         Value shape = value_list(e, cell->type.rank, sizes);
         value = elab_call(e, value, &shape, NULL, 1, span);
         if (value.kind == VALUE_FUNCTION) {
-            report(e->cx, span, type_mismatch, what, "a tensor, a number or a function of the shape", value_what(e, value));
+            report(e->cx, span, type_mismatch, what,
+                   "a tensor, a number or a function of the shape", value_what(e, value));
             help(e->cx, "call it: `zeros()` is an initializer, `zeros` makes one");
             return NULL;
         }
@@ -457,9 +477,11 @@ static Inst *initial_tensor(Elab *e, Cell *cell, Value value)
     Inst *inst = elab_tensor(e, value, cell->type.dtype, span);
     if (!inst)
         return NULL;
-    bool both_float = dtype_info[inst->type.dtype].kind == KIND_FLOAT && dtype_info[cell->type.dtype].kind == KIND_FLOAT;
+    bool both_float = dtype_info[inst->type.dtype].kind == KIND_FLOAT &&
+                      dtype_info[cell->type.dtype].kind == KIND_FLOAT;
     if (inst->type.dtype != cell->type.dtype && !both_float) {
-        report(e->cx, elab_span(e, span), type_mismatch, what, type_text(e->cx->arena, cell->type), value_what(e, value_tensor(inst)));
+        report(e->cx, elab_span(e, span), type_mismatch, what, type_text(e->cx->arena, cell->type),
+               value_what(e, value_tensor(inst)));
         return NULL;
     }
     return elab_broadcast_to(e, elab_cast(e, inst, cell->type.dtype, span), cell->type, what, span);
@@ -485,14 +507,15 @@ Inst *elab_cell_initial(Elab *e, Cell *cell)
     return inst;
 }
 
-// ---- optimizers ---------------------------------------------------------------------------------------------------
+// ---- optimizers ---------------------------------------------------------------------------------
 
 Instance *elab_optimizer_for(Elab *e, Instance *optimizer, Cell *weight)
 {
     for (int i = 0; i < optimizer->for_weight.count; i++)
         if (optimizer->for_weight.at[i]->weight == weight)
             return optimizer->for_weight.at[i];
-    Instance *copy = new_instance(e, optimizer->declaration, optimizer->env->frame, optimizer->span);
+    Instance *copy =
+        new_instance(e, optimizer->declaration, optimizer->env->frame, optimizer->span);
     copy->weight = weight;
     make_members(e, copy);
     vec_push(e->cx->arena, &optimizer->for_weight, copy);
@@ -509,34 +532,41 @@ static Inst *gradient_for(const TreeValue *tree, const Cell *cell, int near)
     return NULL;
 }
 
-Value elab_optimizer_apply(Elab *e, Instance *optimizer, Value model, Value gradients, Value step, Span span)
+Value elab_optimizer_apply(Elab *e, Instance *optimizer, Value model, Value gradients, Value step,
+                           Span span)
 {
     if (model.kind == VALUE_POISON || gradients.kind == VALUE_POISON)
         return value_poison();
-    Node *update = optimizer->declaration ? instance_function(optimizer, sym_of(e->cx, "update")) : NULL;
+    Node *update =
+        optimizer->declaration ? instance_function(optimizer, sym_of(e->cx, "update")) : NULL;
     if (!update || gradients.kind != VALUE_TREE) {
-        report(e->cx, elab_span(e, span), type_mismatch, "an optimizer's update", "a model and its gradients", value_what(e, gradients));
+        report(e->cx, elab_span(e, span), type_mismatch, "an optimizer's update",
+               "a model and its gradients", value_what(e, gradients));
         return value_poison();
     }
     if (step.kind == VALUE_NONE)
-        step = value_tensor(elab_cast(e, elab_scalar(e, AML_SCALAR_STEP, 0, DTYPE_I64, span), e->real, span));
+        step = value_tensor(
+            elab_cast(e, elab_scalar(e, AML_SCALAR_STEP, 0, DTYPE_I64, span), e->real, span));
     CellList cells = {0}, updated = {0};
     elab_cells(e, model, &cells);
     Vec(Inst *) values = {0};
     for (int i = 0; i < cells.count; i++) {
         Cell *cell = cells.at[i];
-        Inst *gradient = cell->trainable ? gradient_for(gradients.as.tree, cell, values.count) : NULL;
+        Inst *gradient =
+            cell->trainable ? gradient_for(gradients.as.tree, cell, values.count) : NULL;
         if (!gradient)
             continue;
         Inst *param = elab_cell_read(e, cell, span);
         Value args[] = {value_tensor(param), value_tensor(gradient), step};
-        Value value = elab_call_method(e, elab_optimizer_for(e, optimizer, cell), "update", args, NULL,
-                                       update->as.fn.params.count < 3 ? 2 : 3, span);
-        Inst *inst = value.kind == VALUE_POISON ? NULL : elab_tensor(e, value, cell->type.dtype, span);
+        Value value = elab_call_method(e, elab_optimizer_for(e, optimizer, cell), "update", args,
+                                       NULL, update->as.fn.params.count < 3 ? 2 : 3, span);
+        Inst *inst =
+            value.kind == VALUE_POISON ? NULL : elab_tensor(e, value, cell->type.dtype, span);
         if (!inst)
             return value_poison();
         if (!type_equal(inst->type, cell->type)) {
-            report(e->cx, elab_span(e, span), type_mismatch, arena_printf(e->cx->arena, "the new value of '%s'", elab_cell_path(e, cell)),
+            report(e->cx, elab_span(e, span), type_mismatch,
+                   arena_printf(e->cx->arena, "the new value of '%s'", elab_cell_path(e, cell)),
                    type_text(e->cx->arena, cell->type), type_text(e->cx->arena, inst->type));
             return value_poison();
         }

@@ -64,9 +64,12 @@ Value elab_read(Elab *e, Value value, Span span);       // cells, options and de
 Value elab_member(Elab *e, Value object, Sym name, Span span);
 bool elab_truth(Elab *e, Value value, bool *truth, Span span);  // a static condition; false after a report
 bool elab_items(Elab *e, Value value, ValueList *out, const char *what, Span span); // a list, tuple, range (as a list)
-Value elab_body(Elab *e, Env *env, Node *body, bool *returned);
 bool elab_int(Elab *e, Value value, int64_t *out, const char *what, Span span);
+
+// ---- statement.c
+Value elab_body(Elab *e, Env *env, Node *body, bool *returned);
 Value elab_select(Elab *e, Inst *condition, Value a, Value b, Span span);
+Inst *elab_condition(Elab *e, Value condition, Span span);      // a bool tensor; NULL after a report
 
 // ---- call.c
 // `arg_span` may be NULL. Named and positional arguments already evaluated.

@@ -1,7 +1,8 @@
 // lint.c: names of sizes that are probably misspelled.
 //
-// A size that is named once in a signature and nowhere in the body stands for anything, so `float[batch, 64]` beside
-// `float[bacth, 10]` checks nothing. A name used once that is one letter off another one is a warning.
+// A size that is named once in a signature and nowhere in the body stands for anything, so
+// `float[batch, 64]` beside `float[bacth, 10]` checks nothing. A name used once that is one letter
+// off another one is a warning.
 
 #include "elab/internal.h"
 
@@ -60,7 +61,8 @@ static void walk_body(Node *node, void *data)
     body->depth--;
 }
 
-// One letter replaced, left out, added, or two neighbours exchanged. A digit makes names different on purpose.
+// One letter replaced, left out, added, or two neighbours exchanged. A digit makes names different
+// on purpose.
 static bool one_letter_off(const char *a, const char *b)
 {
     size_t left = strlen(a), right = strlen(b);
@@ -85,7 +87,8 @@ static bool one_letter_off(const char *a, const char *b)
         return false;
     if (strcmp(a + same + 1, b + same + 1) == 0)
         return true;
-    return a[same + 1] && a[same] == b[same + 1] && a[same + 1] == b[same] && strcmp(a + same + 2, b + same + 2) == 0;
+    return a[same + 1] && a[same] == b[same + 1] && a[same + 1] == b[same] &&
+           strcmp(a + same + 2, b + same + 2) == 0;
 }
 
 void elab_lint_signature(Elab *e, const NodeList *params, Node *result, Node *body)

@@ -1,452 +1,30 @@
-// match.c: type annotations: dimension names, class(k), units, enumerations.
+// match.c: values against annotations: units, class(k), enumerations, records.
 //
-// A dimension name is bound at its first use in a call and compared afterwards. Every size remembers where it came from,
-// so that a disagreement can show both places.
+// Where the annotation says so the value is converted: an int to a float, a fraction to a number, a
+// number to a schedule.
 
-#include "elab/internal.h"
-#include "sema/sema.h"
+#include "elab/match.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
-typedef enum TypeName {
-#define TYPE_NAME(name, what) TYPE_##name,
-#include "elab/types.def"
-#undef TYPE_NAME
-    TYPE_NAMES,
-    TYPE_element = TYPE_NAMES,  // of dtypes.def
-    TYPE_declaration,           // the name of a model, metric or optimizer
-    TYPE_unknown
-} TypeName;
-
-static const char *const type_name_text[] = {
-#define TYPE_NAME(name, what) #name,
-#include "elab/types.def"
-#undef TYPE_NAME
-};
-static const char *const type_name_what[] = {
-#define TYPE_NAME(name, what) what,
-#include "elab/types.def"
-#undef TYPE_NAME
-};
-
-// One annotation against one value. `quiet`: only tries.
-typedef struct Matching {
-    Elab *e;
-    Env *env;
-    const char *what;
-    Span span;
-    bool quiet;
-} Matching;
-
 static bool match(const Matching *m, Node *type, Value *value);
 
-// ---- sizes to be inferred -----------------------------------------------------------------------------------------
-
-Dim *dim_root(Dim *dim)
-{
-    while (dim->same)
-        dim = dim->same;
-    return dim;
-}
-
-Dim *dim_new(Elab *e, Sym name, Span declared)
-{
-    Dim *dim = NEW(e->cx->arena, Dim);
-    dim->name = name;
-    dim->declared = declared;
-    return dim;
-}
-
-bool dim_set(Elab *e, Dim *dim, int64_t value, Span bound, const char *from)
-{
-    dim = dim_root(dim);
-    if (dim->known)
-        return dim->value == value;
-    dim->known = true;
-    dim->value = value;
-    dim->bound = bound;
-    dim->from = from ? arena_text(e->cx->arena, from, strlen(from)) : NULL;
-    return true;
-}
-
-// ---- names of types -----------------------------------------------------------------------------------------------
-
-static TypeName find_type(Elab *e, Node *type)
-{
-    Sym name = type->as.type.name;
-    for (int i = 0; i < TYPE_NAMES; i++)
-        if (strcmp(type_name_text[i], name) == 0)
-            return (TypeName)i;
-    for (int i = 0; i < DTYPE_COUNT; i++)
-        if (strcmp(dtype_info[i].name, name) == 0)
-            return TYPE_element;
-    Node *declared = elab_lookup(e, type->span.file, name);
-    if (declared && (declared->kind == NODE_Model || declared->kind == NODE_Metric || declared->kind == NODE_Optimizer))
-        return TYPE_declaration;
-    return TYPE_unknown;
-}
-
-static TypeName type_name(Elab *e, Node *type)
-{
-    void *known = pointer_map_get(&e->names->types, type);
-    if (known)
-        return (TypeName)((intptr_t)known - 1);
-    TypeName found = find_type(e, type);
-    pointer_map_put(e->cx->arena, &e->names->types, type, (void *)((intptr_t)found + 1));
-    return found;
-}
-
-static void unknown_type(Elab *e, Node *type)
-{
-    const char *names[TYPE_NAMES + DTYPE_COUNT];
-    for (int i = 0; i < TYPE_NAMES; i++)
-        names[i] = type_name_text[i];
-    for (int i = 0; i < DTYPE_COUNT; i++)
-        names[TYPE_NAMES + i] = dtype_info[i].name;
-    report(e->cx, type->span, unknown_type, type->as.type.name);
-    const char *near = closest_name(type->as.type.name, names, COUNT_OF(names));
-    if (near)
-        help(e->cx, "did you mean `%s`?", near);
-}
-
-bool elab_element_type(Elab *e, Sym name, TypeValue *out)
-{
-    *out = (TypeValue){.element = name};
-    if (strcmp(name, "float") == 0) {
-        out->dtype = e->real;
-        return out->castable = true;
-    }
-    if (strcmp(name, "int") == 0) {
-        out->dtype = DTYPE_I64;
-        return out->castable = true;
-    }
-    for (int i = 0; i < DTYPE_COUNT; i++)
-        if (strcmp(dtype_info[i].name, name) == 0) {
-            out->dtype = (DType)i;
-            return out->castable = true;
-        }
-    for (int i = 0; i < TYPE_NAMES; i++)
-        if (strcmp(type_name_text[i], name) == 0)
-            return true;
-    return false;
-}
-
-Value elab_type_value(Elab *e, const TypeValue *type)
-{
-    TypeValue *copy = NEW(e->cx->arena, TypeValue);
-    *copy = *type;
-    return (Value){.kind = VALUE_TYPE, .as.type = copy};
-}
-
-static bool is_word(Elab *e, Node *choice, Sym word)
-{
-    if (choice->kind == NODE_Type && word && type_name(e, choice) == TYPE_word)
-        return true;
-    return choice->kind == NODE_Type && !choice->as.type.has_dims && choice->as.type.args.count == 0 &&
-           choice->as.type.name == word && type_name(e, choice) == TYPE_unknown;
-}
-
-bool elab_is_symbol_of(Elab *e, Node *type, Sym word)
-{
-    if (!type)
-        return false;
-    if (type->kind == NODE_OneOf) {
-        for (int i = 0; i < type->as.oneof.choices.count; i++)
-            if (is_word(e, type->as.oneof.choices.at[i], word))
-                return true;
-        return false;
-    }
-    return is_word(e, type, word);
-}
-
-// ---- annotations as text ------------------------------------------------------------------------------------------
-
-// The value of a name in an annotation if it is known by now.
-static bool known_size(Env *env, Node *dim, int64_t *out)
-{
-    if (dim->kind == NODE_Integer) {
-        *out = dim->as.integer.value;
-        return true;
-    }
-    if (dim->kind != NODE_Name)
-        return false;
-    Value *found = env_find(env, dim->as.name.name);
-    if (found && found->kind == VALUE_INT) {
-        *out = found->as.whole;
-        return true;
-    }
-    if (found && found->kind == VALUE_DIM && dim_root(found->as.dim)->known) {
-        *out = dim_root(found->as.dim)->value;
-        return true;
-    }
-    return false;
-}
-
-static void text_of_node(Elab *e, Node *node, Buffer *out)
-{
-    const SourceFile *file = source_file(e->cx, node->span.file);
-    if (file && node->span.file && node->span.end <= file->length && node->span.end > node->span.start)
-        buffer_append(out, file->text + node->span.start, node->span.end - node->span.start);
-    else
-        buffer_text(out, "_");
-}
-
-// `actual`: the sizes found, shown for names that are not known, so that only real differences are marked.
-static const char *type_text_with(Elab *e, Env *env, Node *type, const Type *actual, bool names)
-{
-    Buffer out = {.arena = e->cx->arena};
-    buffer_text(&out, "");
-    if (type->kind != NODE_Type || !type->as.type.has_dims) {
-        text_of_node(e, type, &out);
-        return out.text;
-    }
-    const AstType *t = &type->as.type;
-    buffer_text(&out, t->name);
-    if (t->args.count > 0) {
-        buffer_text(&out, "(");
-        int64_t k;
-        if (known_size(env, t->args.at[0], &k))
-            buffer_printf(&out, "%" PRId64, k);
-        else
-            text_of_node(e, t->args.at[0], &out);
-        buffer_text(&out, ")");
-    }
-    buffer_text(&out, "[");
-    for (int i = 0; i < t->dims.count; i++) {
-        Node *dim = t->dims.at[i];
-        int64_t size;
-        buffer_text(&out, i ? ", " : "");
-        int place = actual ? actual->rank - t->dims.count + i : -1;
-        if (dim->kind == NODE_Rest) {
-            int leading = actual ? actual->rank - t->dims.count + 1 : 0;
-            for (int j = 0; j < leading; j++)
-                buffer_printf(&out, "%s%" PRId64, j ? ", " : "", actual->dim[j]);
-            if (leading <= 0)
-                buffer_text(&out, "...");
-        }
-        else if (known_size(env, dim, &size)) {
-            if (names && dim->kind == NODE_Name)
-                buffer_printf(&out, "%s = ", dim->as.name.name);
-            buffer_printf(&out, "%" PRId64, size);
-        } else if (actual && place >= 0 && (dim->kind == NODE_Name || dim->kind == NODE_Hole))
-            buffer_printf(&out, "%" PRId64, actual->dim[place]);
-        else
-            text_of_node(e, dim, &out);
-    }
-    buffer_text(&out, "]");
-    return out.text;
-}
-
-const char *elab_type_text(Elab *e, Env *env, Node *type)
-{
-    return type_text_with(e, env, type, NULL, true);
-}
-
-// ---- sizes --------------------------------------------------------------------------------------------------------
-
-typedef enum { SIZE_KNOWN, SIZE_UNKNOWN, SIZE_BAD } SizeState;
-
-// What a size expression is worth; *unknown gets a size to be inferred, *fresh a name that means nothing yet.
-static SizeState size_value(Elab *e, Env *env, Node *node, int64_t *out, Dim **unknown, Node **fresh)
-{
-    switch ((int)node->kind) {
-    case NODE_Integer:
-        *out = node->as.integer.value;
-        return SIZE_KNOWN;
-    case NODE_Name: {
-        Value *found = env_find(env, node->as.name.name);
-        if (found && found->kind == VALUE_DIM) {
-            Dim *dim = dim_root(found->as.dim);
-            *out = dim->value;
-            *unknown = dim->known ? *unknown : dim;
-            return dim->known ? SIZE_KNOWN : SIZE_UNKNOWN;
-        }
-        if (found && found->kind == VALUE_INT) {
-            *out = found->as.whole;
-            return SIZE_KNOWN;
-        }
-        if (found && found->kind == VALUE_POISON)
-            return SIZE_BAD;
-        if (!found) {
-            Node *declared = elab_lookup(e, env->file, node->as.name.name);
-            if (declared && (declared->kind == NODE_Const || declared->kind == NODE_Option)) {
-                Value value = elab_declaration(e, declared);
-                return elab_int(e, value, out, "a size", node->span) ? SIZE_KNOWN : SIZE_BAD;
-            }
-            *fresh = node;
-            return SIZE_UNKNOWN;
-        }
-        return elab_int(e, *found, out, "a size", node->span) ? SIZE_KNOWN : SIZE_BAD;
-    }
-    case NODE_Binary: {
-        int64_t left, right;
-        SizeState a = size_value(e, env, node->as.binary.left, &left, unknown, fresh);
-        SizeState b = size_value(e, env, node->as.binary.right, &right, unknown, fresh);
-        if (a == SIZE_BAD || b == SIZE_BAD)
-            return SIZE_BAD;
-        if (a == SIZE_UNKNOWN || b == SIZE_UNKNOWN)
-            return SIZE_UNKNOWN;
-        Value value = elab_number_op(e, node->as.binary.op, value_int(left), value_int(right), node->span);
-        return elab_int(e, value, out, "a size", node->span) ? SIZE_KNOWN : SIZE_BAD;
-    }
-    case NODE_Call:
-        for (int i = 0; i < node->as.call.args.count; i++) {
-            int64_t ignored;
-            SizeState state = size_value(e, env, node->as.call.args.at[i]->as.arg.value, &ignored, unknown, fresh);
-            if (state == SIZE_UNKNOWN)
-                return state;
-        }
-        return elab_int(e, elab_eval(e, env, node), out, "a size", node->span) ? SIZE_KNOWN : SIZE_BAD;
-    default:
-        return elab_int(e, elab_eval(e, env, node), out, "a size", node->span) ? SIZE_KNOWN : SIZE_BAD;
-    }
-}
-
-static bool has_unknown(Elab *e, Env *env, Node *node, bool *bad)
-{
-    int64_t ignored;
-    Dim *unknown = NULL;
-    Node *fresh = NULL;
-    SizeState state = size_value(e, env, node, &ignored, &unknown, &fresh);
-    *bad = *bad || state == SIZE_BAD;
-    return state == SIZE_UNKNOWN;
-}
-
-static const char *from_text(const Matching *m, const Type *actual)
-{
-    return arena_printf(m->e->cx->arena, "%s is %s", m->what, type_text(m->e->cx->arena, *actual));
-}
-
-// Makes the expression worth `size` by giving its one unknown name a value. False: it cannot be; *bad: already reported.
-static bool solve(const Matching *m, Node *node, int64_t size, const Type *actual, bool *bad)
-{
-    Elab *e = m->e;
-    if (!elab_tick(e, node->span, 1)) {
-        *bad = true;
-        return false;
-    }
-    int64_t known;
-    Dim *unknown = NULL;
-    Node *fresh = NULL;
-    SizeState state = size_value(e, m->env, node, &known, &unknown, &fresh);
-    if (state == SIZE_BAD) {
-        *bad = true;
-        return false;
-    }
-    if (state == SIZE_KNOWN)
-        return known == size;
-    if (node->kind == NODE_Name) {
-        Dim *dim = unknown ? unknown : dim_new(e, node->as.name.name, node->span);
-        dim_set(e, dim, size, m->span, from_text(m, actual));
-        if (!unknown)
-            env_bind(e, m->env, node->as.name.name, (Value){.kind = VALUE_DIM, .as.dim = dim});
-        return true;
-    }
-    if (node->kind == NODE_Binary) {
-        Node *left = node->as.binary.left, *right = node->as.binary.right;
-        bool left_unknown = has_unknown(e, m->env, left, bad), right_unknown = has_unknown(e, m->env, right, bad);
-        int64_t other;
-        Dim *u = NULL;
-        Node *f = NULL;
-        if (*bad)
-            return false;
-        if (left_unknown != right_unknown && size_value(e, m->env, left_unknown ? right : left, &other, &u, &f) == SIZE_KNOWN) {
-            Node *open = left_unknown ? left : right;
-            if (other > -((int64_t)1 << 40) && other < (int64_t)1 << 40) {
-                if (node->as.binary.op == OPER_ADD)
-                    return solve(m, open, size - other, actual, bad);
-                if (node->as.binary.op == OPER_SUB)
-                    return solve(m, open, left_unknown ? size + other : other - size, actual, bad);
-                if (node->as.binary.op == OPER_MUL && other != 0)
-                    return size % other == 0 && solve(m, open, size / other, actual, bad);
-                if (node->as.binary.op == OPER_DIV && left_unknown && size < (int64_t)1 << 20 && other < (int64_t)1 << 20)
-                    return solve(m, open, size * other, actual, bad);
-            }
-        }
-    }
-    if (!m->quiet) {
-        report(e->cx, node->span, size_not_known, fresh ? fresh->as.name.name : unknown && unknown->name ? unknown->name : "_");
-        help(e->cx, "use the name alone in an earlier place of the signature");
-    }
-    *bad = true;
-    return false;
-}
-
-static void note_origins(const Matching *m, Node *node)
-{
-    if (node->kind == NODE_Binary) {
-        note_origins(m, node->as.binary.left);
-        note_origins(m, node->as.binary.right);
-        return;
-    }
-    if (node->kind != NODE_Name)
-        return;
-    Value *found = env_find(m->env, node->as.name.name);
-    if (found && found->kind == VALUE_DIM) {
-        Dim *dim = dim_root(found->as.dim);
-        if (dim->known && dim->from)
-            note(m->e->cx, dim->bound, "%s = %" PRId64 ": %s", node->as.name.name, dim->value, dim->from);
-    }
-}
-
-static void report_shape(const Matching *m, Node *type, const Type *actual, Node *wrong)
-{
-    Elab *e = m->e;
-    const char *found = type_text(e->cx->arena, *actual);
-    report(e->cx, m->span, shape_mismatch, m->what, elab_type_text(e, m->env, type), found);
-    report_shapes(e->cx, "expected", type_text_with(e, m->env, type, actual, false), "found", found);
-    if (wrong)
-        note_origins(m, wrong);
-    note(e->cx, type->span, "declared here");
-}
-
-static bool match_dims(const Matching *m, Node *type, const Type *actual)
-{
-    const NodeList *dims = &type->as.type.dims;
-    int rest = -1;
-    for (int i = 0; i < dims->count; i++)
-        if (dims->at[i]->kind == NODE_Rest) {
-            if (i > 0) {
-                report(m->e->cx, dims->at[i]->span, bad_type, "`...` after another size");
-                help(m->e->cx, "`...` stands for leading sizes: write it first");
-                return false;
-            }
-            rest = i;
-        }
-    int stated = dims->count - (rest >= 0);
-    if (rest >= 0 ? actual->rank < stated : actual->rank != stated) {
-        if (!m->quiet)
-            report_shape(m, type, actual, NULL);
-        return false;
-    }
-    for (int i = 0; i < stated; i++) {
-        Node *dim = dims->at[i + (rest >= 0)];
-        bool bad = false;
-        if (dim->kind == NODE_Hole || dim->kind == NODE_Error)
-            continue;
-        if (solve(m, dim, actual->dim[actual->rank - stated + i], actual, &bad))
-            continue;
-        if (!m->quiet && !bad)
-            report_shape(m, type, actual, dim);
-        return false;
-    }
-    return true;
-}
-
-// ---- elements -----------------------------------------------------------------------------------------------------
+// ---- elements -----------------------------------------------------------------------------------
 
 static bool wrong_type(const Matching *m, Node *type, const Value *value)
 {
     if (!m->quiet) {
         const char *expected = elab_type_text(m->e, m->env, type);
-        if (type->kind == NODE_Type && !type->as.type.has_dims && type_name(m->e, type) < TYPE_NAMES)
-            expected = type_name_what[type_name(m->e, type)];
-        if (value->kind == VALUE_OPTION || value->kind == VALUE_LATER || (value->kind == VALUE_QUANTITY && value->as.quantity.option >= 0)) {
+        if (type->kind == NODE_Type && !type->as.type.has_dims &&
+            type_name(m->e, type) < TYPE_NAMES)
+            expected = type_name_what(type_name(m->e, type));
+        if (value->kind == VALUE_OPTION || value->kind == VALUE_LATER ||
+            (value->kind == VALUE_QUANTITY && value->as.quantity.option >= 0)) {
             report(m->e->cx, m->span, option_as_static, m->what, value_what(m->e, *value));
             if (value->kind == VALUE_OPTION)
-                note(m->e->cx, m->e->option.at[value->as.option].node->span, "declared here; a `const` is known when the program is compiled");
+                note(m->e->cx, m->e->option.at[value->as.option].node->span,
+                     "declared here; a `const` is known when the program is compiled");
         } else
             report(m->e->cx, m->span, type_mismatch, m->what, expected, value_what(m->e, *value));
     }
@@ -458,11 +36,13 @@ static bool element_fits(TypeName name, const Node *type, DType dtype)
     switch ((int)name) {
     case TYPE_float:
         return dtype_info[dtype].kind == KIND_FLOAT;
-    case TYPE_int: case TYPE_class:
+    case TYPE_int:
+    case TYPE_class:
         return dtype_info[dtype].kind == KIND_INT;
     case TYPE_number:
         return dtype_info[dtype].kind != KIND_BOOL;
-    case TYPE_any: case TYPE_tensor:
+    case TYPE_any:
+    case TYPE_tensor:
         return true;
     case TYPE_element:
         return strcmp(dtype_info[dtype].name, type->as.type.name) == 0;
@@ -493,7 +73,7 @@ static bool match_classes(const Matching *m, Node *type, const Value *value)
     }
     bool bad = false;
     Matching inner = *m;
-    if (solve(&inner, count, classes, &value->as.tensor.inst->type, &bad))
+    if (size_solve(&inner, count, classes, &value->as.tensor.inst->type, &bad))
         return true;
     if (!m->quiet && !bad) {
         int64_t expected = 0;
@@ -510,7 +90,8 @@ static bool match_classes(const Matching *m, Node *type, const Value *value)
 static bool match_tensor(const Matching *m, Node *type, TypeName name, Value *value)
 {
     Elab *e = m->e;
-    if (value->kind == VALUE_MEAN || ((value->kind == VALUE_OPTION || value->kind == VALUE_LATER) && e->trace)) {
+    if (value->kind == VALUE_MEAN ||
+        ((value->kind == VALUE_OPTION || value->kind == VALUE_LATER) && e->trace)) {
         Inst *inst = elab_tensor(e, *value, e->real, m->span);
         if (!inst) {
             *value = value_poison();
@@ -520,9 +101,12 @@ static bool match_tensor(const Matching *m, Node *type, TypeName name, Value *va
     }
     const NodeList *dims = &type->as.type.dims;
     bool any_rank = type->as.type.has_dims && dims->count == 1 && dims->at[0]->kind == NODE_Rest;
-    if (any_rank && (value_is_number(*value) || value->kind == VALUE_OPTION || value->kind == VALUE_LATER) && name != TYPE_class)
+    if (any_rank &&
+        (value_is_number(*value) || value->kind == VALUE_OPTION || value->kind == VALUE_LATER) &&
+        name != TYPE_class)
         return name != TYPE_int || value->kind == VALUE_INT || wrong_type(m, type, value);
-    if (any_rank && value->kind == VALUE_BOOL && name == TYPE_element && strcmp(type->as.type.name, "bool") == 0)
+    if (any_rank && value->kind == VALUE_BOOL && name == TYPE_element &&
+        strcmp(type->as.type.name, "bool") == 0)
         return true;
     if (value->kind != VALUE_TENSOR)
         return wrong_type(m, type, value);
@@ -547,7 +131,7 @@ static bool match_tensor(const Matching *m, Node *type, TypeName name, Value *va
     return match_dims(m, type, actual);
 }
 
-// ---- single values ------------------------------------------------------------------------------------------------
+// ---- single values ------------------------------------------------------------------------------
 
 static bool runtime_number(const Value *value)
 {
@@ -572,7 +156,9 @@ static bool match_number(const Matching *m, Node *type, TypeName name, Value *va
         return true;
     }
     if (runtime_number(value))
-        return value->kind != VALUE_TENSOR && value->kind != VALUE_MEAN ? true : match_tensor(m, type, TYPE_float, value);
+        return value->kind != VALUE_TENSOR && value->kind != VALUE_MEAN
+                   ? true
+                   : match_tensor(m, type, TYPE_float, value);
     return wrong_type(m, type, value);
 }
 
@@ -586,7 +172,8 @@ static bool match_int(const Matching *m, Node *type, Value *value)
             *value = value_int(dim->value);
         return true;
     }
-    if (value->kind == VALUE_REAL && value->as.real == floor(value->as.real) && fabs(value->as.real) < 9e15) {
+    if (value->kind == VALUE_REAL && value->as.real == floor(value->as.real) &&
+        fabs(value->as.real) < 9e15) {
         *value = value_int((int64_t)value->as.real);
         return true;
     }
@@ -596,18 +183,19 @@ static bool match_int(const Matching *m, Node *type, Value *value)
     return wrong_type(m, type, value);
 }
 
-
 static bool match_unit(const Matching *m, Node *type, TypeName name, Value *value)
 {
     Elab *e = m->e;
     if (value->kind == VALUE_QUANTITY) {
         aml_unit unit = value->as.quantity.unit;
         bool fits = name == TYPE_fraction   ? unit == AML_UNIT_FRACTION
-                    : name == TYPE_duration ? unit == AML_UNIT_STEPS || unit == AML_UNIT_EPOCHS || unit == AML_UNIT_SECONDS
+                    : name == TYPE_duration ? unit == AML_UNIT_STEPS || unit == AML_UNIT_EPOCHS ||
+                                                  unit == AML_UNIT_SECONDS
                                             : unit == AML_UNIT_BYTES;
         if (!fits) {
             if (!m->quiet)
-                report(e->cx, m->span, unit_mismatch, m->what, type_name_what[name], value_what(e, *value));
+                report(e->cx, m->span, unit_mismatch, m->what, type_name_what(name),
+                       value_what(e, *value));
             return false;
         }
         if (name == TYPE_fraction)
@@ -626,7 +214,7 @@ static bool match_unit(const Matching *m, Node *type, TypeName name, Value *valu
         if (m->quiet)
             return false;
         const char *shown = value_show(e, *value);
-        report(e->cx, m->span, missing_unit, m->what, type_name_what[name], shown);
+        report(e->cx, m->span, missing_unit, m->what, type_name_what(name), shown);
         if (name == TYPE_duration)
             help(e->cx, "write `%s epochs` or `%s steps`", shown, shown);
         else if (name == TYPE_fraction)
@@ -655,14 +243,17 @@ static Value constant_function(Elab *e, Sym param, Value value)
 
 static bool is_function(const Value *value)
 {
-    return value->kind == VALUE_FUNCTION || (value->kind == VALUE_TYPE && value->as.type->castable) ||
-           (value->kind == VALUE_INSTANCE && (!value->as.instance->declaration || value->as.instance->declaration->kind == NODE_Model));
+    return value->kind == VALUE_FUNCTION ||
+           (value->kind == VALUE_TYPE && value->as.type->castable) ||
+           (value->kind == VALUE_INSTANCE && (!value->as.instance->declaration ||
+                                              value->as.instance->declaration->kind == NODE_Model));
 }
 
 static bool is_instance(const Value *value, NodeKind kind)
 {
     return value->kind == VALUE_INSTANCE &&
-           (value->as.instance->declaration ? value->as.instance->declaration->kind : NODE_Model) == kind;
+           (value->as.instance->declaration ? value->as.instance->declaration->kind : NODE_Model) ==
+               kind;
 }
 
 static bool fits_or_reports(const Matching *m, Node *type, const Value *value, bool fits)
@@ -675,17 +266,23 @@ static bool match_named(const Matching *m, Node *type, TypeName name, Value *val
     Elab *e = m->e;
     ValueList items;
     switch (name) {
-    case TYPE_float: case TYPE_number:
+    case TYPE_float:
+    case TYPE_number:
         return match_number(m, type, name, value);
-    case TYPE_int: case TYPE_axis:
+    case TYPE_int:
+    case TYPE_axis:
         return match_int(m, type, value);
     case TYPE_string:
         if (value->kind == VALUE_SYMBOL)
             *value = value_text(e, value->as.symbol);
         return fits_or_reports(m, type, value, value->kind == VALUE_TEXT);
-    case TYPE_duration: case TYPE_fraction: case TYPE_size: case TYPE_bytes:
+    case TYPE_duration:
+    case TYPE_fraction:
+    case TYPE_size:
+    case TYPE_bytes:
         return match_unit(m, type, name, value);
-    case TYPE_schedule: case TYPE_initializer:
+    case TYPE_schedule:
+    case TYPE_initializer:
         if (value_is_number(*value) || value->kind == VALUE_OPTION || value->kind == VALUE_LATER ||
             (value->kind == VALUE_QUANTITY && value->as.quantity.unit == AML_UNIT_FRACTION)) {
             match_number(m, type, TYPE_float, value);
@@ -704,16 +301,20 @@ static bool match_named(const Matching *m, Node *type, TypeName name, Value *val
         return fits_or_reports(m, type, value, is_instance(value, NODE_Optimizer));
     case TYPE_metric:
         return fits_or_reports(m, type, value, is_instance(value, NODE_Metric));
-    case TYPE_dataset: case TYPE_checkpoint:
+    case TYPE_dataset:
+    case TYPE_checkpoint:
         return fits_or_reports(m, type, value, value->kind == VALUE_JOB);
     case TYPE_tensor:
         return match_tensor(m, type, name, value);
-    case TYPE_shape: case TYPE_axes:
+    case TYPE_shape:
+    case TYPE_axes:
         if (value->kind != VALUE_LIST && value->kind != VALUE_RANGE && value->kind != VALUE_TUPLE)
             return wrong_type(m, type, value);
         return elab_items(e, *value, &items, m->what, m->span);
     case TYPE_list:
-        return fits_or_reports(m, type, value, value->kind == VALUE_LIST || value->kind == VALUE_RANGE || value->kind == VALUE_TUPLE);
+        return fits_or_reports(m, type, value,
+                               value->kind == VALUE_LIST || value->kind == VALUE_RANGE ||
+                                   value->kind == VALUE_TUPLE);
     case TYPE_tuple:
         return fits_or_reports(m, type, value, value->kind == VALUE_TUPLE);
     case TYPE_record:
@@ -735,15 +336,18 @@ static bool match_named(const Matching *m, Node *type, TypeName name, Value *val
     case TYPE_element:
         if (strcmp(type->as.type.name, "bool") == 0 && value->kind == VALUE_BOOL)
             return true;
-        if (value->kind == VALUE_INT || (value_is_number(*value) && type->as.type.name[0] != 'i' && type->as.type.name[0] != 'u' &&
-                                         strcmp(type->as.type.name, "bool") != 0))
+        if (value->kind == VALUE_INT ||
+            (value_is_number(*value) && type->as.type.name[0] != 'i' &&
+             type->as.type.name[0] != 'u' && strcmp(type->as.type.name, "bool") != 0))
             return true;
         if (value->kind == VALUE_OPTION || value->kind == VALUE_LATER)
             return true;
         return match_tensor(m, type, name, value);
     case TYPE_declaration: {
         Node *declared = elab_lookup(e, type->span.file, type->as.type.name);
-        return fits_or_reports(m, type, value, value->kind == VALUE_INSTANCE && value->as.instance->declaration == declared);
+        return fits_or_reports(m, type, value,
+                               value->kind == VALUE_INSTANCE &&
+                                   value->as.instance->declaration == declared);
     }
     case TYPE_unknown:
         break;
@@ -751,7 +355,7 @@ static bool match_named(const Matching *m, Node *type, TypeName name, Value *val
     return false;
 }
 
-// ---- compound types -----------------------------------------------------------------------------------------------
+// ---- compound types -----------------------------------------------------------------------------
 
 static const char *choices_text(Elab *e, Node *type)
 {
@@ -802,7 +406,8 @@ static bool match_record(const Matching *m, Node *type, Value *value)
         if (known)
             continue;
         if (!m->quiet) {
-            report(e->cx, found->span ? found->span[i] : m->span, unknown_member, m->what, found->name[i]);
+            report(e->cx, found->span ? found->span[i] : m->span, unknown_member, m->what,
+                   found->name[i]);
             Vec(const char *) names = {0};
             for (int j = 0; j < params->count; j++)
                 vec_push(e->cx->arena, &names, params->at[j]->as.param.name);
@@ -908,9 +513,11 @@ static bool match(const Matching *m, Node *type, Value *value)
         return match_choice(m, type, value);
     case NODE_RecordType:
         return match_record(m, type, value);
-    case NODE_ListType: case NODE_TupleType:
+    case NODE_ListType:
+    case NODE_TupleType:
         return match_items(m, type, value);
-    case NODE_Error: case NODE_Hole:
+    case NODE_Error:
+    case NODE_Hole:
         return true;
     default:
         report(e->cx, type->span, bad_type, "this");
@@ -922,67 +529,4 @@ bool elab_match(Elab *e, Env *env, Node *type, Value *value, const char *what, S
 {
     Matching m = {e, env, what, span, false};
     return match(&m, type, value);
-}
-
-bool elab_type(Elab *e, Env *env, Node *type, TypeValue *out)
-{
-    if (type->kind != NODE_Type || !elab_element_type(e, type->as.type.name, out)) {
-        if (type->kind == NODE_Type)
-            unknown_type(e, type);
-        else if (type->kind != NODE_Error)
-            report(e->cx, type->span, bad_type, "this");
-        return false;
-    }
-    const AstType *t = &type->as.type;
-    TypeName name = type_name(e, type);
-    if (name == TYPE_class) {
-        if (t->args.count != 1) {
-            report(e->cx, type->span, bad_type, "class without a count");
-            return false;
-        }
-        Value count = elab_eval(e, env, t->args.at[0]);
-        if (!elab_int(e, count, &out->classes, "the number of classes", t->args.at[0]->span))
-            return false;
-        if (out->classes < 1 || out->classes > INT32_MAX) {
-            report(e->cx, t->args.at[0]->span, bad_argument, "class", "the number of classes is at least 1 and fits 32 bits");
-            return false;
-        }
-        out->dtype = DTYPE_I32;
-    } else if (t->args.count > 0) {
-        report(e->cx, type->span, bad_type, arena_printf(e->cx->arena, "'%s' with arguments", t->name));
-        return false;
-    }
-    out->has_dims = t->has_dims;
-    if (!t->has_dims)
-        return true;
-    if (!out->castable && name != TYPE_class) {
-        report(e->cx, type->span, bad_type, arena_printf(e->cx->arena, "'%s' with sizes", t->name));
-        return false;
-    }
-    if (t->dims.count > IR_MAX_RANK) {
-        report(e->cx, type->span, too_large, "the number of axes");
-        return false;
-    }
-    out->rank = t->dims.count;
-    for (int i = 0; i < t->dims.count; i++) {
-        Node *dim = t->dims.at[i];
-        if (dim->kind == NODE_Rest || dim->kind == NODE_Hole) {
-            report(e->cx, dim->span, bad_type, "an unknown size");
-            return false;
-        }
-        Value size = elab_eval(e, env, dim);
-        if (size.kind == VALUE_DIM) {
-            report(e->cx, dim->span, size_not_known, size.as.dim->name ? size.as.dim->name : "_");
-            note(e->cx, size.as.dim->declared, "to be inferred, declared here");
-            help(e->cx, "use the name in the signature of `forward`, or give it where the instance is made");
-            return false;
-        }
-        if (!elab_int(e, size, &out->dim[i], "a size", dim->span))
-            return false;
-    }
-    if (!type_valid(type_make(out->dtype, out->rank, out->dim))) {
-        report(e->cx, type->span, impossible_operation, "this type", "sizes are at least 1 and the tensor has to be addressable");
-        return false;
-    }
-    return true;
 }

@@ -1,7 +1,8 @@
 // static.c: operators on static values, and units.
 //
-// Ints are exact: what does not fit 64 bits is an error. `/` of two ints is an int if it divides, else a real. Units are
-// types: durations add to durations of the same unit, are scaled by numbers and divided by each other.
+// Ints are exact: what does not fit 64 bits is an error. `/` of two ints is an int if it divides,
+// else a real. Units are types: durations add to durations of the same unit, are scaled by numbers
+// and divided by each other.
 
 #include "elab/internal.h"
 
@@ -36,12 +37,18 @@ static Value int_power(Elab *e, int64_t base, int64_t exponent, Span span)
 
 static Value compare_ints(Oper op, int64_t a, int64_t b)
 {
-    return value_bool(op == OPER_LT ? a < b : op == OPER_LE ? a <= b : op == OPER_GT ? a > b : a >= b);
+    return value_bool(op == OPER_LT   ? a < b
+                      : op == OPER_LE ? a <= b
+                      : op == OPER_GT ? a > b
+                                      : a >= b);
 }
 
 static Value compare_reals(Oper op, double a, double b)
 {
-    return value_bool(op == OPER_LT ? a < b : op == OPER_LE ? a <= b : op == OPER_GT ? a > b : a >= b);
+    return value_bool(op == OPER_LT   ? a < b
+                      : op == OPER_LE ? a <= b
+                      : op == OPER_GT ? a > b
+                                      : a >= b);
 }
 
 static Value int_op(Elab *e, Oper op, int64_t a, int64_t b, Span span)
@@ -60,11 +67,15 @@ static Value int_op(Elab *e, Oper op, int64_t a, int64_t b, Span span)
             return value_poison();
         }
         if (b == -1)
-            return __builtin_sub_overflow((int64_t)0, a, &result) ? overflow(e, span) : value_int(result);
+            return __builtin_sub_overflow((int64_t)0, a, &result) ? overflow(e, span)
+                                                                  : value_int(result);
         return a % b == 0 ? value_int(a / b) : value_real((double)a / (double)b);
     case OPER_POW:
         return b >= 0 ? int_power(e, a, b, span) : value_real(pow((double)a, (double)b));
-    case OPER_LT: case OPER_LE: case OPER_GT: case OPER_GE:
+    case OPER_LT:
+    case OPER_LE:
+    case OPER_GT:
+    case OPER_GE:
         return compare_ints(op, a, b);
     default:
         return bad_operands(e, op, value_int(a), value_int(b), span);
@@ -88,7 +99,10 @@ static Value real_op(Elab *e, Oper op, double a, double b, Span span)
         return value_real(a / b);
     case OPER_POW:
         return value_real(pow(a, b));
-    case OPER_LT: case OPER_LE: case OPER_GT: case OPER_GE:
+    case OPER_LT:
+    case OPER_LE:
+    case OPER_GT:
+    case OPER_GE:
         return compare_reals(op, a, b);
     default:
         return bad_operands(e, op, value_real(a), value_real(b), span);
@@ -112,7 +126,8 @@ static Value quantity_op(Elab *e, Oper op, Value a, Value b, Span span)
 {
     bool left = a.kind == VALUE_QUANTITY, right = b.kind == VALUE_QUANTITY;
     if ((left && a.as.quantity.option >= 0) || (right && b.as.quantity.option >= 0)) {
-        report(e->cx, span, option_as_static, "a duration or size that is computed with", value_what(e, left && a.as.quantity.option >= 0 ? a : b));
+        report(e->cx, span, option_as_static, "a duration or size that is computed with",
+               value_what(e, left && a.as.quantity.option >= 0 ? a : b));
         return value_poison();
     }
     if (left && right) {
@@ -124,7 +139,11 @@ static Value quantity_op(Elab *e, Oper op, Value a, Value b, Span span)
             return value_quantity(x + y, a.as.quantity.unit);
         case OPER_SUB:
             return value_quantity(x - y, a.as.quantity.unit);
-        case OPER_DIV: case OPER_LT: case OPER_LE: case OPER_GT: case OPER_GE:
+        case OPER_DIV:
+        case OPER_LT:
+        case OPER_LE:
+        case OPER_GT:
+        case OPER_GE:
             return real_op(e, op, x, y, span);
         default:
             return unit_error(e, op, a, b, span);
@@ -138,19 +157,22 @@ static Value quantity_op(Elab *e, Oper op, Value a, Value b, Span span)
         return value_poison();
     }
     aml_unit unit = left ? a.as.quantity.unit : b.as.quantity.unit;
-    double x = left ? a.as.quantity.value : value_number(a), y = left ? value_number(b) : b.as.quantity.value;
+    double x = left ? a.as.quantity.value : value_number(a),
+           y = left ? value_number(b) : b.as.quantity.value;
     return value_quantity(op == OPER_MUL ? x * y : x / y, unit);
 }
 
 static Value join_texts(Elab *e, Value a, Value b, Span span)
 {
     TextValue left = a.as.text, right = b.as.text;
-    if (left.parts == 1 && right.parts == 1 && left.part[0].option < 0 && right.part[0].option < 0) {
+    if (left.parts == 1 && right.parts == 1 && left.part[0].option < 0 &&
+        right.part[0].option < 0) {
         if (strlen(left.part[0].text) + strlen(right.part[0].text) > MOST_TEXT) {
             report(e->cx, span, too_large, "this text");
             return value_poison();
         }
-        return value_text(e, arena_printf(e->cx->scratch, "%s%s", left.part[0].text, right.part[0].text));
+        return value_text(
+            e, arena_printf(e->cx->scratch, "%s%s", left.part[0].text, right.part[0].text));
     }
     int parts = left.parts + right.parts;
     if (parts > 1000) {
@@ -172,7 +194,8 @@ static Value join_lists(Elab *e, Value a, Value b, Span span)
         report(e->cx, span, too_large, "this list");
         return value_poison();
     }
-    ValueList joined = {left.count + right.count, NEW_ARRAY(e->cx->arena, Value, left.count + right.count + 1)};
+    ValueList joined = {left.count + right.count,
+                        NEW_ARRAY(e->cx->arena, Value, left.count + right.count + 1)};
     if (left.count)
         memcpy(joined.at, left.at, sizeof(Value) * (size_t)left.count);
     if (right.count)
@@ -185,17 +208,19 @@ static bool is_list(Value v)
     return v.kind == VALUE_LIST || v.kind == VALUE_RANGE;
 }
 
-
-// Applies to each tensor of a tree of gradients: a tree with a number, or two trees of the same weights.
+// Applies to each tensor of a tree of gradients: a tree with a number, or two trees of the same
+// weights.
 static Value tree_op(Elab *e, Oper op, Value a, Value b, Span span)
 {
-    TreeValue *left = a.kind == VALUE_TREE ? a.as.tree : NULL, *right = b.kind == VALUE_TREE ? b.as.tree : NULL;
+    TreeValue *left = a.kind == VALUE_TREE ? a.as.tree : NULL,
+              *right = b.kind == VALUE_TREE ? b.as.tree : NULL;
     TreeValue *shape = left ? left : right;
     Inst **at = NEW_ARRAY(e->cx->arena, Inst *, shape->count + 1);
     for (int i = 0; i < shape->count; i++) {
         if (left && right && (left->count != right->count || left->cell[i] != right->cell[i]))
             return bad_operands(e, op, a, b, span);
-        Value value = elab_binary(e, op, left ? value_tensor(left->at[i]) : a, right ? value_tensor(right->at[i]) : b, span);
+        Value value = elab_binary(e, op, left ? value_tensor(left->at[i]) : a,
+                                  right ? value_tensor(right->at[i]) : b, span);
         if (value.kind != VALUE_TENSOR)
             return value_poison();
         at[i] = value.as.tensor.inst;
@@ -246,14 +271,16 @@ Value elab_binary(Elab *e, Oper op, Value a, Value b, Span span)
         return elab_number_op(e, op, a, b, span);
     if (a.kind == VALUE_QUANTITY || b.kind == VALUE_QUANTITY)
         return quantity_op(e, op, a, b, span);
-    if (op == OPER_ADD && (a.kind == VALUE_TEXT || a.kind == VALUE_SYMBOL) && (b.kind == VALUE_TEXT || b.kind == VALUE_SYMBOL))
-        return join_texts(e, a.kind == VALUE_SYMBOL ? value_text(e, a.as.symbol) : a, b.kind == VALUE_SYMBOL ? value_text(e, b.as.symbol) : b,
-                          span);
+    if (op == OPER_ADD && (a.kind == VALUE_TEXT || a.kind == VALUE_SYMBOL) &&
+        (b.kind == VALUE_TEXT || b.kind == VALUE_SYMBOL))
+        return join_texts(e, a.kind == VALUE_SYMBOL ? value_text(e, a.as.symbol) : a,
+                          b.kind == VALUE_SYMBOL ? value_text(e, b.as.symbol) : b, span);
     if (op == OPER_ADD && is_list(a) && is_list(b))
         return join_lists(e, a, b, span);
     if (op == OPER_MUL && a.kind == VALUE_LIST && b.kind == VALUE_INT && b.as.whole >= 0) {
         Value joined = value_list(e, 0, NULL);
-        for (int64_t i = 0; i < b.as.whole && joined.kind == VALUE_LIST && elab_tick(e, span, 1); i++)
+        for (int64_t i = 0; i < b.as.whole && joined.kind == VALUE_LIST && elab_tick(e, span, 1);
+             i++)
             joined = join_lists(e, joined, a, span);
         return joined;
     }
@@ -302,7 +329,7 @@ Value elab_unary(Elab *e, Oper op, Value a, Span span)
     return value_poison();
 }
 
-// ---- at least one operand is a tensor -----------------------------------------------------------------------------
+// ---- at least one operand is a tensor -----------------------------------------------------------
 
 static Value true_division(Elab *e, Inst *x, Inst *y, Span span)
 {
@@ -326,10 +353,12 @@ static Value binary_tensor(Elab *e, Oper op, Value a, Value b, Span span)
             return bad_operands(e, op, a, b, span);
         return value_tensor(elab_matmul(e, a.as.tensor.inst, b.as.tensor.inst, span));
     }
-    // A tensor of ints divided by a fraction is a division of floats, however the fraction is written.
+    // A tensor of ints divided by a fraction is a division of floats, however the fraction is
+    // written.
     if (op == OPER_DIV && a.kind == VALUE_TENSOR && b.kind == VALUE_REAL &&
         dtype_info[a.as.tensor.inst->type.dtype].kind == KIND_INT) {
-        report(e->cx, span, fraction_for_integer, what, value_show(e, b), dtype_info[a.as.tensor.inst->type.dtype].name);
+        report(e->cx, span, fraction_for_integer, what, value_show(e, b),
+               dtype_info[a.as.tensor.inst->type.dtype].name);
         help(e->cx, "convert the tensor with `float(...)`");
         return value_poison();
     }
@@ -339,7 +368,8 @@ static Value binary_tensor(Elab *e, Oper op, Value a, Value b, Span span)
     bool logical = op == OPER_AND || op == OPER_OR, equality = op == OPER_EQ || op == OPER_NE;
     DTypeKind kind = dtype_info[x->type.dtype].kind;
     if (logical != (kind == KIND_BOOL) && !(equality && kind == KIND_BOOL)) {
-        report(e->cx, span, bad_operand, oper_text[op], arena_printf(e->cx->arena, "%s and %s", value_what(e, a), value_what(e, b)));
+        report(e->cx, span, bad_operand, oper_text[op],
+               arena_printf(e->cx->arena, "%s and %s", value_what(e, a), value_what(e, b)));
         if (kind == KIND_BOOL)
             help(e->cx, "convert truths to numbers with `float(...)` or `i64(...)`");
         return value_poison();

@@ -1,7 +1,8 @@
 // tensor.c: operators on tensors: lifting, broadcasting, indexing, matrix product.
 //
-// The instructions know no implicit broadcasting and no implicit conversion; what the language allows of both becomes
-// explicit here. elab_emit asks the shape rule before it appends, so a mistake of the user never reaches the IR.
+// The instructions know no implicit broadcasting and no implicit conversion; what the language
+// allows of both becomes explicit here. elab_emit asks the shape rule before it appends, so a
+// mistake of the user never reaches the IR.
 
 #include "elab/internal.h"
 
@@ -9,7 +10,8 @@
 #include <math.h>
 #include <string.h>
 
-Inst *elab_emit(Elab *e, Op op, Inst *const in[], int inputs, const Attr attr[], Type given, const char *what, Span span)
+Inst *elab_emit(Elab *e, Op op, Inst *const in[], int inputs, const Attr attr[], Type given,
+                const char *what, Span span)
 {
     span = elab_span(e, span);
     if (!e->trace) {
@@ -45,7 +47,8 @@ Inst *elab_cast(Elab *e, Inst *a, DType dtype, Span span)
 
 bool elab_is_runtime(Value v)
 {
-    return v.kind == VALUE_TENSOR || v.kind == VALUE_OPTION || v.kind == VALUE_LATER || v.kind == VALUE_MEAN || v.kind == VALUE_CELL;
+    return v.kind == VALUE_TENSOR || v.kind == VALUE_OPTION || v.kind == VALUE_LATER ||
+           v.kind == VALUE_MEAN || v.kind == VALUE_CELL;
 }
 
 Inst *elab_full(Elab *e, DType dtype, int rank, const int64_t dim[], double value, Span span)
@@ -55,13 +58,14 @@ Inst *elab_full(Elab *e, DType dtype, int rank, const int64_t dim[], double valu
         return NULL;
     }
     if (rank < 0 || rank > IR_MAX_RANK || !type_valid(type_make(dtype, rank, dim))) {
-        report(e->cx, elab_span(e, span), impossible_operation, "this tensor", "sizes are at least 1 and the tensor has to be addressable");
+        report(e->cx, elab_span(e, span), impossible_operation, "this tensor",
+               "sizes are at least 1 and the tensor has to be addressable");
         return NULL;
     }
     return ir_real(e->trace->fn, type_make(dtype, rank, dim), value, elab_span(e, span));
 }
 
-// ---- from values to tensors ---------------------------------------------------------------------------------------
+// ---- from values to tensors ---------------------------------------------------------------------
 
 // The range of an integer element type.
 static bool fits_dtype(DType dtype, double value)
@@ -71,7 +75,8 @@ static bool fits_dtype(DType dtype, double value)
     if (dtype_info[dtype].kind == KIND_FLOAT)
         return true;
     int bits = 8 * dtype_info[dtype].bytes;
-    double low = dtype == DTYPE_U8 ? 0 : -ldexp(1, bits - 1), high = dtype == DTYPE_U8 ? 255 : ldexp(1, bits - 1) - 1;
+    double low = dtype == DTYPE_U8 ? 0 : -ldexp(1, bits - 1),
+           high = dtype == DTYPE_U8 ? 255 : ldexp(1, bits - 1) - 1;
     return value >= low && value <= high;
 }
 
@@ -80,7 +85,8 @@ static Inst *option_tensor(Elab *e, int option, DType dtype, Span span)
     const OptionEntry *entry = &e->option.at[option];
     DType own = entry->dtype;
     if (dtype_info[own].kind == KIND_FLOAT)
-        own = dtype_info[dtype].kind == KIND_FLOAT && dtype_info[dtype].bytes >= 4 ? dtype : e->real;
+        own =
+            dtype_info[dtype].kind == KIND_FLOAT && dtype_info[dtype].bytes >= 4 ? dtype : e->real;
     Inst *scalar = elab_scalar(e, AML_SCALAR_OPTION, option, own, span);
     if (scalar && dtype_info[own].kind == KIND_INT && dtype_info[dtype].kind == KIND_FLOAT)
         return elab_cast(e, scalar, dtype, span);
@@ -112,25 +118,29 @@ Inst *elab_tensor(Elab *e, Value value, DType dtype, Span span)
         break;
     }
     if (!value_is_number(value)) {
-        report(e->cx, elab_span(e, span), type_mismatch, "this", "a tensor or a number", value_what(e, value));
+        report(e->cx, elab_span(e, span), type_mismatch, "this", "a tensor or a number",
+               value_what(e, value));
         return NULL;
     }
     double number = value_number(value);
     if (dtype_info[dtype].kind != KIND_FLOAT && number != floor(number)) {
-        report(e->cx, elab_span(e, span), fraction_for_integer, "this", value_show(e, value), dtype_info[dtype].name);
+        report(e->cx, elab_span(e, span), fraction_for_integer, "this", value_show(e, value),
+               dtype_info[dtype].name);
         help(e->cx, "convert the tensor with `float(...)`");
         return NULL;
     }
     if (!fits_dtype(dtype, number)) {
-        report(e->cx, elab_span(e, span), literal_out_of_range, value_show(e, value), dtype_info[dtype].name);
+        report(e->cx, elab_span(e, span), literal_out_of_range, value_show(e, value),
+               dtype_info[dtype].name);
         return NULL;
     }
     if (!e->trace) {
         report(e->cx, elab_span(e, span), outside_trace, "a tensor");
         return NULL;
     }
-    if (value.kind == VALUE_INT && dtype == DTYPE_I64)      // exact beyond 2^53
-        return ir_constant(e->trace->fn, type_scalar(dtype), &value.as.whole, true, elab_span(e, span));
+    if (value.kind == VALUE_INT && dtype == DTYPE_I64) // exact beyond 2^53
+        return ir_constant(e->trace->fn, type_scalar(dtype), &value.as.whole, true,
+                           elab_span(e, span));
     return elab_full(e, dtype, 0, NULL, number, span);
 }
 
@@ -140,7 +150,8 @@ Inst *elab_scalar_tensor(Elab *e, Value value, Span span)
     if (!inst)
         return NULL;
     if (inst->type.rank != 0 || dtype_info[inst->type.dtype].kind != KIND_FLOAT) {
-        report(e->cx, elab_span(e, span), type_mismatch, "a loss", "a float scalar", value_what(e, value_tensor(inst)));
+        report(e->cx, elab_span(e, span), type_mismatch, "a loss", "a float scalar",
+               value_what(e, value_tensor(inst)));
         if (inst->type.rank > 0)
             help(e->cx, "take the mean over the samples: `mean_over(n, terms)`");
         return NULL;
@@ -148,7 +159,7 @@ Inst *elab_scalar_tensor(Elab *e, Value value, Span span)
     return elab_cast(e, inst, e->real, span);
 }
 
-// ---- broadcasting -------------------------------------------------------------------------------------------------
+// ---- broadcasting -------------------------------------------------------------------------------
 
 Inst *elab_broadcast_to(Elab *e, Inst *a, Type type, const char *what, Span span)
 {
@@ -171,7 +182,8 @@ Inst *elab_broadcast_to(Elab *e, Inst *a, Type type, const char *what, Span span
         return NULL;
     }
     double splat;
-    if (e->trace && type_valid(type) && a->op == OP_constant && a->attr[0].data.splat && inst_is_splat(a, &splat))
+    if (e->trace && type_valid(type) && a->op == OP_constant && a->attr[0].data.splat &&
+        inst_is_splat(a, &splat))
         return ir_constant(e->trace->fn, type, a->attr[0].data.at, true, elab_span(e, span));
     Attr attr = {.list = axes};
     return elab_emit(e, OP_broadcast, &a, 1, &attr, type, what, span);
@@ -180,7 +192,8 @@ Inst *elab_broadcast_to(Elab *e, Inst *a, Type type, const char *what, Span span
 static void report_operands(Elab *e, const Inst *a, const Inst *b, const char *what, Span span)
 {
     const char *left = type_text(e->cx->arena, a->type), *right = type_text(e->cx->arena, b->type);
-    report(e->cx, elab_span(e, span), shape_mismatch, what, arena_printf(e->cx->arena, "sizes that agree with %s", left), right);
+    report(e->cx, elab_span(e, span), shape_mismatch, what,
+           arena_printf(e->cx->arena, "sizes that agree with %s", left), right);
     report_shapes(e->cx, "left", left, "right", right);
 }
 
@@ -191,7 +204,8 @@ bool elab_broadcast(Elab *e, Inst **a, Inst **b, const char *what, Span span)
         return true;
     if (e->strict && x.rank > 0 && y.rank > 0) {
         report_operands(e, *a, *b, what, span);
-        help(e->cx, "losses and metrics do not broadcast; if it is meant, say so with `broadcast_to`");
+        help(e->cx,
+             "losses and metrics do not broadcast; if it is meant, say so with `broadcast_to`");
         return false;
     }
     int rank = x.rank > y.rank ? x.rank : y.rank;
@@ -216,10 +230,12 @@ bool elab_broadcast(Elab *e, Inst **a, Inst **b, const char *what, Span span)
         report(e->cx, elab_span(e, span), both_stretched, what, left, right);
         report_shapes(e->cx, "left", left, "right", right);
         if (x.rank != y.rank)
-            help(e->cx, "element by element: drop the axis of size 1 with `squeeze(..., axis: %d)`", (x.rank > y.rank ? x.rank : y.rank) - 1);
+            help(e->cx, "element by element: drop the axis of size 1 with `squeeze(..., axis: %d)`",
+                 (x.rank > y.rank ? x.rank : y.rank) - 1);
         else
             help(e->cx, "element by element: bring both to one shape with `reshape`");
-        help(e->cx, "every pair: say so with `broadcast_to(..., %s)`", shape_text(e->cx->arena, type_make(DTYPE_F32, rank, dim)));
+        help(e->cx, "every pair: say so with `broadcast_to(..., %s)`",
+             shape_text(e->cx->arena, type_make(DTYPE_F32, rank, dim)));
         return false;
     }
     Type common = type_make(x.dtype, rank, dim);
@@ -239,7 +255,8 @@ static DType meet(Elab *e, Value number, Value other)
     return e->real;
 }
 
-bool elab_pair(Elab *e, Value a, Value b, Inst **x, Inst **y, bool broadcast, const char *what, Span span)
+bool elab_pair(Elab *e, Value a, Value b, Inst **x, Inst **y, bool broadcast, const char *what,
+               Span span)
 {
     if (a.kind == VALUE_LATER || a.kind == VALUE_CELL)
         a = elab_read(e, a, span);
@@ -279,17 +296,20 @@ bool elab_pair(Elab *e, Value a, Value b, Inst **x, Inst **y, bool broadcast, co
     }
     if ((*x)->type.dtype != (*y)->type.dtype) {
         Type left = (*x)->type, right = (*y)->type;
-        report(e->cx, elab_span(e, span), dtype_mismatch, what, type_text(e->cx->arena, left), type_text(e->cx->arena, right));
+        report(e->cx, elab_span(e, span), dtype_mismatch, what, type_text(e->cx->arena, left),
+               type_text(e->cx->arena, right));
         bool float_left = dtype_info[left.dtype].kind == KIND_FLOAT;
-        help(e->cx, "convert one of them, for example with `%s(...)`", dtype_info[float_left ? left.dtype : right.dtype].name);
+        help(e->cx, "convert one of them, for example with `%s(...)`",
+             dtype_info[float_left ? left.dtype : right.dtype].name);
         return false;
     }
     return !broadcast || elab_broadcast(e, x, y, what, span);
 }
 
-// ---- conversions --------------------------------------------------------------------------------------------------
+// ---- conversions --------------------------------------------------------------------------------
 
-static Value convert_number(Elab *e, double number, bool whole, int64_t exact, const TypeValue *type, Span span)
+static Value convert_number(Elab *e, double number, bool whole, int64_t exact,
+                            const TypeValue *type, Span span)
 {
     if (dtype_info[type->dtype].kind == KIND_BOOL)
         return value_bool(number != 0);
@@ -313,16 +333,19 @@ Value elab_convert(Elab *e, Value value, const TypeValue *type, Span span)
     if (value.kind == VALUE_BOOL)
         return convert_number(e, (double)value.as.whole, true, value.as.whole, type, span);
     if (value_is_number(value))
-        return convert_number(e, value_number(value), value.kind == VALUE_INT, value.kind == VALUE_INT ? value.as.whole : 0, type, span);
+        return convert_number(e, value_number(value), value.kind == VALUE_INT,
+                              value.kind == VALUE_INT ? value.as.whole : 0, type, span);
     if (elab_is_runtime(value)) {
         Inst *inst = elab_tensor(e, value, type->dtype, span);
         if (!inst)
             return value_poison();
         bool keeps = value.kind == VALUE_TENSOR && dtype_info[type->dtype].kind == KIND_INT;
-        // `float` is any float that is there already; only other elements are converted to the job's precision.
+        // `float` is any float that is there already; only other elements are converted to the
+        // job's precision.
         if (strcmp(type->element, "float") == 0 && dtype_info[inst->type.dtype].kind == KIND_FLOAT)
             return value_tensor(inst);
-        return value_class(elab_cast(e, inst, type->dtype, span), keeps ? value.as.tensor.classes : 0);
+        return value_class(elab_cast(e, inst, type->dtype, span),
+                           keeps ? value.as.tensor.classes : 0);
     }
     if (value.kind == VALUE_LIST || value.kind == VALUE_TUPLE) {
         Value copy = value;
@@ -331,12 +354,13 @@ Value elab_convert(Elab *e, Value value, const TypeValue *type, Span span)
             copy.as.list.at[i] = elab_convert(e, value.as.list.at[i], type, span);
         return copy;
     }
-    report(e->cx, span, type_mismatch, arena_printf(e->cx->arena, "the argument of '%s'", type->element), "a number or a tensor",
-           value_what(e, value));
+    report(e->cx, span, type_mismatch,
+           arena_printf(e->cx->arena, "the argument of '%s'", type->element),
+           "a number or a tensor", value_what(e, value));
     return value_poison();
 }
 
-// ---- matrix product -----------------------------------------------------------------------------------------------
+// ---- matrix product -----------------------------------------------------------------------------
 
 Inst *elab_matmul(Elab *e, Inst *a, Inst *b, Span span)
 {
@@ -346,15 +370,17 @@ Inst *elab_matmul(Elab *e, Inst *a, Inst *b, Span span)
         return NULL;
     }
     if (a->type.rank == 0 || b->type.rank == 0) {
-        report(e->cx, elab_span(e, span), shape_mismatch, "'@'", "tensors with at least one axis each",
+        report(e->cx, elab_span(e, span), shape_mismatch, "'@'",
+               "tensors with at least one axis each",
                arena_printf(e->cx->arena, "%s and %s", left, right));
         return NULL;
     }
-    int batch = b->type.rank > 2 ? b->type.rank - 2 : 0;    // leading axes of b; a's other leading axes are rows
+    int batch = b->type.rank > 2 ? b->type.rank - 2
+                                 : 0; // leading axes of b; a's other leading axes are rows
     int contract_a = a->type.rank - 1, contract_b = b->type.rank == 1 ? 0 : b->type.rank - 2;
     bool fits = a->type.dim[contract_a] == b->type.dim[contract_b];
     int leading_a = a->type.rank - 2 > 0 ? a->type.rank - 2 : 0;
-    if (batch > 0 && leading_a == 0 && fits && a->type.rank >= 1) {     // one matrix against many
+    if (batch > 0 && leading_a == 0 && fits && a->type.rank >= 1) { // one matrix against many
         int64_t dim[IR_MAX_RANK];
         memcpy(dim, b->type.dim, sizeof dim);
         int rows = a->type.rank == 2 ? 1 : 0;
@@ -371,10 +397,11 @@ Inst *elab_matmul(Elab *e, Inst *a, Inst *b, Span span)
         fits = fits && batch == leading_a && a->type.dim[i] == b->type.dim[i];
     if (!fits) {
         report(e->cx, elab_span(e, span), shape_mismatch, "'@'",
-               batch == 0 ? arena_printf(e->cx->arena, "a right operand with %" PRId64 " rows", a->type.dim[contract_a])
+               batch == 0 ? arena_printf(e->cx->arena, "a right operand with %" PRId64 " rows",
+                                         a->type.dim[contract_a])
                           : arena_printf(e->cx->arena, "sizes that agree with %s", left),
                right);
-        if (batch > 0)          // only then do the axes stand one under the other
+        if (batch > 0) // only then do the axes stand one under the other
             report_shapes(e->cx, "left", left, "right", right);
         note(e->cx, a->span, "the left operand, %s, is made here", left);
         note(e->cx, b->span, "the right operand, %s, is made here", right);
@@ -388,7 +415,7 @@ Inst *elab_matmul(Elab *e, Inst *a, Inst *b, Span span)
     return elab_emit(e, OP_dot, in, 2, attr, (Type){0}, "'@'", span);
 }
 
-// ---- axes, shapes, indexing ---------------------------------------------------------------------------------------
+// ---- axes, shapes, indexing ---------------------------------------------------------------------
 
 bool elab_axis(Elab *e, Value axis, int rank, int *out, Span span)
 {
@@ -409,7 +436,9 @@ bool elab_shape(Elab *e, Value list, int *rank, int64_t dim[], Span span)
     if (!elab_items(e, list, &items, "a shape", span))
         return false;
     if (items.count > IR_MAX_RANK) {
-        report(e->cx, elab_span(e, span), too_large, arena_printf(e->cx->arena, "a shape with %d axes (at most %d)", items.count, IR_MAX_RANK));
+        report(e->cx, elab_span(e, span), too_large,
+               arena_printf(e->cx->arena, "a shape with %d axes (at most %d)", items.count,
+                            IR_MAX_RANK));
         return false;
     }
     *rank = items.count;
@@ -425,14 +454,16 @@ typedef struct Cut {
     bool drop;
 } Cut;
 
-// None as a start or stop means the end of the axis; a slice is a record { start, stop, step } made by eval.
+// None as a start or stop means the end of the axis; a slice is a record { start, stop, step } made
+// by eval.
 static bool cut_of(Elab *e, Value item, int64_t size, Cut *cut, Span span)
 {
     *cut = (Cut){0, size, 1, false};
     if (item.kind == VALUE_INT) {
         int64_t at = item.as.whole < 0 ? item.as.whole + size : item.as.whole;
         if (at < 0 || at >= size) {
-            report(e->cx, elab_span(e, span), index_out_of_range, (long long)item.as.whole, (long long)-size, (long long)(size - 1));
+            report(e->cx, elab_span(e, span), index_out_of_range, (long long)item.as.whole,
+                   (long long)-size, (long long)(size - 1));
             return false;
         }
         *cut = (Cut){at, at + 1, 1, true};
@@ -443,12 +474,14 @@ static bool cut_of(Elab *e, Value item, int64_t size, Cut *cut, Span span)
         start = item.as.range.start;
         stop = item.as.range.stop;
     } else {
-        const Value *from = record_get(item, e->names->start), *to = record_get(item, e->names->stop), *by = record_get(item, e->names->step);
+        const Value *from = record_get(item, e->names->start),
+                    *to = record_get(item, e->names->stop), *by = record_get(item, e->names->step);
         if (!from || !to || !by) {
             report(e->cx, elab_span(e, span), bad_index, "a tensor or list", value_what(e, item));
             return false;
         }
-        if ((from->kind != VALUE_NONE && !elab_int(e, *from, &start, "the start of a slice", span)) ||
+        if ((from->kind != VALUE_NONE &&
+             !elab_int(e, *from, &start, "the start of a slice", span)) ||
             (to->kind != VALUE_NONE && !elab_int(e, *to, &stop, "the end of a slice", span)) ||
             (by->kind != VALUE_NONE && !elab_int(e, *by, &step, "the step of a slice", span)))
             return false;
@@ -456,7 +489,8 @@ static bool cut_of(Elab *e, Value item, int64_t size, Cut *cut, Span span)
     start = start < 0 ? start + size : start;
     stop = stop < 0 ? stop + size : stop;
     if (step < 1 || start < 0 || stop > size || start > stop) {
-        report(e->cx, elab_span(e, span), bad_index, arena_printf(e->cx->arena, "an axis of size %" PRId64, size),
+        report(e->cx, elab_span(e, span), bad_index,
+               arena_printf(e->cx->arena, "an axis of size %" PRId64, size),
                arena_printf(e->cx->arena, "%" PRId64 ":%" PRId64 ":%" PRId64, start, stop, step));
         if (step < 1)
             help(e->cx, "a step is at least 1");
@@ -494,7 +528,8 @@ static Value index_text(Elab *e, Value object, Value item, Span span)
         report(e->cx, span, bad_index, "a text", "a step");
         return value_poison();
     }
-    return value_text(e, arena_text(e->cx->scratch, text + cut.start, (size_t)(cut.stop - cut.start)));
+    return value_text(e,
+                      arena_text(e->cx->scratch, text + cut.start, (size_t)(cut.stop - cut.start)));
 }
 
 static Value gather_rows(Elab *e, Inst *x, int axis, Inst *index, Span span)
@@ -519,10 +554,13 @@ static Value index_tensor(Elab *e, Value object, const Value items[], int count,
         } else
             given++;
     if (given > type.rank) {
-        report(e->cx, elab_span(e, span), bad_index, value_what(e, object), arena_printf(e->cx->arena, "%d indices", given));
+        report(e->cx, elab_span(e, span), bad_index, value_what(e, object),
+               arena_printf(e->cx->arena, "%d indices", given));
         return value_poison();
     }
-    Attr attr[3] = {{.list = {.count = type.rank}}, {.list = {.count = type.rank}}, {.list = {.count = type.rank}}};
+    Attr attr[3] = {{.list = {.count = type.rank}},
+                    {.list = {.count = type.rank}},
+                    {.list = {.count = type.rank}}};
     bool drop[IR_MAX_RANK] = {0}, whole = true;
     Inst *picked = NULL;
     int picked_axis = 0;
@@ -577,9 +615,11 @@ Value elab_index(Elab *e, Value object, const Value items[], int count, Span spa
             return items[i];
     if (object.kind == VALUE_TENSOR)
         return index_tensor(e, object, items, count, span);
-    bool list = object.kind == VALUE_LIST || object.kind == VALUE_TUPLE || object.kind == VALUE_RANGE;
+    bool list =
+        object.kind == VALUE_LIST || object.kind == VALUE_TUPLE || object.kind == VALUE_RANGE;
     if (count != 1 || (!list && object.kind != VALUE_TEXT && object.kind != VALUE_RECORD)) {
-        report(e->cx, elab_span(e, span), bad_index, value_what(e, object), count == 1 ? value_what(e, items[0]) : "several indices");
+        report(e->cx, elab_span(e, span), bad_index, value_what(e, object),
+               count == 1 ? value_what(e, items[0]) : "several indices");
         return value_poison();
     }
     if (list)
@@ -588,7 +628,8 @@ Value elab_index(Elab *e, Value object, const Value items[], int count, Span spa
         return index_text(e, object, items[0], span);
     Sym key = items[0].kind == VALUE_SYMBOL ? items[0].as.symbol : value_plain_text(items[0]);
     if (!key) {
-        report(e->cx, elab_span(e, span), bad_index, value_what(e, object), value_what(e, items[0]));
+        report(e->cx, elab_span(e, span), bad_index, value_what(e, object),
+               value_what(e, items[0]));
         return value_poison();
     }
     return elab_member(e, object, key, span);

@@ -1,8 +1,8 @@
 // trace.c: the function being traced.
 //
-// Parameters are made when they are first needed: a weight when it is read, the step counter when a schedule asks for it.
-// States are not side effects: the trace knows the current value of each, and what was assigned becomes a result bound to
-// the same row of the state table.
+// Parameters are made when they are first needed: a weight when it is read, the step counter when a
+// schedule asks for it. States are not side effects: the trace knows the current value of each, and
+// what was assigned becomes a result bound to the same row of the state table.
 
 #include "elab/internal.h"
 
@@ -34,7 +34,8 @@ IrFunction *elab_trace_end(Elab *e, Trace *trace)
         if (use->param)
             trace->fn->param_slot.at[use->param->attr[0].whole] = (Slot){SLOT_STATE, row};
         if (use->written)
-            ir_result(trace->fn, use->current, (Slot){SLOT_STATE, row}, elab_cell_path(e, use->cell));
+            ir_result(trace->fn, use->current, (Slot){SLOT_STATE, row},
+                      elab_cell_path(e, use->cell));
     }
     const char *wrong = ir_verify_function(e->cx->arena, trace->fn);
     if (wrong)
@@ -55,9 +56,11 @@ int elab_trace_output(Elab *e, Inst *value, Sym name)
     return index;
 }
 
-static const char *const scalar_name[] = {
-    [AML_SCALAR_STEP] = "step", [AML_SCALAR_TOTAL_STEPS] = "total_steps", [AML_SCALAR_EPOCH_STEPS] = "epoch_steps",
-    [AML_SCALAR_SEED] = "seed", [AML_SCALAR_OPTION] = "option"};
+static const char *const scalar_name[] = {[AML_SCALAR_STEP] = "step",
+                                          [AML_SCALAR_TOTAL_STEPS] = "total_steps",
+                                          [AML_SCALAR_EPOCH_STEPS] = "epoch_steps",
+                                          [AML_SCALAR_SEED] = "seed",
+                                          [AML_SCALAR_OPTION] = "option"};
 
 Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype, Span span)
 {
@@ -72,17 +75,19 @@ Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype, Span s
     if (kind != AML_SCALAR_OPTION)
         option = 0;
     for (int i = 0; i < trace->scalar.count; i++)
-        if (trace->scalar.at[i].kind == kind && trace->scalar.at[i].index == option && trace->scalar.at[i].dtype == (aml_dtype)dtype)
+        if (trace->scalar.at[i].kind == kind && trace->scalar.at[i].index == option &&
+            trace->scalar.at[i].dtype == (aml_dtype)dtype)
             return trace->scalar_inst.at[i];
     Slot slot = trace->callee ? (Slot){SLOT_VALUE, 0} : (Slot){SLOT_SCALAR, trace->scalar.count};
-    Sym name = kind == AML_SCALAR_OPTION ? e->option.at[option].node->as.option.name : sym_of(e->cx, scalar_name[kind]);
+    Sym name = kind == AML_SCALAR_OPTION ? e->option.at[option].node->as.option.name
+                                         : sym_of(e->cx, scalar_name[kind]);
     Inst *param = ir_param(trace->fn, type_scalar(dtype), slot, name, span);
     vec_push(e->cx->arena, &trace->scalar, ((aml_scalar_info){kind, option, (aml_dtype)dtype}));
     vec_push(e->cx->arena, &trace->scalar_inst, param);
     return param;
 }
 
-// ---- weights and states in the trace ------------------------------------------------------------------------------
+// ---- weights and states in the trace ------------------------------------------------------------
 
 int elab_state_row(Elab *e, Cell *cell)
 {
@@ -108,7 +113,8 @@ static bool can_use(Elab *e, const Cell *cell, Span span)
 {
     if (e->trace && !e->trace->callee)
         return true;
-    const char *what = arena_printf(e->cx->arena, "the %s '%s'", cell->role == AML_ROLE_WEIGHT ? "weight" : "state", cell->name);
+    const char *what = arena_printf(e->cx->arena, "the %s '%s'",
+                                    cell->role == AML_ROLE_WEIGHT ? "weight" : "state", cell->name);
     report(e->cx, elab_span(e, span), outside_trace, what);
     return false;
 }
@@ -117,7 +123,8 @@ static Inst *make_param(Elab *e, CellUse *use)
 {
     Cell *cell = use->cell;
     int row = e->trace->scratch ? 0 : elab_state_row(e, cell);
-    use->param = ir_param(e->trace->fn, cell->type, (Slot){SLOT_STATE, row}, elab_cell_path(e, cell), cell->node->span);
+    use->param = ir_param(e->trace->fn, cell->type, (Slot){SLOT_STATE, row},
+                          elab_cell_path(e, cell), cell->node->span);
     use->current = use->current ? use->current : use->param;
     return use->param;
 }
@@ -149,20 +156,23 @@ bool elab_cell_write(Elab *e, Cell *cell, Value value, Span span)
         return false;
     const char *what = arena_printf(e->cx->arena, "what '%s' is updated with", cell->name);
     if (cell->absent) {
-        report(e->cx, elab_span(e, span), not_assignable, arena_printf(e->cx->arena, "'%s', which is none,", cell->name));
+        report(e->cx, elab_span(e, span), not_assignable,
+               arena_printf(e->cx->arena, "'%s', which is none,", cell->name));
         return false;
     }
     Inst *inst = elab_tensor(e, value, cell->type.dtype, span);
     if (!inst)
         return false;
     if (inst->type.dtype != cell->type.dtype) {
-        report(e->cx, elab_span(e, span), type_mismatch, what, type_text(e->cx->arena, cell->type), value_what(e, value_tensor(inst)));
+        report(e->cx, elab_span(e, span), type_mismatch, what, type_text(e->cx->arena, cell->type),
+               value_what(e, value_tensor(inst)));
         help(e->cx, "convert it with `%s(...)`", dtype_info[cell->type.dtype].name);
         note(e->cx, cell->node->span, "'%s' is declared here", cell->name);
         return false;
     }
     if (value.kind == VALUE_TENSOR && !shape_equal(inst->type, cell->type)) {
-        const char *expected = type_text(e->cx->arena, cell->type), *found = type_text(e->cx->arena, inst->type);
+        const char *expected = type_text(e->cx->arena, cell->type),
+                   *found = type_text(e->cx->arena, inst->type);
         report(e->cx, elab_span(e, span), shape_mismatch, what, expected, found);
         report_shapes(e->cx, "expected", expected, "found", found);
         note(e->cx, cell->node->span, "'%s' is declared here", cell->name);
@@ -175,7 +185,7 @@ bool elab_cell_write(Elab *e, Cell *cell, Value value, Span span)
     if (!use)
         use = add_use(e, cell);
     if (e->branching > 0 && !use->param)
-        make_param(e, use);         // the other branch keeps the old value
+        make_param(e, use); // the other branch keeps the old value
     use->current = inst;
     use->written = true;
     return true;
@@ -187,6 +197,7 @@ bool elab_assign_tree(Elab *e, Value tree, Span span)
         return false;
     bool fine = true;
     for (int i = 0; i < tree.as.tree->count; i++)
-        fine = elab_cell_write(e, tree.as.tree->cell[i], value_tensor(tree.as.tree->at[i]), span) && fine;
+        fine = elab_cell_write(e, tree.as.tree->cell[i], value_tensor(tree.as.tree->at[i]), span) &&
+               fine;
     return fine;
 }

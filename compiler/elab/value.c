@@ -117,12 +117,15 @@ Value value_tree(Elab *e, int count, Cell *const cell[], Inst *const at[])
 bool value_is_number(Value v)
 {
     return v.kind == VALUE_INT || v.kind == VALUE_REAL ||
-           (v.kind == VALUE_QUANTITY && v.as.quantity.unit == AML_UNIT_FRACTION && v.as.quantity.option < 0);
+           (v.kind == VALUE_QUANTITY && v.as.quantity.unit == AML_UNIT_FRACTION &&
+            v.as.quantity.option < 0);
 }
 
 double value_number(Value v)
 {
-    return v.kind == VALUE_INT ? (double)v.as.whole : v.kind == VALUE_QUANTITY ? v.as.quantity.value : v.as.real;
+    return v.kind == VALUE_INT        ? (double)v.as.whole
+           : v.kind == VALUE_QUANTITY ? v.as.quantity.value
+                                      : v.as.real;
 }
 
 const Value *record_get(Value record, Sym name)
@@ -155,7 +158,8 @@ static bool type_value_equal(const TypeValue *a, const TypeValue *b)
 {
     if (a->castable && b->castable && !a->has_dims && !b->has_dims)
         return a->dtype == b->dtype;
-    if (a->element != b->element || a->classes != b->classes || a->has_dims != b->has_dims || a->rank != b->rank)
+    if (a->element != b->element || a->classes != b->classes || a->has_dims != b->has_dims ||
+        a->rank != b->rank)
         return false;
     for (int i = 0; i < a->rank; i++)
         if (a->dim[i] != b->dim[i])
@@ -180,26 +184,34 @@ bool value_equal(Elab *e, Value a, Value b)
         return value_plain_text(b) == a.as.type->element;
     if (a.kind != b.kind) {
         ValueList left, right;
-        bool lists = (a.kind == VALUE_LIST || a.kind == VALUE_RANGE) && (b.kind == VALUE_LIST || b.kind == VALUE_RANGE);
-        if (!lists || !elab_items(e, a, &left, "", (Span){0}) || !elab_items(e, b, &right, "", (Span){0}))
+        bool lists = (a.kind == VALUE_LIST || a.kind == VALUE_RANGE) &&
+                     (b.kind == VALUE_LIST || b.kind == VALUE_RANGE);
+        if (!lists || !elab_items(e, a, &left, "", (Span){0}) ||
+            !elab_items(e, b, &right, "", (Span){0}))
             return false;
-        return value_equal(e, (Value){.kind = VALUE_LIST, .as.list = left}, (Value){.kind = VALUE_LIST, .as.list = right});
+        return value_equal(e, (Value){.kind = VALUE_LIST, .as.list = left},
+                           (Value){.kind = VALUE_LIST, .as.list = right});
     }
     switch (a.kind) {
-    case VALUE_NONE: case VALUE_HOLE: case VALUE_REST:
+    case VALUE_NONE:
+    case VALUE_HOLE:
+    case VALUE_REST:
         return true;
-    case VALUE_BOOL: case VALUE_INT:
+    case VALUE_BOOL:
+    case VALUE_INT:
         return a.as.whole == b.as.whole;
     case VALUE_REAL:
         return a.as.real == b.as.real;
     case VALUE_QUANTITY:
-        return a.as.quantity.unit == b.as.quantity.unit && a.as.quantity.value == b.as.quantity.value &&
+        return a.as.quantity.unit == b.as.quantity.unit &&
+               a.as.quantity.value == b.as.quantity.value &&
                a.as.quantity.option == b.as.quantity.option;
     case VALUE_TEXT:
         return text_equal(a.as.text, b.as.text);
     case VALUE_SYMBOL:
         return a.as.symbol == b.as.symbol;
-    case VALUE_LIST: case VALUE_TUPLE:
+    case VALUE_LIST:
+    case VALUE_TUPLE:
         if (a.as.list.count != b.as.list.count)
             return false;
         for (int i = 0; i < a.as.list.count; i++)
@@ -218,7 +230,8 @@ bool value_equal(Elab *e, Value a, Value b)
     case VALUE_RANGE:
         return a.as.range.start == b.as.range.start && a.as.range.stop == b.as.range.stop;
     case VALUE_FUNCTION:
-        return a.as.function->node == b.as.function->node && a.as.function->env == b.as.function->env &&
+        return a.as.function->node == b.as.function->node &&
+               a.as.function->env == b.as.function->env &&
                a.as.function->self == b.as.function->self;
     case VALUE_TYPE:
         return type_value_equal(a.as.type, b.as.type);
@@ -251,9 +264,15 @@ bool value_equal(Elab *e, Value a, Value b)
 bool value_is_static(Value v)
 {
     switch (v.kind) {
-    case VALUE_TENSOR: case VALUE_MEAN: case VALUE_TREE: case VALUE_CELL: case VALUE_OPTION: case VALUE_LATER:
+    case VALUE_TENSOR:
+    case VALUE_MEAN:
+    case VALUE_TREE:
+    case VALUE_CELL:
+    case VALUE_OPTION:
+    case VALUE_LATER:
         return false;
-    case VALUE_LIST: case VALUE_TUPLE:
+    case VALUE_LIST:
+    case VALUE_TUPLE:
         for (int i = 0; i < v.as.list.count; i++)
             if (!value_is_static(v.as.list.at[i]))
                 return false;
@@ -263,15 +282,29 @@ bool value_is_static(Value v)
             if (!value_is_static(v.as.record->at[i]))
                 return false;
         return true;
-    case VALUE_POISON: case VALUE_NONE: case VALUE_BOOL: case VALUE_INT: case VALUE_REAL: case VALUE_QUANTITY: case VALUE_TEXT:
-    case VALUE_SYMBOL: case VALUE_RANGE: case VALUE_FUNCTION: case VALUE_TYPE: case VALUE_DECLARATION: case VALUE_INSTANCE:
-    case VALUE_JOB: case VALUE_DIM: case VALUE_HOLE: case VALUE_REST:
+    case VALUE_POISON:
+    case VALUE_NONE:
+    case VALUE_BOOL:
+    case VALUE_INT:
+    case VALUE_REAL:
+    case VALUE_QUANTITY:
+    case VALUE_TEXT:
+    case VALUE_SYMBOL:
+    case VALUE_RANGE:
+    case VALUE_FUNCTION:
+    case VALUE_TYPE:
+    case VALUE_DECLARATION:
+    case VALUE_INSTANCE:
+    case VALUE_JOB:
+    case VALUE_DIM:
+    case VALUE_HOLE:
+    case VALUE_REST:
         return true;
     }
     return true;
 }
 
-// ---- describing ---------------------------------------------------------------------------------------------------
+// ---- describing ---------------------------------------------------------------------------------
 
 static void show(Elab *e, Value v, Buffer *out, int depth);
 
@@ -318,7 +351,8 @@ static void show_quantity(Buffer *out, double value, aml_unit unit)
     show_real(out, value);
 }
 
-static void show_list(Elab *e, ValueList list, const char *open, const char *close, Buffer *out, int depth)
+static void show_list(Elab *e, ValueList list, const char *open, const char *close, Buffer *out,
+                      int depth)
 {
     buffer_text(out, open);
     for (int i = 0; i < list.count; i++) {
@@ -378,7 +412,8 @@ static void show(Elab *e, Value v, Buffer *out, int depth)
         return;
     }
     switch (v.kind) {
-    case VALUE_POISON: case VALUE_HOLE:
+    case VALUE_POISON:
+    case VALUE_HOLE:
         buffer_text(out, "_");
         return;
     case VALUE_NONE:
@@ -395,7 +430,8 @@ static void show(Elab *e, Value v, Buffer *out, int depth)
         return;
     case VALUE_QUANTITY:
         if (v.as.quantity.option >= 0)
-            buffer_printf(out, "option %s", e->option.at[v.as.quantity.option].node->as.option.name);
+            buffer_printf(out, "option %s",
+                          e->option.at[v.as.quantity.option].node->as.option.name);
         else
             show_quantity(out, v.as.quantity.value, v.as.quantity.unit);
         return;
@@ -431,7 +467,8 @@ static void show(Elab *e, Value v, Buffer *out, int depth)
         buffer_printf(out, "%" PRId64 "..%" PRId64, v.as.range.start, v.as.range.stop);
         return;
     case VALUE_FUNCTION:
-        buffer_text(out, declared_name(v.as.function->node) ? declared_name(v.as.function->node) : "fn");
+        buffer_text(out,
+                    declared_name(v.as.function->node) ? declared_name(v.as.function->node) : "fn");
         return;
     case VALUE_TYPE:
         show_type(v.as.type, out);
@@ -440,7 +477,9 @@ static void show(Elab *e, Value v, Buffer *out, int depth)
         buffer_text(out, declared_name(v.as.node));
         return;
     case VALUE_INSTANCE:
-        buffer_printf(out, "%s()", v.as.instance->declaration ? declared_name(v.as.instance->declaration) : "sequence");
+        buffer_printf(out, "%s()",
+                      v.as.instance->declaration ? declared_name(v.as.instance->declaration)
+                                                 : "sequence");
         return;
     case VALUE_TENSOR:
         show_tensor(e, v.as.tensor.inst, v.as.tensor.classes, out);
@@ -498,13 +537,16 @@ const char *value_what(Elab *e, Value v)
         return "none";
     case VALUE_BOOL:
         return arena_printf(arena, "the bool %s", shown);
-    case VALUE_INT: case VALUE_DIM:
+    case VALUE_INT:
+    case VALUE_DIM:
         return arena_printf(arena, "the int %s", shown);
     case VALUE_REAL:
         return arena_printf(arena, "the number %s", shown);
     case VALUE_QUANTITY:
         switch (v.as.quantity.unit) {
-        case AML_UNIT_STEPS: case AML_UNIT_EPOCHS: case AML_UNIT_SECONDS:
+        case AML_UNIT_STEPS:
+        case AML_UNIT_EPOCHS:
+        case AML_UNIT_SECONDS:
             return arena_printf(arena, "the duration %s", shown);
         case AML_UNIT_BYTES:
             return arena_printf(arena, "the size %s", shown);
@@ -527,12 +569,16 @@ const char *value_what(Elab *e, Value v)
     case VALUE_RANGE:
         return arena_printf(arena, "the range %s", shown);
     case VALUE_FUNCTION:
-        return declared_name(v.as.function->node) ? arena_printf(arena, "the function '%s'", shown) : "a function";
+        return declared_name(v.as.function->node) ? arena_printf(arena, "the function '%s'", shown)
+                                                  : "a function";
     case VALUE_TYPE:
         return arena_printf(arena, "the type %s", shown);
     case VALUE_DECLARATION:
         return arena_printf(arena, "%s '%s', which is not called",
-                            v.as.node->kind == NODE_Model ? "the model" : v.as.node->kind == NODE_Metric ? "the metric" : "the optimizer", shown);
+                            v.as.node->kind == NODE_Model    ? "the model"
+                            : v.as.node->kind == NODE_Metric ? "the metric"
+                                                             : "the optimizer",
+                            shown);
     case VALUE_INSTANCE:
         return arena_printf(arena, "an instance %s", shown);
     case VALUE_TENSOR:
@@ -543,7 +589,8 @@ const char *value_what(Elab *e, Value v)
     case VALUE_TREE:
         return shown;
     case VALUE_CELL:
-        return arena_printf(arena, "the %s '%s'", v.as.cell->role == AML_ROLE_WEIGHT ? "weight" : "state", shown);
+        return arena_printf(arena, "the %s '%s'",
+                            v.as.cell->role == AML_ROLE_WEIGHT ? "weight" : "state", shown);
     case VALUE_JOB:
         return arena_printf(arena, "%s '%s'", v.as.job.node->as.job.kind, shown);
     case VALUE_OPTION:
