@@ -1,4 +1,18 @@
-// fuse: groups of instructions become one loop nest.
+// fuse: groups of instructions become one loop nest each.
+//
+// Every instruction begins as a group of its own; two groups are merged if one reads the other and the result still is
+// a body of one of the three kinds of fuse.h. This is right if
+//
+//   - no path leaves the merged group and comes back to it: then an order of the groups exists. It is tested for each merge
+//     by walking from the producer over all other groups that could reach the consumer;
+//   - every value that the consumer reads from the producer is read at the index at which the producer makes it: directly, or
+//     through a broadcast from the KEPT to the SPACE level. A matrix product's operands are read at other indices, so what
+//     makes them stays outside;
+//   - what moves data without computing (broadcast, transpose, slice, gather, iota, equal constants) is copied into each body
+//     that reads it, and reads memory there. It never orders groups by itself.
+//
+// Each merge leaves one group fewer, so it ends. Products take their consumers first (an epilogue is free), then folds
+// take producers and consumers, then element-wise chains grow. Values read outside of their group become results.
 
 #include <string.h>
 
@@ -6,140 +20,484 @@
 #include "passes/fuse.h"
 #include "passes/pass.h"
 
-// ---- making fused instructions ------------------------------------------------------------------------------------
+typedef enum {
+    ROLE_FIXED,             // code of its own, or none
+    ROLE_FREE,              // moves data: copied into its readers
+    ROLE_FUSED,
+} Role;
 
-// The instruction that stands for a body needs one parameter for each different input.
-static void wrap_one(IrFunction *fn, Inst *inst)
-{
-    Cx *cx = fn->cx;
-    IrFunction *body = ir_function_new(cx, NULL, NULL, inst->span);
-    Inst **outer = NEW_ARRAY(cx->scratch, Inst *, inst->inputs + 1), **inner = NEW_ARRAY(cx->scratch, Inst *, inst->inputs + 1);
-    int inputs = 0;
-    for (int i = 0; i < inst->inputs; i++) {
-        int found = 0;
-        while (found < inputs && outer[found] != inst->input[i])
-            found++;
-        if (found == inputs) {
-            outer[inputs++] = inst->input[i];
-            ir_param(body, inst->input[i]->type, (Slot){0}, NULL, inst->span);
-        }
-        inner[i] = body->param.at[found];
-    }
-    ir_result(body, ir_clone_into(body, inst, inner), (Slot){0}, NULL);
-    Attr attr = {.function = body};
-    Inst *fused = ir_insert_before(inst, OP_fused, outer, inputs, &attr, (Type){0}, inst->span);
-    ir_replace_uses(fn, inst, fused);
-    ir_remove(fn, inst);
-}
+typedef enum { EDGE_DIRECT, EDGE_BROADCAST, EDGE_OTHER } EdgeKind;
 
-static bool needs_body(const Inst *inst)
+typedef struct Edge {
+    int from, to;           // nodes
+    EdgeKind kind;
+    const Inst *broadcast;  // BROADCAST: the one between
+} Edge;
+
+typedef struct Node {
+    Inst *inst;
+    Role role;
+    bool solid;             // FREE: also needed in memory
+    int group;              // union-find parent
+    Vec(int) in, out;       // edges
+    Inst *twin;             // the copy in the body under construction
+    int made_for;           // group + 1 for which twin is
+} Node;
+
+typedef struct Group {
+    BodyKind kind;
+    Type space;
+    unsigned folded;
+    bool fusible;
+    Vec(int) member;        // by position
+    int last;               // position of the last member
+    int64_t seen;           // of a walk
+    bool placed;
+} Group;
+
+typedef struct Fuser {
+    Cx *cx;
+    Arena *arena;
+    IrFunction *fn;
+    Vec(Node) node;
+    Vec(Edge) edge;
+    Group *group;           // by node of the representative
+    int64_t walk;
+} Fuser;
+
+// ---- nodes and edges ----------------------------------------------------------------------------------------------
+
+static Role role_of(const Inst *inst)
 {
     if (inst_in_register(inst) || inst_is_alias(inst))
-        return false;
+        return ROLE_FIXED;
     if (inst->op == OP_constant)
-        return inst->attr[0].data.splat && inst->type.rank > 0;
-    bool moves = inst->op == OP_broadcast || inst->op == OP_reshape || inst->op == OP_transpose || inst->op == OP_slice ||
-                 inst->op == OP_gather || inst->op == OP_iota || inst->op == OP_stop_gradient;
-    return moves || op_has(inst->op, POINTWISE) || inst->op == OP_reduce || inst->op == OP_dot;
+        return inst->attr[0].data.splat ? ROLE_FREE : ROLE_FIXED;
+    if (inst->op == OP_broadcast || inst->op == OP_transpose || inst->op == OP_slice || inst->op == OP_gather || inst->op == OP_iota)
+        return ROLE_FREE;
+    if (op_has(inst->op, POINTWISE) || inst->op == OP_dot)
+        return ROLE_FUSED;
+    return inst->op == OP_reduce && inst->attr[1].list.count > 0 ? ROLE_FUSED : ROLE_FIXED;
 }
 
-// ---- products -----------------------------------------------------------------------------------------------------
-
-static bool listed(IntList list, int64_t axis)
+static Node *node_of(Fuser *f, const Inst *inst)
 {
-    for (int i = 0; i < list.count; i++)
-        if (list.at[i] == axis)
+    return inst->op == OP_parameter ? NULL : &f->node.at[inst->mark];
+}
+
+static void add_edge(Fuser *f, int from, int to, EdgeKind kind, const Inst *broadcast)
+{
+    Edge edge = {from, to, kind, broadcast};
+    vec_push(f->arena, &f->edge, edge);
+    vec_push(f->arena, &f->node.at[from].out, f->edge.count - 1);
+    vec_push(f->arena, &f->node.at[to].in, f->edge.count - 1);
+}
+
+// Every value that is in memory and that `inst` stands for, seen by reader `to`.
+static void trace(Fuser *f, const Inst *inst, int to, EdgeKind kind, const Inst *broadcast)
+{
+    const Node *node = node_of(f, inst);
+    if (!node)
+        return;
+    if (node->role != ROLE_FREE) {
+        add_edge(f, (int)inst->mark, to, kind, broadcast);
+        return;
+    }
+    for (int i = 0; i < inst->inputs; i++) {
+        bool first = kind == EDGE_DIRECT && inst->op == OP_broadcast;
+        trace(f, inst->input[i], to, first ? EDGE_BROADCAST : EDGE_OTHER, first ? inst : NULL);
+    }
+}
+
+static void make_nodes(Fuser *f)
+{
+    for (Inst *inst = f->fn->first; inst; inst = inst->next) {
+        inst->mark = f->node.count;
+        Node node = {.inst = inst, .role = role_of(inst), .group = f->node.count};
+        vec_push(f->arena, &f->node, node);
+    }
+    f->group = NEW_ARRAY(f->arena, Group, f->node.count + 1);
+    for (int i = 0; i < f->fn->result.count; i++) {
+        Node *node = node_of(f, f->fn->result.at[i].value);
+        if (node)
+            node->solid = true;
+    }
+    for (int i = f->node.count - 1; i >= 0; i--) {
+        const Node *node = &f->node.at[i];
+        bool memory = node->role == ROLE_FIXED || node->inst->op == OP_dot || (node->role == ROLE_FREE && node->solid);
+        for (int k = 0; k < node->inst->inputs && memory; k++) {
+            Node *in = node_of(f, node->inst->input[k]);
+            if (in)
+                in->solid = true;
+        }
+    }
+}
+
+static void make_edges(Fuser *f)
+{
+    for (int i = 0; i < f->node.count; i++) {
+        const Node *node = &f->node.at[i];
+        if (node->role == ROLE_FREE && !node->solid)
+            continue;
+        const Inst *inst = node->inst;
+        bool elsewhere = node->role != ROLE_FUSED || inst->op == OP_dot;
+        for (int k = 0; k < inst->inputs; k++) {
+            const Node *in = node_of(f, inst->input[k]);
+            if (in && in->role == ROLE_FREE && elsewhere)
+                add_edge(f, (int)inst->input[k]->mark, i, EDGE_OTHER, NULL);
+            else
+                trace(f, inst->input[k], i, elsewhere ? EDGE_OTHER : EDGE_DIRECT, NULL);
+        }
+    }
+}
+
+static void make_groups(Fuser *f)
+{
+    for (int i = 0; i < f->node.count; i++) {
+        const Node *node = &f->node.at[i];
+        Group *group = &f->group[i];
+        *group = (Group){.kind = BODY_MAP, .space = node->inst->type, .fusible = node->role == ROLE_FUSED, .last = i};
+        if (node->inst->op == OP_dot)
+            group->kind = BODY_DOT;
+        if (node->inst->op == OP_reduce) {
+            group->kind = BODY_REDUCE;
+            group->space = node->inst->input[0]->type;
+            for (int k = 0; k < node->inst->attr[1].list.count; k++)
+                group->folded |= 1u << node->inst->attr[1].list.at[k];
+        }
+        vec_push(f->arena, &group->member, i);
+    }
+}
+
+// ---- merging ------------------------------------------------------------------------------------------------------
+
+static int find(Fuser *f, int node)
+{
+    while (f->node.at[node].group != node) {
+        f->node.at[node].group = f->node.at[f->node.at[node].group].group;
+        node = f->node.at[node].group;
+    }
+    return node;
+}
+
+static BodyShape shape_of(const Group *group)
+{
+    BodyShape shape = {.kind = group->kind, .space = group->space, .folded = group->folded};
+    for (int axis = 0; axis < group->space.rank; axis++)
+        if (group->kind == BODY_REDUCE && !(group->folded >> axis & 1))
+            shape.kept.at[shape.kept.count++] = axis;
+    return shape;
+}
+
+static bool has_kept_shape(const BodyShape *shape, Type type)
+{
+    if (type.rank != shape->kept.count)
+        return false;
+    for (int i = 0; i < type.rank; i++)
+        if (type.dim[i] != shape->space.dim[shape->kept.at[i]])
+            return false;
+    return true;
+}
+
+// The kind of body that both would be; false if none.
+static bool merged_kind(const Group *producer, const Group *consumer, Group *out)
+{
+    *out = *producer;
+    if (producer->kind == BODY_MAP || (producer->kind == BODY_DOT && consumer->kind == BODY_REDUCE))
+        *out = *consumer;
+    if (producer->kind == BODY_DOT || consumer->kind == BODY_DOT)
+        return (producer->kind == BODY_MAP || consumer->kind == BODY_MAP) && shape_equal(producer->space, consumer->space);
+    if (producer->kind == BODY_REDUCE && consumer->kind == BODY_REDUCE)
+        return producer->folded == consumer->folded && shape_equal(producer->space, consumer->space);
+    if (producer->kind == BODY_MAP && consumer->kind == BODY_MAP)
+        return shape_equal(producer->space, consumer->space);
+    // One fold of everything runs on one thread: what only follows it should not have to.
+    if (producer->kind == BODY_REDUCE && shape_of(producer).kept.count == 0)
+        return false;
+    const Group *fold = producer->kind == BODY_REDUCE ? producer : consumer, *map = fold == producer ? consumer : producer;
+    BodyShape shape = shape_of(fold);
+    return shape_equal(map->space, fold->space) || has_kept_shape(&shape, map->space);
+}
+
+// Can `from` reach `target` through groups outside of `skip`?
+static bool reaches(Fuser *f, int from, int target, int limit)
+{
+    Vec(int) stack = {0};
+    vec_push(f->arena, &stack, from);
+    f->group[from].seen = f->walk;
+    while (stack.count) {
+        const Group *group = &f->group[stack.at[--stack.count]];
+        for (int m = 0; m < group->member.count; m++) {
+            const Node *node = &f->node.at[group->member.at[m]];
+            for (int i = 0; i < node->out.count; i++) {
+                int reader = f->edge.at[node->out.at[i]].to, next = find(f, reader);
+                if (next == target)
+                    return true;
+                if (f->group[next].seen == f->walk || f->group[next].member.at[0] > limit)
+                    continue;
+                f->group[next].seen = f->walk;
+                vec_push(f->arena, &stack, next);
+            }
+        }
+    }
+    return false;
+}
+
+static bool has_detour(Fuser *f, int producer, int consumer)
+{
+    const Group *group = &f->group[producer];
+    f->walk++;
+    f->group[producer].seen = f->walk;
+    for (int m = 0; m < group->member.count; m++) {
+        const Node *node = &f->node.at[group->member.at[m]];
+        for (int i = 0; i < node->out.count; i++) {
+            int next = find(f, f->edge.at[node->out.at[i]].to);
+            if (next == consumer || f->group[next].seen == f->walk)
+                continue;
+            if (reaches(f, next, consumer, f->group[consumer].last))
+                return true;
+        }
+    }
+    return false;
+}
+
+static bool edges_agree(Fuser *f, int producer, int consumer, const Group *merged)
+{
+    const Group *group = &f->group[consumer];
+    BodyShape shape = shape_of(merged);
+    for (int m = 0; m < group->member.count; m++) {
+        const Node *node = &f->node.at[group->member.at[m]];
+        for (int i = 0; i < node->in.count; i++) {
+            const Edge *edge = &f->edge.at[node->in.at[i]];
+            if (find(f, edge->from) != producer)
+                continue;
+            if (edge->kind == EDGE_OTHER || (edge->kind == EDGE_BROADCAST && !body_keeps(&shape, edge->broadcast)))
+                return false;
+        }
+    }
+    return true;
+}
+
+static void join(Fuser *f, int producer, int consumer, const Group *merged)
+{
+    const Group *a = &f->group[producer], *b = &f->group[consumer];
+    Group all = *merged;
+    all.member.at = NULL;
+    all.member.count = all.member.capacity = 0;
+    for (int i = 0, k = 0; i < a->member.count || k < b->member.count;) {
+        bool first = k == b->member.count || (i < a->member.count && a->member.at[i] < b->member.at[k]);
+        vec_push(f->arena, &all.member, first ? a->member.at[i++] : b->member.at[k++]);
+    }
+    all.last = a->last > b->last ? a->last : b->last;
+    all.fusible = true;
+    f->node.at[consumer].group = producer;
+    f->group[producer] = all;
+}
+
+typedef enum { ROUND_PRODUCTS, ROUND_FOLDS, ROUND_ALL, ROUND_COUNT } Round;
+
+static bool belongs(Round round, const Group *producer, const Group *consumer)
+{
+    if (round == ROUND_PRODUCTS)
+        return producer->kind == BODY_DOT;
+    if (round == ROUND_FOLDS)
+        return producer->kind == BODY_REDUCE || consumer->kind == BODY_REDUCE;
+    return true;
+}
+
+static bool try_merge(Fuser *f, const Edge *edge, Round round)
+{
+    int producer = find(f, edge->from), consumer = find(f, edge->to);
+    if (producer == consumer || !f->group[producer].fusible || !f->group[consumer].fusible || edge->kind == EDGE_OTHER)
+        return false;
+    Group merged;
+    if (!belongs(round, &f->group[producer], &f->group[consumer]))
+        return false;
+    if (!merged_kind(&f->group[producer], &f->group[consumer], &merged) || !edges_agree(f, producer, consumer, &merged))
+        return false;
+    if (has_detour(f, producer, consumer))
+        return false;
+    join(f, producer, consumer, &merged);
+    return true;
+}
+
+static void merge_all(Fuser *f)
+{
+    bool changed = true;
+    while (changed) {
+        changed = false;
+        for (int round = 0; round < ROUND_COUNT; round++)
+            for (int i = 0; i < f->edge.count; i++)
+                changed |= try_merge(f, &f->edge.at[i], (Round)round);
+    }
+}
+
+// ---- bodies -------------------------------------------------------------------------------------------------------
+
+typedef struct BodyMaker {
+    Fuser *f;
+    int group;
+    IrFunction *body;
+    Vec(Inst *) outer;              // what the parameters are, outside
+} BodyMaker;
+
+static Inst *body_parameter(BodyMaker *m, Inst *inst)
+{
+    for (int i = 0; i < m->outer.count; i++)
+        if (m->outer.at[i] == inst)
+            return m->body->param.at[i];
+    vec_push(m->f->arena, &m->outer, inst);
+    return ir_param(m->body, inst->type, (Slot){0}, NULL, inst->span);
+}
+
+static Inst *inside(BodyMaker *m, Inst *inst, bool operand)
+{
+    Node *node = node_of(m->f, inst);
+    bool constant = inst->op == OP_constant && inst->attr[0].data.splat;
+    if (!node)
+        return body_parameter(m, inst);
+    if (node->made_for == m->group + 1)
+        return node->twin;
+    bool member = node->role == ROLE_FUSED && find(m->f, (int)inst->mark) == m->group;
+    if (!member && (operand || (node->role != ROLE_FREE && !constant)))
+        return body_parameter(m, inst);
+    Inst **in = NEW_ARRAY(m->f->arena, Inst *, inst->inputs + 1);
+    for (int i = 0; i < inst->inputs; i++)
+        in[i] = inside(m, inst->input[i], inst->op == OP_dot);
+    node->twin = ir_clone_into(m->body, inst, in);
+    node->made_for = m->group + 1;
+    return node->twin;
+}
+
+static bool read_outside(Fuser *f, int node, int group)
+{
+    const Inst *inst = f->node.at[node].inst;
+    for (int i = 0; i < f->fn->result.count; i++)
+        if (f->fn->result.at[i].value == inst)
+            return true;
+    for (int i = 0; i < f->node.at[node].out.count; i++)
+        if (find(f, f->edge.at[f->node.at[node].out.at[i]].to) != group)
             return true;
     return false;
 }
 
-static Inst *insert(Inst *place, Op op, Inst *in, Attr attr, Type given)
+// Moves `inst` to the end of the function.
+static void move_last(IrFunction *fn, Inst *inst)
 {
-    return ir_insert_before(place, op, &in, in ? 1 : 0, &attr, given, place->span);
-}
-
-// An operand as [batch, the rest, contracted], of the type in which the sum is made.
-static Inst *product_operand(Inst *dot, Inst *in, IntList contract, IntList batch, DType dtype)
-{
-    IntList order = batch;
-    int64_t sizes[3] = {1, 1, 1};
-    for (int axis = 0; axis < in->type.rank; axis++) {
-        bool rest = !listed(contract, axis) && !listed(batch, axis);
-        sizes[listed(batch, axis) ? 0 : rest ? 1 : 2] *= in->type.dim[axis];
-        if (rest)
-            order.at[order.count++] = axis;
-    }
-    for (int i = 0; i < contract.count; i++)
-        order.at[order.count++] = contract.at[i];
-    bool moved = false;
-    for (int i = 0; i < order.count; i++)
-        moved |= order.at[i] != i;
-    if (in->type.dtype != dtype)
-        in = insert(dot, OP_cast, in, (Attr){0}, type_make(dtype, 0, NULL));
-    if (moved)
-        in = insert(dot, OP_transpose, in, (Attr){.list = order}, (Type){0});
-    return insert(dot, OP_reshape, in, (Attr){0}, type_make(dtype, 3, sizes));
-}
-
-// The kernels multiply matrices of f32 and f64. Everything else becomes that: 16-bit floats are widened, axes that do not
-// collapse are moved; integers, and scalars, are multiplied and folded.
-static void lower_dot(IrFunction *fn, Inst *dot)
-{
-    DType dtype = dot->type.dtype, wide = dtype == DTYPE_F16 || dtype == DTYPE_BF16 ? DTYPE_F32 : dtype;
-    bool real = dtype_info[dtype].kind == KIND_FLOAT;
-    DotShape shape;
-    if (real && wide == dtype && dot->input[0]->type.rank && dot->input[1]->type.rank && dot_shape(dot, &shape))
+    if (fn->last == inst)
         return;
-    Inst *a = product_operand(dot, dot->input[0], dot->attr[0].list, dot->attr[2].list, wide);
-    Inst *b = product_operand(dot, dot->input[1], dot->attr[1].list, dot->attr[3].list, wide), *sum;
-    IntList last = {1, {2}}, first = {1, {0}};
-    if (real) {
-        Inst *in[] = {a, b};
-        Attr attr[] = {{.list = last}, {.list = last}, {.list = first}, {.list = first}};
-        sum = ir_insert_before(dot, OP_dot, in, 2, attr, (Type){0}, dot->span);
-    } else {
-        int64_t space[] = {a->type.dim[0], a->type.dim[1], b->type.dim[1], a->type.dim[2]};
-        Type all = type_make(wide, 4, space);
-        Inst *in[] = {insert(dot, OP_broadcast, a, (Attr){.list = {3, {0, 1, 3}}}, all),
-                      insert(dot, OP_broadcast, b, (Attr){.list = {3, {0, 2, 3}}}, all)};
-        Inst *each = ir_insert_before(dot, OP_mul, in, 2, NULL, (Type){0}, dot->span);
-        Attr attr[] = {{.reducer = REDUCE_SUM}, {.list = {1, {3}}}};
-        sum = ir_insert_before(dot, OP_reduce, &each, 1, attr, (Type){0}, dot->span);
-    }
-    Type type = dot->type;
-    type.dtype = wide;
-    sum = insert(dot, OP_reshape, sum, (Attr){0}, type);
-    if (wide != dtype)
-        sum = insert(dot, OP_cast, sum, (Attr){0}, type_make(dtype, 0, NULL));
-    ir_replace_uses(fn, dot, sum);
-    ir_remove(fn, dot);
+    if (inst->prev)
+        inst->prev->next = inst->next;
+    else
+        fn->first = inst->next;
+    inst->next->prev = inst->prev;
+    inst->prev = fn->last;
+    inst->next = NULL;
+    fn->last->next = inst;
+    fn->last = inst;
 }
 
-static void lower_dots(IrFunction *fn)
+static void replace(Fuser *f, Inst *from, Inst *to)
 {
-    for (Inst *inst = fn->first, *next; inst; inst = next) {
-        next = inst->next;
-        if (inst->op == OP_dot)
-            lower_dot(fn, inst);
+    for (Inst *inst = f->fn->first; inst && from->uses; inst = inst->next)
+        for (int i = 0; i < inst->inputs; i++)
+            if (inst->input[i] == from)
+                ir_set_input(inst, i, to);
+    for (int i = 0; i < f->fn->result.count; i++)
+        if (f->fn->result.at[i].value == from) {
+            f->fn->result.at[i].value = to;
+            from->uses--;
+            to->uses++;
+        }
+}
+
+static void make_body(Fuser *f, int index)
+{
+    const Group *group = &f->group[index];
+    Inst *last = f->node.at[group->member.at[group->member.count - 1]].inst;
+    BodyMaker m = {.f = f, .group = index, .body = ir_function_new(f->cx, NULL, NULL, last->span)};
+    Vec(Inst *) outputs = {0};
+    for (int i = 0; i < group->member.count; i++) {
+        Inst *inst = f->node.at[group->member.at[i]].inst, *twin = inside(&m, inst, false);
+        if (!read_outside(f, group->member.at[i], index))
+            continue;
+        vec_push(f->arena, &outputs, inst);
+        ir_result(m.body, twin, (Slot){0}, NULL);
+    }
+    Attr attr = {.function = m.body};
+    Inst *fused = ir_append(f->fn, OP_fused, m.outer.at, m.outer.count, &attr, (Type){0}, last->span);
+    fused->mark = -1;
+    for (int i = 0; i < outputs.count; i++) {
+        Inst *value = outputs.count == 1 ? fused : ir_get(f->fn, fused, i, outputs.at[i]->span);
+        // Later bodies know the value by its node.
+        value->mark = outputs.at[i]->mark;
+        Node *node = &f->node.at[value->mark];
+        replace(f, outputs.at[i], value);
+        node->inst = value;
+        node->role = ROLE_FIXED;
     }
 }
 
-void fuse_prepare(IrFunction *fn)
+// Groups in an order in which each comes after what it reads; of those that could come next, the one that ends first in
+// the old order.
+static void place(Fuser *f, int index)
 {
-    lower_dots(fn);
-    for (Inst *inst = fn->first, *next; inst; inst = next) {
-        next = inst->next;
-        if (inst->op == OP_loop)
-            fuse_prepare(inst->attr[3].function);
-        else if (inst->op == OP_call)
-            fuse_prepare(inst->attr[0].function);
-        else if (needs_body(inst))
-            wrap_one(fn, inst);
+    Group *group = &f->group[index];
+    if (group->placed)
+        return;
+    group->placed = true;
+    for (int m = 0; m < group->member.count; m++) {
+        const Node *node = &f->node.at[group->member.at[m]];
+        for (int i = 0; i < node->in.count; i++)
+            place(f, find(f, f->edge.at[node->in.at[i]].from));
     }
+    if (group->fusible) {
+        make_body(f, index);
+        return;
+    }
+    move_last(f->fn, f->node.at[index].inst);
+}
+
+static void place_all(Fuser *f)
+{
+    int count = f->node.count;
+    int *order = NEW_ARRAY(f->arena, int, count + 1), *at_last = NEW_ARRAY(f->arena, int, count + 1);
+    for (int i = 0; i < count; i++)
+        at_last[i] = -1;
+    for (int i = 0; i < count; i++)
+        if (find(f, i) == i)
+            at_last[f->group[i].last] = i;
+    int groups = 0;
+    for (int i = 0; i < count; i++)
+        if (at_last[i] >= 0)
+            order[groups++] = at_last[i];
+    Inst **old = NEW_ARRAY(f->arena, Inst *, count + 1);
+    for (int i = 0; i < count; i++)
+        old[i] = f->node.at[i].inst;
+    // What is copied into bodies stays at the top, where everything can read it, until nobody does.
+    for (int i = 0; i < groups; i++) {
+        const Node *node = &f->node.at[order[i]];
+        if (node->role == ROLE_FREE && !node->solid)
+            f->group[order[i]].placed = true;
+    }
+    for (int i = 0; i < groups; i++)
+        place(f, order[i]);
+    for (int i = count - 1; i >= 0; i--)
+        if (old[i]->uses == 0 && old[i]->function == f->fn && op_has(old[i]->op, PURE))
+            ir_remove(f->fn, old[i]);
 }
 
 bool pass_fuse(IrFunction *fn)
 {
+    fuse_normalise(fn);
+    Fuser fuser = {.cx = fn->cx, .arena = fn->cx->scratch, .fn = fn}, *f = &fuser;
+    make_nodes(f);
+    if (f->node.count) {
+        make_edges(f);
+        make_groups(f);
+        merge_all(f);
+        place_all(f);
+    }
     fuse_prepare(fn);
     return true;
 }

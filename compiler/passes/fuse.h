@@ -60,8 +60,8 @@ bool inst_in_register(const Inst *inst);
 // The value is its input's memory under another shape.
 bool inst_is_alias(const Inst *inst);
 
-// fuse.c
-bool pass_fuse(IrFunction *fn);
+// fuse_lower.c
+void fuse_normalise(IrFunction *fn);
 void fuse_prepare(IrFunction *fn);     // wraps what no pass has fused, so that code can be generated
 
 #endif

@@ -1,0 +1,220 @@
+// fuse_lower.c: what fuse does before it groups, and what code generation needs if nothing was grouped.
+
+#include <string.h>
+
+#include "diag/diag.h"
+#include "passes/fuse.h"
+
+// ---- making fused instructions ------------------------------------------------------------------------------------
+
+// The instruction that stands for a body needs one parameter for each different input.
+static void wrap_one(IrFunction *fn, Inst *inst)
+{
+    Cx *cx = fn->cx;
+    IrFunction *body = ir_function_new(cx, NULL, NULL, inst->span);
+    Inst **outer = NEW_ARRAY(cx->scratch, Inst *, inst->inputs + 1), **inner = NEW_ARRAY(cx->scratch, Inst *, inst->inputs + 1);
+    int inputs = 0;
+    for (int i = 0; i < inst->inputs; i++) {
+        int found = 0;
+        while (found < inputs && outer[found] != inst->input[i])
+            found++;
+        if (found == inputs) {
+            outer[inputs++] = inst->input[i];
+            ir_param(body, inst->input[i]->type, (Slot){0}, NULL, inst->span);
+        }
+        inner[i] = body->param.at[found];
+    }
+    ir_result(body, ir_clone_into(body, inst, inner), (Slot){0}, NULL);
+    Attr attr = {.function = body};
+    Inst *fused = ir_insert_before(inst, OP_fused, outer, inputs, &attr, (Type){0}, inst->span);
+    ir_replace_uses(fn, inst, fused);
+    ir_remove(fn, inst);
+}
+
+static bool needs_body(const Inst *inst)
+{
+    if (inst_in_register(inst) || inst_is_alias(inst))
+        return false;
+    if (inst->op == OP_constant)
+        return inst->attr[0].data.splat && inst->type.rank > 0;
+    bool moves = inst->op == OP_broadcast || inst->op == OP_reshape || inst->op == OP_transpose || inst->op == OP_slice ||
+                 inst->op == OP_gather || inst->op == OP_iota || inst->op == OP_stop_gradient;
+    return moves || op_has(inst->op, POINTWISE) || inst->op == OP_reduce || inst->op == OP_dot;
+}
+
+// ---- products -----------------------------------------------------------------------------------------------------
+
+static bool listed(IntList list, int64_t axis)
+{
+    for (int i = 0; i < list.count; i++)
+        if (list.at[i] == axis)
+            return true;
+    return false;
+}
+
+static Inst *insert(Inst *place, Op op, Inst *in, Attr attr, Type given)
+{
+    return ir_insert_before(place, op, &in, in ? 1 : 0, &attr, given, place->span);
+}
+
+// An operand as [batch, the rest, contracted], of the type in which the sum is made.
+static Inst *product_operand(Inst *dot, Inst *in, IntList contract, IntList batch, DType dtype)
+{
+    IntList order = batch;
+    int64_t sizes[3] = {1, 1, 1};
+    for (int axis = 0; axis < in->type.rank; axis++) {
+        bool rest = !listed(contract, axis) && !listed(batch, axis);
+        sizes[listed(batch, axis) ? 0 : rest ? 1 : 2] *= in->type.dim[axis];
+        if (rest)
+            order.at[order.count++] = axis;
+    }
+    for (int i = 0; i < contract.count; i++)
+        order.at[order.count++] = contract.at[i];
+    bool moved = false;
+    for (int i = 0; i < order.count; i++)
+        moved |= order.at[i] != i;
+    if (in->type.dtype != dtype)
+        in = insert(dot, OP_cast, in, (Attr){0}, type_make(dtype, 0, NULL));
+    if (moved)
+        in = insert(dot, OP_transpose, in, (Attr){.list = order}, (Type){0});
+    return insert(dot, OP_reshape, in, (Attr){0}, type_make(dtype, 3, sizes));
+}
+
+// The kernels multiply matrices of f32 and f64. Everything else becomes that: 16-bit floats are widened, axes that do not
+// collapse are moved; integers, and scalars, are multiplied and folded.
+static void lower_dot(IrFunction *fn, Inst *dot)
+{
+    DType dtype = dot->type.dtype, wide = dtype == DTYPE_F16 || dtype == DTYPE_BF16 ? DTYPE_F32 : dtype;
+    bool real = dtype_info[dtype].kind == KIND_FLOAT;
+    DotShape shape;
+    if (real && wide == dtype && dot->input[0]->type.rank && dot->input[1]->type.rank && dot_shape(dot, &shape))
+        return;
+    Inst *a = product_operand(dot, dot->input[0], dot->attr[0].list, dot->attr[2].list, wide);
+    Inst *b = product_operand(dot, dot->input[1], dot->attr[1].list, dot->attr[3].list, wide), *sum;
+    IntList last = {1, {2}}, first = {1, {0}};
+    if (real) {
+        Inst *in[] = {a, b};
+        Attr attr[] = {{.list = last}, {.list = last}, {.list = first}, {.list = first}};
+        sum = ir_insert_before(dot, OP_dot, in, 2, attr, (Type){0}, dot->span);
+    } else {
+        int64_t space[] = {a->type.dim[0], a->type.dim[1], b->type.dim[1], a->type.dim[2]};
+        Type all = type_make(wide, 4, space);
+        Inst *in[] = {insert(dot, OP_broadcast, a, (Attr){.list = {3, {0, 1, 3}}}, all),
+                      insert(dot, OP_broadcast, b, (Attr){.list = {3, {0, 2, 3}}}, all)};
+        Inst *each = ir_insert_before(dot, OP_mul, in, 2, NULL, (Type){0}, dot->span);
+        Attr attr[] = {{.reducer = REDUCE_SUM}, {.list = {1, {3}}}};
+        sum = ir_insert_before(dot, OP_reduce, &each, 1, attr, (Type){0}, dot->span);
+    }
+    Type type = dot->type;
+    type.dtype = wide;
+    sum = insert(dot, OP_reshape, sum, (Attr){0}, type);
+    if (wide != dtype)
+        sum = insert(dot, OP_cast, sum, (Attr){0}, type_make(dtype, 0, NULL));
+    ir_replace_uses(fn, dot, sum);
+    ir_remove(fn, dot);
+}
+
+static void lower_dots(IrFunction *fn)
+{
+    for (Inst *inst = fn->first, *next; inst; inst = next) {
+        next = inst->next;
+        if (inst->op == OP_dot)
+            lower_dot(fn, inst);
+    }
+}
+
+// ---- data movement ------------------------------------------------------------------------------------------------
+
+// A reshape that only adds and drops axes of size 1, below a broadcast: the broadcast can do that itself.
+static bool broadcast_of_squeeze(IrFunction *fn, Inst *inst)
+{
+    Inst *reshape = inst->input[0];
+    if (reshape->op != OP_reshape)
+        return false;
+    Type in = reshape->input[0]->type, out = reshape->type;
+    IntList axes = {.count = in.rank};
+    int to = 0;
+    for (int i = 0; i < in.rank; i++) {
+        if (in.dim[i] == 1)
+            return false;
+        while (to < out.rank && out.dim[to] == 1)
+            to++;
+        if (to == out.rank || out.dim[to] != in.dim[i])
+            return false;
+        axes.at[i] = inst->attr[0].list.at[to++];
+    }
+    Inst *direct = insert(inst, OP_broadcast, reshape->input[0], (Attr){.list = axes}, inst->type);
+    ir_replace_uses(fn, inst, direct);
+    ir_remove(fn, inst);
+    return true;
+}
+
+static IntList through(IntList axes, IntList permutation)
+{
+    for (int i = 0; i < axes.count; i++)
+        axes.at[i] = permutation.at[axes.at[i]];
+    return axes;
+}
+
+// A product reads any strides, so a transposed operand needs no copy, unless the axes that stay would change places.
+static void absorb_transpose(IrFunction *fn, Inst *dot, int side)
+{
+    Inst *transpose = dot->input[side];
+    if (transpose->op != OP_transpose)
+        return;
+    IntList permutation = transpose->attr[0].list;
+    int64_t last = -1;
+    for (int i = 0; i < permutation.count; i++) {
+        if (listed(dot->attr[side].list, i) || listed(dot->attr[side + 2].list, i))
+            continue;
+        if (permutation.at[i] < last)
+            return;
+        last = permutation.at[i];
+    }
+    dot->attr[side].list = through(dot->attr[side].list, permutation);
+    dot->attr[side + 2].list = through(dot->attr[side + 2].list, permutation);
+    ir_set_input(dot, side, transpose->input[0]);
+    if (transpose->uses == 0)
+        ir_remove(fn, transpose);
+}
+
+static bool removable(const Inst *inst)
+{
+    return inst->uses == 0 && op_has(inst->op, PURE);
+}
+
+void fuse_normalise(IrFunction *fn)
+{
+    for (Inst *inst = fn->first, *next; inst; inst = next) {
+        next = inst->next;
+        if (inst->op == OP_stop_gradient) {
+            ir_replace_uses(fn, inst, inst->input[0]);
+            ir_remove(fn, inst);
+        } else if (inst->op == OP_broadcast) {
+            broadcast_of_squeeze(fn, inst);
+        } else if (inst->op == OP_dot) {
+            absorb_transpose(fn, inst, 0);
+            absorb_transpose(fn, inst, 1);
+        }
+    }
+    lower_dots(fn);
+    for (Inst *inst = fn->last, *above; inst; inst = above) {
+        above = inst->prev;
+        if (removable(inst))
+            ir_remove(fn, inst);
+    }
+}
+
+void fuse_prepare(IrFunction *fn)
+{
+    lower_dots(fn);
+    for (Inst *inst = fn->first, *next; inst; inst = next) {
+        next = inst->next;
+        if (inst->op == OP_loop)
+            fuse_prepare(inst->attr[3].function);
+        else if (inst->op == OP_call)
+            fuse_prepare(inst->attr[0].function);
+        else if (needs_body(inst))
+            wrap_one(fn, inst);
+    }
+}
