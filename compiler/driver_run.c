@@ -207,6 +207,7 @@ static int stage_evaluate(Run *run, const aml_job *job)
     if (unchanged(run, stage, key)) {
         skipped(run, "evaluate", job->name);
         fputs(stamped(run, stage, "output"), stdout);
+        fflush(stdout);
         return EXIT_OK;
     }
     forget_stamp(run, stage);
@@ -215,6 +216,7 @@ static int stage_evaluate(Run *run, const aml_job *job)
     const char *name = count_jobs(run, AML_JOB_EVALUATE) > 1 ? job->name : NULL;
     ProcessResult result = process_run(cx, (const char *const[]){program, "evaluate", name, NULL}, run->out, PROCESS_CAPTURE);
     fputs(result.output, stdout);
+    fflush(stdout);
     if (result.code == EXIT_OK)
         set_stamp(run, stage, key, "output", result.output);
     return result.code;

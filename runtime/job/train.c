@@ -103,7 +103,7 @@ static void put_counts(amli_training *training, amli_buffer *line)
     if (timed)
         amli_buffer_printf(line, "epoch %.1f  step %lld", epoch, (long long)step);
     else
-        amli_buffer_printf(line, "epoch %.1f/%.4g  step %lld/%lld", epoch, session->epoch_steps > 0 ? (double)total / session->epoch_steps : 0,
+        amli_buffer_printf(line, "epoch %.1f/%.3g  step %lld/%lld", epoch, session->epoch_steps > 0 ? (double)total / session->epoch_steps : 0,
                            (long long)step, (long long)total);
 }
 
