@@ -348,6 +348,10 @@ Value builtin_text(Elab *e, const Value arg[], Span span)
 
 Value builtin_error(Elab *e, const Value arg[], Span span)
 {
+    if (e->branching > 0 && e->branch_depth == e->call_depth && !e->dead) {
+        e->dead = true;
+        return value_poison();
+    }
     Sym message = value_plain_text(arg[0]);
     Span place = e->user.file ? e->user : e->call_site.file ? e->call_site : span;
     report(e->cx, place, library_error, message ? message : value_show(e, arg[0]));

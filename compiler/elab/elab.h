@@ -227,6 +227,8 @@ struct Elab {
     Span call_site;             // of the innermost call in progress: where error() reports
     bool strict;                // inside the body of a loss or a metric, which never broadcast
     int branching;              // inside a branch of `if` on a tensor
+    int branch_depth;           // call_depth of that branch
+    bool dead;                  // the branch ended in error(): it is taken to be never chosen
     int next_site;              // of `random`
     int call_depth, depth;      // of AML calls, of nested expressions
     int64_t steps;              // evaluated so far; a program that never ends is refused

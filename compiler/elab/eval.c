@@ -260,8 +260,16 @@ static Value eval_if(Elab *e, Env *env, Node *node)
         Inst *chooser = elab_condition(e, condition, node->as.choose.condition->span);
         if (!chooser)
             return value_poison();
+        Branch branch = branch_begin(e);
         Value a = elab_eval(e, env, node->as.choose.then);
+        bool a_dead = branch_end(e, branch);
+        branch = branch_begin(e);
         Value b = elab_eval(e, env, node->as.choose.otherwise);
+        bool b_dead = branch_end(e, branch);
+        if (a_dead && b_dead)
+            report(e->cx, elab_span(e, node->span), library_error, "both branches of this `if` end in error()");
+        if (a_dead != b_dead)
+            return a_dead ? b : a;
         return elab_select(e, chooser, a, b, node->span);
     }
     bool truth;

@@ -69,6 +69,14 @@ bool elab_int(Elab *e, Value value, int64_t *out, const char *what, Span span);
 // ---- statement.c
 Value elab_body(Elab *e, Env *env, Node *body, bool *returned);
 Value elab_select(Elab *e, Inst *condition, Value a, Value b, Span span);
+// A branch of `if` on a tensor: an error("...") that stands in it means that it must not happen when the program runs, which
+// cannot be checked when compiling, so the other branch is what remains.
+typedef struct Branch {
+    int depth;
+    bool dead;
+} Branch;
+Branch branch_begin(Elab *e);
+bool branch_end(Elab *e, Branch before);                // whether it ended in error()
 Inst *elab_condition(Elab *e, Value condition, Span span);      // a bool tensor; NULL after a report
 
 // ---- call.c

@@ -5,6 +5,24 @@
 
 #include <string.h>
 
+Branch branch_begin(Elab *e)
+{
+    Branch before = {e->branch_depth, e->dead};
+    e->branching++;
+    e->branch_depth = e->call_depth;
+    e->dead = false;
+    return before;
+}
+
+bool branch_end(Elab *e, Branch before)
+{
+    bool dead = e->dead;
+    e->branching--;
+    e->branch_depth = before.depth;
+    e->dead = before.dead;
+    return dead;
+}
+
 // ---- choosing -----------------------------------------------------------------------------------
 
 static Value branches_differ(Elab *e, Value a, Value b, Span span)
@@ -227,11 +245,30 @@ static Value run_tensor_if(Elab *e, Env *env, Node *node, Value condition, const
         return value_poison();
     Snapshot before = take_states(e);
     bool then_returned, else_returned;
-    e->branching++;
+    Branch branch = branch_begin(e);
     Value then = run_branch(e, env, node->as.ifstmt.then, &then_returned);
+    bool then_dead = branch_end(e, branch);
     Snapshot after_then = take_states(e);
     restore_states(e, &before);
+    branch = branch_begin(e);
     Value otherwise = run_branch(e, env, node->as.ifstmt.otherwise, &else_returned);
+    bool else_dead = branch_end(e, branch);
+    if (then_dead && !else_dead) {
+        *returned = else_returned;
+        return otherwise;
+    }
+    if (else_dead && !then_dead) {
+        restore_states(e, &after_then);
+        *returned = then_returned;
+        return then;
+    }
+    if (then_dead) {
+        report(e->cx, elab_span(e, node->span), library_error, "both branches of this `if` end in error()");
+        *returned = true;
+        return value_poison();
+    }
+    branch = branch_begin(e);
+    e->branch_depth = -1;       // what follows the `if` is not a branch that may be left out
     if (then_returned && !else_returned)
         otherwise = run(e, env, body, next, &else_returned);
     else if (!then_returned && else_returned) {
@@ -241,7 +278,7 @@ static Value run_tensor_if(Elab *e, Env *env, Node *node, Value condition, const
         after_then = take_states(e);
         restore_states(e, &after_else);
     }
-    e->branching--;
+    branch_end(e, branch);
     merge_states(e, chooser, &after_then, node->span);
     if (then_returned != else_returned) {
         report(e->cx, elab_span(e, node->span), branches_differ,
