@@ -109,31 +109,44 @@ bool pass_apply(Cx *cx, IrModule *module, PassId pass)
     return changed;
 }
 
-bool passes_run(Cx *cx, IrModule *module, const char *until, const char *dump_after, FILE *dump)
+static void dump_module(Cx *cx, IrModule *module, FILE *dump)
+{
+    Buffer out = {.arena = cx->scratch};
+    ir_print(module, &out);
+    if (out.length)
+        fputs(out.text, dump);
+    arena_reset(cx->scratch);
+}
+
+// Runs the rows first..end-1 once, or as a group until none changes anything.
+static void run_group(Cx *cx, IrModule *module, int first, int end)
 {
     enum { MOST_ROUNDS = 16 };          // a group that still changes things then is left as it is: correct, if not smallest
+    bool changed = true;
+    for (int round = 0; changed && round < MOST_ROUNDS; round++) {
+        changed = false;
+        for (int pass = first; pass < end; pass++)
+            changed |= pass_apply(cx, module, (PassId)pass);
+        changed = changed && pass_info[first].group;
+    }
+}
+
+// `until` and `dump_after` name a row; the rows of a group belong together and are finished first.
+bool passes_run(Cx *cx, IrModule *module, const char *until, const char *dump_after, FILE *dump)
+{
     check(cx, module, "elaborate");
     arena_reset(cx->scratch);
     for (int first = 0, end; first < PASS_COUNT; first = end) {
         end = first + 1;
         while (pass_info[first].group && end < PASS_COUNT && pass_info[end].group == pass_info[first].group)
             end++;
-        bool changed = true;
-        for (int round = 0; changed && round < (pass_info[first].group ? MOST_ROUNDS : 1); round++) {
-            changed = false;
-            for (int pass = first; pass < end; pass++) {
-                changed |= pass_apply(cx, module, (PassId)pass);
-                if (round == 0 && dump_after && strcmp(dump_after, pass_info[pass].name) == 0) {
-                    Buffer out = {.arena = cx->scratch};
-                    ir_print(module, &out);
-                    if (out.length)
-                        fputs(out.text, dump);
-                    arena_reset(cx->scratch);
-                }
-                if (until && strcmp(until, pass_info[pass].name) == 0)
-                    return true;
-            }
-        }
+        run_group(cx, module, first, end);
+        for (int pass = first; pass < end; pass++)
+            if (dump_after && strcmp(dump_after, pass_info[pass].name) == 0)
+                dump_module(cx, module, dump);
+        for (int pass = first; pass < end; pass++)
+            if (until && strcmp(until, pass_info[pass].name) == 0)
+                return true;
     }
     return true;
 }

@@ -328,6 +328,27 @@ static Inst *not_rules(Inst *inst)
     return inst->input[0]->op == OP_not ? inst->input[0]->input[0] : NULL;
 }
 
+static bool same_splat(const Inst *a, const Inst *b)
+{
+    double value;
+    return a == b || (inst_is_splat(a, &value) && inst_is_splat(b, &value) && type_equal(a->type, b->type) &&
+                      memcmp(a->attr[0].data.at, b->attr[0].data.at, (size_t)dtype_info[a->type.dtype].bytes) == 0);
+}
+
+// Two choices of one constant are one: select(c, k, select(d, k, x)) is select(c or d, k, x).
+static Inst *select_of_select(Inst *inst)
+{
+    for (int side = 1; side <= 2; side++) {
+        Inst *inner = inst->input[side], *other = inst->input[3 - side];
+        if (inner->op != OP_select || inner->uses != 1 || !same_splat(inner->input[3 - side], other))
+            continue;
+        Inst *in[] = {binary(inst, side == 2 ? OP_or : OP_and, inst->input[0], inner->input[0]), inst->input[1], inst->input[2]};
+        in[side] = inner->input[side];
+        return make(inst, OP_select, in, NULL, inst->type);
+    }
+    return NULL;
+}
+
 static Inst *select_rules(Inst *inst)
 {
     Inst *condition = inst->input[0], *a = inst->input[1], *b = inst->input[2];
@@ -406,22 +427,26 @@ static Inst *work_before_repeating(Inst *inst)
     return broadcast(inst, done, inst->type, model->attr[0].list);
 }
 
-// op(select(c, x, y), splat) with splats x and y is select(c, op(x, splat), op(y, splat)): both choices become constants.
-// Compiled code may then round where the reference does, no more: see fold_constants.
+// op(select(c, k, y), splat) with a splat k is select(c, op(k, splat), op(y, splat)): one choice becomes a constant, and
+// the selects of an activation and of a dropout come to stand side by side. Compiled code may then round where the
+// reference does, no more: see fold_constants.
 static Inst *work_before_choosing(Inst *inst)
 {
     Inst *choice = NULL, *chosen[2];
+    double value;
     if (inst->inputs < 1 || inst->inputs > 2 || inst->op == OP_select)
         return NULL;
     for (int i = 0; i < inst->inputs; i++) {
         Inst *a = inst->input[i];
-        double value;
-        if (a->op == OP_select && !choice && inst_is_splat(a->input[1], &value) && inst_is_splat(a->input[2], &value))
+        if (a->op == OP_select && !choice)
             choice = a;
         else if (!inst_is_splat(a, &value))
             return NULL;
     }
     if (!choice)
+        return NULL;
+    int splats = inst_is_splat(choice->input[1], &value) + inst_is_splat(choice->input[2], &value);
+    if (splats == 0 || (splats == 1 && choice->uses > 1))
         return NULL;
     for (int side = 0; side < 2; side++) {
         Inst *in[2];
@@ -702,7 +727,7 @@ static Rule *const rules[OP_COUNT][MOST_RULES] = {
     [OP_eq] = {constant_to_the_right},
     [OP_ne] = {constant_to_the_right},
     [OP_not] = {not_rules},
-    [OP_select] = {select_rules},
+    [OP_select] = {select_rules, select_of_select},
     [OP_cast] = {cast_rules},
     [OP_stop_gradient] = {stop_gradient_rules},
     [OP_broadcast] = {broadcast_rules},
