@@ -51,9 +51,9 @@ struct ParseState {
 
     // aml.l
     uint32_t at, start;     // byte offsets: behind and of the current raw token
+    uint32_t line_start;    // byte offset of the current line
     bool newline;           // seen since the last token
     bool after_dot;         // the last token was `.`: digits are a member name
-    uint32_t comment_start;
     Buffer doc;             // of the comment lines since the last token
     bool has_doc;
 

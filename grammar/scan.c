@@ -14,10 +14,8 @@ static Span here(const ParseState *ps)
 
 int scan_token(ParseState *ps, Token *token, int kind)
 {
-    uint32_t line = ps->start;
-    while (line > 0 && ps->source->text[line - 1] != '\n')
-        line--;
-    *token = (Token){.kind = kind, .value = token->value, .first = ps->newline, .column = (int)(ps->start - line)};
+    int column = (int)(ps->start - ps->line_start);
+    *token = (Token){.kind = kind, .value = token->value, .first = ps->newline, .column = column};
     token->loc = (Loc){.start = ps->start, .end = ps->at};
     if (ps->has_doc) {
         token->loc.doc = sym_of(ps->cx, ps->doc.text);
@@ -226,6 +224,7 @@ int scan_string(ParseState *ps, Token *token, const char *text, size_t length, b
 void scan_newline(ParseState *ps)
 {
     ps->newline = true;
+    ps->line_start = ps->at;
 }
 
 void scan_comment(ParseState *ps, const char *text, size_t length)

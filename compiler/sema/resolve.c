@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MOST_SUGGESTIONS 100    // each compares a name with every name in scope
+
 typedef struct Local {
     Sym name;
     Span span;
@@ -154,6 +156,8 @@ static void report_unknown(Resolver *r, Sym name, Span span, const Node *type)
         help(cx, "'%s' is in the standard library: add `use %s`", name, module);
         return;
     }
+    if (diag_errors(cx) > MOST_SUGGESTIONS)
+        return;
     const char *closest = closest_in_scope(r, name, type);
     if (!closest) {
         Candidates library = {0};
