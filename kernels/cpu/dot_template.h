@@ -24,6 +24,7 @@ TEMPLATE void NAME(dot_rows)(A_PARAMETERS, const ELEMENT *b, int64_t step, int64
 TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t k, int lanes,
                              const VECTOR *start, VECTOR *keep, int64_t row, int64_t column, END_PARAMETERS);
 TEMPLATE void NAME(dot_pack_panel)(const ELEMENT *b, int64_t b_k, int64_t b_column, int64_t k, int64_t vectors, int lanes, VECTOR *out);
+TEMPLATE void NAME(dot_copy_a)(const ELEMENT *a, int64_t a_k, int64_t k, int64_t rows, int64_t step, ELEMENT *out);
 TEMPLATE void NAME(dot_row_streams)(A_PARAMETERS, const ELEMENT *b, int64_t b_k, int64_t m, int64_t n, int64_t k,
                                     int64_t column_begin, int64_t column_end, END_PARAMETERS);
 TEMPLATE void NAME(dot_inner)(const ELEMENT *a, int64_t a_row, const ELEMENT *b, int64_t b_column, int64_t n, int64_t k,
@@ -31,53 +32,65 @@ TEMPLATE void NAME(dot_inner)(const ELEMENT *a, int64_t a_row, const ELEMENT *b,
 
 // ---- one panel: all rows of the part
 
-HELPER void NAME(dot_panel)(A_PARAMETERS, const ELEMENT *b, VECTOR *scratch, int64_t m, int64_t n, int64_t k, int64_t b_k,
-                            int64_t b_column, int64_t method, int64_t tile_rows, int64_t tile_vectors, int64_t k_block,
-                            int64_t row_block, int64_t row_begin, int64_t row_end, int64_t column, int64_t vectors, int lanes,
-                            END_PARAMETERS)
+HELPER void NAME(dot_panel)(A_PARAMETERS, const ELEMENT *b, VECTOR *scratch, int64_t m, int64_t k, int64_t b_k, int64_t b_column,
+                            int64_t method, int64_t tile_rows, int64_t tile_vectors, int64_t k_block, int64_t row_block,
+                            int64_t row_begin, int64_t row_end, int64_t column, int64_t vectors, int lanes, END_PARAMETERS)
 {
-    (void)n;
-    int64_t panel = tile_vectors * LANES;
-    const ELEMENT *at = method == AML_DOT_TILES_PACKED ? b + column * k : b + column * b_column;
-    int64_t step = method == AML_DOT_TILES ? b_k : panel;
-    int last = method == AML_DOT_TILES ? lanes : LANES;     // how many lanes may be read; a packed panel is padded
-    if (k_block == k) {
-        if (method == AML_DOT_TILES_PACK) {
-            NAME(dot_pack_panel)(at, b_k, b_column, k, vectors, lanes, scratch);
-            at = (const ELEMENT *)scratch, step = vectors * LANES;
-        }
-        NAME(dot_rows)(a, a_row, a_k, at, step, column, vectors, last | lanes << 8, k, tile_rows, m, row_begin, row_end, NULL, NULL,
-                       epilogue, context);
+    int64_t panel = tile_vectors * LANES, way = method & AML_DOT_METHOD;
+    bool pack = way == AML_DOT_TILES_PACK, copy = method & AML_DOT_COPY_A;
+    const ELEMENT *at = way == AML_DOT_TILES_PACKED ? b + column * k : b + column * b_column;
+    int64_t step = way == AML_DOT_TILES ? b_k : way == AML_DOT_TILES_PACKED ? panel : vectors * LANES;
+    // How many lanes of the last vector may be read (a packed panel is padded), and how many columns it stands for.
+    int last = (way == AML_DOT_TILES ? lanes : LANES) | lanes << 8;
+    VECTOR *sums = scratch, *packed = k_block < k ? sums + row_block * tile_vectors : scratch;
+    ELEMENT *copied = (ELEMENT *)(pack ? packed + k_block * tile_vectors : packed);
+    if (k_block == k && pack) {
+        NAME(dot_pack_panel)(at, b_k, b_column, k, vectors, lanes, packed);
+        at = (const ELEMENT *)packed;
+    }
+    if (k_block == k && !copy) {
+        NAME(dot_rows)(a, a_row, a_k, at, step, column, vectors, last, k, tile_rows, m, row_begin, row_end, NULL, NULL, epilogue, context);
         return;
     }
-    // A long sum: blocks of k, partial sums of row_block rows wait in scratch.
-    VECTOR *sums = scratch;
-    VECTOR *packed = scratch + row_block * tile_vectors;
     NO_UNROLL for (int64_t first = row_begin; first < row_end; first += row_block)
     {
         int64_t behind = first + row_block < row_end ? first + row_block : row_end;
+        if (k_block == k) {
+            NAME(dot_copy_a)(a + first, a_k, k, behind - first, row_block, copied);
+            NAME(dot_rows)(copied - first, 1, row_block, at, step, column, vectors, last, k, tile_rows, m, first, behind, NULL, NULL,
+                           epilogue, context);
+            continue;
+        }
+        // A long sum: blocks of k, partial sums of row_block rows wait in scratch. The last block is as long as what the
+        // blocks before it left.
         NO_UNROLL for (int64_t i = 0; i < row_block * vectors; i++)
             sums[i] = (VECTOR){};
-        int64_t done = 0;
-        NO_UNROLL for (; done + k_block < k; done += k_block)
+        int64_t whole = (k - 1) / k_block * k_block;
+        NO_UNROLL for (int64_t done = 0; done < whole; done += k_block)
         {
-            const ELEMENT *block = at + done * step;
-            if (method == AML_DOT_TILES_PACK) {
-                NAME(dot_pack_panel)(b + column * b_column + done * b_k, b_k, b_column, k_block, vectors, lanes, packed);
-                block = (const ELEMENT *)packed;
+            const ELEMENT *left = a + done * a_k, *right = at + done * step;
+            if (pack) {
+                NAME(dot_pack_panel)(at + done * b_k, b_k, b_column, k_block, vectors, lanes, packed);
+                right = (const ELEMENT *)packed;
             }
-            NAME(dot_rows)(a + done * a_k, a_row, a_k, block, method == AML_DOT_TILES_PACK ? vectors * LANES : step, column, vectors,
-                           last | lanes << 8, k_block, tile_rows, m, first, behind, sums, sums, epilogue, context);
+            if (copy) {
+                NAME(dot_copy_a)(left + first, a_k, k_block, behind - first, row_block, copied);
+                left = copied - first;
+            }
+            NAME(dot_rows)(left, a_row, copy ? row_block : a_k, right, step, column, vectors, last, k_block, tile_rows, m, first, behind,
+                           sums, sums, epilogue, context);
         }
-        // The last block is as long as what the blocks before it left.
-        int64_t rest = k - (k - 1) / k_block * k_block;
-        const ELEMENT *block = at + done * step;
-        if (method == AML_DOT_TILES_PACK) {
-            NAME(dot_pack_panel)(b + column * b_column + done * b_k, b_k, b_column, rest, vectors, lanes, packed);
-            block = (const ELEMENT *)packed;
+        const ELEMENT *left = a + whole * a_k, *right = at + whole * step;
+        if (pack) {
+            NAME(dot_pack_panel)(at + whole * b_k, b_k, b_column, k - whole, vectors, lanes, packed);
+            right = (const ELEMENT *)packed;
         }
-        NAME(dot_rows)(a + done * a_k, a_row, a_k, block, method == AML_DOT_TILES_PACK ? vectors * LANES : step, column, vectors,
-                       last | lanes << 8, rest, tile_rows, m, first, behind, sums, NULL, epilogue, context);
+        if (copy) {
+            NAME(dot_copy_a)(left + first, a_k, k - whole, behind - first, row_block, copied);
+            left = copied - first;
+        }
+        NAME(dot_rows)(left, a_row, copy ? row_block : a_k, right, step, column, vectors, last, k - whole, tile_rows, m, first, behind,
+                       sums, NULL, epilogue, context);
     }
 }
 
@@ -99,14 +112,14 @@ TEMPLATE void NAME(aml_dot)(const ELEMENT *a, const ELEMENT *b, void *scratch, i
         } else {
             int64_t panel = tile_vectors * LANES, column = column_begin;
             NO_UNROLL for (; column + panel <= column_end; column += panel)
-                NAME(dot_panel)(a, a_row, a_k, b, scratch, m, n, k, b_k, b_column, method, tile_rows, tile_vectors, k_block,
+                NAME(dot_panel)(a, a_row, a_k, b, scratch, m, k, b_k, b_column, method, tile_rows, tile_vectors, k_block,
                                 row_block, row_begin, row_end, column, tile_vectors, LANES, epilogue, context);
             // The narrower panel at the right edge has a constant width: part_columns is a multiple of a panel.
             int64_t rest = n % panel;
             if (rest > 0 && column < column_end) {
                 int64_t vectors = (rest + LANES - 1) / LANES;
                 // In a matrix packed beforehand it is padded to the full width, so its rows are as far apart as the others'.
-                NAME(dot_panel)(a, a_row, a_k, b, scratch, m, n, k, b_k, b_column, method, tile_rows, tile_vectors, k_block,
+                NAME(dot_panel)(a, a_row, a_k, b, scratch, m, k, b_k, b_column, method, tile_rows, tile_vectors, k_block,
                                 row_block, row_begin, row_end, column, vectors, (int)(rest - (vectors - 1) * LANES), epilogue, context);
             }
         }
@@ -295,6 +308,19 @@ TEMPLATE void NAME(dot_pack_panel)(const ELEMENT *b, int64_t b_k, int64_t b_colu
             }
             out[p * vectors + j] = value;
         }
+    }
+}
+
+// `rows` rows of a transposed A: for each k they lie together, and so they do in the copy, `step` apart.
+TEMPLATE void NAME(dot_copy_a)(const ELEMENT *a, int64_t a_k, int64_t k, int64_t rows, int64_t step, ELEMENT *out)
+{
+    NO_UNROLL for (int64_t p = 0; p < k; p++)
+    {
+        int64_t i = 0;
+        NO_UNROLL for (; i + LANES <= rows; i += LANES)
+            V(store)(out + p * step + i, V(load)(a + p * a_k + i));
+        NO_UNROLL for (; i < rows; i++)
+            out[p * step + i] = a[p * a_k + i];
     }
 }
 

@@ -76,6 +76,8 @@ enum {
     AML_DOT_TILES_PACKED = 2,   // the same, B was packed beforehand: aml_dot_pack
     AML_DOT_ROW_STREAMS = 3,    // few rows, b_column == 1: adds several rows of B at a time to a short piece of the result
     AML_DOT_INNER = 4,          // few rows, a_k == 1 and b_k == 1: inner products, several columns of B at a time
+    AML_DOT_METHOD = 7,         // mask of the above
+    AML_DOT_COPY_A = 8,         // added to a tile method, a_row == 1: row_block rows of A are copied to scratch first
 };
 
 enum {
@@ -95,7 +97,7 @@ typedef struct AmlDot {
     int64_t tile_rows;          // rows and vectors of the register tile
     int64_t tile_vectors;
     int64_t k_block;            // how much of k is summed in registers; k if all of it
-    int64_t row_block;          // rows whose partial sums wait in scratch between blocks of k
+    int64_t row_block;          // rows whose partial sums or whose copy of A wait in scratch; 0: all rows at once
     int64_t part_rows;          // a part is part_rows x part_columns of the result: the unit of parallel work
     int64_t part_columns;
     int64_t parts;
@@ -159,15 +161,26 @@ static inline void aml_dot_plan(AmlDot *dot)
     }
 
     bool tiles = dot->method <= AML_DOT_TILES_PACKED;
-    if (tiles && dot->k > 2048) {
+    // A transposed A is read down its columns, a line of the cache for each k: many lines, or lines that get in each other's
+    // way, are worth a copy if several panels use it.
+    bool columns = dot->a_row == 1 && dot->a_k > 1 && dot->a_k * dot->bytes >= 1024 && dot->m >= 2 * dot->tile_rows && dot->n > panel;
+    bool copy = tiles && columns && (dot->k > 128 || (dot->k >= 32 && dot->a_k * dot->bytes % 1024 == 0));
+    bool blocks = tiles && dot->k > 2048;
+    if (blocks)
         dot->k_block = aml_ceil_div(dot->k, aml_ceil_div(dot->k, 1024));
+    if (blocks || copy) {
         dot->row_block = aml_ceil_div(128, dot->tile_rows) * dot->tile_rows;
         if (dot->row_block > dot->m)
             dot->row_block = aml_ceil_div(dot->m, dot->tile_rows) * dot->tile_rows;
-        dot->scratch_bytes += (size_t)(dot->row_block * panel * dot->bytes);
     }
+    if (blocks)
+        dot->scratch_bytes += (size_t)(dot->row_block * panel * dot->bytes);
     if (dot->method == AML_DOT_TILES_PACK)
         dot->scratch_bytes += (size_t)(dot->k_block * panel * dot->bytes);
+    if (copy) {
+        dot->method |= AML_DOT_COPY_A;
+        dot->scratch_bytes += (size_t)(dot->row_block * dot->k_block * dot->bytes);
+    }
 
     // Parts of about four million multiply-adds, at most 64 of them; rows first, since a part reads all of its columns of B.
     double work = (double)dot->m * (double)dot->n * (double)dot->k;

@@ -205,6 +205,16 @@ TEST(long_sums_in_blocks)
     CHECK_PRODUCT(8, 6, 80, 4099, PLAIN, PLAIN, true, -1, true);
 }
 
+TEST(copied_columns)
+{
+    CHECK_PRODUCT(4, 300, 200, 140, TRANSPOSED, PLAIN, false, -1, true);
+    CHECK_PRODUCT(4, 512, 130, 64, TRANSPOSED, TRANSPOSED, false, -1, true);
+    CHECK_PRODUCT(4, 261, 131, 2100, TRANSPOSED, TRANSPOSED, false, -1, true);
+    CHECK_PRODUCT(4, 259, 131, 200, TRANSPOSED, PLAIN, true, -1, true);
+    CHECK_PRODUCT(8, 135, 131, 200, TRANSPOSED, PLAIN, false, -1, false);
+    CHECK_PRODUCT(8, 135, 131, 2101, TRANSPOSED, PLAIN, true, -1, true);
+}
+
 TEST(many_parts)
 {
     CHECK_PRODUCT(4, 200, 260, 150, PLAIN, PLAIN, false, -1, true);
@@ -261,6 +271,7 @@ int main(void)
     RUN(every_transposition);
     RUN(packed_beforehand);
     RUN(long_sums_in_blocks);
+    RUN(copied_columns);
     RUN(many_parts);
     RUN(few_rows);
     RUN(the_other_methods_are_right_where_the_plan_would_not_choose_them);
