@@ -205,8 +205,32 @@ void fuse_normalise(IrFunction *fn)
     }
 }
 
+// A state that becomes another state is a value of its own, or two states could not change places: what is copied when
+// the function ends would overwrite what another copy still has to read.
+static void copy_states(IrFunction *fn)
+{
+    for (int i = 0; i < fn->result.count; i++) {
+        IrResult *result = &fn->result.at[i];
+        Inst *value = result->value, *from = value;
+        while (from->op != OP_parameter && from->op != OP_get && inst_is_alias(from))
+            from = from->input[0];
+        if (result->slot.kind != SLOT_STATE || from->op != OP_parameter || inst_in_register(from))
+            continue;
+        Slot slot = fn->param_slot.at[from->attr[0].whole];
+        if (slot.kind != SLOT_STATE || slot.index == result->slot.index)
+            continue;
+        IrFunction *body = ir_function_new(fn->cx, NULL, NULL, value->span);
+        ir_result(body, ir_param(body, value->type, (Slot){0}, NULL, value->span), (Slot){0}, NULL);
+        Attr attr = {.function = body};
+        result->value = ir_append(fn, OP_fused, &value, 1, &attr, (Type){0}, value->span);
+        result->value->uses++;
+        value->uses--;
+    }
+}
+
 void fuse_prepare(IrFunction *fn)
 {
+    copy_states(fn);
     lower_dots(fn);
     for (Inst *inst = fn->first, *next; inst; inst = next) {
         next = inst->next;
