@@ -234,6 +234,20 @@ static bool check_prepared(Jobs *jobs, Node *fn, const DataBlock *block)
     return false;
 }
 
+// What prepare makes of a sample is computed once, and again in the deployed program: nothing of a run may go in.
+static bool check_constant(Jobs *jobs, Node *fn, const Entry *prepare)
+{
+    for (int i = 0; i < prepare->scalar.count; i++) {
+        const aml_scalar_info *scalar = &prepare->scalar.at[i];
+        const char *what = "the step or a random number";
+        if (scalar->kind == AML_SCALAR_OPTION)
+            what = arena_printf(jobs->arena, "the option '%s'", jobs->e->option.at[scalar->index].node->as.option.name);
+        report(jobs->cx, fn->as.fn.name_span, prepare_varies, what);
+        return false;
+    }
+    return true;
+}
+
 static bool check_augmented(Jobs *jobs, Node *fn, const ColumnList *prepared, const ColumnList *augmented)
 {
     for (int i = 0; i < prepared->count; i++) {
@@ -286,12 +300,16 @@ bool job_dataset(Jobs *jobs, Node *node)
     Node *prepare = job_function(node, job_word(jobs, "prepare"));
     Node *augment = job_function(node, job_word(jobs, "augment"));
     good = good && sample_function(jobs, node, prepare, "prepare", &data.prepare, &block->field, &block->prepared) && check_prepared(jobs, prepare, block);
+    good = good && (!prepare || check_constant(jobs, prepare, &data.prepare));
     if (good && augment) {
         ColumnList augmented = {0};
         jobs->e->training = true;
         good = sample_function(jobs, node, augment, "augment", &data.augment, &block->prepared, &augmented) &&
                check_augmented(jobs, augment, &block->prepared, &augmented);
         jobs->e->training = false;
+        if (good)
+            report(jobs->cx, augment->as.fn.name_span, augment_later);
+        good = false;
     }
     settings_record(jobs, node);
     if (!good)
