@@ -160,7 +160,9 @@ state:
 
 schema:
     "schema" name open entries '}'
-        { $$ = MAKE(Schema, schema, @$, .name = $name, .name_span = AT(@name), .settings = $entries, .doc = @$.doc); }
+        { $$ = make_schema(ps, @$, $entries);
+          $$->as.schema.name = $name;
+          $$->as.schema.name_span = AT(@name); }
 ;
 entries:
     %empty                      { $$ = NO_NODES; }
@@ -169,7 +171,8 @@ entries:
 |   entries error RESYNC        { $$ = $1; lose_names(ps, @2); yyerrok; }
 ;
 entry:
-    name ':' type value_opt     { $$ = MAKE(Entry, entry, @$, .name = $name, .name_span = AT(@name), .type = $type, .value = $value_opt, .doc = @$.doc); }
+    fn
+|   name ':' type value_opt     { $$ = MAKE(Entry, entry, @$, .name = $name, .name_span = AT(@name), .type = $type, .value = $value_opt, .doc = @$.doc); }
 ;
 
 job:

@@ -23,6 +23,17 @@ Node *make_node(ParseState *ps, NodeKind kind, Loc loc, Node from)
     return node;
 }
 
+Node *make_schema(ParseState *ps, Loc loc, NodeList entries)
+{
+    Node *node = node_new(ps->cx, NODE_Schema, SPAN(loc));
+    node->as.schema.doc = loc.doc;
+    for (int i = 0; i < entries.count; i++) {
+        bool is_function = entries.at[i]->kind == NODE_Fn;
+        vec_push(ps->cx->arena, is_function ? &node->as.schema.functions : &node->as.schema.settings, entries.at[i]);
+    }
+    return node;
+}
+
 Node *make_error(ParseState *ps, Loc loc)
 {
     return make_node(ps, NODE_Error, loc, (Node){0});

@@ -96,6 +96,7 @@ Node *make_node(ParseState *ps, NodeKind kind, Loc loc, Node from);
 Node *make_number(ParseState *ps, Loc loc, NumberToken number);
 Node *make_binary(ParseState *ps, Loc loc, Oper op, Node *left, Node *right);
 Node *make_compare(ParseState *ps, Loc loc, Oper op, Node *left, Node *right);
+Node *make_schema(ParseState *ps, Loc loc, NodeList entries);
 Node *make_error(ParseState *ps, Loc loc);
 NodeList list_of(ParseState *ps, Node *node);       // node may be NULL: an empty list
 NodeList list_add(ParseState *ps, NodeList list, Node *node);

@@ -120,6 +120,11 @@ static void explain_schema(Cx *cx, const Node *schema, FILE *out)
         fputc('\n', out);
         explain_entry(cx, schema, schema->as.schema.settings.at[i], out);
     }
+    for (int i = 0; i < schema->as.schema.functions.count; i++) {
+        const Node *fn = schema->as.schema.functions.at[i];
+        fprintf(out, "\n%s\n", signature_of(cx, fn));
+        print_doc(fn->as.fn.doc, "    ", out);
+    }
 }
 
 static void explain_declaration(const Unit *unit, const Node *node, FILE *out)

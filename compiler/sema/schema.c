@@ -73,6 +73,39 @@ static void check_keys(Unit *unit, const Node *setting, const Node *type)
     }
 }
 
+// `fn prepare(s)` in a data set: only the functions that the kind knows are ever called.
+static void check_function(Unit *unit, const Node *schema, const Node *fn)
+{
+    Cx *cx = unit->cx;
+    const NodeList *known = &schema->as.schema.functions;
+    NameList names = {0};
+    Buffer list = {.arena = cx->scratch};
+    for (int i = 0; i < known->count; i++) {
+        const Node *declared = known->at[i];
+        vec_push(cx->scratch, &names, declared->as.fn.name);
+        buffer_printf(&list, "%s%s", i ? ", " : "", declared->as.fn.name);
+        if (declared->as.fn.name != fn->as.fn.name)
+            continue;
+        if (declared->as.fn.params.count != fn->as.fn.params.count) {
+            report(cx, fn->as.fn.name_span, block_function, fn->as.fn.name, schema->as.schema.name, declared->as.fn.params.count,
+                   fn->as.fn.params.count);
+            diag_silence(cx, DIAG_missing_argument, fn->as.fn.name_span);
+            diag_silence(cx, DIAG_extra_argument, fn->as.fn.name_span);
+            if (declared->as.fn.doc)
+                help(cx, "`%s`: %s", fn->as.fn.name, declared->as.fn.doc);
+        }
+        return;
+    }
+    report(cx, fn->as.fn.name_span, unknown_function, schema->as.schema.name, fn->as.fn.name);
+    const char *closest = closest_name(fn->as.fn.name, names.at, names.count);
+    if (closest)
+        help(cx, "did you mean `%s`?", closest);
+    else if (known->count > 0)
+        help(cx, "it may have: %s; other functions stand outside of blocks", list.text);
+    else
+        help(cx, "functions stand outside of it");
+}
+
 // All of them in one report: they have one place.
 static void report_missing(Unit *unit, const Node *job, const Node *schema)
 {
@@ -124,6 +157,8 @@ static void check_job(Unit *unit, const Node *job)
             report(cx, item->span, wrong_item, job->as.job.kind, "field");
             help(cx, "fields belong to a `dataset`");
         }
+        if (item->kind == NODE_Fn)
+            check_function(unit, schema, item);
         if (item->kind != NODE_Setting)
             continue;
         const Node *entry = schema_entry(schema, name);
