@@ -87,7 +87,6 @@ Sym job_word(Jobs *jobs, const char *word);
 Sym value_word(Value value);                        // a symbol or a plain text, else NULL
 Value record_item(Jobs *jobs, Value record, const char *name);      // none if absent
 aml_text job_text(Jobs *jobs, Value text);
-void job_check_settings(Jobs *jobs, Node *job);     // names of items in record settings
 
 // ---- job_entry.c
 
