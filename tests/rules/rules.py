@@ -115,7 +115,7 @@ def one_list_of_ops():
     ops = [first for first, _ in rows("kernels/ops.def", "OP")]
     wrong = [] if len(ops) == len(set(ops)) else ["an op has two rows"]
     for name in sources("compiler", "kernels", "runtime", suffixes=(".def",)):
-        if name == "kernels/ops.def":
+        if name in ("kernels/ops.def", "compiler/elab/builtins.def"):   # what AML text may call: many of these are no ops
             continue
         found = {first for first, _ in re.findall(r"^\w+\(\s*([a-z_]+)\s*(,|\))", re.sub(r"//.*", "", (ROOT / name).read_text()), re.M)}
         if len(found & set(ops)) > 20:
