@@ -66,7 +66,9 @@ static void link_templates(Codegen *g)
         bug(g->cx, (Span){0}, "the kernels' bitcode cannot be read");
     LLVMDisposeMemoryBuffer(buffer);
     LLVMSetTarget(kernels, LLVMGetTarget(g->module));
-    LLVMSetModuleDataLayout(kernels, LLVMCreateTargetDataLayout(g->machine));
+    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(g->machine);
+    LLVMSetModuleDataLayout(kernels, layout);
+    LLVMDisposeTargetData(layout);
     if (LLVMLinkModules2(g->module, kernels))
         bug(g->cx, (Span){0}, "the kernels cannot be linked");
     for (LLVMValueRef function = LLVMGetFirstFunction(g->module); function; function = LLVMGetNextFunction(function))

@@ -178,6 +178,23 @@ static void absorb_transpose(IrFunction *fn, Inst *dot, int side)
         ir_remove(fn, transpose);
 }
 
+// One large fold into few elements would run on one thread: the first axis is folded last, in an instruction of its own, so
+// that the rows before it can be divided.
+static void split_fold(IrFunction *fn, Inst *fold)
+{
+    Type in = fold->input[0]->type;
+    IntList axes = fold->attr[1].list, rest = {0};
+    int64_t all = type_elements(in), results = type_elements(fold->type);
+    if (axes.count < 2 || axes.at[0] != 0 || all < 65536 || results >= 64 || in.dim[0] < 4 || all / in.dim[0] < 64)
+        return;
+    for (int i = 1; i < axes.count; i++)
+        rest.at[rest.count++] = axes.at[i];
+    Attr rows[] = {fold->attr[0], {.list = rest}}, last[] = {fold->attr[0], {.list = {1, {0}}}};
+    Inst *partial = ir_insert_before(fold, OP_reduce, fold->input, 1, rows, (Type){0}, fold->span);
+    ir_replace_uses(fn, fold, ir_insert_before(fold, OP_reduce, &partial, 1, last, (Type){0}, fold->span));
+    ir_remove(fn, fold);
+}
+
 static bool removable(const Inst *inst)
 {
     return inst->uses == 0 && op_has(inst->op, PURE);
@@ -192,6 +209,8 @@ void fuse_normalise(IrFunction *fn)
             ir_remove(fn, inst);
         } else if (inst->op == OP_broadcast) {
             broadcast_of_squeeze(fn, inst);
+        } else if (inst->op == OP_reduce) {
+            split_fold(fn, inst);
         } else if (inst->op == OP_dot) {
             absorb_transpose(fn, inst, 0);
             absorb_transpose(fn, inst, 1);
