@@ -52,7 +52,7 @@ def run(build, name, seconds):
         else:
             corpus = build / "fuzz" / f"corpus_{name}"
             corpus.mkdir(exist_ok=True)
-            command = [program, f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=4096", "-max_len=20000", "-print_final_stats=1",
+            command = [program, f"-max_total_time={seconds}", "-timeout=60", "-rss_limit_mb=4096", "-max_len=20000", "-print_final_stats=1",
                        f"-artifact_prefix={kept}_", corpus, folder]
             limit = seconds + 300
         done = subprocess.run(command, capture_output=True, timeout=limit, cwd=folder)
