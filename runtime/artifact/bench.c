@@ -49,23 +49,29 @@ aml_status amli_serve_bench(amli_serving *serving, double seconds, bool json, am
         int count = 0;
         double *time = serving->time, begin = now(), before = begin;
         for (int warm = 0; warm < 10; warm++)
-            aml_context_predict(serving->context, (const void *const *)serving->field, batch, serving->output);
+            aml_context_predict(serving->context, (const void *const *)serving->field, batch,
+                                serving->output);
         begin = before = now();
         while (count < SERVING_TIMES && (before - begin < seconds || count < 10)) {
-            aml_status status = aml_context_predict(serving->context, (const void *const *)serving->field, batch, serving->output);
+            aml_status status = aml_context_predict(
+                serving->context, (const void *const *)serving->field, batch, serving->output);
             double after = now();
             if (status)
-                return amli_fail(error, status, "predicting failed: %s", aml_status_meaning(status));
+                return amli_fail(error, status, "predicting failed: %s",
+                                 aml_status_meaning(status));
             time[count++] = after - before;
             before = after;
         }
         sort(time, count);
         double median = time[count / 2], p99 = time[(int)((double)(count - 1) * 0.99)];
         if (json)
-            printf("%s{\"batch\": %lld, \"runs\": %d, \"min_us\": %.3f, \"median_us\": %.3f, \"p99_us\": %.3f, \"rows_per_second\": %.0f}", i ? ", " : "",
-                   (long long)batch, count, time[0] * 1e6, median * 1e6, p99 * 1e6, (double)batch / median);
+            printf("%s{\"batch\": %lld, \"runs\": %d, \"min_us\": %.3f, \"median_us\": %.3f, "
+                   "\"p99_us\": %.3f, \"rows_per_second\": %.0f}",
+                   i ? ", " : "", (long long)batch, count, time[0] * 1e6, median * 1e6, p99 * 1e6,
+                   (double)batch / median);
         else
-            printf("%8lld %12.2f %12.2f %12.2f %14.0f\n", (long long)batch, time[0] * 1e6, median * 1e6, p99 * 1e6, (double)batch / median);
+            printf("%8lld %12.2f %12.2f %12.2f %14.0f\n", (long long)batch, time[0] * 1e6,
+                   median * 1e6, p99 * 1e6, (double)batch / median);
     }
     if (json)
         printf("]\n");

@@ -1,11 +1,13 @@
-// Predicting with a deployed model: the part that both the executable and the shared library consist of.
+// Predicting with a deployed model: the part that both the executable and the shared library
+// consist of.
 //
 // A context is one block of the caller's memory:
 //
-//     aml_context | arena of prepare | its inputs | its outputs | arena of predict | its inputs | its outputs
+//     aml_context | arena of prepare | its inputs | its outputs | arena of predict | its inputs |
+//     its outputs
 //
-// Predict exists for a few batch sizes. Rows are given to the largest that they fill; a rest that fills none goes to the
-// smallest, whose last rows then repeat the last one and are thrown away.
+// Predict exists for a few batch sizes. Rows are given to the largest that they fill; a rest that
+// fills none goes to the smallest, whose last rows then repeat the last one and are thrown away.
 
 #include <string.h>
 
@@ -19,7 +21,7 @@ struct aml_context {
     void *prepare_arena, *predict_arena;
     void *prepare_input[MOST_TENSORS], *prepare_output[MOST_TENSORS];
     void *predict_input[MOST_TENSORS], *predict_output[MOST_TENSORS];
-    int source[MOST_TENSORS];           // which output of prepare an input of predict is
+    int source[MOST_TENSORS]; // which output of prepare an input of predict is
 };
 
 static size_t aligned(size_t bytes)
@@ -58,8 +60,10 @@ static size_t tensors_bytes(const aml_tensor_info *tensor, int count)
 size_t aml_context_bytes(const aml_artifact *artifact)
 {
     const aml_function *prepare = &artifact->prepare, *predict = largest(artifact);
-    return AML_ALIGNMENT + aligned(sizeof(aml_context)) + aligned(prepare->arena_bytes) + tensors_bytes(prepare->input, prepare->inputs) +
-           tensors_bytes(prepare->output, prepare->outputs) + aligned(predict_arena(artifact)) + tensors_bytes(predict->input, predict->inputs) +
+    return AML_ALIGNMENT + aligned(sizeof(aml_context)) + aligned(prepare->arena_bytes) +
+           tensors_bytes(prepare->input, prepare->inputs) +
+           tensors_bytes(prepare->output, prepare->outputs) + aligned(predict_arena(artifact)) +
+           tensors_bytes(predict->input, predict->inputs) +
            tensors_bytes(predict->output, predict->outputs);
 }
 
@@ -72,15 +76,17 @@ static char *place(char *at, void *pointer[], const aml_tensor_info *tensor, int
     return at;
 }
 
-aml_status aml_context_open(const aml_artifact *artifact, void *memory, size_t bytes, aml_context **out)
+aml_status aml_context_open(const aml_artifact *artifact, void *memory, size_t bytes,
+                            aml_context **out)
 {
     *out = NULL;
     const aml_function *prepare = &artifact->prepare;
-    if (artifact->abi != AML_PROGRAM_ABI || artifact->predicts < 1 || !memory || bytes < aml_context_bytes(artifact) ||
-        prepare->inputs != artifact->fields)
+    if (artifact->abi != AML_PROGRAM_ABI || artifact->predicts < 1 || !memory ||
+        bytes < aml_context_bytes(artifact) || prepare->inputs != artifact->fields)
         return AML_INVALID;
     const aml_function *predict = largest(artifact);
-    if (prepare->inputs > MOST_TENSORS || prepare->outputs > MOST_TENSORS || predict->inputs > MOST_TENSORS || predict->outputs > MOST_TENSORS)
+    if (prepare->inputs > MOST_TENSORS || prepare->outputs > MOST_TENSORS ||
+        predict->inputs > MOST_TENSORS || predict->outputs > MOST_TENSORS)
         return AML_INVALID;
     aml_status status = amli_check_cpu(artifact->cpu_level, artifact->cpu_features, NULL);
     if (status)
@@ -134,15 +140,20 @@ static void prepare_row(aml_context *context, const void *const field[], int64_t
         memcpy(context->prepare_input[i], (const char *)field[i] + (size_t)row * bytes, bytes);
     }
     aml_value none[8] = {0};
-    aml_call call = {.arena = context->prepare_arena, .input = context->prepare_input, .output = context->prepare_output, .scalar = none};
+    aml_call call = {.arena = context->prepare_arena,
+                     .input = context->prepare_input,
+                     .output = context->prepare_output,
+                     .scalar = none};
     prepare->run(&call);
     for (int i = 0; i < predict->inputs; i++) {
         size_t bytes = tensor_bytes(&prepare->output[context->source[i]]);
-        memcpy((char *)context->predict_input[i] + (size_t)slot * bytes, context->prepare_output[context->source[i]], bytes);
+        memcpy((char *)context->predict_input[i] + (size_t)slot * bytes,
+               context->prepare_output[context->source[i]], bytes);
     }
 }
 
-static void predict_chunk(aml_context *context, int size, const void *const field[], int64_t first, int64_t rows, void *const output[])
+static void predict_chunk(aml_context *context, int size, const void *const field[], int64_t first,
+                          int64_t rows, void *const output[])
 {
     const aml_artifact *artifact = context->artifact;
     const aml_function *predict = &artifact->predict[size];
@@ -150,28 +161,35 @@ static void predict_chunk(aml_context *context, int size, const void *const fiel
     for (int64_t slot = 0; slot < batch; slot++)
         prepare_row(context, field, first + (slot < rows ? slot : rows - 1), slot);
     aml_value none[8] = {0};
-    aml_call call = {.arena = context->predict_arena, .input = context->predict_input, .output = context->predict_output, .scalar = none};
+    aml_call call = {.arena = context->predict_arena,
+                     .input = context->predict_input,
+                     .output = context->predict_output,
+                     .scalar = none};
     predict->run(&call);
     for (int i = 0; i < predict->outputs; i++) {
         size_t bytes = tensor_bytes(&predict->output[i]) / (size_t)batch;
         if (output[i])
-            memcpy((char *)output[i] + (size_t)first * bytes, context->predict_output[i], bytes * (size_t)rows);
+            memcpy((char *)output[i] + (size_t)first * bytes, context->predict_output[i],
+                   bytes * (size_t)rows);
     }
 }
 
-aml_status aml_context_predict(aml_context *context, const void *const field[], int64_t rows, void *const output[])
+aml_status aml_context_predict(aml_context *context, const void *const field[], int64_t rows,
+                               void *const output[])
 {
     const aml_artifact *artifact = context->artifact;
     if (rows < 0)
         return AML_INVALID;
     for (int i = 0; i < artifact->fields; i++)
-        if (artifact->field[i].tensor.classes > 0 && !classes_hold(&artifact->field[i], field[i], rows))
+        if (artifact->field[i].tensor.classes > 0 &&
+            !classes_hold(&artifact->field[i], field[i], rows))
             return AML_INVALID;
     for (int64_t first = 0; first < rows;) {
         int size = artifact->predicts - 1;
         while (size > 0 && artifact->predict_batch[size] > rows - first)
             size--;
-        int64_t count = artifact->predict_batch[size] < rows - first ? artifact->predict_batch[size] : rows - first;
+        int64_t count = artifact->predict_batch[size] < rows - first ? artifact->predict_batch[size]
+                                                                     : rows - first;
         predict_chunk(context, size, field, first, count, output);
         first += count;
     }
@@ -188,7 +206,8 @@ aml_tensor_info aml_artifact_output(const aml_artifact *artifact, int32_t index)
     aml_tensor_info info = artifact->predict[0].output[index];
     if (info.shape.rank > 0) {
         info.shape.rank--;
-        memmove(info.shape.dim, info.shape.dim + 1, (size_t)info.shape.rank * sizeof info.shape.dim[0]);
+        memmove(info.shape.dim, info.shape.dim + 1,
+                (size_t)info.shape.rank * sizeof info.shape.dim[0]);
     }
     return info;
 }

@@ -27,15 +27,19 @@ static char *take(char **at, size_t bytes)
 aml_status amli_serving_open(const aml_artifact *artifact, amli_serving *serving, aml_error *error)
 {
     *serving = (amli_serving){.artifact = artifact};
-    if (artifact->abi != AML_PROGRAM_ABI || artifact->predicts < 1 || artifact->fields > SERVING_TENSORS || aml_artifact_outputs(artifact) > SERVING_TENSORS)
-        return amli_fail(error, AML_INTERNAL, "this program speaks version %d of the runtime's interface, and the runtime %d", artifact->abi,
-                         AML_PROGRAM_ABI);
+    if (artifact->abi != AML_PROGRAM_ABI || artifact->predicts < 1 ||
+        artifact->fields > SERVING_TENSORS || aml_artifact_outputs(artifact) > SERVING_TENSORS)
+        return amli_fail(
+            error, AML_INTERNAL,
+            "this program speaks version %d of the runtime's interface, and the runtime %d",
+            artifact->abi, AML_PROGRAM_ABI);
     aml_status status = amli_check_cpu(artifact->cpu_level, artifact->cpu_features, error);
     if (status)
         return status;
     serving->most_rows = artifact->predict_batch[artifact->predicts - 1];
     size_t rows = (size_t)serving->most_rows, context = aml_context_bytes(artifact);
-    size_t bytes = aligned(context) + SERVING_WINDOW + SERVING_HEADER + SERVING_OUTPUT + 2 * aligned(SERVING_CELLS * sizeof(amli_cell)) +
+    size_t bytes = aligned(context) + SERVING_WINDOW + SERVING_HEADER + SERVING_OUTPUT +
+                   2 * aligned(SERVING_CELLS * sizeof(amli_cell)) +
                    aligned(SERVING_TIMES * sizeof(double));
     for (int i = 0; i < artifact->fields; i++)
         bytes += aligned(rows * amli_serving_tensor_bytes(&artifact->field[i].tensor));
@@ -44,7 +48,8 @@ aml_status amli_serving_open(const aml_artifact *artifact, amli_serving *serving
         bytes += aligned(rows * amli_serving_tensor_bytes(&info));
     }
     // pages that are never touched cost nothing
-    char *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED)
         return amli_no_memory(error, bytes, "predictions");
     char *memory = take(&at, context);
@@ -62,7 +67,9 @@ aml_status amli_serving_open(const aml_artifact *artifact, amli_serving *serving
     serving->output_buffer = take(&at, SERVING_OUTPUT);
     // the context asks for room to align itself, and finds it aligned already
     status = aml_context_open(artifact, memory, context, &serving->context);
-    return status ? amli_fail(error, status, "the model cannot be used here: %s", aml_status_meaning(status)) : AML_OK;
+    return status ? amli_fail(error, status, "the model cannot be used here: %s",
+                              aml_status_meaning(status))
+                  : AML_OK;
 }
 
 static void show_tensor(const char *kind, const aml_tensor_info *info, bool json, bool first)
@@ -70,7 +77,8 @@ static void show_tensor(const char *kind, const aml_tensor_info *info, bool json
     char shape[160];
     aml_shape_text(info->dtype, &info->shape, shape, sizeof shape);
     if (json)
-        printf("%s{\"name\": \"%s\", \"type\": \"%s\", \"classes\": %lld}", first ? "" : ", ", info->name, shape, (long long)info->classes);
+        printf("%s{\"name\": \"%s\", \"type\": \"%s\", \"classes\": %lld}", first ? "" : ", ",
+               info->name, shape, (long long)info->classes);
     else
         printf("%-10s %s: %s\n", kind, info->name, shape);
 }
@@ -79,20 +87,29 @@ static void print_info(const aml_artifact *artifact, bool json)
 {
     char bytes[32];
     if (json) {
-        printf("{\"name\": \"%s\", \"source_hash\": \"%s\", \"weights_hash\": \"%s\", \"data_fingerprint\": \"%s\", \"compiler\": \"%s\", "
-               "\"cpu_level\": \"%s\", \"parameters\": %lld, \"weights_bytes\": %zu, \"memory_bytes\": %zu, \"batch\": [",
-               artifact->name, artifact->source_hash, artifact->weights_hash, artifact->data_fingerprint, artifact->compiler,
-               artifact->cpu_level, (long long)artifact->parameters, artifact->weights_bytes, aml_context_bytes(artifact));
+        printf("{\"name\": \"%s\", \"source_hash\": \"%s\", \"weights_hash\": \"%s\", "
+               "\"data_fingerprint\": \"%s\", \"compiler\": \"%s\", "
+               "\"cpu_level\": \"%s\", \"parameters\": %lld, \"weights_bytes\": %zu, "
+               "\"memory_bytes\": %zu, \"batch\": [",
+               artifact->name, artifact->source_hash, artifact->weights_hash,
+               artifact->data_fingerprint, artifact->compiler, artifact->cpu_level,
+               (long long)artifact->parameters, artifact->weights_bytes,
+               aml_context_bytes(artifact));
         for (int i = 0; i < artifact->predicts; i++)
             printf("%s%lld", i ? ", " : "", (long long)artifact->predict_batch[i]);
         printf("], \"inputs\": [");
     } else {
-        printf("%-10s %s%s%.*s\n", "program", artifact->name, artifact->doc && *artifact->doc ? ": " : "",
-               (int)(artifact->doc ? strcspn(artifact->doc, "\n") : 0), artifact->doc ? artifact->doc : "");
-        printf("%-10s %s\n%-10s %s\n%-10s %s\n", "source", artifact->source_hash, "weights", artifact->weights_hash, "data", artifact->data_fingerprint);
+        printf("%-10s %s%s%.*s\n", "program", artifact->name,
+               artifact->doc && *artifact->doc ? ": " : "",
+               (int)(artifact->doc ? strcspn(artifact->doc, "\n") : 0),
+               artifact->doc ? artifact->doc : "");
+        printf("%-10s %s\n%-10s %s\n%-10s %s\n", "source", artifact->source_hash, "weights",
+               artifact->weights_hash, "data", artifact->data_fingerprint);
         printf("%-10s %s for %s\n", "compiler", artifact->compiler, artifact->cpu_level);
-        printf("%-10s %lld, %s\n", "parameters", (long long)artifact->parameters, amli_bytes_text((double)artifact->weights_bytes, bytes, sizeof bytes));
-        printf("%-10s %s a context\n%-10s", "memory", amli_bytes_text((double)aml_context_bytes(artifact), bytes, sizeof bytes), "batch");
+        printf("%-10s %lld, %s\n", "parameters", (long long)artifact->parameters,
+               amli_bytes_text((double)artifact->weights_bytes, bytes, sizeof bytes));
+        printf("%-10s %s a context\n%-10s", "memory",
+               amli_bytes_text((double)aml_context_bytes(artifact), bytes, sizeof bytes), "batch");
         for (int i = 0; i < artifact->predicts; i++)
             printf(" %lld", (long long)artifact->predict_batch[i]);
         printf("\n");
@@ -111,7 +128,8 @@ static void print_info(const aml_artifact *artifact, bool json)
 
 static void print_help(const aml_artifact *artifact, const char *name)
 {
-    printf("%s%s%s\n\nusage: %s VERB [options]\n\n", artifact->name, artifact->doc && *artifact->doc ? ": " : "", artifact->doc ? artifact->doc : "", name);
+    printf("%s%s%s\n\nusage: %s VERB [options]\n\n", artifact->name,
+           artifact->doc && *artifact->doc ? ": " : "", artifact->doc ? artifact->doc : "", name);
     printf("  predict FILE   predict for the rows of a csv file (- for standard input), as csv\n"
            "  bench          how long a prediction takes, for each batch size\n"
            "  info           inputs, outputs, and what it was made from\n\n"
@@ -128,14 +146,18 @@ typedef struct Arguments {
 
 static aml_status parse(int argc, char **argv, Arguments *arguments, aml_error *error)
 {
-    static const char *const verbs[] = {"predict", "bench", "info", "help"}, *const options[] = {"output", "seconds", "json", "help"};
+    static const char *const verbs[] = {"predict", "bench", "info", "help"}, *const options[] = {
+                                                                                 "output",
+                                                                                 "seconds", "json",
+                                                                                 "help"};
     for (int i = 1; i < argc; i++) {
         const char *word = argv[i];
         if (strcmp(word, "--json") == 0) {
             arguments->json = true;
         } else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
             arguments->help = true;
-        } else if (strcmp(word, "-o") == 0 || strcmp(word, "--output") == 0 || strcmp(word, "--seconds") == 0) {
+        } else if (strcmp(word, "-o") == 0 || strcmp(word, "--output") == 0 ||
+                   strcmp(word, "--seconds") == 0) {
             if (++i == argc)
                 return amli_fail(error, AML_USAGE, "%s needs a value behind it", word);
             char *end = NULL;
@@ -144,10 +166,13 @@ static aml_status parse(int argc, char **argv, Arguments *arguments, aml_error *
             else
                 arguments->output = argv[i];
             if (end && (*end || !(arguments->seconds > 0 && arguments->seconds < 3600)))
-                return amli_fail(error, AML_USAGE, "--seconds: expected a number above 0, found \"%s\"", argv[i]);
+                return amli_fail(error, AML_USAGE,
+                                 "--seconds: expected a number above 0, found \"%s\"", argv[i]);
         } else if (word[0] == '-' && word[1]) {
             const char *near = word[1] == '-' ? amli_closest(word + 2, options, 4) : NULL;
-            return amli_fail(error, AML_USAGE, "unknown option %s%s%s%s", word, near ? "\nhelp: did you mean --" : "", near ? near : "", near ? "?" : "");
+            return amli_fail(error, AML_USAGE, "unknown option %s%s%s%s", word,
+                             near ? "\nhelp: did you mean --" : "", near ? near : "",
+                             near ? "?" : "");
         } else if (!arguments->verb) {
             arguments->verb = word;
             bool known = false;
@@ -155,11 +180,14 @@ static aml_status parse(int argc, char **argv, Arguments *arguments, aml_error *
                 known = strcmp(verbs[k], word) == 0;
             const char *near = known ? NULL : amli_closest(word, verbs, AMLI_COUNT(verbs));
             if (!known)
-                return amli_fail(error, AML_USAGE, "unknown verb \"%s\"%s%s%s", word, near ? "\nhelp: did you mean " : "", near ? near : "", near ? "?" : "");
+                return amli_fail(error, AML_USAGE, "unknown verb \"%s\"%s%s%s", word,
+                                 near ? "\nhelp: did you mean " : "", near ? near : "",
+                                 near ? "?" : "");
         } else if (strcmp(arguments->verb, "predict") == 0 && !arguments->file) {
             arguments->file = word;
         } else {
-            return amli_fail(error, AML_USAGE, "%s takes no argument \"%s\"", arguments->verb, word);
+            return amli_fail(error, AML_USAGE, "%s takes no argument \"%s\"", arguments->verb,
+                             word);
         }
     }
     if (!arguments->verb)
@@ -169,13 +197,15 @@ static aml_status parse(int argc, char **argv, Arguments *arguments, aml_error *
     return AML_OK;
 }
 
-static aml_status run(const aml_artifact *artifact, const Arguments *arguments, amli_serving *serving, aml_error *error)
+static aml_status run(const aml_artifact *artifact, const Arguments *arguments,
+                      amli_serving *serving, aml_error *error)
 {
     aml_status status = amli_serving_open(artifact, serving, error);
     if (status)
         return status;
     setvbuf(stdout, serving->output_buffer, _IOFBF, SERVING_OUTPUT);
-    if (arguments->output && strcmp(arguments->output, "-") != 0 && !freopen(arguments->output, "w", stdout))
+    if (arguments->output && strcmp(arguments->output, "-") != 0 &&
+        !freopen(arguments->output, "w", stdout))
         return amli_fail(error, AML_IO, "cannot write %s", arguments->output);
     if (strcmp(arguments->verb, "bench") == 0)
         status = amli_serve_bench(serving, arguments->seconds, arguments->json, error);
@@ -186,7 +216,10 @@ static aml_status run(const aml_artifact *artifact, const Arguments *arguments, 
 
 int aml_artifact_main(const aml_artifact *artifact, int argc, char **argv)
 {
-    const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL, *name = slash ? slash + 1 : argc > 0 ? argv[0] : artifact->name;
+    const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL, *name = slash ? slash + 1
+                                                                         : argc > 0
+                                                                             ? argv[0]
+                                                                             : artifact->name;
     aml_error error;
     amli_serving serving;
     Arguments arguments = {.seconds = 0.5};

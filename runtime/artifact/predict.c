@@ -1,4 +1,5 @@
-// csv in, csv out, through a window of fixed size: a file of any length, or a pipe whose rows are answered as they come.
+// csv in, csv out, through a window of fixed size: a file of any length, or a pipe whose rows are
+// answered as they come.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +15,7 @@ typedef struct Stream {
     int descriptor;
     bool is_pipe, json;
     amli_csv csv;
-    int64_t columns, done, waiting;     // rows written, rows decoded but not yet predicted
+    int64_t columns, done, waiting; // rows written, rows decoded but not yet predicted
     int64_t column[SERVING_TENSORS];
     bool has_header, shows_names;
     FILE *out;
@@ -27,8 +28,9 @@ static aml_status refill(Stream *stream, aml_error *error)
     size_t kept = (size_t)(stream->csv.end - stream->csv.at);
     memmove(window, stream->csv.at, kept);
     if (kept == SERVING_WINDOW)
-        return amli_fail(error, AML_BAD_DATA, "%s:%lld:1: expected a row of at most %d bytes, found a longer one", stream->path,
-                         (long long)stream->csv.next_line, SERVING_WINDOW);
+        return amli_fail(error, AML_BAD_DATA,
+                         "%s:%lld:1: expected a row of at most %d bytes, found a longer one",
+                         stream->path, (long long)stream->csv.next_line, SERVING_WINDOW);
     ssize_t got;
     do
         got = read(stream->descriptor, window + kept, SERVING_WINDOW - kept);
@@ -41,18 +43,34 @@ static aml_status refill(Stream *stream, aml_error *error)
     return AML_OK;
 }
 
-static void write_element(FILE *out, const aml_tensor_info *info, const void *at, int64_t index, bool json)
+static void write_element(FILE *out, const aml_tensor_info *info, const void *at, int64_t index,
+                          bool json)
 {
     char text[40];
     double value = 0;
     switch (info->dtype) {
-    case AML_F32: value = (double)((const float *)at)[index]; break;
-    case AML_F64: value = ((const double *)at)[index]; break;
-    case AML_I32: fprintf(out, "%d", ((const int32_t *)at)[index]); return;
-    case AML_I64: fprintf(out, "%lld", (long long)((const int64_t *)at)[index]); return;
-    case AML_I8: fprintf(out, "%d", ((const int8_t *)at)[index]); return;
-    case AML_U8: case AML_BOOL: fprintf(out, "%u", ((const uint8_t *)at)[index]); return;
-    case AML_F16: value = (double)((const _Float16 *)at)[index]; break;
+    case AML_F32:
+        value = (double)((const float *)at)[index];
+        break;
+    case AML_F64:
+        value = ((const double *)at)[index];
+        break;
+    case AML_I32:
+        fprintf(out, "%d", ((const int32_t *)at)[index]);
+        return;
+    case AML_I64:
+        fprintf(out, "%lld", (long long)((const int64_t *)at)[index]);
+        return;
+    case AML_I8:
+        fprintf(out, "%d", ((const int8_t *)at)[index]);
+        return;
+    case AML_U8:
+    case AML_BOOL:
+        fprintf(out, "%u", ((const uint8_t *)at)[index]);
+        return;
+    case AML_F16:
+        value = (double)((const _Float16 *)at)[index];
+        break;
     case AML_BF16: {
         uint32_t bits = (uint32_t)((const uint16_t *)at)[index] << 16;
         float narrow;
@@ -64,7 +82,9 @@ static void write_element(FILE *out, const aml_tensor_info *info, const void *at
     if (value - value != 0)
         fputs(json ? "null" : value != value ? "nan" : value > 0 ? "inf" : "-inf", out);
     else
-        fputs(info->dtype == AML_F64 ? amli_real_text(value, text, sizeof text) : amli_single_text((float)value, text, sizeof text), out);
+        fputs(info->dtype == AML_F64 ? amli_real_text(value, text, sizeof text)
+                                     : amli_single_text((float)value, text, sizeof text),
+              out);
 }
 
 static void write_header(const Stream *stream)
@@ -74,7 +94,8 @@ static void write_header(const Stream *stream)
         aml_tensor_info info = aml_artifact_output(stream->serving->artifact, i);
         int64_t count = aml_shape_elements(&info.shape);
         for (int64_t k = 0; k < count; k++)
-            count == 1 ? fprintf(stream->out, ",%s", info.name) : fprintf(stream->out, ",%s_%lld", info.name, (long long)k);
+            count == 1 ? fprintf(stream->out, ",%s", info.name)
+                       : fprintf(stream->out, ",%s_%lld", info.name, (long long)k);
     }
     fputc('\n', stream->out);
 }
@@ -105,7 +126,8 @@ static aml_status flush_rows(Stream *stream, aml_error *error)
     amli_serving *serving = stream->serving;
     if (stream->waiting == 0)
         return AML_OK;
-    aml_status status = aml_context_predict(serving->context, (const void *const *)serving->field, stream->waiting, serving->output);
+    aml_status status = aml_context_predict(serving->context, (const void *const *)serving->field,
+                                            stream->waiting, serving->output);
     if (status)
         return amli_fail(error, status, "predicting failed: %s", aml_status_meaning(status));
     for (int64_t i = 0; i < stream->waiting; i++)
@@ -133,7 +155,8 @@ static void keep_header(Stream *stream, int64_t cells)
 static amli_csv_result next(Stream *stream, amli_cell *cell, aml_error *error, aml_status *status)
 {
     for (;;) {
-        amli_csv_result result = amli_csv_next(&stream->csv, cell, SERVING_CELLS, stream->columns != 1);
+        amli_csv_result result =
+            amli_csv_next(&stream->csv, cell, SERVING_CELLS, stream->columns != 1);
         if (result != AMLI_CSV_MORE)
             return result;
         // whoever feeds a pipe row by row waits for the answers
@@ -150,20 +173,22 @@ static aml_status begin(Stream *stream, aml_error *error)
     const aml_artifact *artifact = serving->artifact;
     aml_status status = AML_OK;
     stream->csv = (amli_csv){.at = serving->window, .end = serving->window};
-    while (!status && stream->csv.end - stream->csv.at < 3 && !stream->csv.complete)    // a byte order mark
+    while (!status && stream->csv.end - stream->csv.at < 3 &&
+           !stream->csv.complete) // a byte order mark
         status = refill(stream, error);
     if (status)
         return status;
-    amli_csv_begin(&stream->csv, stream->csv.at, (size_t)(stream->csv.end - stream->csv.at), stream->csv.complete,
-                   artifact->separator ? artifact->separator : ',');
+    amli_csv_begin(&stream->csv, stream->csv.at, (size_t)(stream->csv.end - stream->csv.at),
+                   stream->csv.complete, artifact->separator ? artifact->separator : ',');
     amli_csv first = stream->csv;
     amli_csv_result result;
     stream->has_header = amli_has_header(artifact->header, artifact->field, artifact->fields);
     if (stream->has_header) {
         result = next(stream, serving->header, error, &status);
         stream->columns = stream->csv.cells;
-    } else {        // the first row is only counted
-        while ((result = amli_csv_next(&first, NULL, 0, true)) == AMLI_CSV_MORE && !(status = refill(stream, error))) {
+    } else { // the first row is only counted
+        while ((result = amli_csv_next(&first, NULL, 0, true)) == AMLI_CSV_MORE &&
+               !(status = refill(stream, error))) {
             first = stream->csv;
         }
         stream->columns = first.cells;
@@ -171,13 +196,19 @@ static aml_status begin(Stream *stream, aml_error *error)
     if (status)
         return status;
     if (result == AMLI_CSV_END)
-        return amli_fail(error, AML_BAD_DATA, "%s:1:1: expected rows, found an empty file", stream->path);
+        return amli_fail(error, AML_BAD_DATA, "%s:1:1: expected rows, found an empty file",
+                         stream->path);
     if (stream->columns > SERVING_CELLS)
-        return amli_fail(error, AML_BAD_DATA, "%s:1:1: expected at most %d columns, found %lld", stream->path, SERVING_CELLS, (long long)stream->columns);
+        return amli_fail(error, AML_BAD_DATA, "%s:1:1: expected at most %d columns, found %lld",
+                         stream->path, SERVING_CELLS, (long long)stream->columns);
     if (stream->has_header)
         keep_header(stream, stream->columns);
-    status = amli_bind_columns(artifact->field, artifact->fields, stream->has_header ? serving->header : NULL, stream->columns, true, stream->column, error);
-    return status ? amli_prefix(error, "%s:%lld:1", stream->path, (long long)(stream->has_header ? stream->csv.line : first.line)) : AML_OK;
+    status = amli_bind_columns(artifact->field, artifact->fields,
+                               stream->has_header ? serving->header : NULL, stream->columns, true,
+                               stream->column, error);
+    return status ? amli_prefix(error, "%s:%lld:1", stream->path,
+                                (long long)(stream->has_header ? stream->csv.line : first.line))
+                  : AML_OK;
 }
 
 static aml_status read_rows(Stream *stream, aml_error *error)
@@ -193,9 +224,11 @@ static aml_status read_rows(Stream *stream, aml_error *error)
             break;
         void *to[SERVING_TENSORS];
         for (int i = 0; i < artifact->fields; i++)
-            to[i] = (char *)serving->field[i] + (size_t)stream->waiting * amli_serving_tensor_bytes(&artifact->field[i].tensor);
-        if (!amli_decode_row(&stream->csv, stream->path, serving->cell, stream->columns, stream->shows_names ? serving->header : NULL,
-                             artifact->field, artifact->fields, stream->column, NULL, to, error)) {
+            to[i] = (char *)serving->field[i] +
+                    (size_t)stream->waiting * amli_serving_tensor_bytes(&artifact->field[i].tensor);
+        if (!amli_decode_row(&stream->csv, stream->path, serving->cell, stream->columns,
+                             stream->shows_names ? serving->header : NULL, artifact->field,
+                             artifact->fields, stream->column, NULL, to, error)) {
             aml_error flushed;
             flush_rows(stream, &flushed);
             return AML_BAD_DATA;
@@ -210,14 +243,17 @@ static aml_status read_rows(Stream *stream, aml_error *error)
     return status;
 }
 
-aml_status amli_serve_file(amli_serving *serving, const char *path, FILE *out, bool json, aml_error *error)
+aml_status amli_serve_file(amli_serving *serving, const char *path, FILE *out, bool json,
+                           aml_error *error)
 {
     bool is_input = strcmp(path, "-") == 0;
-    Stream stream = {.serving = serving, .path = is_input ? "standard input" : path, .json = json, .out = out};
+    Stream stream = {
+        .serving = serving, .path = is_input ? "standard input" : path, .json = json, .out = out};
     stream.descriptor = is_input ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
     struct stat info;
     if (stream.descriptor < 0 || fstat(stream.descriptor, &info) != 0)
-        return amli_fail(error, errno == ENOENT ? AML_NOT_FOUND : AML_IO, "cannot open %s: %s", path, strerror(errno));
+        return amli_fail(error, errno == ENOENT ? AML_NOT_FOUND : AML_IO, "cannot open %s: %s",
+                         path, strerror(errno));
     stream.is_pipe = !S_ISREG(info.st_mode);
     aml_status status = read_rows(&stream, error);
     if (!is_input)

@@ -1,5 +1,5 @@
-// serving.h: a deployed executable. Everything that it needs is in one block that is mapped at the start; nothing is
-// allocated afterwards.
+// serving.h: a deployed executable. Everything that it needs is in one block that is mapped at the
+// start; nothing is allocated afterwards.
 
 #ifndef AMLI_SERVING_H
 #define AMLI_SERVING_H
@@ -11,10 +11,10 @@
 #include "runtime/data/csv.h"
 
 enum {
-    SERVING_WINDOW = 4 << 20,           // of the input: the longest row
-    SERVING_HEADER = 1 << 18,           // the longest header whose names are shown in messages
-    SERVING_CELLS = 65536,              // the most columns
-    SERVING_TIMES = 65536,              // the most repetitions of a benchmark
+    SERVING_WINDOW = 4 << 20, // of the input: the longest row
+    SERVING_HEADER = 1 << 18, // the longest header whose names are shown in messages
+    SERVING_CELLS = 65536,    // the most columns
+    SERVING_TIMES = 65536,    // the most repetitions of a benchmark
     SERVING_OUTPUT = 1 << 16,
     SERVING_TENSORS = 32
 };
@@ -22,9 +22,9 @@ enum {
 typedef struct amli_serving {
     const aml_artifact *artifact;
     aml_context *context;
-    int64_t most_rows;                  // of one call of predict
-    void *field[SERVING_TENSORS];       // raw samples, most_rows of each field
-    void *output[SERVING_TENSORS];      // predictions, most_rows of each output
+    int64_t most_rows;             // of one call of predict
+    void *field[SERVING_TENSORS];  // raw samples, most_rows of each field
+    void *output[SERVING_TENSORS]; // predictions, most_rows of each output
     char *window, *header_text, *output_buffer;
     amli_cell *cell, *header;
     double *time;
@@ -33,7 +33,8 @@ typedef struct amli_serving {
 aml_status amli_serving_open(const aml_artifact *artifact, amli_serving *serving, aml_error *error);
 
 // predict.c
-aml_status amli_serve_file(amli_serving *serving, const char *path, FILE *out, bool json, aml_error *error);
+aml_status amli_serve_file(amli_serving *serving, const char *path, FILE *out, bool json,
+                           aml_error *error);
 
 // bench.c
 aml_status amli_serve_bench(amli_serving *serving, double seconds, bool json, aml_error *error);

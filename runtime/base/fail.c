@@ -30,7 +30,8 @@ const char *aml_status_name(aml_status status)
 
 const char *aml_status_meaning(aml_status status)
 {
-    return (unsigned)status < AMLI_COUNT(status_info) ? status_info[status].meaning : "unknown status";
+    return (unsigned)status < AMLI_COUNT(status_info) ? status_info[status].meaning
+                                                      : "unknown status";
 }
 
 int aml_status_exit_code(aml_status status)
@@ -63,7 +64,8 @@ const char *aml_shape_text(aml_dtype dtype, const aml_shape *shape, char *text, 
 {
     int length = snprintf(text, room, "%s[", aml_dtype_name(dtype));
     for (int i = 0; i < shape->rank && length >= 0 && (size_t)length < room; i++)
-        length += snprintf(text + length, room - (size_t)length, "%s%lld", i ? ", " : "", (long long)shape->dim[i]);
+        length += snprintf(text + length, room - (size_t)length, "%s%lld", i ? ", " : "",
+                           (long long)shape->dim[i]);
     if (length >= 0 && (size_t)length < room)
         snprintf(text + length, room - (size_t)length, "]");
     return text;

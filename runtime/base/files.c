@@ -16,11 +16,14 @@
 static aml_status system_failure(aml_error *error, const char *what, const char *path)
 {
     int code = errno;
-    aml_status status = code == ENOENT || code == ENOTDIR ? AML_NOT_FOUND : code == ENOMEM ? AML_NO_MEMORY : AML_IO;
+    aml_status status = code == ENOENT || code == ENOTDIR ? AML_NOT_FOUND
+                        : code == ENOMEM                  ? AML_NO_MEMORY
+                                                          : AML_IO;
     return amli_fail(error, status, "cannot %s %s: %s", what, path, strerror(code));
 }
 
-aml_status amli_read_descriptor(int descriptor, const char *name, char **text, size_t *length, aml_error *error)
+aml_status amli_read_descriptor(int descriptor, const char *name, char **text, size_t *length,
+                                aml_error *error)
 {
     *text = NULL;
     *length = 0;
@@ -29,7 +32,8 @@ aml_status amli_read_descriptor(int descriptor, const char *name, char **text, s
         return system_failure(error, "read", name);
     if (S_ISDIR(info.st_mode))
         return amli_fail(error, AML_IO, "cannot read %s: it is a folder", name);
-    size_t capacity = S_ISREG(info.st_mode) && info.st_size > 0 ? (size_t)info.st_size + 2 : 65536, used = 0;
+    size_t capacity = S_ISREG(info.st_mode) && info.st_size > 0 ? (size_t)info.st_size + 2 : 65536,
+           used = 0;
     char *bytes = malloc(capacity);
     if (!bytes)
         return amli_no_memory(error, capacity, name);
@@ -73,7 +77,8 @@ aml_status amli_read_file(const char *path, char **text, size_t *length, aml_err
     return status;
 }
 
-aml_status amli_write_all(int descriptor, const char *path, const void *bytes, size_t length, aml_error *error)
+aml_status amli_write_all(int descriptor, const char *path, const void *bytes, size_t length,
+                          aml_error *error)
 {
     const char *at = bytes;
     while (length) {
@@ -94,7 +99,8 @@ static aml_status sync_path(const char *path, int flags, aml_error *error)
     if (descriptor < 0)
         return system_failure(error, "open", path);
     // EINVAL: a file system that has nothing to sync
-    aml_status status = fsync(descriptor) == 0 || errno == EINVAL ? AML_OK : system_failure(error, "sync", path);
+    aml_status status =
+        fsync(descriptor) == 0 || errno == EINVAL ? AML_OK : system_failure(error, "sync", path);
     close(descriptor);
     return status;
 }
@@ -109,7 +115,8 @@ aml_status amli_sync_file(const char *path, aml_error *error)
     return sync_path(path, 0, error);
 }
 
-aml_status amli_write_file(const char *folder, const char *name, const char *text, size_t length, aml_error *error)
+aml_status amli_write_file(const char *folder, const char *name, const char *text, size_t length,
+                           aml_error *error)
 {
     char path[PATH_MAX];
     aml_status status = amli_join(path, sizeof path, folder, name, error);
@@ -124,7 +131,8 @@ aml_status amli_write_file(const char *folder, const char *name, const char *tex
     return status;
 }
 
-aml_status amli_replace_file(const char *folder, const char *name, const char *text, size_t length, aml_error *error)
+aml_status amli_replace_file(const char *folder, const char *name, const char *text, size_t length,
+                             aml_error *error)
 {
     char path[PATH_MAX], temporary[PATH_MAX], other[NAME_MAX + 1];
     if ((size_t)snprintf(other, sizeof other, ".%s.new", name) >= sizeof other)
@@ -157,7 +165,8 @@ aml_status amli_make_folders(const char *path, aml_error *error)
     }
     struct stat info;
     if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode))
-        return amli_fail(error, AML_IO, "cannot create the folder %s: a file of that name exists", path);
+        return amli_fail(error, AML_IO, "cannot create the folder %s: a file of that name exists",
+                         path);
     return AML_OK;
 }
 
@@ -183,7 +192,8 @@ bool amli_exists(const char *path)
     return stat(path, &info) == 0;
 }
 
-aml_status amli_join(char *text, size_t room, const char *folder, const char *name, aml_error *error)
+aml_status amli_join(char *text, size_t room, const char *folder, const char *name,
+                     aml_error *error)
 {
     size_t length = strlen(folder);
     const char *between = length == 0 || folder[length - 1] == '/' ? "" : "/";

@@ -1,4 +1,5 @@
-// hash.h: SHA-256 of what comes piece by piece: nettle's sha256_init and sha256_update, then amli_hash_finish.
+// hash.h: SHA-256 of what comes piece by piece: nettle's sha256_init and sha256_update, then
+// amli_hash_finish.
 
 #ifndef AMLI_HASH_H
 #define AMLI_HASH_H

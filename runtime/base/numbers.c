@@ -14,43 +14,57 @@ static const struct {
     aml_unit unit;
     double factor;
 } units[] = {
-    {"step", AML_UNIT_STEPS, 1},      {"steps", AML_UNIT_STEPS, 1},      {"epoch", AML_UNIT_EPOCHS, 1},
-    {"epochs", AML_UNIT_EPOCHS, 1},   {"ms", AML_UNIT_SECONDS, 1e-3},    {"us", AML_UNIT_SECONDS, 1e-6},
-    {"s", AML_UNIT_SECONDS, 1},       {"min", AML_UNIT_SECONDS, 60},     {"h", AML_UNIT_SECONDS, 3600},
-    {"d", AML_UNIT_SECONDS, 86400},   {"days", AML_UNIT_SECONDS, 86400}, {"B", AML_UNIT_BYTES, 1},
-    {"KiB", AML_UNIT_BYTES, 1024},    {"MiB", AML_UNIT_BYTES, 1048576},  {"GiB", AML_UNIT_BYTES, 1073741824},
-    {"kB", AML_UNIT_BYTES, 1e3},      {"MB", AML_UNIT_BYTES, 1e6},       {"GB", AML_UNIT_BYTES, 1e9},
-    {"%", AML_UNIT_FRACTION, 0.01},   {"pp", AML_UNIT_FRACTION, 0.01},
+    {"step", AML_UNIT_STEPS, 1},         {"steps", AML_UNIT_STEPS, 1},
+    {"epoch", AML_UNIT_EPOCHS, 1},       {"epochs", AML_UNIT_EPOCHS, 1},
+    {"ms", AML_UNIT_SECONDS, 1e-3},      {"us", AML_UNIT_SECONDS, 1e-6},
+    {"s", AML_UNIT_SECONDS, 1},          {"min", AML_UNIT_SECONDS, 60},
+    {"h", AML_UNIT_SECONDS, 3600},       {"d", AML_UNIT_SECONDS, 86400},
+    {"days", AML_UNIT_SECONDS, 86400},   {"B", AML_UNIT_BYTES, 1},
+    {"KiB", AML_UNIT_BYTES, 1024},       {"MiB", AML_UNIT_BYTES, 1048576},
+    {"GiB", AML_UNIT_BYTES, 1073741824}, {"kB", AML_UNIT_BYTES, 1e3},
+    {"MB", AML_UNIT_BYTES, 1e6},         {"GB", AML_UNIT_BYTES, 1e9},
+    {"%", AML_UNIT_FRACTION, 0.01},      {"pp", AML_UNIT_FRACTION, 0.01},
 };
 
 const char *amli_unit_text(aml_unit unit)
 {
     switch (unit) {
-    case AML_UNIT_NONE: return "";
-    case AML_UNIT_STEPS: return "steps";
-    case AML_UNIT_EPOCHS: return "epochs";
-    case AML_UNIT_SECONDS: return "s";
-    case AML_UNIT_BYTES: return "B";
-    case AML_UNIT_FRACTION: return "";
+    case AML_UNIT_NONE:
+        return "";
+    case AML_UNIT_STEPS:
+        return "steps";
+    case AML_UNIT_EPOCHS:
+        return "epochs";
+    case AML_UNIT_SECONDS:
+        return "s";
+    case AML_UNIT_BYTES:
+        return "B";
+    case AML_UNIT_FRACTION:
+        return "";
     }
     return "";
 }
 
 bool amli_parse_quantity(const char *text, double *value, aml_unit *unit)
 {
-    // strtod also takes hexadecimal, "inf" and "nan": copy only what a number of the language may consist of.
+    // strtod also takes hexadecimal, "inf" and "nan": copy only what a number of the language may
+    // consist of.
     char digits[64];
     size_t length = 0;
     const char *at = text;
     while (isspace((unsigned char)*at))
         at++;
     for (; *at; at++) {
-        bool exponent_sign = (*at == '+' || *at == '-') && length && (digits[length - 1] == 'e' || digits[length - 1] == 'E');
+        bool exponent_sign = (*at == '+' || *at == '-') && length &&
+                             (digits[length - 1] == 'e' || digits[length - 1] == 'E');
         bool leading_sign = (*at == '+' || *at == '-') && length == 0;
-        bool exponent = (*at == 'e' || *at == 'E') && length && (isdigit((unsigned char)at[1]) || ((at[1] == '+' || at[1] == '-') && isdigit((unsigned char)at[2])));
+        bool exponent = (*at == 'e' || *at == 'E') && length &&
+                        (isdigit((unsigned char)at[1]) ||
+                         ((at[1] == '+' || at[1] == '-') && isdigit((unsigned char)at[2])));
         if (*at == '_' && length && isdigit((unsigned char)digits[length - 1]))
             continue;
-        if (!isdigit((unsigned char)*at) && *at != '.' && !leading_sign && !exponent && !exponent_sign)
+        if (!isdigit((unsigned char)*at) && *at != '.' && !leading_sign && !exponent &&
+            !exponent_sign)
             break;
         if (length + 1 >= sizeof digits)
             return false;

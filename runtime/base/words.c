@@ -1,4 +1,5 @@
-// Did you mean: the restricted Damerau-Levenshtein distance, in which a swap of neighbours counts one.
+// Did you mean: the restricted Damerau-Levenshtein distance, in which a swap of neighbours counts
+// one.
 
 #include <string.h>
 
@@ -23,7 +24,8 @@ static int distance(const char *a, const char *b)
                 best = above[j] + 1;
             if (row[j - 1] + 1 < best)
                 best = row[j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && before[j - 2] + 1 < best)
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                before[j - 2] + 1 < best)
                 best = before[j - 2] + 1;
             row[j] = best;
         }

@@ -1,4 +1,5 @@
-// state.json: where a training stands. Numbers are written with all their digits, so that they come back as they were.
+// state.json: where a training stands. Numbers are written with all their digits, so that they come
+// back as they were.
 
 #include <jansson.h>
 #include <math.h>
@@ -10,23 +11,33 @@
 // Every number of the file, one row each.
 //
 //   WHOLE(name) and REAL(name) are members of amli_progress
-#define NUMBERS                                                                                                        \
-    WHOLE(step) WHOLE(seed) WHOLE(batch) WHOLE(overfit) WHOLE(loss_count) WHOLE(best_step) WHOLE(next_validation)      \
-    WHOLE(next_checkpoint) WHOLE(log_bytes) REAL(seconds) REAL(loss_sum) REAL(best)
+#define NUMBERS                                                                                    \
+    WHOLE(step)                                                                                    \
+    WHOLE(seed) WHOLE(batch) WHOLE(overfit) WHOLE(loss_count) WHOLE(best_step)                     \
+        WHOLE(next_validation) WHOLE(next_checkpoint) WHOLE(log_bytes) REAL(seconds)               \
+            REAL(loss_sum) REAL(best)
 
-aml_status amli_progress_write(const amli_progress *progress, char **text, size_t *length, aml_error *error)
+aml_status amli_progress_write(const amli_progress *progress, char **text, size_t *length,
+                               aml_error *error)
 {
     json_t *state = json_object(), *options = json_object();
     bool complete = state && options;
     for (int i = 0; i < progress->options && complete; i++)
-        complete = json_object_set_new(options, progress->option_name[i], json_string(progress->option_text[i])) == 0;
-#define WHOLE(name) complete = complete && json_object_set_new(state, #name, json_integer(progress->name)) == 0;
-#define REAL(name) complete = complete && json_object_set_new(state, #name, json_real(isfinite(progress->name) ? progress->name : 0)) == 0;
+        complete = json_object_set_new(options, progress->option_name[i],
+                                       json_string(progress->option_text[i])) == 0;
+#define WHOLE(name)                                                                                \
+    complete = complete && json_object_set_new(state, #name, json_integer(progress->name)) == 0;
+#define REAL(name)                                                                                 \
+    complete = complete &&                                                                         \
+               json_object_set_new(state, #name,                                                   \
+                                   json_real(isfinite(progress->name) ? progress->name : 0)) == 0;
     NUMBERS
 #undef WHOLE
 #undef REAL
-    complete = complete && json_object_set_new(state, "has_best", json_boolean(progress->has_best)) == 0;
-    complete = complete && json_object_set_new(state, "finished", json_boolean(progress->finished)) == 0;
+    complete =
+        complete && json_object_set_new(state, "has_best", json_boolean(progress->has_best)) == 0;
+    complete =
+        complete && json_object_set_new(state, "finished", json_boolean(progress->finished)) == 0;
     complete = complete && json_object_set(state, "options", options) == 0;
     *text = complete ? json_dumps(state, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;
     json_decref(options);
@@ -58,20 +69,22 @@ static bool get_truth(json_t *state, const char *name, bool *out)
     return json_is_boolean(value);
 }
 
-aml_status amli_progress_read(const char *path, const char *text, size_t length, amli_progress *progress, aml_error *error)
+aml_status amli_progress_read(const char *path, const char *text, size_t length,
+                              amli_progress *progress, aml_error *error)
 {
     *progress = (amli_progress){0};
     json_error_t why;
     json_t *state = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why);
     if (!state)
-        return json_error_code(&why) == json_error_out_of_memory ? amli_no_memory(error, length, path)
-                                                                  : amli_fail(error, AML_BAD_CHECKPOINT, "%s is not JSON: %s", path, why.text);
+        return json_error_code(&why) == json_error_out_of_memory
+                   ? amli_no_memory(error, length, path)
+                   : amli_fail(error, AML_BAD_CHECKPOINT, "%s is not JSON: %s", path, why.text);
     const char *wrong = NULL;
-#define WHOLE(name)                                                                                                    \
-    if (!wrong && !get_whole(state, #name, &progress->name))                                                           \
+#define WHOLE(name)                                                                                \
+    if (!wrong && !get_whole(state, #name, &progress->name))                                       \
         wrong = #name;
-#define REAL(name)                                                                                                     \
-    if (!wrong && !get_real(state, #name, &progress->name))                                                            \
+#define REAL(name)                                                                                 \
+    if (!wrong && !get_real(state, #name, &progress->name))                                        \
         wrong = #name;
     NUMBERS
 #undef WHOLE
@@ -84,21 +97,25 @@ aml_status amli_progress_read(const char *path, const char *text, size_t length,
         wrong = "step";
     json_t *options = json_object_get(state, "options"), *value;
     const char *name;
-    aml_status status = wrong ? amli_fail(error, AML_BAD_CHECKPOINT, "%s: '%s' is missing or not a number", path, wrong) : AML_OK;
+    aml_status status = wrong ? amli_fail(error, AML_BAD_CHECKPOINT,
+                                          "%s: '%s' is missing or not a number", path, wrong)
+                              : AML_OK;
     if (!status && !json_is_object(options))
         status = amli_fail(error, AML_BAD_CHECKPOINT, "%s: 'options' is missing", path);
     if (!status)
-        json_object_foreach(options, name, value)
-            if (!status)
-                status = json_is_string(value) ? amli_progress_add_option(progress, name, json_string_value(value), error)
-                                               : amli_fail(error, AML_BAD_CHECKPOINT, "%s: the option '%s' is not a text", path, name);
+        json_object_foreach(options, name, value) if (!status) status =
+            json_is_string(value)
+                ? amli_progress_add_option(progress, name, json_string_value(value), error)
+                : amli_fail(error, AML_BAD_CHECKPOINT, "%s: the option '%s' is not a text", path,
+                            name);
     json_decref(state);
     if (status)
         amli_progress_free(progress);
     return status;
 }
 
-aml_status amli_progress_add_option(amli_progress *progress, const char *name, const char *text, aml_error *error)
+aml_status amli_progress_add_option(amli_progress *progress, const char *name, const char *text,
+                                    aml_error *error)
 {
     size_t count = (size_t)progress->options + 1;
     char **names = realloc(progress->option_name, count * sizeof *names);

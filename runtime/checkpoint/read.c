@@ -9,7 +9,7 @@
 
 struct aml_checkpoint {
     char folder[PATH_MAX];
-    json_t *manifest;           // owns the texts of info
+    json_t *manifest; // owns the texts of info
     aml_checkpoint_info info;
     aml_tensors *weights;
 };
@@ -29,16 +29,18 @@ static aml_status read_manifest(const char *folder, json_t **out, aml_error *err
     if (!status)
         status = amli_read_file(path, &text, &length, error);
     if (status == AML_NOT_FOUND)
-        return amli_exists(folder) ? damaged(error, folder, "it has no MANIFEST.json")
-                                   : amli_fail(error, AML_NOT_FOUND, "there is no checkpoint %s", folder);
+        return amli_exists(folder)
+                   ? damaged(error, folder, "it has no MANIFEST.json")
+                   : amli_fail(error, AML_NOT_FOUND, "there is no checkpoint %s", folder);
     if (status)
         return status;
     json_error_t why;
     json_t *manifest = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why);
     free(text);
     if (!manifest)
-        return json_error_code(&why) == json_error_out_of_memory ? amli_no_memory(error, length, path)
-                                                                  : damaged(error, folder, "MANIFEST.json is not JSON");
+        return json_error_code(&why) == json_error_out_of_memory
+                   ? amli_no_memory(error, length, path)
+                   : damaged(error, folder, "MANIFEST.json is not JSON");
     const char *seal = json_string_value(json_object_get(manifest, "seal"));
     json_t *kept = seal ? json_incref(json_object_get(manifest, "seal")) : NULL;
     char hash[AMLI_HASH_TEXT] = "";
@@ -81,9 +83,12 @@ static aml_status check_file(const char *folder, const char *name, json_t *entry
     amli_hash(bytes, length, hash);
     free(bytes);
     if ((long long)length != size)
-        snprintf(what, sizeof what, "%.100s should have %lld bytes, and has %zu", name, size, length);
+        snprintf(what, sizeof what, "%.100s should have %lld bytes, and has %zu", name, size,
+                 length);
     else if (strcmp(hash, expected) != 0)
-        snprintf(what, sizeof what, "%.100s was altered: its SHA-256 should be %.16s..., and is %.16s...", name, expected, hash);
+        snprintf(what, sizeof what,
+                 "%.100s was altered: its SHA-256 should be %.16s..., and is %.16s...", name,
+                 expected, hash);
     else
         return AML_OK;
     return damaged(error, folder, what);
@@ -97,15 +102,19 @@ static aml_status read_info(aml_checkpoint *checkpoint, json_t *files, aml_error
     info->job = json_string_value(json_object_get(manifest, "job"));
     info->source_hash = json_string_value(json_object_get(manifest, "source_hash"));
     info->data_fingerprint = json_string_value(json_object_get(manifest, "data_fingerprint"));
-    info->weights_hash = json_string_value(json_object_get(json_object_get(files, AMLI_WEIGHTS_FILE), "sha256"));
+    info->weights_hash =
+        json_string_value(json_object_get(json_object_get(files, AMLI_WEIGHTS_FILE), "sha256"));
     info->step = json_integer_value(json_object_get(manifest, "step"));
     info->scored = json_is_number(score);
     info->score = json_number_value(score);
     info->score_name = json_string_value(json_object_get(manifest, "score_name"));
     if (json_integer_value(json_object_get(manifest, "format")) != 1)
-        return amli_fail(error, AML_BAD_CHECKPOINT, "the checkpoint %s has another format than this program reads", checkpoint->folder);
-    if (!info->program || !info->job || !info->source_hash || !info->data_fingerprint || !info->weights_hash ||
-        !json_object_get(files, AMLI_OPTIMIZER_FILE) || !json_object_get(files, AMLI_STATE_FILE))
+        return amli_fail(error, AML_BAD_CHECKPOINT,
+                         "the checkpoint %s has another format than this program reads",
+                         checkpoint->folder);
+    if (!info->program || !info->job || !info->source_hash || !info->data_fingerprint ||
+        !info->weights_hash || !json_object_get(files, AMLI_OPTIMIZER_FILE) ||
+        !json_object_get(files, AMLI_STATE_FILE))
         return damaged(error, checkpoint->folder, "MANIFEST.json is not complete");
     return AML_OK;
 }
@@ -117,18 +126,19 @@ aml_status aml_checkpoint_open(const char *folder, aml_checkpoint **out, aml_err
     if (!checkpoint)
         return amli_no_memory(error, sizeof *checkpoint, "a checkpoint");
     aml_status status = AML_OK;
-    if ((size_t)snprintf(checkpoint->folder, sizeof checkpoint->folder, "%s", folder) >= sizeof checkpoint->folder)
+    if ((size_t)snprintf(checkpoint->folder, sizeof checkpoint->folder, "%s", folder) >=
+        sizeof checkpoint->folder)
         status = amli_fail(error, AML_INVALID, "the path %s is too long", folder);
     if (!status)
         status = read_manifest(folder, &checkpoint->manifest, error);
-    json_t *files = checkpoint->manifest ? json_object_get(checkpoint->manifest, "files") : NULL, *entry;
+    json_t *files = checkpoint->manifest ? json_object_get(checkpoint->manifest, "files") : NULL,
+           *entry;
     const char *name;
     if (!status)
         status = read_info(checkpoint, files, error);
     if (!status)
-        json_object_foreach(files, name, entry)
-            if (!status)
-                status = check_file(folder, name, entry, error);
+        json_object_foreach(files, name, entry) if (!status) status =
+            check_file(folder, name, entry, error);
     char path[PATH_MAX];
     if (!status)
         status = amli_join(path, sizeof path, folder, AMLI_WEIGHTS_FILE, error);
@@ -166,15 +176,18 @@ const char *aml_checkpoint_path(const aml_checkpoint *checkpoint)
     return checkpoint->folder;
 }
 
-aml_status amli_checkpoint_optimizer(const aml_checkpoint *checkpoint, aml_tensors **out, aml_error *error)
+aml_status amli_checkpoint_optimizer(const aml_checkpoint *checkpoint, aml_tensors **out,
+                                     aml_error *error)
 {
     char path[PATH_MAX];
     *out = NULL;
-    aml_status status = amli_join(path, sizeof path, checkpoint->folder, AMLI_OPTIMIZER_FILE, error);
+    aml_status status =
+        amli_join(path, sizeof path, checkpoint->folder, AMLI_OPTIMIZER_FILE, error);
     return status ? status : aml_tensors_open(path, out, error);
 }
 
-aml_status amli_checkpoint_progress(const aml_checkpoint *checkpoint, amli_progress *progress, aml_error *error)
+aml_status amli_checkpoint_progress(const aml_checkpoint *checkpoint, amli_progress *progress,
+                                    aml_error *error)
 {
     char path[PATH_MAX], *text;
     size_t length;
@@ -188,7 +201,8 @@ aml_status amli_checkpoint_progress(const aml_checkpoint *checkpoint, amli_progr
     free(text);
     if (!status && progress->step != checkpoint->info.step) {
         amli_progress_free(progress);
-        status = damaged(error, checkpoint->folder, "state.json and MANIFEST.json disagree about the step");
+        status = damaged(error, checkpoint->folder,
+                         "state.json and MANIFEST.json disagree about the step");
     }
     return status;
 }
@@ -199,15 +213,17 @@ bool amli_manifest_peek(const char *folder, amli_stored *stored)
     if (read_manifest(folder, &manifest, NULL) != AML_OK)
         return false;
     json_t *score = json_object_get(manifest, "score");
-    *stored = (amli_stored){json_integer_value(json_object_get(manifest, "step")), json_is_number(score),
-                            json_is_true(json_object_get(manifest, "lower_is_better")), json_number_value(score)};
+    *stored = (amli_stored){
+        json_integer_value(json_object_get(manifest, "step")), json_is_number(score),
+        json_is_true(json_object_get(manifest, "lower_is_better")), json_number_value(score)};
     json_decref(manifest);
     return true;
 }
 
 enum { SHOWN = 8 };
 
-aml_status amli_check_state(const aml_job *job, const aml_tensors *tensors, unsigned roles, bool exact, const char *name, aml_error *error)
+aml_status amli_check_state(const aml_job *job, const aml_tensors *tensors, unsigned roles,
+                            bool exact, const char *name, aml_error *error)
 {
     char text[AML_ERROR_ROOM / 2];
     size_t used = 0;
@@ -220,40 +236,50 @@ aml_status amli_check_state(const aml_job *job, const aml_tensors *tensors, unsi
         char a[160], b[160];
         int32_t at = aml_tensors_find(tensors, ours->name);
         const aml_tensor_info *theirs = at < 0 ? NULL : aml_tensors_info(tensors, at);
-        bool equal = theirs && theirs->dtype == ours->dtype && theirs->shape.rank == ours->shape.rank;
+        bool equal =
+            theirs && theirs->dtype == ours->dtype && theirs->shape.rank == ours->shape.rank;
         for (int k = 0; equal && k < ours->shape.rank; k++)
             equal = theirs->shape.dim[k] == ours->shape.dim[k];
         if (equal || ++wrong > SHOWN || used >= sizeof text - 1)
             continue;
-        used += (size_t)snprintf(text + used, sizeof text - used, "\n  %.200s: the program has %s, the checkpoint %s", ours->name,
-                                 aml_shape_text(ours->dtype, &ours->shape, a, sizeof a),
-                                 theirs ? aml_shape_text(theirs->dtype, &theirs->shape, b, sizeof b) : "none");
+        used += (size_t)snprintf(
+            text + used, sizeof text - used, "\n  %.200s: the program has %s, the checkpoint %s",
+            ours->name, aml_shape_text(ours->dtype, &ours->shape, a, sizeof a),
+            theirs ? aml_shape_text(theirs->dtype, &theirs->shape, b, sizeof b) : "none");
     }
     for (int32_t at = 0; exact && at < aml_tensors_count(tensors); at++) {
         const aml_tensor_info *theirs = aml_tensors_info(tensors, at);
         char a[160];
         bool known = false;
         for (int i = 0; i < job->states && !known; i++)
-            known = (roles >> job->state[i].role & 1) && strcmp(job->state[i].tensor.name, theirs->name) == 0;
+            known = (roles >> job->state[i].role & 1) &&
+                    strcmp(job->state[i].tensor.name, theirs->name) == 0;
         if (known || ++wrong > SHOWN || used >= sizeof text - 1)
             continue;
-        used += (size_t)snprintf(text + used, sizeof text - used, "\n  %.200s: the program has none, the checkpoint %s", theirs->name,
-                                 aml_shape_text(theirs->dtype, &theirs->shape, a, sizeof a));
+        used += (size_t)snprintf(
+            text + used, sizeof text - used, "\n  %.200s: the program has none, the checkpoint %s",
+            theirs->name, aml_shape_text(theirs->dtype, &theirs->shape, a, sizeof a));
     }
     if (wrong == 0)
         return AML_OK;
     if (wrong > SHOWN && used < sizeof text - 1)
         snprintf(text + used, sizeof text - used, "\n  and %d more", wrong - SHOWN);
-    return amli_fail(error, AML_BAD_CHECKPOINT, "%s is of another model than '%s'%s", name, job->name, text);
+    return amli_fail(error, AML_BAD_CHECKPOINT, "%s is of another model than '%s'%s", name,
+                     job->name, text);
 }
 
-aml_status amli_load_state(const aml_job *job, const aml_tensors *tensors, unsigned roles, amli_device *device, amli_memory state, aml_error *error)
+aml_status amli_load_state(const aml_job *job, const aml_tensors *tensors, unsigned roles,
+                           amli_device *device, amli_memory state, aml_error *error)
 {
     aml_status status = AML_OK;
     for (int i = 0; i < job->states && !status; i++) {
-        int32_t at = roles >> job->state[i].role & 1 ? aml_tensors_find(tensors, job->state[i].tensor.name) : -1;
+        int32_t at = roles >> job->state[i].role & 1
+                         ? aml_tensors_find(tensors, job->state[i].tensor.name)
+                         : -1;
         if (at >= 0)
-            status = device->kind->upload(device, state, job->state[i].offset, aml_tensors_data(tensors, at), aml_tensors_bytes(tensors, at), error);
+            status = device->kind->upload(device, state, job->state[i].offset,
+                                          aml_tensors_data(tensors, at),
+                                          aml_tensors_bytes(tensors, at), error);
     }
     return status;
 }

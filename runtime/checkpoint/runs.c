@@ -1,7 +1,8 @@
 // runs/JOB/RUN/checkpoints/step-000123.
 //
-// A run is named by the time (UTC) at which it began, milliseconds and four random digits, so the newest has the greatest
-// name. Checkpoints are found by looking, not by the pointers: a crash may come between a checkpoint and its pointer.
+// A run is named by the time (UTC) at which it began, milliseconds and four random digits, so the
+// newest has the greatest name. Checkpoints are found by looking, not by the pointers: a crash may
+// come between a checkpoint and its pointer.
 
 #include <errno.h>
 #include <stdio.h>
@@ -39,7 +40,8 @@ aml_status amli_run_create(const char *runs, const char *job, char path[PATH_MAX
         if (mkdir(path, 0777) != 0) {
             if (errno == EEXIST)
                 continue;
-            return amli_fail(error, AML_IO, "cannot create the folder %s: %s", path, strerror(errno));
+            return amli_fail(error, AML_IO, "cannot create the folder %s: %s", path,
+                             strerror(errno));
         }
         char checkpoints[PATH_MAX];
         status = amli_join(checkpoints, sizeof checkpoints, path, "checkpoints", error);
@@ -63,7 +65,8 @@ static bool has_step(const char *checkpoints)
     return count > 0;
 }
 
-aml_status amli_run_find(const char *runs, const char *job, const char *name, bool saved, char path[PATH_MAX], aml_error *error)
+aml_status amli_run_find(const char *runs, const char *job, const char *name, bool saved,
+                         char path[PATH_MAX], aml_error *error)
 {
     char folder[PATH_MAX], checkpoints[PATH_MAX];
     aml_status status = amli_join(folder, sizeof folder, runs, job, error);
@@ -81,16 +84,19 @@ aml_status amli_run_find(const char *runs, const char *job, const char *name, bo
             status = amli_join(checkpoints, sizeof checkpoints, path, "checkpoints", error);
         found = !status && is_folder(checkpoints) && (!saved || has_step(checkpoints));
     }
-    if (!status && !found && name && strchr(name, '/')) {       // a path
+    if (!status && !found && name && strchr(name, '/')) { // a path
         status = amli_join(checkpoints, sizeof checkpoints, name, "checkpoints", error);
-        found = !status && is_folder(checkpoints) && snprintf(path, PATH_MAX, "%s", name) < PATH_MAX;
+        found =
+            !status && is_folder(checkpoints) && snprintf(path, PATH_MAX, "%s", name) < PATH_MAX;
     }
     if (!status && !found && name) {
         const char *near = amli_closest(name, (const char *const *)names.name, names.count);
-        status = amli_fail(error, AML_NOT_FOUND, "there is no run %s in %s%s%s%s", name, folder, near ? "\nhelp: did you mean " : "",
-                           near ? near : "", near ? "?" : "");
+        status = amli_fail(error, AML_NOT_FOUND, "there is no run %s in %s%s%s%s", name, folder,
+                           near ? "\nhelp: did you mean " : "", near ? near : "", near ? "?" : "");
     } else if (!status && !found) {
-        status = amli_fail(error, AML_NOT_FOUND, "the job '%s' has no run in %s\nhelp: `train %s` makes one; --runs DIR names another folder",
+        status = amli_fail(error, AML_NOT_FOUND,
+                           "the job '%s' has no run in %s\nhelp: `train %s` makes one; --runs DIR "
+                           "names another folder",
                            job, folder, job);
     }
     amli_free_names(&names);
@@ -129,7 +135,8 @@ aml_status amli_run_steps(const char *folder, int64_t **step, int *count, aml_er
     return status;
 }
 
-static aml_status open_step(const char *folder, int64_t step, aml_checkpoint **out, aml_error *error)
+static aml_status open_step(const char *folder, int64_t step, aml_checkpoint **out,
+                            aml_error *error)
 {
     char name[32], path[PATH_MAX];
     amli_step_name(step, name);
@@ -138,7 +145,8 @@ static aml_status open_step(const char *folder, int64_t step, aml_checkpoint **o
 }
 
 // Tries the scored checkpoints from the best on; of equal ones the older is the better.
-static aml_status open_best(const char *folder, const int64_t *step, int count, aml_notice *notice, void *self, aml_checkpoint **out, aml_error *error)
+static aml_status open_best(const char *folder, const int64_t *step, int count, aml_notice *notice,
+                            void *self, aml_checkpoint **out, aml_error *error)
 {
     amli_stored *stored = calloc((size_t)count + 1, sizeof *stored);
     int scored = 0;
@@ -147,14 +155,16 @@ static aml_status open_best(const char *folder, const int64_t *step, int count, 
     for (int i = 0; i < count; i++) {
         char name[32], path[PATH_MAX];
         amli_step_name(step[i], name);
-        if (amli_join(path, sizeof path, folder, name, NULL) == AML_OK && amli_manifest_peek(path, &stored[scored]) && stored[scored].scored)
+        if (amli_join(path, sizeof path, folder, name, NULL) == AML_OK &&
+            amli_manifest_peek(path, &stored[scored]) && stored[scored].scored)
             scored++;
     }
     aml_status status = AML_NOT_FOUND;
     while (scored > 0) {
         int best = 0;
         for (int i = 1; i < scored; i++)
-            if (stored[i].lower_is_better ? stored[i].score < stored[best].score : stored[i].score > stored[best].score)
+            if (stored[i].lower_is_better ? stored[i].score < stored[best].score
+                                          : stored[i].score > stored[best].score)
                 best = i;
         status = open_step(folder, stored[best].step, out, error);
         if (status == AML_OK || status == AML_NO_MEMORY)
@@ -167,7 +177,8 @@ static aml_status open_best(const char *folder, const int64_t *step, int count, 
     return status;
 }
 
-aml_status amli_run_open(const char *run, aml_which which, aml_notice *notice, void *self, aml_checkpoint **out, aml_error *error)
+aml_status amli_run_open(const char *run, aml_which which, aml_notice *notice, void *self,
+                         aml_checkpoint **out, aml_error *error)
 {
     char folder[PATH_MAX];
     int64_t *step;
@@ -203,8 +214,9 @@ aml_status amli_run_open(const char *run, aml_which which, aml_notice *notice, v
     return status;
 }
 
-aml_status aml_checkpoint_find(const char *runs, const char *job, aml_which which, aml_notice *notice, void *self,
-                               aml_checkpoint **out, aml_error *error)
+aml_status aml_checkpoint_find(const char *runs, const char *job, aml_which which,
+                               aml_notice *notice, void *self, aml_checkpoint **out,
+                               aml_error *error)
 {
     char run[PATH_MAX];
     *out = NULL;

@@ -1,11 +1,12 @@
 // The safetensors format:
 //
 //     8 bytes, little-endian: length of the header
-//     the header: JSON, {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]}, ...}, padded with blanks
-//     the data: the tensors one after the other, row-major, no gaps
+//     the header: JSON, {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]},
+//     ...}, padded with blanks the data: the tensors one after the other, row-major, no gaps
 //
-// A reader trusts nothing: the header's length against the file's, names unique, offsets against the data's length, each
-// tensor's bytes against its shape, and the tensors together against the whole of the data.
+// A reader trusts nothing: the header's length against the file's, names unique, offsets against
+// the data's length, each tensor's bytes against its shape, and the tensors together against the
+// whole of the data.
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -29,14 +30,14 @@ enum { LONGEST_HEADER = 100000000 };
 
 typedef struct Tensor {
     aml_tensor_info info;
-    size_t begin, end;          // in the data
+    size_t begin, end; // in the data
 } Tensor;
 
 struct aml_tensors {
-    char *bytes;                // the file
+    char *bytes; // the file
     const char *data;
     size_t data_length;
-    Tensor *tensor;             // by offset
+    Tensor *tensor; // by offset
     int32_t count;
 };
 
@@ -93,17 +94,21 @@ static bool whole(const json_t *value, size_t *out)
     return true;
 }
 
-static aml_status read_entry(const char *file, const char *name, json_t *entry, size_t data_length, Tensor *tensor, aml_error *error)
+static aml_status read_entry(const char *file, const char *name, json_t *entry, size_t data_length,
+                             Tensor *tensor, aml_error *error)
 {
     const char *dtype = json_string_value(json_object_get(entry, "dtype"));
-    json_t *shape = json_object_get(entry, "shape"), *offsets = json_object_get(entry, "data_offsets");
-    if (!dtype || !json_is_array(shape) || !json_is_array(offsets) || json_array_size(offsets) != 2 || json_object_size(entry) != 3)
+    json_t *shape = json_object_get(entry, "shape"),
+           *offsets = json_object_get(entry, "data_offsets");
+    if (!dtype || !json_is_array(shape) || !json_is_array(offsets) ||
+        json_array_size(offsets) != 2 || json_object_size(entry) != 3)
         return bad(error, file, name, "expected dtype, shape and two data_offsets");
     size_t type = 0;
     while (type < AMLI_COUNT(stored_name) && strcmp(stored_name[type], dtype) != 0)
         type++;
     if (type == AMLI_COUNT(stored_name))
-        return amli_fail(error, AML_BAD_CHECKPOINT, "%s: tensor '%s': the dtype %.32s is unknown here", file, name, dtype);
+        return amli_fail(error, AML_BAD_CHECKPOINT,
+                         "%s: tensor '%s': the dtype %.32s is unknown here", file, name, dtype);
     tensor->info.dtype = (aml_dtype)type;
     if (json_array_size(shape) > AML_MAX_RANK)
         return bad(error, file, name, "more than 8 axes");
@@ -116,14 +121,17 @@ static aml_status read_entry(const char *file, const char *name, json_t *entry, 
     }
     int64_t elements = aml_shape_elements(&tensor->info.shape);
     size_t bytes;
-    if (elements < 0 || __builtin_mul_overflow((size_t)elements, aml_dtype_bytes((aml_dtype)type), &bytes))
+    if (elements < 0 ||
+        __builtin_mul_overflow((size_t)elements, aml_dtype_bytes((aml_dtype)type), &bytes))
         return bad(error, file, name, "its shape is too large");
-    if (!whole(json_array_get(offsets, 0), &tensor->begin) || !whole(json_array_get(offsets, 1), &tensor->end) ||
-        tensor->begin > tensor->end || tensor->end > data_length)
+    if (!whole(json_array_get(offsets, 0), &tensor->begin) ||
+        !whole(json_array_get(offsets, 1), &tensor->end) || tensor->begin > tensor->end ||
+        tensor->end > data_length)
         return bad(error, file, name, "its data lies outside of the file");
     if (tensor->end - tensor->begin != bytes)
-        return amli_fail(error, AML_BAD_CHECKPOINT, "%s: tensor '%s': its shape needs %zu bytes, and %zu are stored", file, name, bytes,
-                         tensor->end - tensor->begin);
+        return amli_fail(error, AML_BAD_CHECKPOINT,
+                         "%s: tensor '%s': its shape needs %zu bytes, and %zu are stored", file,
+                         name, bytes, tensor->end - tensor->begin);
     return AML_OK;
 }
 
@@ -137,7 +145,8 @@ static int compare_offsets(const void *a, const void *b)
     return strcmp(x->info.name, y->info.name);
 }
 
-static aml_status read_header(aml_tensors *tensors, const char *file, json_t *header, aml_error *error)
+static aml_status read_header(aml_tensors *tensors, const char *file, json_t *header,
+                              aml_error *error)
 {
     if (!json_is_object(header))
         return bad(error, file, NULL, "its header is not a JSON object");
@@ -147,15 +156,15 @@ static aml_status read_header(aml_tensors *tensors, const char *file, json_t *he
         return amli_no_memory(error, entries * sizeof *tensors->tensor, file);
     const char *name;
     json_t *entry;
-    json_object_foreach(header, name, entry) {
+    json_object_foreach(header, name, entry)
+    {
         if (strcmp(name, "__metadata__") == 0) {
             const char *key;
             json_t *value;
             if (!json_is_object(entry))
                 return bad(error, file, NULL, "its __metadata__ is not an object");
-            json_object_foreach(entry, key, value)
-                if (!json_is_string(value))
-                    return bad(error, file, NULL, "its __metadata__ holds something that is not a text");
+            json_object_foreach(entry, key, value) if (!json_is_string(value)) return bad(
+                error, file, NULL, "its __metadata__ holds something that is not a text");
             continue;
         }
         Tensor *tensor = &tensors->tensor[tensors->count];
@@ -172,16 +181,21 @@ static aml_status read_header(aml_tensors *tensors, const char *file, json_t *he
     for (int32_t i = 0; i < tensors->count; i++) {
         if (tensors->tensor[i].begin != covered)
             return bad(error, file, tensors->tensor[i].info.name,
-                       tensors->tensor[i].begin < covered ? "its data overlaps that of another tensor" : "there is a gap before its data");
+                       tensors->tensor[i].begin < covered
+                           ? "its data overlaps that of another tensor"
+                           : "there is a gap before its data");
         covered = tensors->tensor[i].end;
     }
     if (covered != tensors->data_length)
-        return amli_fail(error, AML_BAD_CHECKPOINT, "%s: the tensors take %zu bytes, and %zu are stored", file, covered, tensors->data_length);
+        return amli_fail(error, AML_BAD_CHECKPOINT,
+                         "%s: the tensors take %zu bytes, and %zu are stored", file, covered,
+                         tensors->data_length);
     return AML_OK;
 }
 
 // Takes `bytes`.
-static aml_status parse(const char *file, char *bytes, size_t length, aml_tensors **out, aml_error *error)
+static aml_status parse(const char *file, char *bytes, size_t length, aml_tensors **out,
+                        aml_error *error)
 {
     aml_tensors *tensors = calloc(1, sizeof *tensors);
     if (!tensors) {
@@ -194,12 +208,15 @@ static aml_status parse(const char *file, char *bytes, size_t length, aml_tensor
     for (int i = 0; i < 8 && length >= 8; i++)
         header_length |= (uint64_t)(unsigned char)bytes[i] << 8 * i;
     if (length < 8)
-        status = amli_fail(error, AML_BAD_CHECKPOINT, "%s: expected a safetensors file, found %zu bytes", file, length);
+        status = amli_fail(error, AML_BAD_CHECKPOINT,
+                           "%s: expected a safetensors file, found %zu bytes", file, length);
     else if (header_length > length - 8 || header_length > LONGEST_HEADER)
-        status = amli_fail(error, AML_BAD_CHECKPOINT, "%s: its header should have %" PRIu64 " bytes, and the file has %zu", file,
-                           header_length, length);
+        status = amli_fail(error, AML_BAD_CHECKPOINT,
+                           "%s: its header should have %" PRIu64 " bytes, and the file has %zu",
+                           file, header_length, length);
     else if (header_length == 0 || bytes[8] != '{')
-        status = bad(error, file, NULL, "expected a safetensors file: its header does not begin with '{'");
+        status = bad(error, file, NULL,
+                     "expected a safetensors file: its header does not begin with '{'");
     if (!status) {
         tensors->data = bytes + 8 + header_length;
         tensors->data_length = length - 8 - (size_t)header_length;
@@ -208,7 +225,8 @@ static aml_status parse(const char *file, char *bytes, size_t length, aml_tensor
         if (!header && json_error_code(&why) == json_error_out_of_memory)
             status = amli_no_memory(error, (size_t)header_length, file);
         else if (!header)
-            status = amli_fail(error, AML_BAD_CHECKPOINT, "%s: its header is not JSON: %s", file, why.text);
+            status = amli_fail(error, AML_BAD_CHECKPOINT, "%s: its header is not JSON: %s", file,
+                               why.text);
         else
             status = read_header(tensors, file, header, error);
         json_decref(header);
@@ -230,7 +248,8 @@ aml_status aml_tensors_open(const char *path, aml_tensors **out, aml_error *erro
     return status ? status : parse(path, bytes, length, out, error);
 }
 
-aml_status aml_tensors_parse(const char *name, const void *bytes, size_t length, aml_tensors **out, aml_error *error)
+aml_status aml_tensors_parse(const char *name, const void *bytes, size_t length, aml_tensors **out,
+                             aml_error *error)
 {
     *out = NULL;
     char *copy = malloc(length + 1);
@@ -245,7 +264,8 @@ aml_status aml_tensors_parse(const char *name, const void *bytes, size_t length,
 
 static int compare_states(const void *a, const void *b)
 {
-    const aml_state_info *x = *(const aml_state_info *const *)a, *y = *(const aml_state_info *const *)b;
+    const aml_state_info *x = *(const aml_state_info *const *)a,
+                         *y = *(const aml_state_info *const *)b;
     size_t left = aml_dtype_bytes(x->tensor.dtype), right = aml_dtype_bytes(y->tensor.dtype);
     if (left != right)
         return left > right ? -1 : 1;
@@ -261,16 +281,19 @@ static size_t state_bytes(const aml_state_info *state)
 static char *make_header(const aml_state_info *const *state, int count, size_t *length)
 {
     json_t *header = json_object();
-    bool complete = header && json_object_set_new(header, "__metadata__", json_pack("{s:s}", "format", "aml")) == 0;
+    bool complete = header && json_object_set_new(header, "__metadata__",
+                                                  json_pack("{s:s}", "format", "aml")) == 0;
     size_t offset = 0;
     for (int i = 0; i < count && complete; i++) {
         const aml_tensor_info *tensor = &state[i]->tensor;
         json_t *shape = json_array();
         for (int k = 0; k < tensor->shape.rank; k++)
-            complete = complete && json_array_append_new(shape, json_integer(tensor->shape.dim[k])) == 0;
+            complete =
+                complete && json_array_append_new(shape, json_integer(tensor->shape.dim[k])) == 0;
         size_t end = offset + state_bytes(state[i]);
-        json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", stored_name[tensor->dtype], "shape", shape, "data_offsets",
-                                  (json_int_t)offset, (json_int_t)end);
+        json_t *entry =
+            json_pack("{s:s, s:o, s:[I, I]}", "dtype", stored_name[tensor->dtype], "shape", shape,
+                      "data_offsets", (json_int_t)offset, (json_int_t)end);
         complete = complete && entry && json_object_set_new(header, tensor->name, entry) == 0;
         offset = end;
     }
@@ -293,8 +316,9 @@ static char *make_header(const aml_state_info *const *state, int count, size_t *
 
 enum { CHUNK = 1 << 20 };
 
-static aml_status write_tensors(int descriptor, const char *path, amli_device *device, amli_memory memory,
-                                const aml_state_info *const *state, int count, char *chunk, struct sha256_ctx *hash, size_t *bytes,
+static aml_status write_tensors(int descriptor, const char *path, amli_device *device,
+                                amli_memory memory, const aml_state_info *const *state, int count,
+                                char *chunk, struct sha256_ctx *hash, size_t *bytes,
                                 aml_error *error)
 {
     size_t length;
@@ -309,7 +333,8 @@ static aml_status write_tensors(int descriptor, const char *path, amli_device *d
         size_t size = state_bytes(state[i]);
         for (size_t at = 0; at < size && !status; at += CHUNK) {
             size_t part = size - at < CHUNK ? size - at : CHUNK;
-            status = device->kind->download(device, memory, state[i]->offset + at, chunk, part, error);
+            status =
+                device->kind->download(device, memory, state[i]->offset + at, chunk, part, error);
             if (!status)
                 status = amli_write_all(descriptor, path, chunk, part, error);
             sha256_update(hash, part, (const uint8_t *)chunk);
@@ -319,8 +344,9 @@ static aml_status write_tensors(int descriptor, const char *path, amli_device *d
     return status;
 }
 
-aml_status amli_tensors_write(const char *path, amli_device *device, amli_memory memory, const aml_job *job, unsigned roles,
-                              size_t *bytes, char text[AMLI_HASH_TEXT], aml_error *error)
+aml_status amli_tensors_write(const char *path, amli_device *device, amli_memory memory,
+                              const aml_job *job, unsigned roles, size_t *bytes,
+                              char text[AMLI_HASH_TEXT], aml_error *error)
 {
     const aml_state_info **state = calloc((size_t)job->states + 1, sizeof *state);
     char *chunk = malloc(CHUNK);
@@ -341,7 +367,8 @@ aml_status amli_tensors_write(const char *path, amli_device *device, amli_memory
     } else {
         struct sha256_ctx hash;
         sha256_init(&hash);
-        status = write_tensors(descriptor, path, device, memory, state, count, chunk, &hash, bytes, error);
+        status = write_tensors(descriptor, path, device, memory, state, count, chunk, &hash, bytes,
+                               error);
         if (close(descriptor) != 0 && !status)
             status = amli_fail(error, AML_IO, "cannot write %s: %s", path, strerror(errno));
         amli_hash_finish(&hash, text);

@@ -22,11 +22,12 @@
 
 // ---- safetensors.c
 
-// Writes the states whose role is in `roles` (bits 1 << role) from device memory, without syncing the file, and says its
-// size and hash. Tensors are ordered by element size (largest first, so all are aligned) and name; the same state gives the same
-// bytes.
-aml_status amli_tensors_write(const char *path, amli_device *device, amli_memory state, const aml_job *job, unsigned roles,
-                              size_t *bytes, char hash[AMLI_HASH_TEXT], aml_error *error);
+// Writes the states whose role is in `roles` (bits 1 << role) from device memory, without syncing
+// the file, and says its size and hash. Tensors are ordered by element size (largest first, so all
+// are aligned) and name; the same state gives the same bytes.
+aml_status amli_tensors_write(const char *path, amli_device *device, amli_memory state,
+                              const aml_job *job, unsigned roles, size_t *bytes,
+                              char hash[AMLI_HASH_TEXT], aml_error *error);
 
 // ---- progress.c
 
@@ -34,28 +35,32 @@ aml_status amli_tensors_write(const char *path, amli_device *device, amli_memory
 typedef struct amli_progress {
     int64_t step;
     int64_t seed, batch;
-    int64_t overfit;            // --overfit, 0: no
-    double seconds;             // of training so far, over all sessions
-    double loss_sum;            // since the last validation
+    int64_t overfit; // --overfit, 0: no
+    double seconds;  // of training so far, over all sessions
+    double loss_sum; // since the last validation
     int64_t loss_count;
-    bool has_best;              // for early stop
+    bool has_best; // for early stop
     double best;
     int64_t best_step;
-    int64_t next_validation, next_checkpoint;   // counts of those done, for settings in seconds: the next time
-    int64_t log_bytes;          // length of metrics.jsonl
-    bool finished;              // the training is complete
-    int options;                // of the command line
+    int64_t next_validation,
+        next_checkpoint; // counts of those done, for settings in seconds: the next time
+    int64_t log_bytes;   // length of metrics.jsonl
+    bool finished;       // the training is complete
+    int options;         // of the command line
     char **option_name, **option_text;
 } amli_progress;
 
-aml_status amli_progress_write(const amli_progress *progress, char **text, size_t *length, aml_error *error);  // the caller frees
-aml_status amli_progress_read(const char *path, const char *text, size_t length, amli_progress *progress, aml_error *error);
+aml_status amli_progress_write(const amli_progress *progress, char **text, size_t *length,
+                               aml_error *error); // the caller frees
+aml_status amli_progress_read(const char *path, const char *text, size_t length,
+                              amli_progress *progress, aml_error *error);
 void amli_progress_free(amli_progress *progress);
-aml_status amli_progress_add_option(amli_progress *progress, const char *name, const char *text, aml_error *error);
+aml_status amli_progress_add_option(amli_progress *progress, const char *name, const char *text,
+                                    aml_error *error);
 
 // ---- write.c
 
-typedef struct amli_stored {    // a checkpoint that exists
+typedef struct amli_stored { // a checkpoint that exists
     int64_t step;
     bool scored, lower_is_better;
     double score;
@@ -64,19 +69,21 @@ typedef struct amli_stored {    // a checkpoint that exists
 typedef struct amli_store {
     const aml_program *program;
     const aml_job *job;
-    char run[PATH_MAX];         // runs/digits_mlp/20250131-120000-1f3a
-    char folder[PATH_MAX];      // its checkpoints
+    char run[PATH_MAX];    // runs/digits_mlp/20250131-120000-1f3a
+    char folder[PATH_MAX]; // its checkpoints
     const char *data_fingerprint;
     const char *score_name;
     bool lower_is_better;
-    amli_stored *stored;        // by step, increasing
+    amli_stored *stored; // by step, increasing
     int count, capacity;
 } amli_store;
 
-// Writes the checkpoint of `progress->step` and then removes those that need not be kept: the newest keep_last stay (two at
-// least, so that there is a previous one if the newest is damaged), and the keep_best best.
-aml_status amli_store_write(amli_store *store, amli_device *device, amli_memory state, const amli_progress *progress, bool scored,
-                            double score, aml_error *error);
+// Writes the checkpoint of `progress->step` and then removes those that need not be kept: the
+// newest keep_last stay (two at least, so that there is a previous one if the newest is damaged),
+// and the keep_best best.
+aml_status amli_store_write(amli_store *store, amli_device *device, amli_memory state,
+                            const amli_progress *progress, bool scored, double score,
+                            aml_error *error);
 
 // The bytes of one checkpoint's tensors.
 size_t amli_checkpoint_bytes(const aml_job *job);
@@ -85,31 +92,39 @@ void amli_store_free(amli_store *store);
 
 // ---- read.c
 
-// What is wrong with this checkpoint as a state of `job`; AML_OK if it fits. With `exact`, it must not have more either.
-aml_status amli_check_state(const aml_job *job, const aml_tensors *tensors, unsigned roles, bool exact, const char *name, aml_error *error);
+// What is wrong with this checkpoint as a state of `job`; AML_OK if it fits. With `exact`, it must
+// not have more either.
+aml_status amli_check_state(const aml_job *job, const aml_tensors *tensors, unsigned roles,
+                            bool exact, const char *name, aml_error *error);
 
 // Loads the states of these roles. They were checked.
-aml_status amli_load_state(const aml_job *job, const aml_tensors *tensors, unsigned roles, amli_device *device, amli_memory state, aml_error *error);
+aml_status amli_load_state(const aml_job *job, const aml_tensors *tensors, unsigned roles,
+                           amli_device *device, amli_memory state, aml_error *error);
 
-aml_status amli_checkpoint_optimizer(const aml_checkpoint *checkpoint, aml_tensors **out, aml_error *error);
-aml_status amli_checkpoint_progress(const aml_checkpoint *checkpoint, amli_progress *progress, aml_error *error);
+aml_status amli_checkpoint_optimizer(const aml_checkpoint *checkpoint, aml_tensors **out,
+                                     aml_error *error);
+aml_status amli_checkpoint_progress(const aml_checkpoint *checkpoint, amli_progress *progress,
+                                    aml_error *error);
 
 // The manifest alone, for what is kept. False if it is not sound.
 bool amli_manifest_peek(const char *folder, amli_stored *stored);
 
 // ---- runs.c
 
-aml_status amli_run_create(const char *runs, const char *job, char path[PATH_MAX], aml_error *error);
+aml_status amli_run_create(const char *runs, const char *job, char path[PATH_MAX],
+                           aml_error *error);
 
-// The run of that name (or path), or the newest if name is NULL; with `saved`, the newest that has a checkpoint, since
-// one may have been killed before its first. AML_NOT_FOUND.
-aml_status amli_run_find(const char *runs, const char *job, const char *name, bool saved, char path[PATH_MAX], aml_error *error);
+// The run of that name (or path), or the newest if name is NULL; with `saved`, the newest that has
+// a checkpoint, since one may have been killed before its first. AML_NOT_FOUND.
+aml_status amli_run_find(const char *runs, const char *job, const char *name, bool saved,
+                         char path[PATH_MAX], aml_error *error);
 
 // The steps that have a checkpoint folder, sound or not, increasing; the caller frees *step.
 aml_status amli_run_steps(const char *folder, int64_t **step, int *count, aml_error *error);
 
 void amli_step_name(int64_t step, char name[32]);
 
-aml_status amli_run_open(const char *run, aml_which which, aml_notice *notice, void *self, aml_checkpoint **out, aml_error *error);
+aml_status amli_run_open(const char *run, aml_which which, aml_notice *notice, void *self,
+                         aml_checkpoint **out, aml_error *error);
 
 #endif

@@ -1,13 +1,15 @@
 // The protocol by which a checkpoint becomes visible, whole:
 //
-//   1. every file is written into the folder checkpoints/.new-step-000123, then each is synced (all are written first, so
+//   1. every file is written into the folder checkpoints/.new-step-000123, then each is synced (all
+//   are written first, so
 //      that the file system has to commit once)
 //   2. that folder is synced, renamed to step-000123, and its parent is synced
-//   3. the pointers `latest` and `best` are replaced: they are for people and scripts, the reader looks for itself
+//   3. the pointers `latest` and `best` are replaced: they are for people and scripts, the reader
+//   looks for itself
 //   4. old checkpoints are removed
 //
-// Whoever is killed in between leaves either no step-000123 or all of it. A folder whose name begins with a dot is never
-// read, and is removed by the next run.
+// Whoever is killed in between leaves either no step-000123 or all of it. A folder whose name
+// begins with a dot is never read, and is removed by the next run.
 
 #include <errno.h>
 #include <jansson.h>
@@ -23,25 +25,32 @@ enum { WEIGHTS = 1 << AML_ROLE_WEIGHT | 1 << AML_ROLE_STATE, OPTIMIZER = 1 << AM
 
 static int add_file(json_t *files, const char *name, size_t bytes, const char *hash)
 {
-    return json_object_set_new(files, name, json_pack("{s:I, s:s}", "bytes", (json_int_t)bytes, "sha256", hash));
+    return json_object_set_new(files, name,
+                               json_pack("{s:I, s:s}", "bytes", (json_int_t)bytes, "sha256", hash));
 }
 
-// The manifest's text; the caller frees. `seal` is the hash of everything else in it, so that it guards itself.
-static char *make_manifest(const amli_store *store, const amli_progress *progress, bool scored, double score, json_t *files)
+// The manifest's text; the caller frees. `seal` is the hash of everything else in it, so that it
+// guards itself.
+static char *make_manifest(const amli_store *store, const amli_progress *progress, bool scored,
+                           double score, json_t *files)
 {
-    json_t *manifest = json_pack("{s:i, s:s, s:s, s:I, s:s, s:s, s:O}", "format", 1, "program", store->program->name, "job",
-                                 store->job->name, "step", (json_int_t)progress->step, "source_hash", store->program->source_hash,
-                                 "data_fingerprint", store->data_fingerprint, "files", files);
+    json_t *manifest = json_pack(
+        "{s:i, s:s, s:s, s:I, s:s, s:s, s:O}", "format", 1, "program", store->program->name, "job",
+        store->job->name, "step", (json_int_t)progress->step, "source_hash",
+        store->program->source_hash, "data_fingerprint", store->data_fingerprint, "files", files);
     if (!manifest)
         return NULL;
     bool complete = true;
     if (scored) {
         json_t *number = json_real(score);
         complete = number && json_object_set_new(manifest, "score", number) == 0;
-        complete = complete && json_object_set_new(manifest, "score_name", json_string(store->score_name)) == 0;
-        complete = complete && json_object_set_new(manifest, "lower_is_better", json_boolean(store->lower_is_better)) == 0;
+        complete = complete &&
+                   json_object_set_new(manifest, "score_name", json_string(store->score_name)) == 0;
+        complete = complete && json_object_set_new(manifest, "lower_is_better",
+                                                   json_boolean(store->lower_is_better)) == 0;
     }
-    char *plain = complete ? json_dumps(manifest, JSON_SORT_KEYS | JSON_COMPACT) : NULL, *text = NULL;
+    char *plain = complete ? json_dumps(manifest, JSON_SORT_KEYS | JSON_COMPACT) : NULL,
+         *text = NULL;
     if (plain) {
         char seal[AMLI_HASH_TEXT];
         amli_hash(plain, strlen(plain), seal);
@@ -53,8 +62,9 @@ static char *make_manifest(const amli_store *store, const amli_progress *progres
     return text;
 }
 
-static aml_status write_files(amli_store *store, const char *folder, amli_device *device, amli_memory state,
-                              const amli_progress *progress, bool scored, double score, json_t *files, aml_error *error)
+static aml_status write_files(amli_store *store, const char *folder, amli_device *device,
+                              amli_memory state, const amli_progress *progress, bool scored,
+                              double score, json_t *files, aml_error *error)
 {
     char path[PATH_MAX], hash[AMLI_HASH_TEXT], *text;
     size_t bytes;
@@ -67,7 +77,8 @@ static aml_status write_files(amli_store *store, const char *folder, amli_device
         status = amli_join(path, sizeof path, folder, AMLI_OPTIMIZER_FILE, error);
     }
     if (!status)
-        status = amli_tensors_write(path, device, state, store->job, OPTIMIZER, &bytes, hash, error);
+        status =
+            amli_tensors_write(path, device, state, store->job, OPTIMIZER, &bytes, hash, error);
     if (!status) {
         complete = complete && add_file(files, AMLI_OPTIMIZER_FILE, bytes, hash) == 0;
         status = amli_progress_write(progress, &text, &bytes, error);
@@ -85,7 +96,8 @@ static aml_status write_files(amli_store *store, const char *folder, amli_device
         return amli_no_memory(error, 0, "the manifest of a checkpoint");
     status = amli_write_file(folder, AMLI_MANIFEST_FILE, manifest, strlen(manifest), error);
     free(manifest);
-    static const char *const file[] = {AMLI_WEIGHTS_FILE, AMLI_OPTIMIZER_FILE, AMLI_STATE_FILE, AMLI_MANIFEST_FILE};
+    static const char *const file[] = {AMLI_WEIGHTS_FILE, AMLI_OPTIMIZER_FILE, AMLI_STATE_FILE,
+                                       AMLI_MANIFEST_FILE};
     for (size_t i = 0; i < AMLI_COUNT(file) && !status; i++) {
         status = amli_join(path, sizeof path, folder, file[i], error);
         if (!status)
@@ -94,7 +106,8 @@ static aml_status write_files(amli_store *store, const char *folder, amli_device
     return status;
 }
 
-static aml_status point(const amli_store *store, const char *pointer, int64_t step, aml_error *error)
+static aml_status point(const amli_store *store, const char *pointer, int64_t step,
+                        aml_error *error)
 {
     char name[40];
     amli_step_name(step, name);
@@ -113,7 +126,8 @@ static int rank(const amli_store *store, int index)
     int above = 0;
     for (int i = 0; i < store->count; i++)
         if (i != index && store->stored[i].scored &&
-            (better(store, store->stored[i].score, store->stored[index].score) || (store->stored[i].score == store->stored[index].score && i < index)))
+            (better(store, store->stored[i].score, store->stored[index].score) ||
+             (store->stored[i].score == store->stored[index].score && i < index)))
             above++;
     return above;
 }
@@ -125,19 +139,22 @@ static aml_status prune(amli_store *store, aml_error *error)
     if (!stays)
         return amli_no_memory(error, (size_t)store->count, "the list of checkpoints");
     for (int i = 0; i < store->count; i++)
-        stays[i] = i >= store->count - newest || (store->stored[i].scored && rank(store, i) < store->job->keep_best);
+        stays[i] = i >= store->count - newest ||
+                   (store->stored[i].scored && rank(store, i) < store->job->keep_best);
     aml_status status = AML_OK;
     for (int i = 0; i < store->count; i++) {
         char name[32], path[PATH_MAX];
         amli_step_name(store->stored[i].step, name);
         if (!stays[i] && !status) {
-            // The manifest goes first: what is left of a removal that is cut short is no checkpoint.
+            // The manifest goes first: what is left of a removal that is cut short is no
+            // checkpoint.
             status = amli_join(path, sizeof path, store->folder, name, error);
             char manifest[PATH_MAX];
             if (!status)
                 status = amli_join(manifest, sizeof manifest, path, AMLI_MANIFEST_FILE, error);
             if (!status && unlink(manifest) != 0 && errno != ENOENT)
-                status = amli_fail(error, AML_IO, "cannot remove %s: %s", manifest, strerror(errno));
+                status =
+                    amli_fail(error, AML_IO, "cannot remove %s: %s", manifest, strerror(errno));
             if (!status)
                 status = amli_remove_folder(path, error);
             if (!status)
@@ -163,18 +180,22 @@ static aml_status remember(amli_store *store, amli_stored stored, aml_error *err
         int capacity = store->capacity ? store->capacity * 2 : 16;
         amli_stored *more = realloc(store->stored, (size_t)capacity * sizeof *more);
         if (!more)
-            return amli_no_memory(error, (size_t)capacity * sizeof *more, "the list of checkpoints");
+            return amli_no_memory(error, (size_t)capacity * sizeof *more,
+                                  "the list of checkpoints");
         store->stored = more;
         store->capacity = capacity;
     }
-    memmove(&store->stored[at + 1], &store->stored[at], (size_t)(store->count - at) * sizeof stored);
+    memmove(&store->stored[at + 1], &store->stored[at],
+            (size_t)(store->count - at) * sizeof stored);
     store->stored[at] = stored;
     store->count++;
     return AML_OK;
 }
 
-// Makes `from` visible as `to`. A folder of that name can only be a damaged one, or the same state written again.
-static aml_status publish(const char *parent, const char *from, const char *to, const char *aside, aml_error *error)
+// Makes `from` visible as `to`. A folder of that name can only be a damaged one, or the same state
+// written again.
+static aml_status publish(const char *parent, const char *from, const char *to, const char *aside,
+                          aml_error *error)
 {
     aml_status status = amli_sync_folder(from, error);
     if (!status && amli_exists(to)) {
@@ -191,8 +212,9 @@ static aml_status publish(const char *parent, const char *from, const char *to, 
     return status;
 }
 
-aml_status amli_store_write(amli_store *store, amli_device *device, amli_memory state, const amli_progress *progress, bool scored,
-                            double score, aml_error *error)
+aml_status amli_store_write(amli_store *store, amli_device *device, amli_memory state,
+                            const amli_progress *progress, bool scored, double score,
+                            aml_error *error)
 {
     char name[32], hidden[48], temporary[PATH_MAX], path[PATH_MAX], aside[PATH_MAX];
     amli_step_name(progress->step, name);
@@ -210,13 +232,15 @@ aml_status amli_store_write(amli_store *store, amli_device *device, amli_memory 
     if (status)
         return status;
     json_t *files = json_object();
-    status = files ? write_files(store, temporary, device, state, progress, scored, score, files, error)
-                   : amli_no_memory(error, 0, "the manifest of a checkpoint");
+    status =
+        files ? write_files(store, temporary, device, state, progress, scored, score, files, error)
+              : amli_no_memory(error, 0, "the manifest of a checkpoint");
     json_decref(files);
     if (!status)
         status = publish(store->folder, temporary, path, aside, error);
     if (!status)
-        status = remember(store, (amli_stored){progress->step, scored, store->lower_is_better, score}, error);
+        status = remember(
+            store, (amli_stored){progress->step, scored, store->lower_is_better, score}, error);
     if (!status)
         status = point(store, "latest", progress->step, error);
     for (int i = 0; i < store->count && !status; i++)
@@ -224,7 +248,9 @@ aml_status amli_store_write(amli_store *store, amli_device *device, amli_memory 
             status = point(store, "best", progress->step, error);
     if (!status)
         status = prune(store, error);
-    return status ? amli_prefix(error, "the checkpoint of step %lld could not be written", (long long)progress->step) : AML_OK;
+    return status ? amli_prefix(error, "the checkpoint of step %lld could not be written",
+                                (long long)progress->step)
+                  : AML_OK;
 }
 
 size_t amli_checkpoint_bytes(const aml_job *job)
@@ -232,7 +258,8 @@ size_t amli_checkpoint_bytes(const aml_job *job)
     size_t bytes = 0;
     for (int i = 0; i < job->states; i++)
         if ((WEIGHTS | OPTIMIZER) >> job->state[i].role & 1)
-            bytes += (size_t)aml_shape_elements(&job->state[i].tensor.shape) * aml_dtype_bytes(job->state[i].tensor.dtype);
+            bytes += (size_t)aml_shape_elements(&job->state[i].tensor.shape) *
+                     aml_dtype_bytes(job->state[i].tensor.dtype);
     return bytes;
 }
 

@@ -7,7 +7,11 @@
 
 void amli_csv_begin(amli_csv *csv, const char *text, size_t length, bool complete, char separator)
 {
-    *csv = (amli_csv){.at = text, .end = text + length, .complete = complete, .separator = separator, .next_line = 1};
+    *csv = (amli_csv){.at = text,
+                      .end = text + length,
+                      .complete = complete,
+                      .separator = separator,
+                      .next_line = 1};
     if (length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0)
         csv->at += 3;
 }
@@ -18,13 +22,18 @@ static const char *find_bad_utf8(const char *text, const char *end)
     const unsigned char *at = (const unsigned char *)text, *stop = (const unsigned char *)end;
     while (at < stop) {
         unsigned char c = *at;
-        int more = c < 0x80 ? 0 : c >= 0xC2 && c <= 0xDF ? 1 : (c & 0xF0) == 0xE0 ? 2 : c >= 0xF0 && c <= 0xF4 ? 3 : -1;
+        int more = c < 0x80                 ? 0
+                   : c >= 0xC2 && c <= 0xDF ? 1
+                   : (c & 0xF0) == 0xE0     ? 2
+                   : c >= 0xF0 && c <= 0xF4 ? 3
+                                            : -1;
         if (more < 0 || stop - at <= more)
             return (const char *)at;
         for (int i = 1; i <= more; i++)
             if ((at[i] & 0xC0) != 0x80)
                 return (const char *)at;
-        if ((c == 0xE0 && at[1] < 0xA0) || (c == 0xED && at[1] > 0x9F) || (c == 0xF0 && at[1] < 0x90) || (c == 0xF4 && at[1] > 0x8F))
+        if ((c == 0xE0 && at[1] < 0xA0) || (c == 0xED && at[1] > 0x9F) ||
+            (c == 0xF0 && at[1] < 0x90) || (c == 0xF4 && at[1] > 0x8F))
             return (const char *)at;
         at += more + 1;
     }
@@ -56,8 +65,8 @@ static const char *after_break(const amli_csv *csv, const char *at)
     return at + 1;
 }
 
-// One cell that begins at `at`; returns the position behind it (a separator, a line break, or the end), or NULL if the
-// text ends first and there is more.
+// One cell that begins at `at`; returns the position behind it (a separator, a line break, or the
+// end), or NULL if the text ends first and there is more.
 static const char *scan_cell(amli_csv *csv, const char *at, amli_cell *cell)
 {
     const char *end = csv->end;

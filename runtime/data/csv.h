@@ -1,35 +1,36 @@
-// csv.h: reading csv, and turning its cells into elements of fields. Nothing here allocates, so that a deployed program
-// can use it as well as a training program.
+// csv.h: reading csv, and turning its cells into elements of fields. Nothing here allocates, so
+// that a deployed program can use it as well as a training program.
 
 #ifndef AMLI_CSV_H
 #define AMLI_CSV_H
 
 #include "runtime/base/base.h"
 
-// ---- csv.c: RFC 4180, with LF, CRLF or CR between rows, and a byte order mark allowed at the start
+// ---- csv.c: RFC 4180, with LF, CRLF or CR between rows, and a byte order mark allowed at the
+// start
 
 typedef struct amli_cell {
-    const char *at;             // in the text, without the outer quotes
+    const char *at; // in the text, without the outer quotes
     size_t length;
-    bool doubled;               // contains "" that stand for "
+    bool doubled; // contains "" that stand for "
 } amli_cell;
 
 typedef enum {
     AMLI_CSV_ROW,
-    AMLI_CSV_BAD,               // a row, but not a sound one: `problem` at `problem_at`; reading may go on
-    AMLI_CSV_MORE,              // the row does not end in the text, and there is more to come
+    AMLI_CSV_BAD,  // a row, but not a sound one: `problem` at `problem_at`; reading may go on
+    AMLI_CSV_MORE, // the row does not end in the text, and there is more to come
     AMLI_CSV_END
 } amli_csv_result;
 
 typedef struct amli_csv {
-    const char *at, *end;       // what is left of the text
-    bool complete;              // the text ends here; otherwise AMLI_CSV_MORE is a possible answer
+    const char *at, *end; // what is left of the text
+    bool complete;        // the text ends here; otherwise AMLI_CSV_MORE is a possible answer
     char separator;
-    int64_t next_line;          // number of the line at `at`, from 1
+    int64_t next_line; // number of the line at `at`, from 1
     // the row that was read
     const char *row;
-    int64_t line;               // in which it begins
-    int64_t cells;              // how many it has
+    int64_t line;  // in which it begins
+    int64_t cells; // how many it has
     const char *problem, *problem_at;
 } amli_csv;
 
@@ -41,26 +42,31 @@ amli_csv_result amli_csv_next(amli_csv *csv, amli_cell cell[], int64_t room, boo
 // The line and the column (in code points, from 1) of a position in the current row.
 void amli_csv_place(const amli_csv *csv, const char *at, int64_t *line, int64_t *column);
 
-bool amli_cell_is(const amli_cell *cell, const char *name);             // equal, "" read as "
-const char *amli_cell_text(const amli_cell *cell, char *text, size_t room);     // for messages: quoted, shortened
+bool amli_cell_is(const amli_cell *cell, const char *name); // equal, "" read as "
+const char *amli_cell_text(const amli_cell *cell, char *text,
+                           size_t room); // for messages: quoted, shortened
 
 // ---- decode.c: cells to elements
 
-// Writes the value of a cell as one element. False if it is not one: `expected` then says what was, in a few words.
-bool amli_decode(const aml_tensor_info *tensor, const amli_cell *cell, const char *missing, void *element, char *expected,
-                 size_t room);
+// Writes the value of a cell as one element. False if it is not one: `expected` then says what was,
+// in a few words.
+bool amli_decode(const aml_tensor_info *tensor, const amli_cell *cell, const char *missing,
+                 void *element, char *expected, size_t room);
 
-// Finds the first column of each field: by name in the header (NULL: there is none) or by position. column[i] is -1 for
-// a label that is absent, where that is allowed.
-aml_status amli_bind_columns(const aml_field field[], int fields, const amli_cell header[], int64_t columns,
-                             bool labels_may_be_absent, int64_t column[], aml_error *error);
+// Finds the first column of each field: by name in the header (NULL: there is none) or by position.
+// column[i] is -1 for a label that is absent, where that is allowed.
+aml_status amli_bind_columns(const aml_field field[], int fields, const amli_cell header[],
+                             int64_t columns, bool labels_may_be_absent, int64_t column[],
+                             aml_error *error);
 
 // Whether the first row names the columns.
 bool amli_has_header(aml_header header, const aml_field field[], int fields);
 
-// Decodes the cells of a row into to[i], one sample of field i. False: `error` says file, line, column, expected, found.
-bool amli_decode_row(const amli_csv *csv, const char *path, const amli_cell cell[], int64_t columns, const amli_cell header[],
-                     const aml_field field[], int fields, const int64_t column[], const char *missing, void *const to[],
+// Decodes the cells of a row into to[i], one sample of field i. False: `error` says file, line,
+// column, expected, found.
+bool amli_decode_row(const amli_csv *csv, const char *path, const amli_cell cell[], int64_t columns,
+                     const amli_cell header[], const aml_field field[], int fields,
+                     const int64_t column[], const char *missing, void *const to[],
                      aml_error *error);
 
 #endif

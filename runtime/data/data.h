@@ -6,7 +6,8 @@
 //   samples.c  the rows after `prepare`, and batches of them
 //   sampler.c  the order of training
 //
-// Everything here is in host memory. An object is used by one thread at a time; whoever creates it frees it.
+// Everything here is in host memory. An object is used by one thread at a time; whoever creates it
+// frees it.
 
 #ifndef AMLI_DATA_H
 #define AMLI_DATA_H
@@ -18,49 +19,56 @@
 
 // ---- locate.c
 
-// The file that `path` means: as it is if absolute, else beside the source file, in the current folder, under $AML_DATA.
-// AML_NOT_FOUND names every path that was tried.
-aml_status amli_locate(const char *path, const char *source_dir, const char *place, char found[PATH_MAX], aml_error *error);
+// The file that `path` means: as it is if absolute, else beside the source file, in the current
+// folder, under $AML_DATA. AML_NOT_FOUND names every path that was tried.
+aml_status amli_locate(const char *path, const char *source_dir, const char *place,
+                       char found[PATH_MAX], aml_error *error);
 
 // ---- table.c
 
 typedef struct amli_table {
     int fields;
-    int64_t rows;               // those of the source, then those of the test source
+    int64_t rows; // those of the source, then those of the test source
     int64_t source_rows;
-    int64_t bad;                // rows that were refused
-    void **field;               // field[i]: rows * elements of field i, dense
-    size_t *row_bytes;          // of one sample of field i
-    size_t bytes;               // of all columns
-    char fingerprint[AMLI_HASH_TEXT];   // SHA-256 of the file; with a test source, of both hashes one after the other
+    int64_t bad;                      // rows that were refused
+    void **field;                     // field[i]: rows * elements of field i, dense
+    size_t *row_bytes;                // of one sample of field i
+    size_t bytes;                     // of all columns
+    char fingerprint[AMLI_HASH_TEXT]; // SHA-256 of the file; with a test source, of both hashes one
+                                      // after the other
     char path[PATH_MAX];
 } amli_table;
 
 typedef struct amli_load {
     const char *source_dir;
-    const char *path, *test_path;           // as the program names them; test_path NULL: no test source
-    bool is_argument;                       // a file of the command line: it is not looked up, "-" is standard input, and no row may be bad
-    bool check_all;                         // read on after a bad row, whatever on_bad says
-    bool labels_may_be_absent;              // `predict FILE`
-    aml_notice *on_bad_row;                 // told about each bad row that is passed over; may be NULL
+    const char *path, *test_path; // as the program names them; test_path NULL: no test source
+    bool is_argument; // a file of the command line: it is not looked up, "-" is standard input, and
+                      // no row may be bad
+    bool check_all;   // read on after a bad row, whatever on_bad says
+    bool labels_may_be_absent; // `predict FILE`
+    aml_notice *on_bad_row;    // told about each bad row that is passed over; may be NULL
     void *self;
 } amli_load;
 
-// AML_BAD_DATA at the first bad row, or, with on_bad: skip, if more rows are bad than its limit allows.
-aml_status amli_table_load(const aml_dataset *dataset, const amli_load *load, amli_table **out, aml_error *error);
-void amli_table_free(amli_table *table);    // NULL is allowed
+// AML_BAD_DATA at the first bad row, or, with on_bad: skip, if more rows are bad than its limit
+// allows.
+aml_status amli_table_load(const aml_dataset *dataset, const amli_load *load, amli_table **out,
+                           aml_error *error);
+void amli_table_free(amli_table *table); // NULL is allowed
 
 // ---- split.c
 
 typedef struct amli_split {
-    int64_t rows[AML_PART_TEST + 1];        // how many
-    int64_t *row[AML_PART_TEST + 1];        // which, increasing
+    int64_t rows[AML_PART_TEST + 1]; // how many
+    int64_t *row[AML_PART_TEST + 1]; // which, increasing
 } amli_split;
 
-// Splits rows 0..source_rows by fractions: exact counts by largest remainder, per class where `stratum` (of each row, in
-// 0..strata-1) is given. Rows from source_rows on are the test part. The same seed gives the same rows everywhere.
-aml_status amli_split_rows(const aml_split *how, int64_t source_rows, int64_t rows, const int64_t *stratum, int64_t strata,
-                           amli_split *split, aml_error *error);
+// Splits rows 0..source_rows by fractions: exact counts by largest remainder, per class where
+// `stratum` (of each row, in 0..strata-1) is given. Rows from source_rows on are the test part. The
+// same seed gives the same rows everywhere.
+aml_status amli_split_rows(const aml_split *how, int64_t source_rows, int64_t rows,
+                           const int64_t *stratum, int64_t strata, amli_split *split,
+                           aml_error *error);
 void amli_split_free(amli_split *split);
 
 // ---- samples.c
@@ -68,10 +76,10 @@ void amli_split_free(amli_split *split);
 typedef struct amli_samples {
     const aml_dataset *dataset;
     int64_t rows;
-    int outputs;                // of prepare
-    char **column;              // column[i]: output i of all rows, dense
+    int outputs;   // of prepare
+    char **column; // column[i]: output i of all rows, dense
     size_t *row_bytes;
-    size_t bytes;               // of all columns
+    size_t bytes; // of all columns
     amli_split split;
     char fingerprint[AMLI_HASH_TEXT];
     char path[PATH_MAX];
@@ -79,20 +87,25 @@ typedef struct amli_samples {
 } amli_samples;
 
 // Loads, splits and prepares. The raw table is gone when this returns.
-aml_status amli_samples_load(const aml_dataset *dataset, const amli_load *load, amli_samples **out, aml_error *error);
-void amli_samples_free(amli_samples *samples);          // NULL is allowed
+aml_status amli_samples_load(const aml_dataset *dataset, const amli_load *load, amli_samples **out,
+                             aml_error *error);
+void amli_samples_free(amli_samples *samples); // NULL is allowed
 
-size_t amli_sample_bytes(const aml_dataset *dataset);   // of one prepared sample
-int amli_sample_output(const aml_dataset *dataset, const char *name);   // index of a prepared field, or -1
-void amli_gather(const amli_samples *samples, int output, const int64_t row[], int64_t count, void *to);
+size_t amli_sample_bytes(const aml_dataset *dataset); // of one prepared sample
+int amli_sample_output(const aml_dataset *dataset,
+                       const char *name); // index of a prepared field, or -1
+void amli_gather(const amli_samples *samples, int output, const int64_t row[], int64_t count,
+                 void *to);
 
-// Runs prepare on one sample whose fields are at in[i] (any alignment) and copies its outputs to out[i] (any alignment).
+// Runs prepare on one sample whose fields are at in[i] (any alignment) and copies its outputs to
+// out[i] (any alignment).
 typedef struct amli_preparer {
     const aml_function *function;
-    char *memory;               // arena, inputs and outputs in one allocation
+    char *memory; // arena, inputs and outputs in one allocation
     void *arena, **input, **output;
 } amli_preparer;
-aml_status amli_preparer_new(const aml_function *function, amli_preparer *preparer, aml_error *error);
+aml_status amli_preparer_new(const aml_function *function, amli_preparer *preparer,
+                             aml_error *error);
 void amli_preparer_free(amli_preparer *preparer);
 void amli_prepare(const amli_preparer *preparer, const void *const in[], void *const out[]);
 
@@ -100,16 +113,17 @@ size_t amli_tensor_bytes(const aml_tensor_info *tensor);
 
 // ---- sampler.c
 
-// The stream of training samples: the permutations of epochs 0, 1, 2, ... one after the other. Position p is element
-// p mod count of the permutation of epoch p / count, which depends on (seed, epoch) alone, so a run is resumed by knowing
-// its step number.
+// The stream of training samples: the permutations of epochs 0, 1, 2, ... one after the other.
+// Position p is element p mod count of the permutation of epoch p / count, which depends on (seed,
+// epoch) alone, so a run is resumed by knowing its step number.
 typedef struct amli_sampler {
     const int64_t *row;
     int64_t count, seed;
-    int64_t epoch;              // of `order`, -1: none yet
+    int64_t epoch; // of `order`, -1: none yet
     int64_t *order;
 } amli_sampler;
-aml_status amli_sampler_new(const int64_t *row, int64_t count, int64_t seed, amli_sampler *sampler, aml_error *error);
+aml_status amli_sampler_new(const int64_t *row, int64_t count, int64_t seed, amli_sampler *sampler,
+                            aml_error *error);
 void amli_sampler_free(amli_sampler *sampler);
 void amli_sampler_pick(amli_sampler *sampler, int64_t position, int64_t count, int64_t row[]);
 

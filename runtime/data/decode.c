@@ -1,4 +1,5 @@
-// Cells to elements: numbers are read exactly, and everything that is not a number of the field's type is refused.
+// Cells to elements: numbers are read exactly, and everything that is not a number of the field's
+// type is refused.
 
 #include <errno.h>
 #include <math.h>
@@ -23,7 +24,7 @@ static uint16_t to_f16(float value)
     float size = fabsf(value);
     if (size >= 65520.0f)
         return sign | 0x7C00;
-    if (size < 6.103515625e-05f)        // subnormal: multiples of 2^-24; nearbyint rounds halves to even
+    if (size < 6.103515625e-05f) // subnormal: multiples of 2^-24; nearbyint rounds halves to even
         return sign | (uint16_t)nearbyintf(size * 16777216.0f);
     bits &= 0x7FFFFFFF;
     bits += 0xFFF + (bits >> 13 & 1);
@@ -60,7 +61,8 @@ static bool is_decimal(const char *at, const char *end)
 
 enum { LONGEST_NUMBER = 400 };
 
-static bool decode_real(const aml_tensor_info *tensor, const char *at, size_t length, void *element, char *expected, size_t room)
+static bool decode_real(const aml_tensor_info *tensor, const char *at, size_t length, void *element,
+                        char *expected, size_t room)
 {
     const char *name = aml_dtype_name(tensor->dtype);
     if (length > LONGEST_NUMBER || !is_decimal(at, at + length)) {
@@ -83,7 +85,8 @@ static bool decode_real(const aml_tensor_info *tensor, const char *at, size_t le
         narrow = i == length ? (float)small : strtof(text, NULL);
     }
     double size = fabs(tensor->dtype == AML_F64 ? wide : (double)narrow);
-    if (isinf(size) || (tensor->dtype == AML_F16 && size >= 65520) || (tensor->dtype == AML_BF16 && size > 3.389e38)) {
+    if (isinf(size) || (tensor->dtype == AML_F16 && size >= 65520) ||
+        (tensor->dtype == AML_BF16 && size > 3.389e38)) {
         snprintf(expected, room, "a number that %s can hold", name);
         return false;
     }
@@ -98,7 +101,8 @@ static bool decode_real(const aml_tensor_info *tensor, const char *at, size_t le
     return true;
 }
 
-static bool decode_whole(const aml_tensor_info *tensor, const char *at, size_t length, void *element, char *expected, size_t room)
+static bool decode_whole(const aml_tensor_info *tensor, const char *at, size_t length,
+                         void *element, char *expected, size_t room)
 {
     int64_t low = 0, high = 0;
     if (tensor->dtype == AML_I8)
@@ -121,24 +125,28 @@ static bool decode_whole(const aml_tensor_info *tensor, const char *at, size_t l
     uint64_t value = 0;
     for (; whole && at < end; at++) {
         whole = *at >= '0' && *at <= '9';
-        if (whole && (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, (uint64_t)(*at - '0'), &value)))
+        if (whole && (__builtin_mul_overflow(value, 10, &value) ||
+                      __builtin_add_overflow(value, (uint64_t)(*at - '0'), &value)))
             whole = false;
     }
     uint64_t most = negative ? (uint64_t)0 - (uint64_t)low : (uint64_t)high;
     if (!whole || (negative && low == 0 && value != 0) || value > most) {
-        snprintf(expected, room, tensor->classes > 0 ? "a class in %lld..%lld" : "a whole number in %lld..%lld", (long long)low,
-                 (long long)high);
+        snprintf(expected, room,
+                 tensor->classes > 0 ? "a class in %lld..%lld" : "a whole number in %lld..%lld",
+                 (long long)low, (long long)high);
         return false;
     }
     int64_t result = negative ? (int64_t)((uint64_t)0 - value) : (int64_t)value;
     size_t bytes = aml_dtype_bytes(tensor->dtype);
-    memcpy(element, &result, bytes);    // little-endian: the low bytes come first
+    memcpy(element, &result, bytes); // little-endian: the low bytes come first
     return true;
 }
 
 static bool decode_truth(const char *at, size_t length, void *element, char *expected, size_t room)
 {
-    static const char *const no[] = {"0", "false", "False", "FALSE"}, *const yes[] = {"1", "true", "True", "TRUE"};
+    static const char *const no[] = {"0", "false", "False", "FALSE"}, *const yes[] = {"1", "true",
+                                                                                      "True",
+                                                                                      "TRUE"};
     for (size_t i = 0; i < AMLI_COUNT(no); i++) {
         bool is_yes = strlen(yes[i]) == length && memcmp(at, yes[i], length) == 0;
         bool is_no = strlen(no[i]) == length && memcmp(at, no[i], length) == 0;
@@ -151,8 +159,8 @@ static bool decode_truth(const char *at, size_t length, void *element, char *exp
     return false;
 }
 
-bool amli_decode(const aml_tensor_info *tensor, const amli_cell *cell, const char *missing, void *element, char *expected,
-                 size_t room)
+bool amli_decode(const aml_tensor_info *tensor, const amli_cell *cell, const char *missing,
+                 void *element, char *expected, size_t room)
 {
     const char *at = cell->at;
     size_t length = cell->length;
@@ -160,13 +168,20 @@ bool amli_decode(const aml_tensor_info *tensor, const amli_cell *cell, const cha
         at++, length--;
     while (length && (at[length - 1] == ' ' || at[length - 1] == '\t'))
         length--;
-    bool absent = length == 0 || (missing && *missing && strlen(missing) == length && memcmp(missing, at, length) == 0);
+    bool absent = length == 0 || (missing && *missing && strlen(missing) == length &&
+                                  memcmp(missing, at, length) == 0);
     bool done = false;
     switch (tensor->dtype) {
-    case AML_F32: case AML_F64: case AML_F16: case AML_BF16:
+    case AML_F32:
+    case AML_F64:
+    case AML_F16:
+    case AML_BF16:
         done = !absent && decode_real(tensor, at, length, element, expected, room);
         break;
-    case AML_I8: case AML_U8: case AML_I32: case AML_I64:
+    case AML_I8:
+    case AML_U8:
+    case AML_I32:
+    case AML_I64:
         done = !absent && decode_whole(tensor, at, length, element, expected, room);
         break;
     case AML_BOOL:
@@ -198,7 +213,8 @@ static int64_t find_column(const char *name, const amli_cell header[], int64_t c
 
 enum { SHOWN_COLUMNS = 64, SHOWN_NAME = 64 };
 
-static aml_status no_such_column(const aml_field *field, const amli_cell header[], int64_t columns, aml_error *error)
+static aml_status no_such_column(const aml_field *field, const amli_cell header[], int64_t columns,
+                                 aml_error *error)
 {
     char names[SHOWN_COLUMNS][SHOWN_NAME], list[1024];
     const char *candidates[SHOWN_COLUMNS];
@@ -211,18 +227,23 @@ static aml_status no_such_column(const aml_field *field, const amli_cell header[
         names[count][length] = 0;
         candidates[count] = names[count];
         if (used < 240)
-            used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", names[count]);
+            used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "",
+                                     names[count]);
     }
     if (count < columns || used >= 240)
         snprintf(list + used, sizeof list - used, ", ...");
     const char *near = amli_closest(field->column, candidates, count);
-    return amli_fail(error, AML_BAD_DATA, "no column is named \"%s\", which the field '%s' reads (%s)\n  found %lld columns: %s%s%s%s",
-                     field->column, field->tensor.name, field->place ? field->place : "?", (long long)columns, list,
-                     near ? "\nhelp: did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    return amli_fail(error, AML_BAD_DATA,
+                     "no column is named \"%s\", which the field '%s' reads (%s)\n  found %lld "
+                     "columns: %s%s%s%s",
+                     field->column, field->tensor.name, field->place ? field->place : "?",
+                     (long long)columns, list, near ? "\nhelp: did you mean \"" : "",
+                     near ? near : "", near ? "\"?" : "");
 }
 
-aml_status amli_bind_columns(const aml_field field[], int fields, const amli_cell header[], int64_t columns,
-                             bool labels_may_be_absent, int64_t column[], aml_error *error)
+aml_status amli_bind_columns(const aml_field field[], int fields, const amli_cell header[],
+                             int64_t columns, bool labels_may_be_absent, int64_t column[],
+                             aml_error *error)
 {
     for (int i = 0; i < fields; i++) {
         bool may_be_absent = labels_may_be_absent && field[i].label;
@@ -230,7 +251,9 @@ aml_status amli_bind_columns(const aml_field field[], int fields, const amli_cel
             column[i] = header ? find_column(field[i].column, header, columns) : -1;
             if (column[i] < 0 && !may_be_absent)
                 return header ? no_such_column(&field[i], header, columns, error)
-                              : amli_fail(error, AML_BAD_DATA, "the field '%s' reads the column named \"%s\", and the file has no header row",
+                              : amli_fail(error, AML_BAD_DATA,
+                                          "the field '%s' reads the column named \"%s\", and the "
+                                          "file has no header row",
                                           field[i].tensor.name, field[i].column);
             continue;
         }
@@ -239,15 +262,18 @@ aml_status amli_bind_columns(const aml_field field[], int fields, const amli_cel
             continue;
         column[i] = -1;
         if (!may_be_absent)
-            return amli_fail(error, AML_BAD_DATA, "the field '%s' reads the columns %d..%d, and the file has %lld columns (0..%lld)",
-                             field[i].tensor.name, field[i].first, field[i].first + field[i].count - 1, (long long)columns,
-                             (long long)columns - 1);
+            return amli_fail(
+                error, AML_BAD_DATA,
+                "the field '%s' reads the columns %d..%d, and the file has %lld columns (0..%lld)",
+                field[i].tensor.name, field[i].first, field[i].first + field[i].count - 1,
+                (long long)columns, (long long)columns - 1);
     }
     return AML_OK;
 }
 
-static bool bad_cell(const amli_csv *csv, const char *path, const amli_cell *cell, const amli_cell *name, int64_t position,
-                     const aml_field *field, const char *expected, aml_error *error)
+static bool bad_cell(const amli_csv *csv, const char *path, const amli_cell *cell,
+                     const amli_cell *name, int64_t position, const aml_field *field,
+                     const char *expected, aml_error *error)
 {
     char found[96], column_name[96];
     int64_t line, column;
@@ -256,25 +282,28 @@ static bool bad_cell(const amli_csv *csv, const char *path, const amli_cell *cel
         amli_cell_text(name, column_name, sizeof column_name);
     else
         snprintf(column_name, sizeof column_name, "%lld", (long long)position);
-    amli_fail(error, AML_BAD_DATA, "%s:%lld:%lld: column %s, field '%s': expected %s, found %s", path, (long long)line,
-              (long long)column, column_name, field->tensor.name, expected, amli_cell_text(cell, found, sizeof found));
+    amli_fail(error, AML_BAD_DATA, "%s:%lld:%lld: column %s, field '%s': expected %s, found %s",
+              path, (long long)line, (long long)column, column_name, field->tensor.name, expected,
+              amli_cell_text(cell, found, sizeof found));
     return false;
 }
 
-bool amli_decode_row(const amli_csv *csv, const char *path, const amli_cell cell[], int64_t columns, const amli_cell header[],
-                     const aml_field field[], int fields, const int64_t column[], const char *missing, void *const to[],
+bool amli_decode_row(const amli_csv *csv, const char *path, const amli_cell cell[], int64_t columns,
+                     const amli_cell header[], const aml_field field[], int fields,
+                     const int64_t column[], const char *missing, void *const to[],
                      aml_error *error)
 {
     if (csv->problem) {
         int64_t line, place;
         amli_csv_place(csv, csv->problem_at, &line, &place);
-        amli_fail(error, AML_BAD_DATA, "%s:%lld:%lld: expected a row of %lld cells, found %s", path, (long long)line, (long long)place,
-                  (long long)columns, csv->problem);
+        amli_fail(error, AML_BAD_DATA, "%s:%lld:%lld: expected a row of %lld cells, found %s", path,
+                  (long long)line, (long long)place, (long long)columns, csv->problem);
         return false;
     }
     if (csv->cells != columns) {
-        amli_fail(error, AML_BAD_DATA, "%s:%lld:1: expected %lld cells as in the first row, found %lld", path, (long long)csv->line,
-                  (long long)columns, (long long)csv->cells);
+        amli_fail(error, AML_BAD_DATA,
+                  "%s:%lld:1: expected %lld cells as in the first row, found %lld", path,
+                  (long long)csv->line, (long long)columns, (long long)csv->cells);
         return false;
     }
     for (int i = 0; i < fields; i++) {
@@ -287,8 +316,10 @@ bool amli_decode_row(const amli_csv *csv, const char *path, const amli_cell cell
             }
             int64_t position = column[i] + k;
             char expected[96];
-            if (!amli_decode(&field[i].tensor, &cell[position], missing, element, expected, sizeof expected))
-                return bad_cell(csv, path, &cell[position], header ? &header[position] : NULL, position, &field[i], expected, error);
+            if (!amli_decode(&field[i].tensor, &cell[position], missing, element, expected,
+                             sizeof expected))
+                return bad_cell(csv, path, &cell[position], header ? &header[position] : NULL,
+                                position, &field[i], expected, error);
         }
     }
     return true;

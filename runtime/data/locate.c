@@ -7,8 +7,9 @@
 
 #include "runtime/data/data.h"
 
-// The folder of the source. A relative one is relative to the folder of the executable, so that both can be moved
-// together and two builds in different folders are the same bytes; it stays relative if that is the current folder.
+// The folder of the source. A relative one is relative to the folder of the executable, so that
+// both can be moved together and two builds in different folders are the same bytes; it stays
+// relative if that is the current folder.
 static const char *source_folder(const char *source_dir, char folder[PATH_MAX])
 {
     if (!source_dir || !*source_dir)
@@ -25,11 +26,13 @@ static const char *source_folder(const char *source_dir, char folder[PATH_MAX])
     if (getcwd(here, sizeof here) && strcmp(here, self) == 0)
         return source_dir;
     bool same = strcmp(source_dir, ".") == 0;
-    int written = same ? snprintf(folder, PATH_MAX, "%s", *self ? self : "/") : snprintf(folder, PATH_MAX, "%s/%s", self, source_dir);
+    int written = same ? snprintf(folder, PATH_MAX, "%s", *self ? self : "/")
+                       : snprintf(folder, PATH_MAX, "%s/%s", self, source_dir);
     return written < PATH_MAX ? folder : source_dir;
 }
 
-aml_status amli_locate(const char *path, const char *source_dir, const char *place, char found[PATH_MAX], aml_error *error)
+aml_status amli_locate(const char *path, const char *source_dir, const char *place,
+                       char found[PATH_MAX], aml_error *error)
 {
     char source[PATH_MAX];
     const char *folder[3] = {source_folder(source_dir, source), ".", getenv("AML_DATA")};
@@ -39,8 +42,9 @@ aml_status amli_locate(const char *path, const char *source_dir, const char *pla
     for (int i = 0; i < count; i++) {
         if (!folder[i] || (i == 1 && folder[0][0] == '.' && !folder[0][1]))
             continue;
-        int length = count == 1 || (folder[i][0] == '.' && !folder[i][1]) ? snprintf(found, PATH_MAX, "%s", path)
-                                                                           : snprintf(found, PATH_MAX, "%s/%s", folder[i], path);
+        int length = count == 1 || (folder[i][0] == '.' && !folder[i][1])
+                         ? snprintf(found, PATH_MAX, "%s", path)
+                         : snprintf(found, PATH_MAX, "%s/%s", folder[i], path);
         if (length >= PATH_MAX)
             continue;
         if (access(found, F_OK) == 0)
@@ -48,6 +52,8 @@ aml_status amli_locate(const char *path, const char *source_dir, const char *pla
         used += (size_t)snprintf(tried + used, sizeof tried - used, "\n  tried %s", found);
     }
     tried[used] = 0;
-    return amli_fail(error, AML_NOT_FOUND, "the data file \"%s\" (%s) was not found%s%s", path, place ? place : "?", tried,
-                     count == 3 && !folder[2] ? "\nhelp: set AML_DATA to the folder that holds the data" : "");
+    return amli_fail(
+        error, AML_NOT_FOUND, "the data file \"%s\" (%s) was not found%s%s", path,
+        place ? place : "?", tried,
+        count == 3 && !folder[2] ? "\nhelp: set AML_DATA to the folder that holds the data" : "");
 }

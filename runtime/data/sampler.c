@@ -4,14 +4,16 @@
 
 #include "runtime/data/data.h"
 
-aml_status amli_sampler_new(const int64_t *row, int64_t count, int64_t seed, amli_sampler *sampler, aml_error *error)
+aml_status amli_sampler_new(const int64_t *row, int64_t count, int64_t seed, amli_sampler *sampler,
+                            aml_error *error)
 {
     *sampler = (amli_sampler){.row = row, .count = count, .seed = seed, .epoch = -1};
     if (count <= 0)
         return amli_fail(error, AML_BAD_DATA, "no rows to train on");
     sampler->order = malloc((size_t)count * sizeof *sampler->order);
     if (!sampler->order)
-        return amli_no_memory(error, (size_t)count * sizeof *sampler->order, "the order of training");
+        return amli_no_memory(error, (size_t)count * sizeof *sampler->order,
+                              "the order of training");
     return AML_OK;
 }
 
@@ -28,7 +30,8 @@ void amli_sampler_pick(amli_sampler *sampler, int64_t position, int64_t count, i
         if (epoch != sampler->epoch) {
             for (int64_t k = 0; k < sampler->count; k++)
                 sampler->order[k] = k;
-            amli_shuffle(sampler->order, sampler->count, sampler->seed, (uint64_t)epoch, AMLI_USE_EPOCH);
+            amli_shuffle(sampler->order, sampler->count, sampler->seed, (uint64_t)epoch,
+                         AMLI_USE_EPOCH);
             sampler->epoch = epoch;
         }
         row[i] = sampler->row[sampler->order[position % sampler->count]];

@@ -1,7 +1,8 @@
 // The rows after `prepare`.
 //
-// prepare is a compiled function of one sample. It is run once over all rows when a job starts: without augmentation a
-// prepared sample never changes, so an epoch costs no more than copying rows into batches.
+// prepare is a compiled function of one sample. It is run once over all rows when a job starts:
+// without augmentation a prepared sample never changes, so an epoch costs no more than copying rows
+// into batches.
 
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +30,8 @@ static size_t aligned(size_t bytes)
     return (bytes + AML_ALIGNMENT - 1) / AML_ALIGNMENT * AML_ALIGNMENT;
 }
 
-aml_status amli_preparer_new(const aml_function *function, amli_preparer *preparer, aml_error *error)
+aml_status amli_preparer_new(const aml_function *function, amli_preparer *preparer,
+                             aml_error *error)
 {
     *preparer = (amli_preparer){.function = function};
     size_t pointers = aligned((size_t)(function->inputs + function->outputs) * sizeof(void *));
@@ -71,7 +73,10 @@ void amli_prepare(const amli_preparer *preparer, const void *const in[], void *c
     for (int i = 0; i < function->inputs; i++)
         memcpy(preparer->input[i], in[i], amli_tensor_bytes(&function->input[i]));
     aml_value none[8] = {0};
-    aml_call call = {.arena = preparer->arena, .input = preparer->input, .output = preparer->output, .scalar = none};
+    aml_call call = {.arena = preparer->arena,
+                     .input = preparer->input,
+                     .output = preparer->output,
+                     .scalar = none};
     function->run(&call);
     for (int i = 0; i < function->outputs; i++)
         memcpy(out[i], preparer->output[i], amli_tensor_bytes(&function->output[i]));
@@ -81,11 +86,13 @@ static aml_status check_prepare(const aml_dataset *dataset, aml_error *error)
 {
     const aml_function *prepare = &dataset->prepare;
     if (!prepare->run || prepare->inputs != dataset->fields || prepare->scalars > 8)
-        return amli_fail(error, AML_INTERNAL, "prepare of the data set '%s' does not read its fields", dataset->name);
+        return amli_fail(error, AML_INTERNAL,
+                         "prepare of the data set '%s' does not read its fields", dataset->name);
     for (int i = 0; i < dataset->fields; i++)
         if (amli_tensor_bytes(&prepare->input[i]) != amli_tensor_bytes(&dataset->field[i].tensor))
-            return amli_fail(error, AML_INTERNAL, "prepare of the data set '%s' reads another shape of '%s'", dataset->name,
-                             dataset->field[i].tensor.name);
+            return amli_fail(error, AML_INTERNAL,
+                             "prepare of the data set '%s' reads another shape of '%s'",
+                             dataset->name, dataset->field[i].tensor.name);
     return AML_OK;
 }
 
@@ -119,7 +126,8 @@ static aml_status prepare_all(amli_samples *samples, const amli_table *table, am
 }
 
 // The class of each row, for a stratified split; NULL if the split is not.
-static aml_status strata(const aml_dataset *dataset, const amli_table *table, int64_t **out, aml_error *error)
+static aml_status strata(const aml_dataset *dataset, const amli_table *table, int64_t **out,
+                         aml_error *error)
 {
     *out = NULL;
     int field = dataset->split.stratify;
@@ -127,18 +135,21 @@ static aml_status strata(const aml_dataset *dataset, const amli_table *table, in
         return AML_OK;
     size_t size = aml_dtype_bytes(dataset->field[field].tensor.dtype);
     if (dataset->field[field].tensor.classes <= 0 || table->row_bytes[field] != size)
-        return amli_fail(error, AML_INVALID, "%s: stratify needs a field that is one class, and '%s' is not", dataset->place,
-                         dataset->field[field].tensor.name);
+        return amli_fail(error, AML_INVALID,
+                         "%s: stratify needs a field that is one class, and '%s' is not",
+                         dataset->place, dataset->field[field].tensor.name);
     int64_t *stratum = calloc((size_t)table->source_rows + 1, sizeof *stratum);
     if (!stratum)
         return amli_no_memory(error, (size_t)table->source_rows * sizeof *stratum, "the split");
-    for (int64_t i = 0; i < table->source_rows; i++)    // classes are not negative, so the low bytes are the number
+    for (int64_t i = 0; i < table->source_rows;
+         i++) // classes are not negative, so the low bytes are the number
         memcpy(&stratum[i], (const char *)table->field[field] + (size_t)i * size, size);
     *out = stratum;
     return AML_OK;
 }
 
-aml_status amli_samples_load(const aml_dataset *dataset, const amli_load *load, amli_samples **out, aml_error *error)
+aml_status amli_samples_load(const aml_dataset *dataset, const amli_load *load, amli_samples **out,
+                             aml_error *error)
 {
     *out = NULL;
     amli_table *table = NULL;
@@ -166,8 +177,10 @@ aml_status amli_samples_load(const aml_dataset *dataset, const amli_load *load, 
     if (!status)
         status = strata(dataset, table, &stratum, error);
     if (!status)
-        status = amli_split_rows(&dataset->split, table->source_rows, table->rows, stratum,
-                                 stratum ? dataset->field[dataset->split.stratify].tensor.classes : 1, &samples->split, error);
+        status =
+            amli_split_rows(&dataset->split, table->source_rows, table->rows, stratum,
+                            stratum ? dataset->field[dataset->split.stratify].tensor.classes : 1,
+                            &samples->split, error);
     if (!status)
         status = prepare_all(samples, table, error);
     free(stratum);
@@ -192,7 +205,8 @@ void amli_samples_free(amli_samples *samples)
     free(samples);
 }
 
-void amli_gather(const amli_samples *samples, int output, const int64_t row[], int64_t count, void *to)
+void amli_gather(const amli_samples *samples, int output, const int64_t row[], int64_t count,
+                 void *to)
 {
     size_t bytes = samples->row_bytes[output];
     const char *from = samples->column[output];

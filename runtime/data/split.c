@@ -1,16 +1,17 @@
 // Splits.
 //
-// The rows of each class are shuffled by (seed, class) and dealt to the parts in the order train, valid, test, unused.
-// How many each part gets: its quota is fraction * rows; everyone gets the whole number below, and what is left over goes
-// to the largest remainders (the first part wins a tie). With classes, the remainders are carried from class to class, so
-// that each class is within one row of its quota and each part as a whole is as well.
+// The rows of each class are shuffled by (seed, class) and dealt to the parts in the order train,
+// valid, test, unused. How many each part gets: its quota is fraction * rows; everyone gets the
+// whole number below, and what is left over goes to the largest remainders (the first part wins a
+// tie). With classes, the remainders are carried from class to class, so that each class is within
+// one row of its quota and each part as a whole is as well.
 
 #include <math.h>
 #include <stdlib.h>
 
 #include "runtime/data/data.h"
 
-enum { DEALT = 4 };             // train, valid, test, unused
+enum { DEALT = 4 }; // train, valid, test, unused
 
 // Deals `rows` more rows so that given[] stays closest to quota[] (both totals so far).
 static void deal(int64_t rows, const double quota[DEALT], int64_t given[DEALT], int64_t now[DEALT])
@@ -37,14 +38,17 @@ static void deal(int64_t rows, const double quota[DEALT], int64_t given[DEALT], 
         given[i] += now[i];
 }
 
-aml_status amli_split_rows(const aml_split *how, int64_t source_rows, int64_t rows, const int64_t *stratum, int64_t strata,
-                           amli_split *split, aml_error *error)
+aml_status amli_split_rows(const aml_split *how, int64_t source_rows, int64_t rows,
+                           const int64_t *stratum, int64_t strata, amli_split *split,
+                           aml_error *error)
 {
     *split = (amli_split){0};
     double fraction[DEALT] = {how->train, how->valid, how->test, 0};
     double sum = how->train + how->valid + how->test;
     if (!(how->train >= 0 && how->valid >= 0 && how->test >= 0 && sum <= 1 + 1e-9))
-        return amli_fail(error, AML_INVALID, "the parts of a split must be fractions that add up to 100%% at most, found %g%%, %g%%, %g%%",
+        return amli_fail(error, AML_INVALID,
+                         "the parts of a split must be fractions that add up to 100%% at most, "
+                         "found %g%%, %g%%, %g%%",
                          how->train * 100, how->valid * 100, how->test * 100);
     if (sum == 0)
         fraction[0] = sum = 1;
@@ -52,7 +56,8 @@ aml_status amli_split_rows(const aml_split *how, int64_t source_rows, int64_t ro
     if (!stratum)
         strata = 1;
     size_t room = (size_t)(rows + 1) * sizeof(int64_t);
-    int64_t *order = malloc(room), *start = calloc((size_t)strata + 2, sizeof *start), *part_of = malloc(room);
+    int64_t *order = malloc(room), *start = calloc((size_t)strata + 2, sizeof *start),
+            *part_of = malloc(room);
     for (int i = 0; i <= AML_PART_TEST; i++)
         split->row[i] = malloc(room);
     bool complete = order && start && part_of;

@@ -21,11 +21,11 @@ typedef struct Reading {
     amli_table *table;
     const char *path;
     amli_csv csv;
-    amli_cell *cell, *header;   // `columns` of each; header NULL: the file has none
+    amli_cell *cell, *header; // `columns` of each; header NULL: the file has none
     int64_t columns;
-    int64_t *column;            // of each field
-    void **to;                  // of each field: the sample being written
-    int64_t capacity;           // rows
+    int64_t *column;  // of each field
+    void **to;        // of each field: the sample being written
+    int64_t capacity; // rows
 } Reading;
 
 static aml_status grow(Reading *r, aml_error *error)
@@ -65,7 +65,8 @@ static aml_status begin(Reading *r, const char *text, size_t length, aml_error *
     amli_csv first = r->csv;
     amli_csv_result result = amli_csv_next(&first, NULL, 0, true);
     if (result == AMLI_CSV_END)
-        return amli_fail(error, AML_BAD_DATA, "%s:1:1: expected rows, found an empty file", r->path);
+        return amli_fail(error, AML_BAD_DATA, "%s:1:1: expected rows, found an empty file",
+                         r->path);
     r->columns = first.cells;
     r->cell = calloc((size_t)r->columns, sizeof *r->cell);
     if (!r->cell)
@@ -78,22 +79,26 @@ static aml_status begin(Reading *r, const char *text, size_t length, aml_error *
         if (result == AMLI_CSV_BAD) {
             int64_t line, column;
             amli_csv_place(&r->csv, r->csv.problem_at, &line, &column);
-            return amli_fail(error, AML_BAD_DATA, "%s:%lld:%lld: expected the names of the columns, found %s", r->path, (long long)line,
-                             (long long)column, r->csv.problem);
+            return amli_fail(error, AML_BAD_DATA,
+                             "%s:%lld:%lld: expected the names of the columns, found %s", r->path,
+                             (long long)line, (long long)column, r->csv.problem);
         }
     }
-    aml_status status = amli_bind_columns(dataset->field, dataset->fields, r->header, r->columns, r->load->labels_may_be_absent,
-                                          r->column, error);
+    aml_status status = amli_bind_columns(dataset->field, dataset->fields, r->header, r->columns,
+                                          r->load->labels_may_be_absent, r->column, error);
     if (!status)
         return AML_OK;
     size_t row = (size_t)(first.at - first.row);
-    const char *other = r->columns > 1 ? NULL : memchr(first.row, '\t', row) ? "a tab: source: csv(..., separator: \"\\t\")"
-                                            : memchr(first.row, ';', row)   ? "a semicolon: source: csv(..., separator: \";\")"
-                                                                            : NULL;
+    const char *other =
+        r->columns > 1                 ? NULL
+        : memchr(first.row, '\t', row) ? "a tab: source: csv(..., separator: \"\\t\")"
+        : memchr(first.row, ';', row)  ? "a semicolon: source: csv(..., separator: \";\")"
+                                       : NULL;
     char what[AML_ERROR_ROOM];
     snprintf(what, sizeof what, "%s", error->text);
     return amli_fail(error, status, "%s:%lld:1: %.3000s%s%s", r->path, (long long)first.line, what,
-                     other ? "\nhelp: the separator is \",\" and the first row has " : "", other ? other : "");
+                     other ? "\nhelp: the separator is \",\" and the first row has " : "",
+                     other ? other : "");
 }
 
 static aml_status read_rows(Reading *r, aml_error *error)
@@ -111,20 +116,23 @@ static aml_status read_rows(Reading *r, aml_error *error)
         for (int i = 0; i < table->fields; i++)
             r->to[i] = (char *)table->field[i] + (size_t)table->rows * table->row_bytes[i];
         aml_error bad;
-        if (amli_decode_row(&r->csv, r->path, r->cell, r->columns, r->header, dataset->field, dataset->fields, r->column,
-                            r->source->missing, r->to, &bad)) {
+        if (amli_decode_row(&r->csv, r->path, r->cell, r->columns, r->header, dataset->field,
+                            dataset->fields, r->column, r->source->missing, r->to, &bad)) {
             table->rows++;
         } else if ((status = refuse(r, &bad))) {
             amli_fail(error, status, "%s%s", bad.text,
-                      first ? "\nhelp: if the first row names the columns, say so: source: csv(..., header: yes)" : "");
+                      first ? "\nhelp: if the first row names the columns, say so: source: "
+                              "csv(..., header: yes)"
+                            : "");
         }
         first = false;
     }
     return status;
 }
 
-static aml_status read_file(amli_table *table, const aml_dataset *dataset, const aml_source *source, const char *named,
-                            const amli_load *load, char hash[AMLI_HASH_TEXT], char path[PATH_MAX], int64_t *capacity, aml_error *error)
+static aml_status read_file(amli_table *table, const aml_dataset *dataset, const aml_source *source,
+                            const char *named, const amli_load *load, char hash[AMLI_HASH_TEXT],
+                            char path[PATH_MAX], int64_t *capacity, aml_error *error)
 {
     char *text;
     size_t length;
@@ -132,17 +140,25 @@ static aml_status read_file(amli_table *table, const aml_dataset *dataset, const
     bool is_input = load->is_argument && strcmp(named, "-") == 0;
     if (!load->is_argument)
         status = amli_locate(named, load->source_dir, source->place, path, error);
-    else if ((size_t)snprintf(path, PATH_MAX, "%s", is_input ? "standard input" : named) >= PATH_MAX)
+    else if ((size_t)snprintf(path, PATH_MAX, "%s", is_input ? "standard input" : named) >=
+             PATH_MAX)
         status = amli_fail(error, AML_INVALID, "the path %s is too long", named);
     if (!status)
-        status = is_input ? amli_read_descriptor(STDIN_FILENO, path, &text, &length, error) : amli_read_file(path, &text, &length, error);
+        status = is_input ? amli_read_descriptor(STDIN_FILENO, path, &text, &length, error)
+                          : amli_read_file(path, &text, &length, error);
     if (status)
         return status;
     amli_hash(text, length, hash);
-    Reading r = {.dataset = dataset, .source = source, .load = load, .table = table, .path = path, .capacity = *capacity};
+    Reading r = {.dataset = dataset,
+                 .source = source,
+                 .load = load,
+                 .table = table,
+                 .path = path,
+                 .capacity = *capacity};
     r.column = calloc((size_t)dataset->fields + 1, sizeof *r.column);
     r.to = calloc((size_t)dataset->fields + 1, sizeof *r.to);
-    status = r.column && r.to ? begin(&r, text, length, error) : amli_no_memory(error, length, path);
+    status =
+        r.column && r.to ? begin(&r, text, length, error) : amli_no_memory(error, length, path);
     if (!status)
         status = read_rows(&r, error);
     *capacity = r.capacity;
@@ -155,12 +171,16 @@ static aml_status check_fields(const aml_dataset *dataset, aml_error *error)
 {
     for (int i = 0; i < dataset->fields; i++)
         if (aml_shape_elements(&dataset->field[i].tensor.shape) != dataset->field[i].count)
-            return amli_fail(error, AML_INTERNAL, "the field '%s' has a shape of %lld elements and reads %d columns", dataset->field[i].tensor.name,
-                             (long long)aml_shape_elements(&dataset->field[i].tensor.shape), dataset->field[i].count);
+            return amli_fail(error, AML_INTERNAL,
+                             "the field '%s' has a shape of %lld elements and reads %d columns",
+                             dataset->field[i].tensor.name,
+                             (long long)aml_shape_elements(&dataset->field[i].tensor.shape),
+                             dataset->field[i].count);
     return AML_OK;
 }
 
-aml_status amli_table_load(const aml_dataset *dataset, const amli_load *load, amli_table **out, aml_error *error)
+aml_status amli_table_load(const aml_dataset *dataset, const amli_load *load, amli_table **out,
+                           aml_error *error)
 {
     *out = NULL;
     aml_status status = check_fields(dataset, error);
@@ -178,20 +198,27 @@ aml_status amli_table_load(const aml_dataset *dataset, const amli_load *load, am
         table->row_bytes[i] = amli_tensor_bytes(&dataset->field[i].tensor);
     int64_t capacity = 0;
     if (!status)
-        status = read_file(table, dataset, &dataset->source, load->path, load, table->fingerprint, table->path, &capacity, error);
+        status = read_file(table, dataset, &dataset->source, load->path, load, table->fingerprint,
+                           table->path, &capacity, error);
     table->source_rows = table->rows;
     if (!status && load->test_path) {
         char both[2 * AMLI_HASH_TEXT], path[PATH_MAX];
         memcpy(both, table->fingerprint, AMLI_HASH_TEXT - 1);
-        status = read_file(table, dataset, &dataset->test, load->test_path, load, both + AMLI_HASH_TEXT - 1, path, &capacity, error);
+        status = read_file(table, dataset, &dataset->test, load->test_path, load,
+                           both + AMLI_HASH_TEXT - 1, path, &capacity, error);
         amli_hash(both, 2 * (AMLI_HASH_TEXT - 1), table->fingerprint);
     }
     int64_t all = table->rows + table->bad;
-    if (!status && !load->check_all && table->bad > 0 && (double)table->bad > dataset->skip_limit * (double)all)
-        status = amli_fail(error, AML_BAD_DATA, "%s: %lld of %lld rows are bad, and at most %g%% may be skipped (%s)\nhelp: `data check` lists them",
-                           table->path, (long long)table->bad, (long long)all, dataset->skip_limit * 100, dataset->place);
+    if (!status && !load->check_all && table->bad > 0 &&
+        (double)table->bad > dataset->skip_limit * (double)all)
+        status = amli_fail(error, AML_BAD_DATA,
+                           "%s: %lld of %lld rows are bad, and at most %g%% may be skipped "
+                           "(%s)\nhelp: `data check` lists them",
+                           table->path, (long long)table->bad, (long long)all,
+                           dataset->skip_limit * 100, dataset->place);
     if (!status && table->rows == 0 && !load->check_all)
-        status = amli_fail(error, AML_BAD_DATA, "%s: expected rows, found none behind the header", table->path);
+        status = amli_fail(error, AML_BAD_DATA, "%s: expected rows, found none behind the header",
+                           table->path);
     for (int i = 0; i < table->fields && !status; i++)
         table->bytes += (size_t)table->rows * table->row_bytes[i];
     if (status) {

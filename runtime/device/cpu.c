@@ -1,5 +1,5 @@
-// The host as a device: a memory is a pointer. Each allocation is its own mapping, so it is zeroed, page-aligned, and
-// costs physical memory only where it was touched.
+// The host as a device: a memory is a pointer. Each allocation is its own mapping, so it is zeroed,
+// page-aligned, and costs physical memory only where it was touched.
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +20,8 @@ typedef struct Cpu {
     Block *blocks;
 } Cpu;
 
-static aml_status cpu_open(const amli_device_kind *kind, int threads, amli_device **out, aml_error *error)
+static aml_status cpu_open(const amli_device_kind *kind, int threads, amli_device **out,
+                           aml_error *error)
 {
     *out = NULL;
     Cpu *cpu = calloc(1, sizeof *cpu);
@@ -41,7 +42,8 @@ static size_t mapped_bytes(size_t bytes)
     return bytes ? (bytes + 4095) / 4096 * 4096 : 4096;
 }
 
-static aml_status cpu_allocate(amli_device *device, amli_purpose purpose, size_t bytes, amli_memory *out, aml_error *error)
+static aml_status cpu_allocate(amli_device *device, amli_purpose purpose, size_t bytes,
+                               amli_memory *out, aml_error *error)
 {
     Cpu *cpu = (Cpu *)device;
     *out = 0;
@@ -50,7 +52,8 @@ static aml_status cpu_allocate(amli_device *device, amli_purpose purpose, size_t
     Block *block = malloc(sizeof *block);
     if (!block)
         return amli_no_memory(error, sizeof *block, "the device");
-    void *at = mmap(NULL, mapped_bytes(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *at =
+        mmap(NULL, mapped_bytes(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED) {
         free(block);
         return amli_no_memory(error, bytes, "the device");
@@ -86,14 +89,16 @@ static void cpu_close(amli_device *device)
     free(cpu);
 }
 
-static aml_status cpu_upload(amli_device *device, amli_memory to, size_t offset, const void *from, size_t bytes, aml_error *error)
+static aml_status cpu_upload(amli_device *device, amli_memory to, size_t offset, const void *from,
+                             size_t bytes, aml_error *error)
 {
     (void)device, (void)error;
     memcpy((char *)(uintptr_t)to + offset, from, bytes);
     return AML_OK;
 }
 
-static aml_status cpu_download(amli_device *device, amli_memory from, size_t offset, void *to, size_t bytes, aml_error *error)
+static aml_status cpu_download(amli_device *device, amli_memory from, size_t offset, void *to,
+                               size_t bytes, aml_error *error)
 {
     (void)device, (void)error;
     memcpy(to, (const char *)(uintptr_t)from + offset, bytes);
@@ -106,7 +111,8 @@ static void *cpu_host_view(amli_device *device, amli_memory memory)
     return (void *)(uintptr_t)memory;
 }
 
-static aml_status cpu_run(amli_device *device, const aml_function *function, const amli_launch *launch, aml_error *error)
+static aml_status cpu_run(amli_device *device, const aml_function *function,
+                          const amli_launch *launch, aml_error *error)
 {
     (void)error;
     _Static_assert(sizeof(amli_memory) == sizeof(void *), "on the host a memory is a pointer");

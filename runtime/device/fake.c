@@ -1,8 +1,8 @@
 // A device with an address space of its own, in host memory.
 //
-// A memory is the host address with its upper half changed so that it is no address of the machine: reading it faults at
-// once. The pages themselves are closed (PROT_NONE) except while the device copies or runs, so a host pointer that leaked
-// faults as well.
+// A memory is the host address with its upper half changed so that it is no address of the machine:
+// reading it faults at once. The pages themselves are closed (PROT_NONE) except while the device
+// copies or runs, so a host pointer that leaked faults as well.
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,8 @@ typedef struct Fake {
     Block *blocks;
 } Fake;
 
-static aml_status fake_open(const amli_device_kind *kind, int threads, amli_device **out, aml_error *error)
+static aml_status fake_open(const amli_device_kind *kind, int threads, amli_device **out,
+                            aml_error *error)
 {
     *out = NULL;
     Fake *fake = calloc(1, sizeof *fake);
@@ -49,7 +50,8 @@ static Block *block_of(Fake *fake, amli_memory memory)
     return NULL;
 }
 
-static aml_status fake_allocate(amli_device *device, amli_purpose purpose, size_t bytes, amli_memory *out, aml_error *error)
+static aml_status fake_allocate(amli_device *device, amli_purpose purpose, size_t bytes,
+                                amli_memory *out, aml_error *error)
 {
     Fake *fake = (Fake *)device;
     *out = 0;
@@ -100,11 +102,13 @@ static bool open_pages(Block *block, bool open)
     return mprotect(block->at, block->mapped, open ? PROT_READ | PROT_WRITE : PROT_NONE) == 0;
 }
 
-static aml_status copy(amli_device *device, amli_memory memory, size_t offset, void *to, const void *from, size_t bytes, aml_error *error)
+static aml_status copy(amli_device *device, amli_memory memory, size_t offset, void *to,
+                       const void *from, size_t bytes, aml_error *error)
 {
     Block *block = block_of((Fake *)device, memory);
     if (!block || offset > block->bytes || bytes > block->bytes - offset)
-        return amli_fail(error, AML_INTERNAL, "copy of %zu bytes at %zu outside of device memory", bytes, offset);
+        return amli_fail(error, AML_INTERNAL, "copy of %zu bytes at %zu outside of device memory",
+                         bytes, offset);
     if (!open_pages(block, true))
         return amli_fail(error, AML_NO_MEMORY, "device memory cannot be opened");
     if (to)
@@ -115,12 +119,14 @@ static aml_status copy(amli_device *device, amli_memory memory, size_t offset, v
     return AML_OK;
 }
 
-static aml_status fake_upload(amli_device *device, amli_memory to, size_t offset, const void *from, size_t bytes, aml_error *error)
+static aml_status fake_upload(amli_device *device, amli_memory to, size_t offset, const void *from,
+                              size_t bytes, aml_error *error)
 {
     return bytes ? copy(device, to, offset, NULL, from, bytes, error) : AML_OK;
 }
 
-static aml_status fake_download(amli_device *device, amli_memory from, size_t offset, void *to, size_t bytes, aml_error *error)
+static aml_status fake_download(amli_device *device, amli_memory from, size_t offset, void *to,
+                                size_t bytes, aml_error *error)
 {
     return bytes ? copy(device, from, offset, to, NULL, bytes, error) : AML_OK;
 }
@@ -138,12 +144,14 @@ static void *inside(amli_memory memory)
 
 enum { MOST_ARGUMENTS = 64 };
 
-static aml_status fake_run(amli_device *device, const aml_function *function, const amli_launch *launch, aml_error *error)
+static aml_status fake_run(amli_device *device, const aml_function *function,
+                           const amli_launch *launch, aml_error *error)
 {
     Fake *fake = (Fake *)device;
     void *input[MOST_ARGUMENTS], *output[MOST_ARGUMENTS];
     if (function->inputs > MOST_ARGUMENTS || function->outputs > MOST_ARGUMENTS)
-        return amli_fail(error, AML_INVALID, "%s has more than %d arguments", function->name, MOST_ARGUMENTS);
+        return amli_fail(error, AML_INVALID, "%s has more than %d arguments", function->name,
+                         MOST_ARGUMENTS);
     for (int i = 0; i < function->inputs; i++)
         input[i] = inside(launch->input[i]);
     for (int i = 0; i < function->outputs; i++)

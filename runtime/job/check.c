@@ -50,7 +50,8 @@ static void print_classes(const aml_field *field, const amli_table *table, int i
     free(count);
 }
 
-static aml_status check(const amli_command *command, const aml_dataset *dataset, int64_t *bad, aml_error *error)
+static aml_status check(const amli_command *command, const aml_dataset *dataset, int64_t *bad,
+                        aml_error *error)
 {
     char path[PATH_MAX], test_path[PATH_MAX];
     amli_load load;
@@ -73,12 +74,14 @@ static aml_status check(const amli_command *command, const aml_dataset *dataset,
         amli_json_text(&line, dataset->name);
         amli_buffer_printf(&line, ", \"path\": ");
         amli_json_text(&line, table->path);
-        amli_buffer_printf(&line, ", \"rows\": %lld, \"bad\": %lld, \"sha256\": \"%s\"}", (long long)table->rows, (long long)table->bad, table->fingerprint);
+        amli_buffer_printf(&line, ", \"rows\": %lld, \"bad\": %lld, \"sha256\": \"%s\"}",
+                           (long long)table->rows, (long long)table->bad, table->fingerprint);
         if (!line.failed)
             puts(line.text);
         amli_buffer_free(&line);
     } else {
-        printf("%s: %s: %lld rows, %lld bad, %s, SHA-256 %s\n", dataset->name, table->path, (long long)table->rows, (long long)table->bad,
+        printf("%s: %s: %lld rows, %lld bad, %s, SHA-256 %s\n", dataset->name, table->path,
+               (long long)table->rows, (long long)table->bad,
                amli_bytes_text((double)table->bytes, bytes, sizeof bytes), table->fingerprint);
         for (int i = 0; i < dataset->fields; i++)
             print_classes(&dataset->field[i], table, i);
@@ -95,6 +98,7 @@ aml_status amli_data_check(const amli_command *command, aml_error *error)
     for (int i = 0; i < program->datasets && !status; i++)
         status = check(command, &program->dataset[i], &bad, error);
     if (!status && bad > 0)
-        status = amli_fail(error, AML_BAD_DATA, "%lld row%s bad", (long long)bad, bad == 1 ? " is" : "s are");
+        status = amli_fail(error, AML_BAD_DATA, "%lld row%s bad", (long long)bad,
+                           bad == 1 ? " is" : "s are");
     return status;
 }

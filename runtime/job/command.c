@@ -1,5 +1,5 @@
-// The command line: a verb, then options in any order. Options of the program and of every program are looked up in one
-// place, so both have the same errors.
+// The command line: a verb, then options in any order. Options of the program and of every program
+// are looked up in one place, so both have the same errors.
 
 #include <ctype.h>
 #include <math.h>
@@ -34,7 +34,8 @@ static const struct {
     const char *name, *arguments;
     int least, most;
 } verb_info[AMLI_VERBS] = {
-#define VERB(NAME, name, arguments, least, most, meaning) [AMLI_VERB_##NAME] = {#name, arguments, least, most},
+#define VERB(NAME, name, arguments, least, most, meaning)                                          \
+    [AMLI_VERB_##NAME] = {#name, arguments, least, most},
 #include "runtime/job/verbs.def"
 #undef VERB
 };
@@ -42,21 +43,30 @@ static const struct {
 static const char *type_text(aml_option_type type)
 {
     switch (type) {
-    case AML_OPTION_BOOL: return "true or false";
-    case AML_OPTION_INT: return "a whole number";
-    case AML_OPTION_REAL: return "a number";
-    case AML_OPTION_TEXT: return "a text";
-    case AML_OPTION_DURATION: return "a duration, such as \"10 epochs\", \"500 steps\" or \"30 min\"";
-    case AML_OPTION_FRACTION: return "a fraction, such as 5% or 0.05";
-    case AML_OPTION_BYTES: return "a size, such as \"256 KiB\"";
+    case AML_OPTION_BOOL:
+        return "true or false";
+    case AML_OPTION_INT:
+        return "a whole number";
+    case AML_OPTION_REAL:
+        return "a number";
+    case AML_OPTION_TEXT:
+        return "a text";
+    case AML_OPTION_DURATION:
+        return "a duration, such as \"10 epochs\", \"500 steps\" or \"30 min\"";
+    case AML_OPTION_FRACTION:
+        return "a fraction, such as 5% or 0.05";
+    case AML_OPTION_BYTES:
+        return "a size, such as \"256 KiB\"";
     }
     return "a value";
 }
 
-static aml_status bad_value(const aml_option *option, const char *text, const char *why, aml_error *error)
+static aml_status bad_value(const aml_option *option, const char *text, const char *why,
+                            aml_error *error)
 {
-    return amli_fail(error, AML_USAGE, "--%s: expected %s, found \"%s\"%s%s (declared at %s)", option->name, type_text(option->type), text,
-                     why ? ": " : "", why ? why : "", option->place ? option->place : "?");
+    return amli_fail(error, AML_USAGE, "--%s: expected %s, found \"%s\"%s%s (declared at %s)",
+                     option->name, type_text(option->type), text, why ? ": " : "", why ? why : "",
+                     option->place ? option->place : "?");
 }
 
 aml_status amli_set_option(amli_command *command, int index, const char *text, aml_error *error)
@@ -76,7 +86,8 @@ aml_status amli_set_option(amli_command *command, int index, const char *text, a
         value->whole = text[0] == 't';
         break;
     case AML_OPTION_INT:
-        if (!is_number || unit != AML_UNIT_NONE || number != floor(number) || fabs(number) > 9007199254740992.0)
+        if (!is_number || unit != AML_UNIT_NONE || number != floor(number) ||
+            fabs(number) > 9007199254740992.0)
             return bad_value(option, text, NULL, error);
         value->whole = (int64_t)number;
         break;
@@ -89,7 +100,9 @@ aml_status amli_set_option(amli_command *command, int index, const char *text, a
         if (!is_number)
             return bad_value(option, text, NULL, error);
         if (unit != AML_UNIT_STEPS && unit != AML_UNIT_EPOCHS && unit != AML_UNIT_SECONDS)
-            return bad_value(option, text, unit == AML_UNIT_NONE ? "a unit is missing" : "it has another unit", error);
+            return bad_value(option, text,
+                             unit == AML_UNIT_NONE ? "a unit is missing" : "it has another unit",
+                             error);
         if (!(number >= 0))
             return bad_value(option, text, "it is negative", error);
         value->real = number;
@@ -121,16 +134,19 @@ static bool same_name(const char *a, size_t length, const char *b)
     return true;
 }
 
-static aml_status unknown_option(const amli_command *command, const char *name, size_t length, const char *value, aml_error *error)
+static aml_status unknown_option(const amli_command *command, const char *name, size_t length,
+                                 const char *value, aml_error *error)
 {
     const aml_program *program = command->program;
     for (int i = 0; i < program->fixeds; i++)
         if (same_name(name, length, program->fixed[i].name))
-            return amli_fail(error, AML_USAGE,
-                             "--%.*s: %s is a const, fixed at %s when this program was built: it is %s\n"
-                             "help: build it with another value: amlc build %s -D %s=%s",
-                             (int)length, name, program->fixed[i].name, program->fixed[i].place, program->fixed[i].value, program->source,
-                             program->fixed[i].name, value ? value : "VALUE");
+            return amli_fail(
+                error, AML_USAGE,
+                "--%.*s: %s is a const, fixed at %s when this program was built: it is %s\n"
+                "help: build it with another value: amlc build %s -D %s=%s",
+                (int)length, name, program->fixed[i].name, program->fixed[i].place,
+                program->fixed[i].value, program->source, program->fixed[i].name,
+                value ? value : "VALUE");
     const char **names = calloc((size_t)program->options + OPTIONS, sizeof *names);
     char word[64];
     snprintf(word, sizeof word, "%.*s", (int)length, name);
@@ -147,19 +163,24 @@ static aml_status unknown_option(const amli_command *command, const char *name, 
                 names[count++] = option_info[i].name;
         near = amli_closest(word, names, count);
     }
-    aml_status status = amli_fail(error, AML_USAGE, "unknown option --%.*s%s%s%s", (int)length, name, near ? "\nhelp: did you mean --" : "",
-                                  near ? near : "\nhelp: `help` lists all options", near ? "?" : "");
+    aml_status status =
+        amli_fail(error, AML_USAGE, "unknown option --%.*s%s%s%s", (int)length, name,
+                  near ? "\nhelp: did you mean --" : "",
+                  near ? near : "\nhelp: `help` lists all options", near ? "?" : "");
     free(names);
     return status;
 }
 
-static aml_status whole_number(const char *name, const char *text, int64_t least, int64_t *out, aml_error *error)
+static aml_status whole_number(const char *name, const char *text, int64_t least, int64_t *out,
+                               aml_error *error)
 {
     double number;
     aml_unit unit;
-    if (!amli_parse_quantity(text, &number, &unit) || unit != AML_UNIT_NONE || number != floor(number) || number < (double)least ||
-        number > 9007199254740992.0)
-        return amli_fail(error, AML_USAGE, "--%s: expected a whole number of at least %lld, found \"%s\"", name, (long long)least, text);
+    if (!amli_parse_quantity(text, &number, &unit) || unit != AML_UNIT_NONE ||
+        number != floor(number) || number < (double)least || number > 9007199254740992.0)
+        return amli_fail(error, AML_USAGE,
+                         "--%s: expected a whole number of at least %lld, found \"%s\"", name,
+                         (long long)least, text);
     *out = (int64_t)number;
     return AML_OK;
 }
@@ -173,7 +194,8 @@ static aml_status apply(amli_command *command, Option option, const char *text, 
     case OPTION_threads:
         status = whole_number("threads", text, 1, &number, error);
         if (!status && number > 4096)
-            status = amli_fail(error, AML_USAGE, "--threads: expected at most 4096, found \"%s\"", text);
+            status =
+                amli_fail(error, AML_USAGE, "--threads: expected at most 4096, found \"%s\"", text);
         command->threads = status ? 0 : (int)number;
         break;
     case OPTION_seed:
@@ -184,20 +206,39 @@ static aml_status apply(amli_command *command, Option option, const char *text, 
         command->resume = true;
         command->resume_run = text;
         break;
-    case OPTION_overfit: status = whole_number("overfit", text, 1, &command->overfit, error); break;
+    case OPTION_overfit:
+        status = whole_number("overfit", text, 1, &command->overfit, error);
+        break;
     case OPTION_steps:
         status = whole_number("steps", text, 0, &command->steps, error);
         command->has_steps = true;
         break;
-    case OPTION_checkpoint: command->checkpoint = text; break;
-    case OPTION_job: command->job = text; break;
-    case OPTION_output: command->output = text; break;
-    case OPTION_held_out: status = whole_number("held-out", text, 1, &command->held_out, error); break;
-    case OPTION_runs: command->runs = text; break;
-    case OPTION_json: command->json = true; break;
-    case OPTION_quiet: command->quiet = true; break;
-    case OPTION_help: command->help = true; break;
-    case OPTIONS: break;
+    case OPTION_checkpoint:
+        command->checkpoint = text;
+        break;
+    case OPTION_job:
+        command->job = text;
+        break;
+    case OPTION_output:
+        command->output = text;
+        break;
+    case OPTION_held_out:
+        status = whole_number("held-out", text, 1, &command->held_out, error);
+        break;
+    case OPTION_runs:
+        command->runs = text;
+        break;
+    case OPTION_json:
+        command->json = true;
+        break;
+    case OPTION_quiet:
+        command->quiet = true;
+        break;
+    case OPTION_help:
+        command->help = true;
+        break;
+    case OPTIONS:
+        break;
     }
     return status;
 }
@@ -213,7 +254,8 @@ static aml_status find_verb(amli_command *command, const char *text, aml_error *
         }
     }
     const char *near = amli_closest(text, names, AMLI_VERBS);
-    return amli_fail(error, AML_USAGE, "unknown verb \"%s\"%s%s%s", text, near ? "\nhelp: did you mean " : "\nhelp: `help` lists all verbs",
+    return amli_fail(error, AML_USAGE, "unknown verb \"%s\"%s%s%s", text,
+                     near ? "\nhelp: did you mean " : "\nhelp: `help` lists all verbs",
                      near ? near : "", near ? "?" : "");
 }
 
@@ -226,16 +268,21 @@ static bool is_job(const aml_program *program, const char *name)
 }
 
 // One option at argv[*at]; leaves *at at the last argument that it took.
-static aml_status parse_option(amli_command *command, int argc, char **argv, int *at, aml_error *error)
+static aml_status parse_option(amli_command *command, int argc, char **argv, int *at,
+                               aml_error *error)
 {
     const aml_program *program = command->program;
-    const char *name = strcmp(argv[*at], "-h") == 0 ? "help" : strcmp(argv[*at], "-o") == 0 ? "output" : NULL, *inline_value = NULL;
+    const char *name = strcmp(argv[*at], "-h") == 0   ? "help"
+                       : strcmp(argv[*at], "-o") == 0 ? "output"
+                                                      : NULL,
+               *inline_value = NULL;
     size_t length;
     if (name) {
         length = strlen(name);
     } else {
         if (argv[*at][1] != '-')
-            return amli_fail(error, AML_USAGE, "unknown option %s\nhelp: options begin with --", argv[*at]);
+            return amli_fail(error, AML_USAGE, "unknown option %s\nhelp: options begin with --",
+                             argv[*at]);
         name = argv[*at] + 2;
         length = strcspn(name, "=");
         inline_value = name[length] ? name + length + 1 : NULL;
@@ -246,10 +293,12 @@ static aml_status parse_option(amli_command *command, int argc, char **argv, int
             continue;
         const char *text = inline_value ? inline_value : next;
         bool is_flag = program->option[i].type == AML_OPTION_BOOL;
-        if (is_flag && !inline_value && (!next || (strcmp(next, "true") != 0 && strcmp(next, "false") != 0)))
+        if (is_flag && !inline_value &&
+            (!next || (strcmp(next, "true") != 0 && strcmp(next, "false") != 0)))
             return amli_set_option(command, i, "true", error);
         if (!text)
-            return amli_fail(error, AML_USAGE, "--%s needs %s behind it", program->option[i].name, type_text(program->option[i].type));
+            return amli_fail(error, AML_USAGE, "--%s needs %s behind it", program->option[i].name,
+                             type_text(program->option[i].type));
         *at += !inline_value;
         return amli_set_option(command, i, text, error);
     }
@@ -257,28 +306,41 @@ static aml_status parse_option(amli_command *command, int argc, char **argv, int
         if (!same_name(name, length, option_info[i].name))
             continue;
         if (!(option_info[i].verbs >> command->verb & 1))
-            return amli_fail(error, AML_USAGE, "--%s does not belong to %s", option_info[i].name, verb_info[command->verb].name);
+            return amli_fail(error, AML_USAGE, "--%s does not belong to %s", option_info[i].name,
+                             verb_info[command->verb].name);
         const char *argument = option_info[i].argument;
         if (!argument && inline_value)
-            return amli_fail(error, AML_USAGE, "--%s takes no value, found \"%s\"", option_info[i].name, inline_value);
+            return amli_fail(error, AML_USAGE, "--%s takes no value, found \"%s\"",
+                             option_info[i].name, inline_value);
         if (!argument)
             return apply(command, (Option)i, NULL, error);
         bool optional = argument[0] == '[';
         if (!inline_value && (!next || (optional && (next[0] == '-' || is_job(program, next))))) {
             if (optional)
                 return apply(command, (Option)i, NULL, error);
-            return amli_fail(error, AML_USAGE, "--%s needs %s behind it", option_info[i].name, argument);
+            return amli_fail(error, AML_USAGE, "--%s needs %s behind it", option_info[i].name,
+                             argument);
         }
         *at += !inline_value;
         return apply(command, (Option)i, inline_value ? inline_value : next, error);
     }
-    return unknown_option(command, name, length, inline_value ? inline_value : next && next[0] != '-' ? next : NULL, error);
+    return unknown_option(command, name, length,
+                          inline_value             ? inline_value
+                          : next && next[0] != '-' ? next
+                                                   : NULL,
+                          error);
 }
 
-aml_status amli_command_parse(const aml_program *program, int argc, char **argv, amli_command *command, aml_error *error)
+aml_status amli_command_parse(const aml_program *program, int argc, char **argv,
+                              amli_command *command, aml_error *error)
 {
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
-    *command = (amli_command){.program = program, .name = slash ? slash + 1 : argc > 0 ? argv[0] : program->name, .verb = AMLI_VERB_HELP, .runs = "runs"};
+    *command = (amli_command){.program = program,
+                              .name = slash      ? slash + 1
+                                      : argc > 0 ? argv[0]
+                                                 : program->name,
+                              .verb = AMLI_VERB_HELP,
+                              .runs = "runs"};
     size_t options = (size_t)program->options + 1;
     command->value = calloc(options, sizeof *command->value);
     command->unit = calloc(options, sizeof *command->unit);
@@ -302,7 +364,8 @@ aml_status amli_command_parse(const aml_program *program, int argc, char **argv,
         return AML_OK;
     }
     if (argv[1][0] == '-')
-        return amli_fail(error, AML_USAGE, "expected a verb before %s, such as `%s train %s`", argv[1], command->name, argv[1]);
+        return amli_fail(error, AML_USAGE, "expected a verb before %s, such as `%s train %s`",
+                         argv[1], command->name, argv[1]);
     aml_status status = find_verb(command, argv[1], error);
     int arguments = 0;
     bool only_arguments = false;
@@ -312,16 +375,22 @@ aml_status amli_command_parse(const aml_program *program, int argc, char **argv,
         } else if (!only_arguments && argv[at][0] == '-' && argv[at][1]) {
             status = parse_option(command, argc, argv, &at, error);
         } else if (++arguments > verb_info[command->verb].most) {
-            status = amli_fail(error, AML_USAGE, "%s takes %s, found \"%s\" as well", verb_info[command->verb].name,
-                               verb_info[command->verb].most ? "one argument" : "no argument", argv[at]);
+            status =
+                amli_fail(error, AML_USAGE, "%s takes %s, found \"%s\" as well",
+                          verb_info[command->verb].name,
+                          verb_info[command->verb].most ? "one argument" : "no argument", argv[at]);
         } else {
             command->argument = argv[at];
         }
     }
     if (!status && !command->help && arguments < verb_info[command->verb].least)
-        status = amli_fail(error, AML_USAGE, "%s needs %s behind it", verb_info[command->verb].name, verb_info[command->verb].arguments);
-    if (!status && !command->help && command->verb == AMLI_VERB_PREDICT && (arguments == 0) == (command->held_out == 0))
-        status = amli_fail(error, AML_USAGE, arguments ? "predict takes FILE or --held-out N, not both" : "predict needs FILE behind it, or --held-out N");
+        status = amli_fail(error, AML_USAGE, "%s needs %s behind it", verb_info[command->verb].name,
+                           verb_info[command->verb].arguments);
+    if (!status && !command->help && command->verb == AMLI_VERB_PREDICT &&
+        (arguments == 0) == (command->held_out == 0))
+        status = amli_fail(error, AML_USAGE,
+                           arguments ? "predict takes FILE or --held-out N, not both"
+                                     : "predict needs FILE behind it, or --held-out N");
     return status;
 }
 
@@ -334,22 +403,26 @@ void amli_command_free(amli_command *command)
     *command = (amli_command){0};
 }
 
-aml_status amli_text_value(const amli_command *command, const aml_text *text, char value[PATH_MAX], aml_error *error)
+aml_status amli_text_value(const amli_command *command, const aml_text *text, char value[PATH_MAX],
+                           aml_error *error)
 {
     size_t used = 0;
     value[0] = 0;
     for (int i = 0; i < text->parts; i++) {
-        const char *part = text->part[i].option >= 0 ? command->text[text->part[i].option] : text->part[i].text;
+        const char *part =
+            text->part[i].option >= 0 ? command->text[text->part[i].option] : text->part[i].text;
         size_t length = part ? strlen(part) : 0;
         if (used + length >= PATH_MAX)
-            return amli_fail(error, AML_INVALID, "the path %.200s%.200s... is too long", value, part ? part : "");
+            return amli_fail(error, AML_INVALID, "the path %.200s%.200s... is too long", value,
+                             part ? part : "");
         memcpy(value + used, part ? part : "", length + (part != NULL));
         used += length;
     }
     return AML_OK;
 }
 
-void amli_quantity_value(const amli_command *command, const aml_quantity *quantity, double *value, aml_unit *unit)
+void amli_quantity_value(const amli_command *command, const aml_quantity *quantity, double *value,
+                         aml_unit *unit)
 {
     *value = quantity->value;
     *unit = quantity->unit;
@@ -357,11 +430,13 @@ void amli_quantity_value(const amli_command *command, const aml_quantity *quanti
         return;
     const aml_option *option = &command->program->option[quantity->option];
     bool whole = option->type == AML_OPTION_INT || option->type == AML_OPTION_BOOL;
-    *value = whole ? (double)command->value[quantity->option].whole : command->value[quantity->option].real;
+    *value = whole ? (double)command->value[quantity->option].whole
+                   : command->value[quantity->option].real;
     *unit = command->unit[quantity->option];
 }
 
-aml_status amli_find_job(const amli_command *command, aml_job_kind kind, const char *name, const aml_job **out, aml_error *error)
+aml_status amli_find_job(const amli_command *command, aml_job_kind kind, const char *name,
+                         const aml_job **out, aml_error *error)
 {
     const aml_program *program = command->program;
     const char *what = kind == AML_JOB_TRAIN ? "train" : "evaluate";
@@ -378,18 +453,22 @@ aml_status amli_find_job(const amli_command *command, aml_job_kind kind, const c
         if (!name || strcmp(program->job[i].name, name) == 0)
             *out = &program->job[i];
         if (used < sizeof list)
-            used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", count ? ", " : "", program->job[i].name);
+            used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", count ? ", " : "",
+                                     program->job[i].name);
         names[count++] = program->job[i].name;
     }
     const char *near = name ? amli_closest(name, names, count) : NULL;
     aml_status status = AML_OK;
     if (count == 0)
-        status = amli_fail(error, AML_USAGE, "this program has no %s block (%s)", what, program->source);
+        status =
+            amli_fail(error, AML_USAGE, "this program has no %s block (%s)", what, program->source);
     else if (name && !*out)
-        status = amli_fail(error, AML_USAGE, "there is no %s block \"%s\"; there is %s%s%s%s", what, name, list, near ? "\nhelp: did you mean " : "",
-                           near ? near : "", near ? "?" : "");
+        status = amli_fail(error, AML_USAGE, "there is no %s block \"%s\"; there is %s%s%s%s", what,
+                           name, list, near ? "\nhelp: did you mean " : "", near ? near : "",
+                           near ? "?" : "");
     else if (!name && count > 1)
-        status = amli_fail(error, AML_USAGE, "this program has several %s blocks: say which of %s", what, list);
+        status = amli_fail(error, AML_USAGE, "this program has several %s blocks: say which of %s",
+                           what, list);
     free(names);
     if (status)
         *out = NULL;

@@ -11,7 +11,8 @@ enum { WEIGHTS = 1 << AML_ROLE_WEIGHT | 1 << AML_ROLE_STATE };
 static const char *const part_name[] = {"all", "train", "valid", "test"};
 
 // The checkpoint to use, and the run that it belongs to ("" if its path was given).
-static aml_status open_checkpoint(const amli_command *command, const aml_job *trained, aml_which which, amli_log *log, char run[PATH_MAX],
+static aml_status open_checkpoint(const amli_command *command, const aml_job *trained,
+                                  aml_which which, amli_log *log, char run[PATH_MAX],
                                   aml_checkpoint **out, aml_error *error)
 {
     run[0] = 0;
@@ -21,44 +22,53 @@ static aml_status open_checkpoint(const amli_command *command, const aml_job *tr
     return status ? status : amli_run_open(run, which, amli_log_notice, log, out, error);
 }
 
-static void result_json(const amli_measured *measured, const aml_checkpoint *checkpoint, aml_part part, amli_buffer *text)
+static void result_json(const amli_measured *measured, const aml_checkpoint *checkpoint,
+                        aml_part part, amli_buffer *text)
 {
     const aml_checkpoint_info *info = aml_checkpoint_describe(checkpoint);
     amli_buffer_printf(text, "{\"job\": ");
     amli_json_text(text, measured->job->name);
-    amli_buffer_printf(text, ", \"part\": \"%s\", \"rows\": %lld, \"checkpoint\": ", part_name[part], (long long)measured->rows);
+    amli_buffer_printf(text,
+                       ", \"part\": \"%s\", \"rows\": %lld, \"checkpoint\": ", part_name[part],
+                       (long long)measured->rows);
     amli_json_text(text, aml_checkpoint_path(checkpoint));
-    amli_buffer_printf(text, ", \"step\": %lld, \"weights_hash\": \"%s\", \"metrics\": {", (long long)info->step, info->weights_hash);
+    amli_buffer_printf(text, ", \"step\": %lld, \"weights_hash\": \"%s\", \"metrics\": {",
+                       (long long)info->step, info->weights_hash);
     amli_measured_json(measured, "loss", text);
     amli_buffer_printf(text, "}}");
 }
 
-static aml_status report(const amli_command *command, const amli_measured *measured, const aml_checkpoint *checkpoint, aml_part part,
-                         const char *run, aml_error *error)
+static aml_status report(const amli_command *command, const amli_measured *measured,
+                         const aml_checkpoint *checkpoint, aml_part part, const char *run,
+                         aml_error *error)
 {
     amli_buffer text = {0};
     result_json(measured, checkpoint, part, &text);
     aml_status status = text.failed ? amli_no_memory(error, text.length, "the result") : AML_OK;
     if (!status && run[0]) {
         char name[256];
-        if ((size_t)snprintf(name, sizeof name, "evaluation-%s.json", measured->job->name) >= sizeof name)
+        if ((size_t)snprintf(name, sizeof name, "evaluation-%s.json", measured->job->name) >=
+            sizeof name)
             snprintf(name, sizeof name, "evaluation.json");
         amli_buffer_add(&text, "\n", 1);
-        status = text.failed ? amli_no_memory(error, text.length, "the result") : amli_replace_file(run, name, text.text, text.length, error);
+        status = text.failed ? amli_no_memory(error, text.length, "the result")
+                             : amli_replace_file(run, name, text.text, text.length, error);
         text.text[--text.length] = 0;
     }
     if (!status && command->json) {
         puts(text.text);
     } else if (!status) {
-        printf("%s: %lld rows (%s), %s\n", measured->job->name, (long long)measured->rows, part_name[part], aml_checkpoint_path(checkpoint));
+        printf("%s: %lld rows (%s), %s\n", measured->job->name, (long long)measured->rows,
+               part_name[part], aml_checkpoint_path(checkpoint));
         amli_measured_print(measured, stdout);
     }
     amli_buffer_free(&text);
     return status;
 }
 
-static aml_status evaluate(const amli_command *command, const aml_job *job, const aml_job *trained, aml_which which, aml_part part,
-                           const amli_device_kind *kind, amli_log *log, aml_error *error)
+static aml_status evaluate(const amli_command *command, const aml_job *job, const aml_job *trained,
+                           aml_which which, aml_part part, const amli_device_kind *kind,
+                           amli_log *log, aml_error *error)
 {
     amli_session session;
     amli_measured measured = {0};
@@ -76,16 +86,23 @@ static aml_status evaluate(const amli_command *command, const aml_job *job, cons
         return status;
     }
     status = amli_session_load(&session, log, error);
-    if (!status && job->data == trained->data && strcmp(aml_checkpoint_describe(checkpoint)->data_fingerprint, session.samples->fingerprint) != 0)
-        amli_log_line(log, "warning: %s was trained on other data than %s: rows of this part may have been seen in training", path,
-                      session.samples->path);
+    if (!status && job->data == trained->data &&
+        strcmp(aml_checkpoint_describe(checkpoint)->data_fingerprint,
+               session.samples->fingerprint) != 0)
+        amli_log_line(log,
+                      "warning: %s was trained on other data than %s: rows of this part may have "
+                      "been seen in training",
+                      path, session.samples->path);
     if (!status && session.samples->split.rows[part] == 0)
-        status = amli_fail(error, AML_BAD_DATA, "the part '%s' of the data set '%s' (%s) has no rows", part_name[part], session.dataset->name,
-                           session.dataset->place);
+        status =
+            amli_fail(error, AML_BAD_DATA, "the part '%s' of the data set '%s' (%s) has no rows",
+                      part_name[part], session.dataset->name, session.dataset->place);
     if (!status)
-        status = amli_load_state(job, aml_checkpoint_weights(checkpoint), WEIGHTS, session.device, session.state, error);
+        status = amli_load_state(job, aml_checkpoint_weights(checkpoint), WEIGHTS, session.device,
+                                 session.state, error);
     if (!status)
-        status = amli_measure(&session, session.samples->split.row[part], session.samples->split.rows[part],
+        status = amli_measure(&session, session.samples->split.row[part],
+                              session.samples->split.rows[part],
                               aml_checkpoint_describe(checkpoint)->step, &measured, error);
     if (!status)
         status = report(command, &measured, checkpoint, part, run, error);
@@ -95,7 +112,8 @@ static aml_status evaluate(const amli_command *command, const aml_job *job, cons
     return status;
 }
 
-aml_status amli_evaluate(const amli_command *command, const amli_device_kind *kind, aml_error *error)
+aml_status amli_evaluate(const amli_command *command, const amli_device_kind *kind,
+                         aml_error *error)
 {
     const aml_program *program = command->program;
     amli_log log;
@@ -104,21 +122,27 @@ aml_status amli_evaluate(const amli_command *command, const amli_device_kind *ki
     aml_status status = AML_OK;
     for (int i = 0; i < program->jobs && !status; i++) {
         const aml_job *job = &program->job[i];
-        if (job->kind != AML_JOB_EVALUATE || (command->argument && strcmp(command->argument, job->name) != 0))
+        if (job->kind != AML_JOB_EVALUATE ||
+            (command->argument && strcmp(command->argument, job->name) != 0))
             continue;
-        status = evaluate(command, job, &program->job[job->model_job], job->which, job->part, kind, &log, error);
+        status = evaluate(command, job, &program->job[job->model_job], job->which, job->part, kind,
+                          &log, error);
         done++;
     }
-    if (done == 0) {        // a training names itself: its best model (or latest) on the rows kept for testing
+    if (done ==
+        0) { // a training names itself: its best model (or latest) on the rows kept for testing
         const aml_job *job;
         status = amli_find_job(command, AML_JOB_TRAIN, command->argument, &job, NULL);
         if (status)
             status = amli_find_job(command, AML_JOB_EVALUATE, command->argument, &job, error);
         else
-            status = evaluate(command, job, job, job->keep_best > 0 ? AML_WHICH_BEST : AML_WHICH_LAST,
-                              program->dataset[job->data].split.test > 0 || program->dataset[job->data].test.kind != AML_SOURCE_NONE ? AML_PART_TEST
-                                                                                                                                      : AML_PART_VALID,
-                              kind, &log, error);
+            status =
+                evaluate(command, job, job, job->keep_best > 0 ? AML_WHICH_BEST : AML_WHICH_LAST,
+                         program->dataset[job->data].split.test > 0 ||
+                                 program->dataset[job->data].test.kind != AML_SOURCE_NONE
+                             ? AML_PART_TEST
+                             : AML_PART_VALID,
+                         kind, &log, error);
     }
     amli_log_end(&log);
     return status;

@@ -1,4 +1,5 @@
-// ./prog help: every verb, every option with its type, default and documentation, and every const with where it was fixed.
+// ./prog help: every verb, every option with its type, default and documentation, and every const
+// with where it was fixed.
 
 #include <string.h>
 
@@ -7,13 +8,20 @@
 static const char *option_type(aml_option_type type)
 {
     switch (type) {
-    case AML_OPTION_BOOL: return "bool";
-    case AML_OPTION_INT: return "int";
-    case AML_OPTION_REAL: return "float";
-    case AML_OPTION_TEXT: return "string";
-    case AML_OPTION_DURATION: return "duration";
-    case AML_OPTION_FRACTION: return "fraction";
-    case AML_OPTION_BYTES: return "bytes";
+    case AML_OPTION_BOOL:
+        return "bool";
+    case AML_OPTION_INT:
+        return "int";
+    case AML_OPTION_REAL:
+        return "float";
+    case AML_OPTION_TEXT:
+        return "string";
+    case AML_OPTION_DURATION:
+        return "duration";
+    case AML_OPTION_FRACTION:
+        return "fraction";
+    case AML_OPTION_BYTES:
+        return "bytes";
     }
     return "?";
 }
@@ -22,14 +30,25 @@ static const char *default_text(const aml_option *option, char *text, size_t roo
 {
     char number[40];
     switch (option->type) {
-    case AML_OPTION_BOOL: return option->value.whole ? "true" : "false";
-    case AML_OPTION_INT: snprintf(text, room, "%lld", (long long)option->value.whole); break;
-    case AML_OPTION_TEXT: snprintf(text, room, "\"%s\"", option->text ? option->text : ""); break;
-    case AML_OPTION_REAL: case AML_OPTION_FRACTION: amli_real_text(option->value.real, text, room); break;
-    case AML_OPTION_DURATION:
-        snprintf(text, room, "%s %s", amli_real_text(option->value.real, number, sizeof number), amli_unit_text(option->unit));
+    case AML_OPTION_BOOL:
+        return option->value.whole ? "true" : "false";
+    case AML_OPTION_INT:
+        snprintf(text, room, "%lld", (long long)option->value.whole);
         break;
-    case AML_OPTION_BYTES: amli_bytes_text(option->value.real, text, room); break;
+    case AML_OPTION_TEXT:
+        snprintf(text, room, "\"%s\"", option->text ? option->text : "");
+        break;
+    case AML_OPTION_REAL:
+    case AML_OPTION_FRACTION:
+        amli_real_text(option->value.real, text, room);
+        break;
+    case AML_OPTION_DURATION:
+        snprintf(text, room, "%s %s", amli_real_text(option->value.real, number, sizeof number),
+                 amli_unit_text(option->unit));
+        break;
+    case AML_OPTION_BYTES:
+        amli_bytes_text(option->value.real, text, room);
+        break;
     }
     return text;
 }
@@ -49,14 +68,16 @@ void amli_help(const aml_program *program, const char *name, FILE *out)
     else
         fprintf(out, "compiled from %s\n", program->source);
     fprintf(out, "\nusage: %s VERB [options]\n\n", name);
-#define VERB(NAME, text, arguments, least, most, meaning) fprintf(out, "  %-9s %-8s %s\n", #text, arguments, meaning);
+#define VERB(NAME, text, arguments, least, most, meaning)                                          \
+    fprintf(out, "  %-9s %-8s %s\n", #text, arguments, meaning);
 #include "runtime/job/verbs.def"
 #undef VERB
     if (program->jobs) {
         fprintf(out, "\njobs\n");
         for (int i = 0; i < program->jobs; i++) {
             const aml_job *job = &program->job[i];
-            fprintf(out, "  %-8s %-20s", job->kind == AML_JOB_TRAIN ? "train" : "evaluate", job->name);
+            fprintf(out, "  %-8s %-20s", job->kind == AML_JOB_TRAIN ? "train" : "evaluate",
+                    job->name);
             print_doc(out, job->doc);
             fprintf(out, "  (%s)\n", job->place ? job->place : "?");
         }
@@ -67,7 +88,8 @@ void amli_help(const aml_program *program, const char *name, FILE *out)
             char text[512];
             const aml_option *option = &program->option[i];
             int used = fprintf(out, "  --%s %s", option->name, option_type(option->type));
-            fprintf(out, "%*s= %s", used < 26 ? 26 - used : 1, "", default_text(option, text, sizeof text));
+            fprintf(out, "%*s= %s", used < 26 ? 26 - used : 1, "",
+                    default_text(option, text, sizeof text));
             print_doc(out, option->doc);
             fprintf(out, "  (%s)\n", option->place ? option->place : "?");
         }
@@ -82,14 +104,15 @@ void amli_help(const aml_program *program, const char *name, FILE *out)
         }
     }
     fprintf(out, "\noptions of every program\n");
-#define OPTION(option, argument, verbs, meaning)                                                                       \
-    {                                                                                                                  \
-        const char *argument_text = argument;                                                                          \
-        int used = fprintf(out, "  --%s %s", #option, argument_text ? argument_text : "");                             \
-        fprintf(out, "%*s%s\n", used < 26 ? 26 - used : 1, "", meaning);                                               \
+#define OPTION(option, argument, verbs, meaning)                                                   \
+    {                                                                                              \
+        const char *argument_text = argument;                                                      \
+        int used = fprintf(out, "  --%s %s", #option, argument_text ? argument_text : "");         \
+        fprintf(out, "%*s%s\n", used < 26 ? 26 - used : 1, "", meaning);                           \
     }
 #include "runtime/job/options.def"
 #undef OPTION
-    fprintf(out, "\nexit codes: 0 done; 1 wrong data, checkpoint or setting; 2 wrong command line; 130 or 143 interrupted after a "
+    fprintf(out, "\nexit codes: 0 done; 1 wrong data, checkpoint or setting; 2 wrong command line; "
+                 "130 or 143 interrupted after a "
                  "complete checkpoint\n");
 }

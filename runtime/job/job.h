@@ -22,7 +22,8 @@
 // ---- main.c
 
 // The whole of aml_program_main on a device of the caller's choice.
-int amli_program_run(const aml_program *program, int argc, char **argv, const amli_device_kind *kind);
+int amli_program_run(const aml_program *program, int argc, char **argv,
+                     const amli_device_kind *kind);
 
 // ---- command.c
 
@@ -35,12 +36,12 @@ typedef enum amli_verb {
 
 typedef struct amli_command {
     const aml_program *program;
-    const char *name;           // of the executable
+    const char *name; // of the executable
     amli_verb verb;
-    const char *argument;       // the positional one, or NULL
-    int threads;                // 0: not given
+    const char *argument; // the positional one, or NULL
+    int threads;          // 0: not given
     bool has_seed, resume, has_steps, json, quiet, help;
-    int64_t seed, overfit, steps, held_out;    // held_out 0: not given
+    int64_t seed, overfit, steps, held_out; // held_out 0: not given
     const char *resume_run, *checkpoint, *job, *output, *runs;
     // the values of the program's options, and what was given on the command line (NULL: nothing)
     aml_value *value;
@@ -48,17 +49,21 @@ typedef struct amli_command {
     const char **text, **given;
 } amli_command;
 
-aml_status amli_command_parse(const aml_program *program, int argc, char **argv, amli_command *command, aml_error *error);
+aml_status amli_command_parse(const aml_program *program, int argc, char **argv,
+                              amli_command *command, aml_error *error);
 void amli_command_free(amli_command *command);
 
 // Sets a program option from text, as the command line does. `text` must outlive the command.
 aml_status amli_set_option(amli_command *command, int index, const char *text, aml_error *error);
 
-aml_status amli_text_value(const amli_command *command, const aml_text *text, char value[PATH_MAX], aml_error *error);
-void amli_quantity_value(const amli_command *command, const aml_quantity *quantity, double *value, aml_unit *unit);
+aml_status amli_text_value(const amli_command *command, const aml_text *text, char value[PATH_MAX],
+                           aml_error *error);
+void amli_quantity_value(const amli_command *command, const aml_quantity *quantity, double *value,
+                         aml_unit *unit);
 
 // The job of this kind that is meant by `name`, or the only one if name is NULL.
-aml_status amli_find_job(const amli_command *command, aml_job_kind kind, const char *name, const aml_job **out, aml_error *error);
+aml_status amli_find_job(const amli_command *command, aml_job_kind kind, const char *name,
+                         const aml_job **out, aml_error *error);
 
 // ---- help.c
 void amli_help(const aml_program *program, const char *name, FILE *out);
@@ -68,9 +73,9 @@ void amli_help(const aml_program *program, const char *name, FILE *out);
 // A compiled function with its place in the session's batch memory.
 typedef struct amli_bound {
     const aml_function *function;
-    amli_memory *input, *output;        // what the launch passes
+    amli_memory *input, *output; // what the launch passes
     size_t *input_offset, *output_offset;
-    int *field;                         // the prepared field that each input reads
+    int *field; // the prepared field that each input reads
     aml_value *scalar;
 } amli_bound;
 
@@ -82,8 +87,8 @@ typedef struct amli_session {
     amli_device *device;
     amli_samples *samples;
     amli_memory state, arena, batch;
-    char *staging;                      // host memory like `batch`, if the host has no view of it
-    char *view;                         // where the host writes batches: the device's memory, or staging
+    char *staging; // host memory like `batch`, if the host has no view of it
+    char *view;    // where the host writes batches: the device's memory, or staging
     amli_bound init, step, metrics_reset, eval, eval_one, metrics_value, predict;
     int64_t seed, total_steps;
     double epoch_steps;
@@ -92,23 +97,28 @@ typedef struct amli_session {
 // What a job needs, in bytes: exactly what a session allocates.
 typedef struct amli_need {
     size_t state, arena, batch;
-    size_t role[AML_ROLE_METRIC + 1];   // parts of the state
+    size_t role[AML_ROLE_METRIC + 1]; // parts of the state
 } amli_need;
 amli_need amli_job_need(const aml_job *job);
 
-aml_status amli_session_open(const amli_command *command, const aml_job *job, const amli_device_kind *kind, amli_session *session, aml_error *error);
+aml_status amli_session_open(const amli_command *command, const aml_job *job,
+                             const amli_device_kind *kind, amli_session *session, aml_error *error);
 void amli_session_close(amli_session *session);
 
 // Loads the job's data into session->samples. `log` is told about rows that are skipped.
 aml_status amli_session_load(amli_session *session, amli_log *log, aml_error *error);
 
 // Puts these rows into the function's inputs.
-aml_status amli_session_fill(amli_session *session, const amli_bound *bound, const int64_t row[], int64_t count, aml_error *error);
-aml_status amli_session_run(amli_session *session, amli_bound *bound, int64_t step, aml_error *error);
-aml_status amli_session_read(amli_session *session, const amli_bound *bound, int output, void *to, aml_error *error);
+aml_status amli_session_fill(amli_session *session, const amli_bound *bound, const int64_t row[],
+                             int64_t count, aml_error *error);
+aml_status amli_session_run(amli_session *session, amli_bound *bound, int64_t step,
+                            aml_error *error);
+aml_status amli_session_read(amli_session *session, const amli_bound *bound, int output, void *to,
+                             aml_error *error);
 
-aml_status amli_load_options(const amli_command *command, const aml_dataset *dataset, amli_load *load, char path[PATH_MAX],
-                             char test_path[PATH_MAX], aml_error *error);
+aml_status amli_load_options(const amli_command *command, const aml_dataset *dataset,
+                             amli_load *load, char path[PATH_MAX], char test_path[PATH_MAX],
+                             aml_error *error);
 
 double amli_element(aml_dtype dtype, const void *at, int64_t index);
 
@@ -117,35 +127,44 @@ double amli_element(aml_dtype dtype, const void *at, int64_t index);
 typedef struct amli_measured {
     const aml_job *job;
     int64_t rows;
-    double loss;                        // mean; NaN if the job has none
-    double **value;                     // value[i]: the elements of metric i
+    double loss;    // mean; NaN if the job has none
+    double **value; // value[i]: the elements of metric i
     aml_shape *shape;
 } amli_measured;
 
-aml_status amli_measure(amli_session *session, const int64_t row[], int64_t rows, int64_t step, amli_measured *measured, aml_error *error);
+aml_status amli_measure(amli_session *session, const int64_t row[], int64_t rows, int64_t step,
+                        amli_measured *measured, aml_error *error);
 void amli_measured_free(amli_measured *measured);
-void amli_measured_json(const amli_measured *measured, const char *loss_name, amli_buffer *buffer);   // "loss": 1, "accuracy": ...
-void amli_measured_line(const amli_measured *measured, const char *loss_name, amli_buffer *buffer);   // loss 0.1234  accuracy 0.98
+void amli_measured_json(const amli_measured *measured, const char *loss_name,
+                        amli_buffer *buffer); // "loss": 1, "accuracy": ...
+void amli_measured_line(const amli_measured *measured, const char *loss_name,
+                        amli_buffer *buffer); // loss 0.1234  accuracy 0.98
 void amli_measured_print(const amli_measured *measured, FILE *out);
 
 // ---- roc.c
 
-// The area under the ROC curve of `score[i * stride]` for the rows whose target is `target`, against all others; ties
-// count half. NaN if all rows are of one kind. `order` is scratch for `rows` indices.
-double amli_roc_auc(const float *score, int64_t stride, const int32_t *label, int32_t target, int64_t rows, int64_t *order);
+// The area under the ROC curve of `score[i * stride]` for the rows whose target is `target`,
+// against all others; ties count half. NaN if all rows are of one kind. `order` is scratch for
+// `rows` indices.
+double amli_roc_auc(const float *score, int64_t stride, const int32_t *label, int32_t target,
+                    int64_t rows, int64_t *order);
 // Over all classes; NaN if no class has a curve, or without memory.
-double amli_roc_auc_finish(aml_finish finish, const float *score, const int32_t *label, int64_t rows, int64_t classes);
+double amli_roc_auc_finish(aml_finish finish, const float *score, const int32_t *label,
+                           int64_t rows, int64_t classes);
 
 // ---- signals.c: the only global of the runtime, since a handler has nothing else to write to
 
-void amli_signals_begin(void);          // from now on SIGINT and SIGTERM are noted; a second one ends the process
+void amli_signals_begin(
+    void); // from now on SIGINT and SIGTERM are noted; a second one ends the process
 void amli_signals_end(void);
-int amli_signal_seen(void);             // its number, 0: none
+int amli_signal_seen(void); // its number, 0: none
 
 // ---- the verbs
 aml_status amli_train(const amli_command *command, const amli_device_kind *kind, aml_error *error);
-aml_status amli_evaluate(const amli_command *command, const amli_device_kind *kind, aml_error *error);
-aml_status amli_predict(const amli_command *command, const amli_device_kind *kind, aml_error *error);
+aml_status amli_evaluate(const amli_command *command, const amli_device_kind *kind,
+                         aml_error *error);
+aml_status amli_predict(const amli_command *command, const amli_device_kind *kind,
+                        aml_error *error);
 aml_status amli_plan(const amli_command *command, aml_error *error);
 aml_status amli_data_check(const amli_command *command, aml_error *error);
 

@@ -11,8 +11,12 @@ static aml_status print_info(const amli_command *command)
     const aml_program *program = command->program;
     if (command->json) {
         amli_buffer text = {0};
-        const char *const row[][2] = {{"name", program->name},         {"source", program->source},       {"source_hash", program->source_hash},
-                                      {"compiler", program->compiler}, {"cpu_level", program->cpu_level}, {"cpu_features", program->cpu_features}};
+        const char *const row[][2] = {{"name", program->name},
+                                      {"source", program->source},
+                                      {"source_hash", program->source_hash},
+                                      {"compiler", program->compiler},
+                                      {"cpu_level", program->cpu_level},
+                                      {"cpu_features", program->cpu_features}};
         for (size_t i = 0; i < AMLI_COUNT(row); i++) {
             amli_buffer_printf(&text, "%s\"%s\": ", i ? ", " : "{", row[i][0]);
             amli_json_text(&text, row[i][1] ? row[i][1] : "");
@@ -36,32 +40,46 @@ static aml_status print_info(const amli_command *command)
         for (int k = 0; k < job->states; k++)
             if (job->state[k].role == AML_ROLE_WEIGHT)
                 weights += aml_shape_elements(&job->state[k].tensor.shape);
-        printf("%-12s %s (%s), batch %lld, %lld weights\n", job->kind == AML_JOB_TRAIN ? "train" : "evaluate", job->name, job->place,
+        printf("%-12s %s (%s), batch %lld, %lld weights\n",
+               job->kind == AML_JOB_TRAIN ? "train" : "evaluate", job->name, job->place,
                (long long)job->batch, (long long)weights);
     }
     return AML_OK;
 }
 
-static aml_status run_verb(const amli_command *command, const amli_device_kind *kind, aml_error *error)
+static aml_status run_verb(const amli_command *command, const amli_device_kind *kind,
+                           aml_error *error)
 {
     const aml_program *program = command->program;
-    bool computes = command->verb == AMLI_VERB_TRAIN || command->verb == AMLI_VERB_EVALUATE || command->verb == AMLI_VERB_PREDICT ||
-                    command->verb == AMLI_VERB_DATA;
-    aml_status status = computes ? amli_check_cpu(program->cpu_level, program->cpu_features, error) : AML_OK;
+    bool computes = command->verb == AMLI_VERB_TRAIN || command->verb == AMLI_VERB_EVALUATE ||
+                    command->verb == AMLI_VERB_PREDICT || command->verb == AMLI_VERB_DATA;
+    aml_status status =
+        computes ? amli_check_cpu(program->cpu_level, program->cpu_features, error) : AML_OK;
     if (status)
         return status;
     switch (command->verb) {
-    case AMLI_VERB_TRAIN: return amli_train(command, kind, error);
-    case AMLI_VERB_EVALUATE: return amli_evaluate(command, kind, error);
-    case AMLI_VERB_PREDICT: return amli_predict(command, kind, error);
-    case AMLI_VERB_PLAN: return amli_plan(command, error);
+    case AMLI_VERB_TRAIN:
+        return amli_train(command, kind, error);
+    case AMLI_VERB_EVALUATE:
+        return amli_evaluate(command, kind, error);
+    case AMLI_VERB_PREDICT:
+        return amli_predict(command, kind, error);
+    case AMLI_VERB_PLAN:
+        return amli_plan(command, error);
     case AMLI_VERB_DATA:
         if (strcmp(command->argument, "check") != 0)
-            return amli_fail(error, AML_USAGE, "expected `data check`, found \"%s\"", command->argument);
+            return amli_fail(error, AML_USAGE, "expected `data check`, found \"%s\"",
+                             command->argument);
         return amli_data_check(command, error);
-    case AMLI_VERB_INFO: return print_info(command);
-    case AMLI_VERB_VERSION: printf("%s, compiled by %s for %s\n", program->name, program->compiler, program->cpu_level); return AML_OK;
-    case AMLI_VERB_HELP: case AMLI_VERBS: amli_help(program, command->name, stdout); return AML_OK;
+    case AMLI_VERB_INFO:
+        return print_info(command);
+    case AMLI_VERB_VERSION:
+        printf("%s, compiled by %s for %s\n", program->name, program->compiler, program->cpu_level);
+        return AML_OK;
+    case AMLI_VERB_HELP:
+    case AMLI_VERBS:
+        amli_help(program, command->name, stdout);
+        return AML_OK;
     }
     return AML_INTERNAL;
 }
@@ -70,15 +88,20 @@ static aml_status run_verb(const amli_command *command, const amli_device_kind *
 static void print_error(const aml_error *error)
 {
     bool stopped = error->status == AML_INTERRUPTED || error->status == AML_TERMINATED;
-    fprintf(stderr, "%s%s\n", stopped ? "" : "error: ", error->text[0] ? error->text : aml_status_meaning(error->status));
+    fprintf(stderr, "%s%s\n", stopped ? "" : "error: ",
+            error->text[0] ? error->text : aml_status_meaning(error->status));
 }
 
-int amli_program_run(const aml_program *program, int argc, char **argv, const amli_device_kind *kind)
+int amli_program_run(const aml_program *program, int argc, char **argv,
+                     const amli_device_kind *kind)
 {
     aml_error error = {0};
     amli_command command;
     if (program->abi != AML_PROGRAM_ABI) {
-        fprintf(stderr, "error: this program speaks version %d of the runtime's interface, and the runtime %d\n", program->abi, AML_PROGRAM_ABI);
+        fprintf(stderr,
+                "error: this program speaks version %d of the runtime's interface, and the runtime "
+                "%d\n",
+                program->abi, AML_PROGRAM_ABI);
         return aml_status_exit_code(AML_INTERNAL);
     }
     aml_status status = amli_command_parse(program, argc, argv, &command, &error);

@@ -13,36 +13,51 @@ typedef struct Collected {
     int64_t rows, classes;
 } Collected;
 
-static aml_status collect(amli_session *session, const amli_bound *bound, const aml_metric *metric, Collected *collected, int64_t rows, aml_error *error)
+static aml_status collect(amli_session *session, const amli_bound *bound, const aml_metric *metric,
+                          Collected *collected, int64_t rows, aml_error *error)
 {
-    aml_status status = amli_session_read(session, bound, metric->collect[0], collected->score + collected->rows * collected->classes, error);
+    aml_status status =
+        amli_session_read(session, bound, metric->collect[0],
+                          collected->score + collected->rows * collected->classes, error);
     if (!status)
-        status = amli_session_read(session, bound, metric->collect[1], collected->label + collected->rows, error);
+        status = amli_session_read(session, bound, metric->collect[1],
+                                   collected->label + collected->rows, error);
     collected->rows += rows;
     return status;
 }
 
-static aml_status collected_new(const aml_job *job, const aml_metric *metric, int64_t rows, Collected *collected, aml_error *error)
+static aml_status collected_new(const aml_job *job, const aml_metric *metric, int64_t rows,
+                                Collected *collected, aml_error *error)
 {
     const aml_function *eval = &job->eval;
-    const aml_tensor_info *score = &eval->output[metric->collect[0]], *label = &eval->output[metric->collect[1]];
-    if (score->dtype != AML_F32 || label->dtype != AML_I32 || label->shape.rank != 1 || score->shape.rank < 1 || score->shape.rank > 2)
-        return amli_fail(error, AML_INTERNAL, "the metric '%s' of '%s' collects what it cannot use", metric->name, job->name);
+    const aml_tensor_info *score = &eval->output[metric->collect[0]],
+                          *label = &eval->output[metric->collect[1]];
+    if (score->dtype != AML_F32 || label->dtype != AML_I32 || label->shape.rank != 1 ||
+        score->shape.rank < 1 || score->shape.rank > 2)
+        return amli_fail(error, AML_INTERNAL, "the metric '%s' of '%s' collects what it cannot use",
+                         metric->name, job->name);
     collected->classes = score->shape.rank == 2 ? score->shape.dim[1] : 1;
     collected->score = malloc((size_t)(rows * collected->classes + 1) * sizeof(float));
     collected->label = malloc((size_t)(rows + 1) * sizeof(int32_t));
-    return collected->score && collected->label ? AML_OK : amli_no_memory(error, (size_t)(rows * collected->classes) * sizeof(float), metric->name);
+    return collected->score && collected->label
+               ? AML_OK
+               : amli_no_memory(error, (size_t)(rows * collected->classes) * sizeof(float),
+                                metric->name);
 }
 
-static aml_status metric_room(amli_measured *measured, int index, const aml_shape *shape, aml_error *error)
+static aml_status metric_room(amli_measured *measured, int index, const aml_shape *shape,
+                              aml_error *error)
 {
     int64_t count = aml_shape_elements(shape);
     measured->shape[index] = *shape;
     measured->value[index] = calloc((size_t)count + 1, sizeof(double));
-    return measured->value[index] ? AML_OK : amli_no_memory(error, (size_t)count * sizeof(double), "a metric");
+    return measured->value[index]
+               ? AML_OK
+               : amli_no_memory(error, (size_t)count * sizeof(double), "a metric");
 }
 
-static aml_status finish(amli_session *session, const Collected *collected, amli_measured *measured, int64_t step, aml_error *error)
+static aml_status finish(amli_session *session, const Collected *collected, amli_measured *measured,
+                         int64_t step, aml_error *error)
 {
     const aml_job *job = session->job;
     aml_status status = AML_OK;
@@ -54,15 +69,18 @@ static aml_status finish(amli_session *session, const Collected *collected, amli
             status = metric_room(measured, i, &(aml_shape){0}, error);
             if (!status)
                 measured->value[i][0] =
-                    amli_roc_auc_finish(metric->finish, collected[i].score, collected[i].label, collected[i].rows, collected[i].classes);
+                    amli_roc_auc_finish(metric->finish, collected[i].score, collected[i].label,
+                                        collected[i].rows, collected[i].classes);
             continue;
         }
         const aml_tensor_info *info = &session->metrics_value.function->output[metric->output];
         size_t bytes = amli_tensor_bytes(info);
         void *raw = malloc(bytes + 1);
-        status = raw ? metric_room(measured, i, &info->shape, error) : amli_no_memory(error, bytes, metric->name);
+        status = raw ? metric_room(measured, i, &info->shape, error)
+                     : amli_no_memory(error, bytes, metric->name);
         if (!status)
-            status = amli_session_read(session, &session->metrics_value, metric->output, raw, error);
+            status =
+                amli_session_read(session, &session->metrics_value, metric->output, raw, error);
         for (int64_t k = 0; !status && k < aml_shape_elements(&info->shape); k++)
             measured->value[i][k] = amli_element(info->dtype, raw, k);
         free(raw);
@@ -70,7 +88,8 @@ static aml_status finish(amli_session *session, const Collected *collected, amli
     return status;
 }
 
-static aml_status run_rows(amli_session *session, const int64_t row[], int64_t rows, int64_t step, Collected *collected, double loss[2], aml_error *error)
+static aml_status run_rows(amli_session *session, const int64_t row[], int64_t rows, int64_t step,
+                           Collected *collected, double loss[2], aml_error *error)
 {
     const aml_job *job = session->job;
     aml_status status = AML_OK;
@@ -79,7 +98,8 @@ static aml_status run_rows(amli_session *session, const int64_t row[], int64_t r
         amli_bound *bound = full ? &session->eval : &session->eval_one;
         int64_t count = full ? job->batch : 1;
         if (!bound->function->run)
-            return amli_fail(error, AML_INTERNAL, "the job '%s' has no function for single rows", job->name);
+            return amli_fail(error, AML_INTERNAL, "the job '%s' has no function for single rows",
+                             job->name);
         status = amli_session_fill(session, bound, row + at, count, error);
         if (!status)
             status = amli_session_run(session, bound, step, error);
@@ -96,7 +116,8 @@ static aml_status run_rows(amli_session *session, const int64_t row[], int64_t r
     return status;
 }
 
-aml_status amli_measure(amli_session *session, const int64_t row[], int64_t rows, int64_t step, amli_measured *measured, aml_error *error)
+aml_status amli_measure(amli_session *session, const int64_t row[], int64_t rows, int64_t step,
+                        amli_measured *measured, aml_error *error)
 {
     const aml_job *job = session->job;
     size_t metrics = (size_t)job->metrics + 1;
@@ -106,7 +127,9 @@ aml_status amli_measure(amli_session *session, const int64_t row[], int64_t rows
     measured->value = calloc(metrics, sizeof *measured->value);
     measured->shape = calloc(metrics, sizeof *measured->shape);
     Collected *collected = calloc(metrics, sizeof *collected);
-    aml_status status = measured->value && measured->shape && collected ? AML_OK : amli_no_memory(error, metrics * sizeof(double), "metrics");
+    aml_status status = measured->value && measured->shape && collected
+                            ? AML_OK
+                            : amli_no_memory(error, metrics * sizeof(double), "metrics");
     for (int i = 0; i < job->metrics && !status; i++)
         if (job->metric[i].finish != AML_FINISH_COMPILED)
             status = collected_new(job, &job->metric[i], rows, &collected[i], error);
@@ -176,20 +199,24 @@ void amli_measured_line(const amli_measured *measured, const char *loss_name, am
         amli_buffer_printf(buffer, "  %s %.4f", loss_name, measured->loss);
     for (int i = 0; i < measured->job->metrics; i++)
         if (aml_shape_elements(&measured->shape[i]) == 1)
-            amli_buffer_printf(buffer, "  %s %.4f", measured->job->metric[i].name, measured->value[i][0]);
+            amli_buffer_printf(buffer, "  %s %.4f", measured->job->metric[i].name,
+                               measured->value[i][0]);
 }
 
 static int print_number(FILE *out, int width, double value)
 {
-    return value == floor(value) && fabs(value) < 1e15 ? fprintf(out, "%*.0f", width, value) : fprintf(out, "%*.4f", width, value);
+    return value == floor(value) && fabs(value) < 1e15 ? fprintf(out, "%*.0f", width, value)
+                                                       : fprintf(out, "%*.4f", width, value);
 }
 
-static void print_matrix(FILE *out, const char *name, const double *value, int64_t rows, int64_t columns)
+static void print_matrix(FILE *out, const char *name, const double *value, int64_t rows,
+                         int64_t columns)
 {
     int width = 5;
     for (int64_t i = 0; i < rows * columns; i++) {
         char text[64];
-        int length = snprintf(text, sizeof text, value[i] == floor(value[i]) ? "%.0f" : "%.4f", value[i]);
+        int length =
+            snprintf(text, sizeof text, value[i] == floor(value[i]) ? "%.0f" : "%.4f", value[i]);
         if (length + 1 > width)
             width = length + 1;
     }

@@ -1,4 +1,5 @@
-// plan: what each job needs. Nothing is run; the data is read if it is there, because epochs are counted in rows.
+// plan: what each job needs. Nothing is run; the data is read if it is there, because epochs are
+// counted in rows.
 
 #include <stdio.h>
 #include <string.h>
@@ -12,19 +13,21 @@ typedef struct Planned {
     int64_t rows[AML_PART_TEST + 1];
     size_t data;
     double epoch_steps;
-    int64_t steps;              // -1: not known
+    int64_t steps; // -1: not known
     size_t checkpoint;
     int kept;
     double flops;
 } Planned;
 
-static aml_status plan_job(const amli_command *command, const aml_job *job, Planned *plan, char *why, size_t room, aml_error *error)
+static aml_status plan_job(const amli_command *command, const aml_job *job, Planned *plan,
+                           char *why, size_t room, aml_error *error)
 {
     const aml_dataset *dataset = &command->program->dataset[job->data];
     char path[PATH_MAX], test_path[PATH_MAX];
     amli_load load;
     amli_samples *samples = NULL;
-    *plan = (Planned){.job = job, .need = amli_job_need(job), .steps = -1, .flops = job->step.flops};
+    *plan =
+        (Planned){.job = job, .need = amli_job_need(job), .steps = -1, .flops = job->step.flops};
     aml_status status = amli_load_options(command, dataset, &load, path, test_path, error);
     if (!status)
         status = amli_samples_load(dataset, &load, &samples, error);
@@ -36,7 +39,8 @@ static aml_status plan_job(const amli_command *command, const aml_job *job, Plan
         plan->has_data = true;
         memcpy(plan->rows, samples->split.rows, sizeof plan->rows);
         plan->data = samples->bytes;
-        plan->epoch_steps = job->batch > 0 ? (double)plan->rows[AML_PART_TRAIN] / (double)job->batch : 0;
+        plan->epoch_steps =
+            job->batch > 0 ? (double)plan->rows[AML_PART_TRAIN] / (double)job->batch : 0;
         amli_samples_free(samples);
     }
     if (job->kind == AML_JOB_TRAIN) {
@@ -54,33 +58,39 @@ static aml_status plan_job(const amli_command *command, const aml_job *job, Plan
 static void row(const char *name, double bytes, const char *note)
 {
     char text[32];
-    printf("  %-22s %14.0f  %10s  %s\n", name, bytes, amli_bytes_text(bytes, text, sizeof text), note);
+    printf("  %-22s %14.0f  %10s  %s\n", name, bytes, amli_bytes_text(bytes, text, sizeof text),
+           note);
 }
 
 static void print_plan(const Planned *plan, const char *why)
 {
     const aml_job *job = plan->job;
     const amli_need *need = &plan->need;
-    printf("%s %s (%s), batch %lld\n", job->kind == AML_JOB_TRAIN ? "train" : "evaluate", job->name, job->place ? job->place : "?",
-           (long long)job->batch);
+    printf("%s %s (%s), batch %lld\n", job->kind == AML_JOB_TRAIN ? "train" : "evaluate", job->name,
+           job->place ? job->place : "?", (long long)job->batch);
     row("state", (double)need->state, "");
     static const char *const role[] = {"  weights", "  model state", "  optimizer", "  metrics"};
     for (int i = 0; i <= AML_ROLE_METRIC; i++)
         if (need->role[i])
             row(role[i], (double)need->role[i], "");
     row("temporaries", (double)need->arena, "the largest of:");
-    const aml_function *const phase[] = {&job->init, &job->step, &job->eval, &job->eval_one, &job->metrics_reset, &job->metrics_value, &job->predict};
-    static const char *const phase_name[] = {"  init", "  step", "  eval", "  eval of one row", "  metrics reset", "  metrics", "  predict"};
+    const aml_function *const phase[] = {&job->init,     &job->step,          &job->eval,
+                                         &job->eval_one, &job->metrics_reset, &job->metrics_value,
+                                         &job->predict};
+    static const char *const phase_name[] = {
+        "  init",          "  step",    "  eval",   "  eval of one row",
+        "  metrics reset", "  metrics", "  predict"};
     for (size_t i = 0; i < AMLI_COUNT(phase); i++)
         if (phase[i]->run)
             row(phase_name[i], (double)phase[i]->arena_bytes, "");
     row("batches", (double)need->batch, "inputs and outputs");
     if (plan->has_data)
         row("data", (double)plan->data, "prepared rows");
-    row("in all", (double)(need->state + need->arena + need->batch + plan->data), plan->has_data ? "" : "without the data");
+    row("in all", (double)(need->state + need->arena + need->batch + plan->data),
+        plan->has_data ? "" : "without the data");
     if (plan->has_data)
-        printf("  rows: %lld train, %lld valid, %lld test\n", (long long)plan->rows[AML_PART_TRAIN], (long long)plan->rows[AML_PART_VALID],
-               (long long)plan->rows[AML_PART_TEST]);
+        printf("  rows: %lld train, %lld valid, %lld test\n", (long long)plan->rows[AML_PART_TRAIN],
+               (long long)plan->rows[AML_PART_VALID], (long long)plan->rows[AML_PART_TEST]);
     else
         printf("  rows: not known: %s\n", why);
     if (job->kind != AML_JOB_TRAIN)
@@ -90,7 +100,8 @@ static void print_plan(const Planned *plan, const char *why)
         printf("  steps: %lld, of %.3g Mflop each\n", (long long)plan->steps, plan->flops / 1e6);
     else
         printf("  steps: as many as the time allows, or not known without the data\n");
-    printf("  disk: a checkpoint takes %s; %d at most are kept, %s\n", amli_bytes_text((double)plan->checkpoint, each, sizeof each), plan->kept,
+    printf("  disk: a checkpoint takes %s; %d at most are kept, %s\n",
+           amli_bytes_text((double)plan->checkpoint, each, sizeof each), plan->kept,
            amli_bytes_text((double)plan->checkpoint * (plan->kept + 1), all, sizeof all));
 }
 
@@ -100,14 +111,20 @@ static aml_status print_json(const Planned *plan, aml_error *error)
     amli_buffer_printf(&text, "{\"job\": ");
     amli_json_text(&text, plan->job->name);
     amli_buffer_printf(&text,
-                       ", \"batch\": %lld, \"state\": %zu, \"arena\": %zu, \"batches\": %zu, \"data\": %zu, \"weights\": %zu, \"model_state\": %zu, "
-                       "\"optimizer\": %zu, \"metrics\": %zu, \"checkpoint\": %zu, \"checkpoints_kept\": %d, \"steps\": %lld, \"flops_per_step\": %.0f",
-                       (long long)plan->job->batch, plan->need.state, plan->need.arena, plan->need.batch, plan->data,
-                       plan->need.role[AML_ROLE_WEIGHT], plan->need.role[AML_ROLE_STATE], plan->need.role[AML_ROLE_OPTIMIZER],
-                       plan->need.role[AML_ROLE_METRIC], plan->checkpoint, plan->kept, (long long)plan->steps, plan->flops);
+                       ", \"batch\": %lld, \"state\": %zu, \"arena\": %zu, \"batches\": %zu, "
+                       "\"data\": %zu, \"weights\": %zu, \"model_state\": %zu, "
+                       "\"optimizer\": %zu, \"metrics\": %zu, \"checkpoint\": %zu, "
+                       "\"checkpoints_kept\": %d, \"steps\": %lld, \"flops_per_step\": %.0f",
+                       (long long)plan->job->batch, plan->need.state, plan->need.arena,
+                       plan->need.batch, plan->data, plan->need.role[AML_ROLE_WEIGHT],
+                       plan->need.role[AML_ROLE_STATE], plan->need.role[AML_ROLE_OPTIMIZER],
+                       plan->need.role[AML_ROLE_METRIC], plan->checkpoint, plan->kept,
+                       (long long)plan->steps, plan->flops);
     if (plan->has_data)
-        amli_buffer_printf(&text, ", \"rows\": {\"train\": %lld, \"valid\": %lld, \"test\": %lld}", (long long)plan->rows[AML_PART_TRAIN],
-                           (long long)plan->rows[AML_PART_VALID], (long long)plan->rows[AML_PART_TEST]);
+        amli_buffer_printf(&text, ", \"rows\": {\"train\": %lld, \"valid\": %lld, \"test\": %lld}",
+                           (long long)plan->rows[AML_PART_TRAIN],
+                           (long long)plan->rows[AML_PART_VALID],
+                           (long long)plan->rows[AML_PART_TEST]);
     amli_buffer_printf(&text, "}");
     aml_status status = text.failed ? amli_no_memory(error, text.length, "the plan") : AML_OK;
     if (!status)
@@ -135,5 +152,7 @@ aml_status amli_plan(const amli_command *command, aml_error *error)
         done++;
     }
     const aml_job *none;
-    return done || !command->argument ? AML_OK : amli_find_job(command, AML_JOB_TRAIN, command->argument, &none, error);
+    return done || !command->argument
+               ? AML_OK
+               : amli_find_job(command, AML_JOB_TRAIN, command->argument, &none, error);
 }

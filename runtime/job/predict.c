@@ -1,5 +1,6 @@
-// predict FILE: a csv file in, a csv file out: row, then every output of the job's predict. predict --held-out N: the same for
-// rows of the data set that the training has not seen, beside what was expected.
+// predict FILE: a csv file in, a csv file out: row, then every output of the job's predict. predict
+// --held-out N: the same for rows of the data set that the training has not seen, beside what was
+// expected.
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,14 +17,15 @@ typedef struct Predicting {
     amli_preparer preparer;
     amli_table *table;
     const void **in;
-    void **prepared;            // the outputs of prepare, in `memory`
-    char **result;              // the outputs of predict
+    void **prepared; // the outputs of prepare, in `memory`
+    char **result;   // the outputs of predict
     char *memory;
 } Predicting;
 
 static aml_status allocate(Predicting *p, aml_error *error)
 {
-    const aml_function *prepare = &p->session.dataset->prepare, *predict = p->session.predict.function;
+    const aml_function *prepare = &p->session.dataset->prepare,
+                       *predict = p->session.predict.function;
     size_t bytes = 0;
     for (int i = 0; i < prepare->outputs; i++)
         bytes += (amli_tensor_bytes(&prepare->output[i]) + 63) / 64 * 64;
@@ -57,8 +59,9 @@ static aml_status predict_row(Predicting *p, int64_t row, int64_t step, aml_erro
     amli_prepare(&p->preparer, p->in, p->prepared);
     aml_status status = AML_OK;
     for (int i = 0; i < predict->function->inputs && !status; i++)
-        status = session->device->kind->upload(session->device, session->batch, predict->input_offset[i], p->prepared[predict->field[i]],
-                                               amli_tensor_bytes(&predict->function->input[i]), error);
+        status = session->device->kind->upload(
+            session->device, session->batch, predict->input_offset[i],
+            p->prepared[predict->field[i]], amli_tensor_bytes(&predict->function->input[i]), error);
     if (!status)
         status = amli_session_run(session, predict, step, error);
     for (int i = 0; i < predict->function->outputs && !status; i++)
@@ -66,18 +69,22 @@ static aml_status predict_row(Predicting *p, int64_t row, int64_t step, aml_erro
     return status;
 }
 
-static void write_element(FILE *out, const aml_tensor_info *info, const void *at, int64_t index, bool json)
+static void write_element(FILE *out, const aml_tensor_info *info, const void *at, int64_t index,
+                          bool json)
 {
     char text[40];
     double value = amli_element(info->dtype, at, index);
     if (info->dtype == AML_I64)
         fprintf(out, "%lld", (long long)((const int64_t *)at)[index]);
-    else if (info->dtype == AML_I32 || info->dtype == AML_I8 || info->dtype == AML_U8 || info->dtype == AML_BOOL)
+    else if (info->dtype == AML_I32 || info->dtype == AML_I8 || info->dtype == AML_U8 ||
+             info->dtype == AML_BOOL)
         fprintf(out, "%.0f", value);
     else if (value != value || value - value != 0)
         fputs(json ? "null" : value != value ? "nan" : value > 0 ? "inf" : "-inf", out);
     else
-        fputs(info->dtype == AML_F64 ? amli_real_text(value, text, sizeof text) : amli_single_text((float)value, text, sizeof text), out);
+        fputs(info->dtype == AML_F64 ? amli_real_text(value, text, sizeof text)
+                                     : amli_single_text((float)value, text, sizeof text),
+              out);
 }
 
 static void write_header(FILE *out, const aml_function *predict)
@@ -86,7 +93,8 @@ static void write_header(FILE *out, const aml_function *predict)
     for (int i = 0; i < predict->outputs; i++) {
         int64_t count = aml_shape_elements(&predict->output[i].shape);
         for (int64_t k = 0; k < count; k++)
-            count == 1 ? fprintf(out, ",%s", predict->output[i].name) : fprintf(out, ",%s_%lld", predict->output[i].name, (long long)k);
+            count == 1 ? fprintf(out, ",%s", predict->output[i].name)
+                       : fprintf(out, ",%s_%lld", predict->output[i].name, (long long)k);
     }
     fputc('\n', out);
 }
@@ -111,9 +119,11 @@ static void write_row(FILE *out, const Predicting *p, int64_t row, bool json)
     fputs(json ? "}\n" : "\n", out);
 }
 
-static aml_status predict_all(Predicting *p, const amli_command *command, int64_t step, aml_error *error)
+static aml_status predict_all(Predicting *p, const amli_command *command, int64_t step,
+                              aml_error *error)
 {
-    FILE *out = command->output && strcmp(command->output, "-") != 0 ? fopen(command->output, "w") : stdout;
+    FILE *out =
+        command->output && strcmp(command->output, "-") != 0 ? fopen(command->output, "w") : stdout;
     if (!out)
         return amli_fail(error, AML_IO, "cannot write %s: %s", command->output, strerror(errno));
     aml_status status = AML_OK;
@@ -128,7 +138,8 @@ static aml_status predict_all(Predicting *p, const amli_command *command, int64_
     if (out != stdout && fclose(out) != 0)
         failed = true;
     if (!status && failed)
-        status = amli_fail(error, AML_IO, "cannot write %s: %s", command->output ? command->output : "standard output", strerror(errno));
+        status = amli_fail(error, AML_IO, "cannot write %s: %s",
+                           command->output ? command->output : "standard output", strerror(errno));
     return status;
 }
 
@@ -148,24 +159,28 @@ static int expected_field(const amli_session *session)
     return -1;
 }
 
-static aml_status show_held_out(Predicting *p, const amli_command *command, amli_log *log, int64_t step, aml_error *error)
+static aml_status show_held_out(Predicting *p, const amli_command *command, amli_log *log,
+                                int64_t step, aml_error *error)
 {
     amli_session *session = &p->session;
     const aml_function *predict = session->predict.function;
     aml_status status = amli_session_load(session, log, error);
     if (status)
         return status;
-    aml_part part = session->samples->split.rows[AML_PART_TEST] > 0 ? AML_PART_TEST : AML_PART_VALID;
-    int64_t rows = session->samples->split.rows[part], shown = command->held_out < rows ? command->held_out : rows;
+    aml_part part =
+        session->samples->split.rows[AML_PART_TEST] > 0 ? AML_PART_TEST : AML_PART_VALID;
+    int64_t rows = session->samples->split.rows[part],
+            shown = command->held_out < rows ? command->held_out : rows;
     if (rows == 0)
-        return amli_fail(error, AML_BAD_DATA, "the split of '%s' (%s) holds no rows out", session->dataset->name, session->dataset->place);
+        return amli_fail(error, AML_BAD_DATA, "the split of '%s' (%s) holds no rows out",
+                         session->dataset->name, session->dataset->place);
     int expected = expected_field(session);
     printf("row%s", expected < 0 ? "" : ",expected");
     for (int i = 0; i < predict->outputs; i++)
         printf(",%s", predict->output[i].name);
     putchar('\n');
     for (int64_t k = 0; k < shown && !status; k++) {
-        int64_t row = session->samples->split.row[part][k * rows / shown];      // spread over the part
+        int64_t row = session->samples->split.row[part][k * rows / shown]; // spread over the part
         status = amli_session_fill(session, &session->predict, &row, 1, error);
         if (!status)
             status = amli_session_run(session, &session->predict, step, error);
@@ -177,12 +192,17 @@ static aml_status show_held_out(Predicting *p, const amli_command *command, amli
         if (expected >= 0) {
             const aml_tensor_info *info = &session->dataset->prepare.output[expected];
             putchar(',');
-            write_element(stdout, info, session->samples->column[expected] + (size_t)row * session->samples->row_bytes[expected], 0, false);
+            write_element(stdout, info,
+                          session->samples->column[expected] +
+                              (size_t)row * session->samples->row_bytes[expected],
+                          0, false);
         }
-        for (int i = 0; i < predict->outputs; i++) {    // of several elements the largest: the probability of what is predicted
+        for (int i = 0; i < predict->outputs;
+             i++) { // of several elements the largest: the probability of what is predicted
             int64_t count = aml_shape_elements(&predict->output[i].shape), best = 0;
             for (int64_t e = 1; e < count; e++)
-                if (amli_element(predict->output[i].dtype, p->result[i], e) > amli_element(predict->output[i].dtype, p->result[i], best))
+                if (amli_element(predict->output[i].dtype, p->result[i], e) >
+                    amli_element(predict->output[i].dtype, p->result[i], best))
                     best = e;
             putchar(',');
             write_element(stdout, &predict->output[i], p->result[i], best, false);
@@ -192,20 +212,27 @@ static aml_status show_held_out(Predicting *p, const amli_command *command, amli
     return status;
 }
 
-static aml_status predict_job(const amli_command *command, const aml_job *job, const amli_device_kind *kind, amli_log *log, Predicting *p, aml_error *error)
+static aml_status predict_job(const amli_command *command, const aml_job *job,
+                              const amli_device_kind *kind, amli_log *log, Predicting *p,
+                              aml_error *error)
 {
     aml_checkpoint *checkpoint;
-    aml_status status = command->checkpoint ? aml_checkpoint_open(command->checkpoint, &checkpoint, error)
-                                            : aml_checkpoint_find(command->runs, job->name, job->keep_best > 0 ? AML_WHICH_BEST : AML_WHICH_LAST,
-                                                                  amli_log_notice, log, &checkpoint, error);
+    aml_status status =
+        command->checkpoint
+            ? aml_checkpoint_open(command->checkpoint, &checkpoint, error)
+            : aml_checkpoint_find(command->runs, job->name,
+                                  job->keep_best > 0 ? AML_WHICH_BEST : AML_WHICH_LAST,
+                                  amli_log_notice, log, &checkpoint, error);
     if (status)
         return status;
     int64_t step = aml_checkpoint_describe(checkpoint)->step;
-    status = amli_check_state(job, aml_checkpoint_weights(checkpoint), WEIGHTS, false, aml_checkpoint_path(checkpoint), error);
+    status = amli_check_state(job, aml_checkpoint_weights(checkpoint), WEIGHTS, false,
+                              aml_checkpoint_path(checkpoint), error);
     if (!status)
         status = amli_session_open(command, job, kind, &p->session, error);
     if (!status)
-        status = amli_load_state(job, aml_checkpoint_weights(checkpoint), WEIGHTS, p->session.device, p->session.state, error);
+        status = amli_load_state(job, aml_checkpoint_weights(checkpoint), WEIGHTS,
+                                 p->session.device, p->session.state, error);
     aml_checkpoint_close(checkpoint);
     if (command->held_out > 0) {
         if (!status)
@@ -228,12 +255,14 @@ aml_status amli_predict(const amli_command *command, const amli_device_kind *kin
     amli_log_begin(&log, command->quiet);
     aml_status status = amli_find_job(command, AML_JOB_TRAIN, command->job, &job, error);
     if (!status && !job->predict.run)
-        status = amli_fail(error, AML_INVALID, "the job '%s' (%s) has nothing to predict with", job->name, job->place);
+        status = amli_fail(error, AML_INVALID, "the job '%s' (%s) has nothing to predict with",
+                           job->name, job->place);
     if (!status)
         status = predict_job(command, job, kind, &log, &predicting, error);
     amli_preparer_free(&predicting.preparer);
     amli_table_free(predicting.table);
-    free(predicting.in), free(predicting.prepared), free(predicting.result), free(predicting.memory);
+    free(predicting.in), free(predicting.prepared), free(predicting.result),
+        free(predicting.memory);
     amli_session_close(&predicting.session);
     amli_log_end(&log);
     return status;

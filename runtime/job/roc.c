@@ -1,5 +1,6 @@
-// The exact area under the ROC curve: the probability that a row of the class scores above a row of another, ties counting
-// half. Sorting by score gives it from the sum of ranks, with the mean rank for equal scores.
+// The exact area under the ROC curve: the probability that a row of the class scores above a row of
+// another, ties counting half. Sorting by score gives it from the sum of ranks, with the mean rank
+// for equal scores.
 
 #include <math.h>
 #include <stdlib.h>
@@ -14,11 +15,13 @@ typedef struct Ranking {
 static int compare_scores(const void *a, const void *b, void *opaque)
 {
     const Ranking *ranking = opaque;
-    float x = ranking->score[*(const int64_t *)a * ranking->stride], y = ranking->score[*(const int64_t *)b * ranking->stride];
+    float x = ranking->score[*(const int64_t *)a * ranking->stride],
+          y = ranking->score[*(const int64_t *)b * ranking->stride];
     return (x > y) - (x < y);
 }
 
-double amli_roc_auc(const float *score, int64_t stride, const int32_t *label, int32_t target, int64_t rows, int64_t *order)
+double amli_roc_auc(const float *score, int64_t stride, const int32_t *label, int32_t target,
+                    int64_t rows, int64_t *order)
 {
     Ranking ranking = {score, stride};
     int64_t positives = 0;
@@ -61,7 +64,8 @@ static double micro(const float *score, const int32_t *label, int64_t rows, int6
     return area;
 }
 
-double amli_roc_auc_finish(aml_finish finish, const float *score, const int32_t *label, int64_t rows, int64_t classes)
+double amli_roc_auc_finish(aml_finish finish, const float *score, const int32_t *label,
+                           int64_t rows, int64_t classes)
 {
     if (rows == 0)
         return NAN;
@@ -77,9 +81,10 @@ double amli_roc_auc_finish(aml_finish finish, const float *score, const int32_t 
         for (int64_t i = 0; i < rows; i++)
             count += label[i] == k;
         if (count == 0 || count == rows)
-            continue;                   // such a class has no curve
+            continue; // such a class has no curve
         double weight = finish == AML_FINISH_ROC_AUC_WEIGHTED ? (double)count : 1;
-        sum += weight * amli_roc_auc(classes == 1 ? score : score + k, classes, label, (int32_t)k, rows, order);
+        sum += weight * amli_roc_auc(classes == 1 ? score : score + k, classes, label, (int32_t)k,
+                                     rows, order);
         weights += weight;
     }
     free(order);

@@ -1,7 +1,8 @@
 // A job's memory on a device.
 //
-// Three allocations, made once, with the sizes that were planned: the state arena, one arena for temporaries (the largest
-// any of the job's functions needs) and one for inputs and outputs (functions run one after the other, so they share it).
+// Three allocations, made once, with the sizes that were planned: the state arena, one arena for
+// temporaries (the largest any of the job's functions needs) and one for inputs and outputs
+// (functions run one after the other, so they share it).
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,9 @@ enum { FUNCTIONS = 7 };
 
 static void functions_of(const aml_job *job, const aml_function *function[FUNCTIONS])
 {
-    const aml_function *all[FUNCTIONS] = {&job->init, &job->step, &job->metrics_reset, &job->eval, &job->eval_one, &job->metrics_value, &job->predict};
+    const aml_function *all[FUNCTIONS] = {&job->init,   &job->step,     &job->metrics_reset,
+                                          &job->eval,   &job->eval_one, &job->metrics_value,
+                                          &job->predict};
     memcpy(function, all, sizeof all);
 }
 
@@ -62,13 +65,15 @@ static void unbind(amli_bound *bound)
 }
 
 // The prepared field that an input reads: of its name, with a batch axis before the sample's.
-static aml_status bind_input(const amli_session *session, const aml_function *function, int input, int *field, aml_error *error)
+static aml_status bind_input(const amli_session *session, const aml_function *function, int input,
+                             int *field, aml_error *error)
 {
     const aml_tensor_info *wanted = &function->input[input];
     *field = amli_sample_output(session->dataset, wanted->name);
     if (*field < 0)
-        return amli_fail(error, AML_INTERNAL, "%s of '%s' reads '%s', which prepare of '%s' does not give", function->name, session->job->name,
-                         wanted->name, session->dataset->name);
+        return amli_fail(error, AML_INTERNAL,
+                         "%s of '%s' reads '%s', which prepare of '%s' does not give",
+                         function->name, session->job->name, wanted->name, session->dataset->name);
     const aml_tensor_info *sample = &session->dataset->prepare.output[*field];
     bool fits = wanted->dtype == sample->dtype && wanted->shape.rank == sample->shape.rank + 1;
     for (int i = 0; fits && i < sample->shape.rank; i++)
@@ -76,12 +81,15 @@ static aml_status bind_input(const amli_session *session, const aml_function *fu
     if (fits)
         return AML_OK;
     char a[160], b[160];
-    return amli_fail(error, AML_INTERNAL, "%s of '%s' reads '%s' as %s, and prepare gives %s for one sample", function->name, session->job->name,
-                     wanted->name, aml_shape_text(wanted->dtype, &wanted->shape, a, sizeof a),
+    return amli_fail(error, AML_INTERNAL,
+                     "%s of '%s' reads '%s' as %s, and prepare gives %s for one sample",
+                     function->name, session->job->name, wanted->name,
+                     aml_shape_text(wanted->dtype, &wanted->shape, a, sizeof a),
                      aml_shape_text(sample->dtype, &sample->shape, b, sizeof b));
 }
 
-static aml_status bind(const amli_session *session, const aml_function *function, amli_bound *bound, aml_error *error)
+static aml_status bind(const amli_session *session, const aml_function *function, amli_bound *bound,
+                       aml_error *error)
 {
     *bound = (amli_bound){.function = function};
     if (!function->run)
@@ -93,7 +101,8 @@ static aml_status bind(const amli_session *session, const aml_function *function
     bound->output_offset = calloc(outputs, sizeof *bound->output_offset);
     bound->field = calloc(inputs, sizeof *bound->field);
     bound->scalar = calloc((size_t)function->scalars + 1, sizeof *bound->scalar);
-    if (!bound->input || !bound->output || !bound->input_offset || !bound->output_offset || !bound->field || !bound->scalar)
+    if (!bound->input || !bound->output || !bound->input_offset || !bound->output_offset ||
+        !bound->field || !bound->scalar)
         return amli_no_memory(error, inputs + outputs, function->name);
     size_t offset = 0;
     for (int i = 0; i < function->inputs; i++) {
@@ -119,9 +128,11 @@ static aml_status allocate(amli_session *session, amli_need need, aml_error *err
     size_t all = need.state + need.arena + need.batch, room = kind->capacity(device);
     char a[32], b[32];
     if (room && all > room)
-        return amli_fail(error, AML_NO_MEMORY, "'%s' needs %s, and the device %s has %s\nhelp: `plan %s` shows what for; a smaller batch needs less",
-                         session->job->name, amli_bytes_text((double)all, a, sizeof a), kind->name, amli_bytes_text((double)room, b, sizeof b),
-                         session->job->name);
+        return amli_fail(error, AML_NO_MEMORY,
+                         "'%s' needs %s, and the device %s has %s\nhelp: `plan %s` shows what for; "
+                         "a smaller batch needs less",
+                         session->job->name, amli_bytes_text((double)all, a, sizeof a), kind->name,
+                         amli_bytes_text((double)room, b, sizeof b), session->job->name);
     aml_status status = kind->allocate(device, AMLI_FOR_STATE, need.state, &session->state, error);
     if (!status)
         status = kind->allocate(device, AMLI_FOR_ARENA, need.arena, &session->arena, error);
@@ -139,16 +150,21 @@ static aml_status allocate(amli_session *session, amli_need need, aml_error *err
     return AML_OK;
 }
 
-aml_status amli_session_open(const amli_command *command, const aml_job *job, const amli_device_kind *kind, amli_session *session, aml_error *error)
+aml_status amli_session_open(const amli_command *command, const aml_job *job,
+                             const amli_device_kind *kind, amli_session *session, aml_error *error)
 {
-    *session = (amli_session){.program = command->program, .command = command, .job = job, .dataset = &command->program->dataset[job->data]};
+    *session = (amli_session){.program = command->program,
+                              .command = command,
+                              .job = job,
+                              .dataset = &command->program->dataset[job->data]};
     session->seed = command->has_seed ? command->seed : job->seed;
     int threads = command->threads ? command->threads : amli_usable_cpus();
     aml_status status = kind->open(kind, threads, &session->device, error);
     if (!status)
         status = allocate(session, amli_job_need(job), error);
-    amli_bound *bound[FUNCTIONS] = {&session->init, &session->step, &session->metrics_reset, &session->eval, &session->eval_one,
-                                    &session->metrics_value, &session->predict};
+    amli_bound *bound[FUNCTIONS] = {&session->init,   &session->step,     &session->metrics_reset,
+                                    &session->eval,   &session->eval_one, &session->metrics_value,
+                                    &session->predict};
     const aml_function *function[FUNCTIONS];
     functions_of(job, function);
     for (int i = 0; i < FUNCTIONS && !status; i++)
@@ -160,8 +176,9 @@ aml_status amli_session_open(const amli_command *command, const aml_job *job, co
 
 void amli_session_close(amli_session *session)
 {
-    amli_bound *bound[FUNCTIONS] = {&session->init, &session->step, &session->metrics_reset, &session->eval, &session->eval_one,
-                                    &session->metrics_value, &session->predict};
+    amli_bound *bound[FUNCTIONS] = {&session->init,   &session->step,     &session->metrics_reset,
+                                    &session->eval,   &session->eval_one, &session->metrics_value,
+                                    &session->predict};
     for (int i = 0; i < FUNCTIONS; i++)
         unbind(bound[i]);
     free(session->staging);
@@ -171,12 +188,14 @@ void amli_session_close(amli_session *session)
     *session = (amli_session){0};
 }
 
-aml_status amli_load_options(const amli_command *command, const aml_dataset *dataset, amli_load *load, char path[PATH_MAX],
-                             char test_path[PATH_MAX], aml_error *error)
+aml_status amli_load_options(const amli_command *command, const aml_dataset *dataset,
+                             amli_load *load, char path[PATH_MAX], char test_path[PATH_MAX],
+                             aml_error *error)
 {
     *load = (amli_load){.source_dir = command->program->source_dir, .path = path};
     if (dataset->source.kind == AML_SOURCE_NONE)
-        return amli_fail(error, AML_INVALID, "the data set '%s' (%s) has no source", dataset->name, dataset->place);
+        return amli_fail(error, AML_INVALID, "the data set '%s' (%s) has no source", dataset->name,
+                         dataset->place);
     aml_status status = amli_text_value(command, &dataset->source.path, path, error);
     if (!status && dataset->test.kind != AML_SOURCE_NONE) {
         status = amli_text_value(command, &dataset->test.path, test_path, error);
@@ -218,25 +237,31 @@ aml_status amli_session_load(amli_session *session, amli_log *log, aml_error *er
 {
     char path[PATH_MAX], test_path[PATH_MAX];
     amli_load load;
-    aml_status status = amli_load_options(session->command, session->dataset, &load, path, test_path, error);
+    aml_status status =
+        amli_load_options(session->command, session->dataset, &load, path, test_path, error);
     Skipping skipping = {log, 0};
     load.on_bad_row = on_skip;
     load.self = &skipping;
     if (!status)
         status = amli_samples_load(session->dataset, &load, &session->samples, error);
     if (!status && skipping.shown > SHOWN_BAD_ROWS)
-        amli_log_line(log, "warning: %d rows were skipped in all; `data check` lists them", skipping.shown);
+        amli_log_line(log, "warning: %d rows were skipped in all; `data check` lists them",
+                      skipping.shown);
     if (status)
         return status;
     int64_t rows = session->samples->split.rows[AML_PART_TRAIN];
     if (session->command->overfit > 0 && session->command->overfit < rows)
         rows = session->command->overfit;
     session->epoch_steps = session->job->batch > 0 ? (double)rows / (double)session->job->batch : 0;
-    session->total_steps = session->job->kind == AML_JOB_TRAIN ? amli_total_steps(session->command, session->job, session->epoch_steps) : 0;
+    session->total_steps =
+        session->job->kind == AML_JOB_TRAIN
+            ? amli_total_steps(session->command, session->job, session->epoch_steps)
+            : 0;
     return AML_OK;
 }
 
-aml_status amli_session_fill(amli_session *session, const amli_bound *bound, const int64_t row[], int64_t count, aml_error *error)
+aml_status amli_session_fill(amli_session *session, const amli_bound *bound, const int64_t row[],
+                             int64_t count, aml_error *error)
 {
     for (int i = 0; i < bound->function->inputs; i++) {
         char *to = session->view + bound->input_offset[i];
@@ -244,23 +269,33 @@ aml_status amli_session_fill(amli_session *session, const amli_bound *bound, con
         if (!session->staging)
             continue;
         size_t bytes = (size_t)count * session->samples->row_bytes[bound->field[i]];
-        aml_status status = session->device->kind->upload(session->device, session->batch, bound->input_offset[i], to, bytes, error);
+        aml_status status = session->device->kind->upload(session->device, session->batch,
+                                                          bound->input_offset[i], to, bytes, error);
         if (status)
             return status;
     }
     return AML_OK;
 }
 
-static aml_status scalar_value(const amli_session *session, const aml_scalar_info *info, int64_t step, aml_value *out, aml_error *error)
+static aml_status scalar_value(const amli_session *session, const aml_scalar_info *info,
+                               int64_t step, aml_value *out, aml_error *error)
 {
     double real = 0;
     int64_t whole = 0;
     bool is_whole = true;
     switch (info->kind) {
-    case AML_SCALAR_STEP: whole = step; break;
-    case AML_SCALAR_TOTAL_STEPS: whole = session->total_steps; break;
-    case AML_SCALAR_EPOCH_STEPS: real = session->epoch_steps, is_whole = false; break;
-    case AML_SCALAR_SEED: whole = session->seed; break;
+    case AML_SCALAR_STEP:
+        whole = step;
+        break;
+    case AML_SCALAR_TOTAL_STEPS:
+        whole = session->total_steps;
+        break;
+    case AML_SCALAR_EPOCH_STEPS:
+        real = session->epoch_steps, is_whole = false;
+        break;
+    case AML_SCALAR_SEED:
+        whole = session->seed;
+        break;
     case AML_SCALAR_OPTION: {
         const aml_option *option = &session->program->option[info->index];
         aml_value value = session->command->value[info->index];
@@ -271,7 +306,9 @@ static aml_status scalar_value(const amli_session *session, const aml_scalar_inf
         if (option->type == AML_OPTION_DURATION && unit == AML_UNIT_EPOCHS)
             real *= session->epoch_steps;
         if (option->type == AML_OPTION_DURATION && unit == AML_UNIT_SECONDS)
-            return amli_fail(error, AML_INVALID, "--%s: the program computes with it in steps, so it needs steps or epochs (declared at %s)",
+            return amli_fail(error, AML_INVALID,
+                             "--%s: the program computes with it in steps, so it needs steps or "
+                             "epochs (declared at %s)",
                              option->name, option->place);
         break;
     }
@@ -284,40 +321,53 @@ static aml_status scalar_value(const amli_session *session, const aml_scalar_inf
     return AML_OK;
 }
 
-aml_status amli_session_run(amli_session *session, amli_bound *bound, int64_t step, aml_error *error)
+aml_status amli_session_run(amli_session *session, amli_bound *bound, int64_t step,
+                            aml_error *error)
 {
     const aml_function *function = bound->function;
     for (int i = 0; i < function->scalars; i++) {
-        aml_status status = scalar_value(session, &function->scalar[i], step, &bound->scalar[i], error);
+        aml_status status =
+            scalar_value(session, &function->scalar[i], step, &bound->scalar[i], error);
         if (status)
             return status;
     }
-    amli_launch launch = {session->state, session->arena, bound->input, bound->output, bound->scalar};
+    amli_launch launch = {session->state, session->arena, bound->input, bound->output,
+                          bound->scalar};
     return session->device->kind->run(session->device, function, &launch, error);
 }
 
-aml_status amli_session_read(amli_session *session, const amli_bound *bound, int output, void *to, aml_error *error)
+aml_status amli_session_read(amli_session *session, const amli_bound *bound, int output, void *to,
+                             aml_error *error)
 {
-    return session->device->kind->download(session->device, session->batch, bound->output_offset[output], to,
-                                           amli_tensor_bytes(&bound->function->output[output]), error);
+    return session->device->kind->download(
+        session->device, session->batch, bound->output_offset[output], to,
+        amli_tensor_bytes(&bound->function->output[output]), error);
 }
 
 double amli_element(aml_dtype dtype, const void *at, int64_t index)
 {
     switch (dtype) {
-    case AML_F32: return (double)((const float *)at)[index];
-    case AML_F64: return ((const double *)at)[index];
-    case AML_F16: return (double)((const _Float16 *)at)[index];
+    case AML_F32:
+        return (double)((const float *)at)[index];
+    case AML_F64:
+        return ((const double *)at)[index];
+    case AML_F16:
+        return (double)((const _Float16 *)at)[index];
     case AML_BF16: {
         uint32_t bits = (uint32_t)((const uint16_t *)at)[index] << 16;
         float value;
         memcpy(&value, &bits, sizeof value);
         return (double)value;
     }
-    case AML_I8: return ((const int8_t *)at)[index];
-    case AML_U8: case AML_BOOL: return ((const uint8_t *)at)[index];
-    case AML_I32: return ((const int32_t *)at)[index];
-    case AML_I64: return (double)((const int64_t *)at)[index];
+    case AML_I8:
+        return ((const int8_t *)at)[index];
+    case AML_U8:
+    case AML_BOOL:
+        return ((const uint8_t *)at)[index];
+    case AML_I32:
+        return ((const int32_t *)at)[index];
+    case AML_I64:
+        return (double)((const int64_t *)at)[index];
     }
     return 0;
 }

@@ -1,8 +1,9 @@
 // The training loop. The numeric part is compiled; this decides what happens after which step.
 //
-// Everything that is decided depends on the step number and on figures that are in the checkpoint, never on the clock or
-// on when the process began (unless the program asks for seconds). So a run that is killed and resumed goes through the
-// same steps, validations and checkpoints as one that was never interrupted, and ends in the same bytes.
+// Everything that is decided depends on the step number and on figures that are in the checkpoint,
+// never on the clock or on when the process began (unless the program asks for seconds). So a run
+// that is killed and resumed goes through the same steps, validations and checkpoints as one that
+// was never interrupted, and ends in the same bytes.
 
 #include <math.h>
 #include <stdlib.h>
@@ -20,7 +21,8 @@ static int64_t round_up(double steps)
     return steps - (double)whole > 1e-9 * (steps + 1) ? whole + 1 : whole;
 }
 
-// Whether something that happens every `every` is due after this step. `count` is how many times it was due so far.
+// Whether something that happens every `every` is due after this step. `count` is how many times it
+// was due so far.
 static bool is_due(const amli_training *training, const aml_quantity *every, int64_t *count)
 {
     double value;
@@ -60,7 +62,10 @@ static void estimate_total(amli_training *training)
     int64_t step = training->progress.step;
     if (limit == INFINITY)
         return;
-    training->session.total_steps = step < 10 || seconds <= 0 ? (int64_t)1 << 40 : step + 1 + (int64_t)((limit - seconds) / seconds * (double)step);
+    training->session.total_steps =
+        step < 10 || seconds <= 0
+            ? (int64_t)1 << 40
+            : step + 1 + (int64_t)((limit - seconds) / seconds * (double)step);
 }
 
 // ---- early stop
@@ -79,7 +84,8 @@ static bool out_of_patience(amli_training *training, const amli_measured *measur
         return false;
     double score = score_of(measured, job->stop_metric);
     bool lower = job->stop_metric < 0 || job->metric[job->stop_metric].lower_is_better;
-    bool better = !progress->has_best || (lower ? score < progress->best - job->stop_min_delta : score > progress->best + job->stop_min_delta);
+    bool better = !progress->has_best || (lower ? score < progress->best - job->stop_min_delta
+                                                : score > progress->best + job->stop_min_delta);
     if (better && !isnan(score)) {
         progress->has_best = true;
         progress->best = score;
@@ -103,16 +109,19 @@ static void put_counts(amli_training *training, amli_buffer *line)
     if (timed)
         amli_buffer_printf(line, "epoch %.1f  step %lld", epoch, (long long)step);
     else
-        amli_buffer_printf(line, "epoch %.1f/%.3g  step %lld/%lld", epoch, session->epoch_steps > 0 ? (double)total / session->epoch_steps : 0,
+        amli_buffer_printf(line, "epoch %.1f/%.3g  step %lld/%lld", epoch,
+                           session->epoch_steps > 0 ? (double)total / session->epoch_steps : 0,
                            (long long)step, (long long)total);
 }
 
 static void put_rate(amli_training *training, double now, amli_buffer *line)
 {
     char text[40];
-    double spent = now - training->started, done = (double)(training->progress.step - training->first_step);
+    double spent = now - training->started,
+           done = (double)(training->progress.step - training->first_step);
     double rate = spent > 0 ? done / spent : 0;
-    double left = (double)(training->session.total_steps - training->progress.step) / (rate > 0 ? rate : 1e-9);
+    double left = (double)(training->session.total_steps - training->progress.step) /
+                  (rate > 0 ? rate : 1e-9);
     if (length_in_seconds(training) != INFINITY)
         left = length_in_seconds(training) - training->progress.seconds;
     amli_buffer_printf(line, rate >= 10 ? "  %.0f steps/s" : "  %.2f steps/s", rate);
@@ -146,16 +155,23 @@ static bool is_logged(int64_t step)
 
 // ---- one step
 
-static aml_status not_finite(const amli_training *training, const char *what, double value, aml_error *error)
+static aml_status not_finite(const amli_training *training, const char *what, double value,
+                             aml_error *error)
 {
     long long step = (long long)training->progress.step;
     char kept[64] = "";
     if (training->store.count)
-        snprintf(kept, sizeof kept, "; the checkpoint of step %lld is kept", (long long)training->store.stored[training->store.count - 1].step);
+        snprintf(kept, sizeof kept, "; the checkpoint of step %lld is kept",
+                 (long long)training->store.stored[training->store.count - 1].step);
     return amli_fail(error, AML_NOT_FINITE,
-                     "the %s of step %lld is %s%s\nhelp: a lower learning rate, a longer warm-up or clip: norm(1.0) usually helps; "
+                     "the %s of step %lld is %s%s\nhelp: a lower learning rate, a longer warm-up "
+                     "or clip: norm(1.0) usually helps; "
                      "look at %s/metrics.jsonl, and at the data with `data check`",
-                     what, step, isnan(value) ? "not a number" : value > 0 ? "infinite" : "minus infinite", kept, training->store.run);
+                     what, step,
+                     isnan(value) ? "not a number"
+                     : value > 0  ? "infinite"
+                                  : "minus infinite",
+                     kept, training->store.run);
 }
 
 static aml_status do_step(amli_training *training, aml_error *error)
@@ -163,8 +179,10 @@ static aml_status do_step(amli_training *training, aml_error *error)
     amli_session *session = &training->session;
     amli_progress *progress = &training->progress;
     const aml_function *step = session->step.function;
-    amli_sampler_pick(&training->sampler, progress->step * training->job->batch, training->job->batch, training->batch_row);
-    aml_status status = amli_session_fill(session, &session->step, training->batch_row, training->job->batch, error);
+    amli_sampler_pick(&training->sampler, progress->step * training->job->batch,
+                      training->job->batch, training->batch_row);
+    aml_status status = amli_session_fill(session, &session->step, training->batch_row,
+                                          training->job->batch, error);
     if (!status)
         status = amli_session_run(session, &session->step, progress->step, error);
     if (status)
@@ -178,7 +196,8 @@ static aml_status do_step(amli_training *training, aml_error *error)
     for (int i = 0; i < step->outputs && !read; i++) {
         char raw[8];
         if (amli_tensor_bytes(&step->output[i]) > sizeof raw)
-            return amli_fail(error, AML_INTERNAL, "the figure '%s' of a step is not one number", step->output[i].name);
+            return amli_fail(error, AML_INTERNAL, "the figure '%s' of a step is not one number",
+                             step->output[i].name);
         read = amli_session_read(session, &session->step, i, raw, error);
         double value = read ? 0 : amli_element(step->output[i].dtype, raw, 0);
         if (i == 0) {
@@ -191,7 +210,8 @@ static aml_status do_step(amli_training *training, aml_error *error)
         if (logged) {
             char text[40];
             amli_buffer_printf(line, ", \"%s\": %s", i ? step->output[i].name : "loss",
-                               isfinite(value) ? amli_single_text((float)value, text, sizeof text) : "null");
+                               isfinite(value) ? amli_single_text((float)value, text, sizeof text)
+                                               : "null");
         }
     }
     status = read ? read : status;
@@ -209,7 +229,8 @@ static aml_status validate(amli_training *training, aml_error *error)
 {
     amli_progress *progress = &training->progress;
     amli_measured measured;
-    aml_status status = amli_measure(&training->session, training->valid_row, training->valid_rows, progress->step, &measured, error);
+    aml_status status = amli_measure(&training->session, training->valid_row, training->valid_rows,
+                                     progress->step, &measured, error);
     if (status)
         return status;
     amli_measured_free(&training->last);
@@ -219,8 +240,10 @@ static aml_status validate(amli_training *training, aml_error *error)
     progress->loss_sum = 0;
     progress->loss_count = 0;
     amli_buffer *figures = &training->figures.buffer;
-    amli_buffer_printf(figures, "{\"step\": %lld, \"epoch\": %.6g, \"train_loss\": ", (long long)progress->step,
-                       training->session.epoch_steps > 0 ? (double)progress->step / training->session.epoch_steps : 0);
+    amli_buffer_printf(
+        figures, "{\"step\": %lld, \"epoch\": %.6g, \"train_loss\": ", (long long)progress->step,
+        training->session.epoch_steps > 0 ? (double)progress->step / training->session.epoch_steps
+                                          : 0);
     amli_json_number(figures, mean);
     if (measured.job->has_loss || measured.job->metrics)
         amli_buffer_add(figures, ", ", 2);
@@ -245,7 +268,8 @@ static bool would_be_kept(const amli_training *training, double score)
     for (int i = 0; i < training->store.count; i++) {
         const amli_stored *stored = &training->store.stored[i];
         if (stored->scored && stored->step != training->progress.step)
-            better += training->store.lower_is_better ? stored->score <= score : stored->score >= score;
+            better +=
+                training->store.lower_is_better ? stored->score <= score : stored->score >= score;
     }
     return better < training->job->keep_best;
 }
@@ -255,7 +279,9 @@ static bool would_be_kept(const amli_training *training, double score)
 static bool at_end(const amli_training *training)
 {
     double limit = length_in_seconds(training);
-    return training->stopped_early || (limit == INFINITY ? training->progress.step >= training->session.total_steps : training->progress.seconds >= limit);
+    return training->stopped_early ||
+           (limit == INFINITY ? training->progress.step >= training->session.total_steps
+                              : training->progress.seconds >= limit);
 }
 
 static aml_status after_step(amli_training *training, bool halting, aml_error *error)
@@ -290,8 +316,10 @@ static aml_status after_step(amli_training *training, bool halting, aml_error *e
 static aml_status interrupted(const amli_training *training, int number, aml_error *error)
 {
     return amli_fail(error, number == SIGINT ? AML_INTERRUPTED : AML_TERMINATED,
-                     "interrupted after step %lld; its checkpoint is complete\nhelp: go on with `%s train %s --resume`", (long long)training->progress.step,
-                     training->command->name, training->job->name);
+                     "interrupted after step %lld; its checkpoint is complete\nhelp: go on with "
+                     "`%s train %s --resume`",
+                     (long long)training->progress.step, training->command->name,
+                     training->job->name);
 }
 
 static aml_status loop(amli_training *training, aml_error *error)
@@ -300,17 +328,19 @@ static aml_status loop(amli_training *training, aml_error *error)
     const amli_command *command = training->command;
     aml_status status = training->is_new ? amli_training_save(training, false, 0, error) : AML_OK;
     training->started = amli_seconds();
-    training->log.shown = training->started;    // progress is shown once there is some
+    training->log.shown = training->started; // progress is shown once there is some
     training->first_step = progress->step;
     training->seconds_before = progress->seconds;
-    while (!status && !at_end(training) && !(command->has_steps && progress->step >= command->steps)) {
+    while (!status && !at_end(training) &&
+           !(command->has_steps && progress->step >= command->steps)) {
         if (amli_signal_seen())
             break;
         estimate_total(training);
         status = do_step(training, error);
         double now = amli_seconds();
         progress->seconds = training->seconds_before + now - training->started;
-        bool halting = amli_signal_seen() || (command->has_steps && progress->step >= command->steps);
+        bool halting =
+            amli_signal_seen() || (command->has_steps && progress->step >= command->steps);
         if (!status)
             status = after_step(training, halting, error);
         if (!status)
@@ -335,8 +365,8 @@ static aml_status choose_rows(amli_training *training, aml_error *error)
     training->valid_row = split->row[AML_PART_VALID];
     training->valid_rows = split->rows[AML_PART_VALID];
     if (training->train_rows == 0)
-        return amli_fail(error, AML_BAD_DATA, "the data set '%s' (%s) has no rows to train on", training->session.dataset->name,
-                         training->session.dataset->place);
+        return amli_fail(error, AML_BAD_DATA, "the data set '%s' (%s) has no rows to train on",
+                         training->session.dataset->name, training->session.dataset->place);
     if (overfit > 0) {
         if (overfit < training->train_rows)
             training->train_rows = overfit;
@@ -345,8 +375,10 @@ static aml_status choose_rows(amli_training *training, aml_error *error)
     }
     training->batch_row = calloc((size_t)training->job->batch + 1, sizeof *training->batch_row);
     if (!training->batch_row)
-        return amli_no_memory(error, (size_t)training->job->batch * sizeof *training->batch_row, "a batch");
-    return amli_sampler_new(training->train_row, training->train_rows, training->session.seed, &training->sampler, error);
+        return amli_no_memory(error, (size_t)training->job->batch * sizeof *training->batch_row,
+                              "a batch");
+    return amli_sampler_new(training->train_row, training->train_rows, training->session.seed,
+                            &training->sampler, error);
 }
 
 static void announce(amli_training *training)
@@ -358,14 +390,22 @@ static void announce(amli_training *training)
     for (int i = 0; i < training->job->states; i++)
         if (training->job->state[i].role == AML_ROLE_WEIGHT)
             weights += aml_shape_elements(&training->job->state[i].tensor.shape);
-    amli_log_line(&training->log, "%s: %lld weights, %lld rows to train on, %lld to validate, %s, %d thread%s, %s", training->job->name,
-                  (long long)weights, (long long)training->train_rows, (long long)training->valid_rows,
-                  amli_bytes_text((double)(need.state + need.arena + need.batch + session->samples->bytes), memory, sizeof memory),
-                  amli_pool_threads(session->device->pool), amli_pool_threads(session->device->pool) == 1 ? "" : "s", training->store.run);
+    amli_log_line(
+        &training->log,
+        "%s: %lld weights, %lld rows to train on, %lld to validate, %s, %d thread%s, %s",
+        training->job->name, (long long)weights, (long long)training->train_rows,
+        (long long)training->valid_rows,
+        amli_bytes_text((double)(need.state + need.arena + need.batch + session->samples->bytes),
+                        memory, sizeof memory),
+        amli_pool_threads(session->device->pool),
+        amli_pool_threads(session->device->pool) == 1 ? "" : "s", training->store.run);
     if (!training->is_new)
         amli_log_line(&training->log, "resumed at step %lld", (long long)training->progress.step);
-    if (training->valid_rows == 0 && (training->job->validate_every.value > 0 || training->job->keep_best > 0 || training->job->stop_metric != -2))
-        amli_log_line(&training->log, "warning: the split leaves no rows to validate: no validation, no best checkpoint, no early stop");
+    if (training->valid_rows == 0 &&
+        (training->job->validate_every.value > 0 || training->job->keep_best > 0 ||
+         training->job->stop_metric != -2))
+        amli_log_line(&training->log, "warning: the split leaves no rows to validate: no "
+                                      "validation, no best checkpoint, no early stop");
 }
 
 static void summary_json(const amli_training *training, const amli_stored *best)
@@ -376,11 +416,14 @@ static void summary_json(const amli_training *training, const amli_stored *best)
     amli_json_text(&text, training->job->name);
     amli_buffer_printf(&text, ", \"run\": ");
     amli_json_text(&text, training->store.run);
-    amli_buffer_printf(&text, ", \"step\": %lld, \"finished\": %s, \"stopped_early\": %s, \"seconds\": ", (long long)training->progress.step,
-                       training->progress.finished ? "true" : "false", training->stopped_early ? "true" : "false");
+    amli_buffer_printf(
+        &text, ", \"step\": %lld, \"finished\": %s, \"stopped_early\": %s, \"seconds\": ",
+        (long long)training->progress.step, training->progress.finished ? "true" : "false",
+        training->stopped_early ? "true" : "false");
     amli_json_number(&text, training->progress.seconds);
     amli_buffer_printf(&text, ", \"seed\": %lld, \"loss\": ", (long long)session->seed);
-    amli_json_number(&text, training->progress.step > training->first_step ? training->last_loss : NAN);
+    amli_json_number(&text,
+                     training->progress.step > training->first_step ? training->last_loss : NAN);
     if (training->measured_once) {
         amli_buffer_printf(&text, ", \"validation\": {");
         amli_measured_json(&training->last, "loss", &text);
@@ -393,8 +436,10 @@ static void summary_json(const amli_training *training, const amli_stored *best)
         amli_json_number(&text, best->score);
         amli_buffer_printf(&text, "}");
     }
-    amli_buffer_printf(&text, ", \"memory\": {\"state\": %zu, \"arena\": %zu, \"batch\": %zu, \"data\": %zu}}", session->device->allocated[AMLI_FOR_STATE],
-                       session->device->allocated[AMLI_FOR_ARENA], session->device->allocated[AMLI_FOR_BATCH], session->samples->bytes);
+    amli_buffer_printf(
+        &text, ", \"memory\": {\"state\": %zu, \"arena\": %zu, \"batch\": %zu, \"data\": %zu}}",
+        session->device->allocated[AMLI_FOR_STATE], session->device->allocated[AMLI_FOR_ARENA],
+        session->device->allocated[AMLI_FOR_BATCH], session->samples->bytes);
     if (!text.failed)
         puts(text.text);
     amli_buffer_free(&text);
@@ -406,7 +451,9 @@ static void summarize(amli_training *training)
     const amli_stored *best = NULL;
     for (int i = 0; i < training->store.count; i++) {
         const amli_stored *stored = &training->store.stored[i];
-        if (stored->scored && (!best || (training->store.lower_is_better ? stored->score < best->score : stored->score > best->score)))
+        if (stored->scored &&
+            (!best || (training->store.lower_is_better ? stored->score < best->score
+                                                       : stored->score > best->score)))
             best = stored;
     }
     if (training->command->json) {
@@ -414,10 +461,14 @@ static void summarize(amli_training *training)
         return;
     }
     amli_log_line(&training->log, "%s: %s after step %lld, %s", training->job->name,
-                  training->stopped_early ? "stopped early" : training->progress.finished ? "done" : "halted", (long long)training->progress.step,
+                  training->stopped_early       ? "stopped early"
+                  : training->progress.finished ? "done"
+                                                : "halted",
+                  (long long)training->progress.step,
                   amli_seconds_text(training->progress.seconds, seconds, sizeof seconds));
     if (best)
-        amli_log_line(&training->log, "best: step %lld, %s %.4f", (long long)best->step, training->store.score_name, best->score);
+        amli_log_line(&training->log, "best: step %lld, %s %.4f", (long long)best->step,
+                      training->store.score_name, best->score);
     if (training->saved_step >= 0) {
         char name[32];
         amli_step_name(training->saved_step, name);
@@ -437,14 +488,16 @@ static bool is_complete(const amli_training *training)
     aml_unit unit;
     amli_quantity_value(training->command, &job->stop_patience, &value, &unit);
     double steps = unit == AML_UNIT_EPOCHS ? value * training->session.epoch_steps : value;
-    return job->stop_metric != -2 && training->progress.has_best && training->progress.step - training->progress.best_step >= round_up(steps);
+    return job->stop_metric != -2 && training->progress.has_best &&
+           training->progress.step - training->progress.best_step >= round_up(steps);
 }
 
 static aml_status train(amli_training *training, const amli_device_kind *kind, aml_error *error)
 {
     aml_status status = amli_training_find_run(training, error);
     if (!status)
-        status = amli_session_open(training->command, training->job, kind, &training->session, error);
+        status =
+            amli_session_open(training->command, training->job, kind, &training->session, error);
     if (!status)
         status = amli_session_load(&training->session, &training->log, error);
     if (!status)
@@ -470,7 +523,8 @@ static aml_status train(amli_training *training, const amli_device_kind *kind, a
 // The run of a training that ends in a mistake before its first checkpoint is of no use to anyone.
 static void remove_empty_run(amli_training *training)
 {
-    if (training->command->resume || training->saved_step >= 0 || !training->store.run[0] || !training->store.folder[0])
+    if (training->command->resume || training->saved_step >= 0 || !training->store.run[0] ||
+        !training->store.folder[0])
         return;
     amli_remove_folder(training->store.folder, NULL);
     amli_remove_folder(training->store.run, NULL);
@@ -478,10 +532,13 @@ static void remove_empty_run(amli_training *training)
 
 aml_status amli_train(const amli_command *given, const amli_device_kind *kind, aml_error *error)
 {
-    amli_command command = *given;      // resuming sets what the run was begun with; the arrays stay the caller's
-    amli_training training = {.command = &command, .lock = -1, .saved_step = -1, .figures.file = -1};
+    amli_command command =
+        *given; // resuming sets what the run was begun with; the arrays stay the caller's
+    amli_training training = {
+        .command = &command, .lock = -1, .saved_step = -1, .figures.file = -1};
     amli_log_begin(&training.log, command.quiet || command.json);
-    aml_status status = amli_find_job(&command, AML_JOB_TRAIN, command.argument, &training.job, error);
+    aml_status status =
+        amli_find_job(&command, AML_JOB_TRAIN, command.argument, &training.job, error);
     if (!status)
         status = train(&training, kind, error);
     amli_measured_free(&training.last);

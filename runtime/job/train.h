@@ -14,19 +14,19 @@ typedef struct amli_training {
     amli_store store;
     amli_progress progress;
     amli_sampler sampler;
-    aml_checkpoint *resumed;        // what the state is loaded from, until it is
-    int lock;                       // the run's lock file, -1: none
+    aml_checkpoint *resumed; // what the state is loaded from, until it is
+    int lock;                // the run's lock file, -1: none
     bool is_new;
     const int64_t *train_row, *valid_row;
     int64_t train_rows, valid_rows;
     int64_t *batch_row;
-    double seconds_before;          // of training in earlier sessions
-    double started;                 // when this session began to train
-    int64_t first_step;             // of this session
+    double seconds_before; // of training in earlier sessions
+    double started;        // when this session began to train
+    int64_t first_step;    // of this session
     double last_loss;
     bool measured_once;
-    amli_measured last;             // the last validation
-    int64_t saved_step;             // the newest checkpoint, -1: none in this session
+    amli_measured last; // the last validation
+    int64_t saved_step; // the newest checkpoint, -1: none in this session
     bool stopped_early;
 } amli_training;
 
@@ -35,7 +35,8 @@ typedef struct amli_training {
 // Makes a run's folder, or finds the one to resume and the options it was begun with.
 aml_status amli_training_find_run(amli_training *training, aml_error *error);
 
-// With data and memory at hand: the initial state, or the checkpoint's. Refuses another program's or other data's.
+// With data and memory at hand: the initial state, or the checkpoint's. Refuses another program's
+// or other data's.
 aml_status amli_training_begin_state(amli_training *training, aml_error *error);
 
 // Writes the checkpoint of this step.

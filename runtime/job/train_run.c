@@ -20,7 +20,8 @@ static aml_status lock_run(amli_training *training, aml_error *error)
     if (training->lock < 0)
         return amli_fail(error, AML_IO, "cannot open %s: %s", path, strerror(errno));
     if (flock(training->lock, LOCK_EX | LOCK_NB) != 0)
-        return amli_fail(error, AML_IO, "the run %s is being trained by another process", training->store.run);
+        return amli_fail(error, AML_IO, "the run %s is being trained by another process",
+                         training->store.run);
     return AML_OK;
 }
 
@@ -30,15 +31,20 @@ static aml_status take_options(amli_training *training, aml_error *error)
     amli_command *command = training->command;
     const aml_program *program = command->program;
     for (int i = 0; i < training->progress.options; i++) {
-        const char *name = training->progress.option_name[i], *text = training->progress.option_text[i];
+        const char *name = training->progress.option_name[i],
+                   *text = training->progress.option_text[i];
         int index = 0;
         while (index < program->options && strcmp(program->option[index].name, name) != 0)
             index++;
         if (index == program->options)
-            return amli_fail(error, AML_BAD_CHECKPOINT, "%s was begun with --%s, which this program does not have", training->store.run, name);
+            return amli_fail(error, AML_BAD_CHECKPOINT,
+                             "%s was begun with --%s, which this program does not have",
+                             training->store.run, name);
         if (command->given[index]) {
             if (strcmp(command->given[index], text) != 0)
-                amli_log_line(&training->log, "note: --%s %s instead of %s, with which the run was begun", name, command->given[index], text);
+                amli_log_line(&training->log,
+                              "note: --%s %s instead of %s, with which the run was begun", name,
+                              command->given[index], text);
             continue;
         }
         aml_status status = amli_set_option(command, index, text, error);
@@ -53,11 +59,15 @@ static aml_status take_numbers(amli_training *training, aml_error *error)
     amli_command *command = training->command;
     const amli_progress *progress = &training->progress;
     if (command->has_seed && command->seed != progress->seed)
-        return amli_fail(error, AML_INVALID, "%s was begun with --seed %lld, and cannot go on with %lld: weights and order come from it",
+        return amli_fail(error, AML_INVALID,
+                         "%s was begun with --seed %lld, and cannot go on with %lld: weights and "
+                         "order come from it",
                          training->store.run, (long long)progress->seed, (long long)command->seed);
     if (command->overfit && command->overfit != progress->overfit)
-        return amli_fail(error, AML_INVALID, "%s was begun %s%.0lld, and cannot go on with --overfit %lld", training->store.run,
-                         progress->overfit ? "with --overfit " : "without --overfit", (long long)progress->overfit, (long long)command->overfit);
+        return amli_fail(
+            error, AML_INVALID, "%s was begun %s%.0lld, and cannot go on with --overfit %lld",
+            training->store.run, progress->overfit ? "with --overfit " : "without --overfit",
+            (long long)progress->overfit, (long long)command->overfit);
     command->has_seed = true;
     command->seed = progress->seed;
     command->overfit = progress->overfit;
@@ -68,8 +78,10 @@ aml_status amli_training_find_run(amli_training *training, aml_error *error)
 {
     amli_command *command = training->command;
     amli_store *store = &training->store;
-    aml_status status = command->resume ? amli_run_find(command->runs, training->job->name, command->resume_run, false, store->run, error)
-                                        : amli_run_create(command->runs, training->job->name, store->run, error);
+    aml_status status =
+        command->resume ? amli_run_find(command->runs, training->job->name, command->resume_run,
+                                        false, store->run, error)
+                        : amli_run_create(command->runs, training->job->name, store->run, error);
     char path[PATH_MAX];
     if (!status)
         status = amli_join(store->folder, sizeof store->folder, store->run, "checkpoints", error);
@@ -82,9 +94,11 @@ aml_status amli_training_find_run(amli_training *training, aml_error *error)
     training->is_new = true;
     if (status || !command->resume)
         return status;
-    status = amli_run_open(store->run, AML_WHICH_LAST, amli_log_notice, &training->log, &training->resumed, error);
+    status = amli_run_open(store->run, AML_WHICH_LAST, amli_log_notice, &training->log,
+                           &training->resumed, error);
     if (status == AML_NOT_FOUND) {
-        amli_log_line(&training->log, "note: %s has no checkpoint yet: it begins at step 0", store->run);
+        amli_log_line(&training->log, "note: %s has no checkpoint yet: it begins at step 0",
+                      store->run);
         return AML_OK;
     }
     if (!status)
@@ -106,31 +120,39 @@ static aml_status load_checkpoint(amli_training *training, aml_error *error)
     const char *path = aml_checkpoint_path(training->resumed);
     aml_tensors *optimizer = NULL;
     if (strcmp(info->job, job->name) != 0)
-        return amli_fail(error, AML_BAD_CHECKPOINT, "%s is of the job '%s', not of '%s'", path, info->job, job->name);
-    aml_status status = amli_check_state(job, aml_checkpoint_weights(training->resumed), WEIGHTS, true, path, error);
+        return amli_fail(error, AML_BAD_CHECKPOINT, "%s is of the job '%s', not of '%s'", path,
+                         info->job, job->name);
+    aml_status status = amli_check_state(job, aml_checkpoint_weights(training->resumed), WEIGHTS,
+                                         true, path, error);
     if (!status)
         status = amli_checkpoint_optimizer(training->resumed, &optimizer, error);
     if (!status)
         status = amli_check_state(job, optimizer, OPTIMIZER, true, path, error);
     if (!status && strcmp(info->source_hash, program->source_hash) != 0)
         status = amli_fail(error, AML_BAD_CHECKPOINT,
-                           "%s was written by another program, so it cannot be resumed\n  its source has the SHA-256 %.16s..., this program's %.16s...\n"
+                           "%s was written by another program, so it cannot be resumed\n  its "
+                           "source has the SHA-256 %.16s..., this program's %.16s...\n"
                            "help: build the source as it was, or begin a new run",
                            path, info->source_hash, program->source_hash);
     if (!status && strcmp(info->data_fingerprint, training->session.samples->fingerprint) != 0)
         status = amli_fail(error, AML_BAD_CHECKPOINT,
-                           "%s was trained on other data, so it cannot be resumed\n  its data has the SHA-256 %.16s..., %s has %.16s...\n"
+                           "%s was trained on other data, so it cannot be resumed\n  its data has "
+                           "the SHA-256 %.16s..., %s has %.16s...\n"
                            "help: bring the data back, or begin a new run",
-                           path, info->data_fingerprint, training->session.samples->path, training->session.samples->fingerprint);
+                           path, info->data_fingerprint, training->session.samples->path,
+                           training->session.samples->fingerprint);
     if (!status)
-        status = amli_load_state(job, aml_checkpoint_weights(training->resumed), WEIGHTS, training->session.device, training->session.state, error);
+        status = amli_load_state(job, aml_checkpoint_weights(training->resumed), WEIGHTS,
+                                 training->session.device, training->session.state, error);
     if (!status)
-        status = amli_load_state(job, optimizer, OPTIMIZER, training->session.device, training->session.state, error);
+        status = amli_load_state(job, optimizer, OPTIMIZER, training->session.device,
+                                 training->session.state, error);
     aml_tensors_close(optimizer);
     return status;
 }
 
-// What is in the folder: sound checkpoints are remembered, damaged ones are put aside, unfinished ones are removed.
+// What is in the folder: sound checkpoints are remembered, damaged ones are put aside, unfinished
+// ones are removed.
 static aml_status scan_folder(amli_training *training, aml_error *error)
 {
     amli_store *store = &training->store;
@@ -138,7 +160,8 @@ static aml_status scan_folder(amli_training *training, aml_error *error)
     aml_status status = amli_list_folder(store->folder, &names, error);
     for (int i = 0; i < names.count && !status; i++) {
         char path[PATH_MAX];
-        bool unfinished = strncmp(names.name[i], ".new-", 5) == 0 || strncmp(names.name[i], ".old-", 5) == 0;
+        bool unfinished =
+            strncmp(names.name[i], ".new-", 5) == 0 || strncmp(names.name[i], ".old-", 5) == 0;
         status = amli_join(path, sizeof path, store->folder, names.name[i], error);
         if (!status && unfinished)
             status = amli_remove_folder(path, error);
@@ -152,7 +175,8 @@ static aml_status scan_folder(amli_training *training, aml_error *error)
         store->stored = calloc((size_t)count, sizeof *store->stored);
         store->capacity = store->stored ? count : 0;
         if (!store->stored)
-            status = amli_no_memory(error, (size_t)count * sizeof *store->stored, "the list of checkpoints");
+            status = amli_no_memory(error, (size_t)count * sizeof *store->stored,
+                                    "the list of checkpoints");
     }
     for (int i = 0; i < count && !status; i++) {
         char name[32], path[PATH_MAX], aside[PATH_MAX], damaged[48];
@@ -183,16 +207,29 @@ static void config_options(const amli_command *command, amli_buffer *text)
         char value[600], number[40];
         const char *suffix = "";
         switch (option->type) {
-        case AML_OPTION_BOOL: snprintf(value, sizeof value, "%s", command->value[i].whole ? "true" : "false"); break;
-        case AML_OPTION_INT: snprintf(value, sizeof value, "%lld", (long long)command->value[i].whole); break;
-        case AML_OPTION_TEXT: snprintf(value, sizeof value, "\"%.500s\"", command->text[i] ? command->text[i] : ""); break;
-        case AML_OPTION_DURATION: suffix = amli_unit_text(command->unit[i]); // fall through
-        case AML_OPTION_REAL: case AML_OPTION_FRACTION: case AML_OPTION_BYTES:
-            snprintf(value, sizeof value, "%s%s%s", amli_real_text(command->value[i].real, number, sizeof number), *suffix ? " " : "", suffix);
+        case AML_OPTION_BOOL:
+            snprintf(value, sizeof value, "%s", command->value[i].whole ? "true" : "false");
+            break;
+        case AML_OPTION_INT:
+            snprintf(value, sizeof value, "%lld", (long long)command->value[i].whole);
+            break;
+        case AML_OPTION_TEXT:
+            snprintf(value, sizeof value, "\"%.500s\"", command->text[i] ? command->text[i] : "");
+            break;
+        case AML_OPTION_DURATION:
+            suffix = amli_unit_text(command->unit[i]); // fall through
+        case AML_OPTION_REAL:
+        case AML_OPTION_FRACTION:
+        case AML_OPTION_BYTES:
+            snprintf(value, sizeof value, "%s%s%s",
+                     amli_real_text(command->value[i].real, number, sizeof number),
+                     *suffix ? " " : "", suffix);
             break;
         }
         amli_buffer_printf(text, "option %s = %s    // %s\n", option->name, value,
-                           command->given[i] ? "command line" : option->place ? option->place : "default");
+                           command->given[i] ? "command line"
+                           : option->place   ? option->place
+                                             : "default");
     }
 }
 
@@ -202,13 +239,18 @@ static aml_status write_config(amli_training *training, aml_error *error)
     const amli_session *session = &training->session;
     const aml_program *program = session->program;
     amli_buffer text = {0};
-    amli_buffer_printf(&text, "aml 1\n\n/// The effective settings of this run of %s, each with its origin.\n/// source %s, SHA-256 %s\n"
-                              "/// data %s, SHA-256 %s\n/// seed %lld%s, %d threads, compiled by %s for %s\n\n",
-                       training->job->name, program->source, program->source_hash, session->samples->path, session->samples->fingerprint,
-                       (long long)session->seed, training->command->has_seed ? " (command line)" : "", amli_pool_threads(session->device->pool),
-                       program->compiler, program->cpu_level);
+    amli_buffer_printf(
+        &text,
+        "aml 1\n\n/// The effective settings of this run of %s, each with its origin.\n/// source "
+        "%s, SHA-256 %s\n"
+        "/// data %s, SHA-256 %s\n/// seed %lld%s, %d threads, compiled by %s for %s\n\n",
+        training->job->name, program->source, program->source_hash, session->samples->path,
+        session->samples->fingerprint, (long long)session->seed,
+        training->command->has_seed ? " (command line)" : "",
+        amli_pool_threads(session->device->pool), program->compiler, program->cpu_level);
     for (int i = 0; i < program->fixeds; i++)
-        amli_buffer_printf(&text, "const %s = %s    // %s\n", program->fixed[i].name, program->fixed[i].value,
+        amli_buffer_printf(&text, "const %s = %s    // %s\n", program->fixed[i].name,
+                           program->fixed[i].value,
                            program->fixed[i].place ? program->fixed[i].place : "default");
     config_options(training->command, &text);
     const char *block = NULL;
@@ -222,7 +264,8 @@ static aml_status write_config(amli_training *training, aml_error *error)
     if (block)
         amli_buffer_printf(&text, "}\n");
     aml_status status = text.failed ? amli_no_memory(error, text.length, "config.aml")
-                                    : amli_replace_file(training->store.run, "config.aml", text.text, text.length, error);
+                                    : amli_replace_file(training->store.run, "config.aml",
+                                                        text.text, text.length, error);
     amli_buffer_free(&text);
     return status;
 }
@@ -237,11 +280,13 @@ static aml_status remember_options(amli_training *training, aml_error *error)
     aml_status status = AML_OK;
     for (int i = 0; i < command->program->options && !status; i++)
         if (command->given[i])
-            status = amli_progress_add_option(&training->progress, command->program->option[i].name, command->given[i], error);
+            status = amli_progress_add_option(&training->progress, command->program->option[i].name,
+                                              command->given[i], error);
     // command->given may point to the old ones: they live on in the new ones
     for (int i = 0, k = 0; i < command->program->options && !status; i++)
         if (command->given[i])
-            status = amli_set_option(training->command, i, training->progress.option_text[k++], error);
+            status =
+                amli_set_option(training->command, i, training->progress.option_text[k++], error);
     amli_progress old = {.options = count, .option_name = name, .option_text = text};
     amli_progress_free(&old);
     return status;
@@ -256,10 +301,12 @@ aml_status amli_training_begin_state(amli_training *training, aml_error *error)
     store->job = job;
     store->data_fingerprint = session->samples->fingerprint;
     store->score_name = job->keep_metric >= 0 ? job->metric[job->keep_metric].name : "loss";
-    store->lower_is_better = job->keep_metric >= 0 ? job->metric[job->keep_metric].lower_is_better : true;
+    store->lower_is_better =
+        job->keep_metric >= 0 ? job->metric[job->keep_metric].lower_is_better : true;
     aml_status status = remember_options(training, error);
     if (!status)
-        status = training->is_new ? amli_session_run(session, &session->init, 0, error) : load_checkpoint(training, error);
+        status = training->is_new ? amli_session_run(session, &session->init, 0, error)
+                                  : load_checkpoint(training, error);
     aml_checkpoint_close(training->resumed);
     training->resumed = NULL;
     if (status)
@@ -284,7 +331,9 @@ aml_status amli_training_save(amli_training *training, bool scored, double score
     aml_status status = amli_figures_flush(&training->figures, true, error);
     training->progress.log_bytes = training->figures.written;
     if (!status)
-        status = amli_store_write(&training->store, training->session.device, training->session.state, &training->progress, scored, score, error);
+        status =
+            amli_store_write(&training->store, training->session.device, training->session.state,
+                             &training->progress, scored, score, error);
     if (!status)
         training->saved_step = training->progress.step;
     return status;

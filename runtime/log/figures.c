@@ -12,7 +12,8 @@
 
 enum { FLUSH_AT = 65536 };
 
-aml_status amli_figures_open(amli_figures *figures, const char *path, int64_t length, aml_error *error)
+aml_status amli_figures_open(amli_figures *figures, const char *path, int64_t length,
+                             aml_error *error)
 {
     *figures = (amli_figures){.file = -1};
     snprintf(figures->path, sizeof figures->path, "%s", path);
@@ -20,7 +21,8 @@ aml_status amli_figures_open(amli_figures *figures, const char *path, int64_t le
     struct stat info;
     if (figures->file < 0 || fstat(figures->file, &info) != 0)
         return amli_fail(error, AML_IO, "cannot open %s: %s", path, strerror(errno));
-    // A file that is shorter than the checkpoint says lost lines in a crash of the machine; it goes on where it ends.
+    // A file that is shorter than the checkpoint says lost lines in a crash of the machine; it goes
+    // on where it ends.
     if (info.st_size < length)
         length = info.st_size;
     if (ftruncate(figures->file, length) != 0 || lseek(figures->file, 0, SEEK_END) < 0)
@@ -37,7 +39,8 @@ aml_status amli_figures_flush(amli_figures *figures, bool sync, aml_error *error
     if (figures->buffer.failed)
         return amli_no_memory(error, FLUSH_AT, figures->path);
     if (figures->buffer.length) {
-        status = amli_write_all(figures->file, figures->path, figures->buffer.text, figures->buffer.length, error);
+        status = amli_write_all(figures->file, figures->path, figures->buffer.text,
+                                figures->buffer.length, error);
         figures->written += (int64_t)figures->buffer.length;
         figures->buffer.length = 0;
     }
@@ -49,7 +52,9 @@ aml_status amli_figures_flush(amli_figures *figures, bool sync, aml_error *error
 aml_status amli_figures_end_line(amli_figures *figures, aml_error *error)
 {
     amli_buffer_add(&figures->buffer, "\n", 1);
-    return figures->buffer.length >= FLUSH_AT || figures->buffer.failed ? amli_figures_flush(figures, false, error) : AML_OK;
+    return figures->buffer.length >= FLUSH_AT || figures->buffer.failed
+               ? amli_figures_flush(figures, false, error)
+               : AML_OK;
 }
 
 void amli_figures_close(amli_figures *figures)

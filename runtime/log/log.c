@@ -12,13 +12,15 @@ enum { LONGEST_LINE = 8192 };
 
 void amli_log_begin(amli_log *log, bool quiet)
 {
-    *log = (amli_log){.quiet = quiet, .terminal = isatty(STDERR_FILENO) == 1, .shown = -1e9, .file = -1};
+    *log = (amli_log){
+        .quiet = quiet, .terminal = isatty(STDERR_FILENO) == 1, .shown = -1e9, .file = -1};
 }
 
 aml_status amli_log_file(amli_log *log, const char *path, aml_error *error)
 {
     log->file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    return log->file < 0 ? amli_fail(error, AML_IO, "cannot open %s: %s", path, strerror(errno)) : AML_OK;
+    return log->file < 0 ? amli_fail(error, AML_IO, "cannot open %s: %s", path, strerror(errno))
+                         : AML_OK;
 }
 
 void amli_log_end(amli_log *log)

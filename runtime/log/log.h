@@ -1,7 +1,8 @@
 // log/: what a run says while it works, and what it leaves behind.
 //
-// People are told on stderr: on a terminal one line that is rewritten in place, elsewhere a plain line every few seconds.
-// Lines that stay go to the run's log.txt as well. Figures go to metrics.jsonl, one JSON object a line.
+// People are told on stderr: on a terminal one line that is rewritten in place, elsewhere a plain
+// line every few seconds. Lines that stay go to the run's log.txt as well. Figures go to
+// metrics.jsonl, one JSON object a line.
 
 #ifndef AMLI_LOG_H
 #define AMLI_LOG_H
@@ -11,32 +12,35 @@
 // ---- log.c
 typedef struct amli_log {
     bool quiet, terminal;
-    bool open;                  // the progress line stands on the terminal without a newline
-    double shown;               // when progress was last shown
-    int file;                   // log.txt, -1: none
+    bool open;    // the progress line stands on the terminal without a newline
+    double shown; // when progress was last shown
+    int file;     // log.txt, -1: none
 } amli_log;
 
 void amli_log_begin(amli_log *log, bool quiet);
-aml_status amli_log_file(amli_log *log, const char *path, aml_error *error);    // appends
+aml_status amli_log_file(amli_log *log, const char *path, aml_error *error); // appends
 void amli_log_end(amli_log *log);
 
-void amli_log_line(amli_log *log, const char *format, ...) AMLI_PRINTF(2, 3);   // stays
-bool amli_log_progress_due(const amli_log *log, double now);                    // whether progress would be shown
+void amli_log_line(amli_log *log, const char *format, ...) AMLI_PRINTF(2, 3); // stays
+bool amli_log_progress_due(const amli_log *log, double now); // whether progress would be shown
 void amli_log_progress(amli_log *log, double now, const char *format, ...) AMLI_PRINTF(3, 4);
-void amli_log_notice(void *log, const char *text);                              // an aml_notice: "warning: ..."
+void amli_log_notice(void *log, const char *text); // an aml_notice: "warning: ..."
 
 // ---- figures.c
 typedef struct amli_figures {
     int file;
-    int64_t written;            // bytes of the file, without what is still in the buffer
+    int64_t written; // bytes of the file, without what is still in the buffer
     amli_buffer buffer;
     char path[4096];
 } amli_figures;
 
-// Opens metrics.jsonl and cuts it to `length` bytes: what came after the checkpoint that is resumed is written again.
-aml_status amli_figures_open(amli_figures *figures, const char *path, int64_t length, aml_error *error);
+// Opens metrics.jsonl and cuts it to `length` bytes: what came after the checkpoint that is resumed
+// is written again.
+aml_status amli_figures_open(amli_figures *figures, const char *path, int64_t length,
+                             aml_error *error);
 aml_status amli_figures_flush(amli_figures *figures, bool sync, aml_error *error);
-aml_status amli_figures_end_line(amli_figures *figures, aml_error *error);      // after putting a line into the buffer
+aml_status amli_figures_end_line(amli_figures *figures,
+                                 aml_error *error); // after putting a line into the buffer
 void amli_figures_close(amli_figures *figures);
 
 // Pieces of JSON. A number that is not finite is null.

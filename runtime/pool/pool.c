@@ -5,12 +5,14 @@
 //     |  generation  |  remaining   |
 //     +--------------+--------------+
 //
-// A loop begins by storing (generation + 1, parts) and is taken from by compare-and-swap, so a helper that wakes up late
-// cannot claim a part of a loop that it did not see begin. `body`, `data` and `parts` are read only after a part was
-// claimed: until that part is finished the loop cannot end, and nobody writes them.
+// A loop begins by storing (generation + 1, parts) and is taken from by compare-and-swap, so a
+// helper that wakes up late cannot claim a part of a loop that it did not see begin. `body`, `data`
+// and `parts` are read only after a part was claimed: until that part is finished the loop cannot
+// end, and nobody writes them.
 //
-// Which part computes what was fixed by the compiler, so who claims it changes nothing; and since nobody waits for a
-// helper that claimed nothing, a core that is taken away costs at most the part that was running on it.
+// Which part computes what was fixed by the compiler, so who claims it changes nothing; and since
+// nobody waits for a helper that claimed nothing, a core that is taken away costs at most the part
+// that was running on it.
 
 #include <linux/futex.h>
 #include <pthread.h>
@@ -22,18 +24,18 @@
 
 #include "runtime/pool/pool.h"
 
-enum { SPINS = 4000 };                      // some tens of microseconds
-#define MOST_PARTS ((int64_t)INT32_MAX)     // of one round
+enum { SPINS = 4000 };                  // some tens of microseconds
+#define MOST_PARTS ((int64_t)INT32_MAX) // of one round
 
 struct amli_pool {
-    _Atomic int threads;                    // fewer than asked for if threads cannot be created
-    int helpers;                            // written by the thread that runs a loop
+    _Atomic int threads; // fewer than asked for if threads cannot be created
+    int helpers;         // written by the thread that runs a loop
     pthread_t *helper;
     aml_parallel_body *body;
     void *data;
     int64_t parts;
-    _Alignas(64) _Atomic uint64_t claim;    // generation and remaining
-    _Alignas(64) _Atomic uint32_t generation;   // what helpers sleep on
+    _Alignas(64) _Atomic uint64_t claim;      // generation and remaining
+    _Alignas(64) _Atomic uint32_t generation; // what helpers sleep on
     _Atomic int sleepers;
     _Atomic bool closing;
     _Alignas(64) _Atomic uint32_t finished; // parts; what the caller sleeps on
@@ -67,10 +69,12 @@ static void work(amli_pool *pool, uint32_t generation)
         if ((uint32_t)(claim >> 32) != generation || remaining == 0)
             return;
         // many small parts are taken several at a time, fewer towards the end
-        uint32_t take = remaining / (4 * (uint32_t)atomic_load_explicit(&pool->threads, memory_order_relaxed));
+        uint32_t take =
+            remaining / (4 * (uint32_t)atomic_load_explicit(&pool->threads, memory_order_relaxed));
         if (take == 0)
             take = 1;
-        if (!atomic_compare_exchange_weak_explicit(&pool->claim, &claim, claim - take, memory_order_acq_rel, memory_order_acquire))
+        if (!atomic_compare_exchange_weak_explicit(&pool->claim, &claim, claim - take,
+                                                   memory_order_acq_rel, memory_order_acquire))
             continue;
         int64_t parts = pool->parts, begin = parts - remaining;
         pool->body(pool->data, begin, begin + take);
@@ -92,8 +96,9 @@ static void *helper_main(void *argument)
             now = atomic_load_explicit(&pool->generation, memory_order_acquire);
         }
         while (now == seen && !atomic_load(&pool->closing)) {
-            // The sleeper counts itself before it looks again; the caller changes the generation before it looks at the
-            // count. So either the helper sees the change or the caller sees the sleeper.
+            // The sleeper counts itself before it looks again; the caller changes the generation
+            // before it looks at the count. So either the helper sees the change or the caller sees
+            // the sleeper.
             atomic_fetch_add(&pool->sleepers, 1);
             if (atomic_load(&pool->generation) == seen && !atomic_load(&pool->closing))
                 sleep_while(&pool->generation, seen);
@@ -127,7 +132,8 @@ static void run_round(amli_pool *pool, int64_t parts, aml_parallel_body *body, v
     pool->parts = parts;
     atomic_store(&pool->finished, 0);
     uint32_t generation = atomic_load_explicit(&pool->generation, memory_order_relaxed) + 1;
-    atomic_store_explicit(&pool->claim, (uint64_t)generation << 32 | (uint32_t)parts, memory_order_release);
+    atomic_store_explicit(&pool->claim, (uint64_t)generation << 32 | (uint32_t)parts,
+                          memory_order_release);
     atomic_store(&pool->generation, generation);
     if (atomic_load(&pool->sleepers) > 0)
         wake(&pool->generation, pool->helpers);
@@ -166,7 +172,8 @@ aml_status amli_pool_new(int threads, amli_pool **out, aml_error *error)
 {
     *out = NULL;
     if (threads < 1 || threads > 4096)
-        return amli_fail(error, AML_INVALID, "the number of threads must be in 1..4096, found %d", threads);
+        return amli_fail(error, AML_INVALID, "the number of threads must be in 1..4096, found %d",
+                         threads);
     amli_pool *pool = aligned_alloc(64, (sizeof *pool + 63) / 64 * 64);
     if (!pool)
         return amli_no_memory(error, sizeof *pool, "the thread pool");

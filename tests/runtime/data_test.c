@@ -19,8 +19,10 @@ static bool decode(aml_dtype dtype, int64_t classes, const char *text, void *ele
 
 TEST(reals_are_read_exactly)
 {
-    static const char *const texts[] = {"0", "1", "-1", "16", "0.1", "3.14159265358979", "1e10", "1E-10", "+2.5", ".5", "5.", "123456", "1234567",
-                                        "16777217", "0.000001", "3.4028234e38", "1e-45", "-0"};
+    static const char *const texts[] = {
+        "0",       "1",        "-1",       "16",           "0.1",   "3.14159265358979",
+        "1e10",    "1E-10",    "+2.5",     ".5",           "5.",    "123456",
+        "1234567", "16777217", "0.000001", "3.4028234e38", "1e-45", "-0"};
     for (size_t i = 0; i < AMLI_COUNT(texts); i++) {
         float narrow;
         double wide;
@@ -35,11 +37,14 @@ TEST(reals_are_read_exactly)
 
 TEST(what_is_no_number_is_refused)
 {
-    static const char *const texts[] = {"", " ", "NA", "nan", "NaN", "inf", "-inf", "infinity", "0x10", "1e", "1e+", "--1", "1.2.3", "abc", "1,5", "1 2",
-                                        "1e999", "-1e999", "1d3", "e5", ".", "+", "\xC2\xA0 1"};
+    static const char *const texts[] = {"",      " ",        "NA",   "nan", "NaN",       "inf",
+                                        "-inf",  "infinity", "0x10", "1e",  "1e+",       "--1",
+                                        "1.2.3", "abc",      "1,5",  "1 2", "1e999",     "-1e999",
+                                        "1d3",   "e5",       ".",    "+",   "\xC2\xA0 1"};
     for (size_t i = 0; i < AMLI_COUNT(texts); i++) {
         double element;
-        if (decode(AML_F32, 0, texts[i], &element) || (strcmp(texts[i], "1e999") != 0 && decode(AML_F64, 0, texts[i], &element)))
+        if (decode(AML_F32, 0, texts[i], &element) ||
+            (strcmp(texts[i], "1e999") != 0 && decode(AML_F64, 0, texts[i], &element)))
             CHECK_FAIL("\"%s\" was read as a number", texts[i]);
     }
 }
@@ -49,14 +54,18 @@ TEST(integers_keep_to_their_range)
     int64_t v = 0;
     CHECK(decode(AML_I8, 0, "-128", &v) && (int8_t)v == -128);
     CHECK(!decode(AML_I8, 0, "128", &v) && !decode(AML_I8, 0, "-129", &v));
-    CHECK(decode(AML_U8, 0, "255", &v) && !decode(AML_U8, 0, "256", &v) && !decode(AML_U8, 0, "-1", &v));
+    CHECK(decode(AML_U8, 0, "255", &v) && !decode(AML_U8, 0, "256", &v) &&
+          !decode(AML_U8, 0, "-1", &v));
     CHECK(decode(AML_I64, 0, "-9223372036854775808", &v) && v == INT64_MIN);
     CHECK(decode(AML_I64, 0, "9223372036854775807", &v) && v == INT64_MAX);
-    CHECK(!decode(AML_I64, 0, "9223372036854775808", &v) && !decode(AML_I64, 0, "99999999999999999999999", &v));
-    CHECK(!decode(AML_I32, 0, "1.0", &v) && !decode(AML_I32, 0, "1e3", &v) && !decode(AML_I32, 0, "", &v) && !decode(AML_I32, 0, "-", &v));
+    CHECK(!decode(AML_I64, 0, "9223372036854775808", &v) &&
+          !decode(AML_I64, 0, "99999999999999999999999", &v));
+    CHECK(!decode(AML_I32, 0, "1.0", &v) && !decode(AML_I32, 0, "1e3", &v) &&
+          !decode(AML_I32, 0, "", &v) && !decode(AML_I32, 0, "-", &v));
     v = 0;
     CHECK(decode(AML_I32, 10, "9", &v) && (int32_t)v == 9);
-    CHECK(!decode(AML_I32, 10, "10", &v) && !decode(AML_I32, 10, "-1", &v) && decode(AML_I32, 10, "-0", &v));
+    CHECK(!decode(AML_I32, 10, "10", &v) && !decode(AML_I32, 10, "-1", &v) &&
+          decode(AML_I32, 10, "-0", &v));
     CHECK(decode(AML_BOOL, 0, "true", &v) && (uint8_t)v == 1 && !decode(AML_BOOL, 0, "2", &v));
 }
 
@@ -64,9 +73,11 @@ TEST(halves_are_rounded_to_even)
 {
     uint16_t v;
     CHECK(decode(AML_BF16, 0, "1", &v) && v == 0x3F80);
-    CHECK(decode(AML_BF16, 0, "1.00390625", &v) && v == 0x3F80);        // halfway: to even
+    CHECK(decode(AML_BF16, 0, "1.00390625", &v) && v == 0x3F80); // halfway: to even
     CHECK(decode(AML_BF16, 0, "1.01171875", &v) && v == 0x3F82);
-    static const char *const texts[] = {"1", "-2", "0.1", "65504", "0.00006103515625", "0.00000006", "0.000030517578125", "3.14159", "2049", "1e-9"};
+    static const char *const texts[] = {
+        "1",       "-2",   "0.1", "65504", "0.00006103515625", "0.00000006", "0.000030517578125",
+        "3.14159", "2049", "1e-9"};
     for (size_t i = 0; i < AMLI_COUNT(texts); i++) {
         _Float16 half = (_Float16)strtof(texts[i], NULL);
         uint16_t expected;
@@ -84,14 +95,18 @@ TEST(quantities_have_units)
         const char *text;
         double value;
         aml_unit unit;
-    } good[] = {{"40 epochs", 40, AML_UNIT_EPOCHS}, {"500steps", 500, AML_UNIT_STEPS}, {"1_000", 1000, AML_UNIT_NONE}, {"30 min", 1800, AML_UNIT_SECONDS},
-                {"5%", 0.05, AML_UNIT_FRACTION},    {"256 KiB", 262144, AML_UNIT_BYTES}, {"3e-3", 3e-3, AML_UNIT_NONE},  {"1.5 h", 5400, AML_UNIT_SECONDS},
+    } good[] = {{"40 epochs", 40, AML_UNIT_EPOCHS}, {"500steps", 500, AML_UNIT_STEPS},
+                {"1_000", 1000, AML_UNIT_NONE},     {"30 min", 1800, AML_UNIT_SECONDS},
+                {"5%", 0.05, AML_UNIT_FRACTION},    {"256 KiB", 262144, AML_UNIT_BYTES},
+                {"3e-3", 3e-3, AML_UNIT_NONE},      {"1.5 h", 5400, AML_UNIT_SECONDS},
                 {" 7 ", 7, AML_UNIT_NONE},          {"-2", -2, AML_UNIT_NONE}};
-    static const char *const bad[] = {"", "x", "1 parsec", "nan", "inf", "0x3", "1e", "1e999", "5 epochs 3", "__1", "."};
+    static const char *const bad[] = {"",   "x",     "1 parsec",   "nan", "inf", "0x3",
+                                      "1e", "1e999", "5 epochs 3", "__1", "."};
     for (size_t i = 0; i < AMLI_COUNT(good); i++) {
         double value;
         aml_unit unit;
-        if (!amli_parse_quantity(good[i].text, &value, &unit) || value != good[i].value || unit != good[i].unit)
+        if (!amli_parse_quantity(good[i].text, &value, &unit) || value != good[i].value ||
+            unit != good[i].unit)
             CHECK_FAIL("\"%s\" was not understood", good[i].text);
     }
     for (size_t i = 0; i < AMLI_COUNT(bad); i++) {
@@ -104,7 +119,8 @@ TEST(quantities_have_units)
 
 // ---- csv
 
-// Reads everything and writes it as a|b;c|d; with ! before a bad row, in windows of `step` bytes (0: at once).
+// Reads everything and writes it as a|b;c|d; with ! before a bad row, in windows of `step` bytes
+// (0: at once).
 static const char *read_csv(const char *text, size_t length, size_t step, char *out)
 {
     amli_csv csv;
@@ -174,7 +190,8 @@ TEST(rfc_4180)
             char out[256];
             read_csv(cases[i].text, strlen(cases[i].text), step, out);
             if (strcmp(out, cases[i].expected) != 0)
-                CHECK_FAIL("case %zu, window %zu: found \"%s\", expected \"%s\"", i, step, out, cases[i].expected);
+                CHECK_FAIL("case %zu, window %zu: found \"%s\", expected \"%s\"", i, step, out,
+                           cases[i].expected);
         }
     char out[64];
     read_csv("a,\0b\nc,d\n", 9, 0, out);
@@ -230,7 +247,9 @@ TEST(split_counts_are_exact)
         amli_split split;
         CHECK(amli_split_rows(&how, rows, rows, NULL, 1, &split, NULL) == AML_OK);
         CHECK_INT(split.rows[AML_PART_ALL], rows);
-        CHECK_INT(split.rows[AML_PART_TRAIN] + split.rows[AML_PART_VALID] + split.rows[AML_PART_TEST], rows);
+        CHECK_INT(split.rows[AML_PART_TRAIN] + split.rows[AML_PART_VALID] +
+                      split.rows[AML_PART_TEST],
+                  rows);
         CHECK(fabs((double)split.rows[AML_PART_TRAIN] - 0.8 * rows) < 1);
         CHECK(fabs((double)split.rows[AML_PART_VALID] - 0.1 * rows) < 1);
         char *seen = calloc((size_t)rows, 1);
@@ -265,11 +284,13 @@ TEST(strata_keep_their_proportions)
     }
     CHECK(amli_split_rows(&how, ROWS, ROWS, stratum, CLASSES, &again, NULL) == AML_OK);
     for (int part = 0; part <= AML_PART_TEST; part++)
-        CHECK(again.rows[part] == split.rows[part] && memcmp(again.row[part], split.row[part], (size_t)split.rows[part] * 8) == 0);
+        CHECK(again.rows[part] == split.rows[part] &&
+              memcmp(again.row[part], split.row[part], (size_t)split.rows[part] * 8) == 0);
     amli_split_free(&again);
     how.seed = 8;
     CHECK(amli_split_rows(&how, ROWS, ROWS, stratum, CLASSES, &again, NULL) == AML_OK);
-    CHECK(memcmp(again.row[AML_PART_TEST], split.row[AML_PART_TEST], (size_t)split.rows[AML_PART_TEST] * 8) != 0);
+    CHECK(memcmp(again.row[AML_PART_TEST], split.row[AML_PART_TEST],
+                 (size_t)split.rows[AML_PART_TEST] * 8) != 0);
     amli_split_free(&again);
     amli_split_free(&split);
 }
@@ -289,8 +310,11 @@ TEST(bad_fractions_are_refused)
 {
     amli_split split;
     aml_error error;
-    CHECK_INT(amli_split_rows(&(aml_split){.train = 0.8, .valid = 0.3}, 10, 10, NULL, 1, &split, &error), AML_INVALID);
-    CHECK_INT(amli_split_rows(&(aml_split){.train = -0.1}, 10, 10, NULL, 1, &split, &error), AML_INVALID);
+    CHECK_INT(
+        amli_split_rows(&(aml_split){.train = 0.8, .valid = 0.3}, 10, 10, NULL, 1, &split, &error),
+        AML_INVALID);
+    CHECK_INT(amli_split_rows(&(aml_split){.train = -0.1}, 10, 10, NULL, 1, &split, &error),
+              AML_INVALID);
 }
 
 // ---- order of training
@@ -331,7 +355,8 @@ TEST(philox_known_answers)
     CHECK(r[0] == 0x6627e8d5 && r[1] == 0xe169c58d && r[2] == 0xbc57ac4c && r[3] == 0x9b00dbd8);
     amli_philox((uint32_t[]){~0u, ~0u, ~0u, ~0u}, (uint32_t[]){~0u, ~0u}, r);
     CHECK(r[0] == 0x408f276d && r[1] == 0x41c83b0e && r[2] == 0xa20bc7c6 && r[3] == 0x6d5451fd);
-    amli_philox((uint32_t[]){0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, (uint32_t[]){0xa4093822, 0x299f31d0}, r);
+    amli_philox((uint32_t[]){0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+                (uint32_t[]){0xa4093822, 0x299f31d0}, r);
     CHECK(r[0] == 0xd16cfe09 && r[1] == 0x94fdcceb && r[2] == 0x5001e420 && r[3] == 0x24126ea1);
 }
 
@@ -382,11 +407,13 @@ TEST(roc_auc_counts_ties_half)
         }
         if (!has)
             continue;
-        CHECK_CLOSE(amli_roc_auc(score + k, 3, label, k, 60, order), slow_auc(column, label, 60, k), 1e-12);
+        CHECK_CLOSE(amli_roc_auc(score + k, 3, label, k, 60, order), slow_auc(column, label, 60, k),
+                    1e-12);
         macro += slow_auc(column, label, 60, k);
         present++;
     }
-    CHECK_CLOSE(amli_roc_auc_finish(AML_FINISH_ROC_AUC_MACRO, score, label, 60, 3), macro / present, 1e-12);
+    CHECK_CLOSE(amli_roc_auc_finish(AML_FINISH_ROC_AUC_MACRO, score, label, 60, 3), macro / present,
+                1e-12);
     float four[] = {0.1f, 0.4f, 0.35f, 0.8f};
     int32_t truth[] = {0, 0, 1, 1};
     CHECK_CLOSE(amli_roc_auc_finish(AML_FINISH_ROC_AUC_MACRO, four, truth, 4, 1), 0.75, 1e-12);

@@ -1,4 +1,5 @@
-// Devices: the fake one faults when its memory is touched, and whole jobs run on it with the same result as on the host.
+// Devices: the fake one faults when its memory is touched, and whole jobs run on it with the same
+// result as on the host.
 
 #include <signal.h>
 #include <stdlib.h>
@@ -58,7 +59,8 @@ TEST(memory_is_accounted)
         CHECK_INT(device->peak, 1000);
         kinds[i]->release(device, a);
         CHECK_INT(device->allocated[AMLI_FOR_STATE], 0);
-        CHECK_INT(kinds[i]->allocate(device, AMLI_FOR_STATE, SIZE_MAX - 10, &a, &error), AML_NO_MEMORY);
+        CHECK_INT(kinds[i]->allocate(device, AMLI_FOR_STATE, SIZE_MAX - 10, &a, &error),
+                  AML_NO_MEMORY);
         char zero[64];
         CHECK(kinds[i]->allocate(device, AMLI_FOR_BATCH, 64, &a, &error) == AML_OK);
         CHECK(kinds[i]->download(device, a, 0, zero, 64, &error) == AML_OK);
@@ -97,16 +99,33 @@ static char *final_weights(const char *runs, size_t *length)
 TEST(jobs_run_on_the_fake_device)
 {
     size_t m, n;
-    CHECK_INT(run(&amli_device_cpu, (const char *const[]){"toy", "train", "toy", "--quiet", "--runs", "cpu", NULL}), 0);
-    CHECK_INT(run(&amli_device_fake, (const char *const[]){"toy", "train", "toy", "--quiet", "--runs", "fake", "--steps", "40", NULL}), 0);
-    CHECK_INT(run(&amli_device_fake, (const char *const[]){"toy", "train", "toy", "--quiet", "--runs", "fake", "--resume", "--threads", "3", NULL}), 0);
+    CHECK_INT(run(&amli_device_cpu,
+                  (const char *const[]){"toy", "train", "toy", "--quiet", "--runs", "cpu", NULL}),
+              0);
+    CHECK_INT(
+        run(&amli_device_fake, (const char *const[]){"toy", "train", "toy", "--quiet", "--runs",
+                                                     "fake", "--steps", "40", NULL}),
+        0);
+    CHECK_INT(
+        run(&amli_device_fake, (const char *const[]){"toy", "train", "toy", "--quiet", "--runs",
+                                                     "fake", "--resume", "--threads", "3", NULL}),
+        0);
     char *a = final_weights("cpu", &m), *b = final_weights("fake", &n);
     CHECK(a && b && m == n && memcmp(a, b, m) == 0);
     free(a), free(b);
-    CHECK_INT(run(&amli_device_fake, (const char *const[]){"toy", "evaluate", "--quiet", "--runs", "fake", "--json", NULL}), 0);
-    CHECK_INT(run(&amli_device_fake, (const char *const[]){"toy", "predict", "toy.csv", "--job", "toy", "--quiet", "--runs", "fake", "-o", "fake.csv", NULL}), 0);
-    CHECK_INT(run(&amli_device_cpu, (const char *const[]){"toy", "predict", "toy.csv", "--job", "toy", "--quiet", "--runs", "cpu", "-o", "cpu.csv", NULL}), 0);
-    CHECK(amli_read_file("fake.csv", &a, &m, NULL) == AML_OK && amli_read_file("cpu.csv", &b, &n, NULL) == AML_OK);
+    CHECK_INT(run(&amli_device_fake, (const char *const[]){"toy", "evaluate", "--quiet", "--runs",
+                                                           "fake", "--json", NULL}),
+              0);
+    CHECK_INT(run(&amli_device_fake,
+                  (const char *const[]){"toy", "predict", "toy.csv", "--job", "toy", "--quiet",
+                                        "--runs", "fake", "-o", "fake.csv", NULL}),
+              0);
+    CHECK_INT(run(&amli_device_cpu,
+                  (const char *const[]){"toy", "predict", "toy.csv", "--job", "toy", "--quiet",
+                                        "--runs", "cpu", "-o", "cpu.csv", NULL}),
+              0);
+    CHECK(amli_read_file("fake.csv", &a, &m, NULL) == AML_OK &&
+          amli_read_file("cpu.csv", &b, &n, NULL) == AML_OK);
     CHECK(m == n && memcmp(a, b, m) == 0);
     free(a), free(b);
 }
@@ -119,7 +138,8 @@ TEST(plan_is_what_is_allocated)
         aml_error error;
         char *argv[] = {(char[]){"toy"}, NULL};
         CHECK(amli_command_parse(&toy_program, 1, argv, &command, &error) == AML_OK);
-        CHECK(amli_session_open(&command, &toy_program.job[i], &amli_device_cpu, &session, &error) == AML_OK);
+        CHECK(amli_session_open(&command, &toy_program.job[i], &amli_device_cpu, &session,
+                                &error) == AML_OK);
         amli_need need = amli_job_need(&toy_program.job[i]);
         CHECK_INT(session.device->allocated[AMLI_FOR_STATE], need.state);
         CHECK_INT(session.device->allocated[AMLI_FOR_ARENA], need.arena);
@@ -168,9 +188,11 @@ TEST(plan_is_what_the_process_takes)
     CHECK(amli_session_run(&session, &session.init, 0, &error) == AML_OK);
     CHECK(process_pages(&size[1], &resident[1]));
     amli_need need = amli_job_need(&job);
-    double planned = (double)(need.state + need.arena + need.batch), page = (double)sysconf(_SC_PAGESIZE);
+    double planned = (double)(need.state + need.arena + need.batch),
+           page = (double)sysconf(_SC_PAGESIZE);
     CHECK(need.state == big_arena && need.arena == big_arena);
-    // tables and the like may take some more, but not one per cent. Sanitizers keep memory of their own for each page.
+    // tables and the like may take some more, but not one per cent. Sanitizers keep memory of their
+    // own for each page.
     if (!AML_SANITIZED) {
         CHECK_CLOSE((double)(resident[1] - resident[0]) * page, planned, planned * 0.01);
         CHECK_CLOSE((double)(size[1] - size[0]) * page, planned, planned * 0.01);
@@ -181,7 +203,8 @@ TEST(plan_is_what_the_process_takes)
 
 int main(void)
 {
-    // in memory where there is such a file system: checkpoints are synced, and a disk would be waited for
+    // in memory where there is such a file system: checkpoints are synced, and a disk would be
+    // waited for
     char on_disk[] = "/tmp/aml-device-XXXXXX", in_memory[] = "/dev/shm/aml-device-XXXXXX";
     char *folder = access("/dev/shm", W_OK) == 0 ? in_memory : on_disk;
     if (!mkdtemp(folder) || chdir(folder) != 0)

@@ -1,4 +1,5 @@
-// Deployed models from C: a context in any memory of the caller's, any number of rows, several threads.
+// Deployed models from C: a context in any memory of the caller's, any number of rows, several
+// threads.
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -27,17 +28,23 @@ TEST(rows_in_any_number_give_the_same)
     // at an odd address
     CHECK_INT(aml_context_open(&toy_artifact, memory + 7, bytes, &context), AML_OK);
     for (int n = 0; n < ROWS; n++)
-        CHECK_INT(aml_context_predict(context, (const void *const[]){x[n]}, 1, (void *const[]){&first[n], one[n]}), AML_OK);
+        CHECK_INT(aml_context_predict(context, (const void *const[]){x[n]}, 1,
+                                      (void *const[]){&first[n], one[n]}),
+                  AML_OK);
     for (int rows = 0; rows <= ROWS; rows++) {
         memset(many, 0x7F, sizeof many);
         memset(second, 0x7F, sizeof second);
-        CHECK_INT(aml_context_predict(context, (const void *const[]){x}, rows, (void *const[]){second, many}), AML_OK);
+        CHECK_INT(aml_context_predict(context, (const void *const[]){x}, rows,
+                                      (void *const[]){second, many}),
+                  AML_OK);
         CHECK(memcmp(one, many, (size_t)rows * sizeof one[0]) == 0);
         CHECK(memcmp(first, second, (size_t)rows * sizeof first[0]) == 0);
         for (int n = rows; n < ROWS; n++)
-            CHECK_INT(second[n], 0x7F7F7F7F);       // what was not asked for is not touched
+            CHECK_INT(second[n], 0x7F7F7F7F); // what was not asked for is not touched
     }
-    CHECK_INT(aml_context_predict(context, (const void *const[]){x}, ROWS, (void *const[]){NULL, many}), AML_OK);
+    CHECK_INT(
+        aml_context_predict(context, (const void *const[]){x}, ROWS, (void *const[]){NULL, many}),
+        AML_OK);
     free(memory);
 }
 
@@ -55,16 +62,18 @@ TEST(wrong_arguments_are_refused)
     other = toy_artifact;
     other.cpu_features = "sse2,avx512vp2intersect,amx-int8,avxifma";
     aml_status status = aml_context_open(&other, memory, bytes, &context);
-    CHECK(status == AML_BAD_CPU || status == AML_OK);       // a machine may have them all
+    CHECK(status == AML_BAD_CPU || status == AML_OK); // a machine may have them all
     CHECK_INT(aml_context_open(&toy_artifact, memory, bytes, &context), AML_OK);
     CHECK_INT(aml_context_predict(context, NULL, -1, NULL), AML_INVALID);
     CHECK(strlen(aml_artifact_message(AML_INVALID)) > 5);
     free(memory);
 }
 
-static const aml_field class_field[] = {{{.name = "x", .dtype = AML_F32, .shape = {1, {TOY_IN}}}, NULL, NULL, 0, TOY_IN, false},
-                                        {{.name = "y", .dtype = AML_I32, .classes = TOY_CLASSES}, NULL, NULL, TOY_IN, 1, false}};
-static const aml_tensor_info class_input[] = {{.name = "x", .dtype = AML_F32, .shape = {1, {TOY_IN}}}, {.name = "y", .dtype = AML_I32}};
+static const aml_field class_field[] = {
+    {{.name = "x", .dtype = AML_F32, .shape = {1, {TOY_IN}}}, NULL, NULL, 0, TOY_IN, false},
+    {{.name = "y", .dtype = AML_I32, .classes = TOY_CLASSES}, NULL, NULL, TOY_IN, 1, false}};
+static const aml_tensor_info class_input[] = {
+    {.name = "x", .dtype = AML_F32, .shape = {1, {TOY_IN}}}, {.name = "y", .dtype = AML_I32}};
 
 TEST(classes_are_checked)
 {
@@ -77,12 +86,19 @@ TEST(classes_are_checked)
     int32_t y[3] = {0, 2, 1}, prediction[3];
     char *memory = malloc(aml_context_bytes(&with_class));
     aml_context *context;
-    CHECK_INT(aml_context_open(&with_class, memory, aml_context_bytes(&with_class), &context), AML_OK);
-    CHECK_INT(aml_context_predict(context, (const void *const[]){x, y}, 3, (void *const[]){prediction, p}), AML_OK);
+    CHECK_INT(aml_context_open(&with_class, memory, aml_context_bytes(&with_class), &context),
+              AML_OK);
+    CHECK_INT(aml_context_predict(context, (const void *const[]){x, y}, 3,
+                                  (void *const[]){prediction, p}),
+              AML_OK);
     y[2] = 3;
-    CHECK_INT(aml_context_predict(context, (const void *const[]){x, y}, 3, (void *const[]){prediction, p}), AML_INVALID);
+    CHECK_INT(aml_context_predict(context, (const void *const[]){x, y}, 3,
+                                  (void *const[]){prediction, p}),
+              AML_INVALID);
     y[2] = -1;
-    CHECK_INT(aml_context_predict(context, (const void *const[]){x, y}, 3, (void *const[]){prediction, p}), AML_INVALID);
+    CHECK_INT(aml_context_predict(context, (const void *const[]){x, y}, 3,
+                                  (void *const[]){prediction, p}),
+              AML_INVALID);
     free(memory);
 }
 
@@ -104,9 +120,11 @@ static void *predict_many(void *result)
     aml_context *context;
     make_rows(x);
     *(double *)result = -1;
-    if (aml_context_open(&toy_artifact, memory, aml_context_bytes(&toy_artifact), &context) == AML_OK)
+    if (aml_context_open(&toy_artifact, memory, aml_context_bytes(&toy_artifact), &context) ==
+        AML_OK)
         for (int i = 0; i < 500; i++) {
-            aml_context_predict(context, (const void *const[]){x}, ROWS, (void *const[]){prediction, p});
+            aml_context_predict(context, (const void *const[]){x}, ROWS,
+                                (void *const[]){prediction, p});
             double sum = 0;
             for (int n = 0; n < ROWS; n++)
                 sum += (double)p[n][1] * (n + 1);

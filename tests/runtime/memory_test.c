@@ -1,7 +1,8 @@
-// Every allocation of a job is made to fail once: the job ends with a message, without a crash and without a leak.
+// Every allocation of a job is made to fail once: the job ends with a message, without a crash and
+// without a leak.
 //
-// The linker redirects malloc, calloc, realloc, aligned_alloc, strdup and mmap of the runtime and of its libraries to the
-// functions below (--wrap), so the product carries no hook.
+// The linker redirects malloc, calloc, realloc, aligned_alloc, strdup and mmap of the runtime and
+// of its libraries to the functions below (--wrap), so the product carries no hook.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +14,7 @@
 #include "runtime/job/job.h"
 #include "toy.h"
 
-static long countdown;          // the allocation that fails; 0: none
+static long countdown; // the allocation that fails; 0: none
 static long made;
 
 static bool fails(void)
@@ -96,7 +97,8 @@ static void hide(bool hidden)
     }
 }
 
-// Fails allocation 1, 2, 3, ... until the command gets through. A metric without memory may be null instead of an error.
+// Fails allocation 1, 2, 3, ... until the command gets through. A metric without memory may be null
+// instead of an error.
 static int fail_each(const char *const *arguments, int stride)
 {
     int result = 0;
@@ -118,23 +120,33 @@ static int fail_each(const char *const *arguments, int stride)
 
 TEST(training)
 {
-    CHECK(fail_each((const char *const[]){"toy", "train", "toy", "--quiet", "--runs", "a", "--steps", "14", "--lr", "0.2", NULL}, 3) > 100);
+    CHECK(fail_each((const char *const[]){"toy", "train", "toy", "--quiet", "--runs", "a",
+                                          "--steps", "14", "--lr", "0.2", NULL},
+                    3) > 100);
 }
 
 TEST(resuming)
 {
-    CHECK_INT(run((const char *const[]){"toy", "train", "toy", "--quiet", "--runs", "b", "--steps", "5", "--lr", "0.2", NULL}), 0);
-    CHECK(fail_each((const char *const[]){"toy", "train", "toy", "--quiet", "--runs", "b", "--steps", "5", "--resume", NULL}, 3) > 100);
+    CHECK_INT(run((const char *const[]){"toy", "train", "toy", "--quiet", "--runs", "b", "--steps",
+                                        "5", "--lr", "0.2", NULL}),
+              0);
+    CHECK(fail_each((const char *const[]){"toy", "train", "toy", "--quiet", "--runs", "b",
+                                          "--steps", "5", "--resume", NULL},
+                    3) > 100);
 }
 
 TEST(evaluating)
 {
-    CHECK(fail_each((const char *const[]){"toy", "evaluate", "--quiet", "--runs", "b", "--json", NULL}, 1) > 100);
+    CHECK(fail_each(
+              (const char *const[]){"toy", "evaluate", "--quiet", "--runs", "b", "--json", NULL},
+              1) > 100);
 }
 
 TEST(predicting)
 {
-    CHECK(fail_each((const char *const[]){"toy", "predict", "toy.csv", "--job", "toy", "--quiet", "--runs", "b", "-o", "out.csv", NULL}, 1) > 50);
+    CHECK(fail_each((const char *const[]){"toy", "predict", "toy.csv", "--job", "toy", "--quiet",
+                                          "--runs", "b", "-o", "out.csv", NULL},
+                    1) > 50);
 }
 
 TEST(planning_and_checking)
@@ -143,10 +155,12 @@ TEST(planning_and_checking)
     CHECK(fail_each((const char *const[]){"toy", "data", "check", NULL}, 1) > 20);
 }
 
-// A deployed program allocates nothing between its start and its end but what the C library needs for a file.
+// A deployed program allocates nothing between its start and its end but what the C library needs
+// for a file.
 TEST(artifact_allocates_once)
 {
-    char name[] = "toy_f32", verb[] = "predict", file[] = "toy.csv", *argv[] = {name, verb, file, NULL};
+    char name[] = "toy_f32", verb[] = "predict", file[] = "toy.csv",
+         *argv[] = {name, verb, file, NULL};
     made = 0;
     countdown = 0;
     hide(true);
@@ -155,16 +169,17 @@ TEST(artifact_allocates_once)
     countdown = 1;
     int without = aml_artifact_main(&toy_artifact, 3, argv);
     countdown = 0;
-    setvbuf(stdout, NULL, _IOLBF, 0);   // its buffer was in the block
+    setvbuf(stdout, NULL, _IOLBF, 0); // its buffer was in the block
     hide(false);
     CHECK_INT(code, 0);
-    CHECK_INT(blocks, 1);       // the block that is mapped at the start
+    CHECK_INT(blocks, 1); // the block that is mapped at the start
     CHECK_INT(without, 1);
 }
 
 int main(void)
 {
-    // in memory where there is such a file system: checkpoints are synced, and a disk would be waited for
+    // in memory where there is such a file system: checkpoints are synced, and a disk would be
+    // waited for
     char on_disk[] = "/tmp/aml-memory-XXXXXX", in_memory[] = "/dev/shm/aml-memory-XXXXXX";
     char *folder = access("/dev/shm", W_OK) == 0 ? in_memory : on_disk;
     if (!mkdtemp(folder) || chdir(folder) != 0)

@@ -1,4 +1,5 @@
-// The thread pool: every part once, whatever the number of threads; run under the thread sanitizer as well.
+// The thread pool: every part once, whatever the number of threads; run under the thread sanitizer
+// as well.
 
 #include <pthread.h>
 #include <sched.h>
@@ -25,7 +26,8 @@ static void body(void *data, int64_t begin, int64_t end)
         double sum = 0;
         for (int k = 1; k < 50; k++)
             sum += 1.0 / (double)(i + k);
-        work->sum[i] = sum;         // each part has its own place: the sanitizer would see a part done twice
+        work->sum[i] =
+            sum; // each part has its own place: the sanitizer would see a part done twice
         if (work->nested) {
             _Atomic int inner_count[4] = {0};
             double inner_sum[4];
@@ -78,7 +80,7 @@ TEST(loops_after_sleep)
     CHECK(amli_pool_new(3, &pool, NULL) == AML_OK);
     for (int i = 0; i < 50; i++) {
         CHECK(loop(pool, 9, false));
-        usleep(2000);               // long enough for the helpers to fall asleep
+        usleep(2000); // long enough for the helpers to fall asleep
     }
     amli_pool_free(pool);
 }

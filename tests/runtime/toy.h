@@ -1,5 +1,6 @@
-// toy.h: a program as the compiler would write it, by hand: softmax regression of 4 numbers to 3 classes with momentum,
-// a running mean, metrics of every kind, and options of every type. toy.csv (see toy_write_data) is its data.
+// toy.h: a program as the compiler would write it, by hand: softmax regression of 4 numbers to 3
+// classes with momentum, a running mean, metrics of every kind, and options of every type. toy.csv
+// (see toy_write_data) is its data.
 
 #ifndef TOY_H
 #define TOY_H

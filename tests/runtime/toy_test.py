@@ -10,6 +10,7 @@ import os
 import pty
 import random
 import re
+import resource
 import shutil
 import signal
 import struct
@@ -618,6 +619,19 @@ def cpu_is_checked():
     has(err, "compiled for the CPU level x86-64", "this machine's CPU lacks avx512vp2intersect") if "avx512vp2intersect" in err else has(err, "lacks")
     assert "avx9000" not in err and "sse2" not in err.split("lacks")[1].split("\n")[0]
     run("help", program="toy_cpu")
+
+
+@test
+def a_full_disk_is_reported():
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    done = subprocess.run([os.path.join(BIN, "toy"), "train", "toy"], stderr=subprocess.PIPE, preexec_fn=limit)
+    err = done.stderr.decode()
+    assert done.returncode == 1, err
+    has(err, "error: ", "cannot write", "File too large")
+    assert not glob.glob("runs/toy/*/checkpoints/step-*")
 
 
 @test
