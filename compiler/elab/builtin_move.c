@@ -70,13 +70,12 @@ Value builtin_broadcast_to(Elab *e, const Value arg[], Span span)
     return value_class(elab_broadcast_to(e, x, type, "'broadcast_to'", span), classes_in(arg[0]));
 }
 
-static bool whole_list(Elab *e, Value value, IntList *out, const char *what, Span span)
+static bool whole_list(Elab *e, Value value, IntList *out, Span span)
 {
     int rank;
     *out = (IntList){0};
     if (!elab_shape(e, value, &rank, out->at, span))
         return false;
-    (void)what;
     out->count = rank;
     return true;
 }
@@ -87,7 +86,7 @@ Value builtin_broadcast(Elab *e, const Value arg[], Span span)
     Type type = {0};
     Attr attr;
     if (!x || !elab_shape(e, arg[1], &type.rank, type.dim, span) ||
-        !whole_list(e, arg[2], &attr.list, "axes", span))
+        !whole_list(e, arg[2], &attr.list, span))
         return value_poison();
     type.dtype = x->type.dtype;
     if (type_equal(type, x->type))
@@ -174,13 +173,13 @@ Value builtin_slice(Elab *e, const Value arg[], Span span)
 {
     Inst *x = builtin_tensor(e, arg[0], "slice", span);
     Attr attr[3];
-    if (!x || !whole_list(e, arg[1], &attr[0].list, "start", span) ||
-        !whole_list(e, arg[2], &attr[1].list, "stop", span))
+    if (!x || !whole_list(e, arg[1], &attr[0].list, span) ||
+        !whole_list(e, arg[2], &attr[1].list, span))
         return value_poison();
     attr[2].list = (IntList){.count = x->type.rank};
     for (int i = 0; i < x->type.rank; i++)
         attr[2].list.at[i] = 1;
-    if (arg[3].kind != VALUE_NONE && !whole_list(e, arg[3], &attr[2].list, "step", span))
+    if (arg[3].kind != VALUE_NONE && !whole_list(e, arg[3], &attr[2].list, span))
         return value_poison();
     bool whole = attr[0].list.count == x->type.rank && attr[1].list.count == x->type.rank &&
                  attr[2].list.count == x->type.rank;
@@ -196,8 +195,8 @@ Value builtin_pad(Elab *e, const Value arg[], Span span)
 {
     Inst *x = builtin_tensor(e, arg[0], "pad", span);
     Attr attr[2];
-    if (!x || !whole_list(e, arg[1], &attr[0].list, "low", span) ||
-        !whole_list(e, arg[2], &attr[1].list, "high", span))
+    if (!x || !whole_list(e, arg[1], &attr[0].list, span) ||
+        !whole_list(e, arg[2], &attr[1].list, span))
         return value_poison();
     bool nothing = attr[0].list.count == x->type.rank && attr[1].list.count == x->type.rank;
     for (int i = 0; i < x->type.rank && nothing; i++)

@@ -213,7 +213,7 @@ static void leave(Elab *e, const CallFrame *frame)
     e->strict = frame->strict;
 }
 
-static Value run_body(Elab *e, Env *env, const Signature *signature, const char *what, Span span)
+static Value run_body(Elab *e, Env *env, const Signature *signature, const char *what)
 {
     bool returned;
     Value value = elab_body(e, env, signature->body, &returned);
@@ -227,7 +227,6 @@ static Value run_body(Elab *e, Env *env, const Signature *signature, const char 
                         elab_span(e, signature->result->span)))
             return value_poison();
     }
-    (void)span;
     return value;
 }
 
@@ -358,7 +357,7 @@ static Composite *trace_composite(Elab *e, Node *fn, Node *grad, const Value arg
     Signature signature = signature_of(fn);
     Value result = value_poison();
     if (elab_bind(e, env, signature.params, bound, NULL, NULL, count, what, NULL, span))
-        result = run_body(e, env, &signature, what, span);
+        result = run_body(e, env, &signature, what);
     bool fine = result.kind != VALUE_POISON && composite_result(e, made, result, what, span);
     for (int i = 0; i < trace->scalar.count; i++)
         vec_push(e->cx->arena, &made->scalar, trace->scalar.at[i]);
@@ -445,7 +444,7 @@ static Value call_function(Elab *e, const FunctionValue *function, const Value a
             signature.params->count <= 16 && has_tensor(args, count))
             grad = unit_grad(e->unit, node);
         value = grad ? call_composite(e, node, grad, env, what, span)
-                     : run_body(e, env, &signature, what, span);
+                     : run_body(e, env, &signature, what);
     }
     leave(e, &frame);
     return value;
@@ -565,7 +564,7 @@ Value elab_call_grad(Elab *e, Node *grad, const Value args[], int count, Span sp
     Value value = value_poison();
     const char *what = arena_printf(e->cx->arena, "grad '%s'", signature.name);
     if (elab_bind(e, env, signature.params, args, NULL, NULL, count, what, NULL, span))
-        value = run_body(e, env, &signature, what, span);
+        value = run_body(e, env, &signature, what);
     leave(e, &frame);
     return value;
 }

@@ -2,14 +2,16 @@
 //
 // A shape check is a comparison of numbers, so a model that nothing calls would pass unseen. It is
 // made with its default arguments and its forward is traced once on tensors whose free sizes are
-// made up: different names get different sizes, all of them multiples of 12, so that the usual
-// divisions come out. What cannot be guessed (an argument without default, a parameter without
-// type) is left alone.
+// made up: different names get different sizes, large and divisible by much, so that the usual
+// slices and divisions come out. What cannot be guessed (an argument without default, a parameter
+// without type) is left alone.
 
 #include "elab/internal.h"
 #include "sema/sema.h"
 
 #include <string.h>
+
+#define MADE_UP 240 // divisible by much, and larger than what a slice usually asks for
 
 typedef struct Trial {
     Elab *e;
@@ -27,12 +29,12 @@ static bool trial_size(Trial *trial, Node *dim, int64_t *out)
     }
     if (dim->kind == NODE_Name) {
         Value *known = env_find(trial->env, dim->as.name.name);
-        if (known && known->kind == VALUE_DIM && !dim_root(known->as.dim)->known)
+        if (known && known->kind == VALUE_DIM && !known->as.dim->known)
             known = NULL;
         Node *declared = known ? NULL : elab_lookup(e, trial->env->file, dim->as.name.name);
         if (!known &&
             (!declared || (declared->kind != NODE_Const && declared->kind != NODE_Option))) {
-            env_bind(e, trial->env, dim->as.name.name, value_int(12 * ++trial->next));
+            env_bind(e, trial->env, dim->as.name.name, value_int(MADE_UP * ++trial->next));
             known = env_find(trial->env, dim->as.name.name);
         }
         Value value = elab_read(e, known ? *known : elab_declaration(e, declared), dim->span);
@@ -74,12 +76,12 @@ static bool trial_tensor(Trial *trial, Node *type, Sym name, Value *out)
             return false;
         if (dim->kind == NODE_Rest && t->dims.count > 1)
             continue;
-        int64_t size = 12;
+        int64_t size = MADE_UP;
         if (dim->kind != NODE_Rest && dim->kind != NODE_Hole && !trial_size(trial, dim, &size))
             return false;
         made.dim[made.rank++] = size;
     }
-    if (!type_valid(made) || type_elements(made) > 1 << 24)
+    if (!type_valid(made))
         return false;
     *out =
         value_class(ir_param(e->trace->fn, made, (Slot){SLOT_VALUE, 0}, name, type->span), classes);

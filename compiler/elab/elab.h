@@ -278,10 +278,8 @@ struct Dim {
     Span declared;              // the parameter or the annotation that introduces it
     Span bound;                 // where its value came from
     const char *from;           // "argument 'x' is f32[64, 10]"
-    Dim *same;                  // unified with another unknown size: ask that one
     int uses;
 };
-Dim *dim_root(Dim *dim);
 
 // Checks `value` against the annotation, binding the dimension names that are new into `env`, and converts it where the
 // annotation says so. Reports at `span` and returns false if it does not fit. `what`: "argument 'x' of cross_entropy".

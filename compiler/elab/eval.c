@@ -72,8 +72,8 @@ Value elab_name(Elab *e, Env *env, Sym name, Span span)
 
 Value elab_read(Elab *e, Value value, Span span)
 {
-    if (value.kind == VALUE_DIM && dim_root(value.as.dim)->known)
-        return value_int(dim_root(value.as.dim)->value);
+    if (value.kind == VALUE_DIM && value.as.dim->known)
+        return value_int(value.as.dim->value);
     if (value.kind == VALUE_CELL && e->trace) {
         Cell *cell = value.as.cell;
         Inst *inst = elab_cell_read(e, cell, span);
@@ -187,7 +187,7 @@ bool elab_int(Elab *e, Value value, int64_t *out, const char *what, Span span)
     if (value.kind == VALUE_POISON)
         return false;
     if (value.kind == VALUE_DIM) {
-        Dim *dim = dim_root(value.as.dim);
+        Dim *dim = value.as.dim;
         report(e->cx, elab_span(e, span), size_not_known, dim->name ? dim->name : "_");
         note(e->cx, dim->declared, "to be inferred, declared here");
     } else if (value.kind == VALUE_OPTION || value.kind == VALUE_LATER) {

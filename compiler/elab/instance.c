@@ -433,7 +433,7 @@ static bool check_dims(Elab *e, Value value)
     self->visit = e->visit;
     bool fine = true;
     for (int i = 0; i < self->unknown.count; i++) {
-        Dim *dim = dim_root(self->unknown.at[i]);
+        Dim *dim = self->unknown.at[i];
         if (dim->known)
             continue;
         fine = false;

@@ -147,8 +147,8 @@ static bool match_number(const Matching *m, Node *type, TypeName name, Value *va
         *value = value_real(value_number(*value));
         return true;
     }
-    if (value->kind == VALUE_DIM && dim_root(value->as.dim)->known) {
-        *value = value_real((double)dim_root(value->as.dim)->value);
+    if (value->kind == VALUE_DIM && value->as.dim->known) {
+        *value = value_real((double)value->as.dim->value);
         return true;
     }
     if (value->kind == VALUE_QUANTITY && value->as.quantity.unit == AML_UNIT_FRACTION) {
@@ -167,7 +167,7 @@ static bool match_int(const Matching *m, Node *type, Value *value)
     if (value->kind == VALUE_INT)
         return true;
     if (value->kind == VALUE_DIM || value->kind == VALUE_HOLE) {
-        Dim *dim = value->kind == VALUE_DIM ? dim_root(value->as.dim) : NULL;
+        Dim *dim = value->kind == VALUE_DIM ? value->as.dim : NULL;
         if (dim && dim->known)
             *value = value_int(dim->value);
         return true;

@@ -8,13 +8,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-Dim *dim_root(Dim *dim)
-{
-    while (dim->same)
-        dim = dim->same;
-    return dim;
-}
-
 Dim *dim_new(Elab *e, Sym name, Span declared)
 {
     Dim *dim = NEW(e->cx->arena, Dim);
@@ -25,7 +18,6 @@ Dim *dim_new(Elab *e, Sym name, Span declared)
 
 bool dim_set(Elab *e, Dim *dim, int64_t value, Span bound, const char *from)
 {
-    dim = dim_root(dim);
     if (dim->known)
         return dim->value == value;
     dim->known = true;
@@ -44,7 +36,7 @@ SizeState size_value(Elab *e, Env *env, Node *node, int64_t *out, Dim **unknown,
     case NODE_Name: {
         Value *found = env_find(env, node->as.name.name);
         if (found && found->kind == VALUE_DIM) {
-            Dim *dim = dim_root(found->as.dim);
+            Dim *dim = found->as.dim;
             *out = dim->value;
             *unknown = dim->known ? *unknown : dim;
             return dim->known ? SIZE_KNOWN : SIZE_UNKNOWN;
@@ -181,7 +173,7 @@ void note_origins(const Matching *m, Node *node)
         return;
     Value *found = env_find(m->env, node->as.name.name);
     if (found && found->kind == VALUE_DIM) {
-        Dim *dim = dim_root(found->as.dim);
+        Dim *dim = found->as.dim;
         if (dim->known && dim->from)
             note(m->e->cx, dim->bound, "%s = %" PRId64 ": %s", node->as.name.name, dim->value,
                  dim->from);

@@ -230,8 +230,8 @@ static Value tree_op(Elab *e, Oper op, Value a, Value b, Span span)
 
 static Value known_size(Value v)
 {
-    if (v.kind == VALUE_DIM && dim_root(v.as.dim)->known)
-        return value_int(dim_root(v.as.dim)->value);
+    if (v.kind == VALUE_DIM && v.as.dim->known)
+        return value_int(v.as.dim->value);
     return v;
 }
 
@@ -244,7 +244,7 @@ Value elab_binary(Elab *e, Oper op, Value a, Value b, Span span)
     a = known_size(a);
     b = known_size(b);
     if (a.kind == VALUE_DIM || b.kind == VALUE_DIM) {
-        Dim *dim = dim_root(a.kind == VALUE_DIM ? a.as.dim : b.as.dim);
+        Dim *dim = a.kind == VALUE_DIM ? a.as.dim : b.as.dim;
         if ((op == OPER_EQ || op == OPER_NE) && (a.kind == VALUE_NONE || b.kind == VALUE_NONE))
             return value_bool(op == OPER_NE);
         report(e->cx, span, size_not_known, dim->name ? dim->name : "_");

@@ -127,8 +127,8 @@ static bool known_size(Env *env, Node *dim, int64_t *out)
         *out = found->as.whole;
         return true;
     }
-    if (found && found->kind == VALUE_DIM && dim_root(found->as.dim)->known) {
-        *out = dim_root(found->as.dim)->value;
+    if (found && found->kind == VALUE_DIM && found->as.dim->known) {
+        *out = found->as.dim->value;
         return true;
     }
     return false;

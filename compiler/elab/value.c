@@ -248,7 +248,7 @@ bool value_equal(Elab *e, Value a, Value b)
     case VALUE_OPTION:
         return a.as.option == b.as.option;
     case VALUE_DIM:
-        return dim_root(a.as.dim) == dim_root(b.as.dim);
+        return a.as.dim == b.as.dim;
     case VALUE_TREE:
         return a.as.tree == b.as.tree;
     case VALUE_MEAN:
@@ -505,7 +505,7 @@ static void show(Elab *e, Value v, Buffer *out, int depth)
         buffer_text(out, "a number known when the program runs");
         return;
     case VALUE_DIM: {
-        Dim *dim = dim_root(v.as.dim);
+        Dim *dim = v.as.dim;
         if (dim->known)
             buffer_printf(out, "%" PRId64, dim->value);
         else
