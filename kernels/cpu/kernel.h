@@ -117,12 +117,12 @@ static inline void aml_dot_tile(AmlDot *dot)
     int64_t vectors = aml_ceil_div(dot->n, dot->lanes);
     int64_t wide = dot->lanes * dot->bytes == 64 ? 4 : 2;           // 32 registers with AVX-512, 16 without
     static const int64_t limit[2][5] = {{0, 10, 6, 0, 0}, {0, 14, 12, 8, 6}};
-    dot->tile_vectors = vectors < wide ? vectors : wide;
+    dot->tile_vectors = vectors < 1 ? 1 : vectors < wide ? vectors : wide;
     if (wide == 4 && vectors > 4 && vectors % 4 && vectors % 3 == 0)
         dot->tile_vectors = 3;
     int64_t rows = limit[wide == 4][dot->tile_vectors];
     if (dot->m <= rows) {
-        dot->tile_rows = dot->m;
+        dot->tile_rows = dot->m < 1 ? 1 : dot->m;
         return;
     }
     dot->tile_rows = rows;
@@ -188,14 +188,15 @@ static inline void aml_dot_plan(AmlDot *dot)
     wanted = wanted < 1 ? 1 : wanted > 64 ? 64 : wanted;
     int64_t row_unit = tiles ? (dot->row_block ? dot->row_block : dot->tile_rows) : dot->n == 1 ? 16 : dot->m;
     int64_t column_unit = dot->method == AML_DOT_ROW_STREAMS ? AML_DOT_STREAM_COLUMNS : dot->method == AML_DOT_INNER ? 4 * vector : panel;
+    row_unit = row_unit < 1 ? 1 : row_unit;
     int64_t row_units = aml_ceil_div(dot->m, row_unit), column_units = aml_ceil_div(dot->n, column_unit);
     int64_t least = aml_ceil_div(48, row_unit);                     // rows below which B is read or packed too often
     int64_t row_parts = row_units / least;
     row_parts = row_parts < 1 ? 1 : row_parts > wanted ? wanted : row_parts;
     int64_t column_parts = wanted / row_parts;
     column_parts = column_parts < 1 ? 1 : column_parts > column_units ? column_units : column_parts;
-    dot->part_rows = aml_ceil_div(row_units, row_parts) * row_unit;
-    dot->part_columns = aml_ceil_div(column_units, column_parts) * column_unit;
+    dot->part_rows = (row_units ? aml_ceil_div(row_units, row_parts) : 1) * row_unit;
+    dot->part_columns = (column_units && column_parts ? aml_ceil_div(column_units, column_parts) : 1) * column_unit;
     dot->parts = aml_ceil_div(dot->m, dot->part_rows) * aml_ceil_div(dot->n, dot->part_columns);
 }
 

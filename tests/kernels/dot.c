@@ -250,6 +250,25 @@ TEST(the_other_methods_are_right_where_the_plan_would_not_choose_them)
     }
 }
 
+// No rows or no columns: nothing to do; no terms: zeros.
+TEST(empty_products)
+{
+    static const int64_t sizes[][3] = {{0, 5, 3}, {5, 0, 3}, {0, 0, 0}, {3, 5, 0}, {1, 40, 0}, {70, 70, 0}};
+    for (int i = 0; i < 6; i++) {
+        AmlDot d = {.bytes = 4, .lanes = F32_LANES, .m = sizes[i][0], .n = sizes[i][1], .k = sizes[i][2],
+                    .a_row = sizes[i][2], .a_k = 1, .b_k = sizes[i][1], .b_column = 1};
+        aml_dot_plan(&d);
+        double result[4900];
+        int visits[4900] = {0};
+        float nothing[64] __attribute__((aligned(64)));
+        Case c = {.dot = d, .a = nothing, .b = nothing, .scratch = nothing, .result = result, .visits = visits};
+        product(&c, 0, d.parts);
+        CHECK(!c.wrong_place);
+        for (int64_t e = 0; e < d.m * d.n; e++)
+            CHECK(visits[e] == 1 && result[e] == 0);
+    }
+}
+
 TEST(digits_shapes)
 {
     CHECK_PRODUCT(4, 64, 128, 64, PLAIN, PLAIN, false, -1, true);
@@ -275,6 +294,7 @@ int main(void)
     RUN(many_parts);
     RUN(few_rows);
     RUN(the_other_methods_are_right_where_the_plan_would_not_choose_them);
+    RUN(empty_products);
     RUN(digits_shapes);
     CHECK_SUMMARY();
 }

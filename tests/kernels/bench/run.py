@@ -13,7 +13,7 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 KERNELS = HERE.parents[2] / "kernels" / "cpu"
 LEVELS = {16: "x86-64-v4", 8: "x86-64-v3", 4: "x86-64-v2"}
-FLAGS = ["-std=gnu11", "-O2", "-fno-strict-aliasing", "-ffp-contract=on", "-fno-math-errno", f"-I{KERNELS}"]
+FLAGS = ["-std=gnu11", "-O2", "-fno-strict-aliasing", "-fwrapv", "-ffp-contract=on", "-fno-math-errno", f"-I{KERNELS}"]
 SHAPES = ("64x128x64 64x10x128 64x128x64A 64x128x10B 128x10x64A 64x128x784 64x128x784P 784x128x64A 32x10x128 128x512x512 128x512x512B "
           "256x256x256 512x512x512 512x512x512AB 512x768x3072 512x3072x768B 1x128x64P 1x4096x4096 1x4096x4096B 1x4096x4096P").split()
 
