@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "passes/fuse.h"
 #include "report/report.h"
 
 static Place place_of(const Report *report, Span span)
@@ -82,7 +83,7 @@ static void find_last_readers(IrFunction *fn)
         for (int i = 0; i < inst->inputs; i++)
             for (Inst *from = inst->input[i];; from = from->input[0]) {
                 from->mark = position;
-                if (from->op != OP_get && from->op != OP_reshape)   // both name memory of their input
+                if (from->op != OP_get && !inst_is_alias(from))     // both name memory of their input
                     break;
             }
     }
@@ -98,31 +99,48 @@ static int by_bytes(const void *left, const void *right)
     return a->place.line - b->place.line;
 }
 
+// A value that was written over one that died there (a kernel working in place) takes its place in the list.
+static void add_alive(const Report *report, ReportPhase *phase, ReportTensor tensor)
+{
+    for (int i = 0; i < phase->alive.count; i++)
+        if (phase->alive.at[i].offset == tensor.offset) {
+            phase->alive.at[i] = tensor;
+            return;
+        }
+    vec_push(report->cx->arena, &phase->alive, tensor);
+}
+
+static void add_results(const Report *report, ReportPhase *phase, const Inst *inst)
+{
+    const Buffered *buffered = inst->note;
+    for (int i = 0; i < inst->results; i++) {
+        const Buffered *one = inst->results > 1 ? buffered->result[i] : buffered;
+        Type type = type_of_result(inst, i);
+        ReportTensor tensor = {type, (size_t)type_bytes(type), one->offset, inst->name, place_of(report, inst->span)};
+        if (one->kind == PLACE_ARENA)
+            add_alive(report, phase, tensor);
+    }
+}
+
 static void find_alive(const Report *report, ReportPhase *phase, IrFunction *fn, const Inst *peak)
 {
+    find_last_readers(fn);
     int64_t position = 1, at = 0;
     for (const Inst *inst = fn->first; inst && !at; inst = inst->next, position++)
         if (inst == peak)
             at = position;
-    find_last_readers(fn);
     position = 1;
     for (const Inst *inst = fn->first; inst && position <= at; inst = inst->next, position++) {
         const Buffered *buffered = inst->note;
-        if (!buffered || inst->mark < at || inst->op == OP_get || inst->op == OP_reshape)
+        if (!buffered || inst->mark < at || inst->op == OP_get || inst_is_alias(inst))
             continue;
-        for (int i = 0; i < inst->results; i++) {
-            const Buffered *one = inst->results > 1 ? buffered->result[i] : buffered;
-            if (one->kind != PLACE_ARENA)
-                continue;
-            Type type = type_of_result(inst, i);
-            ReportTensor tensor = {type, (size_t)type_bytes(type), inst->name, place_of(report, inst->span)};
-            vec_push(report->cx->arena, &phase->alive, tensor);
-        }
-        if (position == at && buffered->scratch_bytes) {
-            ReportTensor tensor = {{.dtype = DTYPE_U8, .rank = 1, .dim = {(int64_t)buffered->scratch_bytes}},
-                                   buffered->scratch_bytes, "work space of the kernel", place_of(report, inst->span)};
-            vec_push(report->cx->arena, &phase->alive, tensor);
-        }
+        add_results(report, phase, inst);
+        if (position != at || !buffered->scratch_bytes)
+            continue;
+        size_t bytes = buffered->scratch_bytes;
+        ReportTensor scratch = {{.dtype = DTYPE_U8, .rank = 1, .dim = {(int64_t)bytes}}, bytes, buffered->scratch_offset,
+                                "work space of the kernel", place_of(report, inst->span)};
+        add_alive(report, phase, scratch);
     }
     if (phase->alive.count)
         qsort(phase->alive.at, (size_t)phase->alive.count, sizeof phase->alive.at[0], by_bytes);

@@ -18,7 +18,7 @@ typedef Vec(ReportLine) ReportLineList;
 // A temporary that is alive when the arena is fullest.
 typedef struct ReportTensor {
     Type type;
-    size_t bytes;
+    size_t bytes, offset;           // offset: in the arena
     const char *name;               // NULL, or what people call it
     Place place;                    // path NULL: made by the compiler
 } ReportTensor;
