@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+enum { MOST_COMPOSITE_ARGS = 12 };
+
 // The parts of whatever can be called.
 typedef struct Signature {
     const NodeList *params;
@@ -341,7 +343,7 @@ static Composite *trace_composite(Elab *e, Node *fn, Node *grad, const Value arg
         e, sym_printf(e->cx, "%s.%d", fn->as.fn.name, e->composite.count), fn->span);
     trace->callee = true;
     int inputs = 0;
-    Value bound[16];
+    Value bound[MOST_COMPOSITE_ARGS];
     for (int i = 0; i < count; i++) {
         made->arg[i] = bound[i] = args[i];
         made->input[i] = -1;
@@ -371,7 +373,7 @@ static Composite *trace_composite(Elab *e, Node *fn, Node *grad, const Value arg
 static Value call_composite(Elab *e, Node *fn, Node *grad, Env *bound, const char *what, Span span)
 {
     const NodeList *params = &fn->as.fn.params;
-    Value args[16];
+    Value args[MOST_COMPOSITE_ARGS];
     Inst *in[32];
     int inputs = 0;
     for (int i = 0; i < params->count; i++) {
@@ -441,8 +443,16 @@ static Value call_function(Elab *e, const FunctionValue *function, const Value a
     if (elab_bind(e, env, signature.params, args, names, arg_span, count, what, NULL, span)) {
         Node *grad = NULL;
         if (node->kind == NODE_Fn && !function->self && !function->env && e->unit && e->trace &&
-            signature.params->count <= 16 && has_tensor(args, count))
+            has_tensor(args, count))
             grad = unit_grad(e->unit, node);
+        if (grad && signature.params->count > MOST_COMPOSITE_ARGS) {
+            report(e->cx, signature.params->at[0]->span, bad_argument, what,
+                   arena_printf(e->cx->arena,
+                                "a function with a gradient of its own has at most %d parameters",
+                                MOST_COMPOSITE_ARGS));
+            leave(e, &frame);
+            return value_poison();
+        }
         value = grad ? call_composite(e, node, grad, env, what, span)
                      : run_body(e, env, &signature, what);
     }
