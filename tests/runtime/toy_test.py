@@ -179,7 +179,7 @@ def resumed_in_pieces_is_the_same():
 
 @test
 def killed_at_random_moments():
-    arguments = ["train", "toy", "--quiet", "--work", 300000]
+    arguments = ["train", "toy", "--quiet", "--work", 1500000]
     run(*arguments, "--runs", "whole")
     chance = random.Random(5)
     kills, resume = 0, []
