@@ -149,6 +149,7 @@ static int give(ParseState *ps, Token token, AML_STYPE *value, AML_LTYPE *loc)
         token.kind = IDENT;
     if (token.kind >= USE && token.kind <= STATE && (ps->last.kind == '.' || !is_declaring(ps, &token)))
         token.kind = IDENT;
+    ps->before_last = ps->last.loc;
     ps->last = token;
     ps->last_depth = ps->depth;
     ps->last_line_column = ps->line_column;

@@ -292,6 +292,20 @@ bool report_unclosed(ParseState *ps, const Token *token, int depth)
     return true;
 }
 
+// A mistake noticed at the beginning of a line was made on a line before.
+static void explain_line_begin(ParseState *ps, const Token *token)
+{
+    int block = ps->frame.count > 0 ? ps->frame.at[ps->frame.count - 1].depth : 0;
+    if (!token->first)
+        return;
+    if (ps->last_depth > block) {
+        const Bracket *bracket = &ps->bracket.at[ps->last_depth - 1];
+        note(ps->cx, SPAN(bracket->loc), "this `%c` is still open", bracket->open);
+    } else if (ps->before_last.end > 0) {
+        note(ps->cx, SPAN(ps->before_last), "it would have to follow this");
+    }
+}
+
 void report_expected(ParseState *ps, const char *expected)
 {
     const Token *token = &ps->last;
@@ -308,12 +322,13 @@ void report_expected(ParseState *ps, const char *expected)
         help(ps->cx, "`%s` is a word of the language and cannot be used as a name here", token->value.sym);
     else if (token->kind == '=' && strstr(expected, "`:`"))
         help(ps->cx, "a setting is written `name: value`");
-    else if (token->kind == '=')
+    else if (token->kind == '=' && ps->frame.count > 0 && !strstr(expected, "an expression"))
         help(ps->cx, "`let name = value` defines a name, `name <- value` updates state, `==` compares");
     else if (token->kind == ':' && strstr(expected, "`=`"))
         help(ps->cx, "a definition is written `name = value`");
     else if (token->first && (token->kind == '(' || token->kind == '['))
         help(ps->cx, "a bracket that begins a line does not continue the line before");
+    explain_line_begin(ps, token);
     parse_mistake(ps);
 }
 

@@ -63,6 +63,7 @@ struct ParseState {
     Vec(Frame) frame;
     int line_column;        // of the first token of the line of the last token
     Token last;             // the last token that was given to the parser
+    Loc before_last;        // the token before it
     int last_depth;         // brackets before it
     int last_line_column;
     Token held;             // to be given next, if has_held
