@@ -225,8 +225,7 @@ static Value run_body(Elab *e, Env *env, const Signature *signature, const char 
     }
     if (returned && signature->result && value.kind != VALUE_POISON) {
         const char *text = arena_printf(e->cx->arena, "the result of %s", what);
-        if (!elab_match(e, env, signature->result, &value, text,
-                        elab_span(e, signature->result->span)))
+        if (!elab_match(e, env, signature->result, &value, text, elab_span(e, e->returned)))
             return value_poison();
     }
     return value;

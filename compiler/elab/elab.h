@@ -224,6 +224,7 @@ struct Elab {
     Vec(Composite *) composite;
     Vec(Sym) used_define;
     Span user;                  // the user's outermost relevant place while inside the standard library, else file 0
+    Span returned;              // the expression that the last function gave back
     Span call_site;             // of the innermost call in progress: where error() reports
     bool strict;                // inside the body of a loss or a metric, which never broadcast
     int branching;              // inside a branch of `if` on a tensor

@@ -314,7 +314,9 @@ static Value run_statement(Elab *e, Env *env, Node *node, const NodeList *body, 
     *returned = false;
     if (node->kind == NODE_Return) {
         *returned = true;
-        return elab_eval(e, env, node->as.ret.value);
+        Value value = elab_eval(e, env, node->as.ret.value);
+        e->returned = node->as.ret.value->span;
+        return value;
     }
     if (node->kind == NODE_For)
         return run_for(e, env, node, returned);
@@ -378,5 +380,7 @@ Value elab_body(Elab *e, Env *env, Node *body, bool *returned)
     if (body->kind == NODE_Block)
         return run(e, env, &body->as.block.body, 0, returned);
     *returned = true;
-    return elab_eval(e, env, body);
+    Value value = elab_eval(e, env, body);
+    e->returned = body->span;
+    return value;
 }
