@@ -138,7 +138,7 @@ static void epilogue_elements(Emit *e, Product *p, LLVMValueRef function, LLVMVa
 static LLVMValueRef make_epilogue(Product *p, LLVMValueRef const result[])
 {
     Codegen *g = p->k->g;
-    LLVMValueRef function = LLVMAddFunction(g->module, "aml_epilogue", epilogue_type(p));
+    LLVMValueRef function = LLVMAddFunction(g->module, "aml_epilogue", epilogue_type(p));     // its name is made unique
     LLVMSetLinkage(function, LLVMInternalLinkage);
     static const char *const attributes[] = {"nounwind", "alwaysinline", NULL};
     function_attributes(g, function, attributes);
@@ -147,19 +147,6 @@ static LLVMValueRef make_epilogue(Product *p, LLVMValueRef const result[])
     epilogue_elements(&emit, p, function, result);
     LLVMBuildRetVoid(emit.b);
     LLVMDisposeBuilder(emit.b);
-
-    char *text = LLVMPrintValueToString(function);
-    Sym key = sym_of(g->cx, text);
-    LLVMDisposeMessage(text);
-    LLVMValueRef twin = map_get(&g->kernel, key);
-    if (twin) {
-        LLVMDeleteFunction(function);
-        return twin;
-    }
-    map_put(g->arena, &g->kernel, key, function);
-    char name[64];
-    snprintf(name, sizeof name, "aml_epilogue_%d", g->kernels++);
-    LLVMSetValueName2(function, name, strlen(name));
     return function;
 }
 

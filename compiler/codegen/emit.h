@@ -30,8 +30,7 @@ typedef struct Codegen {
     LLVMTargetMachineRef machine;
     const char *cpu, *features;     // for function attributes
     int lanes;                      // f32 elements of a vector register
-    Map kernel;                     // text -> LLVMValueRef
-    int kernels;
+    Map kernel;                     // key -> LLVMValueRef
     Vec(Constant) constant;
     bool templates_linked;
     LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, half, ptr, none;
@@ -132,7 +131,8 @@ typedef struct Operand {
 typedef struct Kernel {
     Codegen *g;
     struct Frame *frame;            // of the function that calls it
-    const Inst *inst;               // for messages
+    const Inst *inst;
+    Buffer key;
     LLVMValueRef function;
     Vec(Operand) operand;
     int64_t parts;                  // 1: not divided
@@ -182,8 +182,8 @@ LLVMValueRef scalar_value(Frame *f, Inst *inst);            // of rank 0, in a r
 // kernel.c: making and calling kernels
 void kernel_begin(Kernel *k, Frame *f, const Inst *inst, int64_t parts);
 int kernel_operand(Kernel *k, LLVMValueRef actual);        // the same pointer twice is one operand
-void kernel_open(Kernel *k);                                // after the last operand: makes the function
-void kernel_close(Kernel *k);                               // finishes it, finds its twin and emits the call
+bool kernel_open(Kernel *k);                                // after the last operand. False: there is one, nothing is to be emitted
+void kernel_close(Kernel *k);                               // finishes it and emits the call
 LLVMValueRef template_function(Codegen *g, const char *name);
 LLVMValueRef constant_pointer(Codegen *g, const void *bytes, size_t count);
 void function_attributes(Codegen *g, LLVMValueRef function, const char *const names[]);

@@ -134,6 +134,7 @@ static void emit_fused(Frame *f, Inst *inst)
     Kernel kernel, *k = &kernel;
     kernel_begin(k, f, inst, dot ? dot_parts(g, dot, packed) : nest_parts(g, body));
 
+    buffer_text(&k->key, packed ? "packed" : "");
     int *operand = NEW_ARRAY(g->arena, int, inst->inputs + 1), *output = NEW_ARRAY(g->arena, int, inst->results + 1), scratch = -1;
     for (int i = 0; i < inst->inputs; i++) {
         Inst *in = inst->input[i];
@@ -147,7 +148,10 @@ static void emit_fused(Frame *f, Inst *inst)
         Buffered memory = {.kind = PLACE_ARENA, .offset = place->scratch_offset};
         scratch = kernel_operand(k, frame_pointer(f, &memory));
     }
-    kernel_open(k);
+    if (!kernel_open(k)) {
+        kernel_close(k);
+        return;
+    }
     for (int i = 0; i < inst->inputs; i++) {
         Source *source = NEW(g->arena, Source);
         source->base = k->operand.at[operand[i]].formal;

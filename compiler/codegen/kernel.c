@@ -1,8 +1,10 @@
 // kernel.c: making kernels and calling them.
 //
-// A kernel takes pointers and scalars, each once, and computes the parts begin..end of its work if it is divided. Two kernels
-// with the same text are one: only the first is kept.
+// A kernel takes pointers and scalars, each once, and computes the parts begin..end of its work if it is divided. What it
+// computes follows from its key: the instruction with its body, which operands are the same, the number of parts. Kernels
+// with equal keys are one, made the first time.
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "codegen/emit.h"
@@ -24,25 +26,109 @@ void function_attributes(Codegen *g, LLVMValueRef function, const char *const na
     }
 }
 
+// ---- keys ---------------------------------------------------------------------------------------------------------
+
+static void key_type(Buffer *key, Type type)
+{
+    buffer_printf(key, "%d[", type.dtype);
+    for (int i = 0; i < type.rank; i++)
+        buffer_printf(key, "%" PRId64 ",", type.dim[i]);
+    buffer_text(key, "]");
+}
+
+static void key_list(Buffer *key, IntList list)
+{
+    for (int i = 0; i < list.count; i++)
+        buffer_printf(key, "%" PRId64 ",", list.at[i]);
+    buffer_text(key, ";");
+}
+
+static void key_instruction(Buffer *key, const Inst *inst);
+
+static void key_body(Buffer *key, const IrFunction *body)
+{
+    int next = 0;
+    for (int i = 0; i < body->param.count; i++) {
+        body->param.at[i]->mark = next++;
+        key_type(key, body->param.at[i]->type);
+    }
+    for (Inst *inst = body->first; inst; inst = inst->next) {
+        inst->mark = next++;
+        for (int i = 0; i < inst->inputs; i++)
+            buffer_printf(key, "%%%" PRId64, inst->input[i]->mark);
+        key_instruction(key, inst);
+    }
+    for (int i = 0; i < body->result.count; i++)
+        buffer_printf(key, "=%" PRId64, body->result.at[i].value->mark);
+}
+
+static void key_attribute(Buffer *key, AttrKind kind, const Attr *attr)
+{
+    switch (kind) {
+    case ATTR_Axes: case ATTR_Shape: key_list(key, attr->list); break;
+    case ATTR_Int: case ATTR_Site: buffer_printf(key, "%" PRId64 ";", attr->whole); break;
+    case ATTR_Real: buffer_printf(key, "%a;", attr->real); break;
+    case ATTR_Reducer: buffer_printf(key, "%d;", attr->reducer); break;
+    case ATTR_Body: key_body(key, attr->function); break;
+    case ATTR_Callee: buffer_printf(key, "%s;", attr->function->name); break;
+    case ATTR_Data:
+        for (size_t i = 0; i < attr->data.bytes; i++)
+            buffer_printf(key, "%02x", ((const unsigned char *)attr->data.at)[i]);
+        break;
+    }
+}
+
+static void key_instruction(Buffer *key, const Inst *inst)
+{
+    buffer_printf(key, "(%s ", op_info[inst->op].name);
+    for (int i = 0; i < inst->inputs; i++)
+        key_type(key, inst->input[i]->type);
+    buffer_text(key, ">");
+    for (int i = 0; i < inst->results; i++)
+        key_type(key, inst->results == 1 ? inst->type : inst->result_type[i]);
+    for (int i = 0; i < op_info[inst->op].attrs; i++)
+        key_attribute(key, op_info[inst->op].attr[i].kind, &inst->attr[i]);
+    buffer_text(key, ")");
+}
+
+// ---- kernels ------------------------------------------------------------------------------------------------------
+
 void kernel_begin(Kernel *k, Frame *f, const Inst *inst, int64_t parts)
 {
-    *k = (Kernel){.g = f->g, .frame = f, .inst = inst, .parts = parts};
+    *k = (Kernel){.g = f->g, .frame = f, .inst = inst, .parts = parts, .key = {.arena = f->g->arena}};
+    key_instruction(&k->key, inst);
+    buffer_printf(&k->key, "%" PRId64 ":", parts);
+}
+
+static int operand_find(const Kernel *k, LLVMValueRef actual)
+{
+    int i = 0;
+    while (i < k->operand.count && k->operand.at[i].actual != actual)
+        i++;
+    return i;
 }
 
 int kernel_operand(Kernel *k, LLVMValueRef actual)
 {
-    for (int i = 0; i < k->operand.count; i++)
-        if (k->operand.at[i].actual == actual)
-            return i;
+    int found = operand_find(k, actual);
+    buffer_printf(&k->key, " %d", found);
+    if (found < k->operand.count)
+        return found;
     LLVMTypeRef type = LLVMTypeOf(actual);
     Operand operand = {.actual = actual, .type = type, .pointer = LLVMGetTypeKind(type) == LLVMPointerTypeKind};
     vec_push(k->g->arena, &k->operand, operand);
     return k->operand.count - 1;
 }
 
-void kernel_open(Kernel *k)
+bool kernel_open(Kernel *k)
 {
     Codegen *g = k->g;
+    Sym key = sym_of(g->cx, k->key.text);
+    k->function = map_get(&g->kernel, key);
+    if (k->function)
+        return false;
+    char name[32];
+    snprintf(name, sizeof name, "aml_kernel_%d", g->kernel.count);
     int count = k->operand.count;
     LLVMTypeRef *types = NEW_ARRAY(g->arena, LLVMTypeRef, count + 2);
     for (int i = 0; i < count; i++)
@@ -51,7 +137,7 @@ void kernel_open(Kernel *k)
         types[count] = types[count + 1] = g->i64;
         count += 2;
     }
-    k->function = LLVMAddFunction(g->module, "aml_kernel", LLVMFunctionType(g->none, types, (unsigned)count, 0));
+    k->function = LLVMAddFunction(g->module, name, LLVMFunctionType(g->none, types, (unsigned)count, 0));
     LLVMSetLinkage(k->function, LLVMInternalLinkage);
     static const char *const attributes[] = {"nounwind", "noinline", NULL};
     function_attributes(g, k->function, attributes);
@@ -67,6 +153,8 @@ void kernel_open(Kernel *k)
     }
     k->emit = (Emit){.g = g, .b = LLVMCreateBuilderInContext(g->llvm), .lanes = 1};
     LLVMPositionBuilderAtEnd(k->emit.b, LLVMAppendBasicBlockInContext(g->llvm, k->function, ""));
+    map_put(g->arena, &g->kernel, key, k->function);
+    return true;
 }
 
 static LLVMTypeRef operand_struct(Kernel *k)
@@ -158,29 +246,12 @@ static void call_parallel(Kernel *k)
     LLVMPositionBuilderAtEnd(b, after);
 }
 
-static void find_twin(Kernel *k)
-{
-    Codegen *g = k->g;
-    char *text = LLVMPrintValueToString(k->function);
-    Sym key = sym_of(g->cx, text);
-    LLVMDisposeMessage(text);
-    LLVMValueRef twin = map_get(&g->kernel, key);
-    if (twin) {
-        LLVMDeleteFunction(k->function);
-        k->function = twin;
-        return;
-    }
-    map_put(g->arena, &g->kernel, key, k->function);
-    char name[64];
-    snprintf(name, sizeof name, "aml_kernel_%d", g->kernels++);
-    LLVMSetValueName2(k->function, name, strlen(name));
-}
-
 void kernel_close(Kernel *k)
 {
-    LLVMBuildRetVoid(k->emit.b);
-    LLVMDisposeBuilder(k->emit.b);
-    find_twin(k);
+    if (k->emit.b) {
+        LLVMBuildRetVoid(k->emit.b);
+        LLVMDisposeBuilder(k->emit.b);
+    }
     if (k->parts > 1) {
         call_parallel(k);
         return;

@@ -39,7 +39,10 @@ static void emit_random(Frame *f, Inst *inst)
     kernel_begin(k, f, inst, parts);
     int out = kernel_operand(k, value_pointer(f, inst));
     int seed = kernel_operand(k, scalar_value(f, inst->input[0])), step = kernel_operand(k, scalar_value(f, inst->input[1]));
-    kernel_open(k);
+    if (!kernel_open(k)) {
+        kernel_close(k);
+        return;
+    }
     Emit *e = &k->emit;
     LLVMValueRef begin = whole(g, 0), end = whole(g, count), to = formal(k, out);
     if (parts > 1) {
@@ -64,7 +67,10 @@ static void emit_concat(Frame *f, Inst *inst)
     int *from = NEW_ARRAY(f->g->arena, int, inst->inputs), out = kernel_operand(k, value_pointer(f, inst));
     for (int i = 0; i < inst->inputs; i++)
         from[i] = kernel_operand(k, value_pointer(f, inst->input[i]));
-    kernel_open(k);
+    if (!kernel_open(k)) {
+        kernel_close(k);
+        return;
+    }
     Emit *e = &k->emit;
     int axis = (int)inst->attr[0].whole;
     int64_t bytes = dtype_info[inst->type.dtype].bytes, row = product(inst->type, axis, inst->type.rank) * bytes, at = 0;
@@ -107,7 +113,10 @@ static void emit_pad(Frame *f, Inst *inst)
     bool scalar = in->type.rank == 0;
     int out = kernel_operand(k, value_pointer(f, inst));
     int from = kernel_operand(k, scalar ? scalar_value(f, in) : value_pointer(f, in)), value = kernel_operand(k, scalar_value(f, inst->input[1]));
-    kernel_open(k);
+    if (!kernel_open(k)) {
+        kernel_close(k);
+        return;
+    }
     Emit *e = &k->emit;
     DType dtype = inst->type.dtype;
     if (scalar) {
@@ -175,7 +184,10 @@ static void emit_scatter(Frame *f, Inst *inst)
     int out = kernel_operand(k, value_pointer(f, inst)), from = kernel_operand(k, value_pointer(f, a));
     int row = kernel_operand(k, one_row ? scalar_value(f, rows) : value_pointer(f, rows));
     int add = kernel_operand(k, one_added ? scalar_value(f, added) : value_pointer(f, added));
-    kernel_open(k);
+    if (!kernel_open(k)) {
+        kernel_close(k);
+        return;
+    }
     Emit *e = &k->emit;
     DType dtype = inst->type.dtype;
     int axis = (int)inst->attr[0].whole;
@@ -222,7 +234,10 @@ static void emit_argmax(Frame *f, Inst *inst)
     Kernel kernel, *k = &kernel;
     kernel_begin(k, f, inst, parts);
     int out = kernel_operand(k, value_pointer(f, inst)), from = kernel_operand(k, value_pointer(f, in));
-    kernel_open(k);
+    if (!kernel_open(k)) {
+        kernel_close(k);
+        return;
+    }
     Emit *e = &k->emit;
     LLVMTypeRef held = register_type(g, type.dtype, 1);
     LLVMValueRef best = LLVMBuildAlloca(e->b, held, ""), best_at = LLVMBuildAlloca(e->b, g->i32, "");
