@@ -3,7 +3,7 @@
 
 Usage: peers.py NAME DIGITS.csv        NAME: torch-eager, torch-fused, jax-jit
 Prints one JSON line with the versions when it is ready; then, for each line with a number on standard input, runs that many
-steps and prints the seconds they took. Needs numpy and torch or jax; see README.md.
+steps and prints the seconds of processor time they took. Needs numpy and torch or jax; see README.md.
 
 The step is that of digits_step.aml: a batch of 64 rows taken from the data, a 64-128-10 perceptron with relu and 10% dropout,
 softmax cross-entropy, gradients, AdamW with weight decay on the matrices, a cosine rate with warm-up. JAX gets its batches
@@ -106,9 +106,9 @@ def main():
     run(300)
     print(json.dumps({**versions, "numpy": np.__version__, "python": sys.version.split()[0]}), flush=True)
     for line in sys.stdin:
-        start = time.perf_counter()
+        start = time.process_time()
         run(int(line))
-        print(time.perf_counter() - start, flush=True)
+        print(time.process_time() - start, flush=True)
 
 
 main()
