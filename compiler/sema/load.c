@@ -87,7 +87,7 @@ static void check_gradients(Unit *unit, UnitFile *file)
             continue;
         }
         int expected = fn->as.fn.params.count + 1;
-        if (grad->as.grad.params.count != expected) {
+        if (grad->as.grad.params.count < expected) {
             report(unit->cx, grad->as.grad.name_span, gradient_parameters, grad->as.grad.name, expected, grad->as.grad.params.count);
             note(unit->cx, fn->as.fn.name_span, "the function is declared here");
         }
