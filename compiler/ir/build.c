@@ -294,7 +294,8 @@ Inst *ir_reduce(IrFunction *fn, Inst *a, Reducer with, IntList axes, Span span)
     return ir_append(fn, OP_reduce, &a, 1, attr, no_type, span);
 }
 
-Inst *ir_dot(IrFunction *fn, Inst *a, Inst *b, IntList contract_a, IntList contract_b, IntList batch_a, IntList batch_b, Span span)
+Inst *ir_dot(IrFunction *fn, Inst *a, Inst *b, IntList contract_a, IntList contract_b, IntList batch_a, IntList batch_b,
+             Span span)
 {
     Inst *in[] = {a, b};
     Attr attr[] = {{.list = contract_a}, {.list = contract_b}, {.list = batch_a}, {.list = batch_b}};

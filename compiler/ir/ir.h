@@ -14,7 +14,9 @@
 
 enum OpTrait { PURE = 1, POINTWISE = 2, COMMUTES = 4, LEAF = 8, MULTI = 16 };
 
-typedef enum { ATTR_Axes, ATTR_Shape, ATTR_Int, ATTR_Real, ATTR_Reducer, ATTR_Body, ATTR_Callee, ATTR_Data, ATTR_Site } AttrKind;
+typedef enum {
+    ATTR_Axes, ATTR_Shape, ATTR_Int, ATTR_Real, ATTR_Reducer, ATTR_Body, ATTR_Callee, ATTR_Data, ATTR_Site
+} AttrKind;
 typedef struct IrFunction IrFunction;
 typedef struct Inst Inst;
 
@@ -54,7 +56,7 @@ struct Inst {
 // What a parameter or a result of a module function is bound to.
 typedef enum { SLOT_VALUE, SLOT_STATE, SLOT_INPUT, SLOT_SCALAR, SLOT_OUTPUT } SlotKind;
 typedef struct Slot {
-    SlotKind kind;              // VALUE: a callee's or body's own; INPUT/OUTPUT: a batch buffer; SCALAR: rank 0, passed by value
+    SlotKind kind;              // VALUE: a callee's or body's own; INPUT/OUTPUT: batch buffer; SCALAR: rank 0
     int index;                  // STATE: row of the program's state table; INPUT/OUTPUT/SCALAR: position among its kind
 } Slot;
 
@@ -90,10 +92,10 @@ bool type_valid(Type type);                             // sizes of at least 1, 
 const char *type_text(Arena *arena, Type type);         // f32[2, 3]
 const char *shape_text(Arena *arena, Type type);        // [2, 3]
 
-// ---- shape.c: one rule per row of ops.def. Fills `out` (capacity `room`) and returns the number of results, or returns -1
-// and sets *why to a sentence in arena.
-int op_result_types(Arena *arena, Op op, Inst *const in[], int inputs, const Attr attr[], Type given, Type out[], int room,
-                    const char **why);
+// ---- shape.c: one rule per row of ops.def. Fills `out` (capacity `room`) and returns the number of results, or returns
+// -1 and sets *why to a sentence in arena.
+int op_result_types(Arena *arena, Op op, Inst *const in[], int inputs, const Attr attr[], Type given, Type out[],
+                    int room, const char **why);
 
 // ---- build.c: making and changing functions. An ill-formed instruction is a bug() (the front end checks first).
 IrModule *ir_module_new(Cx *cx);
@@ -104,7 +106,8 @@ void ir_result(IrFunction *fn, Inst *value, Slot slot, Sym name);
 Inst *ir_append(IrFunction *fn, Op op, Inst *const in[], int inputs, const Attr attr[], Type given, Span span);
 Inst *ir_insert_before(Inst *place, Op op, Inst *const in[], int inputs, const Attr attr[], Type given, Span span);
 void ir_remove(IrFunction *fn, Inst *inst);             // inst must have no uses
-void ir_replace_uses(IrFunction *fn, Inst *from, Inst *to); // also in results; not inside nested bodies (they see only parameters)
+// Also in results; not inside nested bodies, which see only their parameters.
+void ir_replace_uses(IrFunction *fn, Inst *from, Inst *to);
 void ir_set_input(Inst *inst, int index, Inst *to);
 Inst *ir_clone_into(IrFunction *fn, const Inst *inst, Inst *const in[]);        // same op, attributes, type, span
 Inst *ir_clone_before(Inst *place, const Inst *inst, Inst *const in[]);           // in place's function
@@ -114,19 +117,21 @@ IrFunction *ir_clone_function(IrFunction *fn, IrModule *into, Sym name);
 Inst *ir_unary(IrFunction *fn, Op op, Inst *a, Span span);
 Inst *ir_binary(IrFunction *fn, Op op, Inst *a, Inst *b, Span span);
 Inst *ir_constant(IrFunction *fn, Type type, const void *elements, bool splat, Span span);
-Inst *ir_real(IrFunction *fn, Type type, double value, Span span);              // every element is `value`, rounded to the dtype
+Inst *ir_real(IrFunction *fn, Type type, double value, Span span);      // every element is `value`, rounded to the dtype
 Inst *ir_cast(IrFunction *fn, Inst *a, DType dtype, Span span);
 Inst *ir_broadcast(IrFunction *fn, Inst *a, Type type, IntList axes, Span span);
 Inst *ir_reshape(IrFunction *fn, Inst *a, Type type, Span span);
 Inst *ir_transpose(IrFunction *fn, Inst *a, IntList permutation, Span span);
 Inst *ir_reduce(IrFunction *fn, Inst *a, Reducer with, IntList axes, Span span);
-Inst *ir_dot(IrFunction *fn, Inst *a, Inst *b, IntList contract_a, IntList contract_b, IntList batch_a, IntList batch_b, Span span);
+Inst *ir_dot(IrFunction *fn, Inst *a, Inst *b, IntList contract_a, IntList contract_b, IntList batch_a, IntList batch_b,
+             Span span);
 Inst *ir_get(IrFunction *fn, Inst *multi, int index, Span span);
 bool inst_is_splat(const Inst *inst, double *value);    // a constant whose elements are all equal
 bool op_has(Op op, unsigned trait);                     // all of them
 IrFunction *inst_nested(const Inst *inst);              // the body of a loop or fused instruction, else NULL
 
-// ---- verify.c: every invariant of the head of this file, types against the shape rules, use counts, spans. Returns NULL, or what is wrong.
+// ---- verify.c: every invariant of the head of this file, types against the shape rules, use counts, spans. Returns
+// NULL, or what is wrong.
 const char *ir_verify_function(Arena *arena, IrFunction *fn);
 const char *ir_verify(Arena *arena, IrModule *module);
 

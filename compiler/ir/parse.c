@@ -69,7 +69,8 @@ static bool read_quoted(Parser *p, const char *from, const char **after, const c
         char c = *at;
         if (c == '\\' && at + 1 < p->end && (at[1] == '"' || at[1] == '\\')) {
             c = *++at;
-        } else if (c == '\\' && at + 3 < p->end && at[1] == 'x' && isxdigit((unsigned char)at[2]) && isxdigit((unsigned char)at[3])) {
+        } else if (c == '\\' && at + 3 < p->end && at[1] == 'x' && isxdigit((unsigned char)at[2]) &&
+                   isxdigit((unsigned char)at[3])) {
             char hex[3] = {at[2], at[3], 0};
             c = (char)strtol(hex, NULL, 16);
             at += 3;
@@ -81,7 +82,8 @@ static bool read_quoted(Parser *p, const char *from, const char **after, const c
         buffer_append(&out, &c, 1);
     }
     if (at >= p->end || *at != '"')
-        return FAIL(p, span_of(p, from, (size_t)(at - from)), ir_syntax, "a closed text", "one that does not end or a bad escape");
+        return FAIL(p, span_of(p, from, (size_t)(at - from)), ir_syntax, "a closed text",
+                    "one that does not end or a bad escape");
     *after = at + 1;
     *text = out.text;
     return true;
@@ -123,7 +125,7 @@ static void next_token(Parser *p)
             after = p->end;
     } else if (isdigit((unsigned char)*at) || *at == '-' || *at == '+') {
         token.kind = TOKEN_NUMBER;
-        while (after < p->end && (word_letter(*after) || ((*after == '-' || *after == '+') && (after[-1] == 'e' || after[-1] == 'p'))))
+        while (after < p->end && (word_letter(*after) || ((*after == '-' || *after == '+') && after[-1] == 'e')))
             after++;
     } else if (word_letter(*at)) {
         token.kind = TOKEN_WORD;
@@ -414,7 +416,7 @@ static bool parse_attr(Parser *p, const IrFunction *fn, AttrKind kind, Attr *att
         if (p->failed || p->token.kind != TOKEN_FUNCTION)
             return wanted(p, "a function like @name");
         attr->function = ir_function_find(p->module, sym_of(p->cx, p->token.text));
-        if (!attr->function || attr->function == fn || p->module->function.at[p->module->function.count - 1] == attr->function)
+        if (!attr->function || attr->function == p->module->function.at[p->module->function.count - 1])
             return FAIL(p, here(p), ir_unknown_function, p->token.text);
         next_token(p);
         return true;
@@ -493,7 +495,8 @@ static Inst *finish_line(Parser *p, IrFunction *fn, const Line *line)
             return NULL;
         }
     if (results > line->type.count) {
-        FAIL(p, line->op_span, ir_type_mismatch, name, type_text(cx->arena, types[line->type.count]), "nothing", line->type.count);
+        FAIL(p, line->op_span, ir_type_mismatch, name, type_text(cx->arena, types[line->type.count]), "nothing",
+             line->type.count);
         return NULL;
     }
     return ir_append(fn, line->op, line->in.at, line->in.count, line->attr, line->type.at[0], (Span){0});

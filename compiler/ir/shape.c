@@ -505,8 +505,8 @@ static Rule *const rule_of[OP_COUNT] = {
 #undef OP
 };
 
-int op_result_types(Arena *arena, Op op, Inst *const in[], int inputs, const Attr attr[], Type given, Type out[], int room,
-                    const char **why)
+int op_result_types(Arena *arena, Op op, Inst *const in[], int inputs, const Attr attr[], Type given, Type out[],
+                    int room, const char **why)
 {
     RuleCall call = {arena, op, in, inputs, attr, given, out, room, why};
     if (op_info[op].inputs >= 0 && op_info[op].inputs != inputs)

@@ -55,7 +55,8 @@ static bool check_types(Check *check, Inst *inst)
     int room = inst->results > 1 ? inst->results : 1;
     Type *types = NEW_ARRAY(check->arena, Type, room);
     const char *why = "";
-    int results = op_result_types(check->arena, inst->op, inst->input, inst->inputs, inst->attr, inst->type, types, room, &why);
+    int results = op_result_types(check->arena, inst->op, inst->input, inst->inputs, inst->attr, inst->type, types,
+                                  room, &why);
     if (results < 0)
         return fail(check, inst, "%s", why);
     if (results != inst->results)

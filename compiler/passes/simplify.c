@@ -152,7 +152,8 @@ static void *run_reference(const Inst *inst, const Type in_type[], Type out_type
     const void **in = NEW_ARRAY(arena, const void *, inst->inputs);
     for (int i = 0; i < inst->inputs; i++) {
         void *dense = malloc((size_t)type_bytes(in_type[i]));
-        RefCall fill = {.op = OP_constant, .attr = inst->input[i]->attr, .results = 1, .out_type = &in_type[i], .out = &dense};
+        RefCall fill = {.op = OP_constant, .attr = inst->input[i]->attr, .results = 1, .out_type = &in_type[i],
+                        .out = &dense};
         ref_constant(&fill);
         in[i] = dense;
     }
@@ -342,7 +343,8 @@ static Inst *select_of_select(Inst *inst)
         Inst *inner = inst->input[side], *other = inst->input[3 - side];
         if (inner->op != OP_select || inner->uses != 1 || !same_splat(inner->input[3 - side], other))
             continue;
-        Inst *in[] = {binary(inst, side == 2 ? OP_or : OP_and, inst->input[0], inner->input[0]), inst->input[1], inst->input[2]};
+        Inst *either = binary(inst, side == 2 ? OP_or : OP_and, inst->input[0], inner->input[0]);
+        Inst *in[] = {either, inst->input[1], inst->input[2]};
         in[side] = inner->input[side];
         return make(inst, OP_select, in, NULL, inst->type);
     }

@@ -17,7 +17,8 @@ static ReportLine *line_at(Arena *arena, ReportLineList *list, Place place)
 {
     for (int i = 0; i < list->count; i++) {
         ReportLine *line = &list->at[i];
-        if (line->line == place.line && (line->path == place.path || (line->path && place.path && !strcmp(line->path, place.path))))
+        bool same_file = line->path == place.path || (line->path && place.path && !strcmp(line->path, place.path));
+        if (line->line == place.line && same_file)
             return line;
     }
     ReportLine line = {.path = place.path, .line = place.line};
@@ -253,7 +254,8 @@ static void add_deploy(Report *report, Program *program, const ProgramDeploy *de
             if (fn->param_slot.at[k].kind == SLOT_STATE)
                 weights += aligned((size_t)type_bytes(fn->param.at[k]->type));
         const char *name = arena_printf(report->cx->arena, "predict %lld", (long long)deploy->batch.at[i]);
-        add_phase(report, &block, name, "one batch of so many samples; the state is the weights", &deploy->predict.at[i], weights);
+        add_phase(report, &block, name, "one batch of so many samples; the state is the weights", &deploy->predict.at[i],
+                  weights);
     }
     if (job)
         for (int i = 0; i < job->state.count; i++)

@@ -132,7 +132,8 @@ void ref_dot(const RefCall *call)
     Type a = call->in_type[0], b = call->in_type[1];
     IntList contract_a = call->attr[0].list, contract_b = call->attr[1].list;
     IntList batch_a = call->attr[2].list, batch_b = call->attr[3].list;
-    int64_t batch_stride_a[IR_MAX_RANK], batch_stride_b[IR_MAX_RANK], depth_stride_a[IR_MAX_RANK], depth_stride_b[IR_MAX_RANK];
+    int64_t batch_stride_a[IR_MAX_RANK], batch_stride_b[IR_MAX_RANK];
+    int64_t depth_stride_a[IR_MAX_RANK], depth_stride_b[IR_MAX_RANK];
     int64_t rest_stride_a[IR_MAX_RANK], rest_stride_b[IR_MAX_RANK];
     Type batch = picked_shape(a, batch_a, batch_stride_a), depth = picked_shape(a, contract_a, depth_stride_a);
     picked_shape(b, batch_b, batch_stride_b);

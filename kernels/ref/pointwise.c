@@ -30,7 +30,8 @@ static void each2(const RefCall *call, RealFunction2 *real, WholeFunction2 *whol
     DType dtype = call->in_type[0].dtype, out = call->out_type[0].dtype;
     for (int64_t i = 0; i < type_elements(call->out_type[0]); i++) {
         if (is_float(dtype))
-            element_set_real(out, call->out[0], i, real(element_real(dtype, call->in[0], i), element_real(dtype, call->in[1], i)));
+            element_set_real(out, call->out[0], i,
+                             real(element_real(dtype, call->in[0], i), element_real(dtype, call->in[1], i)));
         else
             element_set_whole(out, call->out[0], i,
                               whole(element_whole(dtype, call->in[0], i), element_whole(dtype, call->in[1], i)));
