@@ -80,6 +80,15 @@ static Inst *product_operand(Inst *dot, Inst *in, IntList contract, IntList batc
     return insert(dot, OP_reshape, in, (Attr){0}, type_make(dtype, 3, sizes));
 }
 
+static void widen_dot(IrFunction *fn, Inst *dot, DType wide)
+{
+    Type type = type_make(wide, 0, NULL);
+    Inst *in[] = {insert(dot, OP_cast, dot->input[0], (Attr){0}, type), insert(dot, OP_cast, dot->input[1], (Attr){0}, type)};
+    Inst *sum = ir_insert_before(dot, OP_dot, in, 2, dot->attr, (Type){0}, dot->span);
+    ir_replace_uses(fn, dot, insert(dot, OP_cast, sum, (Attr){0}, type_make(dot->type.dtype, 0, NULL)));
+    ir_remove(fn, dot);
+}
+
 // The kernels multiply matrices of f32 and f64. Everything else becomes that: 16-bit floats are widened, axes that do not
 // collapse are moved; integers, and scalars, are multiplied and folded.
 static void lower_dot(IrFunction *fn, Inst *dot)
@@ -87,8 +96,11 @@ static void lower_dot(IrFunction *fn, Inst *dot)
     DType dtype = dot->type.dtype, wide = dtype == DTYPE_F16 || dtype == DTYPE_BF16 ? DTYPE_F32 : dtype;
     bool real = dtype_info[dtype].kind == KIND_FLOAT;
     DotShape shape;
-    if (real && wide == dtype && dot->input[0]->type.rank && dot->input[1]->type.rank && dot_shape(dot, &shape))
+    if (real && dot->input[0]->type.rank && dot->input[1]->type.rank && dot_shape(dot, &shape)) {
+        if (wide != dtype)
+            widen_dot(fn, dot, wide);
         return;
+    }
     Inst *a = product_operand(dot, dot->input[0], dot->attr[0].list, dot->attr[2].list, wide);
     Inst *b = product_operand(dot, dot->input[1], dot->attr[1].list, dot->attr[3].list, wide), *sum;
     IntList last = {1, {2}}, first = {1, {0}};
