@@ -394,7 +394,7 @@ typedef struct Line {
     Vec(Type) type;
 } Line;
 
-static bool parse_attr(Parser *p, const IrFunction *fn, AttrKind kind, Attr *attr, Line *line, int depth)
+static bool parse_attr(Parser *p, AttrKind kind, Attr *attr, Line *line, int depth)
 {
     switch (kind) {
     case ATTR_Axes:
@@ -451,7 +451,7 @@ static bool parse_line(Parser *p, const IrFunction *fn, Line *line, int depth)
     }
     for (int i = 0; i < info->attrs; i++)
         if (!expect(p, info->attr[i].name) || !expect(p, "=") ||
-            !parse_attr(p, fn, info->attr[i].kind, &line->attr[i], line, depth))
+            !parse_attr(p, info->attr[i].kind, &line->attr[i], line, depth))
             return false;
     if (!expect(p, ":"))
         return false;
