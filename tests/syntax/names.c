@@ -3,6 +3,8 @@
 #include "../check.h"
 #include "sema/sema.h"
 
+#include <stdlib.h>
+
 static Unit *load(Cx *cx, const char *text)
 {
     return unit_load_text(cx, "test.aml", text, strlen(text));
@@ -61,6 +63,46 @@ TEST(file_doc)
     cx_free(cx);
 }
 
+TEST(huge_file_is_refused)
+{
+    Cx *cx = cx_new();
+    size_t length = (size_t)17 << 20;
+    char *text = arena_alloc(cx->arena, length + 1);
+    memset(text, '\n', length);
+    memcpy(text, "aml 1", 5);
+    unit_load_text(cx, "huge.aml", text, length);
+    CHECK_INT(diag_errors(cx), 1);
+    cx_free(cx);
+}
+
+TEST(explain_knows_its_topics)
+{
+    static const char *const topics[] = {"E0301", "w0302", "301", "shape_mismatch", "train", "train.clip", "dataset.split",
+                                         "Dense", "cosine", "exp", "KiB", "epochs", "%", "let", "model"};
+    for (size_t i = 0; i < COUNT_OF(topics); i++) {
+        Cx *cx = cx_new();
+        char *text = NULL;
+        size_t length = 0;
+        FILE *out = open_memstream(&text, &length);
+        int code = explain(cx, topics[i], out);
+        fclose(out);
+        bool said = text && strlen(text) > 10;
+        free(text);
+        cx_free(cx);
+        if (code != 0 || !said)
+            CHECK_FAIL("explain %s: code %d", topics[i], code);
+    }
+    static const char *const unknown[] = {"", "E9999", "train.clp", "nothing_like_it", "E", "12345678901234567890", "train."};
+    for (size_t i = 0; i < COUNT_OF(unknown); i++) {
+        Cx *cx = cx_new();
+        int code = explain(cx, unknown[i], stdout);
+        int errors = diag_errors(cx);
+        cx_free(cx);
+        if (code != 1 || errors != 1)
+            CHECK_FAIL("explain '%s': code %d, %d errors", unknown[i], code, errors);
+    }
+}
+
 int main(void)
 {
     RUN(library_resolves);
@@ -68,5 +110,7 @@ int main(void)
     RUN(library_needs_use);
     RUN(grad_belongs_to_its_function);
     RUN(file_doc);
+    RUN(huge_file_is_refused);
+    RUN(explain_knows_its_topics);
     CHECK_SUMMARY();
 }
