@@ -2,7 +2,7 @@
 """Measures the math functions of kernels/cpu and writes docs/math-accuracy.md.
 
 Usage: tests/kernels/accuracy_table.py BUILD_DIR [--exhaustive]
---exhaustive measures every float (half an hour); otherwise every 1009th. A width that this processor cannot run is left out.
+--exhaustive measures every float (about an hour a width); otherwise every 1009th. A width that this processor cannot run is left out.
 """
 import pathlib
 import subprocess
