@@ -91,6 +91,7 @@ static bool trial_tensor(Trial *trial, Node *type, Sym name, Value *out)
 // Calls `fn` with made-up tensors, if all its parameters allow it.
 static void try_call(Elab *e, Value fn, const NodeList *params, Env *around, Span span)
 {
+    bool is_method = fn.kind == VALUE_FUNCTION && fn.as.function->self;
     IrModule *module = e->module;
     int site = e->next_site;
     e->module = NULL;
@@ -110,7 +111,8 @@ static void try_call(Elab *e, Value fn, const NodeList *params, Env *around, Spa
         vec_push(e->cx->arena, &args, value);
         vec_push(e->cx->arena, &names, param->name);
     }
-    if (fine && params->count > 0 && diag_errors(e->cx) == before)
+    // A function without tensors may make models and the like: it belongs to the static stage.
+    if (fine && (args.count > 0 || is_method) && diag_errors(e->cx) == before)
         elab_call(e, fn, args.at, names.at, args.count, (Span){0});
     if (diag_errors(e->cx) > before && trial.next > 0) {
         Buffer sizes = {.arena = e->cx->arena};
@@ -145,6 +147,31 @@ static void try_model(Elab *e, Node *model)
         try_call(e, made, &forward->as.fn.params, made.as.instance->env, forward->as.fn.name_span);
 }
 
+static void try_method(Elab *e, Instance *self, const char *name)
+{
+    Node *fn = instance_function(self, sym_of(e->cx, name));
+    if (!fn)
+        return;
+    Value bound = value_function(e, fn, NULL);
+    bound.as.function->self = self;
+    try_call(e, bound, &fn->as.fn.params, self->env, fn->as.fn.name_span);
+}
+
+static void try_metric(Elab *e, Node *metric)
+{
+    if (!all_have_defaults(&metric->as.metric.params))
+        return;
+    Value made = elab_instance_new(e, metric, NULL, NULL, 0, metric->as.metric.name_span);
+    if (made.kind != VALUE_INSTANCE)
+        return;
+    try_method(e, made.as.instance, "update");
+    bool inferred = true;
+    for (int i = 0; i < made.as.instance->unknown.count; i++)
+        inferred = inferred && made.as.instance->unknown.at[i]->known;
+    if (inferred)
+        try_method(e, made.as.instance, "value");
+}
+
 void elab_check_unused(Elab *e)
 {
     for (int f = 0; e->unit && f < e->unit->file.count; f++) {
@@ -155,6 +182,8 @@ void elab_check_unused(Elab *e)
                 continue;
             if (node->kind == NODE_Model)
                 try_model(e, node);
+            if (node->kind == NODE_Metric)
+                try_metric(e, node);
             if (node->kind == NODE_Fn && node->as.fn.body)
                 try_call(e, elab_declaration(e, node), &node->as.fn.params, NULL,
                          node->as.fn.name_span);

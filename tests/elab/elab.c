@@ -180,6 +180,7 @@ static void check_program(const char *path)
             printf("FAIL %s: %s, expected %s\n", name, found, expected);
         check_failures += strcmp(found, expected) != 0;
     }
+    elab_check_unused(e);
     if (diag_errors(cx) > 0) {
         printf("FAIL %s: there were errors\n", path);
         check_failures++;
