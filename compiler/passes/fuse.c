@@ -26,7 +26,7 @@ typedef enum {
     ROLE_FUSED,
 } Role;
 
-typedef enum { EDGE_DIRECT, EDGE_BROADCAST, EDGE_OTHER } EdgeKind;
+typedef enum { EDGE_DIRECT, EDGE_BROADCAST, EDGE_OTHER, EDGE_ORDER } EdgeKind;     // ORDER: comes after, reads nothing
 
 typedef struct Edge {
     int from, to;           // nodes
@@ -305,8 +305,24 @@ static bool belongs(Round round, const Group *producer, const Group *consumer)
     return true;
 }
 
+// A value that is in memory anyway is not worth computing with early: what a distant reader makes of it would have to be
+// kept until then (the derivative of an activation, for example).
+static bool better_later(Fuser *f, const Edge *edge)
+{
+    enum { NEAR = 32 };
+    const Node *from = &f->node.at[edge->from];
+    if (edge->to - edge->from <= NEAR)
+        return false;
+    bool stored = from->solid;
+    for (int i = 0; i < from->out.count; i++)
+        stored |= f->edge.at[from->out.at[i]].kind == EDGE_OTHER;
+    return stored;
+}
+
 static bool try_merge(Fuser *f, const Edge *edge, Round round)
 {
+    if (better_later(f, edge))
+        return false;
     int producer = find(f, edge->from), consumer = find(f, edge->to);
     if (producer == consumer || !f->group[producer].fusible || !f->group[consumer].fusible || edge->kind == EDGE_OTHER)
         return false;
@@ -329,6 +345,48 @@ static void merge_all(Fuser *f)
         for (int round = 0; round < ROUND_COUNT; round++)
             for (int i = 0; i < f->edge.count; i++)
                 changed |= try_merge(f, &f->edge.at[i], (Round)round);
+    }
+}
+
+// ---- order --------------------------------------------------------------------------------------------------------
+
+static bool reads(Fuser *f, const Inst *inst, const Inst *param)
+{
+    for (int i = 0; i < inst->inputs; i++) {
+        const Inst *in = inst->input[i];
+        const Node *node = node_of(f, in);
+        if (in == param || (node && (node->role == ROLE_FREE || inst_is_alias(in)) && in->op != OP_get && reads(f, in, param)))
+            return true;
+    }
+    return false;
+}
+
+// `writer` makes the next value of the state: it comes after everything that reads the old one, if it can. Then the state
+// is overwritten where it is; otherwise it would need a copy until the function ends.
+static void order_state(Fuser *f, const Inst *param, int writer)
+{
+    for (int i = 0; i < f->node.count; i++) {
+        const Node *node = &f->node.at[i];
+        int reader = find(f, i), target = find(f, writer);
+        if (reader == target || (node->role == ROLE_FREE && !node->solid) || !reads(f, node->inst, param))
+            continue;
+        f->walk++;
+        if (!reaches(f, target, reader, f->node.count))
+            add_edge(f, i, writer, EDGE_ORDER, NULL);
+    }
+}
+
+static void order_states(Fuser *f)
+{
+    for (int i = 0; i < f->fn->result.count; i++) {
+        const IrResult *result = &f->fn->result.at[i];
+        if (result->slot.kind != SLOT_STATE || !node_of(f, result->value))
+            continue;
+        for (int k = 0; k < f->fn->param.count; k++) {
+            Slot slot = f->fn->param_slot.at[k];
+            if (slot.kind == SLOT_STATE && slot.index == result->slot.index && f->fn->param.at[k]->uses > 1)
+                order_state(f, f->fn->param.at[k], (int)result->value->mark);
+        }
     }
 }
 
@@ -376,7 +434,8 @@ static bool read_outside(Fuser *f, int node, int group)
         if (f->fn->result.at[i].value == inst)
             return true;
     for (int i = 0; i < f->node.at[node].out.count; i++)
-        if (find(f, f->edge.at[f->node.at[node].out.at[i]].to) != group)
+        if (f->edge.at[f->node.at[node].out.at[i]].kind != EDGE_ORDER &&
+            find(f, f->edge.at[f->node.at[node].out.at[i]].to) != group)
             return true;
     return false;
 }
@@ -496,6 +555,7 @@ bool pass_fuse(IrFunction *fn)
         make_edges(f);
         make_groups(f);
         merge_all(f);
+        order_states(f);
         place_all(f);
     }
     fuse_prepare(fn);
