@@ -1,4 +1,5 @@
-// amlc: the compiler of AML. The command line is data (commands.def); this file reads it and calls the verb.
+// amlc: the compiler of AML. The command line is data (commands.def); this file reads it and calls
+// the verb.
 
 #include "driver.h"
 
@@ -14,7 +15,8 @@ typedef struct VerbInfo {
 } VerbInfo;
 
 static const VerbInfo verb_info[VERB_COUNT] = {
-#define VERB(name, arguments, least, most, meaning) [VERB_##name] = {#name, arguments, least, most, meaning, verb_##name},
+#define VERB(name, arguments, least, most, meaning)                                                \
+    [VERB_##name] = {#name, arguments, least, most, meaning, verb_##name},
 #include "commands.def"
 };
 
@@ -22,14 +24,15 @@ typedef struct OptionInfo {
     const char *name;
     char letter;
     const char *value;
-    unsigned verbs;         // a bit per Verb; 0: only without a verb
+    unsigned verbs; // a bit per Verb; 0: only without a verb
     const char *meaning;
 } OptionInfo;
 
 #define V(name) (1u << VERB_##name)
 #define ALL_VERBS (~0u)
 static const OptionInfo option_info[OPTION_COUNT] = {
-#define OPTION(NAME, name, letter, value, verbs, meaning) [OPTION_##NAME] = {name, letter, value, verbs, meaning},
+#define OPTION(NAME, name, letter, value, verbs, meaning)                                          \
+    [OPTION_##NAME] = {name, letter, value, verbs, meaning},
 #include "commands.def"
 };
 #undef V
@@ -37,7 +40,9 @@ static const OptionInfo option_info[OPTION_COUNT] = {
 
 void say(const Command *command, const char *severity, const char *format, ...)
 {
-    const char *color = strcmp(severity, "error") == 0 ? "31" : strcmp(severity, "warning") == 0 ? "33" : "36";
+    const char *color = strcmp(severity, "error") == 0     ? "31"
+                        : strcmp(severity, "warning") == 0 ? "33"
+                                                           : "36";
 
     if (command->color)
         fprintf(stderr, "amlc: \033[1;%sm%s\033[0m: ", color, severity);
@@ -62,26 +67,31 @@ static void show_options(unsigned verb)
         char left[64], letter[8] = "    ";
         if (option->letter)
             snprintf(letter, sizeof letter, "-%c, ", option->letter);
-        snprintf(left, sizeof left, "%s--%s%s%s", letter, option->name, option->value ? "=" : "", option->value ? option->value : "");
+        snprintf(left, sizeof left, "%s--%s%s%s", letter, option->name, option->value ? "=" : "",
+                 option->value ? option->value : "");
         printf("  %-30s %s\n", left, option->meaning);
     }
 }
 
 static void show_help(void)
 {
-    printf("amlc " AML_VERSION_TEXT ": the compiler of AML, a language for whole model pipelines\n\n"
+    printf("amlc " AML_VERSION_TEXT
+           ": the compiler of AML, a language for whole model pipelines\n\n"
            "Usage: amlc VERB [ARGUMENTS] [OPTIONS]\n\nVerbs:\n");
     for (int i = 0; i < VERB_COUNT; i++)
-        printf("  %-8s %-30s %s\n", verb_info[i].name, verb_info[i].arguments, verb_info[i].meaning);
+        printf("  %-8s %-30s %s\n", verb_info[i].name, verb_info[i].arguments,
+               verb_info[i].meaning);
     show_options(0);
-    printf("\n`amlc VERB --help` shows the options of a verb.\n"
-           "Exit codes: 0 success, 1 the input is wrong, 2 wrong command line, 101 a bug in amlc.\n");
+    printf(
+        "\n`amlc VERB --help` shows the options of a verb.\n"
+        "Exit codes: 0 success, 1 the input is wrong, 2 wrong command line, 101 a bug in amlc.\n");
 }
 
 static void show_verb_help(Verb verb)
 {
     const VerbInfo *info = &verb_info[verb];
-    printf("Usage: amlc %s %s [OPTIONS]\n\n%c%s.\n", info->name, info->arguments, info->meaning[0] - 'a' + 'A', info->meaning + 1);
+    printf("Usage: amlc %s %s [OPTIONS]\n\n%c%s.\n", info->name, info->arguments,
+           info->meaning[0] - 'a' + 'A', info->meaning + 1);
     show_options(1u << verb);
 }
 
@@ -129,7 +139,8 @@ static int one_of(const char *value, const char *const names[], int count)
     return -1;
 }
 
-static int bad_value(const Command *command, const char *option, const char *value, const char *const names[], int count)
+static int bad_value(const Command *command, const char *option, const char *value,
+                     const char *const names[], int count)
 {
     char list[256] = "";
     for (int i = 0; i < count; i++) {
@@ -137,8 +148,8 @@ static int bad_value(const Command *command, const char *option, const char *val
         strncat(list, names[i], sizeof list - strlen(list) - 1);
     }
     const char *closest = closest_name(value, names, count);
-    say(command, "error", "--%s is one of %s, not '%s'%s%s%s", option, list, value, closest ? "; did you mean '" : "",
-        closest ? closest : "", closest ? "'?" : "");
+    say(command, "error", "--%s is one of %s, not '%s'%s%s%s", option, list, value,
+        closest ? "; did you mean '" : "", closest ? closest : "", closest ? "'?" : "");
     return EXIT_USAGE;
 }
 
@@ -173,7 +184,9 @@ static int check_values(Command *command)
         const char *equals = strchr(command->define.at[i], '=');
         if (!equals || equals == command->define.at[i])
             return wrong(command, "-D needs NAME=VALUE, found '%s'", command->define.at[i], NULL);
-        Define define = {sym_intern(command->cx, command->define.at[i], (size_t)(equals - command->define.at[i])), equals + 1, false};
+        Define define = {sym_intern(command->cx, command->define.at[i],
+                                    (size_t)(equals - command->define.at[i])),
+                         equals + 1, false};
         vec_push(command->cx->arena, &command->cx->define, define);
     }
     return EXIT_OK;
@@ -182,7 +195,8 @@ static int check_values(Command *command)
 static int not_for_verb(const Command *command, OptionId id)
 {
     const char *verb = verb_info[command->verb].name;
-    say(command, "error", "`amlc %s` has no option --%s; see `amlc %s --help`", verb, option_info[id].name, verb);
+    say(command, "error", "`amlc %s` has no option --%s; see `amlc %s --help`", verb,
+        option_info[id].name, verb);
     return EXIT_USAGE;
 }
 
@@ -195,7 +209,8 @@ static int set_option(Command *command, OptionId id, const char *value)
     return EXIT_OK;
 }
 
-// One word that begins with '-'. *next is the index of the following word; it moves if the option takes it as its value.
+// One word that begins with '-'. *next is the index of the following word; it moves if the option
+// takes it as its value.
 static int parse_option(Command *command, int argc, char **argv, int *next, unsigned verb)
 {
     const char *word = argv[*next - 1];
@@ -205,7 +220,8 @@ static int parse_option(Command *command, int argc, char **argv, int *next, unsi
 
     if (word[1] == '-') {
         for (int i = 0; i < OPTION_COUNT; i++)
-            if (strlen(option_info[i].name) == length && strncmp(option_info[i].name, name, length) == 0)
+            if (strlen(option_info[i].name) == length &&
+                strncmp(option_info[i].name, name, length) == 0)
                 id = i;
         if (name[length] == '=')
             value = name + length + 1;
@@ -306,8 +322,8 @@ static int drive(Command *command, int argc, char **argv)
     }
     int count = command->argument.count;
     if (count < info->least || (info->most >= 0 && count > info->most)) {
-        say(command, "error", "`amlc %s` needs %s, found %d argument%s", info->name, *info->arguments ? info->arguments : "no arguments",
-            count, count == 1 ? "" : "s");
+        say(command, "error", "`amlc %s` needs %s, found %d argument%s", info->name,
+            *info->arguments ? info->arguments : "no arguments", count, count == 1 ? "" : "s");
         return EXIT_USAGE;
     }
     return info->run(command);
@@ -318,7 +334,8 @@ int main(int argc, char **argv)
     Cx *cx = cx_new();
     Command command = {.cx = cx, .format = FORMAT_HUMAN};
     const char *no_color = getenv("NO_COLOR"), *terminal = getenv("TERM");
-    command.color = isatty(STDERR_FILENO) && !(no_color && *no_color) && !(terminal && strcmp(terminal, "dumb") == 0);
+    command.color = isatty(STDERR_FILENO) && !(no_color && *no_color) &&
+                    !(terminal && strcmp(terminal, "dumb") == 0);
     int code = drive(&command, argc, argv);
     if (fflush(stdout) != 0 && code == EXIT_OK) {
         say(&command, "error", "writing to stdout failed");

@@ -25,8 +25,11 @@ static void note_missing_data(Command *command, const Program *program)
                 continue;
             const char *path = source_path_text(command->cx, program, &source[s]->path);
             if (!find_data(command->cx, path))
-                say(command, "note", "%s: the data file '%s' of '%s' is not here; it was looked for beside the .aml file, in the current folder and "
-                    "under $AML_DATA", source[s]->place, path, dataset->name);
+                say(command, "note",
+                    "%s: the data file '%s' of '%s' is not here; it was looked for beside the .aml "
+                    "file, in the current folder and "
+                    "under $AML_DATA",
+                    source[s]->place, path, dataset->name);
         }
     }
 }
@@ -59,7 +62,8 @@ int verb_check(Command *command)
     }
     int code = finish_diagnostics(command);
     if (code == EXIT_OK && !quiet && !diag_warnings(cx))
-        fprintf(stderr, "amlc: no mistakes in %d file%s\n", command->argument.count, command->argument.count == 1 ? "" : "s");
+        fprintf(stderr, "amlc: no mistakes in %d file%s\n", command->argument.count,
+                command->argument.count == 1 ? "" : "s");
     return code;
 }
 
@@ -108,7 +112,8 @@ static int unknown_pass(Command *command, const char *name)
     for (int i = 0; i < PASS_COUNT; i++)
         names[i] = pass_info[i].name;
     const char *closest = closest_name(name, names, PASS_COUNT);
-    say(command, "error", "there is no pass '%s'%s%s%s", name, closest ? "; did you mean '" : "", closest ? closest : "", closest ? "'?" : "");
+    say(command, "error", "there is no pass '%s'%s%s%s", name, closest ? "; did you mean '" : "",
+        closest ? closest : "", closest ? "'?" : "");
     return EXIT_USAGE;
 }
 
@@ -136,7 +141,9 @@ static int emit_stage(Command *command, Program *program, const char *stage)
             buffer_append(&out, object.at, object.length);
         } else {
             const char *output = program->table.name;
-            buffer_text(&out, tables_of_program(cx, program, &object, portable_source_dir(cx, program->table.source, output)));
+            buffer_text(&out,
+                        tables_of_program(cx, program, &object,
+                                          portable_source_dir(cx, program->table.source, output)));
         }
     }
     return put_text(command, out.text, out.length);
@@ -174,7 +181,8 @@ static int build_file(Command *command, const char *path)
         return EXIT_INPUT;
     struct stat info;
     if (stat(output, &info) == 0)
-        fprintf(stderr, "built %s (%s, %.2f s)\n", output, size_text(command->cx, (double)info.st_size), seconds_now() - start);
+        fprintf(stderr, "built %s (%s, %.2f s)\n", output,
+                size_text(command->cx, (double)info.st_size), seconds_now() - start);
     return EXIT_OK;
 }
 
@@ -243,7 +251,8 @@ int verb_explain(Command *command)
 int verb_version(Command *command)
 {
     (void)command;
-    printf("amlc " AML_VERSION_TEXT " (edition 1, program ABI %d, LLVM " AML_LLVM_TEXT ")\n", AML_PROGRAM_ABI);
+    printf("amlc " AML_VERSION_TEXT " (edition 1, program ABI %d, LLVM " AML_LLVM_TEXT ")\n",
+           AML_PROGRAM_ABI);
     return EXIT_OK;
 }
 
@@ -270,10 +279,13 @@ int verb_doctor(Command *command)
     bool good = true;
 
     const char *version = first_line(cx, (const char *const[]){tools.compiler, "--version", NULL});
-    good &= doctor_line(version != NULL, "C compiler", arena_printf(cx->arena, "%s: %s", tools.compiler, version ? version : ""),
+    good &= doctor_line(version != NULL, "C compiler",
+                        arena_printf(cx->arena, "%s: %s", tools.compiler, version ? version : ""),
                         "apt-get install gcc, or name one in AML_CC");
-    good &= doctor_line(tools.runtime != NULL, "libaml_runtime.a", tools.runtime, arena_printf(cx->arena, "looked for %s", tools.searched));
-    static const char *const library[][2] = {{"libjansson.a", "apt-get install libjansson-dev"}, {"libnettle.a", "apt-get install nettle-dev"}};
+    good &= doctor_line(tools.runtime != NULL, "libaml_runtime.a", tools.runtime,
+                        arena_printf(cx->arena, "looked for %s", tools.searched));
+    static const char *const library[][2] = {{"libjansson.a", "apt-get install libjansson-dev"},
+                                             {"libnettle.a", "apt-get install nettle-dev"}};
     for (size_t i = 0; version && i < COUNT_OF(library); i++) {
         const char *option = arena_printf(cx->arena, "-print-file-name=%s", library[i][0]);
         const char *place = first_line(cx, (const char *const[]){tools.compiler, option, NULL});
@@ -282,7 +294,8 @@ int verb_doctor(Command *command)
     }
     const char *temporary = getenv("TMPDIR");
     temporary = temporary && *temporary ? temporary : "/tmp";
-    good &= doctor_line(access(temporary, W_OK) == 0, "temporary folder", temporary, arena_printf(cx->arena, "%s cannot be written", temporary));
+    good &= doctor_line(access(temporary, W_OK) == 0, "temporary folder", temporary,
+                        arena_printf(cx->arena, "%s cannot be written", temporary));
     printf("%s\n", good ? "everything that amlc needs is here" : "something is missing");
     return good ? EXIT_OK : EXIT_INPUT;
 }

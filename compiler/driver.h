@@ -1,7 +1,7 @@
 // driver.h: the command line of amlc and what its verbs share.
 //
-// A verb is a function from a Command to an exit code: 0 success, 1 the user's input is wrong, 2 wrong command line
-// (101, a bug, comes from bug()). Data goes to stdout, messages go to stderr.
+// A verb is a function from a Command to an exit code: 0 success, 1 the user's input is wrong, 2
+// wrong command line (101, a bug, comes from bug()). Data goes to stdout, messages go to stderr.
 
 #ifndef AML_DRIVER_H
 #define AML_DRIVER_H
@@ -29,9 +29,9 @@ typedef struct Command {
     Cx *cx;
     Verb verb;
     Vec(const char *) argument;
-    Vec(const char *) rest;             // what stands after `--`
-    Vec(const char *) define;           // the -D as they were given
-    const char *option[OPTION_COUNT];   // NULL: not given; "" for a flag
+    Vec(const char *) rest;           // what stands after `--`
+    Vec(const char *) define;         // the -D as they were given
+    const char *option[OPTION_COUNT]; // NULL: not given; "" for a flag
     MessageFormat format;
     bool color;
 } Command;
@@ -46,35 +46,42 @@ void say(const Command *command, const char *severity, const char *format, ...) 
 
 // driver_compile.c: the stages in order.
 //
-// Prints what was reported so far, where and how the command line asks. Returns EXIT_INPUT if there were errors.
+// Prints what was reported so far, where and how the command line asks. Returns EXIT_INPUT if there
+// were errors.
 int finish_diagnostics(Command *command);
 // Loads and elaborates the file. NULL after errors (reported, not yet printed).
 Program *compile_front(Command *command, const char *path);
 // Passes and code of everything but the deploy blocks; emit_text as for codegen_emit.
-bool generate_program(Command *command, Program *program, const char *emit_text, ObjectCode *object);
-void drop_deploy_functions(Program *program);       // from the module: they have no weights yet
-bool compile_program(Command *command, Program *program, const char *output);   // the same, linked
+bool generate_program(Command *command, Program *program, const char *emit_text,
+                      ObjectCode *object);
+void drop_deploy_functions(Program *program); // from the module: they have no weights yet
+bool compile_program(Command *command, Program *program, const char *output); // the same, linked
 Target target_of(const Command *command);
-const char *program_name(Cx *cx, const char *path);     // digits of some/folder/digits.aml
-// Where the executable goes by default: the program's name; NAME-train if a deploy block has that name and will want it.
+const char *program_name(Cx *cx, const char *path); // digits of some/folder/digits.aml
+// Where the executable goes by default: the program's name; NAME-train if a deploy block has that
+// name and will want it.
 const char *default_output(const Program *program);
 const char *path_inside(Cx *cx, const char *folder, const char *name);
-// A data file as a program finds it: beside the source, here, under $AML_DATA. NULL if it is in none of them.
+// A data file as a program finds it: beside the source, here, under $AML_DATA. NULL if it is in
+// none of them.
 const char *find_data(Cx *cx, const char *path);
-const char *source_path_text(Cx *cx, const Program *program, const aml_text *text);     // options at their defaults
+const char *source_path_text(Cx *cx, const Program *program,
+                             const aml_text *text); // options at their defaults
 
 // driver.c
 void report_later_deploys(Command *command, const Program *program, DiagId id);
-const char *size_text(Cx *cx, double bytes);            // 12.5 KiB
+const char *size_text(Cx *cx, double bytes); // 12.5 KiB
 double seconds_now(void);
 
-// driver_deploy.c: the deploy block `deploy` of a loaded program. An exit code; figures go to stderr.
+// driver_deploy.c: the deploy block `deploy` of a loaded program. An exit code; figures go to
+// stderr.
 typedef struct DeployRequest {
-    const char *source;         // the .aml file
-    const char *output;         // the executable; NAME.so and NAME.h go beside it
-    const char *runs;           // the folder of the runs
-    const char *data;           // rows to compare with; NULL: the data set's own
+    const char *source; // the .aml file
+    const char *output; // the executable; NAME.so and NAME.h go beside it
+    const char *runs;   // the folder of the runs
+    const char *data;   // rows to compare with; NULL: the data set's own
 } DeployRequest;
-int deploy_block(Command *command, Program *program, const ProgramDeploy *deploy, const DeployRequest *request);
+int deploy_block(Command *command, Program *program, const ProgramDeploy *deploy,
+                 const DeployRequest *request);
 
 #endif

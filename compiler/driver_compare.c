@@ -1,7 +1,7 @@
 // driver_compare.c: what a deployed program predicts beside what the training program predicts.
 //
-// Both read the same csv rows and print csv. Whole numbers (classes) and texts must be equal, other numbers within a
-// tolerance that leaves room for another order of addition and nothing else.
+// Both read the same csv rows and print csv. Whole numbers (classes) and texts must be equal, other
+// numbers within a tolerance that leaves room for another order of addition and nothing else.
 
 #include "driver.h"
 
@@ -12,7 +12,8 @@
 
 #include "driver_compare.h"
 
-// The end of the csv record that begins at `at`: after its line break. Quoted cells may hold line breaks.
+// The end of the csv record that begins at `at`: after its line break. Quoted cells may hold line
+// breaks.
 static const char *record_end(const char *at)
 {
     bool quoted = false;
@@ -81,7 +82,8 @@ Comparison compare_predictions(Cx *cx, const char *expected, const char *found)
     while (*a && *b && !result.wrong) {
         CsvRow left = csv_next(cx, &a, ','), right = csv_next(cx, &b, ',');
         if (left.cell.count != right.cell.count) {
-            result.wrong = arena_printf(cx->arena, "row %d has %d values, expected %d", result.rows, right.cell.count, left.cell.count);
+            result.wrong = arena_printf(cx->arena, "row %d has %d values, expected %d", result.rows,
+                                        right.cell.count, left.cell.count);
             break;
         }
         for (int i = 0; i < left.cell.count && !result.wrong; i++) {
@@ -89,20 +91,24 @@ Comparison compare_predictions(Cx *cx, const char *expected, const char *found)
             double x, y;
             if (is_whole(want) || !as_number(want, &x) || !as_number(have, &y)) {
                 if (strcmp(want, have) != 0)
-                    result.wrong = arena_printf(cx->arena, "row %d, value %d: expected %s, found %s", result.rows, i + 1, want, have);
+                    result.wrong =
+                        arena_printf(cx->arena, "row %d, value %d: expected %s, found %s",
+                                     result.rows, i + 1, want, have);
                 continue;
             }
             double difference = fabs(x - y);
             if (difference > result.worst)
                 result.worst = difference;
             if (!(difference <= 1e-4 * (1 + fabs(x))))
-                result.wrong = arena_printf(cx->arena, "row %d, value %d: expected %s, found %s", result.rows, i + 1, want, have);
+                result.wrong = arena_printf(cx->arena, "row %d, value %d: expected %s, found %s",
+                                            result.rows, i + 1, want, have);
         }
         result.rows++;
     }
     if (!result.wrong && (*a || *b))
-        result.wrong = arena_printf(cx->arena, "%s rows than the training program", *a ? "fewer" : "more");
-    result.rows--;      // the header
+        result.wrong =
+            arena_printf(cx->arena, "%s rows than the training program", *a ? "fewer" : "more");
+    result.rows--; // the header
     if (!result.wrong && result.rows < 1)
         result.wrong = "no row was predicted";
     return result;
@@ -116,7 +122,8 @@ int csv_column(CsvRow header, const char *name)
     return -1;
 }
 
-double accuracy_of(Cx *cx, const char *predictions, const char *rows, char separator, const char *label_name, int label_position)
+double accuracy_of(Cx *cx, const char *predictions, const char *rows, char separator,
+                   const char *label_name, int label_position)
 {
     const char *p = predictions, *r = rows;
     CsvRow header = csv_next(cx, &p, ',');
@@ -132,9 +139,10 @@ double accuracy_of(Cx *cx, const char *predictions, const char *rows, char separ
         if (label < 0 || label >= row.cell.count)
             return -1;
         if (!as_number(row.cell.at[label], &expected) && count == 0)
-            continue;       // a header above columns that are read by position
+            continue; // a header above columns that are read by position
         CsvRow answer = csv_next(cx, &p, ',');
-        if (prediction >= answer.cell.count || !as_number(answer.cell.at[prediction], &found) || !as_number(row.cell.at[label], &expected))
+        if (prediction >= answer.cell.count || !as_number(answer.cell.at[prediction], &found) ||
+            !as_number(row.cell.at[label], &expected))
             return -1;
         right += expected == found;
         count++;

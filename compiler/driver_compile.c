@@ -8,7 +8,8 @@
 
 int finish_diagnostics(Command *command)
 {
-    bool to_stdout = command->format == FORMAT_JSON || command->format == FORMAT_SARIF || command->format == FORMAT_GITHUB;
+    bool to_stdout = command->format == FORMAT_JSON || command->format == FORMAT_SARIF ||
+                     command->format == FORMAT_GITHUB;
     diag_print(command->cx, to_stdout ? stdout : stderr, command->format, command->color);
     return diag_errors(command->cx) ? EXIT_INPUT : EXIT_OK;
 }
@@ -42,7 +43,8 @@ const char *source_path_text(Cx *cx, const Program *program, const aml_text *tex
     Buffer out = {.arena = cx->arena};
     buffer_text(&out, "");
     for (int i = 0; i < text->parts; i++) {
-        const char *part = text->part[i].option < 0 ? text->part[i].text : program->option.at[text->part[i].option].text;
+        const char *part = text->part[i].option < 0 ? text->part[i].text
+                                                    : program->option.at[text->part[i].option].text;
         buffer_text(&out, part ? part : "");
     }
     return out.text;
@@ -51,7 +53,8 @@ const char *source_path_text(Cx *cx, const Program *program, const aml_text *tex
 const char *find_data(Cx *cx, const char *path)
 {
     const char *shared = getenv("AML_DATA");
-    const char *place[] = {path_inside(cx, cx->source_dir, path), path, shared && *shared ? path_inside(cx, shared, path) : NULL};
+    const char *place[] = {path_inside(cx, cx->source_dir, path), path,
+                           shared && *shared ? path_inside(cx, shared, path) : NULL};
     for (size_t i = 0; i < COUNT_OF(place); i++)
         if (place[i] && access(place[i], R_OK) == 0)
             return place[i];
@@ -126,7 +129,8 @@ static EmitList entries_of(Program *program)
         size_t *offset = NEW_ARRAY(cx->arena, size_t, job->state.count + 1);
         for (int s = 0; s < job->state.count; s++)
             offset[s] = job->state.at[s].info.offset;
-        Entry *entry[] = {&job->init, &job->step, &job->metrics_reset, &job->eval, &job->eval_one, &job->metrics_value, &job->predict};
+        Entry *entry[] = {&job->init,     &job->step,          &job->metrics_reset, &job->eval,
+                          &job->eval_one, &job->metrics_value, &job->predict};
         for (size_t e = 0; e < COUNT_OF(entry); e++)
             emit_entry(cx, &list, entry[e], offset);
     }
@@ -144,11 +148,13 @@ bool generate_program(Command *command, Program *program, const char *emit_text,
     drop_deploy_functions(program);
     EmitList list = entries_of(program);
     return passes_run(command->cx, program->module, NULL, NULL, NULL) &&
-           codegen_emit(command->cx, program->module, list.at, list.count, target_of(command), emit_text, object);
+           codegen_emit(command->cx, program->module, list.at, list.count, target_of(command),
+                        emit_text, object);
 }
 
 bool compile_program(Command *command, Program *program, const char *output)
 {
     ObjectCode object = {0};
-    return generate_program(command, program, NULL, &object) && link_program(command->cx, program, &object, output);
+    return generate_program(command, program, NULL, &object) &&
+           link_program(command->cx, program, &object, output);
 }

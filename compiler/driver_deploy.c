@@ -1,5 +1,5 @@
-// driver_deploy.c: from a deploy block and a checkpoint to a program with the weights inside, compared with the training
-// program before anybody gets it.
+// driver_deploy.c: from a deploy block and a checkpoint to a program with the weights inside,
+// compared with the training program before anybody gets it.
 
 #include "driver.h"
 
@@ -29,8 +29,9 @@ typedef struct Deployment {
     aml_checkpoint *checkpoint;
     Vec(Weight) weight;
     Artifact artifact;
-    const char *executable;         // what is compared and measured; the request's output, or a temporary one
-    const char *folder;             // temporary
+    const char
+        *executable;    // what is compared and measured; the request's output, or a temporary one
+    const char *folder; // temporary
 } Deployment;
 
 static void notice(void *self, const char *text)
@@ -45,15 +46,21 @@ static bool open_checkpoint(Deployment *d)
     aml_error error = {0};
     const char *job = d->job->table.name;
     const char *runs = d->request->runs;
-    if (aml_checkpoint_find(runs, job, d->deploy->which, notice, d->command, &d->checkpoint, &error) != AML_OK) {
-        say(d->command, "error", "deploy %s needs the trained weights of %s: %s\nTrain first: %s builds the program, ./%s train trains it", d->deploy->name, job,
-            error.text, arena_printf(d->cx->arena, "`amlc build %s`", d->request->source), d->program->table.name);
+    if (aml_checkpoint_find(runs, job, d->deploy->which, notice, d->command, &d->checkpoint,
+                            &error) != AML_OK) {
+        say(d->command, "error",
+            "deploy %s needs the trained weights of %s: %s\nTrain first: %s builds the program, "
+            "./%s train trains it",
+            d->deploy->name, job, error.text,
+            arena_printf(d->cx->arena, "`amlc build %s`", d->request->source),
+            d->program->table.name);
         return false;
     }
     const aml_tensors *tensors = aml_checkpoint_weights(d->checkpoint);
     for (int i = 0; i < aml_tensors_count(tensors); i++) {
         const aml_tensor_info *info = aml_tensors_info(tensors, i);
-        vec_push(d->cx->arena, &d->weight, ((Weight){info->name, info->dtype, info->shape, aml_tensors_data(tensors, i)}));
+        vec_push(d->cx->arena, &d->weight,
+                 ((Weight){info->name, info->dtype, info->shape, aml_tensors_data(tensors, i)}));
     }
     return true;
 }
@@ -78,12 +85,14 @@ static void keep_only(Deployment *d)
     IrModule *module = d->program->module;
     Program *program = d->program;
     Map drop = {0};
-#define DROP(entry) ((entry).ir ? map_put(d->cx->arena, &drop, (entry).ir->name, (entry).ir) : (void)0)
+#define DROP(entry)                                                                                \
+    ((entry).ir ? map_put(d->cx->arena, &drop, (entry).ir->name, (entry).ir) : (void)0)
     for (int i = 0; i < program->dataset.count; i++)
         DROP(program->dataset.at[i].prepare), DROP(program->dataset.at[i].augment);
     for (int i = 0; i < program->job.count; i++) {
         const ProgramJob *job = &program->job.at[i];
-        DROP(job->init), DROP(job->step), DROP(job->metrics_reset), DROP(job->eval), DROP(job->eval_one), DROP(job->metrics_value), DROP(job->predict);
+        DROP(job->init), DROP(job->step), DROP(job->metrics_reset), DROP(job->eval),
+            DROP(job->eval_one), DROP(job->metrics_value), DROP(job->predict);
     }
     for (int i = 0; i < program->deploy.count; i++)
         for (int p = 0; p < program->deploy.at[i].predict.count; p++)
@@ -97,7 +106,8 @@ static void keep_only(Deployment *d)
     module->function.count = kept;
 }
 
-// The label's column may be what made the first row a header; the deployed program does not know of it any more.
+// The label's column may be what made the first row a header; the deployed program does not know of
+// it any more.
 static aml_header has_header(const aml_dataset *table)
 {
     if (table->source.header != AML_HEADER_AUTO)
@@ -113,14 +123,20 @@ static bool make_functions(Deployment *d, ObjectCode *object)
     Cx *cx = d->cx;
     const aml_checkpoint_info *info = aml_checkpoint_describe(d->checkpoint);
     Artifact *artifact = &d->artifact;
-    *artifact = (Artifact){.name = d->deploy->name, .doc = d->deploy->doc, .source_hash = d->program->table.source_hash,
-                           .weights_hash = arena_text(cx->arena, info->weights_hash, strlen(info->weights_hash)),
-                           .data_fingerprint = arena_text(cx->arena, info->data_fingerprint, strlen(info->data_fingerprint)),
-                           .separator = d->data->table.source.separator, .header = has_header(&d->data->table)};
+    *artifact = (Artifact){
+        .name = d->deploy->name,
+        .doc = d->deploy->doc,
+        .source_hash = d->program->table.source_hash,
+        .weights_hash = arena_text(cx->arena, info->weights_hash, strlen(info->weights_hash)),
+        .data_fingerprint =
+            arena_text(cx->arena, info->data_fingerprint, strlen(info->data_fingerprint)),
+        .separator = d->data->table.source.separator,
+        .header = has_header(&d->data->table)};
     bool good = true;
     for (int i = 0; i < d->deploy->predict.count; i++) {
         Entry entry = d->deploy->predict.at[i];
-        good = good && freeze_weights(cx, entry.ir, d->job, d->weight.at, d->weight.count, d->deploy->span);
+        good = good &&
+               freeze_weights(cx, entry.ir, d->job, d->weight.at, d->weight.count, d->deploy->span);
         if (good)
             freeze_scalars(entry.ir, &entry, d->program);
         vec_push(cx->arena, &artifact->predict, entry);
@@ -150,7 +166,8 @@ static const char *beside(Deployment *d, const char *file)
     const char *slash = strrchr(d->request->output, '/');
     if (!slash)
         return file;
-    return arena_printf(d->cx->arena, "%.*s/%s", (int)(slash - d->request->output), d->request->output, file);
+    return arena_printf(d->cx->arena, "%.*s/%s", (int)(slash - d->request->output),
+                        d->request->output, file);
 }
 
 static bool write_text(Deployment *d, const char *path, const char *text)
@@ -172,8 +189,11 @@ static bool told(Deployment *d, const char *wrong)
 
 static bool link_executable(Deployment *d, const ObjectCode *object)
 {
-    d->executable = d->deploy->executable ? d->request->output : arena_printf(d->cx->arena, "%s/deployed", d->folder);
-    LinkRequest request = {.source = tables_of_artifact(d->cx, &d->artifact, object), .object = object, .output = d->executable};
+    d->executable = d->deploy->executable ? d->request->output
+                                          : arena_printf(d->cx->arena, "%s/deployed", d->folder);
+    LinkRequest request = {.source = tables_of_artifact(d->cx, &d->artifact, object),
+                           .object = object,
+                           .output = d->executable};
     return !told(d, toolchain_link(d->cx, &request));
 }
 
@@ -181,11 +201,15 @@ static bool link_library(Deployment *d, const ObjectCode *object)
 {
     Cx *cx = d->cx;
     const char *name = d->artifact.name;
-    LinkRequest request = {
-        .source = library_source(cx, &d->artifact, object), .header_name = arena_printf(cx->arena, "%s.h", name),
-        .header = library_header(cx, &d->artifact), .object = object, .output = beside(d, arena_printf(cx->arena, "lib%s.so", name)),
-        .soname = arena_printf(cx->arena, "lib%s.so", name), .exports = library_exports(cx, &d->artifact)};
-    return !told(d, toolchain_link(cx, &request)) && write_text(d, beside(d, request.header_name), request.header);
+    LinkRequest request = {.source = library_source(cx, &d->artifact, object),
+                           .header_name = arena_printf(cx->arena, "%s.h", name),
+                           .header = library_header(cx, &d->artifact),
+                           .object = object,
+                           .output = beside(d, arena_printf(cx->arena, "lib%s.so", name)),
+                           .soname = arena_printf(cx->arena, "lib%s.so", name),
+                           .exports = library_exports(cx, &d->artifact)};
+    return !told(d, toolchain_link(cx, &request)) &&
+           write_text(d, beside(d, request.header_name), request.header);
 }
 
 // ---- the comparison
@@ -202,15 +226,20 @@ static const char *absolute(Cx *cx, const char *path)
 static const char *choose_rows(Deployment *d, char **text)
 {
     Cx *cx = d->cx;
-    const char *named = d->request->data ? d->request->data : source_path_text(cx, d->program, &d->data->table.source.path);
+    const char *named = d->request->data
+                            ? d->request->data
+                            : source_path_text(cx, d->program, &d->data->table.source.path);
     const char *path = d->request->data ? named : find_data(cx, named);
     size_t length;
     if (!path || !file_read(cx->arena, path, (size_t)1 << 31, text, &length)) {
-        say(d->command, "error", "deploy %s is compared with the training program on rows of '%s', which cannot be read; name other rows with --data",
+        say(d->command, "error",
+            "deploy %s is compared with the training program on rows of '%s', which cannot be "
+            "read; name other rows with --data",
             d->deploy->name, named);
         return NULL;
     }
-    const char *head = csv_head(cx, *text, COMPARED_ROWS + 1), *rows = arena_printf(cx->arena, "%s/rows.csv", d->folder);
+    const char *head = csv_head(cx, *text, COMPARED_ROWS + 1),
+               *rows = arena_printf(cx->arena, "%s/rows.csv", d->folder);
     *text = arena_text(cx->arena, head, strlen(head));
     return write_text(d, rows, head) ? rows : NULL;
 }
@@ -234,7 +263,8 @@ static const char *build_reference(Deployment *d)
     ProcessResult built = process_run(cx, argv.at, NULL, PROCESS_CAPTURE_BOTH);
     if (built.code == 0)
         return output;
-    say(d->command, "error", "building the training program for the comparison failed:\n%s", built.output);
+    say(d->command, "error", "building the training program for the comparison failed:\n%s",
+        built.output);
     return NULL;
 }
 
@@ -248,7 +278,8 @@ static const char *predictions(Deployment *d, const char *const argv[])
 }
 
 // The share of rows that both programs get right, or false if the rows have no label.
-static bool accuracies(Deployment *d, const char *expected, const char *found, const char *rows, double *before, double *after)
+static bool accuracies(Deployment *d, const char *expected, const char *found, const char *rows,
+                       double *before, double *after)
 {
     const aml_dataset *table = &d->data->table;
     for (int i = 0; i < table->fields; i++) {
@@ -258,18 +289,22 @@ static bool accuracies(Deployment *d, const char *expected, const char *found, c
             input |= strcmp(d->artifact.field[a].tensor.name, field->tensor.name) == 0;
         if (input || field->tensor.classes == 0 || field->tensor.shape.rank != 0)
             continue;
-        *before = accuracy_of(d->cx, expected, rows, table->source.separator, field->column, field->first);
-        *after = accuracy_of(d->cx, found, rows, table->source.separator, field->column, field->first);
+        *before = accuracy_of(d->cx, expected, rows, table->source.separator, field->column,
+                              field->first);
+        *after =
+            accuracy_of(d->cx, found, rows, table->source.separator, field->column, field->first);
         return *before >= 0 && *after >= 0;
     }
     return false;
 }
 
-static bool over(Deployment *d, const char *what, double limit, double measured, const char *limit_text, const char *measured_text)
+static bool over(Deployment *d, const char *what, double limit, double measured,
+                 const char *limit_text, const char *measured_text)
 {
     if (limit <= 0 || measured <= limit)
         return false;
-    report(d->cx, d->deploy->require.file ? d->deploy->require : d->deploy->span, requirement_missed, what, limit_text, measured_text);
+    report(d->cx, d->deploy->require.file ? d->deploy->require : d->deploy->span,
+           requirement_missed, what, limit_text, measured_text);
     return true;
 }
 
@@ -281,26 +316,36 @@ static bool compare(Deployment *d)
     if (!reference)
         return false;
     const char *checkpoint = absolute(cx, aml_checkpoint_path(d->checkpoint));
-    const char *expected = predictions(d, (const char *const[]){reference, "predict", rows, "--checkpoint", checkpoint, "--job", d->job->table.name, NULL});
-    const char *found = expected ? predictions(d, (const char *const[]){absolute(cx, d->executable), "predict", rows, NULL}) : NULL;
+    const char *expected =
+        predictions(d, (const char *const[]){reference, "predict", rows, "--checkpoint", checkpoint,
+                                             "--job", d->job->table.name, NULL});
+    const char *found = expected ? predictions(d, (const char *const[]){absolute(cx, d->executable),
+                                                                        "predict", rows, NULL})
+                                 : NULL;
     if (!found)
         return false;
     Comparison result = compare_predictions(cx, expected, found);
     if (result.wrong) {
-        say(d->command, "error", "%s does not predict what the training program predicts: %s", d->deploy->name, result.wrong);
+        say(d->command, "error", "%s does not predict what the training program predicts: %s",
+            d->deploy->name, result.wrong);
         return false;
     }
-    fprintf(stderr, "  compared with the training program on %d rows: worst difference %.3g\n", result.rows, result.worst);
+    fprintf(stderr, "  compared with the training program on %d rows: worst difference %.3g\n",
+            result.rows, result.worst);
     double before = 0, after = 0;
     bool known = accuracies(d, expected, found, rows_text, &before, &after);
     if (known)
-        fprintf(stderr, "  accuracy on these rows: %.2f%% (training program: %.2f%%)\n", 100 * after, 100 * before);
+        fprintf(stderr, "  accuracy on these rows: %.2f%% (training program: %.2f%%)\n",
+                100 * after, 100 * before);
     double allowed = d->deploy->require_accuracy_drop;
     if (allowed >= 0 && !known) {
-        say(d->command, "error", "accuracy_drop is required, but the data set has no class field beside the inputs to measure it with");
+        say(d->command, "error",
+            "accuracy_drop is required, but the data set has no class field beside the inputs to "
+            "measure it with");
         return false;
     }
-    return !(allowed >= 0 && over(d, "accuracy_drop", allowed > 0 ? allowed : 1e-12, before - after, arena_printf(cx->arena, "%.2f pp", 100 * allowed),
+    return !(allowed >= 0 && over(d, "accuracy_drop", allowed > 0 ? allowed : 1e-12, before - after,
+                                  arena_printf(cx->arena, "%.2f pp", 100 * allowed),
                                   arena_printf(cx->arena, "%.2f pp", 100 * (before - after))));
 }
 
@@ -308,8 +353,14 @@ static bool compare(Deployment *d)
 
 static aml_function function_sizes(const Entry *entry)
 {
-    return (aml_function){.name = entry->symbol, .arena_bytes = entry->arena_bytes, .inputs = entry->input.count, .outputs = entry->output.count,
-                          .scalars = entry->scalar.count, .input = entry->input.at, .output = entry->output.at, .scalar = entry->scalar.at};
+    return (aml_function){.name = entry->symbol,
+                          .arena_bytes = entry->arena_bytes,
+                          .inputs = entry->input.count,
+                          .outputs = entry->output.count,
+                          .scalars = entry->scalar.count,
+                          .input = entry->input.at,
+                          .output = entry->output.at,
+                          .scalar = entry->scalar.at};
 }
 
 // Weights, and what one context needs.
@@ -319,17 +370,26 @@ static double memory_of(Deployment *d)
     aml_function *predict = NEW_ARRAY(d->cx->arena, aml_function, artifact->predict.count + 1);
     for (int i = 0; i < artifact->predict.count; i++)
         predict[i] = function_sizes(&artifact->predict.at[i]);
-    aml_artifact table = {.abi = AML_PROGRAM_ABI, .name = artifact->name, .fields = artifact->fields, .field = artifact->field,
-                          .prepare = function_sizes(&artifact->prepare), .predicts = artifact->predict.count,
-                          .predict_batch = artifact->batch.at, .predict = predict};
+    aml_artifact table = {.abi = AML_PROGRAM_ABI,
+                          .name = artifact->name,
+                          .fields = artifact->fields,
+                          .field = artifact->field,
+                          .prepare = function_sizes(&artifact->prepare),
+                          .predicts = artifact->predict.count,
+                          .predict_batch = artifact->batch.at,
+                          .predict = predict};
     return (double)(aml_context_bytes(&table) + artifact->weights_bytes);
 }
 
-// The median time of one prediction of the smallest batch in seconds; < 0 if it could not be measured.
+// The median time of one prediction of the smallest batch in seconds; < 0 if it could not be
+// measured.
 static double latency_of(Deployment *d)
 {
-    ProcessResult result = process_run(d->cx, (const char *const[]){absolute(d->cx, d->executable), "bench", "--json", NULL}, NULL, PROCESS_CAPTURE);
-    json_t *json = result.code == 0 ? json_loads(result.output, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    ProcessResult result = process_run(
+        d->cx, (const char *const[]){absolute(d->cx, d->executable), "bench", "--json", NULL}, NULL,
+        PROCESS_CAPTURE);
+    json_t *json =
+        result.code == 0 ? json_loads(result.output, JSON_REJECT_DUPLICATES, NULL) : NULL;
     json_t *median = json_object_get(json_array_get(json, 0), "median_us");
     double seconds = median ? 1e-6 * json_number_value(median) : -1;
     json_decref(json);
@@ -341,21 +401,26 @@ static bool requirements(Deployment *d)
     Cx *cx = d->cx;
     const ProgramDeploy *deploy = d->deploy;
     struct stat info;
-    double size = stat(d->executable, &info) == 0 ? (double)info.st_size : INFINITY, memory = memory_of(d);
+    double size = stat(d->executable, &info) == 0 ? (double)info.st_size : INFINITY,
+           memory = memory_of(d);
     bool missed = false;
 
-    fprintf(stderr, "  %s, %lld parameters, %s of memory for weights and one context\n", size_text(cx, size), (long long)d->artifact.parameters,
-            size_text(cx, memory));
-    missed |= over(d, "size", deploy->require_size, size, size_text(cx, deploy->require_size), size_text(cx, size));
-    missed |= over(d, "memory", deploy->require_memory, memory, size_text(cx, deploy->require_memory), size_text(cx, memory));
+    fprintf(stderr, "  %s, %lld parameters, %s of memory for weights and one context\n",
+            size_text(cx, size), (long long)d->artifact.parameters, size_text(cx, memory));
+    missed |= over(d, "size", deploy->require_size, size, size_text(cx, deploy->require_size),
+                   size_text(cx, size));
+    missed |= over(d, "memory", deploy->require_memory, memory,
+                   size_text(cx, deploy->require_memory), size_text(cx, memory));
     if (deploy->require_latency > 0) {
         double latency = latency_of(d);
         if (latency < 0) {
             say(d->command, "error", "the latency of %s could not be measured", deploy->name);
             return false;
         }
-        fprintf(stderr, "  %.2f us for a batch of %lld\n", 1e6 * latency, (long long)deploy->batch.at[0]);
-        missed |= over(d, "latency", deploy->require_latency, latency, arena_printf(cx->arena, "%.3g ms", 1e3 * deploy->require_latency),
+        fprintf(stderr, "  %.2f us for a batch of %lld\n", 1e6 * latency,
+                (long long)deploy->batch.at[0]);
+        missed |= over(d, "latency", deploy->require_latency, latency,
+                       arena_printf(cx->arena, "%.3g ms", 1e3 * deploy->require_latency),
                        arena_printf(cx->arena, "%.3g ms", 1e3 * latency));
     }
     return !missed;
@@ -369,13 +434,14 @@ static bool deploy_in_folder(Deployment *d)
     if (!open_checkpoint(d) || !make_functions(d, &object) || !link_executable(d, &object))
         return false;
     const aml_checkpoint_info *info = aml_checkpoint_describe(d->checkpoint);
-    fprintf(stderr, "deployed %s from step %lld of %s\n", d->deploy->executable ? d->request->output : d->artifact.name, (long long)info->step,
+    fprintf(stderr, "deployed %s from step %lld of %s\n",
+            d->deploy->executable ? d->request->output : d->artifact.name, (long long)info->step,
             d->job->table.name);
     bool good = compare(d);
     good = requirements(d) && good;
     if (!good) {
         if (d->deploy->executable)
-            unlink(d->request->output);     // nobody should use it by mistake
+            unlink(d->request->output); // nobody should use it by mistake
         return false;
     }
     return !d->deploy->shared_library || link_library(d, &object);
@@ -398,20 +464,28 @@ static bool asks_for_later(Command *command, const ProgramDeploy *deploy)
     return deploy->quantize.file || deploy->prune.file;
 }
 
-int deploy_block(Command *command, Program *program, const ProgramDeploy *deploy, const DeployRequest *request)
+int deploy_block(Command *command, Program *program, const ProgramDeploy *deploy,
+                 const DeployRequest *request)
 {
     Cx *cx = command->cx;
     if (asks_for_later(command, deploy))
         return EXIT_INPUT;
     const char *temporary = getenv("TMPDIR");
-    char *folder = arena_printf(cx->arena, "%s/amlc-XXXXXX", temporary && *temporary ? temporary : "/tmp");
+    char *folder =
+        arena_printf(cx->arena, "%s/amlc-XXXXXX", temporary && *temporary ? temporary : "/tmp");
     if (!mkdtemp(folder)) {
         say(command, "error", "cannot make a temporary folder %s: %s", folder, strerror(errno));
         return EXIT_INPUT;
     }
     const ProgramJob *job = &program->job.at[deploy->job];
-    Deployment d = {.command = command, .cx = cx, .program = program, .deploy = deploy, .job = job,
-                    .data = &program->dataset.at[job->table.data], .request = request, .folder = folder};
+    Deployment d = {.command = command,
+                    .cx = cx,
+                    .program = program,
+                    .deploy = deploy,
+                    .job = job,
+                    .data = &program->dataset.at[job->table.data],
+                    .request = request,
+                    .folder = folder};
     bool good = deploy_in_folder(&d);
     aml_checkpoint_close(d.checkpoint);
     remove_folder(cx, folder);
@@ -433,11 +507,15 @@ int verb_deploy(Command *command)
         names[i] = program->deploy.at[i].name;
         if (strcmp(names[i], name) != 0)
             continue;
-        DeployRequest request = {.source = path, .output = output ? output : name, .runs = runs ? runs : "runs", .data = command->option[OPTION_DATA]};
+        DeployRequest request = {.source = path,
+                                 .output = output ? output : name,
+                                 .runs = runs ? runs : "runs",
+                                 .data = command->option[OPTION_DATA]};
         int code = deploy_block(command, program, &program->deploy.at[i], &request);
         return finish_diagnostics(command) == EXIT_OK ? code : EXIT_INPUT;
     }
     const char *closest = closest_name(name, names, program->deploy.count);
-    say(command, "error", "%s has no deploy block '%s'%s%s%s", path, name, closest ? "; did you mean '" : "", closest ? closest : "", closest ? "'?" : "");
+    say(command, "error", "%s has no deploy block '%s'%s%s%s", path, name,
+        closest ? "; did you mean '" : "", closest ? closest : "", closest ? "'?" : "");
     return EXIT_USAGE;
 }

@@ -1,8 +1,10 @@
-// driver_run.c: everything that a file describes, in order: build, train, evaluate, deploy, predict.
+// driver_run.c: everything that a file describes, in order: build, train, evaluate, deploy,
+// predict.
 //
-// A stage has a key, the hash of everything that its result depends on. The key of the last success is kept in
-// runs/.amlc/PROGRAM.json; a stage whose key is the same and whose result is still there is skipped. Stages are run as
-// the commands that a user would give, so what `run` does can be repeated by hand.
+// A stage has a key, the hash of everything that its result depends on. The key of the last success
+// is kept in runs/.amlc/PROGRAM.json; a stage whose key is the same and whose result is still there
+// is skipped. Stages are run as the commands that a user would give, so what `run` does can be
+// repeated by hand.
 
 #include "driver.h"
 
@@ -21,11 +23,11 @@ typedef struct Run {
     Command *command;
     Cx *cx;
     Program *program;
-    const char *source, *out;           // the .aml file; the folder of the results
+    const char *source, *out; // the .aml file; the folder of the results
     const char *runs, *stamp_path;
     json_t *stamp;
     const char *amlc_hash, *program_hash, *data_hash;
-    const char *name, *executable;      // of the training program
+    const char *name, *executable; // of the training program
 } Run;
 
 static void skipped(const Run *run, const char *stage, const char *name)
@@ -74,7 +76,10 @@ static const char *hash_data(Run *run)
         const aml_source *source[] = {&table->source, &table->test};
         for (size_t s = 0; s < COUNT_OF(source); s++)
             if (source[s]->kind != AML_SOURCE_NONE)
-                vec_push(run->cx->arena, &text, hash_file(run->cx, find_data(run->cx, source_path_text(run->cx, run->program, &source[s]->path))));
+                vec_push(
+                    run->cx->arena, &text,
+                    hash_file(run->cx, find_data(run->cx, source_path_text(run->cx, run->program,
+                                                                           &source[s]->path))));
     }
     return hash_texts(run->cx, text.at, text.count);
 }
@@ -90,7 +95,8 @@ static bool unchanged(const Run *run, const char *stage, const char *key)
     return strcmp(stamped(run, stage, "key"), key) == 0;
 }
 
-static void set_stamp(Run *run, const char *stage, const char *key, const char *what, const char *value)
+static void set_stamp(Run *run, const char *stage, const char *key, const char *what,
+                      const char *value)
 {
     json_t *entry = json_object();
     json_object_set_new(entry, "key", json_string(key));
@@ -98,8 +104,10 @@ static void set_stamp(Run *run, const char *stage, const char *key, const char *
         json_object_set_new(entry, what, json_string(value));
     json_object_set_new(run->stamp, stage, entry);
     const char *partial = arena_printf(run->cx->arena, "%s.part", run->stamp_path);
-    if (json_dump_file(run->stamp, partial, JSON_INDENT(2) | JSON_SORT_KEYS) != 0 || rename(partial, run->stamp_path) != 0)
-        say(run->command, "warning", "cannot write %s: %s; the stage will run again the next time", run->stamp_path, strerror(errno));
+    if (json_dump_file(run->stamp, partial, JSON_INDENT(2) | JSON_SORT_KEYS) != 0 ||
+        rename(partial, run->stamp_path) != 0)
+        say(run->command, "warning", "cannot write %s: %s; the stage will run again the next time",
+            run->stamp_path, strerror(errno));
 }
 
 static void forget_stamp(Run *run, const char *stage)
@@ -126,9 +134,13 @@ static int run_program(Run *run, const char *verb, const char *const more[], boo
 static int stage_build(Run *run)
 {
     Cx *cx = run->cx;
-    const char *key = hash_texts(cx, (const char *const[]){run->amlc_hash, run->program->table.source_hash, hash_command(run)}, 3);
+    const char *key = hash_texts(
+        cx,
+        (const char *const[]){run->amlc_hash, run->program->table.source_hash, hash_command(run)},
+        3);
     const char *there = hash_file(cx, run->executable);
-    if (unchanged(run, "build", key) && there && strcmp(stamped(run, "build", "result"), there) == 0) {
+    if (unchanged(run, "build", key) && there &&
+        strcmp(stamped(run, "build", "result"), there) == 0) {
         skipped(run, "build", run->name);
     } else {
         double start = seconds_now();
@@ -173,7 +185,8 @@ static int stage_train(Run *run, const aml_job *job)
     for (int i = 0; i < run->command->rest.count; i++)
         vec_push(cx->arena, &text, run->command->rest.at[i]);
     const char *key = hash_texts(cx, text.at, text.count);
-    const char *done = arena_printf(cx->arena, "train %s", job->name), *begun = arena_printf(cx->arena, "begun %s", job->name);
+    const char *done = arena_printf(cx->arena, "train %s", job->name),
+               *begun = arena_printf(cx->arena, "begun %s", job->name);
     const char *last = weights_hash(run, job->name, AML_WHICH_LAST);
     if (unchanged(run, done, key) && last && strcmp(stamped(run, done, "weights"), last) == 0) {
         skipped(run, "train", job->name);
@@ -202,7 +215,10 @@ static int stage_evaluate(Run *run, const aml_job *job)
 {
     Cx *cx = run->cx;
     const char *trained = run->program->job.at[job->model_job].table.name;
-    const char *key = hash_texts(cx, (const char *const[]){run->program_hash, run->data_hash, weights_hash(run, trained, job->which)}, 3);
+    const char *key = hash_texts(cx,
+                                 (const char *const[]){run->program_hash, run->data_hash,
+                                                       weights_hash(run, trained, job->which)},
+                                 3);
     const char *stage = arena_printf(cx->arena, "evaluate %s", job->name);
     if (unchanged(run, stage, key)) {
         skipped(run, "evaluate", job->name);
@@ -214,7 +230,8 @@ static int stage_evaluate(Run *run, const aml_job *job)
     fprintf(stderr, "evaluate %s\n", job->name);
     const char *program = arena_printf(cx->arena, "./%s", run->name);
     const char *name = count_jobs(run, AML_JOB_EVALUATE) > 1 ? job->name : NULL;
-    ProcessResult result = process_run(cx, (const char *const[]){program, "evaluate", name, NULL}, run->out, PROCESS_CAPTURE);
+    ProcessResult result = process_run(cx, (const char *const[]){program, "evaluate", name, NULL},
+                                       run->out, PROCESS_CAPTURE);
     fputs(result.output, stdout);
     fflush(stdout);
     if (result.code == EXIT_OK)
@@ -226,26 +243,37 @@ static int stage_deploy(Run *run, const ProgramDeploy *deploy)
 {
     Cx *cx = run->cx;
     if (deploy->quantize.file || deploy->prune.file) {
-        fprintf(stderr, "deploy %s: skipped, it asks for %s, which this version of amlc cannot do (see the warning above)\n", deploy->name,
-                deploy->quantize.file ? "quantized weights" : "pruning");
+        fprintf(stderr,
+                "deploy %s: skipped, it asks for %s, which this version of amlc cannot do (see the "
+                "warning above)\n",
+                deploy->name, deploy->quantize.file ? "quantized weights" : "pruning");
         return EXIT_OK;
     }
-    const char *job = run->program->job.at[deploy->job].table.name, *output = path_inside(cx, run->out, deploy->name);
-    const char *key = hash_texts(cx, (const char *const[]){run->amlc_hash, run->program->table.source_hash, hash_command(run), run->data_hash,
-                                                          weights_hash(run, job, deploy->which)}, 5);
-    const char *stage = arena_printf(cx->arena, "deploy %s", deploy->name), *there = hash_file(cx, output);
-    if (unchanged(run, stage, key) && (!deploy->executable || (there && strcmp(stamped(run, stage, "result"), there) == 0))) {
+    const char *job = run->program->job.at[deploy->job].table.name,
+               *output = path_inside(cx, run->out, deploy->name);
+    const char *key = hash_texts(
+        cx,
+        (const char *const[]){run->amlc_hash, run->program->table.source_hash, hash_command(run),
+                              run->data_hash, weights_hash(run, job, deploy->which)},
+        5);
+    const char *stage = arena_printf(cx->arena, "deploy %s", deploy->name),
+               *there = hash_file(cx, output);
+    if (unchanged(run, stage, key) &&
+        (!deploy->executable || (there && strcmp(stamped(run, stage, "result"), there) == 0))) {
         skipped(run, "deploy", deploy->name);
         return EXIT_OK;
     }
     forget_stamp(run, stage);
     Vec(const char *) argv = {0};
-    const char *first[] = {"/proc/self/exe", "deploy", run->source, deploy->name, "-o", output, "--runs", run->runs,
-                           run->command->color ? "--color=always" : "--color=never"};
+    const char *first[] = {
+        "/proc/self/exe", "deploy",  run->source,
+        deploy->name,     "-o",      output,
+        "--runs",         run->runs, run->command->color ? "--color=always" : "--color=never"};
     for (size_t i = 0; i < COUNT_OF(first); i++)
         vec_push(cx->arena, &argv, first[i]);
     if (run->command->option[OPTION_TARGET])
-        vec_push(cx->arena, &argv, arena_printf(cx->arena, "--target=%s", run->command->option[OPTION_TARGET]));
+        vec_push(cx->arena, &argv,
+                 arena_printf(cx->arena, "--target=%s", run->command->option[OPTION_TARGET]));
     for (int i = 0; i < run->command->define.count; i++)
         vec_push(cx->arena, &argv, arena_printf(cx->arena, "-D%s", run->command->define.at[i]));
     vec_push(cx->arena, &argv, NULL);
@@ -298,7 +326,7 @@ static bool prepare_folders(Run *run)
         return false;
     run->stamp_path = arena_printf(cx->arena, "%s/%s.json", folder, run->program->table.name);
     run->stamp = json_load_file(run->stamp_path, JSON_REJECT_DUPLICATES, NULL);
-    if (!json_is_object(run->stamp)) {      // none yet, or not ours: every stage runs
+    if (!json_is_object(run->stamp)) { // none yet, or not ours: every stage runs
         json_decref(run->stamp);
         run->stamp = json_object();
     }
@@ -309,7 +337,8 @@ int verb_run(Command *command)
 {
     Cx *cx = command->cx;
     const char *out = command->option[OPTION_OUT];
-    Run run = {.command = command, .cx = cx, .source = command->argument.at[0], .out = out ? out : "."};
+    Run run = {
+        .command = command, .cx = cx, .source = command->argument.at[0], .out = out ? out : "."};
 
     run.program = compile_front(command, run.source);
     if (run.program)
@@ -324,7 +353,8 @@ int verb_run(Command *command)
     run.data_hash = hash_data(&run);
     if (!prepare_folders(&run))
         return EXIT_INPUT;
-    signal(SIGINT, SIG_IGN);        // the running stage gets it too, writes its checkpoint and says how it ended
+    signal(SIGINT,
+           SIG_IGN); // the running stage gets it too, writes its checkpoint and says how it ended
     code = run_stages(&run);
     json_decref(run.stamp);
     return code;

@@ -1,4 +1,5 @@
-// artifact.c: the C text of a deployed program: its table, the main function, or a library with a header of its own.
+// artifact.c: the C text of a deployed program: its table, the main function, or a library with a
+// header of its own.
 
 #include "link/link.h"
 
@@ -19,18 +20,26 @@ static void write_artifact(TableWriter *writer, const Artifact *artifact, const 
     const char *prepare = table_function(writer, &artifact->prepare, "prepare");
     Buffer rows = {.arena = writer->cx->arena};
     for (int i = 0; i < artifact->predict.count; i++)
-        buffer_printf(&rows, "    %s,\n", table_function(writer, &artifact->predict.at[i], arena_printf(writer->cx->arena, "predict%d", i)));
-    TOP("static const aml_function predict[] = {\n%s};\nstatic const int64_t predict_batch[] = {", rows.text);
+        buffer_printf(&rows, "    %s,\n",
+                      table_function(writer, &artifact->predict.at[i],
+                                     arena_printf(writer->cx->arena, "predict%d", i)));
+    TOP("static const aml_function predict[] = {\n%s};\nstatic const int64_t predict_batch[] = {",
+        rows.text);
     for (int i = 0; i < artifact->batch.count; i++)
         TOP("%s%lld", i ? ", " : "", (long long)artifact->batch.at[i]);
-    TOP("};\nstatic const aml_artifact artifact = {\n    .abi = AML_PROGRAM_ABI, .name = %s, .doc = %s,\n", table_text(writer, artifact->name),
-        table_text(writer, artifact->doc));
-    TOP("    .source_hash = %s,\n    .weights_hash = %s,\n    .data_fingerprint = %s,\n    .compiler = \"amlc " AML_VERSION_TEXT "\",\n",
-        table_text(writer, artifact->source_hash), table_text(writer, artifact->weights_hash), table_text(writer, artifact->data_fingerprint));
-    TOP("    .cpu_level = %s, .cpu_features = %s,\n    .fields = %d, .field = %s, .separator = %d, .header = (aml_header)%d,\n",
-        table_text(writer, object->cpu_level), table_text(writer, object->cpu_features), artifact->fields, field, artifact->separator,
-        artifact->header);
-    TOP("    .prepare = %s,\n    .predicts = %d, .predict_batch = predict_batch, .predict = predict,\n    .weights_bytes = %zuu, .parameters = %lld,\n};\n",
+    TOP("};\nstatic const aml_artifact artifact = {\n    .abi = AML_PROGRAM_ABI, .name = %s, .doc "
+        "= %s,\n",
+        table_text(writer, artifact->name), table_text(writer, artifact->doc));
+    TOP("    .source_hash = %s,\n    .weights_hash = %s,\n    .data_fingerprint = %s,\n    "
+        ".compiler = \"amlc " AML_VERSION_TEXT "\",\n",
+        table_text(writer, artifact->source_hash), table_text(writer, artifact->weights_hash),
+        table_text(writer, artifact->data_fingerprint));
+    TOP("    .cpu_level = %s, .cpu_features = %s,\n    .fields = %d, .field = %s, .separator = %d, "
+        ".header = (aml_header)%d,\n",
+        table_text(writer, object->cpu_level), table_text(writer, object->cpu_features),
+        artifact->fields, field, artifact->separator, artifact->header);
+    TOP("    .prepare = %s,\n    .predicts = %d, .predict_batch = predict_batch, .predict = "
+        "predict,\n    .weights_bytes = %zuu, .parameters = %lld,\n};\n",
         prepare, artifact->predict.count, artifact->weights_bytes, (long long)artifact->parameters);
 }
 
@@ -39,20 +48,25 @@ const char *tables_of_artifact(Cx *cx, const Artifact *artifact, const ObjectCod
     TableWriter writer_of = {.cx = cx, .top = {.arena = cx->arena}}, *writer = &writer_of;
     TOP("#include \"aml/program.h\"\n\n");
     write_artifact(writer, artifact, object);
-    TOP("\nint main(int argc, char **argv)\n{\n    return aml_artifact_main(&artifact, argc, argv);\n}\n");
+    TOP("\nint main(int argc, char **argv)\n{\n    return aml_artifact_main(&artifact, argc, "
+        "argv);\n}\n");
     return writer->top.text;
 }
 
 // ---- the library
 
-// The name of a field as a C parameter: a name that C, C++ or the function itself uses gets an underscore.
+// The name of a field as a C parameter: a name that C, C++ or the function itself uses gets an
+// underscore.
 static const char *c_name(Cx *cx, const char *name)
 {
     static const char *const taken[] = {
-        "rows", "context", "auto", "break", "case", "char", "class", "const", "continue", "default", "delete", "do", "double", "else", "enum",
-        "extern", "float", "for", "goto", "if", "inline", "int", "long", "new", "operator", "private", "protected", "public", "register",
-        "return", "short", "signed", "sizeof", "static", "struct", "switch", "template", "this", "throw", "try", "typedef", "typename",
-        "union", "unsigned", "using", "virtual", "void", "volatile", "while"};
+        "rows",     "context",  "auto",    "break",    "case",    "char",      "class",
+        "const",    "continue", "default", "delete",   "do",      "double",    "else",
+        "enum",     "extern",   "float",   "for",      "goto",    "if",        "inline",
+        "int",      "long",     "new",     "operator", "private", "protected", "public",
+        "register", "return",   "short",   "signed",   "sizeof",  "static",    "struct",
+        "switch",   "template", "this",    "throw",    "try",     "typedef",   "typename",
+        "union",    "unsigned", "using",   "virtual",  "void",    "volatile",  "while"};
     for (size_t i = 0; i < COUNT_OF(taken); i++)
         if (strcmp(name, taken[i]) == 0)
             return arena_printf(cx->arena, "%s_", name);
@@ -76,9 +90,11 @@ static const char *predict_parameters(Cx *cx, const Artifact *artifact)
     const Entry *predict = &artifact->predict.at[0];
     buffer_text(&out, "int64_t rows");
     for (int i = 0; i < artifact->fields; i++)
-        buffer_printf(&out, ", const %s *%s", c_type[artifact->field[i].tensor.dtype], c_name(cx, artifact->field[i].tensor.name));
+        buffer_printf(&out, ", const %s *%s", c_type[artifact->field[i].tensor.dtype],
+                      c_name(cx, artifact->field[i].tensor.name));
     for (int i = 0; i < predict->output.count; i++)
-        buffer_printf(&out, ", %s *%s", c_type[predict->output.at[i].dtype], c_name(cx, predict->output.at[i].name));
+        buffer_printf(&out, ", %s *%s", c_type[predict->output.at[i].dtype],
+                      c_name(cx, predict->output.at[i].name));
     return out.text;
 }
 
@@ -91,34 +107,58 @@ const char *library_header(Cx *cx, const Artifact *artifact)
     for (const char *at = name; *at; at++)
         buffer_printf(&guard, "%c", toupper((unsigned char)*at));
 #define PUT(...) buffer_printf(&out, __VA_ARGS__)
-    PUT("// %s.h: predicting with the deployed model %s, from C or C++. Made by amlc " AML_VERSION_TEXT ".\n//\n", name, name);
-    PUT("// The weights are constants in the library. There is no global state and nothing is allocated: a context lives in\n"
-        "// memory that the caller provides. Each thread uses a context of its own; any number may predict at once.\n//\n"
+    PUT("// %s.h: predicting with the deployed model %s, from C or C++. Made by "
+        "amlc " AML_VERSION_TEXT ".\n//\n",
+        name, name);
+    PUT("// The weights are constants in the library. There is no global state and nothing is "
+        "allocated: a context lives in\n"
+        "// memory that the caller provides. Each thread uses a context of its own; any number may "
+        "predict at once.\n//\n"
         "//   void *memory = malloc(%s_context_bytes());\n//   %s_context *context;\n"
-        "//   if (%s_init(memory, %s_context_bytes(), &context) != 0) ...\n//   %s_predict(context, rows, ...);\n//   free(memory);\n",
+        "//   if (%s_init(memory, %s_context_bytes(), &context) != 0) ...\n//   "
+        "%s_predict(context, rows, ...);\n//   free(memory);\n",
         name, name, name, name, name);
-    PUT("\n#ifndef %s_H\n#define %s_H\n\n#include <stddef.h>\n#include <stdint.h>\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n", guard.text,
-        guard.text);
+    PUT("\n#ifndef %s_H\n#define %s_H\n\n#include <stddef.h>\n#include <stdint.h>\n\n#ifdef "
+        "__cplusplus\nextern \"C\" {\n#endif\n\n",
+        guard.text, guard.text);
     PUT("typedef struct %s_context %s_context;\n\n", name, name);
-    PUT("typedef struct %s_info {\n    const char *name, *compiler;\n    const char *source_hash, *weights_hash, *data_fingerprint; // SHA-256, hex\n"
-        "    const char *cpu_level;      // what the code needs, such as x86-64-v3\n    int64_t parameters;\n    size_t weights_bytes;       // of read-only data\n"
-        "} %s_info;\n\n", name, name);
+    PUT("typedef struct %s_info {\n    const char *name, *compiler;\n    const char *source_hash, "
+        "*weights_hash, *data_fingerprint; // SHA-256, hex\n"
+        "    const char *cpu_level;      // what the code needs, such as x86-64-v3\n    int64_t "
+        "parameters;\n    size_t weights_bytes;       // of read-only data\n"
+        "} %s_info;\n\n",
+        name, name);
     PUT("// How many bytes a context needs.\nsize_t %s_context_bytes(void);\n\n", name);
-    PUT("// Makes a context in `memory` (any alignment, at least %s_context_bytes() bytes). It needs no end: the caller takes the\n"
-        "// memory back when the context is no longer used. Returns 0, or a code for %s_message: too little memory, or a CPU that lacks\n"
-        "// what the code needs; *out is then NULL.\nint %s_init(void *memory, size_t bytes, %s_context **out);\n\n", name, name, name, name);
-    PUT("// Predicts `rows` samples. All arrays are dense and row-major, one row after the other; an output may be NULL.\n//\n");
+    PUT("// Makes a context in `memory` (any alignment, at least %s_context_bytes() bytes). It "
+        "needs no end: the caller takes the\n"
+        "// memory back when the context is no longer used. Returns 0, or a code for %s_message: "
+        "too little memory, or a CPU that lacks\n"
+        "// what the code needs; *out is then NULL.\nint %s_init(void *memory, size_t bytes, "
+        "%s_context **out);\n\n",
+        name, name, name, name);
+    PUT("// Predicts `rows` samples. All arrays are dense and row-major, one row after the other; "
+        "an output may be NULL.\n//\n");
     for (int i = 0; i < artifact->fields; i++) {
         const aml_tensor_info *info = &artifact->field[i].tensor;
-        PUT("//   %-12s in   %s, as in the data file%s\n", c_name(cx, info->name), rows_text(cx, &info->shape, 0),
-            info->classes ? arena_printf(cx->arena, ", 0..%lld", (long long)info->classes - 1) : "");
+        PUT("//   %-12s in   %s, as in the data file%s\n", c_name(cx, info->name),
+            rows_text(cx, &info->shape, 0),
+            info->classes ? arena_printf(cx->arena, ", 0..%lld", (long long)info->classes - 1)
+                          : "");
     }
     for (int i = 0; i < predict->output.count; i++)
-        PUT("//   %-12s out  %s\n", c_name(cx, predict->output.at[i].name), rows_text(cx, &predict->output.at[i].shape, 1));
-    PUT("//\n// Returns 0, or a code for %s_message: rows is negative, or an input is outside its range (nothing is written then).\n", name);
-    PUT("int %s_predict(%s_context *context, %s);\n\n", name, name, predict_parameters(cx, artifact));
-    PUT("// Facts about the model; lives as long as the library.\nconst %s_info *%s_describe(void);\n\n", name, name);
-    PUT("// A sentence for a code.\nconst char *%s_message(int code);\n\n#ifdef __cplusplus\n}\n#endif\n\n#endif\n", name);
+        PUT("//   %-12s out  %s\n", c_name(cx, predict->output.at[i].name),
+            rows_text(cx, &predict->output.at[i].shape, 1));
+    PUT("//\n// Returns 0, or a code for %s_message: rows is negative, or an input is outside its "
+        "range (nothing is written then).\n",
+        name);
+    PUT("int %s_predict(%s_context *context, %s);\n\n", name, name,
+        predict_parameters(cx, artifact));
+    PUT("// Facts about the model; lives as long as the library.\nconst %s_info "
+        "*%s_describe(void);\n\n",
+        name, name);
+    PUT("// A sentence for a code.\nconst char *%s_message(int code);\n\n#ifdef "
+        "__cplusplus\n}\n#endif\n\n#endif\n",
+        name);
 #undef PUT
     return out.text;
 }
@@ -132,29 +172,41 @@ const char *library_source(Cx *cx, const Artifact *artifact, const ObjectCode *o
     TOP("#include \"aml/artifact.h\"\n#include \"%s.h\"\n\n", name);
     write_artifact(writer, artifact, object);
     TOP("\nsize_t %s_context_bytes(void)\n{\n    return aml_context_bytes(&artifact);\n}\n", name);
-    TOP("\nint %s_init(void *memory, size_t bytes, %s_context **out)\n{\n    aml_context *context;\n"
-        "    int code = aml_context_open(&artifact, memory, bytes, &context);\n    *out = (%s_context *)context;\n    return code;\n}\n",
+    TOP("\nint %s_init(void *memory, size_t bytes, %s_context **out)\n{\n    aml_context "
+        "*context;\n"
+        "    int code = aml_context_open(&artifact, memory, bytes, &context);\n    *out = "
+        "(%s_context *)context;\n    return code;\n}\n",
         name, name, name);
-    TOP("\nint %s_predict(%s_context *context, %s)\n{\n    const void *const aml_field_at[] = {", name, name, predict_parameters(cx, artifact));
+    TOP("\nint %s_predict(%s_context *context, %s)\n{\n    const void *const aml_field_at[] = {",
+        name, name, predict_parameters(cx, artifact));
     for (int i = 0; i < artifact->fields; i++)
         TOP("%s, ", c_name(cx, artifact->field[i].tensor.name));
     TOP("0};\n    void *const aml_output_at[] = {");
     for (int i = 0; i < predict_entry->output.count; i++)
         TOP("%s, ", c_name(cx, predict_entry->output.at[i].name));
-    TOP("0};\n    return aml_context_predict((aml_context *)context, aml_field_at, rows, aml_output_at);\n}\n");
-    TOP("\nconst %s_info *%s_describe(void)\n{\n    static const %s_info info = {.name = %s, .compiler = \"amlc " AML_VERSION_TEXT "\",\n",
+    TOP("0};\n    return aml_context_predict((aml_context *)context, aml_field_at, rows, "
+        "aml_output_at);\n}\n");
+    TOP("\nconst %s_info *%s_describe(void)\n{\n    static const %s_info info = {.name = %s, "
+        ".compiler = \"amlc " AML_VERSION_TEXT "\",\n",
         name, name, name, table_text(writer, name));
-    TOP("        .source_hash = %s,\n        .weights_hash = %s,\n        .data_fingerprint = %s,\n", table_text(writer, artifact->source_hash),
-        table_text(writer, artifact->weights_hash), table_text(writer, artifact->data_fingerprint));
-    TOP("        .cpu_level = %s, .parameters = %lld, .weights_bytes = %zuu};\n    return &info;\n}\n", table_text(writer, object->cpu_level),
-        (long long)artifact->parameters, artifact->weights_bytes);
-    TOP("\nconst char *%s_message(int code)\n{\n    return aml_artifact_message((aml_status)code);\n}\n", name);
+    TOP("        .source_hash = %s,\n        .weights_hash = %s,\n        .data_fingerprint = "
+        "%s,\n",
+        table_text(writer, artifact->source_hash), table_text(writer, artifact->weights_hash),
+        table_text(writer, artifact->data_fingerprint));
+    TOP("        .cpu_level = %s, .parameters = %lld, .weights_bytes = %zuu};\n    return "
+        "&info;\n}\n",
+        table_text(writer, object->cpu_level), (long long)artifact->parameters,
+        artifact->weights_bytes);
+    TOP("\nconst char *%s_message(int code)\n{\n    return "
+        "aml_artifact_message((aml_status)code);\n}\n",
+        name);
     return writer->top.text;
 }
 
 const char *library_exports(Cx *cx, const Artifact *artifact)
 {
-    static const char *const function[] = {"context_bytes", "init", "predict", "describe", "message"};
+    static const char *const function[] = {"context_bytes", "init", "predict", "describe",
+                                           "message"};
     Buffer out = {.arena = cx->arena};
     buffer_text(&out, "{ global:");
     for (size_t i = 0; i < COUNT_OF(function); i++)

@@ -1,8 +1,9 @@
 // freeze.c: functions of a deployed program.
 //
-// In a training program weights are parameters (rows of the state table) and options are scalars. A deployed program has
-// neither: each such parameter becomes a constant here, before the passes run, so that everything that depends only on
-// weights is computed now and matrix products find their operand packed.
+// In a training program weights are parameters (rows of the state table) and options are scalars. A
+// deployed program has neither: each such parameter becomes a constant here, before the passes run,
+// so that everything that depends only on weights is computed now and matrix products find their
+// operand packed.
 
 #include "link/link.h"
 
@@ -10,8 +11,10 @@
 
 #include "diag/diag.h"
 
-static const DType dtype_of[] = {[AML_F32] = DTYPE_F32, [AML_F64] = DTYPE_F64, [AML_F16] = DTYPE_F16, [AML_BF16] = DTYPE_BF16, [AML_I8] = DTYPE_I8,
-                                 [AML_U8] = DTYPE_U8, [AML_I32] = DTYPE_I32, [AML_I64] = DTYPE_I64, [AML_BOOL] = DTYPE_BOOL};
+static const DType dtype_of[] = {
+    [AML_F32] = DTYPE_F32,   [AML_F64] = DTYPE_F64, [AML_F16] = DTYPE_F16,
+    [AML_BF16] = DTYPE_BF16, [AML_I8] = DTYPE_I8,   [AML_U8] = DTYPE_U8,
+    [AML_I32] = DTYPE_I32,   [AML_I64] = DTYPE_I64, [AML_BOOL] = DTYPE_BOOL};
 
 // Takes parameter `index` out of the function; its value must not be read any more.
 static void drop_param(IrFunction *fn, int index)
@@ -29,12 +32,16 @@ static void param_to_constant(IrFunction *fn, int index, const void *at, bool sp
 {
     Inst *param = fn->param.at[index];
     Arena *arena = fn->cx->arena;
-    size_t bytes = splat ? (size_t)dtype_info[param->type.dtype].bytes : (size_t)type_bytes(param->type);
+    size_t bytes =
+        splat ? (size_t)dtype_info[param->type.dtype].bytes : (size_t)type_bytes(param->type);
 
     if (param->uses > 0) {
-        Attr attr[1] = {{.data = {.splat = splat, .bytes = bytes, .at = arena_copy(arena, at, bytes)}}};
-        Inst *constant = fn->first ? ir_insert_before(fn->first, OP_constant, NULL, 0, attr, param->type, param->span)
-                                   : ir_append(fn, OP_constant, NULL, 0, attr, param->type, param->span);
+        Attr attr[1] = {
+            {.data = {.splat = splat, .bytes = bytes, .at = arena_copy(arena, at, bytes)}}};
+        Inst *constant =
+            fn->first
+                ? ir_insert_before(fn->first, OP_constant, NULL, 0, attr, param->type, param->span)
+                : ir_append(fn, OP_constant, NULL, 0, attr, param->type, param->span);
         constant->name = param->name;
         ir_replace_uses(fn, param, constant);
     }
@@ -54,8 +61,10 @@ static const char *weight_shape(Arena *arena, aml_dtype dtype, aml_shape shape)
     return type_text(arena, type_make(dtype_of[dtype], shape.rank, shape.dim));
 }
 
-// The checkpoint's tensor for a row of the state table, or NULL after reporting that there is none that fits.
-static const Weight *weight_of(Cx *cx, const ProgramState *state, const Weight *weight, int weights, Span span)
+// The checkpoint's tensor for a row of the state table, or NULL after reporting that there is none
+// that fits.
+static const Weight *weight_of(Cx *cx, const ProgramState *state, const Weight *weight, int weights,
+                               Span span)
 {
     const aml_tensor_info *info = &state->info.tensor;
     const Weight *found = find_weight(weight, weights, info->name);
@@ -72,21 +81,30 @@ static const Weight *weight_of(Cx *cx, const ProgramState *state, const Weight *
     return NULL;
 }
 
-bool freeze_weights(Cx *cx, IrFunction *fn, const ProgramJob *job, const Weight *weight, int weights, Span span)
+bool freeze_weights(Cx *cx, IrFunction *fn, const ProgramJob *job, const Weight *weight,
+                    int weights, Span span)
 {
     bool good = true;
     for (int i = 0; i < fn->param.count; i++)
         if (fn->param_slot.at[i].kind == SLOT_STATE)
-            good = weight_of(cx, &job->state.at[fn->param_slot.at[i].index], weight, weights, span) && good;
+            good =
+                weight_of(cx, &job->state.at[fn->param_slot.at[i].index], weight, weights, span) &&
+                good;
     if (!good)
         return false;
     for (int i = fn->param.count - 1; i >= 0; i--)
         if (fn->param_slot.at[i].kind == SLOT_STATE)
-            param_to_constant(fn, i, weight_of(cx, &job->state.at[fn->param_slot.at[i].index], weight, weights, span)->at, false);
-    for (int i = fn->result.count - 1; i >= 0; i--)     // running statistics do not move when predicting
+            param_to_constant(
+                fn, i,
+                weight_of(cx, &job->state.at[fn->param_slot.at[i].index], weight, weights, span)
+                    ->at,
+                false);
+    for (int i = fn->result.count - 1; i >= 0;
+         i--) // running statistics do not move when predicting
         if (fn->result.at[i].slot.kind == SLOT_STATE) {
             fn->result.at[i].value->uses--;
-            memmove(&fn->result.at[i], &fn->result.at[i + 1], sizeof fn->result.at[0] * (size_t)(fn->result.count - i - 1));
+            memmove(&fn->result.at[i], &fn->result.at[i + 1],
+                    sizeof fn->result.at[0] * (size_t)(fn->result.count - i - 1));
             fn->result.count--;
         }
     return true;
@@ -114,12 +132,26 @@ void freeze_scalars(IrFunction *fn, Entry *entry, const Program *program)
             uint8_t b;
         } element = {.i64 = 0};
         switch (dtype) {
-        case DTYPE_F32: element.f32 = (float)real; break;
-        case DTYPE_F64: element.f64 = real; break;
-        case DTYPE_I32: element.i32 = (int32_t)real; break;
-        case DTYPE_I64: element.i64 = (int64_t)real; break;
-        case DTYPE_BOOL: element.b = real != 0; break;
-        case DTYPE_F16: case DTYPE_BF16: case DTYPE_I8: case DTYPE_U8: case DTYPE_COUNT:
+        case DTYPE_F32:
+            element.f32 = (float)real;
+            break;
+        case DTYPE_F64:
+            element.f64 = real;
+            break;
+        case DTYPE_I32:
+            element.i32 = (int32_t)real;
+            break;
+        case DTYPE_I64:
+            element.i64 = (int64_t)real;
+            break;
+        case DTYPE_BOOL:
+            element.b = real != 0;
+            break;
+        case DTYPE_F16:
+        case DTYPE_BF16:
+        case DTYPE_I8:
+        case DTYPE_U8:
+        case DTYPE_COUNT:
             bug(fn->cx, fn->span, "a scalar argument of type %s", dtype_info[dtype].name);
         }
         param_to_constant(fn, i, &element, true);
@@ -144,7 +176,8 @@ static int tensor_named(const Entry *entry, const char *name)
     return -1;
 }
 
-void freeze_prepare(Cx *cx, const Program *program, IrModule *module, const ProgramDataset *data, const Entry *predict, Artifact *out)
+void freeze_prepare(Cx *cx, const Program *program, IrModule *module, const ProgramDataset *data,
+                    const Entry *predict, Artifact *out)
 {
     const Entry *from = &data->prepare;
     IrFunction *fn = ir_clone_function(from->ir, module, sym_printf(cx, "%s_prepare", out->name));
@@ -181,7 +214,8 @@ void freeze_prepare(Cx *cx, const Program *program, IrModule *module, const Prog
     for (int i = 0; i < data->table.fields; i++) {
         bool read = false;
         for (int p = 0; p < fn->param.count; p++)
-            read |= fn->param_slot.at[p].kind == SLOT_INPUT && fn->param_slot.at[p].index == i && fn->param.at[p]->uses > 0;
+            read |= fn->param_slot.at[p].kind == SLOT_INPUT && fn->param_slot.at[p].index == i &&
+                    fn->param.at[p]->uses > 0;
         moved[i] = read ? field.count : -1;
         if (read) {
             vec_push(cx->arena, &field, data->table.field[i]);
@@ -227,10 +261,12 @@ void find_labels(Program *program)
                 continue;
             predicted = true;
             for (int r = 0; r < fn->result.count; r++)
-                if (tensor_named(&job->predict, data->prepare.output.at[fn->result.at[r].slot.index].name) >= 0)
+                if (tensor_named(&job->predict,
+                                 data->prepare.output.at[fn->result.at[r].slot.index].name) >= 0)
                     mark_inputs(fn->result.at[r].value);
         }
-        aml_field *field = arena_copy(program->cx->arena, data->table.field, sizeof *field * (size_t)data->table.fields);
+        aml_field *field = arena_copy(program->cx->arena, data->table.field,
+                                      sizeof *field * (size_t)data->table.fields);
         for (int i = 0; i < data->table.fields; i++)
             field[i].label = predicted;
         for (int p = 0; p < fn->param.count; p++)

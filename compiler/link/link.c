@@ -10,7 +10,9 @@
 static const char *real_folder(Cx *cx, const char *path)
 {
     const char *slash = strrchr(path, '/');
-    const char *folder = !slash ? "." : slash == path ? "/" : arena_text(cx->arena, path, (size_t)(slash - path));
+    const char *folder = !slash          ? "."
+                         : slash == path ? "/"
+                                         : arena_text(cx->arena, path, (size_t)(slash - path));
     char *real = realpath(folder, NULL);
     const char *result = real ? arena_text(cx->arena, real, strlen(real)) : folder;
     free(real);
@@ -28,7 +30,7 @@ static bool holds(const char *outer, const char *inner)
 static const char *relative(Cx *cx, const char *from, const char *to)
 {
     size_t same = 0;
-    for (size_t i = 0;; i++) {      // the length of the common folders
+    for (size_t i = 0;; i++) { // the length of the common folders
         bool end_from = from[i] == '/' || !from[i], end_to = to[i] == '/' || !to[i];
         if (end_from && end_to)
             same = i;
@@ -61,7 +63,9 @@ const char *portable_source_dir(Cx *cx, const char *source_path, const char *out
 bool link_program(Cx *cx, Program *program, const ObjectCode *object, const char *output)
 {
     const char *source_dir = portable_source_dir(cx, program->table.source, output);
-    LinkRequest request = {.source = tables_of_program(cx, program, object, source_dir), .object = object, .output = output};
+    LinkRequest request = {.source = tables_of_program(cx, program, object, source_dir),
+                           .object = object,
+                           .output = output};
     const char *wrong = toolchain_link(cx, &request);
 
     if (wrong)

@@ -1,8 +1,9 @@
 // link/: from tables and an object to a file that runs.
 //
-// A Program's tables are written as one C file that includes aml/program.h, compiled by the system's C compiler and
-// linked with the object from codegen and libaml_runtime.a. Two builds of one source are the same bytes, wherever they
-// were made: no time, no build id, no absolute path goes in, except that of a source that lies elsewhere (link.c).
+// A Program's tables are written as one C file that includes aml/program.h, compiled by the
+// system's C compiler and linked with the object from codegen and libaml_runtime.a. Two builds of
+// one source are the same bytes, wherever they were made: no time, no build id, no absolute path
+// goes in, except that of a source that lies elsewhere (link.c).
 
 #ifndef AML_LINK_H
 #define AML_LINK_H
@@ -12,23 +13,25 @@
 // ---- tables.c: C text of tables
 typedef struct TableWriter {
     Cx *cx;
-    Buffer top;             // arrays and declarations, in the order in which they are needed
-    int arrays;             // names given so far
+    Buffer top; // arrays and declarations, in the order in which they are needed
+    int arrays; // names given so far
 } TableWriter;
 
-const char *table_text(TableWriter *writer, const char *text);              // a C literal, or "0" for NULL
+const char *table_text(TableWriter *writer, const char *text); // a C literal, or "0" for NULL
 const char *table_real(TableWriter *writer, double value);
 // An initialiser of aml_function; `prefix` names its arrays. An Entry without ir gives {0}.
 const char *table_function(TableWriter *writer, const Entry *entry, const char *prefix);
-const char *table_field_array(TableWriter *writer, const aml_field *field, int count, const char *prefix);
+const char *table_field_array(TableWriter *writer, const aml_field *field, int count,
+                              const char *prefix);
 // The whole file of a training program.
-const char *tables_of_program(Cx *cx, Program *program, const ObjectCode *object, const char *source_dir);
+const char *tables_of_program(Cx *cx, Program *program, const ObjectCode *object,
+                              const char *source_dir);
 
 // ---- artifact.c: C text of deployed programs
 typedef struct Artifact {
     const char *name, *doc;
     const char *source_hash, *weights_hash, *data_fingerprint;
-    const aml_field *field;             // raw inputs
+    const aml_field *field; // raw inputs
     int fields;
     char separator;
     aml_header header;
@@ -38,8 +41,9 @@ typedef struct Artifact {
     size_t weights_bytes;
     int64_t parameters;
 } Artifact;
-const char *tables_of_artifact(Cx *cx, const Artifact *artifact, const ObjectCode *object);     // for aml_artifact_main
-const char *library_header(Cx *cx, const Artifact *artifact);                                   // NAME.h
+const char *tables_of_artifact(Cx *cx, const Artifact *artifact,
+                               const ObjectCode *object);     // for aml_artifact_main
+const char *library_header(Cx *cx, const Artifact *artifact); // NAME.h
 const char *library_source(Cx *cx, const Artifact *artifact, const ObjectCode *object);
 const char *library_exports(Cx *cx, const Artifact *artifact);
 
@@ -50,51 +54,62 @@ typedef struct Weight {
     aml_shape shape;
     const void *at;
 } Weight;
-// Replaces every STATE parameter of `fn` by the constant of its row's name. False after reporting what is missing or
-// has another shape, at `span`.
-bool freeze_weights(Cx *cx, IrFunction *fn, const ProgramJob *job, const Weight *weight, int weights, Span span);
+// Replaces every STATE parameter of `fn` by the constant of its row's name. False after reporting
+// what is missing or has another shape, at `span`.
+bool freeze_weights(Cx *cx, IrFunction *fn, const ProgramJob *job, const Weight *weight,
+                    int weights, Span span);
 // Options and counters of the running program become constants: options keep their defaults.
 void freeze_scalars(IrFunction *fn, Entry *entry, const Program *program);
-// A copy of the data set's prepare that computes only what `predict` reads, in its order, from the fields that this
-// needs: fills out->prepare, field and fields. out->name must be set.
-void freeze_prepare(Cx *cx, const Program *program, IrModule *module, const ProgramDataset *data, const Entry *predict, Artifact *out);
+// A copy of the data set's prepare that computes only what `predict` reads, in its order, from the
+// fields that this needs: fills out->prepare, field and fields. out->name must be set.
+void freeze_prepare(Cx *cx, const Program *program, IrModule *module, const ProgramDataset *data,
+                    const Entry *predict, Artifact *out);
 
-// Sets aml_field.label of every field: before the passes, which mix the computations of several outputs.
+// Sets aml_field.label of every field: before the passes, which mix the computations of several
+// outputs.
 void find_labels(Program *program);
 
 // ---- toolchain.c: what runs the C compiler
 typedef struct Toolchain {
-    const char *compiler;           // $AML_CC, or cc
-    const char *runtime;            // libaml_runtime.a; NULL: not found
-    const char *searched;           // where it was looked for
+    const char *compiler; // $AML_CC, or cc
+    const char *runtime;  // libaml_runtime.a; NULL: not found
+    const char *searched; // where it was looked for
 } Toolchain;
 Toolchain toolchain_find(Cx *cx);
 typedef struct LinkRequest {
-    const char *source;             // C text
-    const char *header_name, *header;   // one more file beside it, or NULL
+    const char *source;               // C text
+    const char *header_name, *header; // one more file beside it, or NULL
     const ObjectCode *object;
     const char *output;
-    const char *soname;             // makes a shared library of that name; NULL: an executable
-    const char *exports;            // shared library: the linker's version script
+    const char *soname;  // makes a shared library of that name; NULL: an executable
+    const char *exports; // shared library: the linker's version script
 } LinkRequest;
 // Returns NULL, or what went wrong (in cx->arena, several lines).
 const char *toolchain_link(Cx *cx, const LinkRequest *request);
 
 // ---- process.c
 typedef struct ProcessResult {
-    int code;                       // exit code, 128 + signal, or -1: could not be started
-    char *output;                   // stdout if it was captured, NUL-terminated
+    int code;     // exit code, 128 + signal, or -1: could not be started
+    char *output; // stdout if it was captured, NUL-terminated
     size_t length;
 } ProcessResult;
-// Runs argv[0] (looked up on PATH) in `folder` (NULL: here). Captured: stdout and, with `both`, stderr come back.
-typedef enum { PROCESS_SHOW, PROCESS_CAPTURE, PROCESS_CAPTURE_BOTH, PROCESS_TO_STDERR } ProcessOutput;
-ProcessResult process_run(Cx *cx, const char *const argv[], const char *folder, ProcessOutput output);
+// Runs argv[0] (looked up on PATH) in `folder` (NULL: here). Captured: stdout and, with `both`,
+// stderr come back.
+typedef enum {
+    PROCESS_SHOW,
+    PROCESS_CAPTURE,
+    PROCESS_CAPTURE_BOTH,
+    PROCESS_TO_STDERR
+} ProcessOutput;
+ProcessResult process_run(Cx *cx, const char *const argv[], const char *folder,
+                          ProcessOutput output);
 const char *sha256_hex(Cx *cx, const void *at, size_t length);
 
 // ---- link.c: link_program (compile.h) and where a program looks for its data
 //
-// What goes into aml_program.source_dir: "." and the like, relative to the folder of the executable, if one of the two
-// folders holds the other or both were named relative to the current folder; else the absolute folder of the source.
+// What goes into aml_program.source_dir: "." and the like, relative to the folder of the
+// executable, if one of the two folders holds the other or both were named relative to the current
+// folder; else the absolute folder of the source.
 const char *portable_source_dir(Cx *cx, const char *source_path, const char *output);
 
 #endif

@@ -15,8 +15,8 @@
 
 static void child(const char *const argv[], const char *folder, ProcessOutput output, int write_end)
 {
-    signal(SIGINT, SIG_DFL);                // amlc ignores it while a stage runs
-    prctl(PR_SET_PDEATHSIG, SIGTERM);       // and takes the stage with it when it is ended
+    signal(SIGINT, SIG_DFL);          // amlc ignores it while a stage runs
+    prctl(PR_SET_PDEATHSIG, SIGTERM); // and takes the stage with it when it is ended
     if (folder && chdir(folder) != 0)
         _exit(127);
     if (output == PROCESS_CAPTURE || output == PROCESS_CAPTURE_BOTH) {
@@ -34,7 +34,8 @@ static void child(const char *const argv[], const char *folder, ProcessOutput ou
     _exit(127);
 }
 
-ProcessResult process_run(Cx *cx, const char *const argv[], const char *folder, ProcessOutput output)
+ProcessResult process_run(Cx *cx, const char *const argv[], const char *folder,
+                          ProcessOutput output)
 {
     int pipe_end[2] = {-1, -1};
     bool capture = output == PROCESS_CAPTURE || output == PROCESS_CAPTURE_BOTH;

@@ -1,16 +1,21 @@
 // tables.c: the tables of aml/program.h as C text.
 //
-// Every initialiser names its fields, so the text stays right when a field is added to program.h, and it can be read:
-// `amlc build --emit=program`. Arrays are written before the table that points to them; an empty one is a null pointer.
+// Every initialiser names its fields, so the text stays right when a field is added to program.h,
+// and it can be read: `amlc build --emit=program`. Arrays are written before the table that points
+// to them; an empty one is a null pointer.
 
 #include "link/link.h"
 
 #include <math.h>
 #include <string.h>
 
-static const char *const dtype_constant[] = {"AML_F32", "AML_F64", "AML_F16", "AML_BF16", "AML_I8", "AML_U8", "AML_I32", "AML_I64", "AML_BOOL"};
-static const char *const scalar_constant[] = {"AML_SCALAR_STEP", "AML_SCALAR_TOTAL_STEPS", "AML_SCALAR_EPOCH_STEPS", "AML_SCALAR_SEED", "AML_SCALAR_OPTION"};
-static const char *const role_constant[] = {"AML_ROLE_WEIGHT", "AML_ROLE_STATE", "AML_ROLE_OPTIMIZER", "AML_ROLE_METRIC"};
+static const char *const dtype_constant[] = {"AML_F32", "AML_F64", "AML_F16", "AML_BF16", "AML_I8",
+                                             "AML_U8",  "AML_I32", "AML_I64", "AML_BOOL"};
+static const char *const scalar_constant[] = {"AML_SCALAR_STEP", "AML_SCALAR_TOTAL_STEPS",
+                                              "AML_SCALAR_EPOCH_STEPS", "AML_SCALAR_SEED",
+                                              "AML_SCALAR_OPTION"};
+static const char *const role_constant[] = {"AML_ROLE_WEIGHT", "AML_ROLE_STATE",
+                                            "AML_ROLE_OPTIMIZER", "AML_ROLE_METRIC"};
 
 _Static_assert(COUNT_OF(dtype_constant) == DTYPE_COUNT, "one name a dtype");
 _Static_assert(COUNT_OF(scalar_constant) == AML_SCALAR_OPTION + 1, "one name a scalar kind");
@@ -58,8 +63,10 @@ static const char *shape(TableWriter *writer, const aml_shape *of)
 
 static const char *tensor(TableWriter *writer, const aml_tensor_info *of)
 {
-    return arena_printf(writer->cx->arena, "{.name = %s, .dtype = %s, .shape = %s, .classes = %lld}", table_text(writer, of->name),
-                        dtype_constant[of->dtype], shape(writer, &of->shape), (long long)of->classes);
+    return arena_printf(writer->cx->arena,
+                        "{.name = %s, .dtype = %s, .shape = %s, .classes = %lld}",
+                        table_text(writer, of->name), dtype_constant[of->dtype],
+                        shape(writer, &of->shape), (long long)of->classes);
 }
 
 static const char *array_name(TableWriter *writer, const char *prefix, const char *what)
@@ -67,7 +74,8 @@ static const char *array_name(TableWriter *writer, const char *prefix, const cha
     return arena_printf(writer->cx->arena, "%s_%s_%d", prefix, what, writer->arrays++);
 }
 
-static const char *tensor_array(TableWriter *writer, const aml_tensor_info *at, int count, const char *prefix, const char *what)
+static const char *tensor_array(TableWriter *writer, const aml_tensor_info *at, int count,
+                                const char *prefix, const char *what)
 {
     if (count == 0)
         return "0";
@@ -85,23 +93,27 @@ const char *table_function(TableWriter *writer, const Entry *entry, const char *
         return "{0}";
     Arena *arena = writer->cx->arena;
     const char *input = tensor_array(writer, entry->input.at, entry->input.count, prefix, "input");
-    const char *output = tensor_array(writer, entry->output.at, entry->output.count, prefix, "output");
+    const char *output =
+        tensor_array(writer, entry->output.at, entry->output.count, prefix, "output");
     const char *scalar = "0";
     if (entry->scalar.count) {
         scalar = array_name(writer, prefix, "scalar");
         TOP("static const aml_scalar_info %s[] = {\n", scalar);
         for (int i = 0; i < entry->scalar.count; i++) {
             const aml_scalar_info *info = &entry->scalar.at[i];
-            TOP("    {.kind = %s, .index = %d, .dtype = %s},\n", scalar_constant[info->kind], info->index, dtype_constant[info->dtype]);
+            TOP("    {.kind = %s, .index = %d, .dtype = %s},\n", scalar_constant[info->kind],
+                info->index, dtype_constant[info->dtype]);
         }
         TOP("};\n");
     }
     TOP("void %s(const aml_call *call);\n", entry->symbol);
-    return arena_printf(arena,
-                        "{.name = %s, .run = %s, .arena_bytes = %zuu, .inputs = %d, .outputs = %d, .scalars = %d, "
-                        ".input = %s, .output = %s, .scalar = %s, .flops = %s}",
-                        table_text(writer, entry->symbol), entry->symbol, entry->arena_bytes, entry->input.count, entry->output.count,
-                        entry->scalar.count, input, output, scalar, table_real(writer, entry->flops));
+    return arena_printf(
+        arena,
+        "{.name = %s, .run = %s, .arena_bytes = %zuu, .inputs = %d, .outputs = %d, .scalars = %d, "
+        ".input = %s, .output = %s, .scalar = %s, .flops = %s}",
+        table_text(writer, entry->symbol), entry->symbol, entry->arena_bytes, entry->input.count,
+        entry->output.count, entry->scalar.count, input, output, scalar,
+        table_real(writer, entry->flops));
 }
 
 // "some/folder/digits.aml:14" is "digits.aml:14" wherever it was compiled.
@@ -111,16 +123,18 @@ static const char *place(TableWriter *writer, const char *text)
     return table_text(writer, slash ? slash + 1 : text);
 }
 
-const char *table_field_array(TableWriter *writer, const aml_field *field, int count, const char *prefix)
+const char *table_field_array(TableWriter *writer, const aml_field *field, int count,
+                              const char *prefix)
 {
     if (count == 0)
         return "0";
     const char *name = array_name(writer, prefix, "field");
     TOP("static const aml_field %s[] = {\n", name);
     for (int i = 0; i < count; i++)
-        TOP("    {.tensor = %s, .place = %s, .column = %s, .first = %d, .count = %d, .label = %d},\n",
-            tensor(writer, &field[i].tensor), place(writer, field[i].place), table_text(writer, field[i].column), field[i].first, field[i].count,
-            field[i].label);
+        TOP("    {.tensor = %s, .place = %s, .column = %s, .first = %d, .count = %d, .label = "
+            "%d},\n",
+            tensor(writer, &field[i].tensor), place(writer, field[i].place),
+            table_text(writer, field[i].column), field[i].first, field[i].count, field[i].label);
     TOP("};\n");
     return name;
 }
@@ -132,7 +146,8 @@ static const char *text_parts(TableWriter *writer, const aml_text *text, const c
     const char *name = array_name(writer, prefix, "text");
     TOP("static const aml_text_part %s[] = {\n", name);
     for (int i = 0; i < text->parts; i++)
-        TOP("    {.text = %s, .option = %d},\n", table_text(writer, text->part[i].text), text->part[i].option);
+        TOP("    {.text = %s, .option = %d},\n", table_text(writer, text->part[i].text),
+            text->part[i].option);
     TOP("};\n");
     return arena_printf(writer->cx->arena, "{.parts = %d, .part = %s}", text->parts, name);
 }
@@ -140,13 +155,17 @@ static const char *text_parts(TableWriter *writer, const aml_text *text, const c
 static const char *source(TableWriter *writer, const aml_source *of, const char *prefix)
 {
     const char *path = text_parts(writer, &of->path, prefix);
-    return arena_printf(writer->cx->arena, "{.kind = (aml_source_kind)%d, .place = %s, .path = %s, .separator = %d, .header = (aml_header)%d, .missing = %s}",
-                        of->kind, place(writer, of->place), path, of->separator, of->header, table_text(writer, of->missing));
+    return arena_printf(writer->cx->arena,
+                        "{.kind = (aml_source_kind)%d, .place = %s, .path = %s, .separator = %d, "
+                        ".header = (aml_header)%d, .missing = %s}",
+                        of->kind, place(writer, of->place), path, of->separator, of->header,
+                        table_text(writer, of->missing));
 }
 
 static const char *quantity(TableWriter *writer, aml_quantity of)
 {
-    return arena_printf(writer->cx->arena, "{%s, (aml_unit)%d, %d}", table_real(writer, of.value), of.unit, of.option);
+    return arena_printf(writer->cx->arena, "{%s, (aml_unit)%d, %d}", table_real(writer, of.value),
+                        of.unit, of.option);
 }
 
 static void write_options(TableWriter *writer, Program *program)
@@ -157,13 +176,15 @@ static void write_options(TableWriter *writer, Program *program)
     for (int i = 0; i < program->option.count; i++) {
         const aml_option *option = &program->option.at[i];
         bool whole = option->type == AML_OPTION_BOOL || option->type == AML_OPTION_INT;
-        TOP("    {.name = %s, .doc = %s, .place = %s, .type = (aml_option_type)%d, .value = {", table_text(writer, option->name),
-            table_text(writer, option->doc), place(writer, option->place), option->type);
+        TOP("    {.name = %s, .doc = %s, .place = %s, .type = (aml_option_type)%d, .value = {",
+            table_text(writer, option->name), table_text(writer, option->doc),
+            place(writer, option->place), option->type);
         if (whole)
             TOP(".whole = %lldll", (long long)option->value.whole);
         else
             TOP(".real = %s", table_real(writer, option->value.real));
-        TOP("}, .unit = (aml_unit)%d, .text = %s},\n", option->unit, table_text(writer, option->text));
+        TOP("}, .unit = (aml_unit)%d, .text = %s},\n", option->unit,
+            table_text(writer, option->text));
     }
     TOP("};\n");
 }
@@ -174,7 +195,8 @@ static void write_settings(TableWriter *writer, Program *program)
         TOP("static const aml_fixed fixeds[] = {\n");
         for (int i = 0; i < program->fixed.count; i++) {
             const aml_fixed *fixed = &program->fixed.at[i];
-            TOP("    {.name = %s, .doc = %s, .place = %s, .value = %s},\n", table_text(writer, fixed->name), table_text(writer, fixed->doc),
+            TOP("    {.name = %s, .doc = %s, .place = %s, .value = %s},\n",
+                table_text(writer, fixed->name), table_text(writer, fixed->doc),
                 place(writer, fixed->place), table_text(writer, fixed->value));
         }
         TOP("};\n");
@@ -183,8 +205,9 @@ static void write_settings(TableWriter *writer, Program *program)
         TOP("static const aml_effective effectives[] = {\n");
         for (int i = 0; i < program->effective.count; i++) {
             const aml_effective *setting = &program->effective.at[i];
-            TOP("    {.block = %s, .setting = %s, .value = %s, .origin = %s},\n", table_text(writer, setting->block),
-                table_text(writer, setting->setting), table_text(writer, setting->value), place(writer, setting->origin));
+            TOP("    {.block = %s, .setting = %s, .value = %s, .origin = %s},\n",
+                table_text(writer, setting->block), table_text(writer, setting->setting),
+                table_text(writer, setting->value), place(writer, setting->origin));
         }
         TOP("};\n");
     }
@@ -199,17 +222,25 @@ static void write_datasets(TableWriter *writer, Program *program)
         const aml_dataset *table = &dataset->table;
         const char *prefix = arena_printf(writer->cx->arena, "data%d", i);
         const char *field = table_field_array(writer, table->field, table->fields, prefix);
-        const char *main_source = source(writer, &table->source, prefix), *test = source(writer, &table->test, prefix);
+        const char *main_source = source(writer, &table->source, prefix),
+                   *test = source(writer, &table->test, prefix);
         const char *prepare = table_function(writer, &dataset->prepare, prefix);
         const char *augment = table_function(writer, &dataset->augment, prefix);
-        buffer_printf(&rows, "    {.name = %s, .doc = %s, .place = %s,\n     .source = %s,\n     .test = %s,\n     .fields = %d, .field = %s,\n",
-                      table_text(writer, table->name), table_text(writer, table->doc), place(writer, table->place), main_source, test,
-                      table->fields, field);
-        buffer_printf(&rows, "     .split = {.train = %s, .valid = %s, .test = %s, .seed = %lldll, .stratify = %d},\n",
-                      table_real(writer, table->split.train), table_real(writer, table->split.valid), table_real(writer, table->split.test),
+        buffer_printf(&rows,
+                      "    {.name = %s, .doc = %s, .place = %s,\n     .source = %s,\n     .test = "
+                      "%s,\n     .fields = %d, .field = %s,\n",
+                      table_text(writer, table->name), table_text(writer, table->doc),
+                      place(writer, table->place), main_source, test, table->fields, field);
+        buffer_printf(&rows,
+                      "     .split = {.train = %s, .valid = %s, .test = %s, .seed = %lldll, "
+                      ".stratify = %d},\n",
+                      table_real(writer, table->split.train),
+                      table_real(writer, table->split.valid), table_real(writer, table->split.test),
                       (long long)table->split.seed, table->split.stratify);
-        buffer_printf(&rows, "     .on_bad = (aml_on_bad)%d, .skip_limit = %s,\n     .prepare = %s,\n     .augment = %s},\n", table->on_bad,
-                      table_real(writer, table->skip_limit), prepare, augment);
+        buffer_printf(&rows,
+                      "     .on_bad = (aml_on_bad)%d, .skip_limit = %s,\n     .prepare = %s,\n     "
+                      ".augment = %s},\n",
+                      table->on_bad, table_real(writer, table->skip_limit), prepare, augment);
     }
     if (program->dataset.count)
         TOP("%s};\n", rows.text);
@@ -223,7 +254,8 @@ static const char *states(TableWriter *writer, const ProgramJob *job, const char
     TOP("static const aml_state_info %s[] = {\n", name);
     for (int i = 0; i < job->state.count; i++) {
         const aml_state_info *info = &job->state.at[i].info;
-        TOP("    {.tensor = %s, .role = %s, .offset = %zuu},\n", tensor(writer, &info->tensor), role_constant[info->role], info->offset);
+        TOP("    {.tensor = %s, .role = %s, .offset = %zuu},\n", tensor(writer, &info->tensor),
+            role_constant[info->role], info->offset);
     }
     TOP("};\n");
     return name;
@@ -237,8 +269,10 @@ static const char *metrics(TableWriter *writer, const ProgramJob *job, const cha
     TOP("static const aml_metric %s[] = {\n", name);
     for (int i = 0; i < job->metric.count; i++) {
         const aml_metric *metric = &job->metric.at[i];
-        TOP("    {.name = %s, .finish = (aml_finish)%d, .output = %d, .collect = {%d, %d}, .lower_is_better = %d},\n",
-            table_text(writer, metric->name), metric->finish, metric->output, metric->collect[0], metric->collect[1], metric->lower_is_better);
+        TOP("    {.name = %s, .finish = (aml_finish)%d, .output = %d, .collect = {%d, %d}, "
+            ".lower_is_better = %d},\n",
+            table_text(writer, metric->name), metric->finish, metric->output, metric->collect[0],
+            metric->collect[1], metric->lower_is_better);
     }
     TOP("};\n");
     return name;
@@ -255,51 +289,79 @@ static void write_jobs(TableWriter *writer, Program *program)
         const struct {
             const char *name;
             const Entry *entry;
-        } function[] = {{"init", &job->init}, {"step", &job->step}, {"metrics_reset", &job->metrics_reset}, {"eval", &job->eval},
-                        {"eval_one", &job->eval_one}, {"metrics_value", &job->metrics_value}, {"predict", &job->predict}};
+        } function[] = {{"init", &job->init},
+                        {"step", &job->step},
+                        {"metrics_reset", &job->metrics_reset},
+                        {"eval", &job->eval},
+                        {"eval_one", &job->eval_one},
+                        {"metrics_value", &job->metrics_value},
+                        {"predict", &job->predict}};
         const char *state = states(writer, job, prefix), *metric = metrics(writer, job, prefix);
-        buffer_printf(&rows, "    {.kind = (aml_job_kind)%d, .name = %s, .doc = %s, .place = %s, .data = %d, .part = (aml_part)%d, .batch = %lld,\n",
-                      table->kind, table_text(writer, table->name), table_text(writer, table->doc), place(writer, table->place), table->data,
-                      table->part, (long long)table->batch);
-        buffer_printf(&rows, "     .states = %d, .state = %s, .state_bytes = %zuu,\n", job->state.count, state, table->state_bytes);
+        buffer_printf(&rows,
+                      "    {.kind = (aml_job_kind)%d, .name = %s, .doc = %s, .place = %s, .data = "
+                      "%d, .part = (aml_part)%d, .batch = %lld,\n",
+                      table->kind, table_text(writer, table->name), table_text(writer, table->doc),
+                      place(writer, table->place), table->data, table->part,
+                      (long long)table->batch);
+        buffer_printf(&rows, "     .states = %d, .state = %s, .state_bytes = %zuu,\n",
+                      job->state.count, state, table->state_bytes);
         for (size_t f = 0; f < COUNT_OF(function); f++) {
-            const char *text = table_function(writer, function[f].entry, arena_printf(writer->cx->arena, "%s_%s", prefix, function[f].name));
+            const char *text =
+                table_function(writer, function[f].entry,
+                               arena_printf(writer->cx->arena, "%s_%s", prefix, function[f].name));
             buffer_printf(&rows, "     .%s = %s,\n", function[f].name, text);
         }
-        buffer_printf(&rows, "     .has_loss = %d, .metrics = %d, .metric = %s,\n", table->has_loss, job->metric.count, metric);
-        buffer_printf(&rows, "     .length = %s, .seed = %lldll, .validate_every = %s, .checkpoint_every = %s,\n", quantity(writer, table->length),
-                      (long long)table->seed, quantity(writer, table->validate_every), quantity(writer, table->checkpoint_every));
-        buffer_printf(&rows, "     .keep_last = %d, .keep_best = %d, .keep_metric = %d, .stop_metric = %d, .stop_patience = %s, .stop_min_delta = %s,\n",
-                      table->keep_last, table->keep_best, table->keep_metric, table->stop_metric, quantity(writer, table->stop_patience),
+        buffer_printf(&rows, "     .has_loss = %d, .metrics = %d, .metric = %s,\n", table->has_loss,
+                      job->metric.count, metric);
+        buffer_printf(
+            &rows,
+            "     .length = %s, .seed = %lldll, .validate_every = %s, .checkpoint_every = %s,\n",
+            quantity(writer, table->length), (long long)table->seed,
+            quantity(writer, table->validate_every), quantity(writer, table->checkpoint_every));
+        buffer_printf(&rows,
+                      "     .keep_last = %d, .keep_best = %d, .keep_metric = %d, .stop_metric = "
+                      "%d, .stop_patience = %s, .stop_min_delta = %s,\n",
+                      table->keep_last, table->keep_best, table->keep_metric, table->stop_metric,
+                      quantity(writer, table->stop_patience),
                       table_real(writer, table->stop_min_delta));
-        buffer_printf(&rows, "     .model_job = %d, .which = (aml_which)%d},\n", table->model_job, table->which);
+        buffer_printf(&rows, "     .model_job = %d, .which = (aml_which)%d},\n", table->model_job,
+                      table->which);
     }
     if (program->job.count)
         TOP("%s};\n", rows.text);
 }
 
-const char *tables_of_program(Cx *cx, Program *program, const ObjectCode *object, const char *source_dir)
+const char *tables_of_program(Cx *cx, Program *program, const ObjectCode *object,
+                              const char *source_dir)
 {
     TableWriter writer_of = {.cx = cx, .top = {.arena = cx->arena}}, *writer = &writer_of;
     const aml_program *table = &program->table;
 
-    TOP("// The tables of a program compiled by %s.\n#include \"aml/program.h\"\n\n", table->compiler);
+    TOP("// The tables of a program compiled by %s.\n#include \"aml/program.h\"\n\n",
+        table->compiler);
     write_options(writer, program);
     write_settings(writer, program);
     write_datasets(writer, program);
     write_jobs(writer, program);
-    TOP("static const aml_program program = {\n    .abi = AML_PROGRAM_ABI, .name = %s, .doc = %s,\n    .source = %s, .source_dir = %s,\n",
-        table_text(writer, table->name), table_text(writer, table->doc), place(writer, table->source), table_text(writer, source_dir));
-    TOP("    .source_hash = %s, .compiler = %s,\n    .cpu_level = %s, .cpu_features = %s,\n", table_text(writer, table->source_hash),
-        table_text(writer, table->compiler), table_text(writer, object->cpu_level), table_text(writer, object->cpu_features));
+    TOP("static const aml_program program = {\n    .abi = AML_PROGRAM_ABI, .name = %s, .doc = "
+        "%s,\n    .source = %s, .source_dir = %s,\n",
+        table_text(writer, table->name), table_text(writer, table->doc),
+        place(writer, table->source), table_text(writer, source_dir));
+    TOP("    .source_hash = %s, .compiler = %s,\n    .cpu_level = %s, .cpu_features = %s,\n",
+        table_text(writer, table->source_hash), table_text(writer, table->compiler),
+        table_text(writer, object->cpu_level), table_text(writer, object->cpu_features));
     const struct {
         const char *name, *array;
         int count;
-    } list[] = {{"option", "options", program->option.count}, {"fixed", "fixeds", program->fixed.count},
-                {"effective", "effectives", program->effective.count}, {"dataset", "datasets", program->dataset.count},
+    } list[] = {{"option", "options", program->option.count},
+                {"fixed", "fixeds", program->fixed.count},
+                {"effective", "effectives", program->effective.count},
+                {"dataset", "datasets", program->dataset.count},
                 {"job", "jobs", program->job.count}};
     for (size_t i = 0; i < COUNT_OF(list); i++)
-        TOP("    .%ss = %d, .%s = %s,\n", list[i].name, list[i].count, list[i].name, list[i].count ? list[i].array : "0");
-    TOP("};\n\nint main(int argc, char **argv)\n{\n    return aml_program_main(&program, argc, argv);\n}\n");
+        TOP("    .%ss = %d, .%s = %s,\n", list[i].name, list[i].count, list[i].name,
+            list[i].count ? list[i].array : "0");
+    TOP("};\n\nint main(int argc, char **argv)\n{\n    return aml_program_main(&program, argc, "
+        "argv);\n}\n");
     return writer->top.text;
 }

@@ -1,7 +1,8 @@
 // toolchain.c: the system's C compiler as compiler of the tables and as linker.
 //
-// Everything is made in a temporary folder and moved to its place when it is complete, so that a failed build never
-// leaves half a program. The flags below are what makes the result reproducible and small.
+// Everything is made in a temporary folder and moved to its place when it is complete, so that a
+// failed build never leaves half a program. The flags below are what makes the result reproducible
+// and small.
 
 #include "link/link.h"
 
@@ -12,15 +13,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "aml_link.h"               // generated: AML_LINK_FLAGS, what a sanitized runtime needs
+#include "aml_link.h" // generated: AML_LINK_FLAGS, what a sanitized runtime needs
 #include "base/embedded.h"
 
 #ifndef AML_DEFAULT_CC
 #define AML_DEFAULT_CC "cc"
 #endif
 
-extern const AmlEmbedded aml_program_headers[];     // aml/program.h and aml/status.def
-
+extern const AmlEmbedded aml_program_headers[]; // aml/program.h and aml/status.def
 
 Toolchain toolchain_find(Cx *cx)
 {
@@ -35,8 +35,8 @@ Toolchain toolchain_find(Cx *cx)
     if (slash)
         *slash = 0;
     const char *candidate[] = {
-        arena_printf(cx->arena, "%s/libaml_runtime.a", self),               // the build folder
-        arena_printf(cx->arena, "%s/../lib/aml/libaml_runtime.a", self),    // an installation
+        arena_printf(cx->arena, "%s/libaml_runtime.a", self),            // the build folder
+        arena_printf(cx->arena, "%s/../lib/aml/libaml_runtime.a", self), // an installation
     };
     const char *runtime = getenv("AML_RUNTIME");
     if (runtime && *runtime) {
@@ -64,7 +64,7 @@ static const char *write_file(Cx *cx, const char *path, const void *at, size_t l
 typedef struct Workplace {
     Cx *cx;
     const char *folder;
-    Vec(const char *) made;     // in the order in which they were made
+    Vec(const char *) made; // in the order in which they were made
 } Workplace;
 
 static const char *place_file(Workplace *place, const char *name, const void *at, size_t length)
@@ -81,7 +81,8 @@ static void leave(Workplace *place)
     rmdir(place->folder);
 }
 
-// Moves a finished file to where the user wants it: a copy beside it, then a rename, which is atomic.
+// Moves a finished file to where the user wants it: a copy beside it, then a rename, which is
+// atomic.
 static const char *move_into_place(Cx *cx, const char *from, const char *output)
 {
     char *content;
@@ -117,7 +118,8 @@ static const char *place_inputs(Workplace *place, const LinkRequest *request)
     return wrong;
 }
 
-static const char *run_compiler(Workplace *place, const LinkRequest *request, const Toolchain *tools)
+static const char *run_compiler(Workplace *place, const LinkRequest *request,
+                                const Toolchain *tools)
 {
     Cx *cx = place->cx;
     const char *result = arena_printf(cx->arena, "%s/result", place->folder);
@@ -125,7 +127,8 @@ static const char *run_compiler(Workplace *place, const LinkRequest *request, co
 #define ARG(text) vec_push(cx->arena, &argv, (text))
     ARG(tools->compiler);
     ARG("-std=gnu11"), ARG("-O1"), ARG("-g0"), ARG("-fPIC"), ARG("-w"), ARG("-I.");
-    ARG("-fno-ident"), ARG("-fno-asynchronous-unwind-tables"), ARG("-ffunction-sections"), ARG("-fdata-sections");
+    ARG("-fno-ident"), ARG("-fno-asynchronous-unwind-tables"), ARG("-ffunction-sections"),
+        ARG("-fdata-sections");
     ARG("tables.c"), ARG("code.o");
     ARG(tools->runtime), ARG("-l:libjansson.a"), ARG("-l:libnettle.a"), ARG("-lpthread");
     if (request->soname) {
@@ -134,17 +137,23 @@ static const char *run_compiler(Workplace *place, const LinkRequest *request, co
     }
     if (*AML_LINK_FLAGS)
         ARG(AML_LINK_FLAGS);
-    ARG("-lm"), ARG("-s"), ARG("-Wl,--gc-sections"), ARG("-Wl,--build-id=none"), ARG("-Wl,--as-needed");
-    ARG("-Wl,-z,noexecstack"), ARG("-Wl,-z,relro"), ARG("-Wl,-z,now"), ARG("-Wl,-z,noseparate-code"), ARG("-Wl,-O1");
+    ARG("-lm"), ARG("-s"), ARG("-Wl,--gc-sections"), ARG("-Wl,--build-id=none"),
+        ARG("-Wl,--as-needed");
+    ARG("-Wl,-z,noexecstack"), ARG("-Wl,-z,relro"), ARG("-Wl,-z,now"),
+        ARG("-Wl,-z,noseparate-code"), ARG("-Wl,-O1");
     ARG("-o"), ARG("result"), ARG(NULL);
 #undef ARG
     vec_push(cx->arena, &place->made, result);
     ProcessResult ended = process_run(cx, argv.at, place->folder, PROCESS_CAPTURE_BOTH);
     if (ended.code == 127 && ended.length == 0)
-        return arena_printf(cx->arena, "the C compiler '%s' could not be started; install one (apt-get install gcc) or name "
-                                       "another in AML_CC", tools->compiler);
+        return arena_printf(
+            cx->arena,
+            "the C compiler '%s' could not be started; install one (apt-get install gcc) or name "
+            "another in AML_CC",
+            tools->compiler);
     if (ended.code != 0)
-        return arena_printf(cx->arena, "the C compiler '%s' failed with code %d:\n%s", tools->compiler, ended.code, ended.output);
+        return arena_printf(cx->arena, "the C compiler '%s' failed with code %d:\n%s",
+                            tools->compiler, ended.code, ended.output);
     return move_into_place(cx, result, request->output);
 }
 
@@ -152,19 +161,23 @@ const char *toolchain_link(Cx *cx, const LinkRequest *request)
 {
     Toolchain tools = toolchain_find(cx);
     if (!tools.runtime)
-        return arena_printf(cx->arena, "libaml_runtime.a was not found (looked for %s); `amlc doctor` checks an installation",
-                            tools.searched);
+        return arena_printf(
+            cx->arena,
+            "libaml_runtime.a was not found (looked for %s); `amlc doctor` checks an installation",
+            tools.searched);
     struct stat info;
     if (stat(request->output, &info) == 0 && S_ISDIR(info.st_mode))
         return arena_printf(cx->arena, "%s is a folder; name a file with -o", request->output);
 
     const char *temporary = getenv("TMPDIR");
-    char *folder = arena_printf(cx->arena, "%s/amlc-XXXXXX", temporary && *temporary ? temporary : "/tmp");
+    char *folder =
+        arena_printf(cx->arena, "%s/amlc-XXXXXX", temporary && *temporary ? temporary : "/tmp");
     if (!mkdtemp(folder))
-        return arena_printf(cx->arena, "cannot make a temporary folder %s: %s", folder, strerror(errno));
+        return arena_printf(cx->arena, "cannot make a temporary folder %s: %s", folder,
+                            strerror(errno));
     Workplace place = {.cx = cx, .folder = folder};
     if (tools.runtime && tools.runtime[0] != '/') {
-        char *real = realpath(tools.runtime, NULL);     // the compiler runs in the temporary folder
+        char *real = realpath(tools.runtime, NULL); // the compiler runs in the temporary folder
         if (real)
             tools.runtime = arena_text(cx->arena, real, strlen(real));
         free(real);

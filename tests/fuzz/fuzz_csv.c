@@ -9,20 +9,37 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const aml_field by_name[] = {
-    {.tensor = {.name = "x", .dtype = AML_F32, .shape = {1, {3}}}, .place = "fuzz.aml:1", .first = 0, .count = 3},
-    {.tensor = {.name = "y", .dtype = AML_I32, .classes = 4}, .place = "fuzz.aml:2", .column = "class"},
+    {.tensor = {.name = "x", .dtype = AML_F32, .shape = {1, {3}}},
+     .place = "fuzz.aml:1",
+     .first = 0,
+     .count = 3},
+    {.tensor = {.name = "y", .dtype = AML_I32, .classes = 4},
+     .place = "fuzz.aml:2",
+     .column = "class"},
 };
 static const aml_field by_position[] = {
-    {.tensor = {.name = "x", .dtype = AML_F64, .shape = {1, {2}}}, .place = "fuzz.aml:1", .first = 1, .count = 2},
+    {.tensor = {.name = "x", .dtype = AML_F64, .shape = {1, {2}}},
+     .place = "fuzz.aml:1",
+     .first = 1,
+     .count = 2},
     {.tensor = {.name = "flag", .dtype = AML_BOOL}, .place = "fuzz.aml:2", .first = 0, .count = 1},
 };
 static const aml_text_part path_part = {"fuzz.csv", -1};
 
 static void load(const char *path, const aml_field *field, aml_on_bad on_bad, char separator)
 {
-    aml_dataset dataset = {.name = "fuzz", .place = "fuzz.aml:1", .fields = 2, .field = field, .on_bad = on_bad, .skip_limit = 0.5,
+    aml_dataset dataset = {.name = "fuzz",
+                           .place = "fuzz.aml:1",
+                           .fields = 2,
+                           .field = field,
+                           .on_bad = on_bad,
+                           .skip_limit = 0.5,
                            .split = {.train = 1, .stratify = -1},
-                           .source = {.kind = AML_SOURCE_CSV, .place = "fuzz.aml:1", .path = {1, &path_part}, .separator = separator, .missing = ""}};
+                           .source = {.kind = AML_SOURCE_CSV,
+                                      .place = "fuzz.aml:1",
+                                      .path = {1, &path_part},
+                                      .separator = separator,
+                                      .missing = ""}};
     amli_load how = {.source_dir = ".", .path = path};
     amli_table *table = NULL;
     aml_error error = {0};

@@ -1,4 +1,5 @@
-// From text to optimised IR: any program is refused with diagnostics or gives functions that verify.
+// From text to optimised IR: any program is refused with diagnostics or gives functions that
+// verify.
 
 #include "compile.h"
 #include "diag/diag.h"

@@ -1,5 +1,5 @@
-// The IR's text: any bytes are refused with diagnostics or give a module that verifies and survives printing, parsing and
-// the passes.
+// The IR's text: any bytes are refused with diagnostics or give a module that verifies and survives
+// printing, parsing and the passes.
 
 #include <string.h>
 

@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (int32_t i = 0; i < aml_tensors_count(tensors); i++) {
         const unsigned char *at = aml_tensors_data(tensors, i);
         size_t bytes = aml_tensors_bytes(tensors, i);
-        for (size_t b = 0; b < bytes; b++)      // every byte, for the address sanitizer
+        for (size_t b = 0; b < bytes; b++) // every byte, for the address sanitizer
             sum += at[b];
         if (aml_tensors_find(tensors, aml_tensors_info(tensors, i)->name) < 0)
             __builtin_trap();

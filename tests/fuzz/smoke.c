@@ -1,5 +1,6 @@
-// smoke.c: a fuzz target without libFuzzer: every seed as it is, then mutations drawn from a fixed sequence. Whatever crashes,
-// traps or is noticed by a sanitizer ends the program; the input is kept in the file named by the first argument.
+// smoke.c: a fuzz target without libFuzzer: every seed as it is, then mutations drawn from a fixed
+// sequence. Whatever crashes, traps or is noticed by a sanitizer ends the program; the input is
+// kept in the file named by the first argument.
 //
 // Usage: fuzz_NAME KEPT SECONDS SEED...
 
@@ -30,7 +31,7 @@ static Text read_seed(const char *path)
     return text;
 }
 
-static uint64_t next(uint64_t *state)      // splitmix64
+static uint64_t next(uint64_t *state) // splitmix64
 {
     uint64_t z = *state += 0x9E3779B97F4A7C15u;
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
@@ -45,7 +46,7 @@ static void run(const char *kept, Text text)
         fwrite(text.at, 1, text.size, file);
         fclose(file);
     }
-    uint8_t *exact = malloc(text.size ? text.size : 1);     // so that one byte too far is noticed
+    uint8_t *exact = malloc(text.size ? text.size : 1); // so that one byte too far is noticed
     memcpy(exact, text.at, text.size);
     LLVMFuzzerTestOneInput(exact, text.size);
     free(exact);
@@ -53,23 +54,27 @@ static void run(const char *kept, Text text)
 
 static void mutate(Text *text, const Text *other, uint64_t *chance)
 {
-    static const char *const piece[] = {"(", ")", "{", "}", "[", "]", ",", ":", "=", "<-", "|>", "..", "-1", "0", "9223372036854775807", "1e999",
-                                        "\"", "\n", "\xff", "_", "x", "%", "//", "@", "let ", "fn ", "if "};
+    static const char *const piece[] = {"(",     ")",  "{",  "}",    "[",
+                                        "]",     ",",  ":",  "=",    "<-",
+                                        "|>",    "..", "-1", "0",    "9223372036854775807",
+                                        "1e999", "\"", "\n", "\xff", "_",
+                                        "x",     "%",  "//", "@",    "let ",
+                                        "fn ",   "if "};
     size_t room = 1 << 16;
     for (uint64_t turns = 1 + next(chance) % 4; turns > 0; turns--) {
         size_t at = text->size ? next(chance) % text->size : 0, length = next(chance) % 24;
         switch (next(chance) % 5) {
-        case 0:         // one byte
+        case 0: // one byte
             if (text->size)
                 text->at[at] ^= (uint8_t)(1u << next(chance) % 8);
             break;
-        case 1:         // leave out
+        case 1: // leave out
             if (at + length < text->size) {
                 memmove(text->at + at, text->at + at + length, text->size - at - length);
                 text->size -= length;
             }
             break;
-        case 2: {       // a piece of syntax
+        case 2: { // a piece of syntax
             const char *more = piece[next(chance) % (sizeof piece / sizeof *piece)];
             length = strlen(more);
             if (text->size + length < room) {
@@ -79,11 +84,11 @@ static void mutate(Text *text, const Text *other, uint64_t *chance)
             }
             break;
         }
-        case 3:         // cut
+        case 3: // cut
             if (next(chance) % 4 == 0)
                 text->size = at;
             break;
-        default: {      // a piece of another seed
+        default: { // a piece of another seed
             size_t from = other->size ? next(chance) % other->size : 0;
             length = length * 4 < other->size - from ? length * 4 : other->size - from;
             if (text->size + length < room) {

@@ -26,8 +26,9 @@ TEST(text_becomes_a_c_literal)
     CHECK_TEXT(literal("plain"), "\"plain\"");
     CHECK_TEXT(literal(NULL), "0");
     CHECK_TEXT(literal("a\"b\\c"), "\"a\\\"b\\\\c\"");
-    CHECK_TEXT(literal("?\?="), "\"\\?\\?=\"");                     // no trigraph
-    CHECK_TEXT(literal("tab\tline\n1"), "\"tab\\011line\\0121\"");   // three octal digits: a digit may follow
+    CHECK_TEXT(literal("?\?="), "\"\\?\\?=\""); // no trigraph
+    CHECK_TEXT(literal("tab\tline\n1"),
+               "\"tab\\011line\\0121\""); // three octal digits: a digit may follow
     CHECK_TEXT(literal("\xc3\xa9"), "\"\\303\\251\"");
 }
 
@@ -47,7 +48,8 @@ static bool make_folders(void)
     char *folder = arena_text(cx->arena, "/tmp/link-test-XXXXXX", 21);
     if (!mkdtemp(folder) || chdir(folder) != 0)
         return false;
-    return mkdir("a", 0700) == 0 && mkdir("a/b", 0700) == 0 && mkdir("a/c", 0700) == 0 && mkdir("d", 0700) == 0 && chdir("a") == 0;
+    return mkdir("a", 0700) == 0 && mkdir("a/b", 0700) == 0 && mkdir("a/c", 0700) == 0 &&
+           mkdir("d", 0700) == 0 && chdir("a") == 0;
 }
 
 TEST(source_folder_is_relative_where_both_move_together)
@@ -69,18 +71,27 @@ TEST(source_folder_is_relative_where_both_move_together)
 
 TEST(processes_are_run_and_captured)
 {
-    ProcessResult result = process_run(cx, (const char *const[]){"sh", "-c", "echo out; echo err >&2; exit 3", NULL}, NULL, PROCESS_CAPTURE_BOTH);
+    ProcessResult result =
+        process_run(cx, (const char *const[]){"sh", "-c", "echo out; echo err >&2; exit 3", NULL},
+                    NULL, PROCESS_CAPTURE_BOTH);
     CHECK_INT(result.code, 3);
     CHECK_TEXT(result.output, "out\nerr\n");
     result = process_run(cx, (const char *const[]){"pwd", NULL}, "/", PROCESS_CAPTURE);
     CHECK_TEXT(result.output, "/\n");
-    CHECK_INT(process_run(cx, (const char *const[]){"/nowhere/program", NULL}, NULL, PROCESS_CAPTURE).code, 127);
-    CHECK_INT(process_run(cx, (const char *const[]){"sh", "-c", "kill -9 $$", NULL}, NULL, PROCESS_CAPTURE).code, 137);
+    CHECK_INT(
+        process_run(cx, (const char *const[]){"/nowhere/program", NULL}, NULL, PROCESS_CAPTURE)
+            .code,
+        127);
+    CHECK_INT(process_run(cx, (const char *const[]){"sh", "-c", "kill -9 $$", NULL}, NULL,
+                          PROCESS_CAPTURE)
+                  .code,
+              137);
 }
 
 TEST(hash_is_sha256)
 {
-    CHECK_TEXT(sha256_hex(cx, "abc", 3), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    CHECK_TEXT(sha256_hex(cx, "abc", 3),
+               "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
 TEST(csv_rows_are_read)
@@ -97,11 +108,13 @@ TEST(csv_rows_are_read)
 
 TEST(predictions_are_compared)
 {
-    Comparison same = compare_predictions(cx, "prediction,p\n3,0.5\n4,0.25\n", "prediction,p\n3,0.50001\n4,0.25\n");
+    Comparison same = compare_predictions(cx, "prediction,p\n3,0.5\n4,0.25\n",
+                                          "prediction,p\n3,0.50001\n4,0.25\n");
     CHECK_TEXT(same.wrong ? same.wrong : "none", "none");
     CHECK_INT(same.rows, 2);
     CHECK_CLOSE(same.worst, 1e-5, 1e-9);
-    CHECK_TEXT(compare_predictions(cx, "prediction\n3\n", "prediction\n4\n").wrong, "row 1, value 1: expected 3, found 4");
+    CHECK_TEXT(compare_predictions(cx, "prediction\n3\n", "prediction\n4\n").wrong,
+               "row 1, value 1: expected 3, found 4");
     CHECK(compare_predictions(cx, "p\n0.5\n", "p\n0.51\n").wrong != NULL);
     CHECK(compare_predictions(cx, "p\n0.5\n", "p\nnan\n").wrong != NULL);
     CHECK(compare_predictions(cx, "p\n0.5\n0.5\n", "p\n0.5\n").wrong != NULL);
@@ -111,7 +124,8 @@ TEST(predictions_are_compared)
 TEST(accuracy_is_counted)
 {
     const char *answers = "prediction,p0\n1,0.5\n2,0.5\n3,0.5\n";
-    CHECK_CLOSE(accuracy_of(cx, answers, "x,class\n9,1\n9,2\n9,4\n", ',', "class", 0), 2.0 / 3, 1e-12);
+    CHECK_CLOSE(accuracy_of(cx, answers, "x,class\n9,1\n9,2\n9,4\n", ',', "class", 0), 2.0 / 3,
+                1e-12);
     CHECK_CLOSE(accuracy_of(cx, answers, "9;1\n9;2\n9;3\n", ';', NULL, 1), 1, 1e-12);
     CHECK_CLOSE(accuracy_of(cx, answers, "x,class\n9,1\n", ',', "label", 0), -1, 0);
 }

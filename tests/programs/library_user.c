@@ -1,6 +1,6 @@
-// Uses the shared library of digits_f32 as a C or C++ program would. Reads rows of 64 numbers from stdin, predicts them
-// in one call, one by one, and in two threads at once, and prints prediction and probabilities as csv. Counts what is
-// allocated while predicting: nothing may be.
+// Uses the shared library of digits_f32 as a C or C++ program would. Reads rows of 64 numbers from
+// stdin, predicts them in one call, one by one, and in two threads at once, and prints prediction
+// and probabilities as csv. Counts what is allocated while predicting: nothing may be.
 
 #include <pthread.h>
 #include <stdio.h>
@@ -44,7 +44,8 @@ static void *predict_all(void *data)
 {
     struct answer *answer = (struct answer *)data;
     for (int turn = 0; turn < 20 && answer->code == 0; turn++)
-        answer->code = digits_f32_predict(answer->context, rows, pixel, answer->prediction, answer->probability);
+        answer->code = digits_f32_predict(answer->context, rows, pixel, answer->prediction,
+                                          answer->probability);
     return NULL;
 }
 
@@ -52,7 +53,7 @@ static struct answer *answer_new(void)
 {
     struct answer *answer = (struct answer *)calloc(1, sizeof *answer);
     size_t bytes = digits_f32_context_bytes();
-    answer->memory = (char *)malloc(bytes + 1) + 1;     // any alignment will do
+    answer->memory = (char *)malloc(bytes + 1) + 1; // any alignment will do
     answer->code = digits_f32_init(answer->memory, bytes, &answer->context);
     if (answer->code != 0) {
         fprintf(stderr, "init: %s\n", digits_f32_message(answer->code));
@@ -89,7 +90,8 @@ int main(void)
     long before = allocations;
     all->code = digits_f32_predict(all->context, rows, pixel, all->prediction, all->probability);
     for (long i = 0; i < rows && single->code == 0; i++)
-        single->code = digits_f32_predict(single->context, 1, pixel + i * 64, &single->prediction[i], &single->probability[i * 10]);
+        single->code = digits_f32_predict(single->context, 1, pixel + i * 64,
+                                          &single->prediction[i], &single->probability[i * 10]);
     long allocated = allocations - before;
     if (digits_f32_predict(all->context, rows, pixel, NULL, NULL) != 0)
         return 1;
@@ -101,9 +103,11 @@ int main(void)
     for (int i = 0; i < 2; i++)
         pthread_join(thread[i], NULL);
     for (int i = 0; i < 2; i++)
-        if (threaded[i]->code != 0 || memcmp(threaded[i]->prediction, all->prediction, sizeof all->prediction) != 0)
+        if (threaded[i]->code != 0 ||
+            memcmp(threaded[i]->prediction, all->prediction, sizeof all->prediction) != 0)
             return fprintf(stderr, "a thread predicts something else\n"), 1;
-    if (all->code != 0 || single->code != 0 || memcmp(all->prediction, single->prediction, sizeof all->prediction) != 0)
+    if (all->code != 0 || single->code != 0 ||
+        memcmp(all->prediction, single->prediction, sizeof all->prediction) != 0)
         return fprintf(stderr, "one by one is something else\n"), 1;
     if (allocated != 0)
         return fprintf(stderr, "%ld allocations while predicting\n", allocated), 1;

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """The command line of amlc: verbs, options, exit codes, what goes to stdout and what to stderr."""
 import json
+import os
+import pty
+import subprocess
 import sys
 
 from harness import DIGITS, ROOT, check, check_equal, check_in, main
@@ -111,6 +114,19 @@ def color_is_for_terminals_and_can_be_asked_for(place):
     check("\033[" not in place.aml("check", "--color=never", bad, code=1).err, "color with --color=never")
 
 
+def no_color_is_respected_on_a_terminal(place):
+    bad = place.write("bad.aml", "aml 1\n\nconst width: int = nothing_of_that_name\n")
+    for environment, expected in (({"TERM": "xterm"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
+        read_end, write_end = pty.openpty()
+        base = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM")}
+        done = subprocess.run([place.amlc, "check", bad], env={**base, **environment}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=write_end)
+        os.close(write_end)
+        shown = os.read(read_end, 65536)
+        os.close(read_end)
+        check_equal(done.returncode, 1, "the exit code")
+        check_equal(b"\033[" in shown, expected, f"color with {environment}")
+
+
 def every_stage_can_be_shown(place):
     for stage, part in (("tokens", "model"), ("ast", "Model"), ("ir", "dot"), ("ir:dce", "dot"), ("llvm", "define"), ("asm", ".text"),
                         ("program", "static const aml_program program")):
@@ -180,7 +196,7 @@ if __name__ == "__main__":
                    unknown_option_has_a_suggestion, option_of_another_verb_is_refused, option_without_its_value,
                    value_of_a_flag_is_refused, wrong_choice_is_answered_with_the_choices, wrong_number_of_arguments,
                    missing_file_is_an_input_error, check_accepts_the_digits_program, check_takes_several_files, check_warns_at_quantize,
-                   missing_data_is_a_note, formats_are_what_they_say, color_is_for_terminals_and_can_be_asked_for,
+                   missing_data_is_a_note, formats_are_what_they_say, color_is_for_terminals_and_can_be_asked_for, no_color_is_respected_on_a_terminal,
                    every_stage_can_be_shown, unknown_stage_or_pass, printed_ir_is_parsed_back, define_sets_a_const,
                    define_of_nothing_is_refused, expand_tells_where_values_come_from, report_in_text_and_json,
                    explain_knows_codes_and_settings, list_ops_has_every_row, doctor_finds_what_is_missing, version_is_one_line]))
