@@ -155,8 +155,10 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
 {
     TargetInfo info;
     (void)module;
-    if (!target_find(cx, target.cpu, &info))
+    if (!target_find(cx, target.cpu, &info)) {
+        report(cx, (Span){0}, no_such_processor, target.cpu);
         return false;
+    }
     Codegen codegen = {.cx = cx, .arena = arena_new(), .cpu = info.cpu, .features = info.features, .lanes = info.lanes}, *g = &codegen;
     open_module(g, &info);
     link_templates(g);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "diag/diag.h"
 #include "harness.h"
 
 typedef struct Loaded {
@@ -145,6 +146,18 @@ TEST(only_large_work_is_divided)
     CHECK_INT(parts_in("function @f {\n%0 = parameter : f32[1000, 1000]\n%1 = reduce %0 with=sum axes=[0, 1] : f32[]\nresult %1\n}\n"), 1);
 }
 
+TEST(an_unknown_processor_is_refused)
+{
+    Loaded loaded = load(optimizer);
+    CHECK(loaded.module);
+    ObjectCode object;
+    EmitEntry none = {0};
+    Target target = {.cpu = "z80"};
+    CHECK(!codegen_emit(loaded.cx, loaded.module, &none, 0, target, NULL, &object));
+    CHECK_INT(diag_errors(loaded.cx), 1);
+    cx_free(loaded.cx);
+}
+
 int main(void)
 {
     RUN(a_chain_needs_two_buffers);
@@ -153,6 +166,7 @@ int main(void)
     RUN(a_dying_input_is_taken_over);
     RUN(the_same_input_gives_the_same_bytes);
     RUN(equal_kernels_are_emitted_once);
+    RUN(an_unknown_processor_is_refused);
     RUN(only_large_work_is_divided);
     CHECK_SUMMARY();
 }
