@@ -83,7 +83,8 @@ static Inst *product_operand(Inst *dot, Inst *in, IntList contract, IntList batc
 static void widen_dot(IrFunction *fn, Inst *dot, DType wide)
 {
     Type type = type_make(wide, 0, NULL);
-    Inst *in[] = {insert(dot, OP_cast, dot->input[0], (Attr){0}, type), insert(dot, OP_cast, dot->input[1], (Attr){0}, type)};
+    Inst *a = insert(dot, OP_cast, dot->input[0], (Attr){0}, type);
+    Inst *b = insert(dot, OP_cast, dot->input[1], (Attr){0}, type), *in[] = {a, b};
     Inst *sum = ir_insert_before(dot, OP_dot, in, 2, dot->attr, (Type){0}, dot->span);
     ir_replace_uses(fn, dot, insert(dot, OP_cast, sum, (Attr){0}, type_make(dot->type.dtype, 0, NULL)));
     ir_remove(fn, dot);
