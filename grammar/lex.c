@@ -1,13 +1,14 @@
 // lex.c: raw tokens to tokens.
 //
-// Three things that a scanner alone cannot do. A number and the unit behind it become one token. `(` and `[` that begin
-// a line become tokens of their own, which never continue an expression. And after a mistake the text is skipped to the
-// next item, by layout: items begin on a line of their own, not further right than the item in which the mistake is.
+// Three things that a scanner alone cannot do. A number and the unit behind it become one token.
+// `(` and `[` that begin a line become tokens of their own, which never continue an expression. And
+// after a mistake the text is skipped to the next item, by layout: items begin on a line of their
+// own, not further right than the item in which the mistake is.
 //
 //     train t {
 //       model: Mlp((        <- mistake in the item that begins in column 2
 //         1, 2              <- further right: skipped
-//       data: digits        <- column 2: the parser gets RESYNC and goes on here; the brackets are forgotten
+//       data: digits        <- column 2: RESYNC, and the parser goes on here; brackets are forgotten
 //     }
 
 #include "parse.h"
@@ -17,8 +18,8 @@
 
 bool unit_known(const char *text, size_t length)
 {
-#define UNIT(name, kind, factor, meaning)                                                                              \
-    if (length == sizeof(name) - 1 && memcmp(text, name, length) == 0)                                                 \
+#define UNIT(name, kind, factor, meaning)                                                          \
+    if (length == sizeof(name) - 1 && memcmp(text, name, length) == 0)                             \
         return true;
 #include "keywords.def"
     return false;
@@ -26,8 +27,8 @@ bool unit_known(const char *text, size_t length)
 
 static bool is_keyword(Sym word)
 {
-#define KEYWORD(token, text, meaning)                                                                                  \
-    if (strcmp(word, text) == 0)                                                                                       \
+#define KEYWORD(token, text, meaning)                                                              \
+    if (strcmp(word, text) == 0)                                                                   \
         return true;
 #include "keywords.def"
     return false;
@@ -44,7 +45,8 @@ void report_unknown_unit(ParseState *ps, Loc loc, Sym word)
     if (closest)
         help(ps->cx, "did you mean `%s`?", closest);
     else
-        help(ps->cx, "a number may be followed by a unit (steps, epochs, s, min, h, %%, pp, KiB, MiB, ...) or by nothing");
+        help(ps->cx, "a number may be followed by a unit (steps, epochs, s, min, h, %%, pp, KiB, "
+                     "MiB, ...) or by nothing");
     parse_mistake(ps);
 }
 
@@ -66,7 +68,8 @@ static Token fetch(ParseState *ps)
     size_t blanks = strspn(text, " \t"), word = 0;
     if (blanks == 0 && text[0] == '%')
         word = 1;
-    while (blanks > 0 && (isalnum((unsigned char)text[blanks + word]) || text[blanks + word] == '_'))
+    while (blanks > 0 &&
+           (isalnum((unsigned char)text[blanks + word]) || text[blanks + word] == '_'))
         word++;
     if (word == 0)
         return token;
@@ -74,7 +77,8 @@ static Token fetch(ParseState *ps)
         const char *behind = text + blanks + word;
         behind += strspn(behind, " \t");
         Sym name = sym_intern(ps->cx, text + blanks, word < LONGEST_NAME ? word : LONGEST_NAME);
-        if (*behind == ':' || *behind == '=' || isdigit((unsigned char)text[blanks]) || is_keyword(name))
+        if (*behind == ':' || *behind == '=' || isdigit((unsigned char)text[blanks]) ||
+            is_keyword(name))
             return token;
         uint32_t start = token.loc.end + (uint32_t)blanks;
         report_unknown_unit(ps, (Loc){start, start + (uint32_t)word, NULL}, name);
@@ -100,7 +104,8 @@ static bool is_close(int kind)
     return kind == ')' || kind == ']' || kind == '}';
 }
 
-// `const b`, `use "file"`: a declaration's word has a name behind it on its line. Anywhere else it is a plain name.
+// `const b`, `use "file"`: a declaration's word has a name behind it on its line. Anywhere else it
+// is a plain name.
 static bool is_declaring(const ParseState *ps, const Token *token)
 {
     const char *behind = ps->source->text + token->loc.end;
@@ -112,26 +117,28 @@ static bool is_declaring(const ParseState *ps, const Token *token)
         return token->kind == USE && *behind == '"';
     if (isdigit((unsigned char)*behind))
         return false;
-#define KEYWORD(code, text, meaning)                                                                                   \
-    if (code >= FN && code <= HOLE && strlen(text) == word && memcmp(behind, text, word) == 0)                         \
+#define KEYWORD(code, text, meaning)                                                               \
+    if (code >= FN && code <= HOLE && strlen(text) == word && memcmp(behind, text, word) == 0)     \
         return token->first && token->kind != STATE && token->kind != GRAD;
 #include "keywords.def"
     return true;
 }
 
-// No word is reserved before `:` (the name of a setting or an argument) and after `.` (a member). Inside `[ ]` a `:` is a
-// slice's.
+// No word is reserved before `:` (the name of a setting or an argument) and after `.` (a member).
+// Inside `[ ]` a `:` is a slice's.
 static bool is_plain_name(const ParseState *ps, const Token *token)
 {
     if (ps->last.kind == '.')
         return true;
     const char *behind = ps->source->text + token->loc.end;
-    if (behind[strspn(behind, " \t")] != ':' || (ps->depth > 0 && ps->bracket.at[ps->depth - 1].open == '['))
+    if (behind[strspn(behind, " \t")] != ':' ||
+        (ps->depth > 0 && ps->bracket.at[ps->depth - 1].open == '['))
         return false;
     return token->first || ps->last.kind == '(' || ps->last.kind == '{' || ps->last.kind == ',';
 }
 
-// `}` closes the nearest `{` with all that is open inside; a `)` or `]` that does not fit closes nothing.
+// `}` closes the nearest `{` with all that is open inside; a `)` or `]` that does not fit closes
+// nothing.
 static void close_bracket(ParseState *ps, int kind)
 {
     char open = kind == ')' ? '(' : kind == ']' ? '[' : '{';
@@ -147,7 +154,8 @@ static int give(ParseState *ps, Token token, AML_STYPE *value, AML_LTYPE *loc)
 {
     if (token.kind >= FN && token.kind <= HOLE && is_plain_name(ps, &token))
         token.kind = IDENT;
-    if (token.kind >= USE && token.kind <= STATE && (ps->last.kind == '.' || !is_declaring(ps, &token)))
+    if (token.kind >= USE && token.kind <= STATE &&
+        (ps->last.kind == '.' || !is_declaring(ps, &token)))
         token.kind = IDENT;
     ps->before_last = ps->last.loc;
     ps->last = token;
@@ -194,7 +202,8 @@ static void skip_to_item(ParseState *ps)
 {
     bool in_frame = ps->frame.count > 0;
     int depth = ps->last_depth, block = in_frame ? ps->frame.at[ps->frame.count - 1].depth : 0;
-    // the last token may have closed its frame: then the books still have the outer one, and so has the parser
+    // the last token may have closed its frame: then the books still have the outer one, and so has
+    // the parser
     int column = ps->last.first && depth == block ? ps->last.column : ps->last_line_column;
     int header = in_frame ? ps->frame.at[ps->frame.count - 1].column : -1;
     if (!in_frame)
@@ -206,10 +215,12 @@ static void skip_to_item(ParseState *ps)
     for (;; token = fetch(ps), must_move = false) {
         if (token.kind == AML_EOF)
             break;
-        if (!must_move && in_frame && token.kind == '}' && (depth <= block || (token.first && token.column <= header)))
+        if (!must_move && in_frame && token.kind == '}' &&
+            (depth <= block || (token.first && token.column <= header)))
             break;
         bool starts = token.first && token.column <= column && !is_close(token.kind);
-        if (!must_move && starts && (in_frame || token.kind == IDENT || token.kind >= FN || depth == 0))
+        if (!must_move && starts &&
+            (in_frame || token.kind == IDENT || token.kind >= FN || depth == 0))
             break;
         if (is_open(token.kind))
             depth++;
@@ -220,8 +231,10 @@ static void skip_to_item(ParseState *ps)
     ps->held = token;
     ps->has_held = true;
     ps->synced_at = token.loc.start;
-    // what begins at or left of the line that opened the block is not in the block: the block was never closed
-    for (int i = ps->frame.count - 1; i >= 0 && token.kind != '}' && token.column <= ps->frame.at[i].column; i--)
+    // what begins at or left of the line that opened the block is not in the block: the block was
+    // never closed
+    for (int i = ps->frame.count - 1;
+         i >= 0 && token.kind != '}' && token.column <= ps->frame.at[i].column; i--)
         ps->closers++;
 }
 
@@ -254,7 +267,9 @@ int aml_lex(AML_STYPE *value, AML_LTYPE *loc, ParseState *ps)
     }
     if (ps->closers > 0) {
         ps->closers--;
-        Token closer = {.kind = '}', .loc = {.start = ps->held.loc.start, .end = ps->held.loc.start}, .column = -1};
+        Token closer = {.kind = '}',
+                        .loc = {.start = ps->held.loc.start, .end = ps->held.loc.start},
+                        .column = -1};
         int column = ps->line_column;
         int kind = give(ps, closer, value, loc);
         ps->line_column = column;
@@ -266,8 +281,8 @@ int aml_lex(AML_STYPE *value, AML_LTYPE *loc, ParseState *ps)
     }
     Token token = fetch(ps);
     Frame *frame = ps->frame.count > 0 ? &ps->frame.at[ps->frame.count - 1] : NULL;
-    if (frame && frame->begun && frame->item_column > 0 && token.first && token.column == 0 && ps->depth == frame->depth &&
-        begins_declaration(ps, &token)) {
+    if (frame && frame->begun && frame->item_column > 0 && token.first && token.column == 0 &&
+        ps->depth == frame->depth && begins_declaration(ps, &token)) {
         report_unclosed(ps, &token, ps->depth);
         parse_mistake(ps);
         ps->closers = ps->frame.count;
@@ -291,7 +306,10 @@ const char *token_found(const ParseState *ps, const Token *token)
         return "the end of the file";
     if (length == 0)
         return "the end of the block";
-    const char *what = token->kind == IDENT ? "the name " : token->kind == NUMBER ? "the number " : token->kind == STRING ? "the string " : "";
+    const char *what = token->kind == IDENT    ? "the name "
+                       : token->kind == NUMBER ? "the number "
+                       : token->kind == STRING ? "the string "
+                                               : "";
     if (length > 40)
         return arena_printf(scratch, "%s`%.*s...`", what, 32, text);
     return arena_printf(scratch, "%s`%.*s`", what, (int)length, text);

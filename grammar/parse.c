@@ -29,7 +29,9 @@ Node *make_schema(ParseState *ps, Loc loc, NodeList entries)
     node->as.schema.doc = loc.doc;
     for (int i = 0; i < entries.count; i++) {
         bool is_function = entries.at[i]->kind == NODE_Fn;
-        vec_push(ps->cx->arena, is_function ? &node->as.schema.functions : &node->as.schema.settings, entries.at[i]);
+        vec_push(ps->cx->arena,
+                 is_function ? &node->as.schema.functions : &node->as.schema.settings,
+                 entries.at[i]);
     }
     return node;
 }
@@ -83,14 +85,16 @@ Node *make_binary(ParseState *ps, Loc loc, Oper op, Node *left, Node *right)
 
 static bool is_comparison(const Node *node)
 {
-    return node->kind == NODE_Binary && node->as.binary.op >= OPER_EQ && node->as.binary.op <= OPER_GE;
+    return node->kind == NODE_Binary && node->as.binary.op >= OPER_EQ &&
+           node->as.binary.op <= OPER_GE;
 }
 
-// The grammar accepts `a < b < c`, so that this can say what is wrong with it. Parentheses leave no node behind, so a
-// left side that ends with `)` was meant.
+// The grammar accepts `a < b < c`, so that this can say what is wrong with it. Parentheses leave no
+// node behind, so a left side that ends with `)` was meant.
 Node *make_compare(ParseState *ps, Loc loc, Oper op, Node *left, Node *right)
 {
-    if (is_comparison(left) && left->span.end == left->as.binary.right->span.end && left->span.start == left->as.binary.left->span.start) {
+    if (is_comparison(left) && left->span.end == left->as.binary.right->span.end &&
+        left->span.start == left->as.binary.left->span.start) {
         report(ps->cx, SPAN(loc), chained_comparison, oper_text[left->as.binary.op], oper_text[op]);
         parse_mistake(ps);
         return make_error(ps, loc);
@@ -178,13 +182,16 @@ Sym join_path(ParseState *ps, Sym left, Sym right)
 
 static bool is_acpi(const char *text, size_t length)
 {
-    static const char *const signature[] = {"DSDT", "SSDT", "PSDT", "OEMX", "FACP", "APIC", "XSDT", "RSDT"};
+    static const char *const signature[] = {"DSDT", "SSDT", "PSDT", "OEMX",
+                                            "FACP", "APIC", "XSDT", "RSDT"};
     if (length < 8)
         return false;
     for (size_t i = 0; i < COUNT_OF(signature); i++)
         if (memcmp(text, signature[i], 4) == 0) {
-            const unsigned char *size = (const unsigned char *)text + 4;    // little-endian, of the whole table
-            size_t stated = size[0] | (size_t)size[1] << 8 | (size_t)size[2] << 16 | (size_t)size[3] << 24;
+            const unsigned char *size =
+                (const unsigned char *)text + 4; // little-endian, of the whole table
+            size_t stated =
+                size[0] | (size_t)size[1] << 8 | (size_t)size[2] << 16 | (size_t)size[3] << 24;
             return stated == length || memchr(text, 0, length < 36 ? length : 36) != NULL;
         }
     return false;
@@ -200,8 +207,8 @@ static size_t utf8_sequence(const unsigned char *at, size_t left)
     for (size_t i = 1; i < length; i++)
         if ((at[i] & 0xC0) != 0x80)
             return 0;
-    if ((at[0] == 0xE0 && at[1] < 0xA0) || (at[0] == 0xED && at[1] > 0x9F) || (at[0] == 0xF0 && at[1] < 0x90) ||
-        (at[0] == 0xF4 && at[1] > 0x8F))
+    if ((at[0] == 0xE0 && at[1] < 0xA0) || (at[0] == 0xED && at[1] > 0x9F) ||
+        (at[0] == 0xF0 && at[1] < 0x90) || (at[0] == 0xF4 && at[1] > 0x8F))
         return 0;
     return length;
 }
@@ -214,7 +221,8 @@ static bool check_bytes(ParseState *ps)
     Span top = {ps->file, 0, 0};
     if (is_acpi(text, length)) {
         report(ps->cx, top, acpi_file, arena_text(ps->cx->scratch, text, 4));
-        help(ps->cx, "the file name extension .aml is also used by ACPI firmware tables; `iasl -d` reads those");
+        help(ps->cx, "the file name extension .aml is also used by ACPI firmware tables; `iasl -d` "
+                     "reads those");
         return false;
     }
     if (length > (size_t)LARGEST_FILE_MIB << 20) {
@@ -239,7 +247,8 @@ static bool check_bytes(ParseState *ps)
     return true;
 }
 
-// The first token must be `aml`, the second `1`. Both are taken out; whatever else comes first goes to the parser.
+// The first token must be `aml`, the second `1`. Both are taken out; whatever else comes first goes
+// to the parser.
 static void check_edition(ParseState *ps)
 {
     Token token = {0};
@@ -270,7 +279,8 @@ static void check_edition(ParseState *ps)
         ps->has_held = kind != 0;
         return;
     }
-    if (kind != NUMBER || !edition.value.number.is_whole || edition.value.number.whole != 1 || edition.value.number.unit) {
+    if (kind != NUMBER || !edition.value.number.is_whole || edition.value.number.whole != 1 ||
+        edition.value.number.unit) {
         report(ps->cx, SPAN(edition.loc), unknown_edition, token_found(ps, &edition));
         help(ps->cx, "write `aml 1`");
         parse_mistake(ps);
@@ -285,7 +295,10 @@ bool report_unclosed(ParseState *ps, const Token *token, int depth)
     if (token->kind == ')' || token->kind == ']' || token->kind == '}')
         return false;
     const Bracket *bracket = &ps->bracket.at[depth - 1];
-    char open[2] = {bracket->open, 0}, close[2] = {bracket->open == '(' ? ')' : bracket->open == '[' ? ']' : '}', 0};
+    char open[2] = {bracket->open, 0}, close[2] = {bracket->open == '('   ? ')'
+                                                   : bracket->open == '[' ? ']'
+                                                                          : '}',
+                                                   0};
     report(ps->cx, SPAN(bracket->loc), unclosed, open, close, token_found(ps, token));
     if (token->kind != AML_EOF)
         note(ps->cx, SPAN(token->loc), "this begins in the first column, outside of everything");
@@ -319,11 +332,13 @@ void report_expected(ParseState *ps, const char *expected)
     else
         report(ps->cx, SPAN(token->loc), unexpected_text, expected, token_found(ps, token));
     if (token->kind >= FN && token->kind <= HOLE && strstr(expected, "a name"))
-        help(ps->cx, "`%s` is a word of the language and cannot be used as a name here", token->value.sym);
+        help(ps->cx, "`%s` is a word of the language and cannot be used as a name here",
+             token->value.sym);
     else if (token->kind == '=' && strstr(expected, "`:`"))
         help(ps->cx, "a setting is written `name: value`");
     else if (token->kind == '=' && ps->frame.count > 0 && !strstr(expected, "an expression"))
-        help(ps->cx, "`let name = value` defines a name, `name <- value` updates state, `==` compares");
+        help(ps->cx,
+             "`let name = value` defines a name, `name <- value` updates state, `==` compares");
     else if (token->kind == ':' && strstr(expected, "`=`"))
         help(ps->cx, "a definition is written `name = value`");
     else if (token->first && (token->kind == '(' || token->kind == '['))
@@ -361,8 +376,8 @@ static void push_deep(Node *child, void *data)
     vec_push(walk->ps->cx->scratch, &walk->todo, item);
 }
 
-// `a + a + a + ...` needs no stack to parse but would to walk: what is nested too deeply is refused here, once and for
-// all stages. The walk keeps its own stack.
+// `a + a + a + ...` needs no stack to parse but would to walk: what is nested too deeply is refused
+// here, once and for all stages. The walk keeps its own stack.
 static bool too_deep(ParseState *ps, Node *root)
 {
     DeepWalk walk = {.ps = ps};
@@ -381,14 +396,20 @@ static bool too_deep(ParseState *ps, Node *root)
 
 Node *parse_file_lost(Cx *cx, uint32_t file, CommentList *comments, Map *lost)
 {
-    ParseState state = {.cx = cx, .file = file, .source = source_file(cx, file), .comments = comments, .lost = lost}, *ps = &state;
+    ParseState state = {.cx = cx,
+                        .file = file,
+                        .source = source_file(cx, file),
+                        .comments = comments,
+                        .lost = lost},
+               *ps = &state;
     ps->newline = true;
     ps->synced_at = UINT32_MAX;
     Span whole = {file, 0, (uint32_t)ps->source->length};
     ps->result = node_new(cx, NODE_File, whole);
     if (!check_bytes(ps))
         return ps->result;
-    size_t skip = ps->source->length >= 3 && memcmp(ps->source->text, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+    size_t skip =
+        ps->source->length >= 3 && memcmp(ps->source->text, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
     if (!scan_begin(ps, skip))
         bug(cx, whole, "the scanner could not be started");
     check_edition(ps);
@@ -398,7 +419,8 @@ Node *parse_file_lost(Cx *cx, uint32_t file, CommentList *comments, Map *lost)
     Node *result = ps->result;
     for (int i = 0; i < result->as.file.decls.count; i++)
         if (too_deep(ps, result->as.file.decls.at[i]))
-            result->as.file.decls.at[i] = node_new(cx, NODE_Error, result->as.file.decls.at[i]->span);
+            result->as.file.decls.at[i] =
+                node_new(cx, NODE_Error, result->as.file.decls.at[i]->span);
     return result;
 }
 
@@ -421,8 +443,9 @@ void tokens_dump(Cx *cx, uint32_t file, Buffer *out)
     AML_LTYPE loc;
     while (aml_lex(&value, &loc, ps) != AML_EOF) {
         Place place = source_place(cx, SPAN(loc));
-        buffer_printf(out, "%d:%d%s %.*s\n", place.line, place.column, ps->last.first ? " first" : "",
-                      (int)(loc.end - loc.start), ps->source->text + loc.start);
+        buffer_printf(out, "%d:%d%s %.*s\n", place.line, place.column,
+                      ps->last.first ? " first" : "", (int)(loc.end - loc.start),
+                      ps->source->text + loc.start);
     }
     scan_end(ps);
 }

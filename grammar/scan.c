@@ -35,8 +35,8 @@ int scan_word(ParseState *ps, Token *token, const char *text, size_t length)
     }
     Sym word = sym_intern(ps->cx, text, length);
     token->value.sym = word;
-#define KEYWORD(token_kind, keyword, meaning)                                                                          \
-    if (strcmp(word, keyword) == 0)                                                                                    \
+#define KEYWORD(token_kind, keyword, meaning)                                                      \
+    if (strcmp(word, keyword) == 0)                                                                \
         return scan_token(ps, token, token_kind);
 #include "keywords.def"
     return scan_token(ps, token, IDENT);
@@ -88,7 +88,8 @@ static void read_number(ParseState *ps, NumberToken *number, const char *text, i
     if (overflow) {
         Span span = {ps->file, ps->start, ps->start + (uint32_t)length};
         report(ps->cx, span, number_too_large, length > 40 ? "here" : plain,
-               number->is_whole ? "64 bits (at most 9223372036854775807)" : "a double (at most 1.8e308)");
+               number->is_whole ? "64 bits (at most 9223372036854775807)"
+                                : "a double (at most 1.8e308)");
         parse_mistake(ps);
         number->is_bad = true;
     }
@@ -98,7 +99,7 @@ int scan_number(ParseState *ps, Token *token, const char *text, int *length)
 {
     unsigned char before = ps->start > 0 ? (unsigned char)ps->source->text[ps->start - 1] : ' ';
     if (text[0] == '.' && (isalnum(before) || before == '_' || before == ')' || before == ']')) {
-        *length = 1;            // `layers.0`: a member, not `.0`
+        *length = 1; // `layers.0`: a member, not `.0`
         return '.';
     }
     NumberToken number = {0};
@@ -113,7 +114,8 @@ int scan_number(ParseState *ps, Token *token, const char *text, int *length)
             digits = *length;
         } else {
             Loc loc = {ps->start + (uint32_t)digits, ps->start + (uint32_t)*length, NULL};
-            report_unknown_unit(ps, loc, sym_intern(ps->cx, text + digits, (size_t)(word < 80 ? word : 80)));
+            report_unknown_unit(ps, loc,
+                                sym_intern(ps->cx, text + digits, (size_t)(word < 80 ? word : 80)));
             digits = *length;
             number.is_bad = true;
         }
@@ -125,7 +127,8 @@ int scan_number(ParseState *ps, Token *token, const char *text, int *length)
 
 int scan_bad_number(ParseState *ps, Token *token, const char *text)
 {
-    report(ps->cx, here(ps), bad_number, ps->at - ps->start > 40 ? "this" : arena_printf(ps->cx->scratch, "'%s'", text));
+    report(ps->cx, here(ps), bad_number,
+           ps->at - ps->start > 40 ? "this" : arena_printf(ps->cx->scratch, "'%s'", text));
     help(ps->cx, "an exponent needs digits: 1e-3");
     parse_mistake(ps);
     token->value.number = (NumberToken){.is_bad = true};
@@ -168,8 +171,11 @@ static size_t read_code_point(const char *text, size_t left, uint32_t *code)
     size_t at = 3;
     uint32_t value = 0;
     for (; at < left && at < 9 && isxdigit((unsigned char)text[at]); at++)
-        value = value * 16 + (uint32_t)(isdigit((unsigned char)text[at]) ? text[at] - '0' : (text[at] | 32) - 'a' + 10);
-    if (at == 3 || at >= left || text[at] != '}' || value == 0 || value > 0x10FFFF || (value >= 0xD800 && value < 0xE000))
+        value =
+            value * 16 + (uint32_t)(isdigit((unsigned char)text[at]) ? text[at] - '0'
+                                                                     : (text[at] | 32) - 'a' + 10);
+    if (at == 3 || at >= left || text[at] != '}' || value == 0 || value > 0x10FFFF ||
+        (value >= 0xD800 && value < 0xE000))
         return 0;
     *code = value;
     return at + 1;
@@ -192,13 +198,14 @@ int scan_string(ParseState *ps, Token *token, const char *text, size_t length, b
             buffer_append(&out, text + i, 1);
             continue;
         }
-        static const char known[] = "n\nt\tr\r\"\"\\\\";     // pairs: what is written, what it means
+        static const char known[] = "n\nt\tr\r\"\"\\\\"; // pairs: what is written, what it means
         const char *pair = NULL;
         for (size_t k = 0; k + 1 < sizeof known; k += 2)
             if (i + 1 < end && known[k] == text[i + 1])
                 pair = known + k;
         uint32_t code = 0;
-        size_t wide = i + 1 < end && text[i + 1] == 'u' ? read_code_point(text + i, end - i, &code) : 0;
+        size_t wide =
+            i + 1 < end && text[i + 1] == 'u' ? read_code_point(text + i, end - i, &code) : 0;
         if (pair) {
             buffer_append(&out, pair + 1, 1);
             i++;
@@ -233,7 +240,8 @@ void scan_comment(ParseState *ps, const char *text, size_t length)
         length--;
     bool is_doc = length >= 3 && text[2] == '/' && (length == 3 || text[3] != '/');
     if (ps->comments) {
-        Comment comment = {{ps->file, ps->start, ps->start + (uint32_t)length}, is_doc, ps->newline};
+        Comment comment = {
+            {ps->file, ps->start, ps->start + (uint32_t)length}, is_doc, ps->newline};
         vec_push(ps->cx->arena, ps->comments, comment);
     }
     if (!is_doc)
@@ -258,13 +266,15 @@ int scan_single_quotes(ParseState *ps, Token *token, const char *text, size_t le
     report(ps->cx, here(ps), stray_character, "'");
     help(ps->cx, "strings are written in double quotes: \"text\"");
     parse_mistake(ps);
-    token->value.sym = sym_intern(ps->cx, text + 1, length > 1 && text[length - 1] == '\'' ? length - 2 : length - 1);
+    token->value.sym = sym_intern(ps->cx, text + 1,
+                                  length > 1 && text[length - 1] == '\'' ? length - 2 : length - 1);
     return scan_token(ps, token, STRING);
 }
 
 int scan_foreign(ParseState *ps, Token *token, int kind, const char *word)
 {
-    report(ps->cx, here(ps), stray_character, arena_text(ps->cx->scratch, ps->source->text + ps->start, ps->at - ps->start));
+    report(ps->cx, here(ps), stray_character,
+           arena_text(ps->cx->scratch, ps->source->text + ps->start, ps->at - ps->start));
     help(ps->cx, "write `%s`", word);
     parse_mistake(ps);
     token->value.sym = sym_of(ps->cx, word);

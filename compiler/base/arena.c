@@ -1,7 +1,8 @@
 // arena.c: memory that goes away all at once.
 //
-// A list of blocks, each twice the size of the one before; allocation moves a mark. reset goes back to the first block
-// and keeps them all, so a scratch arena stops calling malloc after the first few passes.
+// A list of blocks, each twice the size of the one before; allocation moves a mark. reset goes back
+// to the first block and keeps them all, so a scratch arena stops calling malloc after the first
+// few passes.
 
 #include "base/base.h"
 
@@ -15,14 +16,14 @@
 typedef struct Block Block;
 struct Block {
     Block *next;
-    size_t size;            // of the bytes after this head
+    size_t size; // of the bytes after this head
     size_t used;
-    size_t padding;         // keeps the bytes aligned to 16
+    size_t padding; // keeps the bytes aligned to 16
 };
 
 struct Arena {
     Block *first;
-    Block *current;         // blocks after it are empty
+    Block *current; // blocks after it are empty
 };
 
 static AML_NORETURN void out_of_memory(void)

@@ -19,5 +19,5 @@ void cx_free(Cx *cx)
     if (!cx)
         return;
     arena_free(cx->scratch);
-    arena_free(cx->arena);      // cx itself lives here
+    arena_free(cx->arena); // cx itself lives here
 }

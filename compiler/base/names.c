@@ -7,7 +7,7 @@
 
 static uint64_t hash_bytes(const char *text, size_t length)
 {
-    uint64_t hash = 0xcbf29ce484222325u;            // FNV-1a
+    uint64_t hash = 0xcbf29ce484222325u; // FNV-1a
     for (size_t i = 0; i < length; i++)
         hash = (hash ^ (unsigned char)text[i]) * 0x100000001b3u;
     return hash ^ hash >> 29;
@@ -15,18 +15,19 @@ static uint64_t hash_bytes(const char *text, size_t length)
 
 static uint64_t hash_sym(Sym key)
 {
-    uint64_t bits = (uint64_t)(uintptr_t)key >> 4;  // names are aligned to 16
+    uint64_t bits = (uint64_t)(uintptr_t)key >> 4; // names are aligned to 16
     return bits * 0x9e3779b97f4a7c15u >> 20;
 }
 
-// slot[i] is 1 + the index of an entry, or 0; entries are found by linear probing from their hash. The interner is a
-// Map as well, only hashed by text: `by_text`.
+// slot[i] is 1 + the index of an entry, or 0; entries are found by linear probing from their hash.
+// The interner is a Map as well, only hashed by text: `by_text`.
 static void map_rehash(Arena *arena, Map *map, bool by_text)
 {
     map->slots = map->slots ? map->slots * 2 : 16;
     map->slot = NEW_ARRAY(arena, int, map->slots);
     for (int i = 0; i < map->count; i++) {
-        uint64_t hash = by_text ? hash_bytes(map->key[i], strlen(map->key[i])) : hash_sym(map->key[i]);
+        uint64_t hash =
+            by_text ? hash_bytes(map->key[i], strlen(map->key[i])) : hash_sym(map->key[i]);
         int at = (int)(hash & (uint64_t)(map->slots - 1));
         while (map->slot[at])
             at = (at + 1) & (map->slots - 1);
@@ -115,7 +116,8 @@ Sym sym_printf(Cx *cx, const char *format, ...)
 
 #define LONGEST_WORD 64
 
-// Restricted Damerau-Levenshtein distance: insert, drop, replace, or swap two neighbours. Three rows of the usual table.
+// Restricted Damerau-Levenshtein distance: insert, drop, replace, or swap two neighbours. Three
+// rows of the usual table.
 static int edit_distance(const char *a, int length_a, const char *b, int length_b)
 {
     int rows[3][LONGEST_WORD + 1];
@@ -131,7 +133,8 @@ static int edit_distance(const char *a, int length_a, const char *b, int length_
                 best = above[j] + 1;
             if (row[j - 1] + 1 < best)
                 best = row[j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && before[j - 2] + 1 < best)
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                before[j - 2] + 1 < best)
                 best = before[j - 2] + 1;
             row[j] = best;
         }

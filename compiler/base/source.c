@@ -53,7 +53,8 @@ Place source_place(const Cx *cx, Span span)
     uint32_t start = clamp_offset(file, span.start);
     int line = line_of(file, start), column = 1;
     for (uint32_t i = file->line.at[line]; i < start; i++)
-        column += ((unsigned char)file->text[i] & 0xC0) != 0x80;    // continuation bytes do not begin a code point
+        column += ((unsigned char)file->text[i] & 0xC0) !=
+                  0x80; // continuation bytes do not begin a code point
     return (Place){file->path, line + 1, column};
 }
 
@@ -62,7 +63,8 @@ Span source_line_span(const Cx *cx, Span span)
     const SourceFile *file = source_file(cx, span.file);
     int line = line_of(file, clamp_offset(file, span.start));
     uint32_t start = file->line.at[line];
-    uint32_t end = line + 1 < file->line.count ? file->line.at[line + 1] - 1 : (uint32_t)file->length;
+    uint32_t end =
+        line + 1 < file->line.count ? file->line.at[line + 1] - 1 : (uint32_t)file->length;
     if (end > start && file->text[end - 1] == '\r')
         end--;
     return (Span){span.file, start, end};
@@ -70,7 +72,7 @@ Span source_line_span(const Cx *cx, Span span)
 
 bool file_read(Arena *arena, const char *path, size_t limit, char **text, size_t *length)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);     // a fifo must not hang us
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a fifo must not hang us
     if (fd < 0)
         return false;
     int error = 0;

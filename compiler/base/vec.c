@@ -1,4 +1,5 @@
-// vec.c: arrays that grow in an arena. The old place is left behind; doubling keeps the waste below the final size.
+// vec.c: arrays that grow in an arena. The old place is left behind; doubling keeps the waste below
+// the final size.
 
 #include "base/base.h"
 

@@ -1,4 +1,5 @@
-// print.c: diagnostics for people: `human`, with the line and a caret under it, and `short`, one line each.
+// print.c: diagnostics for people: `human`, with the line and a caret under it, and `short`, one
+// line each.
 
 #include "diag/state.h"
 
@@ -15,13 +16,13 @@ const char *const message_format_name[FORMAT_COUNT] = {
 #define BOLD "\033[1m"
 #define PLAIN "\033[0m"
 
-#define WIDEST_LINE 140     // longer lines are cut to a window around the caret
+#define WIDEST_LINE 140 // longer lines are cut to a window around the caret
 
 typedef struct Printer {
     Cx *cx;
     FILE *out;
     bool color;
-    int gutter;             // digits of the largest line number shown for this diagnostic
+    int gutter; // digits of the largest line number shown for this diagnostic
 } Printer;
 
 static const char *paint(const Printer *printer, const char *color)
@@ -76,14 +77,15 @@ static void print_line(const Printer *printer, Span span, char mark, const char 
         end = end < to ? end : to;
     }
     const char *before = diag_clean_text(scratch, file->text + from, start - from);
-    const char *marked = diag_clean_text(scratch, file->text + start, end > start ? end - start : 0);
+    const char *marked =
+        diag_clean_text(scratch, file->text + start, end > start ? end - start : 0);
     const char *after = diag_clean_text(scratch, file->text + (end > start ? end : start),
                                         to - (end > start ? end : start));
     const char *cut_front = from > line.start ? "..." : "", *cut_back = to < line.end ? "..." : "";
-    fprintf(printer->out, "%s%*d |%s %s%s%s%s%s\n", paint(printer, BLUE), printer->gutter, place.line,
-            paint(printer, PLAIN), cut_front, before, marked, after, cut_back);
-    fprintf(printer->out, "%s%*s |%s %s", paint(printer, BLUE), printer->gutter, "", paint(printer, PLAIN),
-            *cut_front ? "   " : "");
+    fprintf(printer->out, "%s%*d |%s %s%s%s%s%s\n", paint(printer, BLUE), printer->gutter,
+            place.line, paint(printer, PLAIN), cut_front, before, marked, after, cut_back);
+    fprintf(printer->out, "%s%*s |%s %s", paint(printer, BLUE), printer->gutter, "",
+            paint(printer, PLAIN), *cut_front ? "   " : "");
     for (const char *at = before; *at; at++)
         if (!continues(*at))
             fputc(*at == '\t' ? '\t' : ' ', printer->out);
@@ -98,7 +100,8 @@ static void print_place(const Printer *printer, const char *arrow, Span span)
 {
     Place place = source_place(printer->cx, span);
     fprintf(printer->out, "%s%*s%s%s %s:%d:%d\n", paint(printer, BLUE), printer->gutter, "", arrow,
-            paint(printer, PLAIN), diag_clean_text(printer->cx->scratch, place.path, strlen(place.path)), place.line,
+            paint(printer, PLAIN),
+            diag_clean_text(printer->cx->scratch, place.path, strlen(place.path)), place.line,
             place.column);
 }
 
@@ -127,7 +130,8 @@ static int split_axes(Arena *arena, const char *shape, const char *axis[], int m
     return count;
 }
 
-// Two shapes, one under the other, aligned at the right as broadcasting aligns them, with the axes that differ marked:
+// Two shapes, one under the other, aligned at the right as broadcasting aligns them, with the axes
+// that differ marked:
 //
 //      |   what Dense takes  [batch, 64]
 //      |   what it is given  [batch, 32]
@@ -148,7 +152,8 @@ static void print_shapes(const Printer *printer, const Diag *diag)
     for (int i = 0; i < 2; i++) {
         const char *open = strchr(diag->shape[i], '[');
         const char *other = strchr(diag->shape[1 - i], '[');
-        size_t prefix = open ? (size_t)(open - diag->shape[i]) : 0, wider = other ? (size_t)(other - diag->shape[1 - i]) : 0;
+        size_t prefix = open ? (size_t)(open - diag->shape[i]) : 0,
+               wider = other ? (size_t)(other - diag->shape[1 - i]) : 0;
         buffer_append(&row[i], diag->shape[i], prefix);
         for (size_t pad = prefix; pad < wider; pad++)
             buffer_text(&row[i], " ");
@@ -168,8 +173,8 @@ static void print_shapes(const Printer *printer, const Diag *diag)
         }
         bool differs = strcmp(cell[0], cell[1]) != 0;
         for (int i = 0; i < 2; i++)
-            buffer_printf(&row[i], "%*s%s%s", width - columns(cell[i], strlen(cell[i])), "", cell[i],
-                          k + 1 < rank ? (*cell[i] ? ", " : "  ") : "");
+            buffer_printf(&row[i], "%*s%s%s", width - columns(cell[i], strlen(cell[i])), "",
+                          cell[i], k + 1 < rank ? (*cell[i] ? ", " : "  ") : "");
         for (int c = 0; c < width; c++)
             buffer_text(&marks, differs ? "^" : " ");
         buffer_text(&marks, k + 1 < rank ? "  " : "");
@@ -177,9 +182,11 @@ static void print_shapes(const Printer *printer, const Diag *diag)
     for (int i = 0; i < 2; i++)
         fprintf(printer->out, "%s%*s |%s   %s%*s  %s]\n", paint(printer, BLUE), printer->gutter, "",
                 paint(printer, PLAIN), diag->shape_what[i],
-                longest - columns(diag->shape_what[i], strlen(diag->shape_what[i])), "", row[i].text);
-    fprintf(printer->out, "%s%*s |%s   %*s  %s%s%s\n", paint(printer, BLUE), printer->gutter, "", paint(printer, PLAIN),
-            longest, "", paint(printer, RED), marks.text ? marks.text : "", paint(printer, PLAIN));
+                longest - columns(diag->shape_what[i], strlen(diag->shape_what[i])), "",
+                row[i].text);
+    fprintf(printer->out, "%s%*s |%s   %*s  %s%s%s\n", paint(printer, BLUE), printer->gutter, "",
+            paint(printer, PLAIN), longest, "", paint(printer, RED), marks.text ? marks.text : "",
+            paint(printer, PLAIN));
 }
 
 static void print_human(Printer *printer, const Diag *diag)
@@ -193,9 +200,11 @@ static void print_human(Printer *printer, const Diag *diag)
             int wide = digits(source_place(printer->cx, diag->note.at[i].span).line);
             printer->gutter = wide > printer->gutter ? wide : printer->gutter;
         }
-    fprintf(printer->out, "%s%s[%s]%s%s: %s%s\n", paint(printer, color), is_error ? "error" : "warning",
-            diag_code(diag, code), paint(printer, PLAIN), paint(printer, BOLD),
-            diag_clean_text(printer->cx->scratch, diag->text, strlen(diag->text)), paint(printer, PLAIN));
+    fprintf(printer->out, "%s%s[%s]%s%s: %s%s\n", paint(printer, color),
+            is_error ? "error" : "warning", diag_code(diag, code), paint(printer, PLAIN),
+            paint(printer, BOLD),
+            diag_clean_text(printer->cx->scratch, diag->text, strlen(diag->text)),
+            paint(printer, PLAIN));
     if (diag->span.file) {
         print_place(printer, "-->", diag->span);
         print_line(printer, diag->span, '^', color);
@@ -204,7 +213,8 @@ static void print_human(Printer *printer, const Diag *diag)
         print_shapes(printer, diag);
     for (int i = 0; i < diag->note.count; i++) {
         const DiagNote *item = &diag->note.at[i];
-        fprintf(printer->out, "%*s %s= note:%s %s\n", printer->gutter, "", paint(printer, BOLD), paint(printer, PLAIN),
+        fprintf(printer->out, "%*s %s= note:%s %s\n", printer->gutter, "", paint(printer, BOLD),
+                paint(printer, PLAIN),
                 diag_clean_text(printer->cx->scratch, item->text, strlen(item->text)));
         if (item->span.file) {
             print_place(printer, "-->", item->span);
@@ -212,7 +222,8 @@ static void print_human(Printer *printer, const Diag *diag)
         }
     }
     for (int i = 0; i < diag->help.count; i++)
-        fprintf(printer->out, "%*s %s= help:%s %s\n", printer->gutter, "", paint(printer, BOLD), paint(printer, PLAIN),
+        fprintf(printer->out, "%*s %s= help:%s %s\n", printer->gutter, "", paint(printer, BOLD),
+                paint(printer, PLAIN),
                 diag_clean_text(printer->cx->scratch, diag->help.at[i], strlen(diag->help.at[i])));
     fputc('\n', printer->out);
 }
@@ -223,11 +234,12 @@ static void print_short(const Printer *printer, const Diag *diag)
     Arena *scratch = printer->cx->scratch;
     if (diag->span.file) {
         Place place = source_place(printer->cx, diag->span);
-        fprintf(printer->out, "%s:%d:%d: ", diag_clean_text(scratch, place.path, strlen(place.path)), place.line,
+        fprintf(printer->out,
+                "%s:%d:%d: ", diag_clean_text(scratch, place.path, strlen(place.path)), place.line,
                 place.column);
     }
-    fprintf(printer->out, "%s[%s]: %s\n", diag->severity == SEVERITY_ERROR ? "error" : "warning", diag_code(diag, code),
-            diag_clean_text(scratch, diag->text, strlen(diag->text)));
+    fprintf(printer->out, "%s[%s]: %s\n", diag->severity == SEVERITY_ERROR ? "error" : "warning",
+            diag_code(diag, code), diag_clean_text(scratch, diag->text, strlen(diag->text)));
 }
 
 static void print_summary(const Printer *printer)
@@ -238,7 +250,8 @@ static void print_summary(const Printer *printer)
     if (errors > 0)
         fprintf(printer->out, "%d error%s", errors, errors == 1 ? "" : "s");
     if (warnings > 0)
-        fprintf(printer->out, "%s%d warning%s", errors > 0 ? ", " : "", warnings, warnings == 1 ? "" : "s");
+        fprintf(printer->out, "%s%d warning%s", errors > 0 ? ", " : "", warnings,
+                warnings == 1 ? "" : "s");
     fputc('\n', printer->out);
 }
 

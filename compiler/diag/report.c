@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Everything after that many diagnostics is counted but not kept: a machine-made file could hold millions of mistakes.
+// Everything after that many diagnostics is counted but not kept: a machine-made file could hold
+// millions of mistakes.
 #define MOST_DIAGNOSTICS 1000
 #define MOST_CALL_NOTES 3
 
@@ -23,7 +24,8 @@ const DiagInfo diag_info[DIAG_COUNT] = {
 DiagState *diag_state(const Cx *cx)
 {
     if (!cx->diag)
-        ((Cx *)cx)->diag = NEW(cx->arena, DiagState);   // asking for the count must work on a const Cx
+        ((Cx *)cx)->diag =
+            NEW(cx->arena, DiagState); // asking for the count must work on a const Cx
     return cx->diag;
 }
 
@@ -68,7 +70,8 @@ static void add_note(Cx *cx, Diag *diag, Span span, const char *text)
     vec_push(cx->arena, &diag->note, ((DiagNote){span, text}));
 }
 
-// The calls by which `diag` was reached, innermost first, as notes; calls inside the standard library are left out.
+// The calls by which `diag` was reached, innermost first, as notes; calls inside the standard
+// library are left out.
 static void add_call_notes(Cx *cx, Diag *diag)
 {
     DiagState *state = diag_state(cx);
@@ -76,17 +79,20 @@ static void add_call_notes(Cx *cx, Diag *diag)
     for (int i = state->call.count - 1; i >= 0 && shown < MOST_CALL_NOTES; i--) {
         ActiveCall call = state->call.at[i];
         // a call around the marked text is on the shown line already
-        bool known = call.span.file == diag->span.file && call.span.start <= diag->span.start && call.span.end >= diag->span.end;
+        bool known = call.span.file == diag->span.file && call.span.start <= diag->span.start &&
+                     call.span.end >= diag->span.end;
         for (int j = 0; j < diag->note.count; j++)
             known = known || same_span(call.span, diag->note.at[j].span);
         if (known || !in_user_file(cx, call.span))
             continue;
-        add_note(cx, diag, call.span, arena_printf(cx->arena, "in this use of '%s'", call.what ? call.what : "it"));
+        add_note(cx, diag, call.span,
+                 arena_printf(cx->arena, "in this use of '%s'", call.what ? call.what : "it"));
         shown++;
     }
 }
 
-static AML_PRINTF(4, 0) void report_va(Cx *cx, Span span, DiagId id, const char *format, va_list args)
+static AML_PRINTF(4, 0) void report_va(Cx *cx, Span span, DiagId id, const char *format,
+                                       va_list args)
 {
     DiagState *state = diag_state(cx);
     state->last = NULL;
@@ -115,7 +121,8 @@ static AML_PRINTF(4, 0) void report_va(Cx *cx, Span span, DiagId id, const char 
     diag->text = arena_vprintf(cx->arena, format, args);
     diag->order = state->list.count;
     if (inside.file != 0 && !same_span(inside, span))
-        add_note(cx, diag, inside, arena_printf(cx->arena, "found here, inside '%s'", what ? what : "it"));
+        add_note(cx, diag, inside,
+                 arena_printf(cx->arena, "found here, inside '%s'", what ? what : "it"));
     add_call_notes(cx, diag);
     vec_push(cx->arena, &state->list, diag);
     state->last = diag;
@@ -155,7 +162,8 @@ void help(Cx *cx, const char *format, ...)
     va_end(args);
 }
 
-void report_shapes(Cx *cx, const char *what_a, const char *shape_a, const char *what_b, const char *shape_b)
+void report_shapes(Cx *cx, const char *what_a, const char *shape_a, const char *what_b,
+                   const char *shape_b)
 {
     Diag *diag = diag_state(cx)->last;
     if (!diag)
@@ -205,7 +213,8 @@ Diag **diag_sorted(Cx *cx)
 
 const char *diag_code(const Diag *diag, char text[8])
 {
-    snprintf(text, 8, "%c%04d", diag->severity == SEVERITY_ERROR ? 'E' : 'W', diag_info[diag->id].code % 10000);
+    snprintf(text, 8, "%c%04d", diag->severity == SEVERITY_ERROR ? 'E' : 'W',
+             diag_info[diag->id].code % 10000);
     return text;
 }
 
@@ -220,8 +229,8 @@ static int utf8_length(const unsigned char *at, size_t left)
     for (int i = 1; i < length; i++)
         if ((at[i] & 0xC0) != 0x80)
             return 0;
-    if ((at[0] == 0xE0 && at[1] < 0xA0) || (at[0] == 0xED && at[1] > 0x9F) || (at[0] == 0xF0 && at[1] < 0x90) ||
-        (at[0] == 0xF4 && at[1] > 0x8F))
+    if ((at[0] == 0xE0 && at[1] < 0xA0) || (at[0] == 0xED && at[1] > 0x9F) ||
+        (at[0] == 0xF0 && at[1] < 0x90) || (at[0] == 0xF4 && at[1] > 0x8F))
         return 0;
     return length;
 }
@@ -232,8 +241,10 @@ const char *diag_clean_text(Arena *arena, const char *text, size_t length)
     buffer_text(&out, "");
     for (size_t i = 0; i < length;) {
         int bytes = utf8_length((const unsigned char *)text + i, length - i);
-        bool control = bytes == 1 && ((unsigned char)text[i] < ' ' || text[i] == 0x7F) && text[i] != '\t';
-        bool control_1 = bytes == 2 && (unsigned char)text[i] == 0xC2 && (unsigned char)text[i + 1] < 0xA0;
+        bool control =
+            bytes == 1 && ((unsigned char)text[i] < ' ' || text[i] == 0x7F) && text[i] != '\t';
+        bool control_1 =
+            bytes == 2 && (unsigned char)text[i] == 0xC2 && (unsigned char)text[i + 1] < 0xA0;
         if (bytes == 0 || control || control_1)
             buffer_text(&out, "\xEF\xBF\xBD");
         else

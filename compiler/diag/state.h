@@ -6,7 +6,7 @@
 #include "diag/diag.h"
 
 typedef struct DiagNote {
-    Span span;              // file 0: no place to show
+    Span span; // file 0: no place to show
     const char *text;
 } DiagNote;
 
@@ -15,10 +15,10 @@ typedef struct Diag {
     Severity severity;
     Span span;
     const char *text;
-    int order;              // of the report, to keep equal places in order
+    int order; // of the report, to keep equal places in order
     Vec(DiagNote) note;
     Vec(const char *) help;
-    const char *shape_what[2], *shape[2];   // report_shapes; NULL without
+    const char *shape_what[2], *shape[2]; // report_shapes; NULL without
 } Diag;
 
 typedef struct ActiveCall {
@@ -34,15 +34,15 @@ typedef struct Silence {
 typedef struct DiagState {
     Vec(Silence) silence;
     Vec(Diag *) list;
-    Vec(ActiveCall) call;   // outermost first
-    Diag *last;             // what note and help belong to; NULL if the last report was dropped
+    Vec(ActiveCall) call; // outermost first
+    Diag *last;           // what note and help belong to; NULL if the last report was dropped
     int errors, warnings;
 } DiagState;
 
-DiagState *diag_state(const Cx *cx);                    // makes it at the first use
+DiagState *diag_state(const Cx *cx); // makes it at the first use
 // The diagnostics by file and place, in an array of diag_state(cx)->list.count.
 Diag **diag_sorted(Cx *cx);
-const char *diag_code(const Diag *diag, char text[8]);  // "E0301"
+const char *diag_code(const Diag *diag, char text[8]); // "E0301"
 // `text` made printable: invalid UTF-8 becomes U+FFFD, control characters (but tab) become U+FFFD.
 const char *diag_clean_text(Arena *arena, const char *text, size_t length);
 

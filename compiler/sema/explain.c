@@ -1,8 +1,8 @@
 // explain.c: amlc explain TOPIC.
 //
-// A topic is looked for among the messages (docs/errors, one page each, embedded), the kinds of blocks and their settings,
-// the standard library, the words of the language and the units. What is said about a setting or a function is its
-// documentation in the library's source.
+// A topic is looked for among the messages (docs/errors, one page each, embedded), the kinds of
+// blocks and their settings, the standard library, the words of the language and the units. What is
+// said about a setting or a function is its documentation in the library's source.
 
 #include "sema/sema.h"
 
@@ -18,7 +18,8 @@ extern const AmlEmbedded aml_error_pages[];
 
 static const char *code_text(char text[8], int id)
 {
-    snprintf(text, 8, "%c%04d", diag_info[id].severity == SEVERITY_ERROR ? 'E' : 'W', diag_info[id].code % 10000);
+    snprintf(text, 8, "%c%04d", diag_info[id].severity == SEVERITY_ERROR ? 'E' : 'W',
+             diag_info[id].code % 10000);
     return text;
 }
 
@@ -79,7 +80,8 @@ static const char *signature_of(Cx *cx, const Node *node)
             depth++;
         else if (strchr(")]", text[i]))
             depth--;
-        if (depth > 0 || !(text[i] == '{' || text[i] == '\n' || (text[i] == '=' && node->kind == NODE_Fn)))
+        if (depth > 0 ||
+            !(text[i] == '{' || text[i] == '\n' || (text[i] == '=' && node->kind == NODE_Fn)))
             continue;
         while (i > span.start && isspace((unsigned char)text[i - 1]))
             i--;
@@ -101,7 +103,8 @@ static void print_doc(const char *doc, const char *indent, FILE *out)
 
 static void explain_entry(Cx *cx, const Node *schema, const Node *entry, FILE *out)
 {
-    fprintf(out, "%s.%s: %s", schema->as.schema.name, entry->as.entry.name, source_of(cx, entry->as.entry.type->span));
+    fprintf(out, "%s.%s: %s", schema->as.schema.name, entry->as.entry.name,
+            source_of(cx, entry->as.entry.type->span));
     if (!entry->as.entry.value)
         fputs("    (required)", out);
     else if (entry->as.entry.value->kind == NODE_None)
@@ -140,15 +143,15 @@ static void explain_declaration(const Unit *unit, const Node *node, FILE *out)
 
 static bool explain_word(const char *topic, FILE *out)
 {
-#define KEYWORD(token, text, meaning)                                                                                  \
-    if (strcmp(topic, text) == 0) {                                                                                    \
-        fprintf(out, "%s: a word of the language: %s\n", text, meaning);                                               \
-        return true;                                                                                                   \
+#define KEYWORD(token, text, meaning)                                                              \
+    if (strcmp(topic, text) == 0) {                                                                \
+        fprintf(out, "%s: a word of the language: %s\n", text, meaning);                           \
+        return true;                                                                               \
     }
-#define UNIT(text, kind, factor, meaning)                                                                              \
-    if (strcmp(topic, text) == 0) {                                                                                    \
-        fprintf(out, "%s: a unit: %s\n", text, meaning);                                                               \
-        return true;                                                                                                   \
+#define UNIT(text, kind, factor, meaning)                                                          \
+    if (strcmp(topic, text) == 0) {                                                                \
+        fprintf(out, "%s: a unit: %s\n", text, meaning);                                           \
+        return true;                                                                               \
     }
 #include "keywords.def"
     return false;
@@ -169,7 +172,8 @@ static void report_unknown_topic(const Unit *unit, const char *topic)
         vec_push(cx->scratch, &names, unit->schema.key[i]);
         for (int k = 0; k < schema->as.schema.settings.count; k++)
             vec_push(cx->scratch, &names,
-                     arena_printf(cx->scratch, "%s.%s", schema->as.schema.name, schema->as.schema.settings.at[k]->as.entry.name));
+                     arena_printf(cx->scratch, "%s.%s", schema->as.schema.name,
+                                  schema->as.schema.settings.at[k]->as.entry.name));
     }
     Span nowhere = {0};
     report(cx, nowhere, unknown_topic, topic);
@@ -177,7 +181,8 @@ static void report_unknown_topic(const Unit *unit, const char *topic)
     if (closest)
         help(cx, "did you mean '%s'?", closest);
     else
-        help(cx, "a topic is a code (E0301), a kind of block (train), a setting (train.clip) or a name of the standard library (Dense)");
+        help(cx, "a topic is a code (E0301), a kind of block (train), a setting (train.clip) or a "
+                 "name of the standard library (Dense)");
 }
 
 int explain(Cx *cx, const char *topic, FILE *out)
@@ -190,7 +195,8 @@ int explain(Cx *cx, const char *topic, FILE *out)
     static const char empty[] = "aml 1\n";
     Unit *unit = unit_load_text(cx, "<explain>", empty, sizeof empty - 1);
     const char *dot = strchr(topic, '.');
-    Node *schema = unit_schema(unit, dot ? sym_intern(cx, topic, (size_t)(dot - topic)) : sym_of(cx, topic));
+    Node *schema =
+        unit_schema(unit, dot ? sym_intern(cx, topic, (size_t)(dot - topic)) : sym_of(cx, topic));
     Node *entry = schema && dot ? schema_entry(schema, sym_of(cx, dot + 1)) : NULL;
     Node *declaration = unit_std(unit, topic);
     if (entry)

@@ -1,7 +1,8 @@
 // load.c: which files take part, and what each of them can see.
 //
-// The standard library is part of amlc and small: all of it is parsed, and `use std.nn` decides what is in scope. Files at
-// the top of stdlib/ are the prelude, which every file sees; a folder is a module, whose files see each other.
+// The standard library is part of amlc and small: all of it is parsed, and `use std.nn` decides
+// what is in scope. Files at the top of stdlib/ are the prelude, which every file sees; a folder is
+// a module, whose files see each other.
 
 #include "sema/sema.h"
 
@@ -13,9 +14,9 @@
 
 extern const AmlEmbedded aml_stdlib[];
 
-#define LARGEST_FILE ((size_t)64 << 20)     // the parser has a smaller limit and a message for it
+#define LARGEST_FILE ((size_t)64 << 20) // the parser has a smaller limit and a message for it
 
-typedef struct Opened {         // a user's file that is loaded or being loaded
+typedef struct Opened { // a user's file that is loaded or being loaded
     Sym real_path;
     UnitFile *file;
     bool done;
@@ -24,10 +25,11 @@ typedef struct Opened {         // a user's file that is loaded or being loaded
 typedef struct Loader {
     Unit *unit;
     Vec(Opened) opened;
-    Vec(Sym) chain;             // paths from the main file to the one being loaded
+    Vec(Sym) chain; // paths from the main file to the one being loaded
 } Loader;
 
-static UnitFile *parse_into_unit(Unit *unit, const char *path, const char *text, size_t length, Sym module, bool is_std)
+static UnitFile *parse_into_unit(Unit *unit, const char *path, const char *text, size_t length,
+                                 Sym module, bool is_std)
 {
     UnitFile *file = NEW(unit->cx->arena, UnitFile);
     file->file = source_add(unit->cx, path, text, length, is_std);
@@ -44,7 +46,8 @@ static void refuse_library_only(Unit *unit, const UnitFile *file, const Node *no
     if (file->is_std)
         return;
     if (node->kind == NODE_Schema) {
-        report(unit->cx, node->as.schema.name_span, library_only, "the settings of a kind of block");
+        report(unit->cx, node->as.schema.name_span, library_only,
+               "the settings of a kind of block");
     } else if (node->kind == NODE_Fn && !node->as.fn.body) {
         report(unit->cx, node->as.fn.name_span, library_only, "a function without a body");
         help(unit->cx, "add a body: `{ return ... }` or `= ...`");
@@ -57,7 +60,9 @@ static void declare(Unit *unit, UnitFile *file, Node *node)
     refuse_library_only(unit, file, node);
     if (!name)
         return;
-    Map *into = node->kind == NODE_Grad ? &file->grad : node->kind == NODE_Schema ? &unit->schema : &file->own;
+    Map *into = node->kind == NODE_Grad     ? &file->grad
+                : node->kind == NODE_Schema ? &unit->schema
+                                            : &file->own;
     if (node->kind == NODE_Schema && !file->is_std)
         return;
     Node *before = map_get(into, name);
@@ -83,12 +88,14 @@ static void check_gradients(Unit *unit, UnitFile *file)
                 continue;
             report(unit->cx, grad->as.grad.name_span, gradient_of_nothing, file->grad.key[i]);
             if (fn)
-                note(unit->cx, declaration_span(fn), "'%s' is %s", file->grad.key[i], declaration_what(fn));
+                note(unit->cx, declaration_span(fn), "'%s' is %s", file->grad.key[i],
+                     declaration_what(fn));
             continue;
         }
         int expected = fn->as.fn.params.count + 1;
         if (grad->as.grad.params.count < expected) {
-            report(unit->cx, grad->as.grad.name_span, gradient_parameters, grad->as.grad.name, expected, grad->as.grad.params.count);
+            report(unit->cx, grad->as.grad.name_span, gradient_parameters, grad->as.grad.name,
+                   expected, grad->as.grad.params.count);
             note(unit->cx, fn->as.fn.name_span, "the function is declared here");
         }
     }
@@ -115,7 +122,8 @@ static void load_library(Unit *unit)
     Cx *cx = unit->cx;
     for (const AmlEmbedded *at = aml_stdlib; at->name; at++) {
         const char *path = arena_printf(cx->arena, "<std>/%s", at->name);
-        declare_all(unit, parse_into_unit(unit, path, at->at, at->length, module_of(cx, at->name), true));
+        declare_all(unit,
+                    parse_into_unit(unit, path, at->at, at->length, module_of(cx, at->name), true));
     }
 }
 
@@ -161,7 +169,8 @@ static void use_module(Unit *unit, UnitFile *user, const Node *use)
 
 // ---- files of the user
 
-static UnitFile *load_user_file(Loader *loader, const char *path, const char *text, size_t length, Sym real_path);
+static UnitFile *load_user_file(Loader *loader, const char *path, const char *text, size_t length,
+                                Sym real_path);
 
 static const char *folder_of(Arena *arena, const char *path)
 {
@@ -198,7 +207,9 @@ static void use_file(Loader *loader, UnitFile *user, const Node *use)
         return;
     }
     const char *user_path = source_file(cx, user->file)->path;
-    const char *path = name[0] == '/' ? name : arena_printf(cx->arena, "%s%s", folder_of(cx->scratch, user_path), name);
+    const char *path =
+        name[0] == '/' ? name
+                       : arena_printf(cx->arena, "%s%s", folder_of(cx->scratch, user_path), name);
     Sym real = real_path_of(cx, path);
     for (int i = 0; i < loader->opened.count; i++)
         if (loader->opened.at[i].real_path == real) {
@@ -219,7 +230,8 @@ static void use_file(Loader *loader, UnitFile *user, const Node *use)
     vec_push(cx->arena, &user->uses, file);
 }
 
-static UnitFile *load_user_file(Loader *loader, const char *path, const char *text, size_t length, Sym real_path)
+static UnitFile *load_user_file(Loader *loader, const char *path, const char *text, size_t length,
+                                Sym real_path)
 {
     Unit *unit = loader->unit;
     Cx *cx = unit->cx;
@@ -251,7 +263,8 @@ static void see_all(Unit *unit, UnitFile *viewer, const UnitFile *seen)
         map_put(unit->cx->arena, &viewer->lost, seen->lost.key[i], seen->lost.value[i]);
 }
 
-static void report_ambiguous(Unit *unit, const UnitFile *viewer, const UnitFile *seen, Sym name, const Node *other)
+static void report_ambiguous(Unit *unit, const UnitFile *viewer, const UnitFile *seen, Sym name,
+                             const Node *other)
 {
     for (int i = 0; i < viewer->ast->as.file.decls.count; i++) {
         const Node *use = viewer->ast->as.file.decls.at[i];
@@ -264,8 +277,10 @@ static void report_ambiguous(Unit *unit, const UnitFile *viewer, const UnitFile 
     }
 }
 
-// Adds what `file` uses, directly or not, once. `from_user`: names that came from another file of the user.
-static void see_used(Unit *unit, UnitFile *viewer, const UnitFile *file, Map *visited, Map *from_user)
+// Adds what `file` uses, directly or not, once. `from_user`: names that came from another file of
+// the user.
+static void see_used(Unit *unit, UnitFile *viewer, const UnitFile *file, Map *visited,
+                     Map *from_user)
 {
     for (int i = 0; i < file->uses.count; i++) {
         UnitFile *used = file->uses.at[i];

@@ -1,30 +1,31 @@
 // resolve.c: every name in every body has a declaration.
 //
-// The tree is walked once with a stack of local names. What is expected of a value (the type of a parameter or of a setting)
-// is handed down, because it decides about bare words: `average: macro` is a choice of the parameter's enumeration, `on:
-// accuracy` a name of the block. Whatever only evaluation can tell (members, argument names) is left to elaboration.
+// The tree is walked once with a stack of local names. What is expected of a value (the type of a
+// parameter or of a setting) is handed down, because it decides about bare words: `average: macro`
+// is a choice of the parameter's enumeration, `on: accuracy` a name of the block. Whatever only
+// evaluation can tell (members, argument names) is left to elaboration.
 
 #include "sema/sema.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_SUGGESTIONS 100    // each compares a name with every name in scope
+#define MOST_SUGGESTIONS 100 // each compares a name with every name in scope
 
 typedef struct Local {
     Sym name;
     Span span;
     bool used;
-    bool is_let;                // unused ones are worth a warning
+    bool is_let; // unused ones are worth a warning
 } Local;
 
 typedef struct Resolver {
     Unit *unit;
     UnitFile *file;
-    Vec(Local) local;           // innermost last
-    const Node *job;            // whose settings' names are in scope; NULL outside
-    int quiet;                  // inside what is already known to be wrong
-    bool bare_words;            // directly in a setting or field: names of the own block may stand
+    Vec(Local) local; // innermost last
+    const Node *job;  // whose settings' names are in scope; NULL outside
+    int quiet;        // inside what is already known to be wrong
+    bool bare_words;  // directly in a setting or field: names of the own block may stand
 } Resolver;
 
 static void resolve(Resolver *r, const Node *node, const Node *type);
@@ -50,7 +51,8 @@ static void leave(Resolver *r, int mark)
 {
     for (int i = mark; i < r->local.count; i++) {
         const Local *local = &r->local.at[i];
-        if (!local->is_let || local->used || r->file->is_std || local->name[0] == '_' || map_get(&r->file->lost, local->name))
+        if (!local->is_let || local->used || r->file->is_std || local->name[0] == '_' ||
+            map_get(&r->file->lost, local->name))
             continue;
         report(r->unit->cx, local->span, unused_name, local->name);
         help(r->unit->cx, "a name that begins with `_` may stay unused");
@@ -61,7 +63,9 @@ static void leave(Resolver *r, int mark)
 static bool is_library_word(Sym name)
 {
     static const char *const words[] = {
-        "training", "self", "class",
+        "training",
+        "self",
+        "class",
 #define BUILTIN(builtin, params, meaning) #builtin,
 #include "elab/builtins.def"
 #undef BUILTIN
@@ -167,7 +171,9 @@ static void report_unknown(Resolver *r, Sym name, Span span, const Node *type)
     }
     if (!closest)
         return;
-    module = find_local(r, sym_of(cx, closest)) || map_get(&r->file->scope, sym_of(cx, closest)) ? NULL : module_with(r, sym_of(cx, closest));
+    module = find_local(r, sym_of(cx, closest)) || map_get(&r->file->scope, sym_of(cx, closest))
+                 ? NULL
+                 : module_with(r, sym_of(cx, closest));
     if (module)
         help(cx, "did you mean '%s' of %s? add `use %s`", closest, module, module);
     else
@@ -186,7 +192,8 @@ static bool is_name_of_block(Resolver *r, Sym name)
 
 static bool is_known(Resolver *r, Sym name)
 {
-    return find_local(r, name) || map_get(&r->file->scope, name) || is_library_word(name) || is_name_of_block(r, name);
+    return find_local(r, name) || map_get(&r->file->scope, name) || is_library_word(name) ||
+           is_name_of_block(r, name);
 }
 
 static void resolve_name(Resolver *r, Sym name, Span span, const Node *type)
@@ -197,11 +204,13 @@ static void resolve_name(Resolver *r, Sym name, Span span, const Node *type)
         return;
     }
     // a `word` names something of the block, which elaboration knows
-    if (oneof_has(type, name) || (type && type->kind == NODE_Type && strcmp(type->as.type.name, "word") == 0))
+    if (oneof_has(type, name) ||
+        (type && type->kind == NODE_Type && strcmp(type->as.type.name, "word") == 0))
         return;
     if (is_known(r, name))
         return;
-    if (map_get(&r->file->lost, name) || r->quiet > 0 || (r->file->incomplete && !closest_in_scope(r, name, type))) {
+    if (map_get(&r->file->lost, name) || r->quiet > 0 ||
+        (r->file->incomplete && !closest_in_scope(r, name, type))) {
         diag_silence(r->unit->cx, DIAG_unresolved_name, span);
         return;
     }
@@ -210,7 +219,8 @@ static void resolve_name(Resolver *r, Sym name, Span span, const Node *type)
 
 // ---- types
 
-// A dimension name means the value around it (a parameter, a constant) or, at its first use, itself.
+// A dimension name means the value around it (a parameter, a constant) or, at its first use,
+// itself.
 static void bind_dimensions(Resolver *r, const NodeList *list)
 {
     for (int i = 0; i < list->count; i++) {
@@ -260,7 +270,8 @@ static void resolve_type(Resolver *r, const Node *type)
         for (int i = 0; i < type->as.rectype.params.count; i++) {
             resolve_type(r, type->as.rectype.params.at[i]->as.param.type);
             if (type->as.rectype.params.at[i]->as.param.value)
-                resolve(r, type->as.rectype.params.at[i]->as.param.value, type->as.rectype.params.at[i]->as.param.type);
+                resolve(r, type->as.rectype.params.at[i]->as.param.value,
+                        type->as.rectype.params.at[i]->as.param.type);
         }
         break;
     case NODE_ListType:
@@ -278,7 +289,8 @@ static void check_parameters(Resolver *r, const NodeList *params)
     for (int i = 0; i < params->count; i++)
         for (int k = 0; k < i; k++)
             if (params->at[i]->as.param.name == params->at[k]->as.param.name) {
-                report(r->unit->cx, params->at[i]->as.param.name_span, duplicate_parameter, params->at[i]->as.param.name);
+                report(r->unit->cx, params->at[i]->as.param.name_span, duplicate_parameter,
+                       params->at[i]->as.param.name);
                 note(r->unit->cx, params->at[k]->as.param.name_span, "it stands here first");
             }
 }
@@ -301,7 +313,8 @@ static void enter_signature(Resolver *r, const NodeList *params, const Node *res
     resolve_type(r, result);
 }
 
-static void resolve_function(Resolver *r, const NodeList *params, const Node *result, const Node *body)
+static void resolve_function(Resolver *r, const NodeList *params, const Node *result,
+                             const Node *body)
 {
     int mark = r->local.count;
     bool bare_words = r->bare_words;
@@ -362,7 +375,8 @@ static void resolve_call(Resolver *r, const Node *call)
     const Node *callee = call->as.call.callee;
     resolve(r, callee, NULL);
     const NodeList *params = NULL;
-    // what an unknown function expects is unknown as well: its arguments may be words of an enumeration
+    // what an unknown function expects is unknown as well: its arguments may be words of an
+    // enumeration
     bool unknown = callee->kind == NODE_Name && !is_known(r, callee->as.name.name);
     r->quiet += unknown;
     if (callee->kind == NODE_Name && !find_local(r, callee->as.name.name)) {
@@ -428,7 +442,8 @@ static void resolve(Resolver *r, const Node *node, const Node *type)
         break;
     case NODE_List:
         for (int i = 0; i < node->as.list.items.count; i++)
-            resolve(r, node->as.list.items.at[i], type && type->kind == NODE_ListType ? type->as.listtype.item : type);
+            resolve(r, node->as.list.items.at[i],
+                    type && type->kind == NODE_ListType ? type->as.listtype.item : type);
         break;
     case NODE_If:
         resolve(r, node->as.choose.condition, NULL);
@@ -445,7 +460,8 @@ static void resolve(Resolver *r, const Node *node, const Node *type)
     case NODE_Comprehension:
         resolve(r, node->as.comprehension.items, NULL);
         bind_name(r, node->as.comprehension.name, false);
-        resolve(r, node->as.comprehension.value, type && type->kind == NODE_ListType ? type->as.listtype.item : NULL);
+        resolve(r, node->as.comprehension.value,
+                type && type->kind == NODE_ListType ? type->as.listtype.item : NULL);
         if (node->as.comprehension.condition)
             resolve(r, node->as.comprehension.condition, NULL);
         leave(r, mark);
@@ -464,7 +480,7 @@ static void resolve(Resolver *r, const Node *node, const Node *type)
     case NODE_Block:
         resolve_block(r, node);
         break;
-    default:        // the parts mean the same wherever they stand
+    default: // the parts mean the same wherever they stand
         node_each_child((Node *)node, resolve_child, r);
         break;
     }
@@ -477,7 +493,8 @@ static void resolve_child(Node *child, void *data)
 
 // ---- declarations
 
-static void resolve_members(Resolver *r, const Node *owner, const NodeList *params, const NodeList *members)
+static void resolve_members(Resolver *r, const Node *owner, const NodeList *params,
+                            const NodeList *members)
 {
     Cx *cx = r->unit->cx;
     int mark = r->local.count;
@@ -491,7 +508,8 @@ static void resolve_members(Resolver *r, const Node *owner, const NodeList *para
                 break;
             }
         if (member->kind == NODE_Weight && owner->kind != NODE_Model) {
-            report(cx, member->as.weight.name_span, wrong_member, declaration_what(owner), "weights");
+            report(cx, member->as.weight.name_span, wrong_member, declaration_what(owner),
+                   "weights");
             help(cx, "what changes with every call is a `state`");
         }
         bind(r, declaration_name(member), declaration_span(member), false);
@@ -505,7 +523,8 @@ static void resolve_members(Resolver *r, const Node *owner, const NodeList *para
             resolve(r, member->as.weight.value, NULL);
             break;
         case NODE_State:
-            if (owner->kind == NODE_Optimizer)      // made anew for each weight, which the value may speak of
+            if (owner->kind ==
+                NODE_Optimizer) // made anew for each weight, which the value may speak of
                 bind(r, sym_of(cx, "param"), member->span, false);
             resolve_type(r, member->as.state.type);
             if (member->as.state.value)
@@ -537,7 +556,8 @@ static void need_function(Resolver *r, const Node *owner, const NodeList *member
 {
     if (has_function(members, name) || map_get(&r->file->lost, sym_of(r->unit->cx, name)))
         return;
-    report(r->unit->cx, declaration_span(owner), missing_function, declaration_what(owner), declaration_name(owner), name);
+    report(r->unit->cx, declaration_span(owner), missing_function, declaration_what(owner),
+           declaration_name(owner), name);
 }
 
 static void resolve_job(Resolver *r, const Node *job)

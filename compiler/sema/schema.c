@@ -1,5 +1,6 @@
-// schema.c: blocks against the schema of their kind. Whether a value fits its setting's type is elaboration's business; here
-// it is about names: of kinds, of settings, of the entries of record-valued settings.
+// schema.c: blocks against the schema of their kind. Whether a value fits its setting's type is
+// elaboration's business; here it is about names: of kinds, of settings, of the entries of
+// record-valued settings.
 
 #include "sema/sema.h"
 
@@ -16,7 +17,8 @@ static void report_unknown_kind(Unit *unit, const Node *job)
     }
     report(cx, job->as.job.kind_span, unknown_kind, job->as.job.kind);
     diag_silence(cx, DIAG_unsupported_block, job->as.job.kind_span);
-    static const char *const words[] = {"fn", "model", "loss", "metric", "optimizer", "grad", "const", "option"};
+    static const char *const words[] = {"fn",        "model", "loss",  "metric",
+                                        "optimizer", "grad",  "const", "option"};
     const char *closest = closest_name(job->as.job.kind, kinds.at, kinds.count);
     if (!closest)
         closest = closest_name(job->as.job.kind, words, COUNT_OF(words));
@@ -36,7 +38,8 @@ static void report_unknown_setting(Unit *unit, const Node *schema, const Node *s
         vec_push(cx->scratch, &names, name);
         buffer_printf(&list, "%s%s", i ? ", " : "", name);
     }
-    report(cx, setting->as.setting.name_span, unknown_setting, schema->as.schema.name, setting->as.setting.name);
+    report(cx, setting->as.setting.name_span, unknown_setting, schema->as.schema.name,
+           setting->as.setting.name);
     const char *closest = closest_name(setting->as.setting.name, names.at, names.count);
     if (closest)
         help(cx, "did you mean `%s`?", closest);
@@ -87,8 +90,8 @@ static void check_function(Unit *unit, const Node *schema, const Node *fn)
         if (declared->as.fn.name != fn->as.fn.name)
             continue;
         if (declared->as.fn.params.count != fn->as.fn.params.count) {
-            report(cx, fn->as.fn.name_span, block_function, fn->as.fn.name, schema->as.schema.name, declared->as.fn.params.count,
-                   fn->as.fn.params.count);
+            report(cx, fn->as.fn.name_span, block_function, fn->as.fn.name, schema->as.schema.name,
+                   declared->as.fn.params.count, fn->as.fn.params.count);
             diag_silence(cx, DIAG_missing_argument, fn->as.fn.name_span);
             diag_silence(cx, DIAG_extra_argument, fn->as.fn.name_span);
             if (declared->as.fn.doc)
@@ -145,7 +148,8 @@ static void check_job(Unit *unit, const Node *job)
         const Node *item = job->as.job.items.at[i];
         Sym name = declaration_name(item);
         for (int k = 0; k < i; k++)
-            if (job->as.job.items.at[k]->kind == item->kind && declaration_name(job->as.job.items.at[k]) == name) {
+            if (job->as.job.items.at[k]->kind == item->kind &&
+                declaration_name(job->as.job.items.at[k]) == name) {
                 if (item->kind == NODE_Setting)
                     report(cx, declaration_span(item), duplicate_setting, name);
                 else

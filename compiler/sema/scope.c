@@ -75,31 +75,33 @@ bool oneof_has(const Node *type, Sym word)
     if (type->kind == NODE_ListType)
         return oneof_has(type->as.listtype.item, word);
     if (type->kind == NODE_Type)
-        return type->as.type.name == word && !type->as.type.has_dims && type->as.type.args.count == 0;
+        return type->as.type.name == word && !type->as.type.has_dims &&
+               type->as.type.args.count == 0;
     for (int i = 0; type->kind == NODE_OneOf && i < type->as.oneof.choices.count; i++)
         if (oneof_has(type->as.oneof.choices.at[i], word))
             return true;
     return false;
 }
 
-// ---- what a declaration says about itself. One table: name, doc, parameters, and what messages call it.
+// ---- what a declaration says about itself. One table: name, doc, parameters, and what messages
+// call it.
 
-#define DECLARATIONS(ROW, WITH_PARAMS)                                                                                 \
-    ROW(Const, constant, "a constant")                                                                                 \
-    ROW(Option, option, "an option")                                                                                   \
-    WITH_PARAMS(Fn, fn, "a function")                                                                                  \
-    WITH_PARAMS(Model, model, "a model")                                                                               \
-    WITH_PARAMS(Loss, loss, "a loss")                                                                                  \
-    WITH_PARAMS(Metric, metric, "a metric")                                                                            \
-    WITH_PARAMS(Optimizer, optimizer, "an optimizer")                                                                  \
-    WITH_PARAMS(Grad, grad, "a gradient")                                                                              \
-    ROW(Schema, schema, "a schema")                                                                                    \
-    ROW(Entry, entry, "a setting")                                                                                     \
-    ROW(Job, job, "a block")                                                                                           \
-    ROW(Setting, setting, "a setting")                                                                                 \
-    ROW(Field, data, "a field")                                                                                        \
-    ROW(Weight, weight, "a weight")                                                                                    \
-    ROW(State, state, "a state")                                                                                       \
+#define DECLARATIONS(ROW, WITH_PARAMS)                                                             \
+    ROW(Const, constant, "a constant")                                                             \
+    ROW(Option, option, "an option")                                                               \
+    WITH_PARAMS(Fn, fn, "a function")                                                              \
+    WITH_PARAMS(Model, model, "a model")                                                           \
+    WITH_PARAMS(Loss, loss, "a loss")                                                              \
+    WITH_PARAMS(Metric, metric, "a metric")                                                        \
+    WITH_PARAMS(Optimizer, optimizer, "an optimizer")                                              \
+    WITH_PARAMS(Grad, grad, "a gradient")                                                          \
+    ROW(Schema, schema, "a schema")                                                                \
+    ROW(Entry, entry, "a setting")                                                                 \
+    ROW(Job, job, "a block")                                                                       \
+    ROW(Setting, setting, "a setting")                                                             \
+    ROW(Field, data, "a field")                                                                    \
+    ROW(Weight, weight, "a weight")                                                                \
+    ROW(State, state, "a state")                                                                   \
     ROW(Member, member, "a member")
 
 typedef struct About {
@@ -113,12 +115,14 @@ typedef struct About {
 static About about(const Node *node)
 {
     switch ((int)node->kind) {
-#define ROW(Kind, field, called)                                                                                       \
-    case NODE_##Kind:                                                                                                  \
-        return (About){node->as.field.name, node->as.field.name_span, node->as.field.doc, NULL, called};
-#define WITH_PARAMS(Kind, field, called)                                                                               \
-    case NODE_##Kind:                                                                                                  \
-        return (About){node->as.field.name, node->as.field.name_span, node->as.field.doc, &node->as.field.params, called};
+#define ROW(Kind, field, called)                                                                   \
+    case NODE_##Kind:                                                                              \
+        return (About){node->as.field.name, node->as.field.name_span, node->as.field.doc, NULL,    \
+                       called};
+#define WITH_PARAMS(Kind, field, called)                                                           \
+    case NODE_##Kind:                                                                              \
+        return (About){node->as.field.name, node->as.field.name_span, node->as.field.doc,          \
+                       &node->as.field.params, called};
         DECLARATIONS(ROW, WITH_PARAMS)
     case NODE_Param:
         return (About){node->as.param.name, node->as.param.name_span, NULL, NULL, "a parameter"};

@@ -100,7 +100,8 @@ TEST(map_keeps_order_and_replaces)
 
 TEST(closest_name_is_close)
 {
-    static const char *const names[] = {"batch", "length", "optimizer", "momentum", "Dense", "lr", "cross_entropy"};
+    static const char *const names[] = {"batch", "length", "optimizer",    "momentum",
+                                        "Dense", "lr",     "cross_entropy"};
 #define CLOSEST(word) closest_name(word, names, COUNT_OF(names))
     CHECK_TEXT(CLOSEST("bacth"), "batch");
     CHECK_TEXT(CLOSEST("lenght"), "length");
@@ -110,7 +111,7 @@ TEST(closest_name_is_close)
     CHECK(CLOSEST("activation") == NULL);
     CHECK(CLOSEST("x") == NULL);
     CHECK(CLOSEST("") == NULL);
-    CHECK(CLOSEST("batch") == NULL);        // itself is no suggestion
+    CHECK(CLOSEST("batch") == NULL); // itself is no suggestion
     char longest[500];
     memset(longest, 'x', sizeof longest - 1);
     longest[sizeof longest - 1] = 0;
@@ -122,8 +123,12 @@ TEST(places_count_code_points)
     Cx *cx = cx_new();
     const char *text = "ab\n\xC3\xA9\xE2\x82\xAC x\r\n\nend";
     uint32_t file = source_add(cx, "f.aml", text, strlen(text), false);
-    static const struct { uint32_t at; int line, column; } expected[] = {
-        {0, 1, 1}, {1, 1, 2}, {3, 2, 1}, {5, 2, 2}, {8, 2, 3}, {9, 2, 4}, {12, 3, 1}, {13, 4, 1}, {16, 4, 4}, {9999, 4, 4},
+    static const struct {
+        uint32_t at;
+        int line, column;
+    } expected[] = {
+        {0, 1, 1}, {1, 1, 2},  {3, 2, 1},  {5, 2, 2},  {8, 2, 3},
+        {9, 2, 4}, {12, 3, 1}, {13, 4, 1}, {16, 4, 4}, {9999, 4, 4},
     };
     for (size_t i = 0; i < COUNT_OF(expected); i++) {
         Place place = source_place(cx, (Span){file, expected[i].at, expected[i].at + 1});
@@ -132,7 +137,7 @@ TEST(places_count_code_points)
     }
     Span line = source_line_span(cx, (Span){file, 9, 10});
     CHECK_INT(line.start, 3);
-    CHECK_INT(line.end, 10);                // without CR LF
+    CHECK_INT(line.end, 10); // without CR LF
     CHECK_INT(source_place(cx, (Span){0}).line, 1);
     cx_free(cx);
 }

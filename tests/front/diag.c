@@ -1,4 +1,5 @@
-// diag: what is collected, what is dropped, where it is shown. The formats as a whole are tested in tests/reject/formats.py.
+// diag: what is collected, what is dropped, where it is shown. The formats as a whole are tested in
+// tests/reject/formats.py.
 
 #include "../check.h"
 #include "diag/diag.h"
@@ -41,9 +42,10 @@ TEST(sorted_by_place)
     report(f.cx, third, unexpected_text, "a", "b");
     report(f.cx, first, unterminated_string);
     report(f.cx, nowhere, cannot_read, "x", "y");
-    CHECK_TEXT(printed(f.cx, FORMAT_SHORT), "error[E0100]: cannot read 'x': y\n"
-                                            "user.aml:1:1: error[E0008]: this string has no closing quote on its line\n"
-                                            "user.aml:3:1: error[E0001]: expected a, found b\n");
+    CHECK_TEXT(printed(f.cx, FORMAT_SHORT),
+               "error[E0100]: cannot read 'x': y\n"
+               "user.aml:1:1: error[E0008]: this string has no closing quote on its line\n"
+               "user.aml:3:1: error[E0001]: expected a, found b\n");
     cx_free(f.cx);
 }
 
@@ -90,7 +92,8 @@ TEST(warnings_are_counted_apart)
 TEST(mistakes_inside_the_library_are_shown_at_the_users_call)
 {
     Fixture f = begin();
-    Span outer = {f.user, 0, 5}, inner = {f.user, 11, 17}, inside = {f.library, 0, 7}, deeper = {f.library, 8, 12};
+    Span outer = {f.user, 0, 5}, inner = {f.user, 11, 17}, inside = {f.library, 0, 7},
+         deeper = {f.library, 8, 12};
     diag_push_call(f.cx, outer, "outer");
     diag_push_call(f.cx, inner, "Dense");
     diag_push_call(f.cx, deeper, "helper");

@@ -1,5 +1,5 @@
-// dump: parses one file and prints its tree and the mistakes in it, or with --comments its comments. Fails if a node does
-// not lie within its parent's place in the text.
+// dump: parses one file and prints its tree and the mistakes in it, or with --comments its
+// comments. Fails if a node does not lie within its parent's place in the text.
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +16,10 @@ static void check_nesting(Node *child, void *data)
 {
     Nesting *nesting = data;
     Span outer = nesting->parent->span, inner = child->span;
-    if (inner.file != outer.file || inner.start < outer.start || inner.end > outer.end || inner.start > inner.end) {
-        fprintf(stderr, "%s at %u..%u does not lie within %s at %u..%u\n", node_kind_name[child->kind], inner.start, inner.end,
+    if (inner.file != outer.file || inner.start < outer.start || inner.end > outer.end ||
+        inner.start > inner.end) {
+        fprintf(stderr, "%s at %u..%u does not lie within %s at %u..%u\n",
+                node_kind_name[child->kind], inner.start, inner.end,
                 node_kind_name[nesting->parent->kind], outer.start, outer.end);
         nesting->violations++;
     }
@@ -48,8 +50,9 @@ int main(int count, char **args)
     if (comments) {
         for (int i = 0; i < list.count; i++) {
             Place place = source_place(cx, list.at[i].span);
-            printf("%d:%d %s%s %.*s\n", place.line, place.column, list.at[i].own_line ? "own line" : "behind",
-                   list.at[i].is_doc ? " doc" : "", (int)(list.at[i].span.end - list.at[i].span.start),
+            printf("%d:%d %s%s %.*s\n", place.line, place.column,
+                   list.at[i].own_line ? "own line" : "behind", list.at[i].is_doc ? " doc" : "",
+                   (int)(list.at[i].span.end - list.at[i].span.start),
                    text + list.at[i].span.start);
         }
     } else {

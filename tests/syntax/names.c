@@ -1,4 +1,5 @@
-// names: the standard library parses and every name in it has a declaration; lookups say what they should.
+// names: the standard library parses and every name in it has a declaration; lookups say what they
+// should.
 
 #include "../check.h"
 #include "sema/sema.h"
@@ -57,7 +58,8 @@ TEST(grad_belongs_to_its_function)
 TEST(file_doc)
 {
     Cx *cx = cx_new();
-    Unit *unit = load(cx, "aml 1\n\n/// What this is.\nuse std.nn\n/// Width.\nconst width: int = 3\n");
+    Unit *unit =
+        load(cx, "aml 1\n\n/// What this is.\nuse std.nn\n/// Width.\nconst width: int = 3\n");
     CHECK_TEXT(unit->main->ast->as.file.doc, "What this is.");
     CHECK_TEXT(declaration_doc(unit_lookup(unit, unit->main->file, sym_of(cx, "width"))), "Width.");
     cx_free(cx);
@@ -77,8 +79,9 @@ TEST(huge_file_is_refused)
 
 TEST(explain_knows_its_topics)
 {
-    static const char *const topics[] = {"E0301", "w0302", "301", "shape_mismatch", "train", "train.clip", "dataset.split",
-                                         "Dense", "cosine", "exp", "KiB", "epochs", "%", "let", "model"};
+    static const char *const topics[] = {
+        "E0301",  "w0302", "301", "shape_mismatch", "train", "train.clip", "dataset.split", "Dense",
+        "cosine", "exp",   "KiB", "epochs",         "%",     "let",        "model"};
     for (size_t i = 0; i < COUNT_OF(topics); i++) {
         Cx *cx = cx_new();
         char *text = NULL;
@@ -92,7 +95,8 @@ TEST(explain_knows_its_topics)
         if (code != 0 || !said)
             CHECK_FAIL("explain %s: code %d", topics[i], code);
     }
-    static const char *const unknown[] = {"", "E9999", "train.clp", "nothing_like_it", "E", "12345678901234567890", "train."};
+    static const char *const unknown[] = {
+        "", "E9999", "train.clp", "nothing_like_it", "E", "12345678901234567890", "train."};
     for (size_t i = 0; i < COUNT_OF(unknown); i++) {
         Cx *cx = cx_new();
         int code = explain(cx, unknown[i], stdout);
