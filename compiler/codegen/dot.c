@@ -1,5 +1,6 @@
-// dot.c: matrix products by the C template of kernels/cpu, specialised: every size, stride and tile is a constant, and the
-// epilogue is a function that receives a vector of results and stores what the fused body makes of it.
+// dot.c: matrix products by the C template of kernels/cpu, specialised: every size, stride and tile
+// is a constant, and the epilogue is a function that receives a vector of results and stores what
+// the fused body makes of it.
 
 #include <string.h>
 
@@ -43,13 +44,14 @@ typedef struct Product {
     BodyShape space;
     DotShape shape;
     Inst *dot;
-    LLVMTypeRef context;            // the kernel's operands, then the loops' indices
+    LLVMTypeRef context; // the kernel's operands, then the loops' indices
     int lanes;
 } Product;
 
-// ---- the epilogue -------------------------------------------------------------------------------------------------
+// ---- the epilogue -------------------------------------------------------------------------------
 
-static void group_index(Emit *e, const Product *p, unsigned cuts, int first, int axes, Index at, Index out[])
+static void group_index(Emit *e, const Product *p, unsigned cuts, int first, int axes, Index at,
+                        Index out[])
 {
     if (axes == 0)
         return;
@@ -68,7 +70,8 @@ static void group_index(Emit *e, const Product *p, unsigned cuts, int first, int
 static LLVMValueRef from_context(Emit *e, const Product *p, LLVMValueRef context, int field)
 {
     LLVMTypeRef type = LLVMStructGetTypeAtIndex(p->context, (unsigned)field);
-    return LLVMBuildLoad2(e->b, type, LLVMBuildStructGEP2(e->b, p->context, context, (unsigned)field, ""), "");
+    return LLVMBuildLoad2(e->b, type,
+                          LLVMBuildStructGEP2(e->b, p->context, context, (unsigned)field, ""), "");
 }
 
 static int operand_of(const Kernel *k, LLVMValueRef formal)
@@ -83,11 +86,13 @@ static LLVMTypeRef epilogue_type(const Product *p)
 {
     Codegen *g = p->k->g;
     LLVMTypeRef scalar = register_type(g, p->dot->type.dtype, 1);
-    LLVMTypeRef types[] = {g->ptr, g->i64, g->i64, g->i32, LLVMVectorType(scalar, (unsigned)p->lanes)};
+    LLVMTypeRef types[] = {g->ptr, g->i64, g->i64, g->i32,
+                           LLVMVectorType(scalar, (unsigned)p->lanes)};
     return LLVMFunctionType(g->none, types, 5, 0);
 }
 
-static void epilogue_elements(Emit *e, Product *p, LLVMValueRef function, LLVMValueRef const result[])
+static void epilogue_elements(Emit *e, Product *p, LLVMValueRef function,
+                              LLVMValueRef const result[])
 {
     Codegen *g = e->g;
     LLVMValueRef context = LLVMGetParam(function, 0), value = LLVMGetParam(function, 4);
@@ -108,7 +113,8 @@ static void epilogue_elements(Emit *e, Product *p, LLVMValueRef function, LLVMVa
         for (int i = 0; i < p->lanes; i++)
             order[i] = LLVMConstInt(g->i32, (unsigned)i, 0);
         LLVMValueRef lanes = lanes_splat(e, LLVMGetParam(function, 3));
-        e->mask = LLVMBuildICmp(e->b, LLVMIntULT, LLVMConstVector(order, (unsigned)p->lanes), lanes, "");
+        e->mask =
+            LLVMBuildICmp(e->b, LLVMIntULT, LLVMConstVector(order, (unsigned)p->lanes), lanes, "");
     }
 
     Type space = p->dot->type;
@@ -121,8 +127,10 @@ static void epilogue_elements(Emit *e, Product *p, LLVMValueRef function, LLVMVa
         group_index(e, p, cuts, p->shape.loop_axis[i] - axes + 1, axes, index_of(turn, 0), at);
     }
     int columns = p->shape.column_axes, rows = p->shape.row_axes;
-    group_index(e, p, cuts, space.rank - columns - rows, rows, index_of(LLVMGetParam(function, 1), 0), at);
-    group_index(e, p, cuts, space.rank - columns, columns, index_of(LLVMGetParam(function, 2), 1), at);
+    group_index(e, p, cuts, space.rank - columns - rows, rows,
+                index_of(LLVMGetParam(function, 1), 0), at);
+    group_index(e, p, cuts, space.rank - columns, columns, index_of(LLVMGetParam(function, 2), 1),
+                at);
 
     memo_begin(e, p->body);
     LLVMValueRef *values = NEW_ARRAY(g->arena, LLVMValueRef, p->body->result.count + 1);
@@ -138,7 +146,8 @@ static void epilogue_elements(Emit *e, Product *p, LLVMValueRef function, LLVMVa
 static LLVMValueRef make_epilogue(Product *p, LLVMValueRef const result[])
 {
     Codegen *g = p->k->g;
-    LLVMValueRef function = LLVMAddFunction(g->module, "aml_epilogue", epilogue_type(p));     // its name is made unique
+    LLVMValueRef function =
+        LLVMAddFunction(g->module, "aml_epilogue", epilogue_type(p)); // its name is made unique
     LLVMSetLinkage(function, LLVMInternalLinkage);
     static const char *const attributes[] = {"nounwind", "alwaysinline", NULL};
     function_attributes(g, function, attributes);
@@ -150,7 +159,7 @@ static LLVMValueRef make_epilogue(Product *p, LLVMValueRef const result[])
     return function;
 }
 
-// ---- the product --------------------------------------------------------------------------------------------------
+// ---- the product --------------------------------------------------------------------------------
 
 static LLVMValueRef context_field(Product *p, LLVMValueRef context, int field)
 {
@@ -177,7 +186,8 @@ static LLVMValueRef advance(Emit *e, LLVMValueRef base, LLVMValueRef turn, int64
     return LLVMBuildInBoundsGEP2(e->b, e->g->i8, base, &offset, 1, "");
 }
 
-void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValueRef scratch, bool packed)
+void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValueRef scratch,
+              bool packed)
 {
     Codegen *g = k->g;
     Emit *e = &k->emit;
@@ -213,10 +223,27 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
         a = advance(e, a, loop[i].at, p->shape.a_step[i] * dot->bytes);
         b = advance(e, b, loop[i].at, p->shape.b_step[i] * dot->bytes);
     }
-    LLVMValueRef arg[] = {a, b, scratch, whole(g, dot->m), whole(g, dot->n), whole(g, dot->k), whole(g, dot->a_row),
-                          whole(g, dot->a_k), whole(g, dot->b_k), whole(g, dot->b_column), whole(g, dot->method),
-                          whole(g, dot->tile_rows), whole(g, dot->tile_vectors), whole(g, dot->k_block), whole(g, dot->row_block),
-                          whole(g, dot->part_rows), whole(g, dot->part_columns), begin, end, epilogue, context};
+    LLVMValueRef arg[] = {a,
+                          b,
+                          scratch,
+                          whole(g, dot->m),
+                          whole(g, dot->n),
+                          whole(g, dot->k),
+                          whole(g, dot->a_row),
+                          whole(g, dot->a_k),
+                          whole(g, dot->b_k),
+                          whole(g, dot->b_column),
+                          whole(g, dot->method),
+                          whole(g, dot->tile_rows),
+                          whole(g, dot->tile_vectors),
+                          whole(g, dot->k_block),
+                          whole(g, dot->row_block),
+                          whole(g, dot->part_rows),
+                          whole(g, dot->part_columns),
+                          begin,
+                          end,
+                          epilogue,
+                          context};
     LLVMValueRef function = template_function(g, dot->bytes == 8 ? "aml_dot_f64" : "aml_dot_f32");
     LLVMBuildCall2(e->b, LLVMGlobalGetValueType(function), function, arg, COUNT_OF(arg), "");
     for (int i = p->shape.loops - 1; i >= 0; i--)

@@ -1,9 +1,10 @@
 // codegen/emit.h: from planned IR functions to LLVM IR. Private to compiler/codegen.
 //
-// An entry point is straight-line code: rank-0 arithmetic in registers, and calls of kernels with addresses that are a base
-// (state, arena, input, output) plus a constant. A kernel is a function of its own with `noalias` pointers; kernels with
-// the same text are emitted once. Loop nests are emitted with explicit vectors: `lanes` elements of the innermost axis at
-// a time and a masked rest, so LLVM has to optimise straight-line code only.
+// An entry point is straight-line code: rank-0 arithmetic in registers, and calls of kernels with
+// addresses that are a base (state, arena, input, output) plus a constant. A kernel is a function
+// of its own with `noalias` pointers; kernels with equal keys are emitted once. Loop nests are
+// emitted with explicit vectors: `lanes` elements of the innermost axis at a time and a masked
+// rest, so LLVM has to optimise straight-line code only.
 
 #ifndef AML_CODEGEN_EMIT_H
 #define AML_CODEGEN_EMIT_H
@@ -15,7 +16,7 @@
 #include "diag/diag.h"
 #include "passes/fuse.h"
 
-typedef struct Constant {           // read-only data in the object
+typedef struct Constant { // read-only data in the object
     uint64_t hash;
     size_t bytes;
     const void *at;
@@ -24,47 +25,49 @@ typedef struct Constant {           // read-only data in the object
 
 typedef struct Codegen {
     Cx *cx;
-    Arena *arena;                   // goes away with the module
+    Arena *arena; // goes away with the module
     LLVMContextRef llvm;
     LLVMModuleRef module;
     LLVMTargetMachineRef machine;
-    const char *cpu, *features;     // for function attributes
-    int lanes;                      // f32 elements of a vector register
-    Map kernel;                     // key -> LLVMValueRef
+    const char *cpu, *features; // for function attributes
+    int lanes;                  // f32 elements of a vector register
+    Map kernel;                 // key -> LLVMValueRef
     Vec(Constant) constant;
-    bool templates_linked;
     LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, half, ptr, none;
 } Codegen;
 
 // ---- value.c: what one op does to values in registers
 //
-// An element is held as: f32 double f32(f16, already rounded) f32(bf16, already rounded) i8 i8 i32 i64 i1, or a vector of it.
+// An element is held as: f32 double f32(f16, already rounded) f32(bf16, already rounded) i8 i8 i32
+// i64 i1, or a vector of it.
 
 typedef struct Emit {
     Codegen *g;
     LLVMBuilderRef b;
-    int lanes;                      // 1: scalars
-    LLVMValueRef mask;              // <lanes x i1>: the lanes that exist; NULL: all
-    int unit;                       // which of the seeds of a reduce is read (index.c)
-    bool flat;                      // every index is (0, ..., 0, position in row-major order)
+    int lanes;         // 1: scalars
+    LLVMValueRef mask; // <lanes x i1>: the lanes that exist; NULL: all
+    int unit;          // which of the seeds of a reduce is read (index.c)
+    bool flat;         // every index is (0, ..., 0, position in row-major order)
     Vec(struct Memo) memo;
 } Emit;
 
 LLVMTypeRef register_type(Codegen *g, DType dtype, int lanes);
 LLVMTypeRef memory_type(Codegen *g, DType dtype, int lanes);
 LLVMValueRef lanes_splat(Emit *e, LLVMValueRef scalar);
-LLVMValueRef lanes_iota(Emit *e);                                               // <0, 1, 2, ...> of i64
+LLVMValueRef lanes_iota(Emit *e); // <0, 1, 2, ...> of i64
 LLVMValueRef emit_constant(Emit *e, DType dtype, double real);
-LLVMValueRef emit_element_constant(Emit *e, DType dtype, const void *at);        // from its bits in memory
-LLVMValueRef emit_op(Emit *e, const Inst *inst, LLVMValueRef in[]);             // pointwise ops
+LLVMValueRef emit_element_constant(Emit *e, DType dtype, const void *at); // from its bits in memory
+LLVMValueRef emit_op(Emit *e, const Inst *inst, LLVMValueRef in[]);       // pointwise ops
 LLVMValueRef emit_reducer(Emit *e, Reducer with, DType dtype, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef emit_identity(Emit *e, Reducer with, DType dtype);
 LLVMValueRef emit_horizontal(Emit *e, Reducer with, DType dtype, LLVMValueRef vector);
-LLVMValueRef emit_round(Emit *e, DType dtype, LLVMValueRef value);              // f16, bf16: to what memory can hold
+LLVMValueRef emit_round(Emit *e, DType dtype,
+                        LLVMValueRef value); // f16, bf16: to what memory can hold
 LLVMValueRef register_to_memory(Emit *e, DType dtype, LLVMValueRef value);
 LLVMValueRef memory_to_register(Emit *e, DType dtype, LLVMValueRef value);
-LLVMValueRef emit_intrinsic(Emit *e, const char *name, LLVMTypeRef overloaded, LLVMValueRef in[], int inputs);
-LLVMValueRef whole(Codegen *g, int64_t value);                                  // i64 constant
+LLVMValueRef emit_intrinsic(Emit *e, const char *name, LLVMTypeRef overloaded, LLVMValueRef in[],
+                            int inputs);
+LLVMValueRef whole(Codegen *g, int64_t value); // i64 constant
 
 // ---- index.c: the element of a value at an index
 
@@ -72,41 +75,42 @@ LLVMValueRef whole(Codegen *g, int64_t value);                                  
 typedef struct Index {
     LLVMValueRef at;
     int64_t step;
-    LLVMValueRef lanes;             // NULL unless the lanes are not evenly spaced
+    LLVMValueRef lanes; // NULL unless the lanes are not evenly spaced
 } Index;
 
 typedef struct Memo {
     const Inst *inst;
     Index at[IR_MAX_RANK];
     LLVMValueRef value;
-    int next;                       // the previous entry of the same instruction plus 1, 0: none
+    int next; // the previous entry of the same instruction plus 1, 0: none
 } Memo;
 
 // What a parameter of a body, or a reduce inside it, is while the body is emitted: Inst.note.
 enum { MAX_UNITS = 8 };
 typedef struct Source {
-    LLVMValueRef base;              // pointer, or the value itself if `by_value`
+    LLVMValueRef base; // pointer, or the value itself if `by_value`
     bool by_value;
-    LLVMValueRef seed[MAX_UNITS];   // of a reduce: its value, by unit
-    int seed_lanes;
+    LLVMValueRef seed[MAX_UNITS]; // of a reduce: its value, by unit
 } Source;
 
 Index index_of(LLVMValueRef at, int64_t step);
 Index index_add(Emit *e, Index a, Index b);
 Index index_add_constant(Emit *e, Index a, int64_t constant);
 Index index_scale(Emit *e, Index a, int64_t factor);
-Index index_position(Emit *e, Type type, const Index at[]);                     // row-major
+Index index_position(Emit *e, Type type, const Index at[]); // row-major
 void index_split(Emit *e, Index position, int axes, const int64_t dim[], Index out[]);
 
-void memo_begin(Emit *e, IrFunction *body);     // before the first element of a body
-void memo_forget(Emit *e, IrFunction *body);    // values so far do not reach the code that follows
+void memo_begin(Emit *e, IrFunction *body);  // before the first element of a body
+void memo_forget(Emit *e, IrFunction *body); // values so far do not reach the code that follows
 LLVMValueRef element(Emit *e, Inst *inst, const Index at[]);
 LLVMValueRef load_element(Emit *e, DType dtype, LLVMValueRef base, Index position);
 void store_element(Emit *e, DType dtype, LLVMValueRef base, Index position, LLVMValueRef value);
 
-// The axes of a space in groups that may be walked as one: bit i of the result is set if axes i and i+1 must be kept apart.
+// The axes of a space in groups that may be walked as one: bit i of the result is set if axes i and
+// i+1 must be kept apart.
 unsigned body_cuts(IrFunction *body, const BodyShape *shape);
-bool body_flat(IrFunction *body, const BodyShape *shape);   // the whole space may be walked as one axis
+bool body_flat(IrFunction *body,
+               const BodyShape *shape); // the whole space may be walked as one axis
 
 // ---- nest.c: loops
 
@@ -117,40 +121,41 @@ typedef struct Loop {
     int64_t step;
     bool once;
 } Loop;
-Loop loop_begin(Emit *e, LLVMValueRef from, LLVMValueRef to, int64_t step);     // from < to must hold
+Loop loop_begin(Emit *e, LLVMValueRef from, LLVMValueRef to, int64_t step); // from < to must hold
 void loop_end(Emit *e, Loop *loop);
 
 // A kernel under construction.
 typedef struct Operand {
-    LLVMValueRef actual;            // in the entry function
-    LLVMValueRef formal;            // in the kernel
+    LLVMValueRef actual; // in the entry function
+    LLVMValueRef formal; // in the kernel
     LLVMTypeRef type;
     bool pointer;
 } Operand;
 
 typedef struct Kernel {
     Codegen *g;
-    struct Frame *frame;            // of the function that calls it
+    struct Frame *frame; // of the function that calls it
     const Inst *inst;
     Buffer key;
     LLVMValueRef function;
     Vec(Operand) operand;
-    int64_t parts;                  // 1: not divided
-    LLVMValueRef begin, end;        // parts to compute; NULL if parts == 1
+    int64_t parts;           // 1: not divided
+    LLVMValueRef begin, end; // parts to compute; NULL if parts == 1
     Emit emit;
 } Kernel;
 
-void nest_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[]);   // MAP and REDUCE
+void nest_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[]); // MAP and REDUCE
 int64_t nest_parts(Codegen *g, IrFunction *body);
 
 // ---- dot.c
-void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValueRef scratch, bool packed);
+void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValueRef scratch,
+              bool packed);
 int64_t dot_parts(const Codegen *g, const Inst *dot, bool packed);
 bool dot_plan_for(const Codegen *g, const Inst *dot, bool packed, DotShape *shape);
 
 // ---- function.c: an entry point, and the bodies of its loops
 
-typedef struct Pointer {            // the address of a place, made once
+typedef struct Pointer { // the address of a place, made once
     PlaceKind kind;
     int index;
     size_t offset;
@@ -159,31 +164,32 @@ typedef struct Pointer {            // the address of a place, made once
 
 typedef struct Frame {
     Codegen *g;
-    Emit emit;                      // lanes 1; the builder stands in the entry function
+    Emit emit; // lanes 1; the builder stands in the entry function
     IrFunction *fn;
-    LLVMValueRef call;              // the aml_call
+    LLVMValueRef call; // the aml_call
     LLVMValueRef arena, state;
-    LLVMValueRef *input, *output;   // pointers, by position
+    LLVMValueRef *input, *output; // pointers, by position
     LLVMValueRef *scalar;
     const size_t *state_offset;
-    LLVMValueRef *value;            // by Inst.id: rank-0 values in registers
+    LLVMValueRef *value; // by Inst.id: rank-0 values in registers
     int values;
     Vec(Pointer) pointer;
 } Frame;
 
 void emit_entry(Codegen *g, EmitEntry *entry);
-void emit_body(Frame *f);                                   // all instructions and results of f->fn, which is planned
+void emit_body(Frame *f); // all instructions and results of f->fn, which is planned
 LLVMValueRef frame_pointer(Frame *f, const Buffered *place);
 LLVMValueRef frame_address(Frame *f, LLVMValueRef base, size_t offset);
-LLVMValueRef value_pointer(Frame *f, const Inst *inst);     // where a value with memory is
+LLVMValueRef value_pointer(Frame *f, const Inst *inst); // where a value with memory is
 LLVMValueRef result_pointer(Frame *f, const Inst *inst, int result);
-LLVMValueRef scalar_value(Frame *f, Inst *inst);            // of rank 0, in a register
+LLVMValueRef scalar_value(Frame *f, Inst *inst); // of rank 0, in a register
 
 // kernel.c: making and calling kernels
 void kernel_begin(Kernel *k, Frame *f, const Inst *inst, int64_t parts);
-int kernel_operand(Kernel *k, LLVMValueRef actual);        // the same pointer twice is one operand
-bool kernel_open(Kernel *k);                                // after the last operand. False: there is one, nothing is to be emitted
-void kernel_close(Kernel *k);                               // finishes it and emits the call
+int kernel_operand(Kernel *k, LLVMValueRef actual); // the same pointer twice is one operand
+bool kernel_open(
+    Kernel *k); // after the last operand. False: there is one, nothing is to be emitted
+void kernel_close(Kernel *k); // finishes it and emits the call
 LLVMValueRef template_function(Codegen *g, const char *name);
 LLVMValueRef constant_pointer(Codegen *g, const void *bytes, size_t count);
 void function_attributes(Codegen *g, LLVMValueRef function, const char *const names[]);
@@ -194,9 +200,9 @@ void emit_copy(Frame *f, LLVMValueRef to, LLVMValueRef from, size_t bytes);
 
 // target.c
 typedef struct TargetInfo {
-    const char *cpu, *features;     // LLVM's names
-    const char *level;              // x86-64-v3
-    const char *needed;             // avx2,fma,...: as /proc/cpuinfo calls them
+    const char *cpu, *features; // LLVM's names
+    const char *level;          // x86-64-v3
+    const char *needed;         // avx2,fma,...: as /proc/cpuinfo calls them
     int lanes;
 } TargetInfo;
 bool target_find(Cx *cx, const char *name, TargetInfo *out);

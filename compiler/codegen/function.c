@@ -4,7 +4,7 @@
 
 #include "codegen/emit.h"
 
-// ---- places -------------------------------------------------------------------------------------------------------
+// ---- places -------------------------------------------------------------------------------------
 
 LLVMValueRef frame_address(Frame *f, LLVMValueRef base, size_t offset)
 {
@@ -17,11 +17,18 @@ LLVMValueRef frame_address(Frame *f, LLVMValueRef base, size_t offset)
 static LLVMValueRef new_pointer(Frame *f, const Buffered *place)
 {
     switch (place->kind) {
-    case PLACE_ARENA: return frame_address(f, f->arena, place->offset);
-    case PLACE_STATE: return frame_address(f, f->state, f->state_offset[place->index]);
-    case PLACE_INPUT: return f->input[place->index];
-    case PLACE_OUTPUT: return f->output[place->index];
-    case PLACE_NONE: case PLACE_CONSTANT: case PLACE_SCALAR: break;
+    case PLACE_ARENA:
+        return frame_address(f, f->arena, place->offset);
+    case PLACE_STATE:
+        return frame_address(f, f->state, f->state_offset[place->index]);
+    case PLACE_INPUT:
+        return f->input[place->index];
+    case PLACE_OUTPUT:
+        return f->output[place->index];
+    case PLACE_NONE:
+    case PLACE_CONSTANT:
+    case PLACE_SCALAR:
+        break;
     }
     bug(f->g->cx, f->fn->span, "a value without an address is read from memory");
 }
@@ -30,10 +37,13 @@ LLVMValueRef frame_pointer(Frame *f, const Buffered *place)
 {
     for (int i = 0; i < f->pointer.count; i++) {
         const Pointer *old = &f->pointer.at[i];
-        if (old->kind == place->kind && old->index == (place->kind == PLACE_ARENA ? 0 : place->index) && old->offset == place->offset)
+        if (old->kind == place->kind &&
+            old->index == (place->kind == PLACE_ARENA ? 0 : place->index) &&
+            old->offset == place->offset)
             return old->value;
     }
-    Pointer pointer = {place->kind, place->kind == PLACE_ARENA ? 0 : place->index, place->offset, new_pointer(f, place)};
+    Pointer pointer = {place->kind, place->kind == PLACE_ARENA ? 0 : place->index, place->offset,
+                       new_pointer(f, place)};
     vec_push(f->g->arena, &f->pointer, pointer);
     return pointer.value;
 }
@@ -86,7 +96,8 @@ LLVMValueRef scalar_value(Frame *f, Inst *inst)
     if (inst->op == OP_constant) {
         value = emit_element_constant(e, inst->type.dtype, inst->attr[0].data.at);
     } else if (!inst_in_register(inst)) {
-        value = load_element(e, inst->type.dtype, value_pointer(f, inst), index_of(whole(f->g, 0), 0));
+        value =
+            load_element(e, inst->type.dtype, value_pointer(f, inst), index_of(whole(f->g, 0), 0));
     } else if (op_has(inst->op, POINTWISE)) {
         LLVMValueRef in[3] = {0};
         for (int i = 0; i < inst->inputs; i++)
@@ -99,7 +110,7 @@ LLVMValueRef scalar_value(Frame *f, Inst *inst)
     return value;
 }
 
-// ---- kernels ------------------------------------------------------------------------------------------------------
+// ---- kernels ------------------------------------------------------------------------------------
 
 static Inst *body_dot(IrFunction *body)
 {
@@ -115,7 +126,8 @@ static LLVMValueRef packed_operand(Frame *f, const Inst *inst, const Inst *dot, 
     if (dot->input[1]->op != OP_parameter)
         return NULL;
     const Inst *right = origin(inst->input[dot->input[1]->attr[0].whole]);
-    if (right->op != OP_constant || dot->input[1]->uses != 1 || !dot_plan_for(f->g, dot, true, shape) || shape->loops)
+    if (right->op != OP_constant || dot->input[1]->uses != 1 ||
+        !dot_plan_for(f->g, dot, true, shape) || shape->loops)
         return NULL;
     size_t bytes;
     const void *at = constant_bytes(f->g, right, &bytes);
@@ -135,11 +147,14 @@ static void emit_fused(Frame *f, Inst *inst)
     kernel_begin(k, f, inst, dot ? dot_parts(g, dot, packed) : nest_parts(g, body));
 
     buffer_text(&k->key, packed ? "packed" : "");
-    int *operand = NEW_ARRAY(g->arena, int, inst->inputs + 1), *output = NEW_ARRAY(g->arena, int, inst->results + 1), scratch = -1;
+    int *operand = NEW_ARRAY(g->arena, int, inst->inputs + 1),
+        *output = NEW_ARRAY(g->arena, int, inst->results + 1), scratch = -1;
     for (int i = 0; i < inst->inputs; i++) {
         Inst *in = inst->input[i];
         bool right = packed && dot->input[1] == body->param.at[i];
-        operand[i] = kernel_operand(k, right ? packed : in->type.rank == 0 ? scalar_value(f, in) : value_pointer(f, in));
+        operand[i] = kernel_operand(k, right                ? packed
+                                       : in->type.rank == 0 ? scalar_value(f, in)
+                                                            : value_pointer(f, in));
     }
     for (int i = 0; i < inst->results; i++)
         output[i] = kernel_operand(k, result_pointer(f, inst, i));
@@ -162,13 +177,15 @@ static void emit_fused(Frame *f, Inst *inst)
     for (int i = 0; i < inst->results; i++)
         result[i] = k->operand.at[output[i]].formal;
     if (dot)
-        dot_emit(k, body, result, scratch >= 0 ? k->operand.at[scratch].formal : LLVMConstNull(g->ptr), packed != NULL);
+        dot_emit(k, body, result,
+                 scratch >= 0 ? k->operand.at[scratch].formal : LLVMConstNull(g->ptr),
+                 packed != NULL);
     else
         nest_emit(k, body, result);
     kernel_close(k);
 }
 
-// ---- functions ----------------------------------------------------------------------------------------------------
+// ---- functions ----------------------------------------------------------------------------------
 
 static void emit_instruction(Frame *f, Inst *inst)
 {
@@ -195,7 +212,8 @@ static LLVMValueRef result_target(Frame *f, int index)
     return frame_pointer(f, &place);
 }
 
-// What was not computed in its own place is copied there; states last, since a copy may read the old ones.
+// What was not computed in its own place is copied there; states last, since a copy may read the
+// old ones.
 static void emit_results(Frame *f, bool states)
 {
     for (int i = 0; i < f->fn->result.count; i++) {
@@ -205,7 +223,8 @@ static void emit_results(Frame *f, bool states)
         Inst *value = result->value;
         LLVMValueRef target = result_target(f, i);
         if (inst_in_register(value)) {
-            store_element(&f->emit, value->type.dtype, target, index_of(whole(f->g, 0), 0), scalar_value(f, value));
+            store_element(&f->emit, value->type.dtype, target, index_of(whole(f->g, 0), 0),
+                          scalar_value(f, value));
         } else {
             LLVMValueRef from = value_pointer(f, value);
             if (from != target)
@@ -241,7 +260,8 @@ static LLVMValueRef scalar_argument(Frame *f, LLVMValueRef scalars, const Inst *
     LLVMValueRef number = LLVMBuildLoad2(f->emit.b, g->i64, at, "");
     if (dtype == DTYPE_BOOL)
         return LLVMBuildICmp(f->emit.b, LLVMIntNE, number, whole(g, 0), "");
-    return dtype == DTYPE_I64 ? number : LLVMBuildTrunc(f->emit.b, number, register_type(g, dtype, 1), "");
+    return dtype == DTYPE_I64 ? number
+                              : LLVMBuildTrunc(f->emit.b, number, register_type(g, dtype, 1), "");
 }
 
 static void load_parameters(Frame *f)
@@ -261,14 +281,16 @@ static void load_parameters(Frame *f)
         else if (slot.kind == SLOT_INPUT && slot.index >= input_count)
             input_count = slot.index + 1;
         else if (slot.kind == SLOT_VALUE)
-            bug(g->cx, param->span, "parameter %d of the entry point '%s' is bound to nothing", i, f->fn->name);
+            bug(g->cx, param->span, "parameter %d of the entry point '%s' is bound to nothing", i,
+                f->fn->name);
     }
     for (int i = 0; i < f->fn->result.count; i++) {
         Slot slot = f->fn->result.at[i].slot;
         if (slot.kind == SLOT_OUTPUT && slot.index >= output_count)
             output_count = slot.index + 1;
         else if (slot.kind == SLOT_VALUE)
-            bug(g->cx, f->fn->span, "result %d of the entry point '%s' is bound to nothing", i, f->fn->name);
+            bug(g->cx, f->fn->span, "result %d of the entry point '%s' is bound to nothing", i,
+                f->fn->name);
     }
     f->input = NEW_ARRAY(g->arena, LLVMValueRef, input_count + 1);
     f->output = NEW_ARRAY(g->arena, LLVMValueRef, output_count + 1);
@@ -288,10 +310,14 @@ void emit_entry(Codegen *g, EmitEntry *entry)
         e->flops += inst_cost(inst).flops;
 
     LLVMTypeRef types[] = {g->ptr};
-    LLVMValueRef function = LLVMAddFunction(g->module, e->symbol, LLVMFunctionType(g->none, types, 1, 0));
+    LLVMValueRef function =
+        LLVMAddFunction(g->module, e->symbol, LLVMFunctionType(g->none, types, 1, 0));
     static const char *const attributes[] = {"nounwind", NULL};
     function_attributes(g, function, attributes);
-    Frame frame = {.g = g, .fn = e->ir, .call = LLVMGetParam(function, 0), .state_offset = entry->state_offset};
+    Frame frame = {.g = g,
+                   .fn = e->ir,
+                   .call = LLVMGetParam(function, 0),
+                   .state_offset = entry->state_offset};
     frame.emit = (Emit){.g = g, .b = LLVMCreateBuilderInContext(g->llvm), .lanes = 1};
     frame.values = e->ir->next_id;
     frame.value = NEW_ARRAY(g->arena, LLVMValueRef, frame.values + 1);

@@ -1,11 +1,12 @@
 // index.c: the element of a value at an index.
 //
-// element() walks a body from a result towards its parameters: pointwise ops keep the index, data movement changes it,
-// parameters are loads. An index along an axis is affine in the lane wherever possible, so that a load is one vector
-// load (step 1), one scalar (step 0), or else a gather.
+// element() walks a body from a result towards its parameters: pointwise ops keep the index, data
+// movement changes it, parameters are loads. An index along an axis is affine in the lane wherever
+// possible, so that a load is one vector load (step 1), one scalar (step 0), or else a gather.
 //
-// Several adjacent axes may be walked as one: their index is then 0, ..., 0, position, which addresses the same element of
-// anything dense. body_cuts finds between which axes that would be wrong.
+// Several adjacent axes may be walked as one: their index is then 0, ..., 0, position, which
+// addresses the same element of anything dense. body_cuts finds between which axes that would be
+// wrong.
 
 #include <string.h>
 
@@ -37,7 +38,8 @@ static LLVMValueRef lanes_of(Emit *e, Index index)
     LLVMValueRef start = lanes_splat(e, index.at);
     if (index.step == 0 || e->lanes == 1)
         return start;
-    LLVMValueRef steps = LLVMBuildMul(e->b, lanes_iota(e), lanes_splat(e, whole(e->g, index.step)), "");
+    LLVMValueRef steps =
+        LLVMBuildMul(e->b, lanes_iota(e), lanes_splat(e, whole(e->g, index.step)), "");
     return LLVMBuildAdd(e->b, start, steps, "");
 }
 
@@ -58,7 +60,8 @@ Index index_scale(Emit *e, Index a, int64_t factor)
     if (factor == 1)
         return a;
     if (a.lanes)
-        return (Index){NULL, 0, LLVMBuildMul(e->b, a.lanes, lanes_splat(e, whole(e->g, factor)), "")};
+        return (Index){NULL, 0,
+                       LLVMBuildMul(e->b, a.lanes, lanes_splat(e, whole(e->g, factor)), "")};
     if (is_constant(a.at, 0))
         return index_of(a.at, a.step * factor);
     return index_of(LLVMBuildNSWMul(e->b, a.at, whole(e->g, factor), ""), a.step * factor);
@@ -82,10 +85,14 @@ static Index index_divide(Emit *e, Index a, int64_t by, bool remainder)
         return remainder ? index_of(whole(e->g, 0), 0) : a;
     if (!a.lanes && (a.step == 0 || e->lanes == 1)) {
         LLVMValueRef divisor = whole(e->g, by);
-        return index_of(remainder ? LLVMBuildURem(e->b, a.at, divisor, "") : LLVMBuildUDiv(e->b, a.at, divisor, ""), 0);
+        return index_of(remainder ? LLVMBuildURem(e->b, a.at, divisor, "")
+                                  : LLVMBuildUDiv(e->b, a.at, divisor, ""),
+                        0);
     }
     LLVMValueRef lanes = lanes_of(e, a), divisor = lanes_splat(e, whole(e->g, by));
-    return (Index){NULL, 0, remainder ? LLVMBuildURem(e->b, lanes, divisor, "") : LLVMBuildUDiv(e->b, lanes, divisor, "")};
+    return (Index){NULL, 0,
+                   remainder ? LLVMBuildURem(e->b, lanes, divisor, "")
+                             : LLVMBuildUDiv(e->b, lanes, divisor, "")};
 }
 
 void index_split(Emit *e, Index position, int axes, const int64_t dim[], Index out[])
@@ -107,7 +114,7 @@ void index_split(Emit *e, Index position, int axes, const int64_t dim[], Index o
     }
 }
 
-// ---- memory -------------------------------------------------------------------------------------------------------
+// ---- memory -------------------------------------------------------------------------------------
 
 static LLVMValueRef address(Emit *e, DType dtype, LLVMValueRef base, LLVMValueRef position)
 {
@@ -135,9 +142,10 @@ static LLVMValueRef all_lanes(Emit *e)
     return lanes_splat(e, LLVMConstInt(e->g->i1, 1, 0));
 }
 
-// A call of llvm.masked.*; `pointer` is the position of the pointer among the arguments. Before LLVM 22 the alignment is an
-// argument of its own, after the pointer.
-static LLVMValueRef masked_call(Emit *e, const char *name, LLVMTypeRef data, LLVMTypeRef address_type, LLVMValueRef in[], int inputs,
+// A call of llvm.masked.*; `pointer` is the position of the pointer among the arguments. Before
+// LLVM 22 the alignment is an argument of its own, after the pointer.
+static LLVMValueRef masked_call(Emit *e, const char *name, LLVMTypeRef data,
+                                LLVMTypeRef address_type, LLVMValueRef in[], int inputs,
                                 int pointer, DType dtype)
 {
     Codegen *g = e->g;
@@ -150,17 +158,20 @@ static LLVMValueRef masked_call(Emit *e, const char *name, LLVMTypeRef data, LLV
         if (i == pointer && !MASKED_ALIGNMENT_IS_ATTRIBUTE)
             arg[count++] = LLVMConstInt(g->i32, alignment, 0);
     }
-    LLVMValueRef call = LLVMBuildCall2(e->b, LLVMIntrinsicGetType(g->llvm, id, types, 2), function, arg, count, "");
+    LLVMValueRef call =
+        LLVMBuildCall2(e->b, LLVMIntrinsicGetType(g->llvm, id, types, 2), function, arg, count, "");
     if (MASKED_ALIGNMENT_IS_ATTRIBUTE) {
         unsigned kind = LLVMGetEnumAttributeKindForName("align", 5);
-        LLVMAddCallSiteAttribute(call, (unsigned)pointer + 1, LLVMCreateEnumAttribute(g->llvm, kind, alignment));
+        LLVMAddCallSiteAttribute(call, (unsigned)pointer + 1,
+                                 LLVMCreateEnumAttribute(g->llvm, kind, alignment));
     }
     return call;
 }
 
 static LLVMValueRef load_scalar(Emit *e, DType dtype, LLVMValueRef base, LLVMValueRef position)
 {
-    LLVMValueRef load = LLVMBuildLoad2(e->b, memory_type(e->g, dtype, 1), address(e, dtype, base, position), "");
+    LLVMValueRef load =
+        LLVMBuildLoad2(e->b, memory_type(e->g, dtype, 1), address(e, dtype, base, position), "");
     set_alignment(load, dtype);
     Emit one = *e;
     one.lanes = 1;
@@ -186,7 +197,8 @@ LLVMValueRef load_element(Emit *e, DType dtype, LLVMValueRef base, Index positio
         }
     } else {
         LLVMValueRef at = lanes_of(e, position);
-        LLVMValueRef pointers = LLVMBuildInBoundsGEP2(e->b, memory_type(e->g, dtype, 1), base, &at, 1, "");
+        LLVMValueRef pointers =
+            LLVMBuildInBoundsGEP2(e->b, memory_type(e->g, dtype, 1), base, &at, 1, "");
         LLVMValueRef in[] = {pointers, all_lanes(e), LLVMConstNull(type)};
         load = masked_call(e, "llvm.masked.gather", type, LLVMTypeOf(pointers), in, 3, 0, dtype);
     }
@@ -198,20 +210,22 @@ void store_element(Emit *e, DType dtype, LLVMValueRef base, Index position, LLVM
     value = register_to_memory(e, dtype, lanes_splat(e, value));
     LLVMTypeRef type = memory_type(e->g, dtype, e->lanes);
     if (e->lanes == 1 || (!position.lanes && position.step == 1 && !e->mask)) {
-        LLVMValueRef store = LLVMBuildStore(e->b, value, address(e, dtype, base, position.lanes ? position.lanes : position.at));
+        LLVMValueRef store = LLVMBuildStore(
+            e->b, value, address(e, dtype, base, position.lanes ? position.lanes : position.at));
         set_alignment(store, dtype);
     } else if (!position.lanes && position.step == 1) {
         LLVMValueRef in[] = {value, address(e, dtype, base, position.at), e->mask};
         masked_call(e, "llvm.masked.store", type, e->g->ptr, in, 3, 1, dtype);
     } else {
         LLVMValueRef at = lanes_of(e, position);
-        LLVMValueRef pointers = LLVMBuildInBoundsGEP2(e->b, memory_type(e->g, dtype, 1), base, &at, 1, "");
+        LLVMValueRef pointers =
+            LLVMBuildInBoundsGEP2(e->b, memory_type(e->g, dtype, 1), base, &at, 1, "");
         LLVMValueRef in[] = {value, pointers, all_lanes(e)};
         masked_call(e, "llvm.masked.scatter", type, LLVMTypeOf(pointers), in, 3, 1, dtype);
     }
 }
 
-// ---- elements -----------------------------------------------------------------------------------------------------
+// ---- elements -----------------------------------------------------------------------------------
 
 void memo_begin(Emit *e, IrFunction *body)
 {
@@ -262,7 +276,8 @@ static bool squeezed(Type type, int *axis)
     return *axis < type.rank;
 }
 
-// The axes of both shapes are cut into the smallest groups of equal element counts; an index moves within its group.
+// The axes of both shapes are cut into the smallest groups of equal element counts; an index moves
+// within its group.
 static void reshape_index(Emit *e, Type out, const Index at[], Type in, Index below[])
 {
     Index zero = index_of(whole(e->g, 0), 0);
@@ -331,7 +346,8 @@ static void moved_index(Emit *e, Inst *inst, const Index at[], Index below[])
             below[inst->attr[0].list.at[i]] = at[i];
     } else if (inst->op == OP_slice) {
         for (int i = 0; i < in.rank; i++)
-            below[i] = index_add_constant(e, index_scale(e, at[i], inst->attr[2].list.at[i]), inst->attr[0].list.at[i]);
+            below[i] = index_add_constant(e, index_scale(e, at[i], inst->attr[2].list.at[i]),
+                                          inst->attr[0].list.at[i]);
     } else if (inst->op == OP_gather) {
         int64_t axis = inst->attr[0].whole;
         int rows = inst->input[1]->type.rank;
@@ -408,19 +424,19 @@ LLVMValueRef element(Emit *e, Inst *inst, const Index at[])
     return value;
 }
 
-// ---- which axes may be walked as one ------------------------------------------------------------------------------
+// ---- which axes may be walked as one ------------------------------------------------------------
 
 // `axis` says for each axis of a value which axis of the space it follows, -1: none.
 typedef struct CutVisit {
     int axis[IR_MAX_RANK];
-    int next;                       // the previous visit of the same instruction plus 1, 0: none
+    int next; // the previous visit of the same instruction plus 1, 0: none
 } CutVisit;
 
 typedef struct CutWalk {
     Type space;
     unsigned cuts;
     Arena *arena;
-    Vec(CutVisit) visit;            // Inst.mark is the last one plus 1
+    Vec(CutVisit) visit; // Inst.mark is the last one plus 1
 } CutWalk;
 
 static void cut_before(CutWalk *walk, int axis)
@@ -435,7 +451,8 @@ static void cut_after(CutWalk *walk, int axis)
         walk->cuts |= 1u << axis;
 }
 
-// Adjacent axes of the space stay adjacent and whole in a dense value, or do not occur in it at all.
+// Adjacent axes of the space stay adjacent and whole in a dense value, or do not occur in it at
+// all.
 static void cut_dense(CutWalk *walk, Type type, const int axis[])
 {
     int place[IR_MAX_RANK];
@@ -447,7 +464,8 @@ static void cut_dense(CutWalk *walk, Type type, const int axis[])
     for (int i = 0; i + 1 < walk->space.rank; i++) {
         if (place[i] < 0 && place[i + 1] < 0)
             continue;
-        bool together = place[i] >= 0 && place[i + 1] == place[i] + 1 && type.dim[place[i + 1]] == walk->space.dim[i + 1];
+        bool together = place[i] >= 0 && place[i + 1] == place[i] + 1 &&
+                        type.dim[place[i + 1]] == walk->space.dim[i + 1];
         if (!together)
             cut_after(walk, i);
     }
@@ -581,7 +599,8 @@ bool body_flat(IrFunction *body, const BodyShape *shape)
     if (shape->kind != BODY_MAP)
         return false;
     for (const Inst *inst = body->first; inst; inst = inst->next)
-        if (!op_has(inst->op, POINTWISE) && inst->op != OP_stop_gradient && inst->op != OP_constant && inst->op != OP_reshape &&
+        if (!op_has(inst->op, POINTWISE) && inst->op != OP_stop_gradient &&
+            inst->op != OP_constant && inst->op != OP_reshape &&
             !(inst->op == OP_broadcast && inst->input[0]->type.rank == 0))
             return false;
     return true;

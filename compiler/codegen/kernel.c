@@ -1,8 +1,8 @@
 // kernel.c: making kernels and calling them.
 //
-// A kernel takes pointers and scalars, each once, and computes the parts begin..end of its work if it is divided. What it
-// computes follows from its key: the instruction with its body, which operands are the same, the number of parts. Kernels
-// with equal keys are one, made the first time.
+// A kernel takes pointers and scalars, each once, and computes the parts begin..end of its work if
+// it is divided. What it computes follows from its key: the instruction with its body, which
+// operands are the same, the number of parts. Kernels with equal keys are one, made the first time.
 
 #include <inttypes.h>
 #include <string.h>
@@ -13,20 +13,25 @@ void function_attributes(Codegen *g, LLVMValueRef function, const char *const na
 {
     for (int i = 0; names && names[i]; i++) {
         unsigned kind = LLVMGetEnumAttributeKindForName(names[i], strlen(names[i]));
-        LLVMAddAttributeAtIndex(function, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(g->llvm, kind, 0));
+        LLVMAddAttributeAtIndex(function, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                                LLVMCreateEnumAttribute(g->llvm, kind, 0));
     }
     char width[16];
     snprintf(width, sizeof width, "%d", g->lanes * 32);
-    const char *pair[][2] = {{"target-cpu", g->cpu}, {"target-features", g->features}, {"prefer-vector-width", width},
+    const char *pair[][2] = {{"target-cpu", g->cpu},
+                             {"target-features", g->features},
+                             {"prefer-vector-width", width},
                              {"min-legal-vector-width", width}};
     for (size_t i = 0; i < COUNT_OF(pair); i++) {
-        LLVMAttributeRef attribute = LLVMCreateStringAttribute(g->llvm, pair[i][0], (unsigned)strlen(pair[i][0]), pair[i][1],
-                                                               (unsigned)strlen(pair[i][1]));
-        LLVMAddAttributeAtIndex(function, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, attribute);
+        LLVMAttributeRef attribute =
+            LLVMCreateStringAttribute(g->llvm, pair[i][0], (unsigned)strlen(pair[i][0]), pair[i][1],
+                                      (unsigned)strlen(pair[i][1]));
+        LLVMAddAttributeAtIndex(function, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                                attribute);
     }
 }
 
-// ---- keys ---------------------------------------------------------------------------------------------------------
+// ---- keys ---------------------------------------------------------------------------------------
 
 static void key_type(Buffer *key, Type type)
 {
@@ -65,12 +70,26 @@ static void key_body(Buffer *key, const IrFunction *body)
 static void key_attribute(Buffer *key, AttrKind kind, const Attr *attr)
 {
     switch (kind) {
-    case ATTR_Axes: case ATTR_Shape: key_list(key, attr->list); break;
-    case ATTR_Int: case ATTR_Site: buffer_printf(key, "%" PRId64 ";", attr->whole); break;
-    case ATTR_Real: buffer_printf(key, "%a;", attr->real); break;
-    case ATTR_Reducer: buffer_printf(key, "%d;", attr->reducer); break;
-    case ATTR_Body: key_body(key, attr->function); break;
-    case ATTR_Callee: buffer_printf(key, "%s;", attr->function->name); break;
+    case ATTR_Axes:
+    case ATTR_Shape:
+        key_list(key, attr->list);
+        break;
+    case ATTR_Int:
+    case ATTR_Site:
+        buffer_printf(key, "%" PRId64 ";", attr->whole);
+        break;
+    case ATTR_Real:
+        buffer_printf(key, "%a;", attr->real);
+        break;
+    case ATTR_Reducer:
+        buffer_printf(key, "%d;", attr->reducer);
+        break;
+    case ATTR_Body:
+        key_body(key, attr->function);
+        break;
+    case ATTR_Callee:
+        buffer_printf(key, "%s;", attr->function->name);
+        break;
     case ATTR_Data:
         for (size_t i = 0; i < attr->data.bytes; i++)
             buffer_printf(key, "%02x", ((const unsigned char *)attr->data.at)[i]);
@@ -91,11 +110,12 @@ static void key_instruction(Buffer *key, const Inst *inst)
     buffer_text(key, ")");
 }
 
-// ---- kernels ------------------------------------------------------------------------------------------------------
+// ---- kernels ------------------------------------------------------------------------------------
 
 void kernel_begin(Kernel *k, Frame *f, const Inst *inst, int64_t parts)
 {
-    *k = (Kernel){.g = f->g, .frame = f, .inst = inst, .parts = parts, .key = {.arena = f->g->arena}};
+    *k = (Kernel){
+        .g = f->g, .frame = f, .inst = inst, .parts = parts, .key = {.arena = f->g->arena}};
     key_instruction(&k->key, inst);
     buffer_printf(&k->key, "%" PRId64 ":", parts);
 }
@@ -115,7 +135,8 @@ int kernel_operand(Kernel *k, LLVMValueRef actual)
     if (found < k->operand.count)
         return found;
     LLVMTypeRef type = LLVMTypeOf(actual);
-    Operand operand = {.actual = actual, .type = type, .pointer = LLVMGetTypeKind(type) == LLVMPointerTypeKind};
+    Operand operand = {
+        .actual = actual, .type = type, .pointer = LLVMGetTypeKind(type) == LLVMPointerTypeKind};
     vec_push(k->g->arena, &k->operand, operand);
     return k->operand.count - 1;
 }
@@ -137,7 +158,8 @@ bool kernel_open(Kernel *k)
         types[count] = types[count + 1] = g->i64;
         count += 2;
     }
-    k->function = LLVMAddFunction(g->module, name, LLVMFunctionType(g->none, types, (unsigned)count, 0));
+    k->function =
+        LLVMAddFunction(g->module, name, LLVMFunctionType(g->none, types, (unsigned)count, 0));
     LLVMSetLinkage(k->function, LLVMInternalLinkage);
     static const char *const attributes[] = {"nounwind", "noinline", NULL};
     function_attributes(g, k->function, attributes);
@@ -145,7 +167,8 @@ bool kernel_open(Kernel *k)
     for (int i = 0; i < k->operand.count; i++) {
         k->operand.at[i].formal = LLVMGetParam(k->function, (unsigned)i);
         if (k->operand.at[i].pointer)
-            LLVMAddAttributeAtIndex(k->function, (LLVMAttributeIndex)(i + 1), LLVMCreateEnumAttribute(g->llvm, noalias, 0));
+            LLVMAddAttributeAtIndex(k->function, (LLVMAttributeIndex)(i + 1),
+                                    LLVMCreateEnumAttribute(g->llvm, noalias, 0));
     }
     if (k->parts > 1) {
         k->begin = LLVMGetParam(k->function, (unsigned)k->operand.count);
@@ -179,15 +202,19 @@ static void make_part(Kernel *k, const char *name)
     LLVMTypeRef data = operand_struct(k);
     LLVMValueRef *arg = NEW_ARRAY(g->arena, LLVMValueRef, k->operand.count + 2);
     for (int i = 0; i < k->operand.count; i++)
-        arg[i] = LLVMBuildLoad2(b, k->operand.at[i].type, LLVMBuildStructGEP2(b, data, LLVMGetParam(part, 0), (unsigned)i, ""), "");
+        arg[i] = LLVMBuildLoad2(
+            b, k->operand.at[i].type,
+            LLVMBuildStructGEP2(b, data, LLVMGetParam(part, 0), (unsigned)i, ""), "");
     arg[k->operand.count] = LLVMGetParam(part, 1);
     arg[k->operand.count + 1] = LLVMGetParam(part, 2);
-    LLVMBuildCall2(b, LLVMGlobalGetValueType(k->function), k->function, arg, (unsigned)k->operand.count + 2, "");
+    LLVMBuildCall2(b, LLVMGlobalGetValueType(k->function), k->function, arg,
+                   (unsigned)k->operand.count + 2, "");
     LLVMBuildRetVoid(b);
     LLVMDisposeBuilder(b);
 }
 
-// Memory in the entry function's frame: made at its top, so that a call inside of a loop takes it once.
+// Memory in the entry function's frame: made at its top, so that a call inside of a loop takes it
+// once.
 static LLVMValueRef entry_alloca(Frame *f, LLVMTypeRef type)
 {
     LLVMValueRef function = LLVMGetBasicBlockParent(LLVMGetInsertBlock(f->emit.b));
@@ -226,7 +253,8 @@ static void call_parallel(Kernel *k)
     LLVMTypeRef data_type = operand_struct(k);
     LLVMValueRef data = entry_alloca(f, data_type);
     for (int i = 0; i < k->operand.count; i++)
-        LLVMBuildStore(b, k->operand.at[i].actual, LLVMBuildStructGEP2(b, data_type, data, (unsigned)i, ""));
+        LLVMBuildStore(b, k->operand.at[i].actual,
+                       LLVMBuildStructGEP2(b, data_type, data, (unsigned)i, ""));
 
     LLVMValueRef parallel = call_field(f, offsetof(aml_call, parallel));
     LLVMValueRef function = LLVMGetBasicBlockParent(LLVMGetInsertBlock(b));
@@ -259,10 +287,11 @@ void kernel_close(Kernel *k)
     LLVMValueRef *arg = NEW_ARRAY(k->g->arena, LLVMValueRef, k->operand.count + 1);
     for (int i = 0; i < k->operand.count; i++)
         arg[i] = k->operand.at[i].actual;
-    LLVMBuildCall2(k->frame->emit.b, LLVMGlobalGetValueType(k->function), k->function, arg, (unsigned)k->operand.count, "");
+    LLVMBuildCall2(k->frame->emit.b, LLVMGlobalGetValueType(k->function), k->function, arg,
+                   (unsigned)k->operand.count, "");
 }
 
-// ---- read-only data -----------------------------------------------------------------------------------------------
+// ---- read-only data -----------------------------------------------------------------------------
 
 LLVMValueRef constant_pointer(Codegen *g, const void *bytes, size_t count)
 {

@@ -14,12 +14,15 @@
 
 extern const AmlEmbedded aml_kernel_bitcode[];
 
-// Templates first become part of the kernels that call them; then each kernel is straight-line code and a few loops.
+// Templates first become part of the kernels that call them; then each kernel is straight-line code
+// and a few loops.
 static const char pipeline[] =
     "always-inline,globaldce,always-inline,globaldce,"
     "function(sroa,early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,"
-    "loop-mssa(loop-instsimplify,loop-simplifycfg,loop-rotate,licm),simplifycfg,instcombine<no-verify-fixpoint>,"
-    "loop(loop-idiom,indvars,loop-deletion,loop-unroll-full),sroa,early-cse<memssa>,gvn,instcombine<no-verify-fixpoint>,"
+    "loop-mssa(loop-instsimplify,loop-simplifycfg,loop-rotate,licm),simplifycfg,instcombine<no-"
+    "verify-fixpoint>,"
+    "loop(loop-idiom,indvars,loop-deletion,loop-unroll-full),sroa,early-cse<memssa>,gvn,"
+    "instcombine<no-verify-fixpoint>,"
     "loop-mssa(licm),dse,adce,simplifycfg,instcombine<no-verify-fixpoint>)";
 
 static void set_types(Codegen *g)
@@ -36,16 +39,18 @@ static void set_types(Codegen *g)
     g->none = LLVMVoidTypeInContext(g->llvm);
 }
 
-// ---- templates ----------------------------------------------------------------------------------------------------
+// ---- templates ----------------------------------------------------------------------------------
 
 static void adopt_template(Codegen *g, LLVMValueRef function)
 {
-    static const char *const text_attributes[] = {"target-cpu", "target-features", "tune-cpu", "min-legal-vector-width",
-                                                  "prefer-vector-width", "frame-pointer"};
+    static const char *const text_attributes[] = {
+        "target-cpu",          "target-features", "tune-cpu", "min-legal-vector-width",
+        "prefer-vector-width", "frame-pointer"};
     static const char *const attributes[] = {"alwaysinline", "nounwind", NULL};
     LLVMAttributeIndex all = (LLVMAttributeIndex)LLVMAttributeFunctionIndex;
     for (size_t i = 0; i < COUNT_OF(text_attributes); i++)
-        LLVMRemoveStringAttributeAtIndex(function, all, text_attributes[i], (unsigned)strlen(text_attributes[i]));
+        LLVMRemoveStringAttributeAtIndex(function, all, text_attributes[i],
+                                         (unsigned)strlen(text_attributes[i]));
     LLVMRemoveEnumAttributeAtIndex(function, all, LLVMGetEnumAttributeKindForName("noinline", 8));
     LLVMSetLinkage(function, LLVMInternalLinkage);
     function_attributes(g, function, attributes);
@@ -60,7 +65,8 @@ static void link_templates(Codegen *g)
         file++;
     if (!file->name)
         bug(g->cx, (Span){0}, "there are no kernels for %d lanes", g->lanes);
-    LLVMMemoryBufferRef buffer = LLVMCreateMemoryBufferWithMemoryRange(file->at, file->length, "kernels", 0);
+    LLVMMemoryBufferRef buffer =
+        LLVMCreateMemoryBufferWithMemoryRange(file->at, file->length, "kernels", 0);
     LLVMModuleRef kernels;
     if (LLVMParseBitcodeInContext2(g->llvm, buffer, &kernels))
         bug(g->cx, (Span){0}, "the kernels' bitcode cannot be read");
@@ -71,10 +77,12 @@ static void link_templates(Codegen *g)
     LLVMDisposeTargetData(layout);
     if (LLVMLinkModules2(g->module, kernels))
         bug(g->cx, (Span){0}, "the kernels cannot be linked");
-    for (LLVMValueRef function = LLVMGetFirstFunction(g->module); function; function = LLVMGetNextFunction(function))
+    for (LLVMValueRef function = LLVMGetFirstFunction(g->module); function;
+         function = LLVMGetNextFunction(function))
         if (!LLVMIsDeclaration(function))
             adopt_template(g, function);
-    for (LLVMValueRef global = LLVMGetFirstGlobal(g->module); global; global = LLVMGetNextGlobal(global))
+    for (LLVMValueRef global = LLVMGetFirstGlobal(g->module); global;
+         global = LLVMGetNextGlobal(global))
         if (!LLVMIsDeclaration(global))
             LLVMSetLinkage(global, LLVMInternalLinkage);
 }
@@ -87,7 +95,7 @@ LLVMValueRef template_function(Codegen *g, const char *name)
     return function;
 }
 
-// ---- the module ---------------------------------------------------------------------------------------------------
+// ---- the module ---------------------------------------------------------------------------------
 
 static void open_module(Codegen *g, const TargetInfo *target)
 {
@@ -100,8 +108,9 @@ static void open_module(Codegen *g, const TargetInfo *target)
     LLVMTargetRef found;
     if (LLVMGetTargetFromTriple(triple, &found, &message))
         bug(g->cx, (Span){0}, "LLVM does not know %s: %s", triple, message);
-    g->machine = LLVMCreateTargetMachine(found, triple, target->cpu, target->features, LLVMCodeGenLevelDefault, LLVMRelocPIC,
-                                         LLVMCodeModelDefault);
+    g->machine =
+        LLVMCreateTargetMachine(found, triple, target->cpu, target->features,
+                                LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
     g->llvm = LLVMContextCreate();
     g->module = LLVMModuleCreateWithNameInContext("aml", g->llvm);
     LLVMSetTarget(g->module, triple);
@@ -144,14 +153,16 @@ static void finish(Codegen *g, const char *emit_text, ObjectCode *object)
     }
     LLVMMemoryBufferRef buffer = NULL;
     char *message = NULL;
-    if (LLVMTargetMachineEmitToMemoryBuffer(g->machine, g->module, asm_text ? LLVMAssemblyFile : LLVMObjectFile, &message, &buffer))
+    if (LLVMTargetMachineEmitToMemoryBuffer(
+            g->machine, g->module, asm_text ? LLVMAssemblyFile : LLVMObjectFile, &message, &buffer))
         bug(g->cx, (Span){0}, "LLVM cannot write the object: %s", message);
     object->length = LLVMGetBufferSize(buffer);
     object->at = arena_text(g->cx->arena, LLVMGetBufferStart(buffer), object->length);
     LLVMDisposeMemoryBuffer(buffer);
 }
 
-bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Target target, const char *emit_text, ObjectCode *object)
+bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Target target,
+                  const char *emit_text, ObjectCode *object)
 {
     TargetInfo info;
     (void)module;
@@ -159,7 +170,12 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
         report(cx, (Span){0}, no_such_processor, target.cpu);
         return false;
     }
-    Codegen codegen = {.cx = cx, .arena = arena_new(), .cpu = info.cpu, .features = info.features, .lanes = info.lanes}, *g = &codegen;
+    Codegen codegen = {.cx = cx,
+                       .arena = arena_new(),
+                       .cpu = info.cpu,
+                       .features = info.features,
+                       .lanes = info.lanes},
+            *g = &codegen;
     open_module(g, &info);
     link_templates(g);
     for (int i = 0; i < count; i++) {

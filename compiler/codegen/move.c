@@ -1,4 +1,5 @@
-// move.c: the ops that have loops of their own: random, concat, pad, scatter_add, argmax, loop, call.
+// move.c: the ops that have loops of their own: random, concat, pad, scatter_add, argmax, loop,
+// call.
 
 #include <string.h>
 
@@ -23,7 +24,7 @@ static LLVMValueRef formal(const Kernel *k, int operand)
     return k->operand.at[operand].formal;
 }
 
-// ---- random -------------------------------------------------------------------------------------------------------
+// ---- random -------------------------------------------------------------------------------------
 
 static void emit_random(Frame *f, Inst *inst)
 {
@@ -38,7 +39,8 @@ static void emit_random(Frame *f, Inst *inst)
     Kernel kernel, *k = &kernel;
     kernel_begin(k, f, inst, parts);
     int out = kernel_operand(k, value_pointer(f, inst));
-    int seed = kernel_operand(k, scalar_value(f, inst->input[0])), step = kernel_operand(k, scalar_value(f, inst->input[1]));
+    int seed = kernel_operand(k, scalar_value(f, inst->input[0])),
+        step = kernel_operand(k, scalar_value(f, inst->input[1]));
     if (!kernel_open(k)) {
         kernel_close(k);
         return;
@@ -58,13 +60,14 @@ static void emit_random(Frame *f, Inst *inst)
     kernel_close(k);
 }
 
-// ---- concat, pad --------------------------------------------------------------------------------------------------
+// ---- concat, pad --------------------------------------------------------------------------------
 
 static void emit_concat(Frame *f, Inst *inst)
 {
     Kernel kernel, *k = &kernel;
     kernel_begin(k, f, inst, 1);
-    int *from = NEW_ARRAY(f->g->arena, int, inst->inputs), out = kernel_operand(k, value_pointer(f, inst));
+    int *from = NEW_ARRAY(f->g->arena, int, inst->inputs),
+        out = kernel_operand(k, value_pointer(f, inst));
     for (int i = 0; i < inst->inputs; i++)
         from[i] = kernel_operand(k, value_pointer(f, inst->input[i]));
     if (!kernel_open(k)) {
@@ -73,7 +76,8 @@ static void emit_concat(Frame *f, Inst *inst)
     }
     Emit *e = &k->emit;
     int axis = (int)inst->attr[0].whole;
-    int64_t bytes = dtype_info[inst->type.dtype].bytes, row = product(inst->type, axis, inst->type.rank) * bytes, at = 0;
+    int64_t bytes = dtype_info[inst->type.dtype].bytes,
+            row = product(inst->type, axis, inst->type.rank) * bytes, at = 0;
     for (int i = 0; i < inst->inputs; i++) {
         Type in = inst->input[i]->type;
         int64_t piece = product(in, axis, in.rank) * bytes;
@@ -81,7 +85,8 @@ static void emit_concat(Frame *f, Inst *inst)
         LLVMValueRef start = whole(f->g, at);
         LLVMValueRef to = offset_pointer(e, formal(k, out), loop.at, row);
         to = LLVMBuildInBoundsGEP2(e->b, f->g->i8, to, &start, 1, "");
-        LLVMBuildMemCpy(e->b, to, 1, offset_pointer(e, formal(k, from[i]), loop.at, piece), 1, whole(f->g, piece));
+        LLVMBuildMemCpy(e->b, to, 1, offset_pointer(e, formal(k, from[i]), loop.at, piece), 1,
+                        whole(f->g, piece));
         loop_end(e, &loop);
         at += piece;
     }
@@ -112,7 +117,8 @@ static void emit_pad(Frame *f, Inst *inst)
     Inst *in = inst->input[0];
     bool scalar = in->type.rank == 0;
     int out = kernel_operand(k, value_pointer(f, inst));
-    int from = kernel_operand(k, scalar ? scalar_value(f, in) : value_pointer(f, in)), value = kernel_operand(k, scalar_value(f, inst->input[1]));
+    int from = kernel_operand(k, scalar ? scalar_value(f, in) : value_pointer(f, in)),
+        value = kernel_operand(k, scalar_value(f, inst->input[1]));
     if (!kernel_open(k)) {
         kernel_close(k);
         return;
@@ -137,15 +143,17 @@ static void emit_pad(Frame *f, Inst *inst)
         outer[i] = index_add_constant(e, inner[i], inst->attr[0].list.at[i]);
     }
     int64_t bytes = dtype_info[dtype].bytes;
-    LLVMValueRef source = offset_pointer(e, formal(k, from), index_position(e, in->type, inner).at, bytes);
-    LLVMValueRef to = offset_pointer(e, formal(k, out), index_position(e, inst->type, outer).at, bytes);
+    LLVMValueRef source =
+        offset_pointer(e, formal(k, from), index_position(e, in->type, inner).at, bytes);
+    LLVMValueRef to =
+        offset_pointer(e, formal(k, out), index_position(e, inst->type, outer).at, bytes);
     LLVMBuildMemCpy(e->b, to, 1, source, 1, whole(g, in->type.dim[last] * bytes));
     for (int i = last - 1; i >= 0; i--)
         loop_end(e, &loop[i]);
     kernel_close(k);
 }
 
-// ---- scatter_add, argmax ------------------------------------------------------------------------------------------
+// ---- scatter_add, argmax ------------------------------------------------------------------------
 
 static LLVMValueRef row_number(Emit *e, DType dtype, LLVMValueRef rows, LLVMValueRef at)
 {
@@ -167,7 +175,8 @@ static void add_row(Emit *e, DType dtype, LLVMValueRef to, LLVMValueRef from, in
         e->lanes = pass ? 1 : lanes;
         Loop loop = loop_begin(e, whole(e->g, begin), whole(e->g, end), e->lanes);
         Index at = index_of(loop.at, 1);
-        LLVMValueRef sum = emit_reducer(e, REDUCE_SUM, dtype, load_element(e, dtype, to, at), load_element(e, dtype, from, at));
+        LLVMValueRef sum = emit_reducer(e, REDUCE_SUM, dtype, load_element(e, dtype, to, at),
+                                        load_element(e, dtype, from, at));
         store_element(e, dtype, to, at, sum);
         loop_end(e, &loop);
     }
@@ -181,7 +190,8 @@ static void emit_scatter(Frame *f, Inst *inst)
     Kernel kernel, *k = &kernel;
     kernel_begin(k, f, inst, 1);
     bool one_row = rows->type.rank == 0, one_added = added->type.rank == 0;
-    int out = kernel_operand(k, value_pointer(f, inst)), from = kernel_operand(k, value_pointer(f, a));
+    int out = kernel_operand(k, value_pointer(f, inst)),
+        from = kernel_operand(k, value_pointer(f, a));
     int row = kernel_operand(k, one_row ? scalar_value(f, rows) : value_pointer(f, rows));
     int add = kernel_operand(k, one_added ? scalar_value(f, added) : value_pointer(f, added));
     if (!kernel_open(k)) {
@@ -191,7 +201,8 @@ static void emit_scatter(Frame *f, Inst *inst)
     Emit *e = &k->emit;
     DType dtype = inst->type.dtype;
     int axis = (int)inst->attr[0].whole;
-    int64_t bytes = dtype_info[dtype].bytes, post = product(a->type, axis + 1, a->type.rank), extent = a->type.dim[axis];
+    int64_t bytes = dtype_info[dtype].bytes, post = product(a->type, axis + 1, a->type.rank),
+            extent = a->type.dim[axis];
     int64_t count = type_elements(rows->type);
     LLVMBuildMemCpy(e->b, formal(k, out), 1, formal(k, from), 1, whole(g, type_bytes(a->type)));
     // A scalar among the operands is put into memory, so that there is one way to read it.
@@ -209,10 +220,14 @@ static void emit_scatter(Frame *f, Inst *inst)
     LLVMValueRef number = row_number(e, rows->type.dtype, row_memory, each.at);
     LLVMBasicBlockRef inside = LLVMAppendBasicBlockInContext(g->llvm, k->function, "");
     LLVMBasicBlockRef next = LLVMAppendBasicBlockInContext(g->llvm, k->function, "");
-    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntULT, number, whole(g, extent), ""), inside, next);
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntULT, number, whole(g, extent), ""), inside,
+                    next);
     LLVMPositionBuilderAtEnd(e->b, inside);
-    LLVMValueRef to = offset_pointer(e, offset_pointer(e, formal(k, out), before.at, extent * post * bytes), number, post * bytes);
-    LLVMValueRef source = offset_pointer(e, offset_pointer(e, add_memory, before.at, count * post * bytes), each.at, post * bytes);
+    LLVMValueRef to =
+        offset_pointer(e, offset_pointer(e, formal(k, out), before.at, extent * post * bytes),
+                       number, post * bytes);
+    LLVMValueRef source = offset_pointer(
+        e, offset_pointer(e, add_memory, before.at, count * post * bytes), each.at, post * bytes);
     add_row(e, dtype, to, source, post);
     LLVMBuildBr(e->b, next);
     LLVMPositionBuilderAtEnd(e->b, next);
@@ -228,19 +243,26 @@ static void emit_argmax(Frame *f, Inst *inst)
     Inst *in = inst->input[0];
     Type type = in->type;
     int axis = (int)inst->attr[0].whole;
-    int64_t extent = type.dim[axis], outer = product(type, 0, axis), inner = product(type, axis + 1, type.rank);
-    int64_t work = type_elements(type), parts = work < 100000 ? 1 : outer < 64 ? outer : 64, chunk = (outer + parts - 1) / parts;
+    int64_t extent = type.dim[axis], outer = product(type, 0, axis),
+            inner = product(type, axis + 1, type.rank);
+    int64_t work = type_elements(type),
+            parts = work < 100000 ? 1
+                    : outer < 64  ? outer
+                                  : 64,
+            chunk = (outer + parts - 1) / parts;
     parts = (outer + chunk - 1) / chunk;
     Kernel kernel, *k = &kernel;
     kernel_begin(k, f, inst, parts);
-    int out = kernel_operand(k, value_pointer(f, inst)), from = kernel_operand(k, value_pointer(f, in));
+    int out = kernel_operand(k, value_pointer(f, inst)),
+        from = kernel_operand(k, value_pointer(f, in));
     if (!kernel_open(k)) {
         kernel_close(k);
         return;
     }
     Emit *e = &k->emit;
     LLVMTypeRef held = register_type(g, type.dtype, 1);
-    LLVMValueRef best = LLVMBuildAlloca(e->b, held, ""), best_at = LLVMBuildAlloca(e->b, g->i32, "");
+    LLVMValueRef best = LLVMBuildAlloca(e->b, held, ""),
+                 best_at = LLVMBuildAlloca(e->b, g->i32, "");
     LLVMValueRef lo = whole(g, 0), hi = whole(g, outer);
     if (parts > 1) {
         lo = LLVMBuildMul(e->b, k->begin, whole(g, chunk), "");
@@ -251,18 +273,22 @@ static void emit_argmax(Frame *f, Inst *inst)
     int64_t sizes[] = {outer, extent, inner};
     Type walk = type_make(type.dtype, 3, sizes);
     Index at[3] = {index_of(i.at, 0), index_of(whole(g, 0), 0), index_of(j.at, 0)};
-    LLVMBuildStore(e->b, load_element(e, type.dtype, formal(k, from), index_position(e, walk, at)), best);
+    LLVMBuildStore(e->b, load_element(e, type.dtype, formal(k, from), index_position(e, walk, at)),
+                   best);
     LLVMBuildStore(e->b, LLVMConstInt(g->i32, 0, 0), best_at);
     if (extent > 1) {
         Loop each = loop_begin(e, whole(g, 1), whole(g, extent), 1);
         at[1] = index_of(each.at, 0);
-        LLVMValueRef value = load_element(e, type.dtype, formal(k, from), index_position(e, walk, at));
+        LLVMValueRef value =
+            load_element(e, type.dtype, formal(k, from), index_position(e, walk, at));
         LLVMValueRef old = LLVMBuildLoad2(e->b, held, best, ""), larger;
         if (dtype_info[type.dtype].kind == KIND_FLOAT) {
-            LLVMValueRef above = LLVMBuildFCmp(e->b, LLVMRealUGT, value, old, "");          // or either is NaN
+            LLVMValueRef above =
+                LLVMBuildFCmp(e->b, LLVMRealUGT, value, old, ""); // or either is NaN
             larger = LLVMBuildAnd(e->b, above, LLVMBuildFCmp(e->b, LLVMRealORD, old, old, ""), "");
         } else {
-            larger = LLVMBuildICmp(e->b, type.dtype == DTYPE_U8 ? LLVMIntUGT : LLVMIntSGT, value, old, "");
+            larger = LLVMBuildICmp(e->b, type.dtype == DTYPE_U8 ? LLVMIntUGT : LLVMIntSGT, value,
+                                   old, "");
         }
         LLVMBuildStore(e->b, LLVMBuildSelect(e->b, larger, value, old, ""), best);
         LLVMValueRef number = LLVMBuildTrunc(e->b, each.at, g->i32, "");
@@ -273,13 +299,14 @@ static void emit_argmax(Frame *f, Inst *inst)
     int64_t results[] = {outer, inner};
     Index to[2] = {at[0], at[2]};
     Index position = index_position(e, type_make(DTYPE_I32, 2, results), to);
-    store_element(e, DTYPE_I32, formal(k, out), position, LLVMBuildLoad2(e->b, g->i32, best_at, ""));
+    store_element(e, DTYPE_I32, formal(k, out), position,
+                  LLVMBuildLoad2(e->b, g->i32, best_at, ""));
     loop_end(e, &j);
     loop_end(e, &i);
     kernel_close(k);
 }
 
-// ---- loop, call ---------------------------------------------------------------------------------------------------
+// ---- loop, call ---------------------------------------------------------------------------------
 
 static int ids_of(const IrFunction *fn)
 {
@@ -290,7 +317,13 @@ static int ids_of(const IrFunction *fn)
 
 static Frame child_frame(Frame *f, IrFunction *fn, LLVMValueRef arena)
 {
-    Frame child = {.g = f->g, .emit = f->emit, .fn = fn, .call = f->call, .arena = arena, .state = f->state, .state_offset = f->state_offset};
+    Frame child = {.g = f->g,
+                   .emit = f->emit,
+                   .fn = fn,
+                   .call = f->call,
+                   .arena = arena,
+                   .state = f->state,
+                   .state_offset = f->state_offset};
     child.values = ids_of(fn);
     child.value = NEW_ARRAY(f->g->arena, LLVMValueRef, child.values + 1);
     child.input = NEW_ARRAY(f->g->arena, LLVMValueRef, fn->param.count + 1);
@@ -310,7 +343,8 @@ static LLVMValueRef scratch_pointer(Frame *f, const Inst *inst)
 static void store_scalar_or_copy(Frame *f, LLVMValueRef to, Inst *from)
 {
     if (inst_in_register(from))
-        store_element(&f->emit, from->type.dtype, to, index_of(whole(f->g, 0), 0), scalar_value(f, from));
+        store_element(&f->emit, from->type.dtype, to, index_of(whole(f->g, 0), 0),
+                      scalar_value(f, from));
     else
         emit_copy(f, to, value_pointer(f, from), (size_t)type_bytes(from->type));
 }
@@ -347,16 +381,19 @@ static void emit_loop(Frame *f, Inst *inst)
     for (int i = 0; i < inst->inputs; i++) {
         Inst *param = body->param.at[i + 1];
         bool slice = i >= carried && i < carried + sliced;
-        child.input[i + 1] = slice ? offset_pointer(e, base[i], loop.at, type_bytes(param->type)) : base[i];
+        child.input[i + 1] =
+            slice ? offset_pointer(e, base[i], loop.at, type_bytes(param->type)) : base[i];
         if (param->type.rank > 0)
             continue;
         if (i >= carried + sliced)
             child.value[param->id] = base[i];
         else
-            child.value[param->id] = load_element(e, param->type.dtype, child.input[i + 1], index_of(whole(g, 0), 0));
+            child.value[param->id] =
+                load_element(e, param->type.dtype, child.input[i + 1], index_of(whole(g, 0), 0));
     }
     for (int i = carried; i < inst->results; i++)
-        child.output[i] = offset_pointer(e, base[inst->inputs + i], loop.at, type_bytes(body->result.at[i].value->type));
+        child.output[i] = offset_pointer(e, base[inst->inputs + i], loop.at,
+                                         type_bytes(body->result.at[i].value->type));
     emit_body(&child);
     for (int i = 0; i < carried; i++)
         emit_copy(f, base[i], child.output[i], (size_t)type_bytes(inst->input[i]->type));
@@ -396,5 +433,6 @@ void emit_move(Frame *f, Inst *inst)
     else if (inst->op == OP_call)
         emit_call(f, inst);
     else
-        bug(f->g->cx, inst->span, "'%s' reached code generation outside of a fused body", op_info[inst->op].name);
+        bug(f->g->cx, inst->span, "'%s' reached code generation outside of a fused body",
+            op_info[inst->op].name);
 }

@@ -1,18 +1,19 @@
 // nest.c: the loop nest of a fused body.
 //
-// Axes of the space that may be walked as one are; the innermost loop goes by vectors. Loops over the kept axes are outside,
-// loops over the folded ones inside them, once a phase:
+// Axes of the space that may be walked as one are; the innermost loop goes by vectors. Loops over
+// the kept axes are outside, loops over the folded ones inside them, once a phase:
 //
-//   for kept...                                   (vectors, if the innermost axis is kept: a column sum)
+//   for kept...                            (vectors, if the innermost axis is kept: a column sum)
 //     for each phase
 //       accumulators = identity
-//       for folded...                             (vectors, if the innermost axis is folded: a row sum)
-//         accumulators op= element; store the results of the SPACE level that are known in this phase
+//       for folded...                      (vectors, if the innermost axis is folded: a row sum)
+//         accumulators op= element; store the SPACE results that are known in this phase
 //       fold the lanes of the accumulators
 //     store the results of the KEPT level
 //
-// Several vectors ("units") are in flight at a time, each with its own accumulators, so that additions do not wait for
-// each other. How the elements are divided among accumulators depends on the shape alone.
+// Several vectors ("units") are in flight at a time, each with its own accumulators, so that
+// additions do not wait for each other. How the elements are divided among accumulators depends on
+// the shape alone.
 
 #include <string.h>
 
@@ -51,7 +52,7 @@ void loop_end(Emit *e, Loop *loop)
 
 typedef struct Dim {
     int64_t extent;
-    int first, last;            // axes of the space
+    int first, last; // axes of the space
     bool folded;
 } Dim;
 
@@ -64,7 +65,7 @@ typedef struct Accumulator {
 typedef struct Output {
     Inst *value;
     LLVMValueRef base;
-    int phase;                  // SPACE: in which it is stored
+    int phase; // SPACE: in which it is stored
     bool space;
 } Output;
 
@@ -75,21 +76,21 @@ typedef struct Nest {
     BodyShape shape;
     int dims;
     Dim dim[IR_MAX_RANK];
-    Index at[IR_MAX_RANK];      // by dim, of unit 0
-    int lane_dim;               // the dim that goes by vectors
-    int lanes;                  // 1: too short for vectors
+    Index at[IR_MAX_RANK]; // by dim, of unit 0
+    int lane_dim;          // the dim that goes by vectors
+    int lanes;             // 1: too short for vectors
     bool lane_folded;
-    int units;                  // in flight in the current loop
+    int units; // in flight in the current loop
     int unit_most;
-    LLVMValueRef tail;          // mask of the last unit, NULL: all lanes
+    LLVMValueRef tail; // mask of the last unit, NULL: all lanes
     int phase;
-    int first_kept;             // the dim that is divided among parts, -1: none
-    int64_t chunk;              // how much of it a part has
+    int first_kept; // the dim that is divided among parts, -1: none
+    int64_t chunk;  // how much of it a part has
     Vec(Accumulator) accumulator;
     Vec(Output) output;
 } Nest;
 
-// ---- the shape of the nest ----------------------------------------------------------------------------------------
+// ---- the shape of the nest ----------------------------------------------------------------------
 
 static void collapse_axes(Nest *n)
 {
@@ -106,7 +107,7 @@ static void collapse_axes(Nest *n)
             n->dim[n->dims++] = (Dim){space.dim[axis], axis, axis, n->shape.folded >> axis & 1};
         }
     }
-    int dims = 0;               // loops of one turn are dropped; their index stays 0
+    int dims = 0; // loops of one turn are dropped; their index stays 0
     for (int i = 0; i < n->dims; i++)
         if (n->dim[i].extent > 1)
             n->dim[dims++] = n->dim[i];
@@ -119,8 +120,9 @@ static int64_t body_weight(IrFunction *body)
     int64_t weight = 0;
     for (const Inst *inst = body->first; inst; inst = inst->next) {
         bool pointwise = op_has(inst->op, POINTWISE);
-        bool slow = inst->op == OP_exp || inst->op == OP_log || inst->op == OP_tanh || inst->op == OP_erf || inst->op == OP_sin ||
-                    inst->op == OP_cos || inst->op == OP_sigmoid || inst->op == OP_pow;
+        bool slow = inst->op == OP_exp || inst->op == OP_log || inst->op == OP_tanh ||
+                    inst->op == OP_erf || inst->op == OP_sin || inst->op == OP_cos ||
+                    inst->op == OP_sigmoid || inst->op == OP_pow;
         weight += slow ? 16 : pointwise || inst->op == OP_reduce ? 1 : 0;
     }
     return weight;
@@ -135,7 +137,10 @@ static void choose_lanes(Nest *n)
     while (n->lanes > 2 && n->dim[n->lane_dim].extent <= n->lanes / 2)
         n->lanes /= 2;
     int64_t weight = body_weight(n->body);
-    n->unit_most = n->accumulator.count ? (weight > 24 ? 2 : 4) : weight <= 6 ? 4 : weight <= 12 ? 2 : 1;
+    n->unit_most = n->accumulator.count ? (weight > 24 ? 2 : 4)
+                   : weight <= 6        ? 4
+                   : weight <= 12       ? 2
+                                        : 1;
     if (n->dims) {
         int64_t vectors = (n->dim[n->lane_dim].extent + n->lanes - 1) / n->lanes;
         if (vectors < n->unit_most)
@@ -165,7 +170,7 @@ static void collect(Nest *n)
     }
 }
 
-// ---- one point ----------------------------------------------------------------------------------------------------
+// ---- one point ----------------------------------------------------------------------------------
 
 static void index_at(Nest *n, int unit, Index all[])
 {
@@ -207,7 +212,8 @@ static void accumulate(Nest *n, const Accumulator *accumulator, int unit, const 
     LLVMValueRef value = element(e, input, all);
     if (e->mask && n->lane_folded)
         value = LLVMBuildSelect(e->b, e->mask, value, emit_identity(e, with, dtype), "");
-    LLVMValueRef sum = LLVMBuildLoad2(e->b, register_type(e->g, dtype, e->lanes), accumulator->slot[unit], "");
+    LLVMValueRef sum =
+        LLVMBuildLoad2(e->b, register_type(e->g, dtype, e->lanes), accumulator->slot[unit], "");
     LLVMBuildStore(e->b, emit_reducer(e, with, dtype, sum, value), accumulator->slot[unit]);
 }
 
@@ -239,13 +245,14 @@ static void point(Nest *n)
                 continue;
             Type type = output->value->type;
             index_for(n, type, all, at);
-            store_element(e, type.dtype, output->base, index_position(e, type, at), value[i * n->units + unit]);
+            store_element(e, type.dtype, output->base, index_position(e, type, at),
+                          value[i * n->units + unit]);
         }
     }
     memo_forget(e, n->body);
 }
 
-// ---- loops --------------------------------------------------------------------------------------------------------
+// ---- loops --------------------------------------------------------------------------------------
 
 typedef void Level(Nest *n, int dim);
 
@@ -273,7 +280,8 @@ static void vector_loop(Nest *n, int dim, LLVMValueRef lo, LLVMValueRef hi, Leve
 {
     Emit *e = n->e;
     Codegen *g = e->g;
-    int64_t extent = n->dim[dim].extent, group = (int64_t)n->lanes * n->unit_most, rest = extent % group;
+    int64_t extent = n->dim[dim].extent, group = (int64_t)n->lanes * n->unit_most,
+            rest = extent % group;
     LLVMValueRef full = whole(g, extent - rest);
     bool divided = !LLVMIsAConstantInt(lo);
     if (!divided) {
@@ -283,7 +291,8 @@ static void vector_loop(Nest *n, int dim, LLVMValueRef lo, LLVMValueRef hi, Leve
             loop_end(e, &loop);
         }
         if (rest)
-            vectors(n, dim, full, (int)((rest + n->lanes - 1) / n->lanes), rest % n->lanes ? tail_mask(n, rest % n->lanes) : NULL, inside);
+            vectors(n, dim, full, (int)((rest + n->lanes - 1) / n->lanes),
+                    rest % n->lanes ? tail_mask(n, rest % n->lanes) : NULL, inside);
         return;
     }
     LLVMValueRef function = LLVMGetBasicBlockParent(LLVMGetInsertBlock(e->b));
@@ -291,7 +300,8 @@ static void vector_loop(Nest *n, int dim, LLVMValueRef lo, LLVMValueRef hi, Leve
     LLVMBasicBlockRef check = LLVMAppendBasicBlockInContext(g->llvm, function, "");
     LLVMBasicBlockRef last = LLVMAppendBasicBlockInContext(g->llvm, function, "");
     LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(g->llvm, function, "");
-    LLVMValueRef end = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntULT, hi, full, ""), hi, full, "");
+    LLVMValueRef end =
+        LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntULT, hi, full, ""), hi, full, "");
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntULT, lo, end, ""), some, check);
     LLVMPositionBuilderAtEnd(e->b, some);
     Loop loop = loop_begin(e, lo, end, group);
@@ -302,7 +312,8 @@ static void vector_loop(Nest *n, int dim, LLVMValueRef lo, LLVMValueRef hi, Leve
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntUGT, hi, full, ""), last, done);
     LLVMPositionBuilderAtEnd(e->b, last);
     if (rest)
-        vectors(n, dim, full, (int)((rest + n->lanes - 1) / n->lanes), rest % n->lanes ? tail_mask(n, rest % n->lanes) : NULL, inside);
+        vectors(n, dim, full, (int)((rest + n->lanes - 1) / n->lanes),
+                rest % n->lanes ? tail_mask(n, rest % n->lanes) : NULL, inside);
     LLVMBuildBr(e->b, done);
     LLVMPositionBuilderAtEnd(e->b, done);
 }
@@ -355,7 +366,8 @@ static void begin_accumulators(Nest *n)
             continue;
         DType dtype = accumulator->reduce->type.dtype;
         for (int unit = 0; unit < accumulator_units(n); unit++)
-            LLVMBuildStore(e->b, emit_identity(e, accumulator->reduce->attr[0].reducer, dtype), accumulator->slot[unit]);
+            LLVMBuildStore(e->b, emit_identity(e, accumulator->reduce->attr[0].reducer, dtype),
+                           accumulator->slot[unit]);
     }
 }
 
@@ -418,7 +430,8 @@ static void store_kept(Nest *n)
                 if (!store)
                     value[i * units + unit] = element(e, output->value, at);
                 else
-                    store_element(e, type.dtype, output->base, index_position(e, type, at), value[i * units + unit]);
+                    store_element(e, type.dtype, output->base, index_position(e, type, at),
+                                  value[i * units + unit]);
             }
         }
     }
@@ -455,15 +468,15 @@ static void kept_level(Nest *n, int dim)
     store_kept(n);
 }
 
-// ---- kernels ------------------------------------------------------------------------------------------------------
+// ---- kernels ------------------------------------------------------------------------------------
 
 static void make_slots(Nest *n)
 {
     Emit *e = n->e;
     for (int i = 0; i < n->accumulator.count; i++)
         for (int unit = 0; unit < n->unit_most; unit++)
-            n->accumulator.at[i].slot[unit] =
-                LLVMBuildAlloca(e->b, register_type(e->g, n->accumulator.at[i].reduce->type.dtype, n->lanes), "");
+            n->accumulator.at[i].slot[unit] = LLVMBuildAlloca(
+                e->b, register_type(e->g, n->accumulator.at[i].reduce->type.dtype, n->lanes), "");
 }
 
 static void nest_prepare(Nest *n, IrFunction *body)
@@ -476,7 +489,8 @@ static void nest_prepare(Nest *n, IrFunction *body)
     n->units = 1;
 }
 
-// Large nests are divided along their outermost kept axis. Work is counted in additions, traffic in bytes.
+// Large nests are divided along their outermost kept axis. Work is counted in additions, traffic in
+// bytes.
 static int64_t divide(const Nest *n, int64_t *chunk)
 {
     *chunk = 0;

@@ -1,7 +1,8 @@
 // target.c: which processor is compiled for.
 //
-// Code is made for one of three levels, never for one model: `native` is the highest level that this machine has. So a
-// program that was built on one machine runs on every other of that level, and the same source gives the same bytes.
+// Code is made for one of three levels, never for one model: `native` is the highest level that
+// this machine has. So a program that was built on one machine runs on every other of that level,
+// and the same source gives the same bytes.
 
 #include <string.h>
 
@@ -10,12 +11,13 @@
 typedef struct Level {
     const char *name;
     int lanes;
-    const char *needed;         // as /proc/cpuinfo calls them
-    const char *features;       // LLVM's names of the same
+    const char *needed;   // as /proc/cpuinfo calls them
+    const char *features; // LLVM's names of the same
 } Level;
 
 static const Level levels[] = {
-    {"x86-64-v4", 16, "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,f16c,movbe,popcnt",
+    {"x86-64-v4", 16,
+     "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,f16c,movbe,popcnt",
      "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi,bmi2,f16c,movbe,popcnt"},
     {"x86-64-v3", 8, "avx2,fma,bmi1,bmi2,f16c,movbe,popcnt", "avx2,fma,bmi,bmi2,f16c,movbe,popcnt"},
     {"x86-64-v2", 4, "sse4_1,sse4_2,ssse3,popcnt", "sse4.1,sse4.2,ssse3,popcnt"},
@@ -54,6 +56,10 @@ bool target_find(Cx *cx, const char *name, TargetInfo *out)
         LLVMDisposeMessage(host);
     if (!found)
         return false;
-    *out = (TargetInfo){.cpu = found->name, .features = "", .level = found->name, .needed = found->needed, .lanes = found->lanes};
+    *out = (TargetInfo){.cpu = found->name,
+                        .features = "",
+                        .level = found->name,
+                        .needed = found->needed,
+                        .lanes = found->lanes};
     return true;
 }

@@ -19,13 +19,29 @@ LLVMTypeRef register_type(Codegen *g, DType dtype, int lanes)
 {
     LLVMTypeRef type = NULL;
     switch (dtype) {
-    case DTYPE_F32: case DTYPE_F16: case DTYPE_BF16: type = g->f32; break;
-    case DTYPE_F64: type = g->f64; break;
-    case DTYPE_I8: case DTYPE_U8: type = g->i8; break;
-    case DTYPE_I32: type = g->i32; break;
-    case DTYPE_I64: type = g->i64; break;
-    case DTYPE_BOOL: type = g->i1; break;
-    case DTYPE_COUNT: break;
+    case DTYPE_F32:
+    case DTYPE_F16:
+    case DTYPE_BF16:
+        type = g->f32;
+        break;
+    case DTYPE_F64:
+        type = g->f64;
+        break;
+    case DTYPE_I8:
+    case DTYPE_U8:
+        type = g->i8;
+        break;
+    case DTYPE_I32:
+        type = g->i32;
+        break;
+    case DTYPE_I64:
+        type = g->i64;
+        break;
+    case DTYPE_BOOL:
+        type = g->i1;
+        break;
+    case DTYPE_COUNT:
+        break;
     }
     return lanes_type(type, lanes);
 }
@@ -50,7 +66,8 @@ LLVMValueRef lanes_splat(Emit *e, LLVMValueRef scalar)
             all[i] = scalar;
         return LLVMConstVector(all, (unsigned)e->lanes);
     }
-    LLVMValueRef one = LLVMBuildInsertElement(e->b, LLVMGetPoison(type), scalar, whole(e->g, 0), "");
+    LLVMValueRef one =
+        LLVMBuildInsertElement(e->b, LLVMGetPoison(type), scalar, whole(e->g, 0), "");
     LLVMTypeRef order = LLVMVectorType(e->g->i32, (unsigned)e->lanes);
     return LLVMBuildShuffleVector(e->b, one, LLVMGetPoison(type), LLVMConstNull(order), "");
 }
@@ -63,12 +80,14 @@ LLVMValueRef lanes_iota(Emit *e)
     return LLVMConstVector(all, (unsigned)e->lanes);
 }
 
-LLVMValueRef emit_intrinsic(Emit *e, const char *name, LLVMTypeRef overloaded, LLVMValueRef in[], int inputs)
+LLVMValueRef emit_intrinsic(Emit *e, const char *name, LLVMTypeRef overloaded, LLVMValueRef in[],
+                            int inputs)
 {
     unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
     LLVMTypeRef types[1] = {overloaded};
     LLVMValueRef function = LLVMGetIntrinsicDeclaration(e->g->module, id, types, 1);
-    return LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->g->llvm, id, types, 1), function, in, (unsigned)inputs, "");
+    return LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->g->llvm, id, types, 1), function, in,
+                          (unsigned)inputs, "");
 }
 
 static LLVMTypeRef typed(Emit *e, DType dtype)
@@ -83,7 +102,8 @@ static bool is_float(DType dtype)
 
 static LLVMValueRef int_constant(Emit *e, DType dtype, int64_t value)
 {
-    return lanes_splat(e, LLVMConstInt(register_type(e->g, dtype, 1), (unsigned long long)value, 1));
+    return lanes_splat(e,
+                       LLVMConstInt(register_type(e->g, dtype, 1), (unsigned long long)value, 1));
 }
 
 LLVMValueRef emit_constant(Emit *e, DType dtype, double real)
@@ -93,7 +113,7 @@ LLVMValueRef emit_constant(Emit *e, DType dtype, double real)
     return int_constant(e, dtype, (int64_t)real);
 }
 
-// ---- between memory and registers ---------------------------------------------------------------------------------
+// ---- between memory and registers ---------------------------------------------------------------
 
 static LLVMValueRef cast_to(Emit *e, LLVMOpcode op, LLVMValueRef value, LLVMTypeRef scalar)
 {
@@ -110,8 +130,10 @@ static LLVMValueRef to_bf16(Emit *e, LLVMValueRef value)
 {
     Codegen *g = e->g;
     LLVMValueRef bits = cast_to(e, LLVMBitCast, value, g->i32);
-    LLVMValueRef odd = LLVMBuildAnd(e->b, LLVMBuildLShr(e->b, bits, splat_int(e, g->i32, 16), ""), splat_int(e, g->i32, 1), "");
-    LLVMValueRef rounded = LLVMBuildAdd(e->b, bits, LLVMBuildAdd(e->b, odd, splat_int(e, g->i32, 0x7fff), ""), "");
+    LLVMValueRef odd = LLVMBuildAnd(e->b, LLVMBuildLShr(e->b, bits, splat_int(e, g->i32, 16), ""),
+                                    splat_int(e, g->i32, 1), "");
+    LLVMValueRef rounded =
+        LLVMBuildAdd(e->b, bits, LLVMBuildAdd(e->b, odd, splat_int(e, g->i32, 0x7fff), ""), "");
     LLVMValueRef quiet = LLVMBuildOr(e->b, bits, splat_int(e, g->i32, 0x400000), "");
     LLVMValueRef nan = LLVMBuildFCmp(e->b, LLVMRealUNO, value, value, "");
     LLVMValueRef chosen = LLVMBuildSelect(e->b, nan, quiet, rounded, "");
@@ -121,7 +143,8 @@ static LLVMValueRef to_bf16(Emit *e, LLVMValueRef value)
 static LLVMValueRef from_bf16(Emit *e, LLVMValueRef value)
 {
     LLVMValueRef wide = cast_to(e, LLVMZExt, value, e->g->i32);
-    return cast_to(e, LLVMBitCast, LLVMBuildShl(e->b, wide, splat_int(e, e->g->i32, 16), ""), e->g->f32);
+    return cast_to(e, LLVMBitCast, LLVMBuildShl(e->b, wide, splat_int(e, e->g->i32, 16), ""),
+                   e->g->f32);
 }
 
 LLVMValueRef register_to_memory(Emit *e, DType dtype, LLVMValueRef value)
@@ -159,17 +182,35 @@ LLVMValueRef emit_element_constant(Emit *e, DType dtype, const void *at)
         return emit_constant(e, dtype, element_real(dtype, at, 0));
     int64_t value = 0;
     switch (dtype) {
-    case DTYPE_I8: value = *(const int8_t *)at; break;
-    case DTYPE_U8: value = *(const uint8_t *)at; break;
-    case DTYPE_I32: { int32_t v; memcpy(&v, at, 4); value = v; break; }
-    case DTYPE_I64: memcpy(&value, at, 8); break;
-    case DTYPE_BOOL: value = *(const uint8_t *)at != 0; break;
-    case DTYPE_F32: case DTYPE_F64: case DTYPE_F16: case DTYPE_BF16: case DTYPE_COUNT: break;
+    case DTYPE_I8:
+        value = *(const int8_t *)at;
+        break;
+    case DTYPE_U8:
+        value = *(const uint8_t *)at;
+        break;
+    case DTYPE_I32: {
+        int32_t v;
+        memcpy(&v, at, 4);
+        value = v;
+        break;
+    }
+    case DTYPE_I64:
+        memcpy(&value, at, 8);
+        break;
+    case DTYPE_BOOL:
+        value = *(const uint8_t *)at != 0;
+        break;
+    case DTYPE_F32:
+    case DTYPE_F64:
+    case DTYPE_F16:
+    case DTYPE_BF16:
+    case DTYPE_COUNT:
+        break;
     }
     return int_constant(e, dtype, value);
 }
 
-// ---- math ---------------------------------------------------------------------------------------------------------
+// ---- math ---------------------------------------------------------------------------------------
 
 static LLVMValueRef contracting(LLVMValueRef value)
 {
@@ -184,8 +225,10 @@ static LLVMValueRef part_of(Emit *e, LLVMValueRef vector, int begin, int count)
     LLVMValueRef order[64];
     int have = (int)LLVMGetVectorSize(LLVMTypeOf(vector));
     for (int i = 0; i < count; i++)
-        order[i] = begin + i < have ? LLVMConstInt(e->g->i32, (unsigned)(begin + i), 0) : LLVMGetPoison(e->g->i32);
-    return LLVMBuildShuffleVector(e->b, vector, LLVMGetPoison(LLVMTypeOf(vector)), LLVMConstVector(order, (unsigned)count), "");
+        order[i] = begin + i < have ? LLVMConstInt(e->g->i32, (unsigned)(begin + i), 0)
+                                    : LLVMGetPoison(e->g->i32);
+    return LLVMBuildShuffleVector(e->b, vector, LLVMGetPoison(LLVMTypeOf(vector)),
+                                  LLVMConstVector(order, (unsigned)count), "");
 }
 
 static LLVMValueRef joined(Emit *e, LLVMValueRef a, LLVMValueRef b)
@@ -197,13 +240,16 @@ static LLVMValueRef joined(Emit *e, LLVMValueRef a, LLVMValueRef b)
     return LLVMBuildShuffleVector(e->b, a, b, LLVMConstVector(order, count), "");
 }
 
-// Calls the template aml_NAME_TYPE; vectors are cut or widened to the register width that it is made for.
-static LLVMValueRef call_math(Emit *e, const char *name, bool is_double, LLVMValueRef in[], int inputs, int lanes)
+// Calls the template aml_NAME_TYPE; vectors are cut or widened to the register width that it is
+// made for.
+static LLVMValueRef call_math(Emit *e, const char *name, bool is_double, LLVMValueRef in[],
+                              int inputs, int lanes)
 {
     Codegen *g = e->g;
     int native = is_double ? g->lanes / 2 : g->lanes;
     char symbol[64];
-    snprintf(symbol, sizeof symbol, "aml_%s_%s%s", name, is_double ? "f64" : "f32", lanes > 1 ? "v" : "");
+    snprintf(symbol, sizeof symbol, "aml_%s_%s%s", name, is_double ? "f64" : "f32",
+             lanes > 1 ? "v" : "");
     LLVMValueRef arg[2];
     if (lanes > native) {
         LLVMValueRef half[2];
@@ -217,7 +263,8 @@ static LLVMValueRef call_math(Emit *e, const char *name, bool is_double, LLVMVal
     for (int i = 0; i < inputs; i++)
         arg[i] = lanes > 1 && lanes < native ? part_of(e, in[i], 0, native) : in[i];
     LLVMValueRef function = template_function(g, symbol);
-    LLVMValueRef result = LLVMBuildCall2(e->b, LLVMGlobalGetValueType(function), function, arg, (unsigned)inputs, "");
+    LLVMValueRef result =
+        LLVMBuildCall2(e->b, LLVMGlobalGetValueType(function), function, arg, (unsigned)inputs, "");
     return lanes > 1 && lanes < native ? part_of(e, result, 0, lanes) : result;
 }
 
@@ -236,10 +283,12 @@ static bool constant_not_nan(LLVMValueRef value)
     if (LLVMGetTypeKind(LLVMTypeOf(value)) == LLVMVectorTypeKind && LLVMIsConstant(value))
         value = LLVMGetAggregateElement(value, 0);
     LLVMBool loses;
-    return value && LLVMIsAConstantFP(value) && LLVMConstRealGetDouble(value, &loses) == LLVMConstRealGetDouble(value, &loses);
+    return value && LLVMIsAConstantFP(value) &&
+           LLVMConstRealGetDouble(value, &loses) == LLVMConstRealGetDouble(value, &loses);
 }
 
-// The larger (or smaller); NaN if either is. The select chosen is the one that a single instruction does if b is no NaN.
+// The larger (or smaller); NaN if either is. The select chosen is the one that a single instruction
+// does if b is no NaN.
 static LLVMValueRef float_extreme(Emit *e, bool larger, LLVMValueRef a, LLVMValueRef b)
 {
     if (constant_not_nan(a)) {
@@ -262,18 +311,21 @@ static LLVMValueRef extreme(Emit *e, bool larger, DType dtype, LLVMValueRef a, L
     if (dtype == DTYPE_BOOL)
         return larger ? LLVMBuildOr(e->b, a, b, "") : LLVMBuildAnd(e->b, a, b, "");
     bool is_signed = dtype != DTYPE_U8;
-    LLVMIntPredicate compare = larger ? (is_signed ? LLVMIntSGT : LLVMIntUGT) : (is_signed ? LLVMIntSLT : LLVMIntULT);
+    LLVMIntPredicate compare =
+        larger ? (is_signed ? LLVMIntSGT : LLVMIntUGT) : (is_signed ? LLVMIntSLT : LLVMIntULT);
     return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, compare, a, b, ""), a, b, "");
 }
 
-// Division by zero gives 0; the smallest number divided by -1 wraps instead of trapping. The remainder takes b's sign.
+// Division by zero gives 0; the smallest number divided by -1 wraps instead of trapping. The
+// remainder takes b's sign.
 static LLVMValueRef int_divide(Emit *e, DType dtype, bool remainder, LLVMValueRef a, LLVMValueRef b)
 {
     LLVMValueRef zero = int_constant(e, dtype, 0), one = int_constant(e, dtype, 1);
     LLVMValueRef by_zero = LLVMBuildICmp(e->b, LLVMIntEQ, b, zero, "");
     if (dtype == DTYPE_U8) {
         LLVMValueRef safe = LLVMBuildSelect(e->b, by_zero, one, b, "");
-        LLVMValueRef result = remainder ? LLVMBuildURem(e->b, a, safe, "") : LLVMBuildUDiv(e->b, a, safe, "");
+        LLVMValueRef result =
+            remainder ? LLVMBuildURem(e->b, a, safe, "") : LLVMBuildUDiv(e->b, a, safe, "");
         return LLVMBuildSelect(e->b, by_zero, zero, result, "");
     }
     LLVMValueRef by_minus = LLVMBuildICmp(e->b, LLVMIntEQ, b, int_constant(e, dtype, -1), "");
@@ -284,20 +336,25 @@ static LLVMValueRef int_divide(Emit *e, DType dtype, bool remainder, LLVMValueRe
         return LLVMBuildSelect(e->b, by_zero, zero, result, "");
     }
     LLVMValueRef rest = LLVMBuildSRem(e->b, a, safe, "");
-    LLVMValueRef differs = LLVMBuildICmp(e->b, LLVMIntSLT, LLVMBuildXor(e->b, rest, safe, ""), zero, "");
-    LLVMValueRef moves = LLVMBuildAnd(e->b, LLVMBuildICmp(e->b, LLVMIntNE, rest, zero, ""), differs, "");
+    LLVMValueRef differs =
+        LLVMBuildICmp(e->b, LLVMIntSLT, LLVMBuildXor(e->b, rest, safe, ""), zero, "");
+    LLVMValueRef moves =
+        LLVMBuildAnd(e->b, LLVMBuildICmp(e->b, LLVMIntNE, rest, zero, ""), differs, "");
     rest = LLVMBuildSelect(e->b, moves, LLVMBuildAdd(e->b, rest, safe, ""), rest, "");
     return LLVMBuildSelect(e->b, LLVMBuildOr(e->b, by_zero, by_minus, ""), zero, rest, "");
 }
 
 static LLVMValueRef sign(Emit *e, DType dtype, LLVMValueRef a)
 {
-    LLVMValueRef one = emit_constant(e, dtype, 1), minus = emit_constant(e, dtype, -1), zero = emit_constant(e, dtype, 0);
+    LLVMValueRef one = emit_constant(e, dtype, 1), minus = emit_constant(e, dtype, -1),
+                 zero = emit_constant(e, dtype, 0);
     if (is_float(dtype)) {
-        LLVMValueRef low = LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealOLT, a, zero, ""), minus, a, "");
+        LLVMValueRef low =
+            LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealOLT, a, zero, ""), minus, a, "");
         return LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealOGT, a, zero, ""), one, low, "");
     }
-    LLVMValueRef some = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, a, zero, ""), zero, one, "");
+    LLVMValueRef some =
+        LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, a, zero, ""), zero, one, "");
     if (dtype == DTYPE_U8)
         return some;
     return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, a, zero, ""), minus, some, "");
@@ -322,7 +379,8 @@ static LLVMValueRef saturating(Emit *e, DType to, LLVMValueRef value)
     const char *name = to == DTYPE_U8 ? "llvm.fptoui.sat" : "llvm.fptosi.sat";
     unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
     LLVMValueRef function = LLVMGetIntrinsicDeclaration(e->g->module, id, types, 2);
-    return LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->g->llvm, id, types, 2), function, &value, 1, "");
+    return LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->g->llvm, id, types, 2), function, &value, 1,
+                          "");
 }
 
 static LLVMValueRef cast(Emit *e, DType from, DType to, LLVMValueRef a)
@@ -342,15 +400,21 @@ static LLVMValueRef cast(Emit *e, DType from, DType to, LLVMValueRef a)
             return emit_round(e, to, from_double ? cast_to(e, LLVMFPTrunc, a, e->g->f32) : a);
         }
         bool is_unsigned = from == DTYPE_U8 || from == DTYPE_BOOL;
-        return emit_round(e, to, LLVMBuildCast(e->b, is_unsigned ? LLVMUIToFP : LLVMSIToFP, a, typed(e, to), ""));
+        return emit_round(
+            e, to, LLVMBuildCast(e->b, is_unsigned ? LLVMUIToFP : LLVMSIToFP, a, typed(e, to), ""));
     }
     if (is_float(from))
         return saturating(e, to, a);
-    unsigned have = LLVMGetIntTypeWidth(register_type(e->g, from, 1)), want = LLVMGetIntTypeWidth(register_type(e->g, to, 1));
+    unsigned have = LLVMGetIntTypeWidth(register_type(e->g, from, 1)),
+             want = LLVMGetIntTypeWidth(register_type(e->g, to, 1));
     if (have == want)
         return a;
     bool is_unsigned = from == DTYPE_U8 || from == DTYPE_BOOL;
-    return LLVMBuildCast(e->b, want < have ? LLVMTrunc : is_unsigned ? LLVMZExt : LLVMSExt, a, typed(e, to), "");
+    return LLVMBuildCast(e->b,
+                         want < have   ? LLVMTrunc
+                         : is_unsigned ? LLVMZExt
+                                       : LLVMSExt,
+                         a, typed(e, to), "");
 }
 
 static LLVMValueRef float_op(Emit *e, Op op, DType dtype, LLVMValueRef in[])
@@ -374,14 +438,17 @@ static LLVMValueRef float_op(Emit *e, Op op, DType dtype, LLVMValueRef in[])
         return contracting(LLVMBuildFMul(e->b, a, b, ""));
     if (op == OP_div)
         return LLVMBuildFDiv(e->b, a, b, "");
-    if (op == OP_mod) {     // the exact rest has the sign of a and is moved to the sign of b
+    if (op == OP_mod) { // the exact rest has the sign of a and is moved to the sign of b
         LLVMValueRef rest = LLVMBuildFRem(e->b, a, b, ""), zero = LLVMConstNull(LLVMTypeOf(a));
         LLVMValueRef apart = LLVMBuildXor(e->b, LLVMBuildFCmp(e->b, LLVMRealOLT, rest, zero, ""),
                                           LLVMBuildFCmp(e->b, LLVMRealOLT, b, zero, ""), "");
-        LLVMValueRef moved = LLVMBuildSelect(e->b, apart, LLVMBuildFAdd(e->b, rest, b, ""), rest, "");
+        LLVMValueRef moved =
+            LLVMBuildSelect(e->b, apart, LLVMBuildFAdd(e->b, rest, b, ""), rest, "");
         LLVMValueRef none = LLVMBuildFCmp(e->b, LLVMRealOEQ, rest, zero, "");
         LLVMValueRef signed_zero[] = {zero, b};
-        return LLVMBuildSelect(e->b, none, emit_intrinsic(e, "llvm.copysign", LLVMTypeOf(a), signed_zero, 2), moved, "");
+        return LLVMBuildSelect(e->b, none,
+                               emit_intrinsic(e, "llvm.copysign", LLVMTypeOf(a), signed_zero, 2),
+                               moved, "");
     }
     return math(e, op_info[op].name, dtype, in, op_info[op].inputs);
 }
@@ -433,18 +500,26 @@ LLVMValueRef emit_op(Emit *e, const Inst *inst, LLVMValueRef in[])
     return int_op(e, op, dtype, in);
 }
 
-// ---- folding ------------------------------------------------------------------------------------------------------
+// ---- folding ------------------------------------------------------------------------------------
 
 LLVMValueRef emit_reducer(Emit *e, Reducer with, DType dtype, LLVMValueRef a, LLVMValueRef b)
 {
     switch (with) {
-    case REDUCE_SUM: return is_float(dtype) ? contracting(LLVMBuildFAdd(e->b, a, b, "")) : LLVMBuildAdd(e->b, a, b, "");
-    case REDUCE_PROD: return is_float(dtype) ? LLVMBuildFMul(e->b, a, b, "") : LLVMBuildMul(e->b, a, b, "");
-    case REDUCE_MAX: return extreme(e, true, dtype, a, b);
-    case REDUCE_MIN: return extreme(e, false, dtype, a, b);
-    case REDUCE_ANY: return LLVMBuildOr(e->b, a, b, "");
-    case REDUCE_ALL: return LLVMBuildAnd(e->b, a, b, "");
-    case REDUCER_COUNT: break;
+    case REDUCE_SUM:
+        return is_float(dtype) ? contracting(LLVMBuildFAdd(e->b, a, b, ""))
+                               : LLVMBuildAdd(e->b, a, b, "");
+    case REDUCE_PROD:
+        return is_float(dtype) ? LLVMBuildFMul(e->b, a, b, "") : LLVMBuildMul(e->b, a, b, "");
+    case REDUCE_MAX:
+        return extreme(e, true, dtype, a, b);
+    case REDUCE_MIN:
+        return extreme(e, false, dtype, a, b);
+    case REDUCE_ANY:
+        return LLVMBuildOr(e->b, a, b, "");
+    case REDUCE_ALL:
+        return LLVMBuildAnd(e->b, a, b, "");
+    case REDUCER_COUNT:
+        break;
     }
     bug(e->g->cx, (Span){0}, "reducer %d", with);
 }
@@ -453,10 +528,17 @@ LLVMValueRef emit_identity(Emit *e, Reducer with, DType dtype)
 {
     bool largest = with == REDUCE_MIN;
     switch (with) {
-    case REDUCE_SUM: case REDUCE_ANY: return emit_constant(e, dtype, 0);
-    case REDUCE_PROD: case REDUCE_ALL: return emit_constant(e, dtype, 1);
-    case REDUCE_MAX: case REDUCE_MIN: break;
-    case REDUCER_COUNT: bug(e->g->cx, (Span){0}, "reducer %d", with);
+    case REDUCE_SUM:
+    case REDUCE_ANY:
+        return emit_constant(e, dtype, 0);
+    case REDUCE_PROD:
+    case REDUCE_ALL:
+        return emit_constant(e, dtype, 1);
+    case REDUCE_MAX:
+    case REDUCE_MIN:
+        break;
+    case REDUCER_COUNT:
+        bug(e->g->cx, (Span){0}, "reducer %d", with);
     }
     if (is_float(dtype))
         return emit_constant(e, dtype, largest ? INFINITY : -INFINITY);
@@ -474,7 +556,8 @@ LLVMValueRef emit_horizontal(Emit *e, Reducer with, DType dtype, LLVMValueRef ve
     if (LLVMGetTypeKind(LLVMTypeOf(vector)) != LLVMVectorTypeKind)
         return vector;
     Emit half = *e;
-    for (half.lanes = (int)LLVMGetVectorSize(LLVMTypeOf(vector)) / 2; half.lanes >= 1; half.lanes /= 2) {
+    for (half.lanes = (int)LLVMGetVectorSize(LLVMTypeOf(vector)) / 2; half.lanes >= 1;
+         half.lanes /= 2) {
         LLVMValueRef low, high;
         if (half.lanes == 1) {
             low = LLVMBuildExtractElement(e->b, vector, whole(e->g, 0), "");

@@ -10,7 +10,8 @@ static void analyse_reduce(IrFunction *body, BodyShape *shape, const Inst *reduc
     unsigned folded = 0;
     for (int i = 0; i < axes.count; i++)
         folded |= 1u << axes.at[i];
-    if (shape->kind == BODY_REDUCE && (shape->folded != folded || !shape_equal(shape->space, reduce->input[0]->type)))
+    if (shape->kind == BODY_REDUCE &&
+        (shape->folded != folded || !shape_equal(shape->space, reduce->input[0]->type)))
         bug(body->cx, reduce->span, "a fused body folds two different spaces");
     shape->kind = BODY_REDUCE;
     shape->space = reduce->input[0]->type;
@@ -30,13 +31,15 @@ int body_result_level(const BodyShape *shape, Type result)
 
 bool body_keeps(const BodyShape *shape, const Inst *broadcast)
 {
-    if (shape->kind != BODY_REDUCE || broadcast->op != OP_broadcast || !shape_equal(broadcast->type, shape->space))
+    if (shape->kind != BODY_REDUCE || broadcast->op != OP_broadcast ||
+        !shape_equal(broadcast->type, shape->space))
         return false;
     IntList axes = broadcast->attr[0].list;
     if (axes.count != shape->kept.count)
         return false;
     for (int i = 0; i < axes.count; i++)
-        if (axes.at[i] != shape->kept.at[i] || broadcast->input[0]->type.dim[i] != shape->space.dim[axes.at[i]])
+        if (axes.at[i] != shape->kept.at[i] ||
+            broadcast->input[0]->type.dim[i] != shape->space.dim[axes.at[i]])
             return false;
     return true;
 }
@@ -92,7 +95,8 @@ BodyShape body_analyse(IrFunction *body)
         shape.phases = count_phases(body);
         for (int i = 0; i < body->result.count; i++) {
             const Inst *value = body->result.at[i].value;
-            if (body_result_level(&shape, value->type) == LEVEL_SPACE && value->mark + 1 > shape.phases)
+            if (body_result_level(&shape, value->type) == LEVEL_SPACE &&
+                value->mark + 1 > shape.phases)
                 shape.phases = (int)value->mark + 1;
         }
     }
@@ -109,9 +113,10 @@ BodyShape body_analyse(IrFunction *body)
     return shape;
 }
 
-// A kernel evaluates all its results at an index before it stores any of them, and visits every index of the space once
-// (once a phase). So an input that is only ever read at the index being written may be overwritten; with several phases
-// a later phase could read what an earlier one wrote, so only results of the KEPT level, which are stored last, qualify.
+// A kernel evaluates all its results at an index before it stores any of them, and visits every
+// index of the space once (once a phase). So an input that is only ever read at the index being
+// written may be overwritten; with several phases a later phase could read what an earlier one
+// wrote, so only results of the KEPT level, which are stored last, qualify.
 bool body_in_place(IrFunction *body, int input, int result)
 {
     BodyShape shape = body_analyse(body);
@@ -124,13 +129,13 @@ bool body_in_place(IrFunction *body, int input, int result)
     return level == LEVEL_KEPT || shape.phases == 1;
 }
 
-// ---- dot ----------------------------------------------------------------------------------------------------------
+// ---- dot ----------------------------------------------------------------------------------------
 
 typedef struct Collapsed {
     int groups;
     int64_t extent[IR_MAX_RANK], step[IR_MAX_RANK];
-    int axis[IR_MAX_RANK];          // the last axis of the group, as counted by the caller
-    int axes[IR_MAX_RANK];          // how many axes it has
+    int axis[IR_MAX_RANK]; // the last axis of the group, as counted by the caller
+    int axes[IR_MAX_RANK]; // how many axes it has
 } Collapsed;
 
 static void collapse(Collapsed *out, int64_t extent, int64_t step, int axis)
@@ -166,7 +171,8 @@ static bool listed(IntList list, int axis)
     return false;
 }
 
-static void add_loop(DotShape *out, int axis, int axes, int64_t extent, int64_t a_step, int64_t b_step)
+static void add_loop(DotShape *out, int axis, int axes, int64_t extent, int64_t a_step,
+                     int64_t b_step)
 {
     out->extent[out->loops] = extent;
     out->a_step[out->loops] = a_step;
@@ -180,11 +186,13 @@ bool dot_shape(const Inst *dot, DotShape *out)
     Type a = dot->input[0]->type, b = dot->input[1]->type;
     IntList contract_a = dot->attr[0].list, contract_b = dot->attr[1].list;
     IntList batch_a = dot->attr[2].list, batch_b = dot->attr[3].list;
-    *out = (DotShape){.dot = {.m = 1, .n = 1, .k = 1, .a_row = 1, .a_k = 1, .b_k = 1, .b_column = 1}};
+    *out =
+        (DotShape){.dot = {.m = 1, .n = 1, .k = 1, .a_row = 1, .a_k = 1, .b_k = 1, .b_column = 1}};
     int axis = 0;
     for (int i = 0; i < batch_a.count; i++, axis++)
         if (a.dim[batch_a.at[i]] > 1)
-            add_loop(out, axis, 1, a.dim[batch_a.at[i]], axis_step(a, batch_a.at[i]), axis_step(b, batch_b.at[i]));
+            add_loop(out, axis, 1, a.dim[batch_a.at[i]], axis_step(a, batch_a.at[i]),
+                     axis_step(b, batch_b.at[i]));
 
     Collapsed rows = {0}, columns = {0};
     for (int i = 0; i < a.rank; i++)
@@ -235,14 +243,16 @@ size_t dot_scratch_bytes(const Inst *dot)
         plan.lanes = width / bytes;
         aml_dot_plan(&plan);
         size_t each = (plan.scratch_bytes + 63) / 64 * 64;
-        int64_t parts = !shape.loops ? plan.parts : shape.extent[0] < DOT_MOST_PARTS ? shape.extent[0] : DOT_MOST_PARTS;
+        int64_t parts = !shape.loops                       ? plan.parts
+                        : shape.extent[0] < DOT_MOST_PARTS ? shape.extent[0]
+                                                           : DOT_MOST_PARTS;
         if (each * (size_t)parts > most)
             most = each * (size_t)parts;
     }
     return most;
 }
 
-// ---- instructions outside of bodies -------------------------------------------------------------------------------
+// ---- instructions outside of bodies -------------------------------------------------------------
 
 bool inst_in_register(const Inst *inst)
 {
@@ -254,8 +264,8 @@ bool inst_in_register(const Inst *inst)
         Slot slot = inst->function->param_slot.at[inst->attr[0].whole];
         return slot.kind == SLOT_SCALAR || slot.kind == SLOT_VALUE;
     }
-    bool moves = inst->op == OP_reshape || inst->op == OP_broadcast || inst->op == OP_transpose || inst->op == OP_slice ||
-                 inst->op == OP_stop_gradient;
+    bool moves = inst->op == OP_reshape || inst->op == OP_broadcast || inst->op == OP_transpose ||
+                 inst->op == OP_slice || inst->op == OP_stop_gradient;
     return moves && inst->input[0]->type.rank == 0;
 }
 
@@ -263,5 +273,6 @@ bool inst_is_alias(const Inst *inst)
 {
     if (inst->op == OP_get)
         return true;
-    return (inst->op == OP_reshape || inst->op == OP_stop_gradient) && !inst_in_register(inst) && !inst_in_register(inst->input[0]);
+    return (inst->op == OP_reshape || inst->op == OP_stop_gradient) && !inst_in_register(inst) &&
+           !inst_in_register(inst->input[0]);
 }

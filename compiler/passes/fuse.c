@@ -1,18 +1,21 @@
 // fuse: groups of instructions become one loop nest each.
 //
-// Every instruction begins as a group of its own; two groups are merged if one reads the other and the result still is
-// a body of one of the three kinds of fuse.h. This is right if
+// Every instruction begins as a group of its own; two groups are merged if one reads the other and
+// the result still is a body of one of the three kinds of fuse.h. This is right if
 //
-//   - no path leaves the merged group and comes back to it: then an order of the groups exists. It is tested for each merge
-//     by walking from the producer over all other groups that could reach the consumer;
-//   - every value that the consumer reads from the producer is read at the index at which the producer makes it: directly, or
-//     through a broadcast from the KEPT to the SPACE level. A matrix product's operands are read at other indices, so what
-//     makes them stays outside;
-//   - what moves data without computing (broadcast, transpose, slice, gather, iota, equal constants) is copied into each body
-//     that reads it, and reads memory there. It never orders groups by itself.
+//   - no path leaves the merged group and comes back to it: then an order of the groups exists. It
+//     is tested for each merge by walking from the producer over all other groups that could reach
+//     the consumer;
+//   - every value that the consumer reads from the producer is read at the index at which the
+//     producer makes it: directly, or through a broadcast from the KEPT to the SPACE level. A
+//     matrix product's operands are read at other indices, so what makes them stays outside;
+//   - what moves data without computing (broadcast, transpose, slice, gather, iota, equal
+//     constants) is copied into each body that reads it, and reads memory there. It never orders
+//     groups by itself.
 //
-// Each merge leaves one group fewer, so it ends. Products take their consumers first (an epilogue is free), then folds
-// take producers and consumers, then element-wise chains grow. Values read outside of their group become results.
+// Each merge leaves one group fewer, so it ends. Products take their consumers first (an epilogue
+// is free), then folds take producers and consumers, then element-wise chains grow. Values read
+// outside of their group become results.
 
 #include <string.h>
 
@@ -21,27 +24,32 @@
 #include "passes/pass.h"
 
 typedef enum {
-    ROLE_FIXED,             // code of its own, or none
-    ROLE_FREE,              // moves data: copied into its readers
+    ROLE_FIXED, // code of its own, or none
+    ROLE_FREE,  // moves data: copied into its readers
     ROLE_FUSED,
 } Role;
 
-typedef enum { EDGE_DIRECT, EDGE_BROADCAST, EDGE_OTHER, EDGE_ORDER } EdgeKind;     // ORDER: comes after, reads nothing
+typedef enum {
+    EDGE_DIRECT,
+    EDGE_BROADCAST,
+    EDGE_OTHER,
+    EDGE_ORDER
+} EdgeKind; // ORDER: comes after, reads nothing
 
 typedef struct Edge {
-    int from, to;           // nodes
+    int from, to; // nodes
     EdgeKind kind;
-    const Inst *broadcast;  // BROADCAST: the one between
+    const Inst *broadcast; // BROADCAST: the one between
 } Edge;
 
 typedef struct Node {
     Inst *inst;
     Role role;
-    bool solid;             // FREE: also needed in memory
-    int group;              // union-find parent
-    Vec(int) in, out;       // edges
-    Inst *twin;             // the copy in the body under construction
-    int made_for;           // group + 1 for which twin is
+    bool solid;       // FREE: also needed in memory
+    int group;        // union-find parent
+    Vec(int) in, out; // edges
+    Inst *twin;       // the copy in the body under construction
+    int made_for;     // group + 1 for which twin is
 } Node;
 
 typedef struct Group {
@@ -49,9 +57,9 @@ typedef struct Group {
     Type space;
     unsigned folded;
     bool fusible;
-    Vec(int) member;        // by position
-    int last;               // position of the last member
-    int64_t seen;           // of a walk
+    Vec(int) member; // by position
+    int last;        // position of the last member
+    int64_t seen;    // of a walk
     bool placed;
 } Group;
 
@@ -61,11 +69,11 @@ typedef struct Fuser {
     IrFunction *fn;
     Vec(Node) node;
     Vec(Edge) edge;
-    Group *group;           // by node of the representative
+    Group *group; // by node of the representative
     int64_t walk;
 } Fuser;
 
-// ---- nodes and edges ----------------------------------------------------------------------------------------------
+// ---- nodes and edges ----------------------------------------------------------------------------
 
 static Role role_of(const Inst *inst)
 {
@@ -73,7 +81,8 @@ static Role role_of(const Inst *inst)
         return ROLE_FIXED;
     if (inst->op == OP_constant)
         return inst->attr[0].data.splat ? ROLE_FREE : ROLE_FIXED;
-    if (inst->op == OP_broadcast || inst->op == OP_transpose || inst->op == OP_slice || inst->op == OP_gather || inst->op == OP_iota)
+    if (inst->op == OP_broadcast || inst->op == OP_transpose || inst->op == OP_slice ||
+        inst->op == OP_gather || inst->op == OP_iota)
         return ROLE_FREE;
     if (op_has(inst->op, POINTWISE) || inst->op == OP_dot)
         return ROLE_FUSED;
@@ -124,7 +133,8 @@ static void make_nodes(Fuser *f)
     }
     for (int i = f->node.count - 1; i >= 0; i--) {
         const Node *node = &f->node.at[i];
-        bool memory = node->role == ROLE_FIXED || node->inst->op == OP_dot || (node->role == ROLE_FREE && node->solid);
+        bool memory = node->role == ROLE_FIXED || node->inst->op == OP_dot ||
+                      (node->role == ROLE_FREE && node->solid);
         for (int k = 0; k < node->inst->inputs && memory; k++) {
             Node *in = node_of(f, node->inst->input[k]);
             if (in)
@@ -156,7 +166,10 @@ static void make_groups(Fuser *f)
     for (int i = 0; i < f->node.count; i++) {
         const Node *node = &f->node.at[i];
         Group *group = &f->group[i];
-        *group = (Group){.kind = BODY_MAP, .space = node->inst->type, .fusible = node->role == ROLE_FUSED, .last = i};
+        *group = (Group){.kind = BODY_MAP,
+                         .space = node->inst->type,
+                         .fusible = node->role == ROLE_FUSED,
+                         .last = i};
         if (node->inst->op == OP_dot)
             group->kind = BODY_DOT;
         if (node->inst->op == OP_reduce) {
@@ -169,7 +182,7 @@ static void make_groups(Fuser *f)
     }
 }
 
-// ---- merging ------------------------------------------------------------------------------------------------------
+// ---- merging ------------------------------------------------------------------------------------
 
 static int find(Fuser *f, int node)
 {
@@ -206,15 +219,18 @@ static bool merged_kind(const Group *producer, const Group *consumer, Group *out
     if (producer->kind == BODY_MAP || (producer->kind == BODY_DOT && consumer->kind == BODY_REDUCE))
         *out = *consumer;
     if (producer->kind == BODY_DOT || consumer->kind == BODY_DOT)
-        return (producer->kind == BODY_MAP || consumer->kind == BODY_MAP) && shape_equal(producer->space, consumer->space);
+        return (producer->kind == BODY_MAP || consumer->kind == BODY_MAP) &&
+               shape_equal(producer->space, consumer->space);
     if (producer->kind == BODY_REDUCE && consumer->kind == BODY_REDUCE)
-        return producer->folded == consumer->folded && shape_equal(producer->space, consumer->space);
+        return producer->folded == consumer->folded &&
+               shape_equal(producer->space, consumer->space);
     if (producer->kind == BODY_MAP && consumer->kind == BODY_MAP)
         return shape_equal(producer->space, consumer->space);
     // One fold of everything runs on one thread: what only follows it should not have to.
     if (producer->kind == BODY_REDUCE && shape_of(producer).kept.count == 0)
         return false;
-    const Group *fold = producer->kind == BODY_REDUCE ? producer : consumer, *map = fold == producer ? consumer : producer;
+    const Group *fold = producer->kind == BODY_REDUCE ? producer : consumer,
+                *map = fold == producer ? consumer : producer;
     BodyShape shape = shape_of(fold);
     return shape_equal(map->space, fold->space) || has_kept_shape(&shape, map->space);
 }
@@ -271,7 +287,8 @@ static bool edges_agree(Fuser *f, int producer, int consumer, const Group *merge
             const Edge *edge = &f->edge.at[node->in.at[i]];
             if (find(f, edge->from) != producer)
                 continue;
-            if (edge->kind == EDGE_OTHER || (edge->kind == EDGE_BROADCAST && !body_keeps(&shape, edge->broadcast)))
+            if (edge->kind == EDGE_OTHER ||
+                (edge->kind == EDGE_BROADCAST && !body_keeps(&shape, edge->broadcast)))
                 return false;
         }
     }
@@ -285,7 +302,8 @@ static void join(Fuser *f, int producer, int consumer, const Group *merged)
     all.member.at = NULL;
     all.member.count = all.member.capacity = 0;
     for (int i = 0, k = 0; i < a->member.count || k < b->member.count;) {
-        bool first = k == b->member.count || (i < a->member.count && a->member.at[i] < b->member.at[k]);
+        bool first =
+            k == b->member.count || (i < a->member.count && a->member.at[i] < b->member.at[k]);
         vec_push(f->arena, &all.member, first ? a->member.at[i++] : b->member.at[k++]);
     }
     all.last = a->last > b->last ? a->last : b->last;
@@ -305,8 +323,8 @@ static bool belongs(Round round, const Group *producer, const Group *consumer)
     return true;
 }
 
-// A value that is in memory anyway is not worth computing with early: what a distant reader makes of it would have to be
-// kept until then (the derivative of an activation, for example).
+// A value that is in memory anyway is not worth computing with early: what a distant reader makes
+// of it would have to be kept until then (the derivative of an activation, for example).
 static bool better_later(Fuser *f, const Edge *edge)
 {
     enum { NEAR = 32 };
@@ -324,12 +342,14 @@ static bool try_merge(Fuser *f, const Edge *edge, Round round)
     if (better_later(f, edge))
         return false;
     int producer = find(f, edge->from), consumer = find(f, edge->to);
-    if (producer == consumer || !f->group[producer].fusible || !f->group[consumer].fusible || edge->kind == EDGE_OTHER)
+    if (producer == consumer || !f->group[producer].fusible || !f->group[consumer].fusible ||
+        edge->kind == EDGE_OTHER)
         return false;
     Group merged;
     if (!belongs(round, &f->group[producer], &f->group[consumer]))
         return false;
-    if (!merged_kind(&f->group[producer], &f->group[consumer], &merged) || !edges_agree(f, producer, consumer, &merged))
+    if (!merged_kind(&f->group[producer], &f->group[consumer], &merged) ||
+        !edges_agree(f, producer, consumer, &merged))
         return false;
     if (has_detour(f, producer, consumer))
         return false;
@@ -348,27 +368,30 @@ static void merge_all(Fuser *f)
     }
 }
 
-// ---- order --------------------------------------------------------------------------------------------------------
+// ---- order --------------------------------------------------------------------------------------
 
 static bool reads(Fuser *f, const Inst *inst, const Inst *param)
 {
     for (int i = 0; i < inst->inputs; i++) {
         const Inst *in = inst->input[i];
         const Node *node = node_of(f, in);
-        if (in == param || (node && (node->role == ROLE_FREE || inst_is_alias(in)) && in->op != OP_get && reads(f, in, param)))
+        if (in == param || (node && (node->role == ROLE_FREE || inst_is_alias(in)) &&
+                            in->op != OP_get && reads(f, in, param)))
             return true;
     }
     return false;
 }
 
-// `writer` makes the next value of the state: it comes after everything that reads the old one, if it can. Then the state
-// is overwritten where it is; otherwise it would need a copy until the function ends.
+// `writer` makes the next value of the state: it comes after everything that reads the old one, if
+// it can. Then the state is overwritten where it is; otherwise it would need a copy until the
+// function ends.
 static void order_state(Fuser *f, const Inst *param, int writer)
 {
     for (int i = 0; i < f->node.count; i++) {
         const Node *node = &f->node.at[i];
         int reader = find(f, i), target = find(f, writer);
-        if (reader == target || (node->role == ROLE_FREE && !node->solid) || !reads(f, node->inst, param))
+        if (reader == target || (node->role == ROLE_FREE && !node->solid) ||
+            !reads(f, node->inst, param))
             continue;
         f->walk++;
         if (!reaches(f, target, reader, f->node.count))
@@ -384,19 +407,20 @@ static void order_states(Fuser *f)
             continue;
         for (int k = 0; k < f->fn->param.count; k++) {
             Slot slot = f->fn->param_slot.at[k];
-            if (slot.kind == SLOT_STATE && slot.index == result->slot.index && f->fn->param.at[k]->uses > 1)
+            if (slot.kind == SLOT_STATE && slot.index == result->slot.index &&
+                f->fn->param.at[k]->uses > 1)
                 order_state(f, f->fn->param.at[k], (int)result->value->mark);
         }
     }
 }
 
-// ---- bodies -------------------------------------------------------------------------------------------------------
+// ---- bodies -------------------------------------------------------------------------------------
 
 typedef struct BodyMaker {
     Fuser *f;
     int group;
     IrFunction *body;
-    Vec(Inst *) outer;              // what the parameters are, outside
+    Vec(Inst *) outer; // what the parameters are, outside
 } BodyMaker;
 
 static Inst *body_parameter(BodyMaker *m, Inst *inst)
@@ -484,7 +508,8 @@ static void make_body(Fuser *f, int index)
         ir_result(m.body, twin, (Slot){0}, NULL);
     }
     Attr attr = {.function = m.body};
-    Inst *fused = ir_append(f->fn, OP_fused, m.outer.at, m.outer.count, &attr, (Type){0}, last->span);
+    Inst *fused =
+        ir_append(f->fn, OP_fused, m.outer.at, m.outer.count, &attr, (Type){0}, last->span);
     fused->mark = -1;
     for (int i = 0; i < outputs.count; i++) {
         Inst *value = outputs.count == 1 ? fused : ir_get(f->fn, fused, i, outputs.at[i]->span);
@@ -497,8 +522,8 @@ static void make_body(Fuser *f, int index)
     }
 }
 
-// Groups in an order in which each comes after what it reads; of those that could come next, the one that ends first in
-// the old order.
+// Groups in an order in which each comes after what it reads; of those that could come next, the
+// one that ends first in the old order.
 static void place(Fuser *f, int index)
 {
     Group *group = &f->group[index];
@@ -520,7 +545,8 @@ static void place(Fuser *f, int index)
 static void place_all(Fuser *f)
 {
     int count = f->node.count;
-    int *order = NEW_ARRAY(f->arena, int, count + 1), *at_last = NEW_ARRAY(f->arena, int, count + 1);
+    int *order = NEW_ARRAY(f->arena, int, count + 1),
+        *at_last = NEW_ARRAY(f->arena, int, count + 1);
     for (int i = 0; i < count; i++)
         at_last[i] = -1;
     for (int i = 0; i < count; i++)

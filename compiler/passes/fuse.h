@@ -1,15 +1,19 @@
-// fuse.h: what a `fused` body is; shared by fuse (makes it), plan (places its results) and codegen (emits it).
+// fuse.h: what a `fused` body is; shared by fuse (makes it), plan (places its results) and codegen
+// (emits it).
 //
 // A body has one iteration space and one of three kinds:
 //
-//   BODY_MAP      every result has the shape of the space and is computed element by element
-//   BODY_REDUCE   every reduce folds the same axes of the space. A value of the body lives at one of two levels: SPACE (one
-//                 element per element of the space) or KEPT (one per index of the axes that are kept). A KEPT value may come
-//                 back to SPACE through a broadcast along exactly the kept axes (softmax: phases over one row). Results may
-//                 be of either level.
-//   BODY_DOT      one `dot` of two parameters of the body, the space is its result; the rest is its epilogue
+//   BODY_MAP     every result has the shape of the space and is computed element by element
+//   BODY_REDUCE  every reduce folds the same axes of the space. A value of the body lives at one of
+//                two levels: SPACE (one element per element of the space) or KEPT (one per index of
+//                the axes that are kept). A KEPT value may come back to SPACE through a broadcast
+//                along exactly the kept axes (softmax: phases over one row). Results may be of
+//                either level.
+//   BODY_DOT     one `dot` of two parameters of the body, the space is its result; the rest is its
+//                epilogue
 //
-// Values reached through any other data movement are computed where they are read, at the index that the movement gives.
+// Values reached through any other data movement are computed where they are read, at the index
+// that the movement gives.
 
 #ifndef AML_PASSES_FUSE_H
 #define AML_PASSES_FUSE_H
@@ -22,38 +26,43 @@ typedef enum { BODY_MAP, BODY_REDUCE, BODY_DOT } BodyKind;
 typedef struct BodyShape {
     BodyKind kind;
     Type space;
-    unsigned folded;        // REDUCE: bit i: axis i of the space is folded
-    IntList kept;           // REDUCE: the other axes
-    Inst *dot;              // DOT
-    int phases;             // REDUCE: how often the space is walked
+    unsigned folded; // REDUCE: bit i: axis i of the space is folded
+    IntList kept;    // REDUCE: the other axes
+    Inst *dot;       // DOT
+    int phases;      // REDUCE: how often the space is walked
 } BodyShape;
 
 // body.c
 
 enum { LEVEL_SPACE = 1, LEVEL_KEPT = 2, LEVEL_OTHER = 4 };
 
-// Inst.mark of every instruction and parameter of the body becomes the set of levels at which it is read or is a result.
+// Inst.mark of every instruction and parameter of the body becomes the set of levels at which it is
+// read or is a result.
 BodyShape body_analyse(IrFunction *body);
 int body_result_level(const BodyShape *shape, Type result);
-bool body_keeps(const BodyShape *shape, const Inst *broadcast);     // a broadcast from KEPT to SPACE
-// Result `result` may be written over input `input`: whenever the kernel writes an element, that element is not read again.
+bool body_keeps(const BodyShape *shape, const Inst *broadcast); // a broadcast from KEPT to SPACE
+// Result `result` may be written over input `input`: whenever the kernel writes an element, that
+// element is not read again.
 bool body_in_place(IrFunction *body, int input, int result);
 
-// A dot as a product of matrices: loops over the batch (and over what cannot be collapsed) around one product.
+// A dot as a product of matrices: loops over the batch (and over what cannot be collapsed) around
+// one product.
 typedef struct DotShape {
-    AmlDot dot;             // everything but bytes, lanes and what aml_dot_plan fills
+    AmlDot dot; // everything but bytes, lanes and what aml_dot_plan fills
     int loops;
-    int64_t extent[IR_MAX_RANK], a_step[IR_MAX_RANK], b_step[IR_MAX_RANK];     // in elements
-    int loop_axis[IR_MAX_RANK];     // the last of the axes of the result that the loop runs over
-    int loop_axes[IR_MAX_RANK];     // how many axes that are
-    int row_axes, column_axes;      // how many axes of the result, after those of the loops, are rows and columns
+    int64_t extent[IR_MAX_RANK], a_step[IR_MAX_RANK], b_step[IR_MAX_RANK]; // in elements
+    int loop_axis[IR_MAX_RANK]; // the last of the axes of the result that the loop runs over
+    int loop_axes[IR_MAX_RANK]; // how many axes that are
+    int row_axes,
+        column_axes; // how many axes of the result, after those of the loops, are rows and columns
 } DotShape;
 
-enum { DOT_MOST_PARTS = 64 };      // of the outermost loop
+enum { DOT_MOST_PARTS = 64 }; // of the outermost loop
 
-// False if the contracted axes do not collapse to one: fuse then writes the dot as multiply and reduce.
+// False if the contracted axes do not collapse to one: fuse then writes the dot as multiply and
+// reduce.
 bool dot_shape(const Inst *dot, DotShape *out);
-size_t dot_scratch_bytes(const Inst *dot);          // the most that any vector width needs, for all parts
+size_t dot_scratch_bytes(const Inst *dot); // the most that any vector width needs, for all parts
 
 // Rank-0 arithmetic: scalar code in registers of the entry point, no kernel and no memory.
 bool inst_in_register(const Inst *inst);
@@ -62,6 +71,6 @@ bool inst_is_alias(const Inst *inst);
 
 // fuse_lower.c
 void fuse_normalise(IrFunction *fn);
-void fuse_prepare(IrFunction *fn);     // wraps what no pass has fused, so that code can be generated
+void fuse_prepare(IrFunction *fn); // wraps what no pass has fused, so that code can be generated
 
 #endif

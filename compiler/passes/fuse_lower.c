@@ -1,18 +1,20 @@
-// fuse_lower.c: what fuse does before it groups, and what code generation needs if nothing was grouped.
+// fuse_lower.c: what fuse does before it groups, and what code generation needs if nothing was
+// grouped.
 
 #include <string.h>
 
 #include "diag/diag.h"
 #include "passes/fuse.h"
 
-// ---- making fused instructions ------------------------------------------------------------------------------------
+// ---- making fused instructions ------------------------------------------------------------------
 
 // The instruction that stands for a body needs one parameter for each different input.
 static void wrap_one(IrFunction *fn, Inst *inst)
 {
     Cx *cx = fn->cx;
     IrFunction *body = ir_function_new(cx, NULL, NULL, inst->span);
-    Inst **outer = NEW_ARRAY(cx->scratch, Inst *, inst->inputs + 1), **inner = NEW_ARRAY(cx->scratch, Inst *, inst->inputs + 1);
+    Inst **outer = NEW_ARRAY(cx->scratch, Inst *, inst->inputs + 1),
+         **inner = NEW_ARRAY(cx->scratch, Inst *, inst->inputs + 1);
     int inputs = 0;
     for (int i = 0; i < inst->inputs; i++) {
         int found = 0;
@@ -37,12 +39,13 @@ static bool needs_body(const Inst *inst)
         return false;
     if (inst->op == OP_constant)
         return inst->attr[0].data.splat && inst->type.rank > 0;
-    bool moves = inst->op == OP_broadcast || inst->op == OP_reshape || inst->op == OP_transpose || inst->op == OP_slice ||
-                 inst->op == OP_gather || inst->op == OP_iota || inst->op == OP_stop_gradient;
+    bool moves = inst->op == OP_broadcast || inst->op == OP_reshape || inst->op == OP_transpose ||
+                 inst->op == OP_slice || inst->op == OP_gather || inst->op == OP_iota ||
+                 inst->op == OP_stop_gradient;
     return moves || op_has(inst->op, POINTWISE) || inst->op == OP_reduce || inst->op == OP_dot;
 }
 
-// ---- products -----------------------------------------------------------------------------------------------------
+// ---- products -----------------------------------------------------------------------------------
 
 static bool listed(IntList list, int64_t axis)
 {
@@ -86,15 +89,17 @@ static void widen_dot(IrFunction *fn, Inst *dot, DType wide)
     Inst *a = insert(dot, OP_cast, dot->input[0], (Attr){0}, type);
     Inst *b = insert(dot, OP_cast, dot->input[1], (Attr){0}, type), *in[] = {a, b};
     Inst *sum = ir_insert_before(dot, OP_dot, in, 2, dot->attr, (Type){0}, dot->span);
-    ir_replace_uses(fn, dot, insert(dot, OP_cast, sum, (Attr){0}, type_make(dot->type.dtype, 0, NULL)));
+    ir_replace_uses(fn, dot,
+                    insert(dot, OP_cast, sum, (Attr){0}, type_make(dot->type.dtype, 0, NULL)));
     ir_remove(fn, dot);
 }
 
-// The kernels multiply matrices of f32 and f64. Everything else becomes that: 16-bit floats are widened, axes that do not
-// collapse are moved; integers, and scalars, are multiplied and folded.
+// The kernels multiply matrices of f32 and f64. Everything else becomes that: 16-bit floats are
+// widened, axes that do not collapse are moved; integers, and scalars, are multiplied and folded.
 static void lower_dot(IrFunction *fn, Inst *dot)
 {
-    DType dtype = dot->type.dtype, wide = dtype == DTYPE_F16 || dtype == DTYPE_BF16 ? DTYPE_F32 : dtype;
+    DType dtype = dot->type.dtype,
+          wide = dtype == DTYPE_F16 || dtype == DTYPE_BF16 ? DTYPE_F32 : dtype;
     bool real = dtype_info[dtype].kind == KIND_FLOAT;
     DotShape shape;
     if (real && dot->input[0]->type.rank && dot->input[1]->type.rank && dot_shape(dot, &shape)) {
@@ -136,9 +141,10 @@ static void lower_dots(IrFunction *fn)
     }
 }
 
-// ---- data movement ------------------------------------------------------------------------------------------------
+// ---- data movement ------------------------------------------------------------------------------
 
-// A reshape that only adds and drops axes of size 1, below a broadcast: the broadcast can do that itself.
+// A reshape that only adds and drops axes of size 1, below a broadcast: the broadcast can do that
+// itself.
 static bool broadcast_of_squeeze(IrFunction *fn, Inst *inst)
 {
     Inst *reshape = inst->input[0];
@@ -169,7 +175,8 @@ static IntList through(IntList axes, IntList permutation)
     return axes;
 }
 
-// A product reads any strides, so a transposed operand needs no copy, unless the axes that stay would change places.
+// A product reads any strides, so a transposed operand needs no copy, unless the axes that stay
+// would change places.
 static void absorb_transpose(IrFunction *fn, Inst *dot, int side)
 {
     Inst *transpose = dot->input[side];
@@ -191,20 +198,22 @@ static void absorb_transpose(IrFunction *fn, Inst *dot, int side)
         ir_remove(fn, transpose);
 }
 
-// One large fold into few elements would run on one thread: the first axis is folded last, in an instruction of its own, so
-// that the rows before it can be divided.
+// One large fold into few elements would run on one thread: the first axis is folded last, in an
+// instruction of its own, so that the rows before it can be divided.
 static void split_fold(IrFunction *fn, Inst *fold)
 {
     Type in = fold->input[0]->type;
     IntList axes = fold->attr[1].list, rest = {0};
     int64_t all = type_elements(in), results = type_elements(fold->type);
-    if (axes.count < 2 || axes.at[0] != 0 || all < 65536 || results >= 64 || in.dim[0] < 4 || all / in.dim[0] < 64)
+    if (axes.count < 2 || axes.at[0] != 0 || all < 65536 || results >= 64 || in.dim[0] < 4 ||
+        all / in.dim[0] < 64)
         return;
     for (int i = 1; i < axes.count; i++)
         rest.at[rest.count++] = axes.at[i];
     Attr rows[] = {fold->attr[0], {.list = rest}}, last[] = {fold->attr[0], {.list = {1, {0}}}};
     Inst *partial = ir_insert_before(fold, OP_reduce, fold->input, 1, rows, (Type){0}, fold->span);
-    ir_replace_uses(fn, fold, ir_insert_before(fold, OP_reduce, &partial, 1, last, (Type){0}, fold->span));
+    ir_replace_uses(fn, fold,
+                    ir_insert_before(fold, OP_reduce, &partial, 1, last, (Type){0}, fold->span));
     ir_remove(fn, fold);
 }
 
@@ -237,8 +246,8 @@ void fuse_normalise(IrFunction *fn)
     }
 }
 
-// A state that becomes another state is a value of its own, or two states could not change places: what is copied when
-// the function ends would overwrite what another copy still has to read.
+// A state that becomes another state is a value of its own, or two states could not change places:
+// what is copied when the function ends would overwrite what another copy still has to read.
 static void copy_states(IrFunction *fn)
 {
     for (int i = 0; i < fn->result.count; i++) {

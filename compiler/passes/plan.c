@@ -1,13 +1,15 @@
 // plan: an address for every value, known when the program is compiled.
 //
-// Temporaries share one arena. A value is alive from the instruction that makes it to the last one that reads it; values
-// that are alive at the same time never overlap, which an independent check at the end makes sure of. Going through the
-// instructions in order, a new value takes the smallest free gap that holds it. It takes over the memory of an input
-// that dies there if the kernel allows it (body_in_place).
+// Temporaries share one arena. A value is alive from the instruction that makes it to the last one
+// that reads it; values that are alive at the same time never overlap, which an independent check
+// at the end makes sure of. Going through the instructions in order, a new value takes the smallest
+// free gap that holds it. It takes over the memory of an input that dies there if the kernel allows
+// it (body_in_place).
 //
-// A result is computed directly in its state's or output's own buffer. For a state this overwrites the old value, so it
-// is only done if every read of that is over, or happens in the same kernel at the same element; otherwise the new value
-// is computed in the arena and copied when the function is done.
+// A result is computed directly in its state's or output's own buffer. For a state this overwrites
+// the old value, so it is only done if every read of that is over, or happens in the same kernel at
+// the same element; otherwise the new value is computed in the arena and copied when the function
+// is done.
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,9 +19,9 @@
 #include "passes/fuse.h"
 
 typedef struct Value {
-    Buffered place;             // first: Inst.note is a Buffered
-    int first, last;            // positions of the instructions that make it and read it last
-    struct Value *over;         // whose memory it took over
+    Buffered place;     // first: Inst.note is a Buffered
+    int first, last;    // positions of the instructions that make it and read it last
+    struct Value *over; // whose memory it took over
     bool placed;
     const Inst *inst;
 } Value;
@@ -28,9 +30,9 @@ typedef struct Planner {
     Cx *cx;
     Arena *arena;
     IrFunction *fn;
-    int end;                    // the position after the last instruction
-    Vec(Value *) value;         // in the arena or possibly so, by position
-    Vec(Value *) live;          // placed in the arena, sorted by offset
+    int end;            // the position after the last instruction
+    Vec(Value *) value; // in the arena or possibly so, by position
+    Vec(Value *) live;  // placed in the arena, sorted by offset
     size_t top;
 } Planner;
 
@@ -39,7 +41,8 @@ static size_t aligned(size_t bytes)
     return (bytes + AML_ALIGNMENT - 1) / AML_ALIGNMENT * AML_ALIGNMENT;
 }
 
-static Value *value_new(Planner *p, PlaceKind kind, int index, size_t bytes, int first, const Inst *inst)
+static Value *value_new(Planner *p, PlaceKind kind, int index, size_t bytes, int first,
+                        const Inst *inst)
 {
     Value *value = NEW(p->arena, Value);
     value->place = (Buffered){.kind = kind, .index = index, .bytes = bytes};
@@ -53,7 +56,7 @@ static Value *value_of(const Inst *inst)
     return inst->note;
 }
 
-// ---- lifetimes ----------------------------------------------------------------------------------------------------
+// ---- lifetimes ----------------------------------------------------------------------------------
 
 static void plan_parameters(Planner *p)
 {
@@ -106,11 +109,13 @@ static void plan_instruction(Planner *p, Inst *inst, int position)
         return;
     }
     if (inst->op == OP_constant) {
-        inst->note = value_new(p, PLACE_CONSTANT, 0, (size_t)type_bytes(inst->type), position, inst);
+        inst->note =
+            value_new(p, PLACE_CONSTANT, 0, (size_t)type_bytes(inst->type), position, inst);
         return;
     }
     PlaceKind kind = inst->results == 1 ? PLACE_ARENA : PLACE_NONE;
-    Value *value = value_new(p, kind, 0, inst->results == 1 ? (size_t)type_bytes(inst->type) : 0, position, inst);
+    Value *value = value_new(p, kind, 0, inst->results == 1 ? (size_t)type_bytes(inst->type) : 0,
+                             position, inst);
     value->place.scratch_bytes = aligned(scratch_of(p, inst));
     inst->note = value;
     if (inst->results == 1) {
@@ -119,13 +124,14 @@ static void plan_instruction(Planner *p, Inst *inst, int position)
     }
     value->place.result = NEW_ARRAY(p->arena, Buffered *, inst->results);
     for (int i = 0; i < inst->results; i++) {
-        Value *one = value_new(p, PLACE_ARENA, i, (size_t)type_bytes(inst->result_type[i]), position, inst);
+        Value *one =
+            value_new(p, PLACE_ARENA, i, (size_t)type_bytes(inst->result_type[i]), position, inst);
         value->place.result[i] = &one->place;
         vec_push(p->arena, &p->value, one);
     }
 }
 
-// ---- results in their own buffers ---------------------------------------------------------------------------------
+// ---- results in their own buffers ---------------------------------------------------------------
 
 static int result_of(const Value *value)
 {
@@ -139,7 +145,8 @@ static bool may_take_over(const Value *value, const Value *old)
     if (inst->op != OP_fused)
         return false;
     for (int i = 0; i < inst->inputs; i++)
-        if (value_of(inst->input[i]) == old && !body_in_place(inst->attr[0].function, i, result_of(value)))
+        if (value_of(inst->input[i]) == old &&
+            !body_in_place(inst->attr[0].function, i, result_of(value)))
             return false;
     return true;
 }
@@ -156,7 +163,8 @@ static bool bound_before(const Planner *p, int result)
 {
     Slot slot = p->fn->result.at[result].slot;
     for (int i = 0; i < result; i++)
-        if (p->fn->result.at[i].slot.kind == slot.kind && p->fn->result.at[i].slot.index == slot.index)
+        if (p->fn->result.at[i].slot.kind == slot.kind &&
+            p->fn->result.at[i].slot.index == slot.index)
             return true;
     return false;
 }
@@ -195,7 +203,7 @@ static void plan_results(Planner *p)
         bind_result(p, i);
 }
 
-// ---- places in the arena ------------------------------------------------------------------------------------------
+// ---- places in the arena ------------------------------------------------------------------------
 
 static void live_insert(Planner *p, Value *value)
 {
@@ -259,9 +267,11 @@ static bool place_over(Planner *p, Value *value)
         return false;
     for (int i = 0; i < inst->inputs; i++) {
         Value *old = value_of(inst->input[i]);
-        if (!old || old->place.kind != PLACE_ARENA || !old->placed || old->last != value->first || old->first == value->first)
+        if (!old || old->place.kind != PLACE_ARENA || !old->placed || old->last != value->first ||
+            old->first == value->first)
             continue;
-        if (aligned(old->place.bytes) != aligned(value->place.bytes) || taken_over(p, old) || !may_take_over(value, old))
+        if (aligned(old->place.bytes) != aligned(value->place.bytes) || taken_over(p, old) ||
+            !may_take_over(value, old))
             continue;
         value->place.offset = old->place.offset;
         value->over = old;
@@ -300,28 +310,33 @@ static void place_all(Planner *p)
     }
 }
 
-// ---- the check, and the figures -----------------------------------------------------------------------------------
+// ---- the check, and the figures -----------------------------------------------------------------
 
-// Shares nothing with the placing above: every two values that are alive at the same time lie apart.
+// Shares nothing with the placing above: every two values that are alive at the same time lie
+// apart.
 static void check_plan(const Planner *p)
 {
     for (int i = 0; i < p->value.count; i++) {
         const Value *a = p->value.at[i];
         if (a->place.kind != PLACE_ARENA)
             continue;
-        if (!a->placed || a->place.offset % AML_ALIGNMENT || a->place.offset + a->place.bytes > p->top)
+        if (!a->placed || a->place.offset % AML_ALIGNMENT ||
+            a->place.offset + a->place.bytes > p->top)
             bug(p->cx, a->inst->span, "a value was planned outside of the arena");
         for (int j = i + 1; j < p->value.count; j++) {
             const Value *b = p->value.at[j];
-            if (b->place.kind != PLACE_ARENA || a->last < b->first || b->last < a->first || a->over == b || b->over == a)
+            if (b->place.kind != PLACE_ARENA || a->last < b->first || b->last < a->first ||
+                a->over == b || b->over == a)
                 continue;
-            if (a->place.offset < b->place.offset + b->place.bytes && b->place.offset < a->place.offset + a->place.bytes)
+            if (a->place.offset < b->place.offset + b->place.bytes &&
+                b->place.offset < a->place.offset + a->place.bytes)
                 bug(p->cx, b->inst->span, "two live values were planned into the same memory");
         }
     }
     for (int i = 0; i < p->value.count; i++) {
         const Value *value = p->value.at[i];
-        if (value->over && (value->over->last != value->first || value->over->place.offset != value->place.offset))
+        if (value->over &&
+            (value->over->last != value->first || value->over->place.offset != value->place.offset))
             bug(p->cx, value->inst->span, "a value was planned over one that is still read");
     }
 }
@@ -333,7 +348,8 @@ static void find_peak(const Planner *p, Plan *plan)
         size_t live = 0;
         for (int i = 0; i < p->value.count; i++) {
             const Value *value = p->value.at[i];
-            bool alive = value->first <= position && position <= value->last && value->place.kind == PLACE_ARENA;
+            bool alive = value->first <= position && position <= value->last &&
+                         value->place.kind == PLACE_ARENA;
             if (alive && !(value->over && value->first == position))
                 live += aligned(value->place.bytes);
         }

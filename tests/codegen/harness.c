@@ -29,7 +29,8 @@ static void bind_slots(IrFunction *fn)
         if (fn->param_slot.at[i].kind == SLOT_VALUE) {
             SlotKind kind = fn->param.at[i]->type.rank ? SLOT_INPUT : SLOT_SCALAR;
             DType dtype = fn->param.at[i]->type.dtype;
-            if (kind == SLOT_SCALAR && dtype != DTYPE_I64 && dtype != DTYPE_I32 && dtype != DTYPE_BOOL && dtype != DTYPE_F32 && dtype != DTYPE_F64)
+            if (kind == SLOT_SCALAR && dtype != DTYPE_I64 && dtype != DTYPE_I32 &&
+                dtype != DTYPE_BOOL && dtype != DTYPE_F32 && dtype != DTYPE_F64)
                 kind = SLOT_INPUT;
             int index = count_slots(fn, kind, false);
             fn->param_slot.at[i] = (Slot){kind, index};
@@ -43,7 +44,8 @@ static void bind_slots(IrFunction *fn)
 
 static void lay_out_state(Cx *cx, Case *c)
 {
-    int before = count_slots(c->fn, SLOT_STATE, false), after = count_slots(c->fn, SLOT_STATE, true);
+    int before = count_slots(c->fn, SLOT_STATE, false),
+        after = count_slots(c->fn, SLOT_STATE, true);
     c->states = before > after ? before : after;
     size_t *bytes = NEW_ARRAY(cx->arena, size_t, c->states + 1);
     c->state_offset = NEW_ARRAY(cx->arena, size_t, c->states + 1);
@@ -52,7 +54,8 @@ static void lay_out_state(Cx *cx, Case *c)
             bytes[c->fn->param_slot.at[i].index] = (size_t)type_bytes(c->fn->param.at[i]->type);
     for (int i = 0; i < c->fn->result.count; i++)
         if (c->fn->result.at[i].slot.kind == SLOT_STATE)
-            bytes[c->fn->result.at[i].slot.index] = (size_t)type_bytes(c->fn->result.at[i].value->type);
+            bytes[c->fn->result.at[i].slot.index] =
+                (size_t)type_bytes(c->fn->result.at[i].value->type);
     for (int i = 0; i < c->states; i++) {
         c->state_offset[i] = c->state_bytes;
         c->state_bytes += (bytes[i] + 63) / 64 * 64;
@@ -83,7 +86,8 @@ const char *cases_load(Cx *cx, IrModule *module, Case *cases, int count, const c
     char folder[] = "/tmp/aml-codegen-XXXXXX";
     if (!mkdtemp(folder))
         return "no temporary folder";
-    char *path = arena_printf(cx->arena, "%s/code.o", folder), *library = arena_printf(cx->arena, "%s/code.so", folder);
+    char *path = arena_printf(cx->arena, "%s/code.o", folder),
+         *library = arena_printf(cx->arena, "%s/code.so", folder);
     FILE *file = fopen(path, "wb");
     if (!file || fwrite(object.at, 1, object.length, file) != object.length || fclose(file) != 0)
         return "the object cannot be written";
@@ -102,7 +106,7 @@ const char *cases_load(Cx *cx, IrModule *module, Case *cases, int count, const c
     return NULL;
 }
 
-// ---- running ------------------------------------------------------------------------------------------------------
+// ---- running ------------------------------------------------------------------------------------
 
 static void backwards(void *pool, int64_t parts, aml_parallel_body *body, void *data)
 {
@@ -156,7 +160,8 @@ static void *value_at(const Case *c, const Run *run, Slot slot, bool result)
 static Run make_run(Cx *cx, const Case *c, void *const in[])
 {
     Run run = {.state = guarded(cx, c->state_bytes), .arena = guarded(cx, c->entry.arena_bytes)};
-    int inputs = count_slots(c->fn, SLOT_INPUT, false), outputs = count_slots(c->fn, SLOT_OUTPUT, true);
+    int inputs = count_slots(c->fn, SLOT_INPUT, false),
+        outputs = count_slots(c->fn, SLOT_OUTPUT, true);
     run.input = NEW_ARRAY(cx->arena, void *, inputs + 1);
     run.output = NEW_ARRAY(cx->arena, void *, outputs + 1);
     run.scalar = NEW_ARRAY(cx->arena, aml_value, count_slots(c->fn, SLOT_SCALAR, false) + 1);
@@ -176,7 +181,8 @@ static Run make_run(Cx *cx, const Case *c, void *const in[])
     }
     for (int i = 0; i < c->fn->result.count; i++)
         if (c->fn->result.at[i].slot.kind == SLOT_OUTPUT)
-            run.output[c->fn->result.at[i].slot.index] = guarded(cx, (size_t)type_bytes(c->fn->result.at[i].value->type));
+            run.output[c->fn->result.at[i].slot.index] =
+                guarded(cx, (size_t)type_bytes(c->fn->result.at[i].value->type));
     return run;
 }
 
@@ -189,32 +195,38 @@ static const char *check_guards(Cx *cx, const Case *c, const Run *run, void *con
     for (int i = 0; i < c->fn->param.count; i++) {
         Slot slot = c->fn->param_slot.at[i];
         size_t bytes = (size_t)type_bytes(c->fn->param.at[i]->type);
-        if (slot.kind == SLOT_INPUT && (!intact(run->input[slot.index], bytes) || memcmp(run->input[slot.index], in[i], bytes) != 0))
+        if (slot.kind == SLOT_INPUT && (!intact(run->input[slot.index], bytes) ||
+                                        memcmp(run->input[slot.index], in[i], bytes) != 0))
             return arena_printf(cx->arena, "changed parameter %d", i);
     }
     for (int i = 0; i < c->fn->result.count; i++) {
         Slot slot = c->fn->result.at[i].slot;
-        if (slot.kind == SLOT_OUTPUT && !intact(run->output[slot.index], (size_t)type_bytes(c->fn->result.at[i].value->type)))
+        if (slot.kind == SLOT_OUTPUT &&
+            !intact(run->output[slot.index], (size_t)type_bytes(c->fn->result.at[i].value->type)))
             return arena_printf(cx->arena, "wrote outside of result %d", i);
     }
     return NULL;
 }
 
-static const char *compare(Cx *cx, Type type, const void *found, const void *expected, double tolerance)
+static const char *compare(Cx *cx, Type type, const void *found, const void *expected,
+                           double tolerance)
 {
     double unit = type.dtype == DTYPE_F16 ? 2e-3 : type.dtype == DTYPE_BF16 ? 1.6e-2 : 0;
     for (int64_t i = 0; i < type_elements(type); i++) {
         if (dtype_info[type.dtype].kind != KIND_FLOAT) {
             if (element_whole(type.dtype, found, i) != element_whole(type.dtype, expected, i))
-                return arena_printf(cx->arena, "element %lld of %s is %lld, expected %lld", (long long)i, type_text(cx->arena, type),
-                                    (long long)element_whole(type.dtype, found, i), (long long)element_whole(type.dtype, expected, i));
+                return arena_printf(cx->arena, "element %lld of %s is %lld, expected %lld",
+                                    (long long)i, type_text(cx->arena, type),
+                                    (long long)element_whole(type.dtype, found, i),
+                                    (long long)element_whole(type.dtype, expected, i));
             continue;
         }
         double a = element_real(type.dtype, found, i), b = element_real(type.dtype, expected, i);
         if (isnan(a) && isnan(b))
             continue;
         if (a != b && !(fabs(a - b) <= (tolerance + unit) * (1 + fabs(b))))
-            return arena_printf(cx->arena, "element %lld of %s is %.9g, expected %.9g", (long long)i, type_text(cx->arena, type), a, b);
+            return arena_printf(cx->arena, "element %lld of %s is %.9g, expected %.9g",
+                                (long long)i, type_text(cx->arena, type), a, b);
     }
     return NULL;
 }
@@ -223,7 +235,8 @@ const char *case_check(Cx *cx, Case *c, uint64_t seed, double tolerance)
 {
     Draw draw = {seed};
     int params = c->fn->param.count, results = c->fn->result.count;
-    void **in = NEW_ARRAY(cx->arena, void *, params + 1), **out = NEW_ARRAY(cx->arena, void *, results + 1);
+    void **in = NEW_ARRAY(cx->arena, void *, params + 1),
+         **out = NEW_ARRAY(cx->arena, void *, results + 1);
     for (int i = 0; i < params; i++) {
         in[i] = arena_alloc(cx->arena, (size_t)type_bytes(c->fn->param.at[i]->type));
         fill_values(&draw, c->fn->param.at[i]->type, in[i]);

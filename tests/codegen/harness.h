@@ -1,4 +1,5 @@
-// harness.h: compiled functions beside the reference: fuse, plan and codegen, then the system's linker and dlopen.
+// harness.h: compiled functions beside the reference: fuse, plan and codegen, then the system's
+// linker and dlopen.
 
 #ifndef AML_TEST_CODEGEN_HARNESS_H
 #define AML_TEST_CODEGEN_HARNESS_H
@@ -7,8 +8,8 @@
 #include "ir/support.h"
 
 typedef struct Case {
-    IrFunction *reference;          // as it was, for ir_evaluate
-    IrFunction *fn;                 // what is compiled
+    IrFunction *reference; // as it was, for ir_evaluate
+    IrFunction *fn;        // what is compiled
     Entry entry;
     size_t *state_offset, state_bytes;
     int states;
@@ -19,8 +20,9 @@ typedef struct Case {
 void case_prepare(Cx *cx, Case *c, IrModule *module, IrFunction *fn, const char *symbol);
 // One object of all cases, loaded. `cpu`: a Target's. NULL, or what went wrong.
 const char *cases_load(Cx *cx, IrModule *module, Case *cases, int count, const char *cpu);
-// Runs a case on random values three times: alone, and with parts in two odd orders, which must give the same bits; then
-// compares with the reference. Floats may differ by `tolerance` relative to 1 + |value|. NULL, or what differs.
+// Runs a case on random values three times: alone, and with parts in two odd orders, which must
+// give the same bits; then compares with the reference. Floats may differ by `tolerance` relative
+// to 1 + |value|. NULL, or what differs.
 const char *case_check(Cx *cx, Case *c, uint64_t seed, double tolerance);
 
 #endif

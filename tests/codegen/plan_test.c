@@ -1,5 +1,5 @@
-// plan_test: what the plan allocates, what is computed in place, what is divided among threads, and that the same input
-// gives the same object.
+// plan_test: what the plan allocates, what is computed in place, what is divided among threads, and
+// that the same input gives the same object.
 
 #include <stdlib.h>
 #include <string.h>
@@ -54,12 +54,14 @@ static int occurrences(const char *text, const char *word)
     return count;
 }
 
-#define DOT(to, a, b) "%" #to " = dot %" #a ", %" #b " contract_a=[1] contract_b=[0] batch_a=[] batch_b=[] : f32[32, 32]\n"
+#define DOT(to, a, b)                                                                              \
+    "%" #to " = dot %" #a ", %" #b                                                                 \
+    " contract_a=[1] contract_b=[0] batch_a=[] batch_b=[] : f32[32, 32]\n"
 
 TEST(a_chain_needs_two_buffers)
 {
-    Loaded loaded = load("function @f {\n%0 = parameter : f32[32, 32] input(0)\n" DOT(1, 0, 0) DOT(2, 1, 0) DOT(3, 2, 0) DOT(4, 3, 0) DOT(5, 4, 0)
-                         "result %5 output(0)\n}\n");
+    Loaded loaded = load("function @f {\n%0 = parameter : f32[32, 32] input(0)\n" DOT(1, 0, 0) DOT(
+        2, 1, 0) DOT(3, 2, 0) DOT(4, 3, 0) DOT(5, 4, 0) "result %5 output(0)\n}\n");
     CHECK(loaded.module);
     Plan plan = plan_of(&loaded, true);
     CHECK_INT(plan.arena_bytes, 2 * 32 * 32 * 4);
@@ -68,9 +70,11 @@ TEST(a_chain_needs_two_buffers)
     cx_free(loaded.cx);
 }
 
-static const char optimizer[] = "function @f {\n%0 = parameter : f32[100] input(0)\n%1 = parameter : f32[100] state(0)\n%2 = parameter : f32[100] state(1)\n"
-                                "%3 = add %2, %0 : f32[100]\n%4 = mul %3, %0 : f32[100]\n%5 = sub %1, %4 : f32[100]\n"
-                                "result %5 state(0)\nresult %3 state(1)\n}\n";
+static const char optimizer[] =
+    "function @f {\n%0 = parameter : f32[100] input(0)\n%1 = parameter : f32[100] state(0)\n%2 = "
+    "parameter : f32[100] state(1)\n"
+    "%3 = add %2, %0 : f32[100]\n%4 = mul %3, %0 : f32[100]\n%5 = sub %1, %4 : f32[100]\n"
+    "result %5 state(0)\nresult %3 state(1)\n}\n";
 
 TEST(an_update_needs_no_memory)
 {
@@ -82,8 +86,10 @@ TEST(an_update_needs_no_memory)
 
 TEST(a_state_read_later_is_not_overwritten)
 {
-    Loaded loaded = load("function @f {\n%0 = parameter : f32[100] state(0)\n%1 = neg %0 : f32[100]\n%2 = reduce %1 with=sum axes=[0] : f32[]\n"
-                         "%3 = broadcast %2 axes=[] : f32[100]\n%4 = mul %0, %3 : f32[100]\nresult %1 state(0)\nresult %4 output(0)\n}\n");
+    Loaded loaded = load("function @f {\n%0 = parameter : f32[100] state(0)\n%1 = neg %0 : "
+                         "f32[100]\n%2 = reduce %1 with=sum axes=[0] : f32[]\n"
+                         "%3 = broadcast %2 axes=[] : f32[100]\n%4 = mul %0, %3 : f32[100]\nresult "
+                         "%1 state(0)\nresult %4 output(0)\n}\n");
     CHECK(loaded.module);
     CHECK(plan_of(&loaded, true).arena_bytes >= 400);
     cx_free(loaded.cx);
@@ -91,8 +97,10 @@ TEST(a_state_read_later_is_not_overwritten)
 
 TEST(a_dying_input_is_taken_over)
 {
-    Loaded loaded = load("function @f {\n%0 = parameter : f32[32, 32] input(0)\n" DOT(1, 0, 0) "%2 = reduce %1 with=sum axes=[0] : f32[32]\n"
-                         "%3 = broadcast %2 axes=[1] : f32[32, 32]\n%4 = mul %1, %3 : f32[32, 32]\n" DOT(5, 4, 0) "result %5 output(0)\n}\n");
+    Loaded loaded = load("function @f {\n%0 = parameter : f32[32, 32] input(0)\n" DOT(
+        1, 0, 0) "%2 = reduce %1 with=sum axes=[0] : f32[32]\n"
+                 "%3 = broadcast %2 axes=[1] : f32[32, 32]\n%4 = mul %1, %3 : f32[32, 32]\n" DOT(
+                     5, 4, 0) "result %5 output(0)\n}\n");
     CHECK(loaded.module);
     fflush(stdout);
     Plan plan = plan_of(&loaded, true);
@@ -116,8 +124,9 @@ TEST(the_same_input_gives_the_same_bytes)
 
 TEST(equal_kernels_are_emitted_once)
 {
-    Loaded loaded = load("function @f {\n%0 = parameter : f32[32, 32] input(0)\n%1 = parameter : f32[32, 32] input(1)\n" DOT(2, 0, 1) DOT(3, 2, 1) DOT(4, 3, 1)
-                         "result %4 output(0)\n}\n");
+    Loaded loaded =
+        load("function @f {\n%0 = parameter : f32[32, 32] input(0)\n%1 = parameter : f32[32, 32] "
+             "input(1)\n" DOT(2, 0, 1) DOT(3, 2, 1) DOT(4, 3, 1) "result %4 output(0)\n}\n");
     CHECK(loaded.module);
     ObjectCode text = emit(&loaded, "asm");
     CHECK_INT(occurrences(text.at, "\naml_kernel_"), 1);
@@ -138,12 +147,23 @@ static int parts_in(const char *text)
 
 TEST(only_large_work_is_divided)
 {
-    CHECK_INT(parts_in("function @f {\n%0 = parameter : f32[1000]\n%1 = exp %0 : f32[1000]\nresult %1\n}\n"), 0);
-    CHECK_INT(parts_in("function @f {\n%0 = parameter : f32[100000]\n%1 = exp %0 : f32[100000]\nresult %1\n}\n"), 1);
-    CHECK_INT(parts_in("function @f {\n%0 = parameter : f32[400, 400]\n%1 = dot %0, %0 contract_a=[1] contract_b=[0] batch_a=[] batch_b=[] : f32[400, 400]\n"
-                       "result %1\n}\n"), 1);
-    CHECK_INT(parts_in("function @f {\n%0 = parameter : f32[1000, 1000]\n%1 = reduce %0 with=sum axes=[0] : f32[1000]\nresult %1\n}\n"), 1);
-    CHECK_INT(parts_in("function @f {\n%0 = parameter : f32[1000, 1000]\n%1 = reduce %0 with=sum axes=[0, 1] : f32[]\nresult %1\n}\n"), 1);
+    CHECK_INT(
+        parts_in(
+            "function @f {\n%0 = parameter : f32[1000]\n%1 = exp %0 : f32[1000]\nresult %1\n}\n"),
+        0);
+    CHECK_INT(parts_in("function @f {\n%0 = parameter : f32[100000]\n%1 = exp %0 : "
+                       "f32[100000]\nresult %1\n}\n"),
+              1);
+    CHECK_INT(parts_in("function @f {\n%0 = parameter : f32[400, 400]\n%1 = dot %0, %0 "
+                       "contract_a=[1] contract_b=[0] batch_a=[] batch_b=[] : f32[400, 400]\n"
+                       "result %1\n}\n"),
+              1);
+    CHECK_INT(parts_in("function @f {\n%0 = parameter : f32[1000, 1000]\n%1 = reduce %0 with=sum "
+                       "axes=[0] : f32[1000]\nresult %1\n}\n"),
+              1);
+    CHECK_INT(parts_in("function @f {\n%0 = parameter : f32[1000, 1000]\n%1 = reduce %0 with=sum "
+                       "axes=[0, 1] : f32[]\nresult %1\n}\n"),
+              1);
 }
 
 TEST(an_unknown_processor_is_refused)

@@ -1,6 +1,7 @@
 // random_test: random functions, compiled, compute what the reference computes.
 //
-// Usage: random_test [COUNT [FIRST_SEED [CPU]]]. Functions are compiled in groups of 50 to one object. A failing one is printed.
+// Usage: random_test [COUNT [FIRST_SEED [CPU]]]. Functions are compiled in groups of 50 to one
+// object. A failing one is printed.
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,8 @@
 
 enum { GROUP = 50 };
 
-// Rounding differences of a large power become arbitrary in a periodic function: nothing can be compared then.
+// Rounding differences of a large power become arbitrary in a periodic function: nothing can be
+// compared then.
 static bool chaotic(const IrFunction *fn)
 {
     bool grows = false, folds = false;
@@ -27,8 +29,10 @@ static void bind_states(IrFunction *fn, uint64_t seed)
     int states = 0;
     for (int i = 0; i < fn->result.count; i++)
         for (int k = 0; k < fn->param.count; k++)
-            if (fn->result.at[i].slot.kind == SLOT_VALUE && fn->param_slot.at[k].kind == SLOT_VALUE &&
-                type_equal(fn->param.at[k]->type, fn->result.at[i].value->type) && draw_below(&draw, 4)) {
+            if (fn->result.at[i].slot.kind == SLOT_VALUE &&
+                fn->param_slot.at[k].kind == SLOT_VALUE &&
+                type_equal(fn->param.at[k]->type, fn->result.at[i].value->type) &&
+                draw_below(&draw, 4)) {
                 fn->result.at[i].slot = fn->param_slot.at[k] = (Slot){SLOT_STATE, states};
                 states++;
             }
@@ -63,7 +67,8 @@ static bool try_group(uint64_t first, int count, const char *cpu, bool passes)
         const char *differs = case_check(cx, &cases[i], first + (uint64_t)i, 5e-5);
         if (!differs)
             continue;
-        printf("FAIL random: seed %llu: %s\n%s", (unsigned long long)first + (unsigned)i, differs, text[i]);
+        printf("FAIL random: seed %llu: %s\n%s", (unsigned long long)first + (unsigned)i, differs,
+               text[i]);
         good = false;
         if (getenv("AML_SHOW")) {
             Buffer shown = {.arena = cx->arena};
@@ -78,7 +83,8 @@ static bool try_group(uint64_t first, int count, const char *cpu, bool passes)
 
 int main(int argc, char **argv)
 {
-    uint64_t count = argc > 1 ? strtoull(argv[1], NULL, 10) : 200, first = argc > 2 ? strtoull(argv[2], NULL, 10) : 1, good = 0;
+    uint64_t count = argc > 1 ? strtoull(argv[1], NULL, 10) : 200,
+             first = argc > 2 ? strtoull(argv[2], NULL, 10) : 1, good = 0;
     const char *cpu = argc > 3 ? argv[3] : "native";
     bool failed = false;
     for (uint64_t seed = first; seed < first + count && !failed; seed += GROUP) {

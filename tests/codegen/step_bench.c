@@ -47,7 +47,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", why);
         return 1;
     }
-    printf("compiled and linked in %.0f ms, arena %zu bytes\n", (now() - begin) * 1e3, c.entry.arena_bytes);
+    printf("compiled and linked in %.0f ms, arena %zu bytes\n", (now() - begin) * 1e3,
+           c.entry.arena_bytes);
     void *input[64], *output[64];
     aml_value scalar[64] = {{0}};
     for (int i = 0; i < 64; i++) {
@@ -55,9 +56,16 @@ int main(int argc, char **argv)
         output[i] = filled(cx, 1 << 20);
         scalar[i].whole = 1;
     }
-    aml_call call = {filled(cx, c.state_bytes), filled(cx, c.entry.arena_bytes), input, output, scalar, NULL, NULL};
+    aml_call call = {filled(cx, c.state_bytes),
+                     filled(cx, c.entry.arena_bytes),
+                     input,
+                     output,
+                     scalar,
+                     NULL,
+                     NULL};
     double best = 1e9;
-    for (int round = 0; round < calls / 10; round++) {      // short rounds: the best one was not interrupted
+    for (int round = 0; round < calls / 10;
+         round++) { // short rounds: the best one was not interrupted
         begin = now();
         for (int i = 0; i < 10; i++)
             c.run(&call);
