@@ -1,7 +1,7 @@
 # kernels/cpu to bitcode, once per vector width, put into aml_codegen as `aml_kernel_bitcode` (v16.bc, v8.bc, v4.bc).
 find_program(AML_CLANG NAMES clang-${AML_LLVM_VERSION} clang REQUIRED)
 set(AML_KERNEL_FLAGS -std=c11 -O2 -fno-vectorize -fno-slp-vectorize -fno-unroll-loops -fno-strict-aliasing -fwrapv -ffp-contract=on
-                     -fno-math-errno -fno-asynchronous-unwind-tables -fno-stack-protector -Wall -Wextra -Werror)
+                     -fno-math-errno -fno-asynchronous-unwind-tables -fno-stack-protector -Wall -Wextra -Wno-psabi -Werror)
 set(aml_kernel_levels 16:x86-64-v4 8:x86-64-v3 4:x86-64-v2)
 
 file(GLOB kernel_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/cpu/*.[ch])

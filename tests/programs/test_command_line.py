@@ -2,11 +2,10 @@
 """The command line of amlc: verbs, options, exit codes, what goes to stdout and what to stderr."""
 import json
 import os
-import pty
 import subprocess
 import sys
 
-from harness import DIGITS, ROOT, check, check_equal, check_in, main
+from harness import DIGITS, ROOT, check, check_equal, check_in, main, open_terminal
 
 DIGITS_AML = DIGITS / "digits.aml"
 VERBS = ["check", "build", "deploy", "run", "report", "expand", "explain", "doctor", "version"]
@@ -117,7 +116,7 @@ def color_is_for_terminals_and_can_be_asked_for(place):
 def no_color_is_respected_on_a_terminal(place):
     bad = place.write("bad.aml", "aml 1\n\nconst width: int = nothing_of_that_name\n")
     for environment, expected in (({"TERM": "xterm"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
-        read_end, write_end = pty.openpty()
+        read_end, write_end = open_terminal()
         base = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM")}
         done = subprocess.run([place.amlc, "check", bad], env={**base, **environment}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=write_end)
         os.close(write_end)
