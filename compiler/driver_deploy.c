@@ -114,7 +114,7 @@ static aml_header has_header(const aml_dataset *table)
         return table->source.header;
     for (int i = 0; i < table->fields; i++)
         if (table->field[i].column)
-            return AML_HEADER_YES;
+            return AML_HEADER_AUTO;
     return AML_HEADER_NO;
 }
 

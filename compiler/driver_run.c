@@ -290,7 +290,7 @@ static int stage_predict(Run *run)
     if (count_jobs(run, AML_JOB_TRAIN) != 1)
         return EXIT_OK;
     fprintf(stderr, "predict: held-out rows, which the training has not seen\n");
-    return run_program(run, "predict", (const char *const[]){"--held-out", "8", NULL}, false);
+    return run_program(run, "predict", (const char *const[]){"--held_out", "8", NULL}, false);
 }
 
 static int run_stages(Run *run)

@@ -182,7 +182,7 @@ static aml_status begin(Stream *stream, aml_error *error)
                    stream->csv.complete, artifact->separator ? artifact->separator : ',');
     amli_csv first = stream->csv;
     amli_csv_result result;
-    stream->has_header = amli_has_header(artifact->header, artifact->field, artifact->fields);
+    stream->has_header = artifact->header != AML_HEADER_NO;
     if (stream->has_header) {
         result = next(stream, serving->header, error, &status);
         stream->columns = stream->csv.cells;
@@ -203,9 +203,12 @@ static aml_status begin(Stream *stream, aml_error *error)
                          stream->path, SERVING_CELLS, (long long)stream->columns);
     if (stream->has_header)
         keep_header(stream, stream->columns);
-    status = amli_bind_columns(artifact->field, artifact->fields,
-                               stream->has_header ? serving->header : NULL, stream->columns, true,
-                               stream->column, error);
+    if (stream->has_header)
+        status = amli_check_header(artifact->header, serving->header, stream->columns, error);
+    if (!status)
+        status = amli_bind_columns(artifact->field, artifact->fields,
+                                   stream->has_header ? serving->header : NULL, stream->columns,
+                                   true, stream->column, error);
     return status ? amli_prefix(error, "%s:%lld:1", stream->path,
                                 (long long)(stream->has_header ? stream->csv.line : first.line))
                   : AML_OK;

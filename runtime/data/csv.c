@@ -80,7 +80,7 @@ static const char *scan_cell(amli_csv *csv, const char *at, amli_cell *cell)
                 if (!csv->complete)
                     return NULL;
                 if (!quote) {
-                    bad(csv, open, "a quote that is opened here is never closed");
+                    bad(csv, open, "a quote that is never closed");
                     cell->length = (size_t)(end - cell->at);
                     return end;
                 }

@@ -62,6 +62,10 @@ aml_status amli_bind_columns(const aml_field field[], int fields, const amli_cel
 // Whether the first row names the columns.
 bool amli_has_header(aml_header header, const aml_field field[], int fields);
 
+// Refuses a first row that is one of data, which would be lost if it were taken for the names.
+aml_status amli_check_header(aml_header stated, const amli_cell header[], int64_t columns,
+                             aml_error *error);
+
 // Decodes the cells of a row into to[i], one sample of field i. False: `error` says file, line,
 // column, expected, found.
 bool amli_decode_row(const amli_csv *csv, const char *path, const amli_cell cell[], int64_t columns,

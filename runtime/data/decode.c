@@ -203,6 +203,29 @@ bool amli_has_header(aml_header header, const aml_field field[], int fields)
     return false;
 }
 
+// Numbers are names only if they count the columns, as some tools do that have no names to write.
+aml_status amli_check_header(aml_header stated, const amli_cell header[], int64_t columns,
+                             aml_error *error)
+{
+    const aml_tensor_info number = {.dtype = AML_F64};
+    bool counts = true;
+    double last = -1;
+    for (int64_t i = 0; i < columns; i++) {
+        char expected[64];
+        double value;
+        if (!amli_decode(&number, &header[i], NULL, &value, expected, sizeof expected))
+            return AML_OK;
+        counts = counts && value > last && value == floor(value);
+        last = value;
+    }
+    if (counts || stated != AML_HEADER_AUTO)
+        return AML_OK;
+    return amli_fail(error, AML_BAD_DATA,
+                     "expected the names of the columns, found a row of numbers\nhelp: put a line "
+                     "of names before it; if these are the names, say so: source: csv(..., header: "
+                     "yes)");
+}
+
 static int64_t find_column(const char *name, const amli_cell header[], int64_t columns)
 {
     for (int64_t i = 0; i < columns; i++)

@@ -84,8 +84,11 @@ static aml_status begin(Reading *r, const char *text, size_t length, aml_error *
                              (long long)line, (long long)column, r->csv.problem);
         }
     }
-    aml_status status = amli_bind_columns(dataset->field, dataset->fields, r->header, r->columns,
-                                          r->load->labels_may_be_absent, r->column, error);
+    aml_status status =
+        r->header ? amli_check_header(r->source->header, r->header, r->columns, error) : AML_OK;
+    if (!status)
+        status = amli_bind_columns(dataset->field, dataset->fields, r->header, r->columns,
+                                   r->load->labels_may_be_absent, r->column, error);
     if (!status)
         return AML_OK;
     size_t row = (size_t)(first.at - first.row);
@@ -216,7 +219,7 @@ aml_status amli_table_load(const aml_dataset *dataset, const amli_load *load, am
                            "(%s)\nhelp: `data check` lists them",
                            table->path, (long long)table->bad, (long long)all,
                            dataset->skip_limit * 100, dataset->place);
-    if (!status && table->rows == 0 && !load->check_all)
+    if (!status && table->rows == 0 && !(load->check_all && table->bad > 0))
         status = amli_fail(error, AML_BAD_DATA, "%s: expected rows, found none behind the header",
                            table->path);
     for (int i = 0; i < table->fields && !status; i++)

@@ -223,7 +223,7 @@ static aml_status apply(amli_command *command, Option option, const char *text, 
         command->output = text;
         break;
     case OPTION_held_out:
-        status = whole_number("held-out", text, 1, &command->held_out, error);
+        status = whole_number("held_out", text, 1, &command->held_out, error);
         break;
     case OPTION_runs:
         command->runs = text;
@@ -389,8 +389,8 @@ aml_status amli_command_parse(const aml_program *program, int argc, char **argv,
     if (!status && !command->help && command->verb == AMLI_VERB_PREDICT &&
         (arguments == 0) == (command->held_out == 0))
         status = amli_fail(error, AML_USAGE,
-                           arguments ? "predict takes FILE or --held-out N, not both"
-                                     : "predict needs FILE behind it, or --held-out N");
+                           arguments ? "predict takes FILE or --held_out N, not both"
+                                     : "predict needs FILE behind it, or --held_out N");
     return status;
 }
 

@@ -1,5 +1,5 @@
 // predict FILE: a csv file in, a csv file out: row, then every output of the job's predict. predict
-// --held-out N: the same for rows of the data set that the training has not seen, beside what was
+// --held_out N: the same for rows of the data set that the training has not seen, beside what was
 // expected.
 
 #include <errno.h>
@@ -99,10 +99,9 @@ static void write_header(FILE *out, const aml_function *predict)
     fputc('\n', out);
 }
 
-static void write_row(FILE *out, const Predicting *p, int64_t row, bool json)
+static void write_outputs(FILE *out, const Predicting *p, bool json)
 {
     const aml_function *predict = p->session.predict.function;
-    fprintf(out, json ? "{\"row\": %lld" : "%lld", (long long)row + 1);
     for (int i = 0; i < predict->outputs; i++) {
         const aml_tensor_info *info = &predict->output[i];
         int64_t count = aml_shape_elements(&info->shape);
@@ -119,21 +118,39 @@ static void write_row(FILE *out, const Predicting *p, int64_t row, bool json)
     fputs(json ? "}\n" : "\n", out);
 }
 
-static aml_status predict_all(Predicting *p, const amli_command *command, int64_t step,
-                              aml_error *error)
+static void write_row_number(FILE *out, int64_t row, bool json)
 {
-    FILE *out =
-        command->output && strcmp(command->output, "-") != 0 ? fopen(command->output, "w") : stdout;
-    if (!out)
-        return amli_fail(error, AML_IO, "cannot write %s: %s", command->output, strerror(errno));
+    fprintf(out, json ? "{\"row\": %lld" : "%lld", (long long)row + 1);
+}
+
+static aml_status predict_file(FILE *out, Predicting *p, const amli_command *command, int64_t step,
+                               aml_error *error)
+{
     aml_status status = AML_OK;
     if (!command->json)
         write_header(out, p->session.predict.function);
     for (int64_t row = 0; row < p->table->rows && !status; row++) {
         status = predict_row(p, row, step, error);
-        if (!status)
-            write_row(out, p, row, command->json);
+        if (status)
+            break;
+        write_row_number(out, row, command->json);
+        write_outputs(out, p, command->json);
     }
+    return status;
+}
+
+typedef aml_status Predict(FILE *out, Predicting *p, const amli_command *command, int64_t step,
+                           aml_error *error);
+
+// Lets `predict` write to --output or to standard output.
+static aml_status write_predictions(Predict *predict, Predicting *p, const amli_command *command,
+                                    int64_t step, aml_error *error)
+{
+    FILE *out =
+        command->output && strcmp(command->output, "-") != 0 ? fopen(command->output, "w") : stdout;
+    if (!out)
+        return amli_fail(error, AML_IO, "cannot write %s: %s", command->output, strerror(errno));
+    aml_status status = predict(out, p, command, step, error);
     bool failed = fflush(out) != 0 || ferror(out);
     if (out != stdout && fclose(out) != 0)
         failed = true;
@@ -159,55 +176,72 @@ static int expected_field(const amli_session *session)
     return -1;
 }
 
-static aml_status show_held_out(Predicting *p, const amli_command *command, amli_log *log,
-                                int64_t step, aml_error *error)
+static void write_held_out_header(FILE *out, const aml_function *predict, bool has_expected)
+{
+    fputs(has_expected ? "row,expected" : "row", out);
+    for (int i = 0; i < predict->outputs; i++)
+        fprintf(out, ",%s", predict->output[i].name);
+    fputc('\n', out);
+}
+
+// Of several elements the largest: the probability of what is predicted.
+static void write_largest(FILE *out, const Predicting *p)
+{
+    const aml_function *predict = p->session.predict.function;
+    for (int i = 0; i < predict->outputs; i++) {
+        const aml_tensor_info *info = &predict->output[i];
+        int64_t count = aml_shape_elements(&info->shape), best = 0;
+        for (int64_t e = 1; e < count; e++)
+            if (amli_element(info->dtype, p->result[i], e) >
+                amli_element(info->dtype, p->result[i], best))
+                best = e;
+        fputc(',', out);
+        write_element(out, info, p->result[i], best, false);
+    }
+    fputc('\n', out);
+}
+
+static void write_held_out_row(FILE *out, const Predicting *p, int64_t row, int expected, bool json)
+{
+    const amli_session *session = &p->session;
+    write_row_number(out, row, json);
+    if (expected >= 0) {
+        fputs(json ? ", \"expected\": " : ",", out);
+        write_element(out, &session->dataset->prepare.output[expected],
+                      session->samples->column[expected] +
+                          (size_t)row * session->samples->row_bytes[expected],
+                      0, json);
+    }
+    if (json)
+        write_outputs(out, p, json);
+    else
+        write_largest(out, p);
+}
+
+static aml_status predict_held_out(FILE *out, Predicting *p, const amli_command *command,
+                                   int64_t step, aml_error *error)
 {
     amli_session *session = &p->session;
     const aml_function *predict = session->predict.function;
-    aml_status status = amli_session_load(session, log, error);
-    if (status)
-        return status;
-    aml_part part =
-        session->samples->split.rows[AML_PART_TEST] > 0 ? AML_PART_TEST : AML_PART_VALID;
-    int64_t rows = session->samples->split.rows[part],
-            shown = command->held_out < rows ? command->held_out : rows;
+    const amli_split *split = &session->samples->split;
+    aml_part part = split->rows[AML_PART_TEST] > 0 ? AML_PART_TEST : AML_PART_VALID;
+    int64_t rows = split->rows[part], shown = command->held_out < rows ? command->held_out : rows;
     if (rows == 0)
         return amli_fail(error, AML_BAD_DATA, "the split of '%s' (%s) holds no rows out",
                          session->dataset->name, session->dataset->place);
     int expected = expected_field(session);
-    printf("row%s", expected < 0 ? "" : ",expected");
-    for (int i = 0; i < predict->outputs; i++)
-        printf(",%s", predict->output[i].name);
-    putchar('\n');
+    if (!command->json)
+        write_held_out_header(out, predict, expected >= 0);
+    aml_status status = AML_OK;
     for (int64_t k = 0; k < shown && !status; k++) {
-        int64_t row = session->samples->split.row[part][k * rows / shown]; // spread over the part
+        int64_t row = split->row[part][k * rows / shown]; // spread over the part
         status = amli_session_fill(session, &session->predict, &row, 1, error);
         if (!status)
             status = amli_session_run(session, &session->predict, step, error);
         for (int i = 0; i < predict->outputs && !status; i++)
             status = amli_session_read(session, &session->predict, i, p->result[i], error);
-        if (status)
-            break;
-        printf("%lld", (long long)row + 1);
-        if (expected >= 0) {
-            const aml_tensor_info *info = &session->dataset->prepare.output[expected];
-            putchar(',');
-            write_element(stdout, info,
-                          session->samples->column[expected] +
-                              (size_t)row * session->samples->row_bytes[expected],
-                          0, false);
-        }
-        for (int i = 0; i < predict->outputs;
-             i++) { // of several elements the largest: the probability of what is predicted
-            int64_t count = aml_shape_elements(&predict->output[i].shape), best = 0;
-            for (int64_t e = 1; e < count; e++)
-                if (amli_element(predict->output[i].dtype, p->result[i], e) >
-                    amli_element(predict->output[i].dtype, p->result[i], best))
-                    best = e;
-            putchar(',');
-            write_element(stdout, &predict->output[i], p->result[i], best, false);
-        }
-        putchar('\n');
+        if (!status)
+            write_held_out_row(out, p, row, expected, command->json);
     }
     return status;
 }
@@ -234,17 +268,16 @@ static aml_status predict_job(const amli_command *command, const aml_job *job,
         status = amli_load_state(job, aml_checkpoint_weights(checkpoint), WEIGHTS,
                                  p->session.device, p->session.state, error);
     aml_checkpoint_close(checkpoint);
-    if (command->held_out > 0) {
-        if (!status)
-            status = allocate(p, error);
-        return status ? status : show_held_out(p, command, log, step, error);
-    }
     amli_load load = {.path = command->argument, .is_argument = true, .labels_may_be_absent = true};
     if (!status)
-        status = amli_table_load(p->session.dataset, &load, &p->table, error);
+        status = command->held_out > 0
+                     ? amli_session_load(&p->session, log, error)
+                     : amli_table_load(p->session.dataset, &load, &p->table, error);
     if (!status)
         status = allocate(p, error);
-    return status ? status : predict_all(p, command, step, error);
+    return status ? status
+                  : write_predictions(command->held_out > 0 ? predict_held_out : predict_file, p,
+                                      command, step, error);
 }
 
 aml_status amli_predict(const amli_command *command, const amli_device_kind *kind, aml_error *error)

@@ -249,9 +249,8 @@ aml_status amli_session_load(amli_session *session, amli_log *log, aml_error *er
                       skipping.shown);
     if (status)
         return status;
+    // With --overfit too an epoch is one of all rows: the few rows get as many steps as all would.
     int64_t rows = session->samples->split.rows[AML_PART_TRAIN];
-    if (session->command->overfit > 0 && session->command->overfit < rows)
-        rows = session->command->overfit;
     session->epoch_steps = session->job->batch > 0 ? (double)rows / (double)session->job->batch : 0;
     session->total_steps =
         session->job->kind == AML_JOB_TRAIN

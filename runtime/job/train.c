@@ -114,16 +114,31 @@ static void put_counts(amli_training *training, amli_buffer *line)
                            (long long)step, (long long)total);
 }
 
+#define RATE_SECONDS 2.0
+
+static void note_step(amli_training *training, double seconds)
+{
+    training->stepping += seconds;
+    if (training->stepping - training->next.stepping < RATE_SECONDS)
+        return;
+    training->from = training->next;
+    training->next.step = training->progress.step;
+    training->next.stepping = training->stepping;
+}
+
+// The rate is that of the steps alone, of late; what is left is told by all that was done so far.
 static void put_rate(amli_training *training, double now, amli_buffer *line)
 {
     char text[40];
-    double spent = now - training->started,
-           done = (double)(training->progress.step - training->first_step);
-    double rate = spent > 0 ? done / spent : 0;
-    double left = (double)(training->session.total_steps - training->progress.step) /
-                  (rate > 0 ? rate : 1e-9);
-    if (length_in_seconds(training) != INFINITY)
-        left = length_in_seconds(training) - training->progress.seconds;
+    double stepping = training->stepping - training->from.stepping, spent = now - training->started;
+    double rate =
+        stepping > 0 ? (double)(training->progress.step - training->from.step) / stepping : 0;
+    int64_t done = training->progress.step - training->first_step,
+            rest = training->session.total_steps - training->progress.step;
+    double left = length_in_seconds(training) != INFINITY
+                      ? length_in_seconds(training) - training->progress.seconds
+                  : done > 0 ? (double)rest * spent / (double)done
+                             : 0;
     amli_buffer_printf(line, rate >= 10 ? "  %.0f steps/s" : "  %.2f steps/s", rate);
     if (left > 0 && rate > 0)
         amli_buffer_printf(line, "  %s left", amli_seconds_text(left, text, sizeof text));
@@ -330,14 +345,17 @@ static aml_status loop(amli_training *training, aml_error *error)
     training->started = amli_seconds();
     training->log.shown = training->started; // progress is shown once there is some
     training->first_step = progress->step;
+    training->from.step = training->next.step = progress->step;
     training->seconds_before = progress->seconds;
     while (!status && !at_end(training) &&
            !(command->has_steps && progress->step >= command->steps)) {
         if (amli_signal_seen())
             break;
         estimate_total(training);
+        double before = amli_seconds();
         status = do_step(training, error);
         double now = amli_seconds();
+        note_step(training, now - before);
         progress->seconds = training->seconds_before + now - training->started;
         bool halting =
             amli_signal_seen() || (command->has_steps && progress->step >= command->steps);

@@ -23,6 +23,12 @@ typedef struct amli_training {
     double seconds_before; // of training in earlier sessions
     double started;        // when this session began to train
     int64_t first_step;    // of this session
+    double stepping;       // seconds spent in steps, without validations and checkpoints
+    // The rate is that of the steps since from: between one and two of RATE_SECONDS ago.
+    struct {
+        int64_t step;
+        double stepping;
+    } from, next;
     double last_loss;
     bool measured_once;
     amli_measured last; // the last validation

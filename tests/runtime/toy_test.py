@@ -138,6 +138,17 @@ def overfit_trains_and_validates_on_the_same_rows():
     has(err, "20 rows to train on, 20 to validate", "step 300/300")
     last = [json.loads(l) for l in open(newest() + "/metrics.jsonl") if "accuracy" in l][-1]
     assert sum(map(sum, last["confusion"])) == 20
+    # the few rows get as many steps as all rows would, so that they can be learned
+    has(run("train", "toy", "--overfit", 2)[1], "2 rows to train on", "done after step 263")
+
+
+@test
+def the_rate_is_that_of_steps():
+    # without the time of validations and checkpoints, of which this run has many
+    _, err = run("train", "toy")
+    rate = float(re.findall(r"([\d.]+) steps/s", err)[-1])
+    number, unit = re.search(r"done after step 263, ([\d.]+) (ms|s)", err).groups()
+    assert rate > 2 * 263 / (float(number) / (1000 if unit == "ms" else 1)), err
 
 
 @test
@@ -377,6 +388,32 @@ def predicts():
 
 
 @test
+def a_file_without_header_is_refused():
+    # its first row would be lost
+    run("train", "toy", "--quiet", "--steps", 2)
+    for arguments in (["rows.csv", "--job", "toy"], ["rows.csv"]):
+        program = "toy" if len(arguments) > 1 else "toy_artifact"
+        write("rows.csv", "1.5,2,0,4\n5,6,7,8\n")
+        has(run("predict", *arguments, program=program, code=1)[1], "rows.csv:1:1: expected the names of the columns, found a row of numbers")
+        write("rows.csv", "0,1,2,3\n5,6,7,8\n")   # names that some tools write: the columns counted
+        assert len(run("predict", *arguments, program=program)[0].splitlines()) == 2
+
+
+@test
+def predicts_held_out_rows():
+    run("train", "toy", "--quiet")
+    out, _ = run("predict", "--held_out", 5, "--job", "toy")
+    rows = [line.split(",") for line in out.splitlines()]
+    assert rows[0] == ["row", "expected", "prediction", "probability"] and len(rows) == 6
+    truth = [line.split(",")[-1] for line in open("toy.csv").read().splitlines()[1:]]
+    assert all(truth[int(row[0]) - 1] == row[1] for row in rows[1:])
+    assert run("predict", "--held_out", 5, "--job", "toy", "-o", "held.csv")[0] == "" and open("held.csv").read() == out
+    lines = [json.loads(line) for line in run("predict", "--held_out", 5, "--job", "toy", "--json")[0].splitlines()]
+    assert [[str(l["row"]), str(l["expected"]), str(l["prediction"])] for l in lines] == [row[:3] for row in rows[1:]]
+    assert all(len(l["probability"]) == 3 for l in lines)
+
+
+@test
 def deployed_program():
     has(run("info", program="toy_artifact")[0], "toy_f32: The toy, deployed.", "parameters 15", "x: f32[4]", "probability: f32[3]")
     assert json.loads(run("info", "--json", program="toy_artifact")[0])["batch"] == [1, 16]
@@ -474,16 +511,17 @@ BROKEN = {
     "label_not_whole": ("a,b,c,d,class\n1,2,3,4,1.0\n", 'expected a class in 0..2, found "1.0"'),
     "nul_byte": (b"a,b,c,d,class\n1,2\x00,3,4,0\n", "toy.csv:2:4: expected a row of 5 cells, found a NUL byte"),
     "bad_utf8": (b"a,b,c,d,class\n1,\xff\xfe,3,4,0\n", "toy.csv:2:3: expected a row of 5 cells, found bytes that are not UTF-8"),
-    "open_quote": ('a,b,c,d,class\n1,"2,3,4,0\n1,2,3,4,0\n', "toy.csv:2:3: expected a row of 5 cells, found a quote that is opened here is never closed"),
+    "open_quote": ('a,b,c,d,class\n1,"2,3,4,0\n1,2,3,4,0\n', "toy.csv:2:3: expected a row of 5 cells, found a quote that is never closed"),
     "text_after_quote": ('a,b,c,d,class\n"1"x,2,3,4,0\n', "toy.csv:2:4: expected a row of 5 cells, found text after a closing quote"),
     "empty_file": ("", "toy.csv:1:1: expected rows, found an empty file"),
     "only_blank_lines": ("\n\n\n", "expected rows, found an empty file"),
+    "no_header": (CELLS, "toy.csv:1:1: expected the names of the columns, found a row of numbers\nhelp: put a line of names before it"),
     "only_header": ("a,b,c,d,class\n", "expected rows, found none behind the header"),
     "no_such_column": ("a,b,c,d,clas\n" + CELLS, 'toy.csv:1:1: no column is named "class", which the field \'y\' reads (toy.aml:16)'),
     "too_few_columns": ("class,b\n1,2\n", "the field 'x' reads the columns 0..3, and the file has 2 columns"),
     "huge_line": ("a,b,c,d,class\n1,2,3,4,0" + ",5" * 200000 + "\n", "expected 5 cells as in the first row, found 200005"),
     "huge_cell": ("a,b,c,d,class\n" + "9" * 3000000 + ",2,3,4,0\n", "expected a number (f32), found \"9999"),
-    "bad_header": ('a,"b,c,d,class\n', "expected the names of the columns, found a quote that is opened here"),
+    "bad_header": ('a,"b,c,d,class\n', "expected the names of the columns, found a quote that is never closed"),
     "tabs": ("a\tb\tc\td\tclass\n1\t2\t3\t4\t0\n", 'help: the separator is "," and the first row has a tab: source: csv(..., separator: "\\t")'),
 }
 
@@ -541,6 +579,8 @@ def data_check_lists_every_bad_row():
     lines = [json.loads(l) for l in run("data", "check", "--json", code=1)[0].splitlines()]
     assert sum("bad_row" in l for l in lines) == 6
     has(run("data", "chek", code=2)[1], "expected `data check`")
+    write("toy.csv", "a,b,c,d,class\n")
+    has(run("data", "check", code=1)[1], "toy.csv: expected rows, found none behind the header")
 
 
 @test

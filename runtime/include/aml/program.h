@@ -298,7 +298,7 @@ typedef struct aml_artifact {
     int32_t fields;
     const aml_field *field;     // raw inputs that predict needs (a label field is not among them)
     char separator;
-    aml_header header;
+    aml_header header;          // AUTO: the training data have one, though the source does not say so
     aml_function prepare;       // one raw sample to one prepared sample (only what the model reads)
     int32_t predicts;           // one per batch size, increasing
     const int64_t *predict_batch;
