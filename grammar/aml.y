@@ -491,19 +491,24 @@ static int yyreport_syntax_error(const yypcontext_t *context, ParseState *ps)
         any_expression = any_expression || expected[i] == YYSYMBOL_NUMBER;
         any_name = any_name || expected[i] == YYSYMBOL_IDENT;
     }
-    const char *shown[SHOWN];
-    int others = 0;
+    const char *shown[SHOWN], *operator = NULL;
+    int others = 0, operators = 0;
     bool says[GROUP_OTHER + 1] = {false};
     for (int i = 0; i < count; i++) {
         Group group = group_of(expected[i], any_expression, any_name);
         says[group] = true;
-        if (group != GROUP_OTHER)
+        if (group != GROUP_OTHER && group != GROUP_OPERATOR)
             continue;
         const char *text = expected[i] == YYSYMBOL_YYEOF ? "the end of the file" : yysymbol_name(expected[i]);
         if (text[0] == '\'')
             text = arena_printf(ps->cx->scratch, "`%c`", text[1]);
         else if (expected[i] != YYSYMBOL_YYEOF)
             text = arena_printf(ps->cx->scratch, "`%s`", text);
+        if (group == GROUP_OPERATOR) {
+            operator = text;
+            operators++;
+            continue;
+        }
         if (others < SHOWN)
             shown[others] = text;
         others++;
@@ -517,7 +522,7 @@ static int yyreport_syntax_error(const yypcontext_t *context, ParseState *ps)
     for (int i = 0; i < others && others <= SHOWN; i++)
         item[items++] = shown[i];
     if (items == 0)
-        item[items++] = says[GROUP_OPERATOR] && others == 0 ? "an operator" : "something else";
+        item[items++] = operators == 1 ? operator : operators > 0 && others == 0 ? "an operator" : "something else";
     Buffer text = {.arena = ps->cx->scratch};
     for (int i = 0; i < items; i++)
         buffer_printf(&text, "%s%s", i == 0 ? "" : i + 1 == items ? " or " : ", ", item[i]);

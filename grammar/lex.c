@@ -12,6 +12,7 @@
 //     }
 
 #include "parse.h"
+#include "scan.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -110,9 +111,7 @@ static bool is_declaring(const ParseState *ps, const Token *token)
 {
     const char *behind = ps->source->text + token->loc.end;
     behind += strspn(behind, " \t");
-    size_t word = 0;
-    while (isalnum((unsigned char)behind[word]) || behind[word] == '_')
-        word++;
+    size_t word = scan_letters(behind);
     if (word == 0)
         return token->kind == USE && *behind == '"';
     if (isdigit((unsigned char)*behind))
@@ -242,12 +241,11 @@ static void skip_to_item(ParseState *ps)
 static bool begins_declaration(const ParseState *ps, const Token *token)
 {
     const char *behind = ps->source->text + token->loc.end;
-    size_t blanks = strspn(behind, " \t"), word = 0;
+    size_t blanks = strspn(behind, " \t");
     if (blanks == 0)
         return false;
     behind += blanks;
-    while (isalnum((unsigned char)behind[word]) || behind[word] == '_')
-        word++;
+    size_t word = scan_letters(behind);
     if (token->kind == FN || (token->kind >= USE && token->kind <= SCHEMA))
         return word > 0 || (token->kind == USE && *behind == '"');
     return token->kind == IDENT && word > 0 && behind[word + strspn(behind + word, " \t")] == '{';

@@ -26,6 +26,32 @@ int scan_token(ParseState *ps, Token *token, int kind)
     return kind;
 }
 
+// The bytes of a letter of Latin, Greek, Cyrillic, ... or Chinese, Japanese, Korean script at the
+// front of text; 0 if there is none. Approximate, by blocks of Unicode: what it takes is refused
+// all the same.
+static size_t foreign_letter(const char *text)
+{
+    unsigned char lead = (unsigned char)text[0];
+    size_t bytes = lead >= 0xC3 && lead <= 0xDF ? 2 : lead >= 0xE3 && lead <= 0xED ? 3 : 0;
+    for (size_t i = 1; i < bytes; i++)
+        if (((unsigned char)text[i] & 0xC0) != 0x80)
+            return 0;
+    bool sign = bytes > 0 && (memcmp(text, "\xC3\x97", 2) == 0 || memcmp(text, "\xC3\xB7", 2) == 0 ||
+                              memcmp(text, "\xE3\x80", 2) == 0);
+    return sign ? 0 : bytes;
+}
+
+size_t scan_letters(const char *text)
+{
+    size_t at = 0, bytes;
+    do {
+        bool plain = isalnum((unsigned char)text[at]) || text[at] == '_';
+        bytes = plain ? 1 : foreign_letter(text + at);
+        at += bytes;
+    } while (bytes > 0);
+    return at;
+}
+
 int scan_word(ParseState *ps, Token *token, const char *text, size_t length)
 {
     if (length > LONGEST_NAME) {
@@ -34,6 +60,13 @@ int scan_word(ParseState *ps, Token *token, const char *text, size_t length)
         length = LONGEST_NAME;
     }
     Sym word = sym_intern(ps->cx, text, length);
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)text[i] >= 0x80) {
+            report(ps->cx, here(ps), foreign_letter, word);
+            help(ps->cx, "a name is made of the letters a to z and A to Z, digits and `_`");
+            parse_mistake(ps);
+            break;
+        }
     token->value.sym = word;
 #define KEYWORD(token_kind, keyword, meaning)                                                      \
     if (strcmp(word, keyword) == 0)                                                                \

@@ -106,6 +106,23 @@ static bool add_wanted(Elab *e, Value value, Wanted *wanted, Span span)
     return false;
 }
 
+// What f gets for `wrt`: the same numbers as tensors of their own, so that a use of the same tensor elsewhere in f (as a
+// variable of an enclosing function) is not differentiated. Weights are differentiated wherever they are used.
+static Value apart(Elab *e, Value wrt, Span span)
+{
+    if (wrt.kind == VALUE_TENSOR) {
+        Inst *inst = wrt.as.tensor.inst;
+        wrt.as.tensor.inst = ir_reshape(e->trace->fn, inst, inst->type, elab_span(e, span));
+    }
+    if (wrt.kind == VALUE_LIST || wrt.kind == VALUE_TUPLE) {
+        Value *item = NEW_ARRAY(e->cx->arena, Value, wrt.as.list.count + 1);
+        for (int i = 0; i < wrt.as.list.count; i++)
+            item[i] = apart(e, wrt.as.list.at[i], span);
+        wrt.as.list.at = item;
+    }
+    return wrt;
+}
+
 static Value gradient_value(Elab *e, Value value, const Wanted *wanted, Inst *const gradient[],
                             int *at)
 {
@@ -132,7 +149,7 @@ Value builtin_value_and_grad(Elab *e, const Value arg[], Span span)
         report(e->cx, elab_span(e, span), outside_trace, "'value_and_grad'");
         return value_poison();
     }
-    Value wrt = arg[1];
+    Value wrt = apart(e, arg[1], span);
     Value result = elab_call(e, arg[0], &wrt, NULL, 1, span);
     if (result.kind == VALUE_POISON)
         return result;

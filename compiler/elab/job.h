@@ -79,6 +79,8 @@ Value setting_eval(Jobs *jobs, const Setting *setting, const char *name);
 bool setting_whole(Jobs *jobs, Node *job, const char *name, int64_t least, int64_t *out);
 bool setting_quantity(Jobs *jobs, const Setting *setting, const char *name, aml_quantity *out);  // a duration; none gives value 0
 bool setting_number(Jobs *jobs, const Setting *setting, const char *name, double *out);          // a fraction, size or number
+// Whether a setting that the block's kind does not have, and that was reported, is probably this one.
+bool setting_misspelled(Jobs *jobs, const Node *job, const char *name);
 void setting_wrong(Jobs *jobs, const Setting *setting, const char *name, const char *expected, Value found);
 void settings_record(Jobs *jobs, Node *job);        // adds the block's effective settings to the program
 const char *job_place(Jobs *jobs, Span span);       // digits.aml:14

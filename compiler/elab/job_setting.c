@@ -164,10 +164,15 @@ Value setting_eval(Jobs *jobs, const Setting *setting, const char *name)
 
 void setting_wrong(Jobs *jobs, const Setting *setting, const char *name, const char *expected, Value found)
 {
-    if (value_is(found, VALUE_POISON))
-        return;
+    if (value_is(found, VALUE_POISON) || (value_is(found, VALUE_NONE) && !setting->value))
+        return;                         // reported already: by what failed, or as a missing setting
     const char *wanted = expected ? expected : block_type(setting->type);
     report(jobs->cx, setting->span, setting_type, name, wanted ? wanted : "of another type", value_what(jobs->e, found));
+}
+
+bool setting_misspelled(Jobs *jobs, const Node *job, const char *name)
+{
+    return job_misspells(jobs->cx, job, block_schema(jobs, job), sym_of(jobs->cx, name));
 }
 
 bool setting_whole(Jobs *jobs, Node *job, const char *name, int64_t least, int64_t *out)

@@ -480,23 +480,26 @@ static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const Me
     Value clip_value = setting_eval(jobs, &clip, "clip");
     bool good = true;
     if (!is_instance(train->model, NODE_Model)) {
-        setting_wrong(jobs, &model, "model", NULL, train->model);
+        if (!value_is(train->model, VALUE_NONE) || model.written)
+            setting_wrong(jobs, &model, "model", NULL, train->model);
+        else if (!setting_misspelled(jobs, node, "model"))
+            report(jobs->cx, node->as.job.name_span, setting_missing, "train", "model");
         if (value_is(train->model, VALUE_DECLARATION))
             help(jobs->cx, "write `%s()`", span_text(jobs, model.span));
         good = false;
     }
     if (!value_is(train->loss, VALUE_FUNCTION)) {
-        if (value_is(train->loss, VALUE_NONE))
-            report(jobs->cx, node->as.job.name_span, no_loss, node->as.job.name);
-        else
+        if (!value_is(train->loss, VALUE_NONE) || loss.written)
             setting_wrong(jobs, &loss, "loss", NULL, train->loss);
+        else if (!setting_misspelled(jobs, node, "loss"))
+            report(jobs->cx, node->as.job.name_span, no_loss, node->as.job.name);
         good = false;
     }
     if (!is_instance(optimizer_value, NODE_Optimizer)) {
-        if (value_is(optimizer_value, VALUE_NONE))
-            report(jobs->cx, node->as.job.name_span, setting_missing, "train", "optimizer");
-        else
+        if (!value_is(optimizer_value, VALUE_NONE) || optimizer.written)
             setting_wrong(jobs, &optimizer, "optimizer", NULL, optimizer_value);
+        else if (!setting_misspelled(jobs, node, "optimizer"))
+            report(jobs->cx, node->as.job.name_span, setting_missing, "train", "optimizer");
         if (value_is(optimizer_value, VALUE_DECLARATION))
             help(jobs->cx, "write `%s()`", span_text(jobs, optimizer.span));
         good = false;

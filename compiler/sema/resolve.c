@@ -148,13 +148,42 @@ static const char *closest_in_scope(Resolver *r, Sym name, const Node *type)
         job_candidates(r, &candidates);
     for (int i = 0; i < r->file->scope.count; i++)
         vec_push(cx->scratch, &candidates, r->file->scope.key[i]);
+    static const char *const values[] = {"true", "false", "none"};
+    for (size_t i = 0; i < COUNT_OF(values); i++)
+        vec_push(cx->scratch, &candidates, values[i]);
     return closest_name(name, candidates.at, candidates.count);
+}
+
+// `average: macro | micro`: the words of an enumeration; none if the type takes anything else.
+static Candidates words_of(Resolver *r, const Node *type)
+{
+    Candidates words = {0};
+    while (type && type->kind == NODE_ListType)
+        type = type->as.listtype.item;
+    if (type && type->kind == NODE_OneOf)
+        type_candidates(r, type, &words);
+    for (int i = 0; i < words.count; i++)
+        if (is_library_word(sym_of(r->unit->cx, words.at[i])))
+            return (Candidates){0};
+    return words;
 }
 
 static void report_unknown(Resolver *r, Sym name, Span span, const Node *type)
 {
     Cx *cx = r->unit->cx;
     report(cx, span, unresolved_name, name);
+    Candidates words = words_of(r, type);
+    if (words.count > 0) {
+        Buffer list = {.arena = cx->scratch};
+        for (int i = 0; i < words.count; i++)
+            buffer_printf(&list, "%s`%s`", i == 0 ? "" : i + 1 == words.count ? " or " : ", ", words.at[i]);
+        const char *closest = closest_name(name, words.at, words.count);
+        if (closest)
+            help(cx, "did you mean `%s`?", closest);
+        else
+            help(cx, "expected %s", list.text);
+        return;
+    }
     Sym module = module_with(r, name);
     if (module) {
         help(cx, "'%s' is in the standard library: add `use %s`", name, module);

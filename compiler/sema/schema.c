@@ -109,6 +109,22 @@ static void check_function(Unit *unit, const Node *schema, const Node *fn)
         help(cx, "functions stand outside of it");
 }
 
+bool job_misspells(Cx *cx, const Node *job, const Node *schema, Sym name)
+{
+    NameList names = {0};
+    for (int i = 0; i < schema->as.schema.settings.count; i++)
+        vec_push(cx->scratch, &names, schema->as.schema.settings.at[i]->as.entry.name);
+    for (int i = 0; i < job->as.job.items.count; i++) {
+        const Node *item = job->as.job.items.at[i];
+        if (item->kind != NODE_Setting || schema_entry(schema, item->as.setting.name))
+            continue;
+        const char *closest = closest_name(item->as.setting.name, names.at, names.count);
+        if (closest && strcmp(closest, name) == 0)
+            return true;
+    }
+    return false;
+}
+
 // All of them in one report: they have one place.
 static void report_missing(Unit *unit, const Node *job, const Node *schema)
 {
@@ -124,6 +140,8 @@ static void report_missing(Unit *unit, const Node *job, const Node *schema)
             diag_silence(cx, DIAG_setting_missing, job->as.job.name_span);
             continue;
         }
+        if (job_misspells(cx, job, schema, entry->as.entry.name))
+            continue;
         buffer_printf(&list, "%s%s", missing.count ? "', '" : "", entry->as.entry.name);
         vec_push(cx->scratch, &missing, entry);
     }

@@ -53,6 +53,8 @@ Node *unit_grad(const Unit *unit, const Node *fn);                  // the Grad 
 Node *unit_schema(const Unit *unit, Sym kind);                      // NULL: unknown kind
 Node *schema_entry(const Node *schema, Sym name);                   // the Entry; NULL: no such setting
 Node *job_setting(const Node *job, Sym name);                       // the Setting; NULL: not written
+// Whether a setting that the schema does not have is probably a misspelled `name`.
+bool job_misspells(Cx *cx, const Node *job, const Node *schema, Sym name);
 Node *job_function(const Node *job, Sym name);                      // a Fn of the block; NULL
 Node *job_field(const Node *job, Sym name);                         // a Field of the block; NULL
 bool oneof_has(const Node *type, Sym word);                         // type is a OneOf (or a bare word) with that choice
