@@ -294,7 +294,9 @@ static char *make_header(const aml_state_info *const *state, int count, size_t *
         json_t *entry =
             json_pack("{s:s, s:o, s:[I, I]}", "dtype", stored_name[tensor->dtype], "shape", shape,
                       "data_offsets", (json_int_t)offset, (json_int_t)end);
-        complete = complete && entry && json_object_set_new(header, tensor->name, entry) == 0;
+        if (!complete)
+            json_decref(entry);
+        complete = complete && json_object_set_new(header, tensor->name, entry) == 0;
         offset = end;
     }
     char *text = complete ? json_dumps(header, JSON_SORT_KEYS | JSON_COMPACT) : NULL;
