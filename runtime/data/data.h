@@ -61,6 +61,7 @@ void amli_table_free(amli_table *table); // NULL is allowed
 typedef struct amli_split {
     int64_t rows[AML_PART_TEST + 1]; // how many
     int64_t *row[AML_PART_TEST + 1]; // which, increasing
+    size_t bytes;                    // of these lists
 } amli_split;
 
 // Splits rows 0..source_rows by fractions: exact counts by largest remainder, per class where

@@ -95,6 +95,12 @@ aml_status amli_split_rows(const aml_split *how, int64_t source_rows, int64_t ro
             split->row[AML_PART_TRAIN + dealt][split->rows[AML_PART_TRAIN + dealt]++] = i;
     }
     free(order), free(start), free(part_of);
+    for (int i = 0; i <= AML_PART_TEST; i++) {
+        size_t bytes = (size_t)split->rows[i] * sizeof(int64_t);
+        int64_t *fitting = realloc(split->row[i], bytes ? bytes : 1);
+        split->row[i] = fitting ? fitting : split->row[i];
+        split->bytes += bytes;
+    }
     return AML_OK;
 }
 

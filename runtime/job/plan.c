@@ -38,7 +38,7 @@ static aml_status plan_job(const amli_command *command, const aml_job *job, Plan
     } else {
         plan->has_data = true;
         memcpy(plan->rows, samples->split.rows, sizeof plan->rows);
-        plan->data = samples->bytes;
+        plan->data = amli_data_bytes(job, samples);
         plan->epoch_steps =
             job->batch > 0 ? (double)plan->rows[AML_PART_TRAIN] / (double)job->batch : 0;
         amli_samples_free(samples);
@@ -85,7 +85,7 @@ static void print_plan(const Planned *plan, const char *why)
             row(phase_name[i], (double)phase[i]->arena_bytes, "");
     row("batches", (double)need->batch, "inputs and outputs");
     if (plan->has_data)
-        row("data", (double)plan->data, "prepared rows");
+        row("data", (double)plan->data, "prepared rows and their order");
     row("in all", (double)(need->state + need->arena + need->batch + plan->data),
         plan->has_data ? "" : "without the data");
     if (plan->has_data)

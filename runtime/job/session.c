@@ -53,6 +53,13 @@ amli_need amli_job_need(const aml_job *job)
     return need;
 }
 
+size_t amli_data_bytes(const aml_job *job, const amli_samples *samples)
+{
+    size_t order =
+        job->kind == AML_JOB_TRAIN ? (size_t)samples->split.rows[AML_PART_TRAIN] * 8 : 0;
+    return samples->bytes + samples->split.bytes + order;
+}
+
 static void unbind(amli_bound *bound)
 {
     free(bound->input);

@@ -330,11 +330,13 @@ static aml_status after_step(amli_training *training, bool halting, aml_error *e
 
 static aml_status interrupted(const amli_training *training, int number, aml_error *error)
 {
+    const amli_command *command = training->command;
+    bool elsewhere = strcmp(command->runs, "runs") != 0;
     return amli_fail(error, number == SIGINT ? AML_INTERRUPTED : AML_TERMINATED,
                      "interrupted after step %lld; its checkpoint is complete\nhelp: go on with "
-                     "`%s train %s --resume`",
-                     (long long)training->progress.step, training->command->name,
-                     training->job->name);
+                     "`%s train %s --resume%s%s`",
+                     (long long)training->progress.step, command->name, training->job->name,
+                     elsewhere ? " --runs " : "", elsewhere ? command->runs : "");
 }
 
 static aml_status loop(amli_training *training, aml_error *error)
@@ -408,15 +410,15 @@ static void announce(amli_training *training)
     for (int i = 0; i < training->job->states; i++)
         if (training->job->state[i].role == AML_ROLE_WEIGHT)
             weights += aml_shape_elements(&training->job->state[i].tensor.shape);
-    amli_log_line(
-        &training->log,
-        "%s: %lld weights, %lld rows to train on, %lld to validate, %s, %d thread%s, %s",
-        training->job->name, (long long)weights, (long long)training->train_rows,
-        (long long)training->valid_rows,
-        amli_bytes_text((double)(need.state + need.arena + need.batch + session->samples->bytes),
-                        memory, sizeof memory),
-        amli_pool_threads(session->device->pool),
-        amli_pool_threads(session->device->pool) == 1 ? "" : "s", training->store.run);
+    amli_log_line(&training->log,
+                  "%s: %lld weights, %lld rows to train on, %lld to validate, %s, %d thread%s, %s",
+                  training->job->name, (long long)weights, (long long)training->train_rows,
+                  (long long)training->valid_rows,
+                  amli_bytes_text((double)(need.state + need.arena + need.batch +
+                                           amli_data_bytes(training->job, session->samples)),
+                                  memory, sizeof memory),
+                  amli_pool_threads(session->device->pool),
+                  amli_pool_threads(session->device->pool) == 1 ? "" : "s", training->store.run);
     if (!training->is_new)
         amli_log_line(&training->log, "resumed at step %lld", (long long)training->progress.step);
     if (training->valid_rows == 0 &&
@@ -457,7 +459,8 @@ static void summary_json(const amli_training *training, const amli_stored *best)
     amli_buffer_printf(
         &text, ", \"memory\": {\"state\": %zu, \"arena\": %zu, \"batch\": %zu, \"data\": %zu}}",
         session->device->allocated[AMLI_FOR_STATE], session->device->allocated[AMLI_FOR_ARENA],
-        session->device->allocated[AMLI_FOR_BATCH], session->samples->bytes);
+        session->device->allocated[AMLI_FOR_BATCH],
+        amli_data_bytes(training->job, session->samples));
     if (!text.failed)
         puts(text.text);
     amli_buffer_free(&text);

@@ -164,6 +164,8 @@ def summary_tells_the_memory_that_was_planned():
     summary = json.loads(run("train", "toy", "--json")[0])
     plan = json.loads(run("plan", "toy", "--json")[0])
     assert summary["memory"] == {"state": plan["state"], "arena": plan["arena"], "batch": plan["batches"], "data": plan["data"]}
+    # prepared rows of four numbers and a class, the lists of the parts, the order of training
+    assert plan["data"] == 300 * (4 * 4 + 4) + 8 * (300 + 300 + 210)
     assert plan["steps"] == summary["step"] == 263 and plan["rows"] == {"train": 210, "valid": 60, "test": 30}
 
 
@@ -219,18 +221,18 @@ def killed_at_random_moments():
 @test
 def signals_write_a_checkpoint():
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-        process = subprocess.Popen([os.path.join(BIN, "toy"), "train", "toy", "--quiet", "--work", "3000000"], stderr=subprocess.PIPE)
-        while not glob.glob("runs/toy/*/checkpoints/step-000014"):
+        process = subprocess.Popen([os.path.join(BIN, "toy"), "train", "toy", "--quiet", "--work", "3000000", "--runs", "signalled"], stderr=subprocess.PIPE)
+        while not glob.glob("signalled/toy/*/checkpoints/step-000014"):
             time.sleep(0.005)
             assert process.poll() is None, "it ended too early"
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
         assert process.returncode == code, (process.returncode, err)
-        has(err.decode(), "interrupted after step", "its checkpoint is complete", "train toy --resume")
+        has(err.decode(), "interrupted after step", "its checkpoint is complete", "train toy --resume --runs signalled`")
         step = int(re.search(r"after step (\d+)", err.decode()).group(1))
-        assert steps(newest())[-1] == step
-        run("train", "toy", "--quiet", "--resume", "--work", 0)
-        shutil.rmtree("runs")
+        assert steps(newest(runs="signalled"))[-1] == step
+        run("train", "toy", "--quiet", "--resume", "--work", 0, "--runs", "signalled")
+        shutil.rmtree("signalled")
 
 
 @test
