@@ -55,8 +55,7 @@ amli_need amli_job_need(const aml_job *job)
 
 size_t amli_data_bytes(const aml_job *job, const amli_samples *samples)
 {
-    size_t order =
-        job->kind == AML_JOB_TRAIN ? (size_t)samples->split.rows[AML_PART_TRAIN] * 8 : 0;
+    size_t order = job->kind == AML_JOB_TRAIN ? (size_t)samples->split.rows[AML_PART_TRAIN] * 8 : 0;
     return samples->bytes + samples->split.bytes + order;
 }
 
