@@ -299,6 +299,8 @@ Inst *elab_scalar_tensor(Elab *e, Value value, Span span);
 // is an error. False after a report. `what` names the operation: "'+'".
 bool elab_broadcast(Elab *e, Inst **a, Inst **b, const char *what, Span span);
 Inst *elab_broadcast_to(Elab *e, Inst *a, Type type, const char *what, Span span); // NULL after a report; keeps a's dtype
+// False after a report: a tensor of this type cannot be.
+bool elab_possible(Elab *e, Type type, Span span);
 Inst *elab_full(Elab *e, DType dtype, int rank, const int64_t dim[], double value, Span span);
 Value elab_binary(Elab *e, Oper op, Value a, Value b, Span span);   // any operator but |> and ..
 Value elab_unary(Elab *e, Oper op, Value a, Span span);

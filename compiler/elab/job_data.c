@@ -75,6 +75,9 @@ static bool read_columns(Jobs *jobs, Node *field, const TypeValue *type, aml_fie
                    last.as.whole >= first.as.whole && last.as.whole < 1 << 24) {
             out->first = (int32_t)first.as.whole;
             out->count = (int32_t)(last.as.whole - first.as.whole + 1);
+        } else if (kind && strcmp(kind, "one") == 0 && value_is(name, VALUE_INT)) {
+            report(jobs->cx, node->span, setting_range, "column", "a position from 0 or a name", value_show(jobs->e, name));
+            return false;
         } else {
             report(jobs->cx, node->span, field_source, field->as.data.name, value_show(jobs->e, value));
             return false;

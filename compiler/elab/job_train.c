@@ -76,7 +76,8 @@ static Inst *model_output(Jobs *jobs, Value model, Value batch, int64_t count, S
     if (value_is(output, VALUE_POISON))
         return NULL;
     if (!value_is(output, VALUE_TENSOR) || output.as.tensor.inst->type.rank == 0 || output.as.tensor.inst->type.dim[0] != count) {
-        report(jobs->cx, span, model_output, "the model", value_what(jobs->e, output));
+        const Node *declared = model.as.instance->declaration;
+        report(jobs->cx, span, model_output, declared ? declared->as.model.name : "sequence", value_what(jobs->e, output));
         return NULL;
     }
     return output.as.tensor.inst;
@@ -543,6 +544,11 @@ static bool train_own(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *step
         }
         elab_instance_name(jobs->e, model, NULL, record.as.record->name[i]);
     }
+    for (int i = 0; i < others.as.record->count; i++)
+        if (!record_get(record, others.as.record->name[i])) {
+            report(jobs->cx, optimizers.span, not_in_block, others.as.record->name[i], "model");
+            return false;
+        }
     train->model = value_none();
     train->loss = value_none();
     if (!custom_step(jobs, train, job, step, record, others))

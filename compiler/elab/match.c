@@ -334,11 +334,13 @@ static bool match_named(const Matching *m, Node *type, TypeName name, Value *val
     case TYPE_class:
         return match_tensor(m, type, name, value);
     case TYPE_element:
-        if (strcmp(type->as.type.name, "bool") == 0 && value->kind == VALUE_BOOL)
-            return true;
+        if (strcmp(type->as.type.name, "bool") == 0 && value_is_number(*value))
+            return wrong_type(m, type, value);
+        if (value->kind == VALUE_BOOL)
+            return strcmp(type->as.type.name, "bool") == 0 || wrong_type(m, type, value);
         if (value->kind == VALUE_INT ||
             (value_is_number(*value) && type->as.type.name[0] != 'i' &&
-             type->as.type.name[0] != 'u' && strcmp(type->as.type.name, "bool") != 0))
+             type->as.type.name[0] != 'u'))
             return true;
         if (value->kind == VALUE_OPTION || value->kind == VALUE_LATER)
             return true;

@@ -51,17 +51,31 @@ bool elab_is_runtime(Value v)
            v.kind == VALUE_MEAN || v.kind == VALUE_CELL;
 }
 
+bool elab_possible(Elab *e, Type type, Span span)
+{
+    if (type_valid(type))
+        return true;
+    if (type.rank > IR_MAX_RANK) {
+        report(e->cx, span, too_large, "the number of axes");
+        return false;
+    }
+    const char *why = "it has more than 2**40 elements";
+    for (int i = 0; i < type.rank; i++)
+        if (type.dim[i] < 1)
+            why = "a size is at least 1";
+    report(e->cx, span, impossible_operation,
+           arena_printf(e->cx->arena, "a tensor %s", type_text(e->cx->arena, type)), why);
+    return false;
+}
+
 Inst *elab_full(Elab *e, DType dtype, int rank, const int64_t dim[], double value, Span span)
 {
     if (!e->trace) {
         report(e->cx, span, outside_trace, "a tensor");
         return NULL;
     }
-    if (rank < 0 || rank > IR_MAX_RANK || !type_valid(type_make(dtype, rank, dim))) {
-        report(e->cx, elab_span(e, span), impossible_operation, "this tensor",
-               "sizes are at least 1 and the tensor has to be addressable");
+    if (!elab_possible(e, type_make(dtype, rank, dim), elab_span(e, span)))
         return NULL;
-    }
     return ir_real(e->trace->fn, type_make(dtype, rank, dim), value, elab_span(e, span));
 }
 
@@ -454,6 +468,22 @@ typedef struct Cut {
     bool drop;
 } Cut;
 
+// A slice as it was written: `5:`, `1:9:2`.
+static const char *slice_text(Elab *e, Value slice)
+{
+    if (slice.kind == VALUE_RANGE)
+        return value_show(e, slice);
+    Sym names[] = {e->names->start, e->names->stop, e->names->step};
+    Buffer text = {.arena = e->cx->arena};
+    for (int i = 0; i < 3; i++) {
+        const Value *part = record_get(slice, names[i]);
+        if (i == 2 && part->kind == VALUE_NONE)
+            break;
+        buffer_printf(&text, "%s%s", i ? ":" : "", part->kind == VALUE_NONE ? "" : value_show(e, *part));
+    }
+    return text.text;
+}
+
 // None as a start or stop means the end of the axis; a slice is a record { start, stop, step } made
 // by eval.
 static bool cut_of(Elab *e, Value item, int64_t size, Cut *cut, Span span)
@@ -486,16 +516,22 @@ static bool cut_of(Elab *e, Value item, int64_t size, Cut *cut, Span span)
             (by->kind != VALUE_NONE && !elab_int(e, *by, &step, "the step of a slice", span)))
             return false;
     }
-    start = start < 0 ? start + size : start;
-    stop = stop < 0 ? stop + size : stop;
-    if (step < 1 || start < 0 || stop > size || start > stop) {
+    int64_t first = start < 0 ? start + size : start, end = stop < 0 ? stop + size : stop;
+    if (step < 1 || first < 0 || end > size || first > end) {
         report(e->cx, elab_span(e, span), bad_index,
-               arena_printf(e->cx->arena, "an axis of size %" PRId64, size),
-               arena_printf(e->cx->arena, "%" PRId64 ":%" PRId64 ":%" PRId64, start, stop, step));
+               arena_printf(e->cx->arena, "%" PRId64 " element%s", size, size == 1 ? "" : "s"),
+               slice_text(e, item));
         if (step < 1)
             help(e->cx, "a step is at least 1");
+        else if (first > end)
+            help(e->cx, "the end is before the start");
+        else
+            help(e->cx, "positions go from 0 to %" PRId64 ", or from -%" PRId64 " to -1 counted from the end",
+                 size, size);
         return false;
     }
+    start = first;
+    stop = end;
     *cut = (Cut){start, stop, step, false};
     return true;
 }

@@ -216,7 +216,8 @@ bool elab_type(Elab *e, Env *env, Node *type, TypeValue *out)
             return false;
         if (out->classes < 1 || out->classes > INT32_MAX) {
             report(e->cx, t->args.at[0]->span, bad_argument, "class",
-                   "the number of classes is at least 1 and fits 32 bits");
+                   arena_printf(e->cx->arena, "expected a number of classes from 1 to %d, found %lld",
+                                INT32_MAX, (long long)out->classes));
             return false;
         }
         out->dtype = DTYPE_I32;
@@ -254,10 +255,5 @@ bool elab_type(Elab *e, Env *env, Node *type, TypeValue *out)
         if (!elab_int(e, size, &out->dim[i], "a size", dim->span))
             return false;
     }
-    if (!type_valid(type_make(out->dtype, out->rank, out->dim))) {
-        report(e->cx, type->span, impossible_operation, "this type",
-               "sizes are at least 1 and the tensor has to be addressable");
-        return false;
-    }
-    return true;
+    return elab_possible(e, type_make(out->dtype, out->rank, out->dim), type->span);
 }
