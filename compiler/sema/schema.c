@@ -47,12 +47,40 @@ static void report_unknown_setting(Unit *unit, const Node *schema, const Node *s
         help(cx, "the settings are: %s", list.text ? list.text : "none");
 }
 
+// `validate: 3 steps`: the entries of a setting are looked up where they are written, so they must
+// be written.
+static void report_no_record(Unit *unit, const Node *setting, const Node *type)
+{
+    Cx *cx = unit->cx;
+    const Node *value = setting->as.setting.value;
+    const char *text = source_file(cx, value->span.file)->text + value->span.start;
+    int length = (int)strcspn(text, "\n");
+    if ((uint32_t)length > value->span.end - value->span.start)
+        length = (int)(value->span.end - value->span.start);
+    Buffer list = {.arena = cx->scratch};
+    for (int i = 0; i < type->as.rectype.params.count; i++)
+        buffer_printf(&list, "%s%s: ...", i ? ", " : "",
+                      type->as.rectype.params.at[i]->as.param.name);
+    Sym name = setting->as.setting.name;
+    report(cx, value->span, setting_type, name, "a record of settings in braces",
+           arena_printf(cx->scratch, "`%.*s`", length, text));
+    if (type->as.rectype.params.count == 1)
+        help(cx, "write `%s: { %s: %.*s }`", name, type->as.rectype.params.at[0]->as.param.name,
+             length, text);
+    else
+        help(cx, "write `%s: { %s }`, of these what is needed", name, list.text);
+}
+
 // `checkpoint: { evry: 1 epoch }`: the keys of a record against the record type.
 static void check_keys(Unit *unit, const Node *setting, const Node *type)
 {
     Cx *cx = unit->cx;
-    if (!type || type->kind != NODE_RecordType || setting->as.setting.value->kind != NODE_Record)
+    if (!type || type->kind != NODE_RecordType || setting->as.setting.value->kind == NODE_Error)
         return;
+    if (setting->as.setting.value->kind != NODE_Record) {
+        report_no_record(unit, setting, type);
+        return;
+    }
     const NodeList *items = &setting->as.setting.value->as.record.items;
     for (int i = 0; i < items->count; i++) {
         Sym key = items->at[i]->as.setting.name;
