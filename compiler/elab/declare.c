@@ -161,9 +161,11 @@ int elab_option(Elab *e, Node *declaration)
     OptionEntry entry = {.node = declaration};
     Env *env = env_new(e, NULL, declaration->span.file);
     // A fraction keeps its unit: the command line shows and reads it as a percentage.
-    Value written = elab_eval(e, env, option->value);
+    bool choice = option->type && option->type->kind == NODE_OneOf;
+    Value written = choice ? elab_eval_as(e, env, option->value, option->type, option->name)
+                           : elab_eval(e, env, option->value);
     entry.value = written;
-    if (option->type &&
+    if (option->type && !choice &&
         !elab_match(e, env, option->type, &entry.value,
                     arena_printf(e->cx->arena, "option '%s'", option->name), option->value->span))
         return -1;
@@ -178,6 +180,9 @@ int elab_option(Elab *e, Node *declaration)
                arena_printf(e->cx->arena, "option '%s'", option->name),
                "a number, a bool, a text, a duration, a fraction or a size",
                value_what(e, entry.value));
+        if (entry.value.kind == VALUE_SYMBOL)
+            help(e->cx, "a choice is made when the program is built: `const %s`, changed with -D",
+                 option->name);
         return -1;
     }
     vec_push(e->cx->arena, &e->option, entry);
@@ -268,6 +273,11 @@ void elab_globals(Elab *e)
             continue;
         Span nowhere = {0};
         report(e->cx, nowhere, unknown_define, define->name);
+        Node *declared = elab_lookup(e, e->unit->main->file, define->name);
+        if (declared && declared->kind == NODE_Option) {
+            help(e->cx, "'%s' is an option, given when the program runs: --%s %s", define->name, define->name, define->value);
+            continue;
+        }
         const char *near = closest_name(define->name, names.at, names.count);
         if (near)
             help(e->cx, "did you mean `-D %s=%s`?", near, define->value);

@@ -293,6 +293,8 @@ bool elab_type(Elab *e, Env *env, Node *type, TypeValue *out);
 // The tensor a value stands for in the current trace: a tensor, a number (a scalar constant of `dtype`), a bool, an
 // option, a mean. NULL after a report.
 Inst *elab_tensor(Elab *e, Value value, DType dtype, Span span);
+// The same; messages speak of `what`.
+Inst *elab_tensor_for(Elab *e, const char *what, Value value, DType dtype, Span span);
 // The same for loss values: a float scalar of the job's precision.
 Inst *elab_scalar_tensor(Elab *e, Value value, Span span);
 // Brings both to one shape: a lower-rank operand is repeated over leading axes, a size-1 axis is stretched; both at once

@@ -144,7 +144,8 @@ static bool metrics_value(Jobs *jobs, const MetricSet *set, Entry *entry, const 
         if (collects(jobs, set->metric[i]))
             continue;
         Value value = elab_call_method(jobs->e, set->metric[i].as.instance, "value", NULL, NULL, 0, set->span[i]);
-        Inst *inst = value_is(value, VALUE_POISON) ? NULL : elab_tensor(jobs->e, value, jobs->e->real, set->span[i]);
+        const char *what = arena_printf(jobs->arena, "the value of metric '%s'", set->name[i]);
+        Inst *inst = value_is(value, VALUE_POISON) ? NULL : elab_tensor_for(jobs->e, what, value, jobs->e->real, set->span[i]);
         if (!inst) {
             entry_drop(&tracing);
             return false;

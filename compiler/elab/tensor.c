@@ -107,7 +107,7 @@ static Inst *option_tensor(Elab *e, int option, DType dtype, Span span)
     return scalar;
 }
 
-Inst *elab_tensor(Elab *e, Value value, DType dtype, Span span)
+Inst *elab_tensor_for(Elab *e, const char *what, Value value, DType dtype, Span span)
 {
     if (value.kind == VALUE_LATER || value.kind == VALUE_CELL)
         value = elab_read(e, value, span);
@@ -132,13 +132,13 @@ Inst *elab_tensor(Elab *e, Value value, DType dtype, Span span)
         break;
     }
     if (!value_is_number(value)) {
-        report(e->cx, elab_span(e, span), type_mismatch, "this", "a tensor or a number",
+        report(e->cx, elab_span(e, span), type_mismatch, what, "a tensor or a number",
                value_what(e, value));
         return NULL;
     }
     double number = value_number(value);
     if (dtype_info[dtype].kind != KIND_FLOAT && number != floor(number)) {
-        report(e->cx, elab_span(e, span), fraction_for_integer, "this", value_show(e, value),
+        report(e->cx, elab_span(e, span), fraction_for_integer, what, value_show(e, value),
                dtype_info[dtype].name);
         help(e->cx, "convert the tensor with `float(...)`");
         return NULL;
@@ -158,9 +158,14 @@ Inst *elab_tensor(Elab *e, Value value, DType dtype, Span span)
     return elab_full(e, dtype, 0, NULL, number, span);
 }
 
+Inst *elab_tensor(Elab *e, Value value, DType dtype, Span span)
+{
+    return elab_tensor_for(e, "this", value, dtype, span);
+}
+
 Inst *elab_scalar_tensor(Elab *e, Value value, Span span)
 {
-    Inst *inst = elab_tensor(e, value, e->real, span);
+    Inst *inst = elab_tensor_for(e, "a loss", value, e->real, span);
     if (!inst)
         return NULL;
     if (inst->type.rank != 0 || dtype_info[inst->type.dtype].kind != KIND_FLOAT) {
