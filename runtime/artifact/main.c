@@ -1,8 +1,10 @@
 // The main function of a deployed program: predict, bench, info.
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "runtime/artifact/serving.h"
 
@@ -197,6 +199,14 @@ static aml_status parse(int argc, char **argv, Arguments *arguments, aml_error *
     return AML_OK;
 }
 
+// Rows are answered as they are read: writing would destroy what is still to be read.
+static bool is_same_file(const char *read, const char *written)
+{
+    struct stat a, b;
+    return read && stat(read, &a) == 0 && stat(written, &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino && S_ISREG(a.st_mode);
+}
+
 static aml_status run(const aml_artifact *artifact, const Arguments *arguments,
                       amli_serving *serving, aml_error *error)
 {
@@ -204,9 +214,14 @@ static aml_status run(const aml_artifact *artifact, const Arguments *arguments,
     if (status)
         return status;
     setvbuf(stdout, serving->output_buffer, _IOFBF, SERVING_OUTPUT);
-    if (arguments->output && strcmp(arguments->output, "-") != 0 &&
-        !freopen(arguments->output, "w", stdout))
-        return amli_fail(error, AML_IO, "cannot write %s", arguments->output);
+    if (arguments->output && strcmp(arguments->output, "-") != 0) {
+        if (is_same_file(arguments->file, arguments->output))
+            return amli_fail(error, AML_INVALID, "cannot write %s: it is the file that is read",
+                             arguments->output);
+        if (!freopen(arguments->output, "w", stdout))
+            return amli_fail(error, AML_IO, "cannot write %s: %s", arguments->output,
+                             strerror(errno));
+    }
     if (strcmp(arguments->verb, "bench") == 0)
         status = amli_serve_bench(serving, arguments->seconds, arguments->json, error);
     else

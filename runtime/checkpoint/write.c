@@ -238,6 +238,8 @@ aml_status amli_store_write(amli_store *store, amli_device *device, amli_memory 
     json_decref(files);
     if (!status)
         status = publish(store->folder, temporary, path, aside, error);
+    else
+        amli_remove_folder(temporary, NULL); // on a full disk its room is needed
     if (!status)
         status = remember(
             store, (amli_stored){progress->step, scored, store->lower_is_better, score}, error);

@@ -38,25 +38,31 @@ static void result_json(const amli_measured *measured, const aml_checkpoint *che
     amli_buffer_printf(text, "}}");
 }
 
+// Keeps the result beside the run. A run that cannot be written to can still be measured.
+static void keep_result(const amli_measured *measured, const char *run, const amli_buffer *text,
+                        amli_log *log)
+{
+    char name[256];
+    aml_error error;
+    if ((size_t)snprintf(name, sizeof name, "evaluation-%s.json", measured->job->name) >=
+        sizeof name)
+        snprintf(name, sizeof name, "evaluation.json");
+    if (amli_replace_file(run, name, text->text, text->length, &error))
+        amli_log_line(log, "warning: the result is not kept: %s", error.text);
+}
+
 static aml_status report(const amli_command *command, const amli_measured *measured,
                          const aml_checkpoint *checkpoint, aml_part part, const char *run,
-                         aml_error *error)
+                         amli_log *log, aml_error *error)
 {
     amli_buffer text = {0};
     result_json(measured, checkpoint, part, &text);
+    amli_buffer_add(&text, "\n", 1);
     aml_status status = text.failed ? amli_no_memory(error, text.length, "the result") : AML_OK;
-    if (!status && run[0]) {
-        char name[256];
-        if ((size_t)snprintf(name, sizeof name, "evaluation-%s.json", measured->job->name) >=
-            sizeof name)
-            snprintf(name, sizeof name, "evaluation.json");
-        amli_buffer_add(&text, "\n", 1);
-        status = text.failed ? amli_no_memory(error, text.length, "the result")
-                             : amli_replace_file(run, name, text.text, text.length, error);
-        text.text[--text.length] = 0;
-    }
+    if (!status && run[0])
+        keep_result(measured, run, &text, log);
     if (!status && command->json) {
-        puts(text.text);
+        fputs(text.text, stdout);
     } else if (!status) {
         printf("%s: %lld rows (%s), %s\n", measured->job->name, (long long)measured->rows,
                part_name[part], aml_checkpoint_path(checkpoint));
@@ -105,7 +111,7 @@ static aml_status evaluate(const amli_command *command, const aml_job *job, cons
                               session.samples->split.rows[part],
                               aml_checkpoint_describe(checkpoint)->step, &measured, error);
     if (!status)
-        status = report(command, &measured, checkpoint, part, run, error);
+        status = report(command, &measured, checkpoint, part, run, log, error);
     amli_measured_free(&measured);
     amli_session_close(&session);
     aml_checkpoint_close(checkpoint);

@@ -439,6 +439,9 @@ def deployed_program():
     out, err = run("predict", "bad.csv", program="toy_artifact", code=1)
     has(err, "bad.csv:3:1: expected 4 cells as in the first row, found 3")
     assert len(out.splitlines()) == 2
+    write("same.csv", "a,b,c,d\n1,2,3,4\n")
+    has(run("predict", "same.csv", "-o", "same.csv", program="toy_artifact", code=1)[1], "cannot write same.csv: it is the file that is read")
+    assert open("same.csv").read() == "a,b,c,d\n1,2,3,4\n"
     write("quoted.csv", 'a,b,c,d\n"1",2,"3",4\r\n\n5,6,7,8')
     assert len(run("predict", "quoted.csv", program="toy_artifact")[0].splitlines()) == 3
     write("long.csv", "a,b,c,d\n" + "1" * 5000000 + ",2,3,4\n")
@@ -683,6 +686,21 @@ def a_full_disk_is_reported():
     assert done.returncode == 1, err
     has(err, "error: ", "cannot write", "File too large")
     assert not glob.glob("runs/toy/*/checkpoints/step-*")
+    # what is half written does not stay, and what there was before does
+    run("train", "toy", "--quiet", "--steps", 2)
+    done = subprocess.run([os.path.join(BIN, "toy"), "train", "toy", "--resume"], stderr=subprocess.PIPE, preexec_fn=limit)
+    assert done.returncode == 1, done.stderr.decode()
+    assert sorted(os.listdir(newest() + "/checkpoints")) == ["latest", "step-000000", "step-000002"], os.listdir(newest() + "/checkpoints")
+
+
+@test
+def a_run_that_cannot_be_written_to_is_evaluated():
+    run("train", "toy", "--quiet")
+    out, _ = run("evaluate", "report")
+    os.mkdir(newest() + "/.evaluation-report.json.new")
+    again, err = run("evaluate", "report")
+    assert again == out
+    has(err, "warning: the result is not kept: cannot")
 
 
 @test
