@@ -121,6 +121,29 @@ def const_and_option_on_the_command_line(place):
     check_in("--lr", place.run(program, "train", "--lr", "much", code=2).err)
 
 
+def metric_says_what_is_better(place):
+    """The tables tell the runtime of which metric less is better."""
+    source = (DIGITS / "digits.aml").read_text()
+    source = source.replace("metrics:    { accuracy: accuracy(), f1: f1(average: macro) }",
+                            "metrics:    { accuracy: accuracy(), miss: missed() }")
+    source += """
+metric missed() {
+  lower_is_better = true
+  state wrong: i64 = 0
+
+  fn update(scores: float[n, k], y: class(k)[n]) {
+    wrong <- wrong + count(argmax(scores, axis: 1) != y)
+  }
+  fn value() = f64(wrong)
+}
+"""
+    (place.folder / "missed.aml").write_text(source)
+    tables = place.aml("build", place.folder / "missed.aml", "--emit=program").out
+    for name, lower in (("accuracy", 0), ("miss", 1)):
+        line = next(line for line in tables.splitlines() if f'.name = "{name}", .finish' in line)
+        check_in(f".lower_is_better = {lower}", line)
+
+
 def const_is_a_shape(place):
     small, large = place.build_digits("small", "-D", "hidden=16"), place.build_digits("large")
     check_in("hidden", place.run(small, "--help").out)
@@ -139,4 +162,5 @@ if __name__ == "__main__":
     sys.exit(main([needs_only_libc_and_libm, executable_is_small, same_bytes_in_different_folders, data_is_found_from_anywhere,
                    start_is_quick, check_is_quick, build_is_quick, missing_compiler_is_told, failing_compiler_is_told,
                    missing_runtime_is_told, output_that_is_a_folder, temporary_files_are_removed, installation_works,
-                   const_and_option_on_the_command_line, const_is_a_shape, built_by_both_compilers]))
+                   const_and_option_on_the_command_line, metric_says_what_is_better, const_is_a_shape,
+                   built_by_both_compilers]))
