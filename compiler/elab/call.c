@@ -74,11 +74,16 @@ static void unknown_argument(Elab *e, const char *what, Sym name, const NodeList
 {
     report(e->cx, elab_span(e, span), unknown_argument, what, name);
     Vec(const char *) names = {0};
-    for (int i = 0; i < params->count; i++)
+    Buffer list = {.arena = e->cx->arena};
+    for (int i = 0; i < params->count; i++) {
         vec_push(e->cx->arena, &names, params->at[i]->as.param.name);
+        buffer_printf(&list, "%s%s", i ? ", " : "", params->at[i]->as.param.name);
+    }
     const char *near = closest_name(name, names.at, names.count);
     if (near)
         help(e->cx, "did you mean `%s`?", near);
+    else if (list.text)
+        help(e->cx, "it takes: %s", list.text);
 }
 
 static Span span_of(const Span arg_span[], int index, Span span)

@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define MOST_SUGGESTIONS 100 // each compares a name with every name in scope
 
@@ -148,9 +149,11 @@ static const char *closest_in_scope(Resolver *r, Sym name, const Node *type)
         job_candidates(r, &candidates);
     for (int i = 0; i < r->file->scope.count; i++)
         vec_push(cx->scratch, &candidates, r->file->scope.key[i]);
+    // `True`, `None`: how other languages write them
     static const char *const values[] = {"true", "false", "none"};
     for (size_t i = 0; i < COUNT_OF(values); i++)
-        vec_push(cx->scratch, &candidates, values[i]);
+        if (strcasecmp(values[i], name) == 0)
+            return values[i];
     return closest_name(name, candidates.at, candidates.count);
 }
 
