@@ -19,6 +19,19 @@ static aml_status damaged(aml_error *error, const char *folder, const char *what
     return amli_fail(error, AML_BAD_CHECKPOINT, "the checkpoint %s is damaged: %s", folder, what);
 }
 
+static aml_status no_manifest(aml_error *error, const char *folder)
+{
+    if (!amli_exists(folder))
+        return amli_fail(error, AML_NOT_FOUND, "there is no checkpoint %s", folder);
+    const char *slash = strrchr(folder, '/');
+    if (strncmp(slash ? slash + 1 : folder, "step-", 5) == 0)
+        return damaged(error, folder, "it has no MANIFEST.json");
+    return amli_fail(error, AML_BAD_CHECKPOINT,
+                     "%s is not a checkpoint: it has no MANIFEST.json\nhelp: a checkpoint is a "
+                     "folder such as RUN/checkpoints/step-000100",
+                     folder);
+}
+
 // Reads a manifest and checks its seal; the caller gives it back.
 static aml_status read_manifest(const char *folder, json_t **out, aml_error *error)
 {
@@ -29,9 +42,7 @@ static aml_status read_manifest(const char *folder, json_t **out, aml_error *err
     if (!status)
         status = amli_read_file(path, &text, &length, error);
     if (status == AML_NOT_FOUND)
-        return amli_exists(folder)
-                   ? damaged(error, folder, "it has no MANIFEST.json")
-                   : amli_fail(error, AML_NOT_FOUND, "there is no checkpoint %s", folder);
+        return no_manifest(error, folder);
     if (status)
         return status;
     json_error_t why;

@@ -467,8 +467,9 @@ aml_status amli_find_job(const amli_command *command, aml_job_kind kind, const c
                            name, list, near ? "\nhelp: did you mean " : "", near ? near : "",
                            near ? "?" : "");
     else if (!name && count > 1)
-        status = amli_fail(error, AML_USAGE, "this program has several %s blocks: say which of %s",
-                           what, list);
+        status =
+            amli_fail(error, AML_USAGE, "this program has several %s blocks: say which of %s%s",
+                      what, list, command->verb == AMLI_VERB_PREDICT ? " with --job NAME" : "");
     free(names);
     if (status)
         *out = NULL;

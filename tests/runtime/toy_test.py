@@ -352,6 +352,9 @@ def evaluates():
     assert json.loads(run("evaluate", "toy", "--json")[0])["rows"] == 30
     last = f"{newest()}/checkpoints/step-000263"
     assert json.loads(run("evaluate", "report", "--json", "--checkpoint", last)[0])["step"] == 263
+    _, err = run("evaluate", "report", "--checkpoint", newest(), code=1)
+    has(err, f"{newest()} is not a checkpoint: it has no MANIFEST.json", "RUN/checkpoints/step-000100")
+    has(run("predict", "toy.csv", code=2)[1], "several train blocks: say which of toy, ", " with --job NAME")
     _, err = run("evaluate", "reprt", code=2)
     has(err, "did you mean report?")
 
