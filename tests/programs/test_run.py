@@ -72,6 +72,39 @@ def results_go_to_another_folder(place):
     check_equal(sorted(p.name for p in place.folder.iterdir()), ["results"], "the current folder's content")
 
 
+def own_step_has_no_predictions(place):
+    """A training of several models ends the run: no model is the one that predicts."""
+    (place.folder / "rows.csv").write_text("".join(f"{i},{i % 3}\n" for i in range(40)))
+    (place.folder / "pair.aml").write_text("""aml 1
+use std.nn
+use std.optim
+use std.data
+model Part {
+  fc = Dense(1)
+  fn forward(x: float[n, 2]) = fc(x)
+}
+dataset rows {
+  source: csv("rows.csv")
+  field x: f32[2] = columns(0..1)
+}
+train pair {
+  models:     { a: Part(), b: Part() }
+  optimizers: { a: sgd(), b: sgd() }
+  data:       rows
+  length:     3 steps
+  fn step(batch) {
+    let (first, up) = value_and_grad(fn(m) = mean(tanh(m(batch.x))), a)
+    a <- optimizers.a.update(a, up)
+    let (second, down) = value_and_grad(fn(m) = mean(tanh(m(batch.x))), b)
+    b <- optimizers.b.update(b, down)
+    return { first: first, second: second }
+  }
+}
+""")
+    done = place.aml("run", "pair.aml", cwd=place.folder)
+    check("predict" not in done.err, "there is nothing to predict with")
+
+
 def mistakes_stop_at_once(place):
     bad = place.write("bad.aml", "aml 1\n\nconst width: int = nothing_of_that_name\n")
     place.aml("run", bad, code=1)
@@ -81,4 +114,5 @@ def mistakes_stop_at_once(place):
 if __name__ == "__main__":
     sys.exit(main([runs_everything_then_nothing, deploys_what_can_be_deployed, changed_data_trains_again_but_does_not_build,
                    changed_source_does_everything_again, lost_result_is_made_again, options_go_to_the_training,
-                   results_go_to_another_folder, mistakes_stop_at_once]))
+                   results_go_to_another_folder, own_step_has_no_predictions,
+                   mistakes_stop_at_once]))
