@@ -8,7 +8,8 @@
 //     train t {
 //       model: Mlp((        <- mistake in the item that begins in column 2
 //         1, 2              <- further right: skipped
-//       data: digits        <- column 2: RESYNC, and the parser goes on here; brackets are forgotten
+//       data: digits        <- column 2: RESYNC, and the parser goes on here; brackets are
+//       forgotten
 //     }
 
 #include "parse.h"

@@ -36,8 +36,8 @@ static size_t foreign_letter(const char *text)
     for (size_t i = 1; i < bytes; i++)
         if (((unsigned char)text[i] & 0xC0) != 0x80)
             return 0;
-    bool sign = bytes > 0 && (memcmp(text, "\xC3\x97", 2) == 0 || memcmp(text, "\xC3\xB7", 2) == 0 ||
-                              memcmp(text, "\xE3\x80", 2) == 0);
+    bool sign = bytes > 0 && (memcmp(text, "\xC3\x97", 2) == 0 ||
+                              memcmp(text, "\xC3\xB7", 2) == 0 || memcmp(text, "\xE3\x80", 2) == 0);
     return sign ? 0 : bytes;
 }
 

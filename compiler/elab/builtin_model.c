@@ -106,8 +106,9 @@ static bool add_wanted(Elab *e, Value value, Wanted *wanted, Span span)
     return false;
 }
 
-// What f gets for `wrt`: the same numbers as tensors of their own, so that a use of the same tensor elsewhere in f (as a
-// variable of an enclosing function) is not differentiated. Weights are differentiated wherever they are used.
+// What f gets for `wrt`: the same numbers as tensors of their own, so that a use of the same tensor
+// elsewhere in f (as a variable of an enclosing function) is not differentiated. Weights are
+// differentiated wherever they are used.
 static Value apart(Elab *e, Value wrt, Span span)
 {
     if (wrt.kind == VALUE_TENSOR) {

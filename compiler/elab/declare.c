@@ -275,7 +275,8 @@ void elab_globals(Elab *e)
         report(e->cx, nowhere, unknown_define, define->name);
         Node *declared = elab_lookup(e, e->unit->main->file, define->name);
         if (declared && declared->kind == NODE_Option) {
-            help(e->cx, "'%s' is an option, given when the program runs: --%s %s", define->name, define->name, define->value);
+            help(e->cx, "'%s' is an option, given when the program runs: --%s %s", define->name,
+                 define->name, define->value);
             continue;
         }
         const char *near = closest_name(define->name, names.at, names.count);

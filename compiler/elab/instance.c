@@ -560,7 +560,8 @@ Value elab_optimizer_apply(Elab *e, Instance *optimizer, Value model, Value grad
         Value args[] = {value_tensor(param), value_tensor(gradient), step};
         Value value = elab_call_method(e, elab_optimizer_for(e, optimizer, cell), "update", args,
                                        NULL, update->as.fn.params.count < 3 ? 2 : 3, span);
-        const char *what = arena_printf(e->cx->arena, "the new value of '%s'", elab_cell_path(e, cell));
+        const char *what =
+            arena_printf(e->cx->arena, "the new value of '%s'", elab_cell_path(e, cell));
         Inst *inst = value.kind == VALUE_POISON
                          ? NULL
                          : elab_tensor_for(e, what, value, cell->type.dtype, span);

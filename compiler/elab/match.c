@@ -338,9 +338,8 @@ static bool match_named(const Matching *m, Node *type, TypeName name, Value *val
             return wrong_type(m, type, value);
         if (value->kind == VALUE_BOOL)
             return strcmp(type->as.type.name, "bool") == 0 || wrong_type(m, type, value);
-        if (value->kind == VALUE_INT ||
-            (value_is_number(*value) && type->as.type.name[0] != 'i' &&
-             type->as.type.name[0] != 'u'))
+        if (value->kind == VALUE_INT || (value_is_number(*value) && type->as.type.name[0] != 'i' &&
+                                         type->as.type.name[0] != 'u'))
             return true;
         if (value->kind == VALUE_OPTION || value->kind == VALUE_LATER)
             return true;

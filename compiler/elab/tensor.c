@@ -484,7 +484,8 @@ static const char *slice_text(Elab *e, Value slice)
         const Value *part = record_get(slice, names[i]);
         if (i == 2 && part->kind == VALUE_NONE)
             break;
-        buffer_printf(&text, "%s%s", i ? ":" : "", part->kind == VALUE_NONE ? "" : value_show(e, *part));
+        buffer_printf(&text, "%s%s", i ? ":" : "",
+                      part->kind == VALUE_NONE ? "" : value_show(e, *part));
     }
     return text.text;
 }
@@ -531,7 +532,9 @@ static bool cut_of(Elab *e, Value item, int64_t size, Cut *cut, Span span)
         else if (first > end)
             help(e->cx, "the end is before the start");
         else
-            help(e->cx, "positions go from 0 to %" PRId64 ", or from -%" PRId64 " to -1 counted from the end",
+            help(e->cx,
+                 "positions go from 0 to %" PRId64 ", or from -%" PRId64
+                 " to -1 counted from the end",
                  size, size);
         return false;
     }

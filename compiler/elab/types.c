@@ -216,8 +216,9 @@ bool elab_type(Elab *e, Env *env, Node *type, TypeValue *out)
             return false;
         if (out->classes < 1 || out->classes > INT32_MAX) {
             report(e->cx, t->args.at[0]->span, bad_argument, "class",
-                   arena_printf(e->cx->arena, "expected a number of classes from 1 to %d, found %lld",
-                                INT32_MAX, (long long)out->classes));
+                   arena_printf(e->cx->arena,
+                                "expected a number of classes from 1 to %d, found %lld", INT32_MAX,
+                                (long long)out->classes));
             return false;
         }
         out->dtype = DTYPE_I32;

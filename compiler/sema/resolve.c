@@ -179,7 +179,11 @@ static void report_unknown(Resolver *r, Sym name, Span span, const Node *type)
     if (words.count > 0) {
         Buffer list = {.arena = cx->scratch};
         for (int i = 0; i < words.count; i++)
-            buffer_printf(&list, "%s`%s`", i == 0 ? "" : i + 1 == words.count ? " or " : ", ", words.at[i]);
+            buffer_printf(&list, "%s`%s`",
+                          i == 0                 ? ""
+                          : i + 1 == words.count ? " or "
+                                                 : ", ",
+                          words.at[i]);
         const char *closest = closest_name(name, words.at, words.count);
         if (closest)
             help(cx, "did you mean `%s`?", closest);
