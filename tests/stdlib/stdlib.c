@@ -222,12 +222,40 @@ static void check_functions(void)
 
 // ---- optimizers
 
+// The first, or the one of this name.
+static const ProgramJob *job_named(const Program *program, const char *name)
+{
+    for (int i = 0; i < program->job.count; i++)
+        if (!name || strcmp(program->job.at[i].table.name, name) == 0)
+            return &program->job.at[i];
+    return NULL;
+}
+
+// What the trained model makes of the first batch, if golden says it: as many of its rows as `predict` takes.
+static const char *check_prediction(Cx *cx, const Run *run, const ProgramJob *job, const json_t *wanted)
+{
+    const json_t *predicted = json_object_get(wanted, "predicted");
+    if (!predicted)
+        return NULL;
+    void **out = run_entry(run, &job->predict, json_array_get(json_object_get(wanted, "batches"), 0));
+    int last = job->predict.output.count - 1;
+    Type type = info_type(&job->predict.output.at[last]);
+    for (int64_t i = 0; i < type_elements(type); i++) {
+        double expected = golden_value(predicted, i), value = load(type, out[last], i);
+        if (!(fabs(value - expected) <= 1e-5 * (1 + fabs(expected))))
+            return arena_printf(cx->arena, "prediction %lld is %.9g, expected %.9g", (long long)i, value, expected);
+    }
+    return NULL;
+}
+
 static const char *check_training(Cx *cx, const json_t *wanted)
 {
     Program *program = load_program(cx, json_string_value(json_object_get(wanted, "program")));
     if (!program)
         return "the program is not accepted";
-    const ProgramJob *job = &program->job.at[0];
+    const ProgramJob *job = job_named(program, json_string_value(json_object_get(wanted, "job")));
+    if (!job)
+        return "the program has no such training";
     Run run = new_run(cx, job);
     run_entry(&run, &job->init, NULL);
     const char *name, *wrong;
@@ -259,7 +287,7 @@ static const char *check_training(Cx *cx, const json_t *wanted)
         if (wrong)
             return arena_printf(cx->arena, "'%s' after ten steps: %s", name, wrong);
     }
-    return NULL;
+    return check_prediction(cx, &run, job, wanted);
 }
 
 // ---- metrics
@@ -271,8 +299,9 @@ static json_t *table_rows(const json_t *wanted, int64_t begin, int64_t count)
     for (int i = 0; i < 2; i++) {
         const char *name = i ? "y" : "x";
         const json_t *whole = json_object_get(wanted, name);
-        int64_t width = i ? 1 : 4;
-        json_t *values = json_array(), *shape = i ? json_pack("[I]", count) : json_pack("[I, I]", count, width);
+        const json_t *columns = json_array_get(json_object_get(whole, "shape"), 1);
+        int64_t width = columns ? json_integer_value(columns) : 1;
+        json_t *values = json_array(), *shape = columns ? json_pack("[I, I]", count, width) : json_pack("[I]", count);
         for (int64_t v = begin * width; v < (begin + count) * width; v++)
             json_array_append_new(values, json_real(golden_value(whole, v)));
         json_object_set_new(rows, name, json_pack("{s:o, s:o}", "shape", shape, "values", values));
@@ -305,13 +334,17 @@ static const char *check_metrics(Cx *cx, const json_t *wanted)
         json_decref(batch);
         sum += *(double *)out[0];
         count += *(double *)out[1];
-        const aml_metric *collecting = &job->metric.at[job->metric.count - 1];     // all three collect the same
-        memcpy(scores + at * 4, out[collecting->collect[0]], (size_t)step * 4 * sizeof *scores);
-        memcpy(labels + at, out[collecting->collect[1]], (size_t)step * sizeof *labels);
+        const aml_metric *collecting = &job->metric.at[job->metric.count - 1];     // all that collect do the same
         at += step;
+        if (collecting->finish == AML_FINISH_COMPILED)
+            continue;
+        memcpy(scores + (at - step) * 4, out[collecting->collect[0]], (size_t)step * 4 * sizeof *scores);
+        memcpy(labels + at - step, out[collecting->collect[1]], (size_t)step * sizeof *labels);
     }
     if (!(fabs(sum / count - json_number_value(json_object_get(wanted, "loss"))) < 1e-5))
         return arena_printf(cx->arena, "the loss is %.9g", sum / count);
+    const json_t *values = json_object_get(wanted, "values"), *stated = json_object_get(wanted, "tolerance");
+    double tolerance = stated ? json_number_value(stated) : 1e-9;
     void **out = run_entry(&run, &job->metrics_value, NULL);
     for (int m = 0; m < job->metric.count; m++) {
         const aml_metric *metric = &job->metric.at[m];
@@ -321,11 +354,12 @@ static const char *check_metrics(Cx *cx, const json_t *wanted)
             verdict(metric->name, fabs(area - expected) < 1e-9 ? NULL : arena_printf(cx->arena, "it is %.12g, expected %.12g", area, expected));
             continue;
         }
-        const char *wrong = differs(cx->arena, json_object_get(json_object_get(wanted, "values"), metric->name),
-                                    info_type(&job->metrics_value.output.at[metric->output]), out[metric->output], 1e-9);
+        const char *wrong = differs(cx->arena, json_object_get(values, metric->name),
+                                    info_type(&job->metrics_value.output.at[metric->output]), out[metric->output], tolerance);
         verdict(metric->name, wrong);
     }
-    return job->metric.count == 8 ? NULL : "not all metrics are there";
+    size_t all = json_object_size(values) + json_object_size(json_object_get(wanted, "collected"));
+    return (size_t)job->metric.count == all ? NULL : "not all metrics are there";
 }
 
 int main(int argc, char **argv)
@@ -346,12 +380,15 @@ int main(int argc, char **argv)
     json_t *wanted;
     json_array_foreach(json_object_get(golden, "trainings"), i, wanted) {
         Cx *cx = cx_new();
-        verdict(json_string_value(json_object_get(wanted, "program")), check_training(cx, wanted));
+        const char *program = json_string_value(json_object_get(wanted, "program")), *job = json_string_value(json_object_get(wanted, "job"));
+        verdict(job ? job : program, check_training(cx, wanted));
         cx_free(cx);
     }
-    Cx *cx = cx_new();
-    verdict("metrics", check_metrics(cx, json_object_get(golden, "metrics")));
-    cx_free(cx);
+    json_array_foreach(json_object_get(golden, "metrics"), i, wanted) {
+        Cx *cx = cx_new();
+        verdict(json_string_value(json_object_get(wanted, "program")), check_metrics(cx, wanted));
+        cx_free(cx);
+    }
     json_decref(golden);
     return failures ? 1 : 0;
 }
