@@ -264,6 +264,8 @@ def more_functions(draw):
         table[:, 2 * i] = torch.sin(torch.arange(5) / 10000 ** (2 * i / 8))
         table[:, 2 * i + 1] = torch.cos(torch.arange(5) / 10000 ** (2 * i / 8))
     case("sinusoidal_of", table, 1.0)
+    wide = single(draw.normal(size=(2, 5, 8)))
+    case("positions_added", torch.tensor(wide) + table, wide)
 
     def rotary(a, start):                               # torch has none: by complex numbers
         half = a.shape[3] // 2
@@ -295,6 +297,8 @@ def more_functions(draw):
     case("attention_masked", attention(q, k, v, attn_mask=torch.tensor(seen > 0)), q, k, v, seen)
     case("attention_per_sample", attention(q4, k, v, attn_mask=torch.tensor(per_sample > 0)[:, None], scale=0.3), q4, k, v, per_sample)
     case("attention_added", attention(q4, k, v, attn_mask=torch.where(later, torch.tensor(per_head), -1e30)), q4, k, v, per_head)
+    real = numpy.array([[1, 1, 0, 1, 0], [0, 1, 1, 1, 1]])
+    case("attention_of_real_keys", attention(q, long_k, long_v, attn_mask=torch.tensor(real > 0)[:, None, None]), q, long_k, long_v, real)
     for queries in (q, q4):
         parts = [torch.tensor(a, requires_grad=True) for a in (queries, k, v)]
         weight = single(draw.normal(size=queries.shape))
