@@ -1,9 +1,10 @@
 // compile.h: what the stages of the compiler hand to each other, and the driver's view of them.
 //
-//   source --parse--> AST --resolve--> AST --elaborate--> Program (IR functions + tables) --passes--> --codegen--> object
+//   source --parse--> AST --resolve--> AST --elaborate--> Program (IR functions + tables)
+//   --passes--> --codegen--> object
 //
-// A Program is the compiler's side of runtime/include/aml/program.h: the same tables, with IrFunctions where that has
-// entry points. link/ writes it as C tables beside the object.
+// A Program is the compiler's side of runtime/include/aml/program.h: the same tables, with
+// IrFunctions where that has entry points. link/ writes it as C tables beside the object.
 
 #ifndef AML_COMPILE_H
 #define AML_COMPILE_H
@@ -16,7 +17,7 @@
 // One compiled function: `ir` is NULL where the job has none. plan fills arena_bytes.
 typedef struct Entry {
     IrFunction *ir;
-    const char *symbol;             // its name in the object: aml_digits_mlp_step
+    const char *symbol; // its name in the object: aml_digits_mlp_step
     Vec(aml_tensor_info) input;
     Vec(aml_tensor_info) output;
     Vec(aml_scalar_info) scalar;
@@ -26,19 +27,19 @@ typedef struct Entry {
 
 typedef struct ProgramDataset {
     Span span;
-    aml_dataset table;              // everything but the functions
+    aml_dataset table; // everything but the functions
     Entry prepare, augment;
 } ProgramDataset;
 
 typedef struct ProgramState {
-    aml_state_info info;            // offsets are assigned by program_layout
-    Span span;                      // the weight's declaration
-    double decay;                   // weight decay applies (0 or 1)
+    aml_state_info info; // offsets are assigned by program_layout
+    Span span;           // the weight's declaration
+    double decay;        // weight decay applies (0 or 1)
 } ProgramState;
 
 typedef struct ProgramJob {
     Span span;
-    aml_job table;                  // everything but the functions, states and counts of them
+    aml_job table; // everything but the functions, states and counts of them
     Vec(ProgramState) state;
     Vec(aml_metric) metric;
     Entry init, step, metrics_reset, eval, eval_one, metrics_value, predict;
@@ -49,22 +50,23 @@ typedef struct ProgramDeploy {
     Sym name;
     const char *doc;
     Span span;
-    int job;                        // whose weights: index in jobs
+    int job; // whose weights: index in jobs
     aml_which which;
-    Span quantize, prune;           // where the block asks for them; file 0 if it does not
-    Vec(int64_t) batch;             // increasing
-    Vec(Entry) predict;             // one per batch size; the weights are SLOT_STATE parameters of the job's table
+    Span quantize, prune; // where the block asks for them; file 0 if it does not
+    Vec(int64_t) batch;   // increasing
+    Vec(Entry)
+        predict; // one per batch size; the weights are SLOT_STATE parameters of the job's table
     bool executable, shared_library;
-    const char *target;             // "native" or "x86-64-v3"
-    double require_size, require_memory, require_latency;   // bytes, bytes, seconds; 0: not required
-    double require_accuracy_drop;   // fraction; < 0: not required
+    const char *target;                                   // "native" or "x86-64-v3"
+    double require_size, require_memory, require_latency; // bytes, bytes, seconds; 0: not required
+    double require_accuracy_drop;                         // fraction; < 0: not required
     Span require;
 } ProgramDeploy;
 
 typedef struct Program {
     Cx *cx;
     IrModule *module;
-    aml_program table;              // everything but the arrays below
+    aml_program table; // everything but the arrays below
     Vec(aml_option) option;
     Vec(aml_fixed) fixed;
     Vec(aml_effective) effective;
@@ -73,55 +75,69 @@ typedef struct Program {
     Vec(ProgramDeploy) deploy;
 } Program;
 
-// ---- sema/: names and schemas. Loads `use`d files and the standard library. NULL if main could not be read.
-typedef struct Unit Unit;           // a resolved program: all files, their declarations (sema/sema.h)
+// ---- sema/: names and schemas. Loads `use`d files and the standard library. NULL if main could
+// not be read.
+typedef struct Unit Unit; // a resolved program: all files, their declarations (sema/sema.h)
 Unit *unit_load(Cx *cx, const char *path);
-Unit *unit_load_text(Cx *cx, const char *path, const char *text, size_t length);    // for fuzzers and tests
+Unit *unit_load_text(Cx *cx, const char *path, const char *text,
+                     size_t length); // for fuzzers and tests
 
 // ---- elab/: the static part is evaluated, the tensor part is traced. NULL after errors.
 Program *elaborate(Cx *cx, Unit *unit);
 // expand.c: every option, constant and setting with its value and origin, and each job's states.
 void expand_print(Cx *cx, Program *program, FILE *out);
 
-// ---- passes/: rows of passes.def, in order, each followed by the verifier. `until`: stop after the pass of this name (NULL:
-// all). Every pass works on every function of the module that is reachable from an entry.
+// ---- passes/: rows of passes.def, in order, each followed by the verifier. `until`: stop after
+// the pass of this name (NULL: all). Every pass works on every function of the module that is
+// reachable from an entry.
 bool passes_run(Cx *cx, IrModule *module, const char *until, const char *dump_after, FILE *dump);
 
-// plan.c: where every value of a function lives. Temporaries are in the arena, state and batch buffers outside.
-typedef enum { PLACE_NONE, PLACE_ARENA, PLACE_STATE, PLACE_INPUT, PLACE_OUTPUT, PLACE_CONSTANT, PLACE_SCALAR } PlaceKind;
-typedef struct Buffered {           // Inst.note after `plan`; NULL for a rank-0 value that is kept in a register
+// plan.c: where every value of a function lives. Temporaries are in the arena, state and batch
+// buffers outside.
+typedef enum {
+    PLACE_NONE,
+    PLACE_ARENA,
+    PLACE_STATE,
+    PLACE_INPUT,
+    PLACE_OUTPUT,
+    PLACE_CONSTANT,
+    PLACE_SCALAR
+} PlaceKind;
+typedef struct Buffered { // Inst.note after `plan`; NULL for a rank-0 value that is kept in a
+                          // register
     PlaceKind kind;
-    int index;                      // state row, input or output position, scalar position
-    size_t offset;                  // in the arena
+    int index;     // state row, input or output position, scalar position
+    size_t offset; // in the arena
     size_t bytes;
-    size_t scratch_offset, scratch_bytes;   // arena memory that the instruction needs while it runs (PLACE_NONE if only that)
-    struct Buffered **result;       // of a MULTI instruction with several results: where each is
+    size_t scratch_offset, scratch_bytes; // arena memory that the instruction needs while it runs
+                                          // (PLACE_NONE if only that)
+    struct Buffered **result; // of a MULTI instruction with several results: where each is
 } Buffered;
 typedef struct Plan {
-    size_t arena_bytes;             // what will be allocated
-    size_t live_peak;               // the largest sum of live temporaries: a lower bound for arena_bytes
-    Inst *peak_at;                  // the instruction at which it is reached
+    size_t arena_bytes; // what will be allocated
+    size_t live_peak;   // the largest sum of live temporaries: a lower bound for arena_bytes
+    Inst *peak_at;      // the instruction at which it is reached
 } Plan;
 Plan plan_function(Cx *cx, IrFunction *fn);
 
 // ---- codegen/: functions to a native object.
 typedef struct Target {
-    const char *cpu;                // "native", "x86-64-v2", "x86-64-v3", "x86-64-v4"
+    const char *cpu; // "native", "x86-64-v2", "x86-64-v3", "x86-64-v4"
     bool position_independent;
 } Target;
 typedef struct ObjectCode {
     char *at;
     size_t length;
-    const char *cpu_level, *cpu_features;   // for aml_program
+    const char *cpu_level, *cpu_features; // for aml_program
 } ObjectCode;
-// Emits every Entry (`entries` of them; symbol and ir must be set; fills arena_bytes and flops) into one object.
-// `state_offset[i]` is the arena offset of state row i, for each entry's own job.
+// Emits every Entry (`entries` of them; symbol and ir must be set; fills arena_bytes and flops)
+// into one object. `state_offset[i]` is the arena offset of state row i, for each entry's own job.
 typedef struct EmitEntry {
     Entry *entry;
     const size_t *state_offset;
 } EmitEntry;
-bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Target target, const char *emit_text /* NULL, "llvm" or "asm" */,
-                  ObjectCode *object);
+bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Target target,
+                  const char *emit_text /* NULL, "llvm" or "asm" */, ObjectCode *object);
 
 // ---- link/: tables as C, the system's C compiler as linker.
 bool link_program(Cx *cx, Program *program, const ObjectCode *object, const char *output);

@@ -285,12 +285,14 @@ static int stage_deploy(Run *run, const ProgramDeploy *deploy)
     return code;
 }
 
-// Only where it is clear whose predictions are meant, and where there are any: a step of its own may train several models.
+// Only where it is clear whose predictions are meant, and where there are any: a step of its own
+// may train several models.
 static int stage_predict(Run *run)
 {
     int predicting = 0;
     for (int i = 0; i < run->program->job.count; i++)
-        predicting += run->program->job.at[i].table.kind == AML_JOB_TRAIN && run->program->job.at[i].predict.ir;
+        predicting += run->program->job.at[i].table.kind == AML_JOB_TRAIN &&
+                      run->program->job.at[i].predict.ir;
     if (count_jobs(run, AML_JOB_TRAIN) != 1 || predicting != 1)
         return EXIT_OK;
     fprintf(stderr, "predict: held-out rows, which the training has not seen\n");

@@ -15,8 +15,8 @@ typedef struct NumberToken {
     double real;
     int64_t whole;
     bool is_whole;
-    bool is_bad;            // already reported
-    Sym unit;               // NULL without
+    bool is_bad; // already reported
+    Sym unit;    // NULL without
 } NumberToken;
 
 typedef struct ParseState ParseState;

@@ -1,8 +1,9 @@
 // base/: memory, text, names, source files. Everything else in the compiler includes this first.
 //
-// The idea: one Cx is one compilation. It owns one arena that lives until the end and one scratch arena that is emptied
-// after each pass; nothing is freed piecemeal. There are no globals, so fuzzers, tests and the language server run many
-// compilations in one process, one after the other or one per thread.
+// The idea: one Cx is one compilation. It owns one arena that lives until the end and one scratch
+// arena that is emptied after each pass; nothing is freed piecemeal. There are no globals, so
+// fuzzers, tests and the language server run many compilations in one process, one after the other
+// or one per thread.
 
 #ifndef AML_BASE_H
 #define AML_BASE_H
@@ -19,35 +20,40 @@
 
 typedef struct Cx Cx;
 
-// ---- arena.c: memory that goes away all at once -------------------------------------------------------------------
+// ---- arena.c: memory that goes away all at once
+// -------------------------------------------------------------------
 
 typedef struct Arena Arena;
 
 Arena *arena_new(void);
 void arena_free(Arena *arena);
-void arena_reset(Arena *arena);                     // everything allocated so far goes away, the blocks are kept
-void *arena_alloc(Arena *arena, size_t bytes);      // zeroed, aligned to 16; never NULL (out of memory ends the process)
+void arena_reset(Arena *arena); // everything allocated so far goes away, the blocks are kept
+void *
+arena_alloc(Arena *arena,
+            size_t bytes); // zeroed, aligned to 16; never NULL (out of memory ends the process)
 void *arena_copy(Arena *arena, const void *from, size_t bytes);
-char *arena_text(Arena *arena, const char *from, size_t length);        // a NUL-terminated copy
+char *arena_text(Arena *arena, const char *from, size_t length); // a NUL-terminated copy
 char *arena_printf(Arena *arena, const char *format, ...) AML_PRINTF(2, 3);
 char *arena_vprintf(Arena *arena, const char *format, va_list args) AML_PRINTF(2, 0);
 
 #define NEW(arena, type) ((type *)arena_alloc((arena), sizeof(type)))
 #define NEW_ARRAY(arena, type, count) ((type *)arena_alloc((arena), sizeof(type) * (size_t)(count)))
 
-// ---- vec.c: arrays that grow in an arena --------------------------------------------------------------------------
+// ---- vec.c: arrays that grow in an arena
+// --------------------------------------------------------------------------
 
 // A growable array: `Vec(Node *) list = {0}; vec_push(arena, &list, node); list.at[i]; list.count`.
-#define Vec(type)                                                                                                      \
-    struct {                                                                                                           \
-        type *at;                                                                                                      \
-        int count;                                                                                                     \
-        int capacity;                                                                                                  \
+#define Vec(type)                                                                                  \
+    struct {                                                                                       \
+        type *at;                                                                                  \
+        int count;                                                                                 \
+        int capacity;                                                                              \
     }
-#define vec_push(arena, vec, item)                                                                                     \
-    ((vec)->count == (vec)->capacity                                                                                   \
-         ? (void)((vec)->at = vec_grow((arena), (vec)->at, &(vec)->capacity, (vec)->count, sizeof *(vec)->at))         \
-         : (void)0,                                                                                                    \
+#define vec_push(arena, vec, item)                                                                 \
+    ((vec)->count == (vec)->capacity                                                               \
+         ? (void)((vec)->at = vec_grow((arena), (vec)->at, &(vec)->capacity, (vec)->count,         \
+                                       sizeof *(vec)->at))                                         \
+         : (void)0,                                                                                \
      (void)((vec)->at[(vec)->count++] = (item)))
 void *vec_grow(Arena *arena, void *at, int *capacity, int count, size_t size);
 
@@ -61,13 +67,14 @@ void buffer_append(Buffer *buffer, const char *text, size_t length);
 void buffer_text(Buffer *buffer, const char *text);
 void buffer_printf(Buffer *buffer, const char *format, ...) AML_PRINTF(2, 3);
 
-// ---- names.c: interned names and maps -----------------------------------------------------------------------------
+// ---- names.c: interned names and maps
+// -----------------------------------------------------------------------------
 
 // An interned, NUL-terminated text: equal names are equal pointers. NULL means "no name".
 typedef const char *Sym;
 
 Sym sym_intern(Cx *cx, const char *text, size_t length);
-Sym sym_of(Cx *cx, const char *text);               // the same for a NUL-terminated text
+Sym sym_of(Cx *cx, const char *text); // the same for a NUL-terminated text
 Sym sym_printf(Cx *cx, const char *format, ...) AML_PRINTF(2, 3);
 
 // From name to pointer, in insertion order. A zeroed Map is empty.
@@ -78,13 +85,15 @@ typedef struct Map {
     int *slot;
     int slots;
 } Map;
-void *map_get(const Map *map, Sym key);             // NULL if absent
+void *map_get(const Map *map, Sym key);                     // NULL if absent
 void map_put(Arena *arena, Map *map, Sym key, void *value); // replaces
 
-// The candidate closest to `word` (restricted Damerau-Levenshtein distance, at most a third of its length), or NULL.
+// The candidate closest to `word` (restricted Damerau-Levenshtein distance, at most a third of its
+// length), or NULL.
 const char *closest_name(const char *word, const char *const candidates[], int count);
 
-// ---- source.c: source files and places in them --------------------------------------------------------------------
+// ---- source.c: source files and places in them
+// --------------------------------------------------------------------
 
 // A range of bytes in one file. file 0 is "nowhere" (made by the compiler).
 typedef struct Span {
@@ -102,11 +111,11 @@ static inline Span span_join(Span a, Span b)
 }
 
 typedef struct SourceFile {
-    const char *path;       // as the user named it; "<std>/nn/dense.aml" for the standard library
-    const char *text;       // NUL-terminated, `length` bytes before the NUL
+    const char *path; // as the user named it; "<std>/nn/dense.aml" for the standard library
+    const char *text; // NUL-terminated, `length` bytes before the NUL
     size_t length;
-    bool is_std;            // part of the standard library
-    Vec(uint32_t) line;     // byte offset at which each line begins
+    bool is_std;        // part of the standard library
+    Vec(uint32_t) line; // byte offset at which each line begins
 } SourceFile;
 
 // The line and column (both from 1, columns in Unicode code points) at which `span` begins.
@@ -115,15 +124,19 @@ typedef struct Place {
     int line, column;
 } Place;
 
-uint32_t source_add(Cx *cx, const char *path, const char *text, size_t length, bool is_std); // copies text
+uint32_t source_add(Cx *cx, const char *path, const char *text, size_t length,
+                    bool is_std); // copies text
 const SourceFile *source_file(const Cx *cx, uint32_t file);
 Place source_place(const Cx *cx, Span span);
-Span source_line_span(const Cx *cx, Span span);     // the whole first line of `span`, without the newline
+Span source_line_span(const Cx *cx,
+                      Span span); // the whole first line of `span`, without the newline
 
-// Reads a whole file. False with errno set if it cannot be read or is larger than `limit` bytes (EFBIG).
+// Reads a whole file. False with errno set if it cannot be read or is larger than `limit` bytes
+// (EFBIG).
 bool file_read(Arena *arena, const char *path, size_t limit, char **text, size_t *length);
 
-// ---- cx.c: a compilation ------------------------------------------------------------------------------------------
+// ---- cx.c: a compilation
+// ------------------------------------------------------------------------------------------
 
 // What `-D name=value` said; `used` is set by the first const of that name.
 typedef struct Define {
@@ -132,17 +145,17 @@ typedef struct Define {
     bool used;
 } Define;
 
-struct DiagState;               // diag/diag.h
-struct IrModule;                // ir/ir.h
+struct DiagState; // diag/diag.h
+struct IrModule;  // ir/ir.h
 
 struct Cx {
-    Arena *arena;               // lives as long as the compilation
-    Arena *scratch;             // emptied after each pass
-    Vec(SourceFile *) source;   // by file number; [0] is "nowhere"
-    Map symbol;                 // the interner's table
+    Arena *arena;             // lives as long as the compilation
+    Arena *scratch;           // emptied after each pass
+    Vec(SourceFile *) source; // by file number; [0] is "nowhere"
+    Map symbol;               // the interner's table
     struct DiagState *diag;
     Vec(Define) define;
-    const char *source_dir;     // folder of the main file
+    const char *source_dir; // folder of the main file
 };
 
 Cx *cx_new(void);

@@ -1,4 +1,5 @@
-// embedded.h: files that are part of the executable (cmake/embed.cmake): the standard library, the kernels' bitcode.
+// embedded.h: files that are part of the executable (cmake/embed.cmake): the standard library, the
+// kernels' bitcode.
 
 #ifndef AML_EMBEDDED_H
 #define AML_EMBEDDED_H
@@ -6,8 +7,8 @@
 #include <stddef.h>
 
 typedef struct AmlEmbedded {
-    const char *name;           // relative path; NULL ends the list
-    const char *at;             // followed by a NUL that `length` does not count
+    const char *name; // relative path; NULL ends the list
+    const char *at;   // followed by a NUL that `length` does not count
     size_t length;
 } AmlEmbedded;
 

@@ -1,10 +1,11 @@
-// elab/: elaboration. The static part of a program is evaluated; applying an operation to a tensor appends instructions
-// to the IR function being traced.
+// elab/: elaboration. The static part of a program is evaluated; applying an operation to a tensor
+// appends instructions to the IR function being traced.
 //
-// The idea: one evaluator for both stages. A Value is static (numbers, texts, lists, functions, model instances) or a
-// tensor (an Inst of the function being traced). A function call with tensors is executed like any other, which leaves
-// its instructions behind; a shape check is a comparison of numbers. A Value of kind poison stands for something that
-// was already reported and silences whatever follows from it.
+// The idea: one evaluator for both stages. A Value is static (numbers, texts, lists, functions,
+// model instances) or a tensor (an Inst of the function being traced). A function call with tensors
+// is executed like any other, which leaves its instructions behind; a shape check is a comparison
+// of numbers. A Value of kind poison stands for something that was already reported and silences
+// whatever follows from it.
 //
 //   value.c     making, comparing and describing values
 //   env.c       names
@@ -45,40 +46,46 @@ typedef struct Dim Dim;
 typedef Vec(Cell *) CellList;
 typedef Vec(Dim *) DimList;
 
-// ---- value.c: values ----------------------------------------------------------------------------------------------
+// ---- value.c: values
+// ----------------------------------------------------------------------------------------------
 
 typedef enum ValueKind {
-    VALUE_POISON,       // already reported
+    VALUE_POISON, // already reported
     VALUE_NONE,
-    VALUE_BOOL,         // whole: 0 or 1
-    VALUE_INT,          // whole
-    VALUE_REAL,         // real
-    VALUE_QUANTITY,     // real, unit; option >= 0: the value of a duration, fraction or bytes option, known when the program runs
-    VALUE_TEXT,         // text
-    VALUE_SYMBOL,       // symbol: a bare word of an enumeration
-    VALUE_LIST,         // list
-    VALUE_TUPLE,        // list
-    VALUE_RECORD,       // record
-    VALUE_RANGE,        // range: start..stop, stop not included
-    VALUE_FUNCTION,     // function
-    VALUE_TYPE,         // type: float, f32, class(10)[4], ...
-    VALUE_DECLARATION,  // node: a Model, Metric, Optimizer: calling it makes an instance
-    VALUE_INSTANCE,     // instance
-    VALUE_TENSOR,       // tensor, classes
-    VALUE_MEAN,         // mean: the result of mean_over, sum and count apart
-    VALUE_TREE,         // tree: one tensor for each weight of a model: gradients, new weights
-    VALUE_CELL,         // cell: a weight or a state that is not read (target of `<-`); reading one gives its tensor
-    VALUE_JOB,          // job: a block (data set, train, ...), with the part named after it: digits.test, digits_mlp.best
-    VALUE_OPTION,       // option: a number known when the program runs; becomes a scalar tensor where it meets one
-    VALUE_LATER,        // later: an expression over options outside any trace; evaluated again in each trace that needs it
-    VALUE_DIM,          // dim: a size still to be inferred (`_`)
-    VALUE_HOLE,         // `_`
-    VALUE_REST,         // `...` in an index
+    VALUE_BOOL,     // whole: 0 or 1
+    VALUE_INT,      // whole
+    VALUE_REAL,     // real
+    VALUE_QUANTITY, // real, unit; option >= 0: the value of a duration, fraction or bytes option,
+                    // known when the program runs
+    VALUE_TEXT,     // text
+    VALUE_SYMBOL,   // symbol: a bare word of an enumeration
+    VALUE_LIST,     // list
+    VALUE_TUPLE,    // list
+    VALUE_RECORD,   // record
+    VALUE_RANGE,    // range: start..stop, stop not included
+    VALUE_FUNCTION, // function
+    VALUE_TYPE,     // type: float, f32, class(10)[4], ...
+    VALUE_DECLARATION, // node: a Model, Metric, Optimizer: calling it makes an instance
+    VALUE_INSTANCE,    // instance
+    VALUE_TENSOR,      // tensor, classes
+    VALUE_MEAN,        // mean: the result of mean_over, sum and count apart
+    VALUE_TREE,        // tree: one tensor for each weight of a model: gradients, new weights
+    VALUE_CELL,   // cell: a weight or a state that is not read (target of `<-`); reading one gives
+                  // its tensor
+    VALUE_JOB,    // job: a block (data set, train, ...), with the part named after it: digits.test,
+                  // digits_mlp.best
+    VALUE_OPTION, // option: a number known when the program runs; becomes a scalar tensor where it
+                  // meets one
+    VALUE_LATER,  // later: an expression over options outside any trace; evaluated again in each
+                  // trace that needs it
+    VALUE_DIM,    // dim: a size still to be inferred (`_`)
+    VALUE_HOLE,   // `_`
+    VALUE_REST,   // `...` in an index
 } ValueKind;
 
 typedef struct TextPart {
     Sym text;
-    int option;                 // index in Elab.option, -1: fixed text
+    int option; // index in Elab.option, -1: fixed text
 } TextPart;
 
 typedef struct TextValue {
@@ -95,21 +102,22 @@ typedef struct RecordValue {
     int count;
     Sym *name;
     Value *at;
-    Span *span;                 // where each was written; may be NULL
+    Span *span; // where each was written; may be NULL
 } RecordValue;
 
 typedef struct FunctionValue {
-    Node *node;                 // Fn, Loss, Lambda; a Fn without a body is a builtin
-    Env *env;                   // what it closes over; NULL: the declarations of its file
-    Instance *self;             // a function of an instance, else NULL
+    Node *node;     // Fn, Loss, Lambda; a Fn without a body is a builtin
+    Env *env;       // what it closes over; NULL: the declarations of its file
+    Instance *self; // a function of an instance, else NULL
 } FunctionValue;
 
-// A type as a value. `element` is its name (float, f32, class, int, string, ...); with dims it is a tensor type.
+// A type as a value. `element` is its name (float, f32, class, int, string, ...); with dims it is a
+// tensor type.
 typedef struct TypeValue {
     Sym element;
-    DType dtype;                // of a tensor type or a castable one; float is the job's precision
-    bool castable;              // float, f32, i64, bool, ...: may be called as a conversion
-    int64_t classes;            // class(k): k, else 0
+    DType dtype;     // of a tensor type or a castable one; float is the job's precision
+    bool castable;   // float, f32, i64, bool, ...: may be called as a conversion
+    int64_t classes; // class(k): k, else 0
     bool has_dims;
     int rank;
     int64_t dim[IR_MAX_RANK];
@@ -126,23 +134,41 @@ struct Value {
     union {
         int64_t whole;
         double real;
-        struct { double value; aml_unit unit; int option; bool points; } quantity; // points: written as pp
+        struct {
+            double value;
+            aml_unit unit;
+            int option;
+            bool points;
+        } quantity; // points: written as pp
         TextValue text;
         Sym symbol;
         ValueList list;
         RecordValue *record;
-        struct { int64_t start, stop; } range;
+        struct {
+            int64_t start, stop;
+        } range;
         FunctionValue *function;
         TypeValue *type;
         Node *node;
         Instance *instance;
-        struct { Inst *inst; int64_t classes; } tensor;     // classes: class(k), 0 for any other tensor
-        struct { Inst *sum, *count; } mean;                 // scalars, both of the job's precision
+        struct {
+            Inst *inst;
+            int64_t classes;
+        } tensor; // classes: class(k), 0 for any other tensor
+        struct {
+            Inst *sum, *count;
+        } mean; // scalars, both of the job's precision
         TreeValue *tree;
         Cell *cell;
-        struct { Node *node; Sym part; } job;
-        int option;                                         // index in Elab.option
-        struct { Node *node; Env *env; } later;
+        struct {
+            Node *node;
+            Sym part;
+        } job;
+        int option; // index in Elab.option
+        struct {
+            Node *node;
+            Env *env;
+        } later;
         Dim *dim;
     } as;
 };
@@ -155,8 +181,8 @@ Value value_real(double r);
 Value value_quantity(double value, aml_unit unit);
 Value value_text(Elab *e, const char *text);
 Value value_symbol(Sym name);
-Value value_list(Elab *e, int count, const Value at[]);         // copies
-Value value_tuple(Elab *e, int count, const Value at[]);        // copies
+Value value_list(Elab *e, int count, const Value at[]);                     // copies
+Value value_tuple(Elab *e, int count, const Value at[]);                    // copies
 Value value_record(Elab *e, int count, const Sym name[], const Value at[]); // copies
 Value value_tensor(Inst *inst);
 Value value_class(Inst *inst, int64_t classes);
@@ -164,183 +190,212 @@ Value value_function(Elab *e, Node *node, Env *env);
 Value value_instance(Instance *instance);
 Value value_tree(Elab *e, int count, Cell *const cell[], Inst *const at[]); // copies
 
-static inline bool value_is(Value v, ValueKind kind) { return v.kind == kind; }
-bool value_is_number(Value v);                                  // int, real, a fixed fraction
-double value_number(Value v);                                   // of those
-const Value *record_get(Value record, Sym name);                // NULL if absent
+static inline bool value_is(Value v, ValueKind kind)
+{
+    return v.kind == kind;
+}
+bool value_is_number(Value v);                   // int, real, a fixed fraction
+double value_number(Value v);                    // of those
+const Value *record_get(Value record, Sym name); // NULL if absent
 bool value_equal(Elab *e, Value a, Value b);
-Sym value_plain_text(Value v);                                  // a text without options, else NULL
-const char *value_show(Elab *e, Value v);                       // "64", "40 epochs", "f32[64, 10]", "{ x: ..., y: ... }"
-const char *value_what(Elab *e, Value v);                       // for messages: "an int", "a duration", "a tensor f32[64, 10]"
-bool value_is_static(Value v);                                  // no tensor anywhere in it
+Sym value_plain_text(Value v);            // a text without options, else NULL
+const char *value_show(Elab *e, Value v); // "64", "40 epochs", "f32[64, 10]", "{ x: ..., y: ... }"
+const char *value_what(Elab *e,
+                       Value v); // for messages: "an int", "a duration", "a tensor f32[64, 10]"
+bool value_is_static(Value v);   // no tensor anywhere in it
 
-// ---- env.c: names -------------------------------------------------------------------------------------------------
+// ---- env.c: names
+// -------------------------------------------------------------------------------------------------
 
-Env *env_new(Elab *e, Env *parent, uint32_t file);              // file: whose declarations are seen outside the frames
-void env_bind(Elab *e, Env *env, Sym name, Value value);        // replaces in this frame
-Value *env_find(Env *env, Sym name);                            // in this frame or the enclosing ones, NULL if absent
+Env *env_new(Elab *e, Env *parent,
+             uint32_t file); // file: whose declarations are seen outside the frames
+void env_bind(Elab *e, Env *env, Sym name, Value value); // replaces in this frame
+Value *env_find(Env *env, Sym name); // in this frame or the enclosing ones, NULL if absent
 // The declaration that `name` means in `file`, NULL if none. Wired to sema.
 Node *elab_lookup(Elab *e, uint32_t file, Sym name);
 // A function of the standard library: what std code may call without `use`. NULL if there is none.
 Node *elab_std_function(Elab *e, const char *name);
-Node *elab_grad_rule(Elab *e, Sym name);                        // grad NAME(...), of the user or of the library; NULL if none
+Node *elab_grad_rule(Elab *e,
+                     Sym name); // grad NAME(...), of the user or of the library; NULL if none
 
-// ---- the context --------------------------------------------------------------------------------------------------
+// ---- the context
+// --------------------------------------------------------------------------------------------------
 
-typedef struct OptionEntry {    // one `option` of the program, in order of declaration
+typedef struct OptionEntry { // one `option` of the program, in order of declaration
     Node *node;
     aml_option_type type;
-    Value value;                // the default
-    DType dtype;                // how a trace reads it
+    Value value; // the default
+    DType dtype; // how a trace reads it
 } OptionEntry;
 
-// The rows of a job's state table. A cell gets its row when it is first registered or touched by a trace.
+// The rows of a job's state table. A cell gets its row when it is first registered or touched by a
+// trace.
 typedef struct StateTable {
     CellList cell;
 } StateTable;
 
-typedef struct Composite {      // a function with its own gradient, traced for certain types and static arguments
+typedef struct Composite { // a function with its own gradient, traced for certain types and static
+                           // arguments
     Node *fn, *grad;
     IrFunction *callee;
-    int args;                   // as many as fn has parameters
-    Value *arg;                 // tensors: of the callee's own parameters; static arguments as they are
-    int *input;                 // for each: the position among the call's inputs, -1: static
-    Vec(aml_scalar_info) scalar;    // run-time scalars that the callee reads: its last inputs
-    bool training;              // when it was traced
+    int args;   // as many as fn has parameters
+    Value *arg; // tensors: of the callee's own parameters; static arguments as they are
+    int *input; // for each: the position among the call's inputs, -1: static
+    Vec(aml_scalar_info) scalar; // run-time scalars that the callee reads: its last inputs
+    bool training;               // when it was traced
     DType real;
-    int results;                // > 1: a tuple; then the call is MULTI
-    Value result;               // in terms of the callee's values: shape of the tuple, classes
+    int results;  // > 1: a tuple; then the call is MULTI
+    Value result; // in terms of the callee's values: shape of the tuple, classes
 } Composite;
 
 struct Elab {
     Cx *cx;
     Unit *unit;
     IrModule *module;
-    Trace *trace;               // the function being traced, NULL: only static values may be made
-    StateTable *table;          // the job's; set it before tracing anything that has states
-    bool training;              // what `training` means
-    DType real;                 // the precision of the job: what `float` means; DTYPE_F32 unless set
+    Trace *trace;      // the function being traced, NULL: only static values may be made
+    StateTable *table; // the job's; set it before tracing anything that has states
+    bool training;     // what `training` means
+    DType real;        // the precision of the job: what `float` means; DTYPE_F32 unless set
     Vec(OptionEntry) option;
     Vec(Composite *) composite;
     Vec(Sym) used_define;
-    Span user;                  // the user's outermost relevant place while inside the standard library, else file 0
-    Span returned;              // the expression that the last function gave back
-    Span call_site;             // of the innermost call in progress: where error() reports
-    bool strict;                // inside the body of a loss or a metric, which never broadcast
-    int branching;              // inside a branch of `if` on a tensor
-    int branch_depth;           // call_depth of that branch
-    bool dead;                  // the branch ended in error(): it is taken to be never chosen
-    int next_site;              // of `random`
-    int call_depth, depth;      // of AML calls, of nested expressions
-    int64_t steps;              // evaluated so far; a program that never ends is refused
-    bool gave_up;               // a limit was reached: everything is poison from here on, silently
-    struct ElabNames *names;    // interned words and the caches of env.c
-    // `digits.classes`, `digits_mlp.best`: set by job.c; NULL gives VALUE_JOB with `part`. Reports and returns poison if it cannot.
+    Span user; // the user's outermost relevant place while inside the standard library, else file 0
+    Span returned;           // the expression that the last function gave back
+    Span call_site;          // of the innermost call in progress: where error() reports
+    bool strict;             // inside the body of a loss or a metric, which never broadcast
+    int branching;           // inside a branch of `if` on a tensor
+    int branch_depth;        // call_depth of that branch
+    bool dead;               // the branch ended in error(): it is taken to be never chosen
+    int next_site;           // of `random`
+    int call_depth, depth;   // of AML calls, of nested expressions
+    int64_t steps;           // evaluated so far; a program that never ends is refused
+    bool gave_up;            // a limit was reached: everything is poison from here on, silently
+    struct ElabNames *names; // interned words and the caches of env.c
+    // `digits.classes`, `digits_mlp.best`: set by job.c; NULL gives VALUE_JOB with `part`. Reports
+    // and returns poison if it cannot.
     Value (*job_member)(Elab *e, Node *job, Sym part, Span span);
-    int visit;                  // of the walk in progress, see elab_cells
-    void *job_data;             // job.c's own
+    int visit;      // of the walk in progress, see elab_cells
+    void *job_data; // job.c's own
 };
 
 Elab *elab_new(Cx *cx, Unit *unit, IrModule *module);
-// Evaluates every const and option of the main file, applies -D, reports unknown -D. Called once after elab_new.
+// Evaluates every const and option of the main file, applies -D, reports unknown -D. Called once
+// after elab_new.
 void elab_globals(Elab *e);
-void elab_check_unused(Elab *e);    // check.c: tries out the user's models and functions that nothing has used so far
-int elab_option(Elab *e, Node *option);                         // index of an Option node in e->option
+void elab_check_unused(
+    Elab *e); // check.c: tries out the user's models and functions that nothing has used so far
+int elab_option(Elab *e, Node *option); // index of an Option node in e->option
 
-// ---- eval.c: expressions and statements ---------------------------------------------------------------------------
+// ---- eval.c: expressions and statements
+// ---------------------------------------------------------------------------
 
 Value elab_eval(Elab *e, Env *env, Node *node);
-// The same where `type` (may be NULL) says what is expected: an enumeration makes a bare word a symbol; the value is
-// checked against the type and converted (an int to a float, a fraction to a number). `what` names it in messages.
+// The same where `type` (may be NULL) says what is expected: an enumeration makes a bare word a
+// symbol; the value is checked against the type and converted (an int to a float, a fraction to a
+// number). `what` names it in messages.
 Value elab_eval_as(Elab *e, Env *env, Node *node, Node *type, const char *what);
 // Value of a global declaration (Const, Option, Fn, Model, Job, ...), cached.
 Value elab_declaration(Elab *e, Node *declaration);
-Span elab_span(Elab *e, Span span);                             // where an instruction made at `span` belongs: the user's line
+Span elab_span(Elab *e, Span span); // where an instruction made at `span` belongs: the user's line
 
-// ---- call.c: calls ------------------------------------------------------------------------------------------------
+// ---- call.c: calls
+// ------------------------------------------------------------------------------------------------
 
-// Calls a function, an instance (its forward), a declaration (makes an instance) or a type (converts). names may be
-// NULL; names[i] NULL: positional.
+// Calls a function, an instance (its forward), a declaration (makes an instance) or a type
+// (converts). names may be NULL; names[i] NULL: positional.
 Value elab_call(Elab *e, Value fn, const Value args[], const Sym names[], int count, Span span);
-// A function of an instance: metric.update, optimizer.update, model.forward. Poison after a report if there is none.
-Value elab_call_method(Elab *e, Instance *self, const char *method, const Value args[], const Sym names[], int count, Span span);
+// A function of an instance: metric.update, optimizer.update, model.forward. Poison after a report
+// if there is none.
+Value elab_call_method(Elab *e, Instance *self, const char *method, const Value args[],
+                       const Sym names[], int count, Span span);
 bool elab_has_method(Elab *e, Instance *self, const char *method);
-// Runs the body of `grad NAME(params) {...}` with exactly its parameters bound, in order. For gradient.c.
+// Runs the body of `grad NAME(params) {...}` with exactly its parameters bound, in order. For
+// gradient.c.
 Value elab_call_grad(Elab *e, Node *grad, const Value args[], int count, Span span);
-Composite *elab_composite(Elab *e, const IrFunction *callee);   // NULL if it is not one
+Composite *elab_composite(Elab *e, const IrFunction *callee); // NULL if it is not one
 
-// ---- match.c: type annotations ------------------------------------------------------------------------------------
+// ---- match.c: type annotations
+// ------------------------------------------------------------------------------------
 
 // A size: bound at its first use in a call, or inferred once for an instance.
 struct Dim {
     Sym name;
     bool known;
     int64_t value;
-    Span declared;              // the parameter or the annotation that introduces it
-    Span bound;                 // where its value came from
-    const char *from;           // "argument 'x' is f32[64, 10]"
+    Span declared;    // the parameter or the annotation that introduces it
+    Span bound;       // where its value came from
+    const char *from; // "argument 'x' is f32[64, 10]"
     int uses;
 };
 
-// Checks `value` against the annotation, binding the dimension names that are new into `env`, and converts it where the
-// annotation says so. Reports at `span` and returns false if it does not fit. `what`: "argument 'x' of cross_entropy".
+// Checks `value` against the annotation, binding the dimension names that are new into `env`, and
+// converts it where the annotation says so. Reports at `span` and returns false if it does not fit.
+// `what`: "argument 'x' of cross_entropy".
 bool elab_match(Elab *e, Env *env, Node *type, Value *value, const char *what, Span span);
-// The type an annotation stands for, all its sizes known: for fields of data sets and for weights. False after a report.
+// The type an annotation stands for, all its sizes known: for fields of data sets and for weights.
+// False after a report.
 bool elab_type(Elab *e, Env *env, Node *type, TypeValue *out);
 
-// ---- tensor.c: tensors --------------------------------------------------------------------------------------------
+// ---- tensor.c: tensors
+// --------------------------------------------------------------------------------------------
 
-// The tensor a value stands for in the current trace: a tensor, a number (a scalar constant of `dtype`), a bool, an
-// option, a mean. NULL after a report.
+// The tensor a value stands for in the current trace: a tensor, a number (a scalar constant of
+// `dtype`), a bool, an option, a mean. NULL after a report.
 Inst *elab_tensor(Elab *e, Value value, DType dtype, Span span);
 // The same; messages speak of `what`.
 Inst *elab_tensor_for(Elab *e, const char *what, Value value, DType dtype, Span span);
 // The same for loss values: a float scalar of the job's precision.
 Inst *elab_scalar_tensor(Elab *e, Value value, Span span);
-// Brings both to one shape: a lower-rank operand is repeated over leading axes, a size-1 axis is stretched; both at once
-// is an error. False after a report. `what` names the operation: "'+'".
+// Brings both to one shape: a lower-rank operand is repeated over leading axes, a size-1 axis is
+// stretched; both at once is an error. False after a report. `what` names the operation: "'+'".
 bool elab_broadcast(Elab *e, Inst **a, Inst **b, const char *what, Span span);
-Inst *elab_broadcast_to(Elab *e, Inst *a, Type type, const char *what, Span span); // NULL after a report; keeps a's dtype
+Inst *elab_broadcast_to(Elab *e, Inst *a, Type type, const char *what,
+                        Span span); // NULL after a report; keeps a's dtype
 // False after a report: a tensor of this type cannot be.
 bool elab_possible(Elab *e, Type type, Span span);
 Inst *elab_full(Elab *e, DType dtype, int rank, const int64_t dim[], double value, Span span);
-Value elab_binary(Elab *e, Oper op, Value a, Value b, Span span);   // any operator but |> and ..
+Value elab_binary(Elab *e, Oper op, Value a, Value b, Span span); // any operator but |> and ..
 Value elab_unary(Elab *e, Oper op, Value a, Span span);
-Inst *elab_matmul(Elab *e, Inst *a, Inst *b, Span span);        // NULL after a report
-Value elab_index(Elab *e, Value object, const Value items[], int count, Span span); // ints, ranges, VALUE_REST, tensors (gather)
-bool elab_axis(Elab *e, Value axis, int rank, int *out, Span span); // an axis, counted from the end if negative
-bool elab_shape(Elab *e, Value list, int *rank, int64_t dim[], Span span);  // a static list of sizes
+Inst *elab_matmul(Elab *e, Inst *a, Inst *b, Span span); // NULL after a report
+Value elab_index(Elab *e, Value object, const Value items[], int count,
+                 Span span); // ints, ranges, VALUE_REST, tensors (gather)
+bool elab_axis(Elab *e, Value axis, int rank, int *out,
+               Span span); // an axis, counted from the end if negative
+bool elab_shape(Elab *e, Value list, int *rank, int64_t dim[], Span span); // a static list of sizes
 
-// ---- instance.c: models, metrics, optimizers ----------------------------------------------------------------------
+// ---- instance.c: models, metrics, optimizers
+// ----------------------------------------------------------------------
 
 // A weight or a state.
 struct Cell {
     Instance *owner;
-    Node *node;                 // Weight or State
+    Node *node; // Weight or State
     Sym name;
     aml_role role;
-    bool absent;                // its initializer is `none`: it does not exist
-    bool trainable;             // a weight that is not frozen
-    bool resolved;              // `type` is known
+    bool absent;    // its initializer is `none`: it does not exist
+    bool trainable; // a weight that is not frozen
+    bool resolved;  // `type` is known
     Type type;
     int64_t classes;
-    Cell *of;                   // an optimizer's state: the weight it belongs to
+    Cell *of; // an optimizer's state: the weight it belongs to
     StateTable *table;
-    int row;                    // in `table`
+    int row; // in `table`
     int visit;
-    bool has_initial;           // `initial` is known
-    Value *initial;             // what its initializer is worth; NULL: it has to be traced again in each function
+    bool has_initial; // `initial` is known
+    Value
+        *initial; // what its initializer is worth; NULL: it has to be traced again in each function
 };
 
 struct Instance {
-    Node *declaration;          // Model, Metric or Optimizer; NULL: a container made by sequence or repeat
-    Env *env;                   // its parameters and static members; parent: the declarations of its file
+    Node *declaration; // Model, Metric or Optimizer; NULL: a container made by sequence or repeat
+    Env *env;          // its parameters and static members; parent: the declarations of its file
     Instance *parent;
-    Sym name;                   // member name in the parent, "0" in a container
-    Span span;                  // where it was made
-    Map member;                 // name -> Value *: weights and states as VALUE_CELL, others as they are; declaration order
-    ValueList part;             // of a container
-    DimList unknown;            // sizes to be inferred
+    Sym name;        // member name in the parent, "0" in a container
+    Span span;       // where it was made
+    Map member;      // name -> Value *: weights and states as VALUE_CELL, others as they are;
+                     // declaration order
+    ValueList part;  // of a container
+    DimList unknown; // sizes to be inferred
     bool frozen;
     Vec(Instance *) for_weight; // an optimizer: its copies, one for each weight
     Cell *weight;               // such a copy: its weight
@@ -348,35 +403,43 @@ struct Instance {
 };
 
 // Makes an instance from a declaration and arguments; poison after a report.
-Value elab_instance_new(Elab *e, Node *declaration, const Value args[], const Sym names[], int count, Span span);
-// Gives an instance without a parent its place: the root of a job's model has parent NULL and name NULL.
-// A list's instances become name.0, name.1.
+Value elab_instance_new(Elab *e, Node *declaration, const Value args[], const Sym names[],
+                        int count, Span span);
+// Gives an instance without a parent its place: the root of a job's model has parent NULL and name
+// NULL. A list's instances become name.0, name.1.
 void elab_instance_name(Elab *e, Value value, Instance *parent, Sym name);
-Sym elab_cell_path(Elab *e, const Cell *cell);                  // body.0.att.qkv.weight; an optimizer's: fc1.weight.m
-// All cells below `value` (an instance, or a list or record of them) in declaration order, each once. Absent ones are
-// left out.
+Sym elab_cell_path(Elab *e,
+                   const Cell *cell); // body.0.att.qkv.weight; an optimizer's: fc1.weight.m
+// All cells below `value` (an instance, or a list or record of them) in declaration order, each
+// once. Absent ones are left out.
 void elab_cells(Elab *e, Value value, CellList *out);
-bool elab_cell_resolve(Elab *e, Cell *cell, Span use);          // its type; false after a report if a size is not known
+bool elab_cell_resolve(Elab *e, Cell *cell,
+                       Span use); // its type; false after a report if a size is not known
 // Reports every size below `value` that stayed unknown, at its declaration. True if all are known.
 bool elab_check_inferred(Elab *e, Value value);
-int elab_state_row(Elab *e, Cell *cell);                        // in e->table; registers the cell
-// The cell's initial value as a tensor of its type, in the current trace. An optimizer's states may depend on the weight:
-// make the weights' initial values first.
+int elab_state_row(Elab *e, Cell *cell); // in e->table; registers the cell
+// The cell's initial value as a tensor of its type, in the current trace. An optimizer's states may
+// depend on the weight: make the weights' initial values first.
 Inst *elab_cell_initial(Elab *e, Cell *cell);
-Inst *elab_cell_read(Elab *e, Cell *cell, Span span);           // its current value in the current trace; NULL after a report
+Inst *elab_cell_read(Elab *e, Cell *cell,
+                     Span span); // its current value in the current trace; NULL after a report
 bool elab_cell_write(Elab *e, Cell *cell, Value value, Span span);
-bool elab_assign_tree(Elab *e, Value tree, Span span);          // every cell of the tree takes its tensor
+bool elab_assign_tree(Elab *e, Value tree, Span span); // every cell of the tree takes its tensor
 
-// One optimizer step: for every trainable weight of `model`, its new value. `step` may be none: the step counter as float.
-// The optimizer's own states are made when a weight is first seen and are updated in the trace.
-Value elab_optimizer_apply(Elab *e, Instance *optimizer, Value model, Value gradients, Value step, Span span);
-Instance *elab_optimizer_for(Elab *e, Instance *optimizer, Cell *weight);   // the copy that holds the weight's states
+// One optimizer step: for every trainable weight of `model`, its new value. `step` may be none: the
+// step counter as float. The optimizer's own states are made when a weight is first seen and are
+// updated in the trace.
+Value elab_optimizer_apply(Elab *e, Instance *optimizer, Value model, Value gradients, Value step,
+                           Span span);
+Instance *elab_optimizer_for(Elab *e, Instance *optimizer,
+                             Cell *weight); // the copy that holds the weight's states
 
-// ---- trace.c: the function being traced ---------------------------------------------------------------------------
+// ---- trace.c: the function being traced
+// ---------------------------------------------------------------------------
 
 typedef struct CellUse {
     Cell *cell;
-    Inst *param;                // its value at the start; NULL: written before it was read
+    Inst *param; // its value at the start; NULL: written before it was read
     Inst *current;
     bool written;
 } CellUse;
@@ -385,35 +448,41 @@ struct Trace {
     IrFunction *fn;
     Trace *outer;
     Vec(CellUse) use;
-    Vec(aml_scalar_info) scalar;    // SLOT_SCALAR parameters, in order
+    Vec(aml_scalar_info) scalar; // SLOT_SCALAR parameters, in order
     Vec(Inst *) scalar_inst;
-    int inputs, outputs;            // SLOT_INPUT, SLOT_OUTPUT used so far
-    bool callee;                    // of a composite: scalars become plain parameters
-    bool first_step;                // set it for `init`: the step counter is the constant 0
-    bool scratch;                   // made only to learn a type
-    int errors, branching;          // of the Elab when it began
+    int inputs, outputs;   // SLOT_INPUT, SLOT_OUTPUT used so far
+    bool callee;           // of a composite: scalars become plain parameters
+    bool first_step;       // set it for `init`: the step counter is the constant 0
+    bool scratch;          // made only to learn a type
+    int errors, branching; // of the Elab when it began
 };
 
-// Starts tracing a new function of the module; the one traced before waits. elab_trace_end binds every written state as a
-// result, verifies the function and gives it back; NULL if an error was reported since the beginning.
+// Starts tracing a new function of the module; the one traced before waits. elab_trace_end binds
+// every written state as a result, verifies the function and gives it back; NULL if an error was
+// reported since the beginning.
 Trace *elab_trace_begin(Elab *e, Sym name, Span span);
 IrFunction *elab_trace_end(Elab *e, Trace *trace);
-Value elab_trace_input(Elab *e, Type type, int64_t classes, Sym name, Span span);   // the next SLOT_INPUT
-int elab_trace_output(Elab *e, Inst *value, Sym name);                              // the next SLOT_OUTPUT; its position
-Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype, Span span);   // made at its first use
+Value elab_trace_input(Elab *e, Type type, int64_t classes, Sym name,
+                       Span span);                     // the next SLOT_INPUT
+int elab_trace_output(Elab *e, Inst *value, Sym name); // the next SLOT_OUTPUT; its position
+Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype,
+                  Span span); // made at its first use
 
-// ---- gradient.c (reverse mode) ------------------------------------------------------------------------------------
+// ---- gradient.c (reverse mode)
+// ------------------------------------------------------------------------------------
 
-// Adjoints of `loss` (a float scalar) with respect to wrt[i], appended to the trace; wrt that do not reach the loss get zeros.
-// False after a report.
+// Adjoints of `loss` (a float scalar) with respect to wrt[i], appended to the trace; wrt that do
+// not reach the loss get zeros. False after a report.
 bool gradient_of(Elab *e, Inst *loss, Inst *const wrt[], int count, Inst *out[], Span span);
 
-// ---- builtins: rows of builtins.def -------------------------------------------------------------------------------
+// ---- builtins: rows of builtins.def
+// -------------------------------------------------------------------------------
 
-typedef Value BuiltinRun(Elab *e, const Value arg[], Span span);    // arg[]: one for each parameter, defaults filled in
+typedef Value BuiltinRun(Elab *e, const Value arg[],
+                         Span span); // arg[]: one for each parameter, defaults filled in
 typedef struct Builtin {
     const char *name;
-    const char *params;         // their names, with blanks between: must be what stdlib/ops.aml declares
+    const char *params; // their names, with blanks between: must be what stdlib/ops.aml declares
     BuiltinRun *run;
     const char *meaning;
 } Builtin;

@@ -215,7 +215,7 @@ const Builtin *elab_builtin(Elab *e, Node *fn)
 
 const char *env_closest(Elab *e, Env *env, Sym name)
 {
-    if (diag_errors(e->cx) > 100)       // a suggestion compares the name with every other one
+    if (diag_errors(e->cx) > 100) // a suggestion compares the name with every other one
         return NULL;
     Vec(const char *) candidates = {0};
     for (Env *at = env; at; at = at->parent) {

@@ -267,7 +267,8 @@ static Value eval_if(Elab *e, Env *env, Node *node)
         Value b = elab_eval(e, env, node->as.choose.otherwise);
         bool b_dead = branch_end(e, branch);
         if (a_dead && b_dead)
-            report(e->cx, elab_span(e, node->span), library_error, "both branches of this `if` end in error()");
+            report(e->cx, elab_span(e, node->span), library_error,
+                   "both branches of this `if` end in error()");
         if (a_dead != b_dead)
             return a_dead ? b : a;
         return elab_select(e, chooser, a, b, node->span);

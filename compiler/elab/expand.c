@@ -1,4 +1,5 @@
-// expand.c: the effective program as text: every option, constant and setting with its value and where it came from.
+// expand.c: the effective program as text: every option, constant and setting with its value and
+// where it came from.
 
 #include "elab/job.h"
 
@@ -39,22 +40,28 @@ static void print_option(const Program *program, const aml_option *option, FILE 
         break;
     case AML_OPTION_DURATION:
         fprintf(out, "%.9g %s", option->value.real,
-                option->unit == AML_UNIT_EPOCHS ? "epochs" : option->unit == AML_UNIT_SECONDS ? "s" : "steps");
+                option->unit == AML_UNIT_EPOCHS    ? "epochs"
+                : option->unit == AML_UNIT_SECONDS ? "s"
+                                                   : "steps");
         break;
     }
-    fprintf(out, "    // default at %s; ./%s --%s\n", option->place, program->table.name ? program->table.name : "program", option->name);
+    fprintf(out, "    // default at %s; ./%s --%s\n", option->place,
+            program->table.name ? program->table.name : "program", option->name);
 }
 
 static void print_figures(const Program *program, const char *block, FILE *out)
 {
     for (int i = 0; i < program->job.count; i++) {
         const ProgramJob *job = &program->job.at[i];
-        if (strcmp(block, sym_printf(program->cx, "%s %s", job->table.kind == AML_JOB_TRAIN ? "train" : "evaluate", job->table.name)) != 0)
+        if (strcmp(block, sym_printf(program->cx, "%s %s",
+                                     job->table.kind == AML_JOB_TRAIN ? "train" : "evaluate",
+                                     job->table.name)) != 0)
             continue;
         for (int s = 0; s < job->state.count; s++) {
             const aml_state_info *info = &job->state.at[s].info;
             static const char *const role[] = {"weight", "state", "optimizer", "metric"};
-            fprintf(out, "  // %-9s %s: %s[", role[info->role], info->tensor.name, dtype_info[info->tensor.dtype].name);
+            fprintf(out, "  // %-9s %s: %s[", role[info->role], info->tensor.name,
+                    dtype_info[info->tensor.dtype].name);
             for (int d = 0; d < info->tensor.shape.rank; d++)
                 fprintf(out, "%s%lld", d ? ", " : "", (long long)info->tensor.shape.dim[d]);
             fprintf(out, "]\n");

@@ -1,12 +1,14 @@
 // gradient.c: reverse mode over the function being traced.
 //
-// The instructions above the loss are visited from the last to the first. When an instruction is reached, everything that
-// reads it has been visited, so its adjoint (the gradient of the loss with respect to it) is complete; the rule of its
-// operation, written in AML (stdlib/ops.aml, or a user's `grad`), turns it into the adjoints of its inputs. The rules
-// leave ordinary instructions at the end of the trace, so gradients of gradients need nothing more.
+// The instructions above the loss are visited from the last to the first. When an instruction is
+// reached, everything that reads it has been visited, so its adjoint (the gradient of the loss with
+// respect to it) is complete; the rule of its operation, written in AML (stdlib/ops.aml, or a
+// user's `grad`), turns it into the adjoints of its inputs. The rules leave ordinary instructions
+// at the end of the trace, so gradients of gradients need nothing more.
 //
 //        x ---- exp ---- mul ---- loss            1. forward: which instructions depend on wrt
-//               |         |         |             2. backward: adjoint(input) += rule(inputs, adjoint)
+//               |         |         |             2. backward: adjoint(input) += rule(inputs,
+//               adjoint)
 //        dx <- rule <--- rule <---- 1
 //
 // What is computed for an input that nobody asks for (the adjoint of the data) is left to dce.
@@ -16,10 +18,10 @@
 typedef struct Reverse {
     Elab *e;
     IrFunction *fn;
-    int known;              // ids below this one existed before the walk
-    bool *wanted;           // by id: depends on a wrt
-    Inst **adjoint;         // by id
-    Inst ***part;           // by id of a MULTI instruction: the adjoints of its results
+    int known;      // ids below this one existed before the walk
+    bool *wanted;   // by id: depends on a wrt
+    Inst **adjoint; // by id
+    Inst ***part;   // by id of a MULTI instruction: the adjoints of its results
 } Reverse;
 
 // The arguments of a rule: one for each parameter of its function, and which input each tensor is.
@@ -28,7 +30,7 @@ typedef struct RuleCall {
     Node *rule;
     int count;
     Value arg[16];
-    int input[16];          // -1: static, -2: a list of all inputs
+    int input[16]; // -1: static, -2: a list of all inputs
 } RuleCall;
 
 static Value list_of(Elab *e, const int64_t at[], int count)
@@ -70,10 +72,10 @@ static void add_fold(Elab *e, RuleCall *call, const Inst *inst, bool has_second)
 {
     add_input(call, inst, 0);
     if (has_second)
-        add_static(call, value_none());             // y
-    add_static(call, value_none());                 // axis
+        add_static(call, value_none()); // y
+    add_static(call, value_none());     // axis
     add_static(call, axes_list(e, inst->attr[1].list));
-    add_static(call, value_bool(false));            // keep
+    add_static(call, value_bool(false)); // keep
 }
 
 static void add_pointwise_fold(RuleCall *call, const Inst *inst)
@@ -92,17 +94,45 @@ static bool rule_call(Elab *e, const Inst *inst, RuleCall *call)
     const char *name = op_info[inst->op].name;
     *call = (RuleCall){0};
     switch (inst->op) {
-    case OP_parameter: case OP_constant: case OP_iota: case OP_random: case OP_stop_gradient:
-    case OP_sign: case OP_floor: case OP_round: case OP_argmax:
-    case OP_not: case OP_and: case OP_or: case OP_eq: case OP_ne: case OP_lt: case OP_le:
+    case OP_parameter:
+    case OP_constant:
+    case OP_iota:
+    case OP_random:
+    case OP_stop_gradient:
+    case OP_sign:
+    case OP_floor:
+    case OP_round:
+    case OP_argmax:
+    case OP_not:
+    case OP_and:
+    case OP_or:
+    case OP_eq:
+    case OP_ne:
+    case OP_lt:
+    case OP_le:
         return false;
-    case OP_neg: case OP_abs: case OP_exp: case OP_log: case OP_sqrt: case OP_sin: case OP_cos: case OP_tanh:
-    case OP_erf: case OP_sigmoid: case OP_add: case OP_sub: case OP_mul: case OP_div: case OP_mod: case OP_pow:
+    case OP_neg:
+    case OP_abs:
+    case OP_exp:
+    case OP_log:
+    case OP_sqrt:
+    case OP_sin:
+    case OP_cos:
+    case OP_tanh:
+    case OP_erf:
+    case OP_sigmoid:
+    case OP_add:
+    case OP_sub:
+    case OP_mul:
+    case OP_div:
+    case OP_mod:
+    case OP_pow:
     case OP_select:
         for (int i = 0; i < inst->inputs; i++)
             add_input(call, inst, i);
         break;
-    case OP_max: case OP_min:
+    case OP_max:
+    case OP_min:
         add_pointwise_fold(call, inst);
         break;
     case OP_cast:
@@ -142,7 +172,8 @@ static bool rule_call(Elab *e, const Inst *inst, RuleCall *call)
         add_static(call, value_int(attr[0].whole));
         break;
     }
-    case OP_gather: case OP_scatter_add:
+    case OP_gather:
+    case OP_scatter_add:
         for (int i = 0; i < inst->inputs; i++)
             add_input(call, inst, i);
         add_static(call, value_int(attr[0].whole));
@@ -164,7 +195,8 @@ static bool rule_call(Elab *e, const Inst *inst, RuleCall *call)
         if (!composite)
             bug(e->cx, inst->span, "a call without a gradient rule was traced");
         if (composite->args > (int)COUNT_OF(call->arg) - 4)
-            bug(e->cx, inst->span, "a function with its own gradient has %d parameters", composite->args);
+            bug(e->cx, inst->span, "a function with its own gradient has %d parameters",
+                composite->args);
         call->rule = composite->grad;
         name = composite->grad->as.grad.name;
         for (int i = 0; i < composite->args; i++) {
@@ -177,7 +209,10 @@ static bool rule_call(Elab *e, const Inst *inst, RuleCall *call)
         }
         break;
     }
-    case OP_loop: case OP_fused: case OP_get: case OP_COUNT:
+    case OP_loop:
+    case OP_fused:
+    case OP_get:
+    case OP_COUNT:
         bug(e->cx, inst->span, "'%s' cannot be differentiated", name);
     }
     call->name = sym_of(e->cx, name);
@@ -203,7 +238,8 @@ static const char *argument_name(const Node *rule, int index)
 }
 
 // One gradient that a rule returned, for the input `to`. False after a report.
-static bool take_gradient(Reverse *r, const RuleCall *call, int index, Value gradient, Inst *to, Span span)
+static bool take_gradient(Reverse *r, const RuleCall *call, int index, Value gradient, Inst *to,
+                          Span span)
 {
     Elab *e = r->e;
     if (value_is(gradient, VALUE_POISON))
@@ -215,7 +251,8 @@ static bool take_gradient(Reverse *r, const RuleCall *call, int index, Value gra
     Inst *found = elab_tensor(e, gradient, to->type.dtype, span);
     if (!found)
         return false;
-    if (found->type.rank == 0 && to->type.rank > 0 && found->type.dtype == to->type.dtype && !value_is(gradient, VALUE_TENSOR))
+    if (found->type.rank == 0 && to->type.rank > 0 && found->type.dtype == to->type.dtype &&
+        !value_is(gradient, VALUE_TENSOR))
         found = elab_broadcast_to(e, found, to->type, "the gradient", span);
     if (!found)
         return false;
@@ -239,9 +276,10 @@ static bool take_result(Reverse *r, const RuleCall *call, const Inst *inst, Valu
     for (int i = 0; i < call->count; i++)
         if (call->input[i] != -1)
             tensors++, only = i;
-    if (call->input[0] == -2) {                     // concat: a list, one gradient for each part
+    if (call->input[0] == -2) { // concat: a list, one gradient for each part
         if (!value_is(result, VALUE_LIST) || result.as.list.count != inst->inputs)
-            bug(e->cx, call->rule->span, "the gradient of '%s' must be a list of %d", call->name, inst->inputs);
+            bug(e->cx, call->rule->span, "the gradient of '%s' must be a list of %d", call->name,
+                inst->inputs);
         for (int i = 0; i < inst->inputs; i++)
             if (!take_gradient(r, call, 0, result.as.list.at[i], inst->input[i], inst->span))
                 return false;
@@ -258,13 +296,15 @@ static bool take_result(Reverse *r, const RuleCall *call, const Inst *inst, Valu
     for (int i = 0, next = 0; i < call->count; i++) {
         if (call->input[i] < 0)
             continue;
-        if (!take_gradient(r, call, i, result.as.list.at[next++], inst->input[call->input[i]], inst->span))
+        if (!take_gradient(r, call, i, result.as.list.at[next++], inst->input[call->input[i]],
+                           inst->span))
             return false;
     }
     return true;
 }
 
-// The adjoints of a MULTI instruction's results as arguments of its rule; a result that nobody read has zeros.
+// The adjoints of a MULTI instruction's results as arguments of its rule; a result that nobody read
+// has zeros.
 static void add_adjoints(Reverse *r, RuleCall *call, const Inst *inst)
 {
     if (inst->results == 1) {
@@ -288,7 +328,8 @@ static bool reverse_inst(Reverse *r, Inst *inst)
             *part = NEW_ARRAY(r->e->cx->arena, Inst *, from->results);
         int index = (int)inst->attr[0].whole;
         Inst *sum = (*part)[index];
-        (*part)[index] = sum ? ir_binary(r->fn, OP_add, sum, r->adjoint[inst->id], inst->span) : r->adjoint[inst->id];
+        (*part)[index] = sum ? ir_binary(r->fn, OP_add, sum, r->adjoint[inst->id], inst->span)
+                             : r->adjoint[inst->id];
         return true;
     }
     RuleCall call;
@@ -297,7 +338,7 @@ static bool reverse_inst(Reverse *r, Inst *inst)
     int arguments = call.count;
     add_adjoints(r, &call, inst);
     Span user = r->e->user;
-    r->e->user = inst->span;                        // what the rule does belongs to the line that is differentiated
+    r->e->user = inst->span; // what the rule does belongs to the line that is differentiated
     Value result = elab_call_grad(r->e, call.rule, call.arg, call.count, inst->span);
     r->e->user = user;
     call.count = arguments;
@@ -323,7 +364,8 @@ bool gradient_of(Elab *e, Inst *loss, Inst *const wrt[], int count, Inst *out[],
     if (r.wanted[loss->id]) {
         r.adjoint[loss->id] = ir_real(fn, loss->type, 1.0, span);
         for (Inst *inst = end; inst; inst = inst->prev) {
-            if (inst->id >= r.known || !r.wanted[inst->id] || (!r.adjoint[inst->id] && !r.part[inst->id]))
+            if (inst->id >= r.known || !r.wanted[inst->id] ||
+                (!r.adjoint[inst->id] && !r.part[inst->id]))
                 continue;
             if (!reverse_inst(&r, inst))
                 return false;

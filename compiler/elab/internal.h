@@ -6,10 +6,10 @@
 #include "elab/elab.h"
 
 enum {
-    MOST_CALL_DEPTH = 120,          // of AML function calls
-    MOST_DEPTH = 1200,              // of nested expressions, over all calls
-    MOST_TEXT = 1 << 20,            // bytes of one text
-    MOST_LIST = 1 << 20,            // elements of one list
+    MOST_CALL_DEPTH = 120, // of AML function calls
+    MOST_DEPTH = 1200,     // of nested expressions, over all calls
+    MOST_TEXT = 1 << 20,   // bytes of one text
+    MOST_LIST = 1 << 20,   // elements of one list
 };
 #define MOST_STEPS 4000000
 
@@ -25,8 +25,8 @@ typedef struct Frame {
 struct Env {
     Env *parent;
     uint32_t file;
-    Frame *frame;               // may be shared: parameters of an instance
-    Instance *self;             // its members and functions are visible from here on, after `frame`
+    Frame *frame;   // may be shared: parameters of an instance
+    Instance *self; // its members and functions are visible from here on, after `frame`
 };
 
 // From pointer to pointer.
@@ -39,58 +39,70 @@ void *pointer_map_get(const PointerMap *map, const void *key);
 void pointer_map_put(Arena *arena, PointerMap *map, const void *key, void *value);
 
 struct ElabNames {
-    Sym self, training, total_steps, epoch_steps, forward, weight, param, start, stop, step, rows, underscore;
-    PointerMap declaration;     // Node * -> Value * (being evaluated: poison with `busy`)
-    PointerMap busy;            // Node * -> itself while its value is being computed
-    PointerMap builtin;         // Node * (a Fn without body) -> const Builtin *
-    PointerMap called;          // Node * of every function that was called, every model that was made
-    PointerMap types;           // Node * (Type) -> const TypeName *, looked up once
-    Map builtin_node;           // name -> Node * made for a builtin that is not declared
-    Map grad;                   // name -> Node *, the gradient rules
+    Sym self, training, total_steps, epoch_steps, forward, weight, param, start, stop, step, rows,
+        underscore;
+    PointerMap declaration; // Node * -> Value * (being evaluated: poison with `busy`)
+    PointerMap busy;        // Node * -> itself while its value is being computed
+    PointerMap builtin;     // Node * (a Fn without body) -> const Builtin *
+    PointerMap called;      // Node * of every function that was called, every model that was made
+    PointerMap types;       // Node * (Type) -> const TypeName *, looked up once
+    Map builtin_node;       // name -> Node * made for a builtin that is not declared
+    Map grad;               // name -> Node *, the gradient rules
     bool grads_known;
 };
 
 Env *env_self(Elab *e, Env *parent, Instance *self);
 Env *env_shared(Elab *e, Env *parent, Frame *frame);
-const char *env_closest(Elab *e, Env *env, Sym name);   // what was probably meant, or NULL
-const Builtin *elab_builtin(Elab *e, Node *fn);         // of a Fn without a body; NULL after a report
-Node *elab_builtin_node(Elab *e, Sym name);             // a Fn node for a builtin, NULL if there is none of that name
+const char *env_closest(Elab *e, Env *env, Sym name); // what was probably meant, or NULL
+const Builtin *elab_builtin(Elab *e, Node *fn);       // of a Fn without a body; NULL after a report
+Node *elab_builtin_node(Elab *e,
+                        Sym name); // a Fn node for a builtin, NULL if there is none of that name
 
 // ---- eval.c
-bool elab_tick(Elab *e, Span span, int64_t amount);     // counts static work; false once the limit is reached
-Value elab_expect(Elab *e, Env *env, Node *node, Node *type);   // bare words of the type's enumerations become symbols
-Value elab_name(Elab *e, Env *env, Sym name, Span span);        // a weight or state is given as VALUE_CELL
-Value elab_read(Elab *e, Value value, Span span);       // cells, options and delayed expressions become tensors in a trace
+bool elab_tick(Elab *e, Span span,
+               int64_t amount); // counts static work; false once the limit is reached
+Value elab_expect(Elab *e, Env *env, Node *node,
+                  Node *type); // bare words of the type's enumerations become symbols
+Value elab_name(Elab *e, Env *env, Sym name, Span span); // a weight or state is given as VALUE_CELL
+Value elab_read(Elab *e, Value value,
+                Span span); // cells, options and delayed expressions become tensors in a trace
 Value elab_member(Elab *e, Value object, Sym name, Span span);
-bool elab_truth(Elab *e, Value value, bool *truth, Span span);  // a static condition; false after a report
-bool elab_items(Elab *e, Value value, ValueList *out, const char *what, Span span); // a list, tuple, range (as a list)
+bool elab_truth(Elab *e, Value value, bool *truth,
+                Span span); // a static condition; false after a report
+bool elab_items(Elab *e, Value value, ValueList *out, const char *what,
+                Span span); // a list, tuple, range (as a list)
 bool elab_int(Elab *e, Value value, int64_t *out, const char *what, Span span);
 
 // ---- statement.c
 Value elab_body(Elab *e, Env *env, Node *body, bool *returned);
 Value elab_select(Elab *e, Inst *condition, Value a, Value b, Span span);
-// A branch of `if` on a tensor: an error("...") that stands in it means that it must not happen when the program runs, which
-// cannot be checked when compiling, so the other branch is what remains.
+// A branch of `if` on a tensor: an error("...") that stands in it means that it must not happen
+// when the program runs, which cannot be checked when compiling, so the other branch is what
+// remains.
 typedef struct Branch {
     int depth;
     bool dead;
 } Branch;
 Branch branch_begin(Elab *e);
-bool branch_end(Elab *e, Branch before);                // whether it ended in error()
-Inst *elab_condition(Elab *e, Value condition, Span span);      // a bool tensor; NULL after a report
+bool branch_end(Elab *e, Branch before);                   // whether it ended in error()
+Inst *elab_condition(Elab *e, Value condition, Span span); // a bool tensor; NULL after a report
 
 // ---- call.c
 // `arg_span` may be NULL. Named and positional arguments already evaluated.
-Value elab_call_at(Elab *e, Value fn, const Value args[], const Sym names[], const Span arg_span[], int count, Span span);
-const NodeList *elab_parameters(Elab *e, Value fn);     // of what can be called; NULL if it has none that are known
-bool elab_bind(Elab *e, Env *env, const NodeList *params, const Value args[], const Sym names[], const Span arg_span[], int count,
-               const char *what, DimList *unknown, Span span);
-const char *elab_callee_text(Elab *e, Value fn);        // "'relu'", "model 'Dense'"
+Value elab_call_at(Elab *e, Value fn, const Value args[], const Sym names[], const Span arg_span[],
+                   int count, Span span);
+const NodeList *
+elab_parameters(Elab *e, Value fn); // of what can be called; NULL if it has none that are known
+bool elab_bind(Elab *e, Env *env, const NodeList *params, const Value args[], const Sym names[],
+               const Span arg_span[], int count, const char *what, DimList *unknown, Span span);
+const char *elab_callee_text(Elab *e, Value fn); // "'relu'", "model 'Dense'"
 
 // ---- match.c
-bool elab_is_symbol_of(Elab *e, Node *type, Sym word);  // a bare word of this enumeration
-const char *elab_type_text(Elab *e, Env *env, Node *type);      // as written, known sizes filled in
-bool elab_element_type(Elab *e, Sym name, TypeValue *out);      // f32, float, bool, ...: also things like `string`; false if it is no type
+bool elab_is_symbol_of(Elab *e, Node *type, Sym word);     // a bare word of this enumeration
+const char *elab_type_text(Elab *e, Env *env, Node *type); // as written, known sizes filled in
+bool elab_element_type(
+    Elab *e, Sym name,
+    TypeValue *out); // f32, float, bool, ...: also things like `string`; false if it is no type
 Value elab_type_value(Elab *e, const TypeValue *type);
 bool dim_set(Elab *e, Dim *dim, int64_t value, Span bound, const char *from);
 Dim *dim_new(Elab *e, Sym name, Span declared);
@@ -99,22 +111,27 @@ Dim *dim_new(Elab *e, Sym name, Span declared);
 void elab_lint_signature(Elab *e, const NodeList *params, Node *result, Node *body);
 
 // ---- tensor.c
-// Appends after asking the shape rule; NULL after a report. Every instruction of the elaborator is made here.
-Inst *elab_emit(Elab *e, Op op, Inst *const in[], int inputs, const Attr attr[], Type given, const char *what, Span span);
+// Appends after asking the shape rule; NULL after a report. Every instruction of the elaborator is
+// made here.
+Inst *elab_emit(Elab *e, Op op, Inst *const in[], int inputs, const Attr attr[], Type given,
+                const char *what, Span span);
 Inst *elab_cast(Elab *e, Inst *a, DType dtype, Span span);
-bool elab_is_runtime(Value v);                          // a tensor, or a number known only when the program runs
+bool elab_is_runtime(Value v); // a tensor, or a number known only when the program runs
 // Two values to two tensors of one type and shape.
-bool elab_pair(Elab *e, Value a, Value b, Inst **x, Inst **y, bool broadcast, const char *what, Span span);
-Value elab_convert(Elab *e, Value value, const TypeValue *type, Span span);     // f32(x)
+bool elab_pair(Elab *e, Value a, Value b, Inst **x, Inst **y, bool broadcast, const char *what,
+               Span span);
+Value elab_convert(Elab *e, Value value, const TypeValue *type, Span span); // f32(x)
 Value elab_number_op(Elab *e, Oper op, Value a, Value b, Span span);
 
 // ---- instance.c
-Value elab_instance_make(Elab *e, Node *declaration, const Value args[], const Sym names[], const Span arg_span[], int count, Span span);
-Value instance_member(Elab *e, Instance *self, Sym name);       // VALUE_HOLE if there is none
+Value elab_instance_make(Elab *e, Node *declaration, const Value args[], const Sym names[],
+                         const Span arg_span[], int count, Span span);
+Value instance_member(Elab *e, Instance *self, Sym name); // VALUE_HOLE if there is none
 Node *instance_function(const Instance *self, Sym name);
 Sym instance_path(Elab *e, const Instance *instance);
 Value elab_container_call(Elab *e, Instance *self, Value x, Span span);
-Instance *instance_clone(Elab *e, Instance *from);      // the same declaration and arguments, weights of its own
+Instance *instance_clone(Elab *e,
+                         Instance *from); // the same declaration and arguments, weights of its own
 bool elab_is_assignable(Value v);
 
 #endif

@@ -1,5 +1,5 @@
-// job.c: from a resolved program to a Program: options, constants, and every block in the order in which they need each
-// other: data sets, trainings, evaluations, deployments.
+// job.c: from a resolved program to a Program: options, constants, and every block in the order in
+// which they need each other: data sets, trainings, evaluations, deployments.
 
 #include "elab/job.h"
 
@@ -10,10 +10,14 @@ static void options_record(Jobs *jobs)
     for (int i = 0; i < jobs->e->option.count; i++) {
         const OptionEntry *entry = &jobs->e->option.at[i];
         const AstOption *node = &entry->node->as.option;
-        aml_option option = {.name = node->name, .doc = node->doc, .place = job_place(jobs, node->name_span), .type = entry->type};
+        aml_option option = {.name = node->name,
+                             .doc = node->doc,
+                             .place = job_place(jobs, node->name_span),
+                             .type = entry->type};
         Value value = entry->value;
         switch (value.kind) {
-        case VALUE_BOOL: case VALUE_INT:
+        case VALUE_BOOL:
+        case VALUE_INT:
             option.value.whole = value.as.whole;
             if (entry->type == AML_OPTION_REAL)
                 option.value.real = (double)value.as.whole;
@@ -28,11 +32,29 @@ static void options_record(Jobs *jobs)
         case VALUE_TEXT:
             option.text = value_plain_text(value);
             break;
-        case VALUE_POISON: case VALUE_NONE: case VALUE_SYMBOL: case VALUE_LIST: case VALUE_TUPLE: case VALUE_RECORD: case VALUE_RANGE:
-        case VALUE_FUNCTION: case VALUE_TYPE: case VALUE_DECLARATION: case VALUE_INSTANCE: case VALUE_TENSOR: case VALUE_MEAN:
-        case VALUE_TREE: case VALUE_CELL: case VALUE_JOB: case VALUE_OPTION: case VALUE_LATER: case VALUE_DIM: case VALUE_HOLE:
+        case VALUE_POISON:
+        case VALUE_NONE:
+        case VALUE_SYMBOL:
+        case VALUE_LIST:
+        case VALUE_TUPLE:
+        case VALUE_RECORD:
+        case VALUE_RANGE:
+        case VALUE_FUNCTION:
+        case VALUE_TYPE:
+        case VALUE_DECLARATION:
+        case VALUE_INSTANCE:
+        case VALUE_TENSOR:
+        case VALUE_MEAN:
+        case VALUE_TREE:
+        case VALUE_CELL:
+        case VALUE_JOB:
+        case VALUE_OPTION:
+        case VALUE_LATER:
+        case VALUE_DIM:
+        case VALUE_HOLE:
         case VALUE_REST:
-            bug(jobs->cx, node->name_span, "an option with a default that is %s", value_what(jobs->e, value));
+            bug(jobs->cx, node->name_span, "an option with a default that is %s",
+                value_what(jobs->e, value));
         }
         vec_push(jobs->arena, &jobs->program->option, option);
     }
@@ -47,7 +69,9 @@ static void constants_record(Jobs *jobs)
             if (node->kind != NODE_Const)
                 continue;
             Value value = elab_declaration(jobs->e, node);
-            aml_fixed fixed = {node->as.constant.name, node->as.constant.doc, job_place(jobs, node->as.constant.name_span), value_show(jobs->e, value)};
+            aml_fixed fixed = {node->as.constant.name, node->as.constant.doc,
+                               job_place(jobs, node->as.constant.name_span),
+                               value_show(jobs->e, value)};
             vec_push(jobs->arena, &jobs->program->fixed, fixed);
         }
     }
@@ -70,7 +94,8 @@ static void program_layout(Program *program)
             for (int d = 0; d < info->tensor.shape.rank; d++)
                 elements *= info->tensor.shape.dim[d];
             info->offset = offset;
-            offset = align_up(offset + (size_t)elements * (size_t)dtype_info[info->tensor.dtype].bytes);
+            offset =
+                align_up(offset + (size_t)elements * (size_t)dtype_info[info->tensor.dtype].bytes);
         }
         job->table.state_bytes = offset;
     }
@@ -97,8 +122,14 @@ Program *elaborate(Cx *cx, Unit *unit)
     Jobs jobs = {.e = e, .cx = cx, .arena = cx->arena, .program = program, .unit = unit};
     e->job_data = &jobs;
     elab_globals(e);
-    static const struct { const char *kind; bool (*run)(Jobs *jobs, Node *node); } order[] = {
-        {"dataset", job_dataset}, {"train", job_train}, {"evaluate", job_evaluate}, {"deploy", job_deploy},
+    static const struct {
+        const char *kind;
+        bool (*run)(Jobs *jobs, Node *node);
+    } order[] = {
+        {"dataset", job_dataset},
+        {"train", job_train},
+        {"evaluate", job_evaluate},
+        {"deploy", job_deploy},
     };
     for (size_t k = 0; k < COUNT_OF(order); k++)
         for (int i = 0; i < unit->job.count; i++)

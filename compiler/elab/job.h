@@ -18,25 +18,25 @@
 // A value that a sample has on its way: a field, or a part of the prepared record.
 typedef struct Column {
     Sym name;
-    Type type;                  // of one sample
+    Type type; // of one sample
     int64_t classes;
 } Column;
 typedef Vec(Column) ColumnList;
 
 typedef struct DataBlock {
     Node *node;
-    int index;                  // in Program.dataset
+    int index; // in Program.dataset
     ColumnList field, prepared;
-    double part[4];             // share of each aml_part
+    double part[4]; // share of each aml_part
 } DataBlock;
 
 typedef struct TrainBlock {
     Node *node;
-    int index;                  // in Program.job
+    int index; // in Program.job
     DataBlock *data;
-    Value model;                // an instance; none if the step is the program's own
-    Value loss;                 // none if there is none
-    Value loss_call;            // a function that calls it where the setting is
+    Value model;     // an instance; none if the step is the program's own
+    Value loss;      // none if there is none
+    Value loss_call; // a function that calls it where the setting is
     StateTable *table;
     bool keeps_best;
     bool failed;
@@ -64,30 +64,35 @@ typedef struct Jobs {
 
 // One setting of a block, written or by default.
 typedef struct Setting {
-    Node *value;                // the expression; NULL: neither written nor a default
-    Node *type;                 // its type in the schema; NULL if the schema does not have it
-    Env *env;                   // in which the value is evaluated
-    Span span;                  // where to point
+    Node *value; // the expression; NULL: neither written nor a default
+    Node *type;  // its type in the schema; NULL if the schema does not have it
+    Env *env;    // in which the value is evaluated
+    Span span;   // where to point
     bool written;
 } Setting;
 
 Setting setting_of(Jobs *jobs, Node *job, const char *name);
 // An item of a setting that is a record: split.train.
 Setting setting_item(Jobs *jobs, Node *job, const char *name, const char *item);
-// Evaluates; poison after a report. What the type says is checked where the evaluator knows the type.
+// Evaluates; poison after a report. What the type says is checked where the evaluator knows the
+// type.
 Value setting_eval(Jobs *jobs, const Setting *setting, const char *name);
 bool setting_whole(Jobs *jobs, Node *job, const char *name, int64_t least, int64_t *out);
-bool setting_quantity(Jobs *jobs, const Setting *setting, const char *name, aml_quantity *out);  // a duration; none gives value 0
-bool setting_number(Jobs *jobs, const Setting *setting, const char *name, double *out);          // a fraction, size or number
-// Whether a setting that the block's kind does not have, and that was reported, is probably this one.
+bool setting_quantity(Jobs *jobs, const Setting *setting, const char *name,
+                      aml_quantity *out); // a duration; none gives value 0
+bool setting_number(Jobs *jobs, const Setting *setting, const char *name,
+                    double *out); // a fraction, size or number
+// Whether a setting that the block's kind does not have, and that was reported, is probably this
+// one.
 bool setting_misspelled(Jobs *jobs, const Node *job, const char *name);
-void setting_wrong(Jobs *jobs, const Setting *setting, const char *name, const char *expected, Value found);
-void settings_record(Jobs *jobs, Node *job);        // adds the block's effective settings to the program
-const char *job_place(Jobs *jobs, Span span);       // digits.aml:14
-const char *span_text(Jobs *jobs, Span span);       // the source on one line
+void setting_wrong(Jobs *jobs, const Setting *setting, const char *name, const char *expected,
+                   Value found);
+void settings_record(Jobs *jobs, Node *job);  // adds the block's effective settings to the program
+const char *job_place(Jobs *jobs, Span span); // digits.aml:14
+const char *span_text(Jobs *jobs, Span span); // the source on one line
 Sym job_word(Jobs *jobs, const char *word);
-Sym value_word(Value value);                        // a symbol or a plain text, else NULL
-Value record_item(Jobs *jobs, Value record, const char *name);      // none if absent
+Sym value_word(Value value); // a symbol or a plain text, else NULL
+Value record_item(Jobs *jobs, Value record, const char *name); // none if absent
 aml_text job_text(Jobs *jobs, Value text);
 
 // ---- job_entry.c
@@ -101,32 +106,38 @@ typedef struct Tracing {
 Tracing entry_begin(Jobs *jobs, Entry *entry, const char *block, const char *function, Span span);
 Value entry_input(Tracing *tracing, Type type, int64_t classes, Sym name, Span span);
 int entry_output(Tracing *tracing, Inst *value, int64_t classes, const char *name);
-bool entry_end(Tracing *tracing);                   // false after a report
-void entry_drop(Tracing *tracing);                  // after a mistake: closes the trace and leaves the entry empty
+bool entry_end(Tracing *tracing);  // false after a report
+void entry_drop(Tracing *tracing); // after a mistake: closes the trace and leaves the entry empty
 aml_tensor_info tensor_info(Jobs *jobs, Type type, int64_t classes, const char *name);
 Type batched(Type type, int64_t batch);
-Value batch_inputs(Tracing *tracing, const ColumnList *columns, int64_t batch, Span span);  // a record
+Value batch_inputs(Tracing *tracing, const ColumnList *columns, int64_t batch,
+                   Span span); // a record
 
 // ---- job_data.c
 bool job_dataset(Jobs *jobs, Node *node);
 DataBlock *data_block(Jobs *jobs, const Node *node);
 // `data: digits` or `data: digits.test`. NULL after a report.
-DataBlock *data_setting(Jobs *jobs, const Setting *setting, const char *name, bool with_part, aml_part *part);
+DataBlock *data_setting(Jobs *jobs, const Setting *setting, const char *name, bool with_part,
+                        aml_part *part);
 
 // ---- job_metric.c
 bool metrics_read(Jobs *jobs, Node *node, MetricSet *set);
 // Adds metrics_reset and metrics_value to the job, and its table of metrics.
-bool metrics_update(Tracing *tracing, const MetricSet *set, ProgramJob *job, Value output, Value target, bool first);
+bool metrics_update(Tracing *tracing, const MetricSet *set, ProgramJob *job, Value output,
+                    Value target, bool first);
 bool metrics_entries(Jobs *jobs, const MetricSet *set, ProgramJob *job, const char *block);
-int metric_index(Jobs *jobs, const MetricSet *set, Sym name, Span span);    // -1: loss, -3 after a report
+int metric_index(Jobs *jobs, const MetricSet *set, Sym name,
+                 Span span); // -1: loss, -3 after a report
 
 // ---- job_train.c
 bool job_train(Jobs *jobs, Node *node);
 bool job_evaluate(Jobs *jobs, Node *node);
 TrainBlock *train_block(Jobs *jobs, const Node *node);
 // `model: digits_mlp.best`. NULL after a report.
-TrainBlock *checkpoint_setting(Jobs *jobs, const Setting *setting, const char *name, aml_which *which);
-bool predict_entry(Jobs *jobs, TrainBlock *train, Entry *entry, const char *block, const char *function, int64_t batch, Span span);
+TrainBlock *checkpoint_setting(Jobs *jobs, const Setting *setting, const char *name,
+                               aml_which *which);
+bool predict_entry(Jobs *jobs, TrainBlock *train, Entry *entry, const char *block,
+                   const char *function, int64_t batch, Span span);
 
 // ---- job_deploy.c
 bool job_deploy(Jobs *jobs, Node *node);

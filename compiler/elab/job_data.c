@@ -1,4 +1,5 @@
-// job_data.c: `dataset` blocks: the source, the fields with their columns, the split, and the functions that prepare a sample.
+// job_data.c: `dataset` blocks: the source, the fields with their columns, the split, and the
+// functions that prepare a sample.
 
 #include "elab/job.h"
 
@@ -31,8 +32,10 @@ static bool read_source(Jobs *jobs, Node *node, const char *name, aml_source *so
         return false;
     }
     Sym separator = value_plain_text(record_item(jobs, value, "separator"));
-    if (!separator || strlen(separator) != 1 || separator[0] == '"' || separator[0] == '\n' || separator[0] == '\r') {
-        report(jobs->cx, setting.span, setting_range, "separator", "one character other than a quote or a line end",
+    if (!separator || strlen(separator) != 1 || separator[0] == '"' || separator[0] == '\n' ||
+        separator[0] == '\r') {
+        report(jobs->cx, setting.span, setting_range, "separator",
+               "one character other than a quote or a line end",
                value_show(jobs->e, record_item(jobs, value, "separator")));
         return false;
     }
@@ -42,7 +45,9 @@ static bool read_source(Jobs *jobs, Node *node, const char *name, aml_source *so
     source->place = job_place(jobs, setting.span);
     source->path = job_text(jobs, path);
     source->separator = separator[0];
-    source->header = !header || strcmp(header, "auto") == 0 ? AML_HEADER_AUTO : strcmp(header, "yes") == 0 ? AML_HEADER_YES : AML_HEADER_NO;
+    source->header = !header || strcmp(header, "auto") == 0 ? AML_HEADER_AUTO
+                     : strcmp(header, "yes") == 0           ? AML_HEADER_YES
+                                                            : AML_HEADER_NO;
     source->missing = missing ? missing : "";
     return true;
 }
@@ -55,7 +60,7 @@ static bool read_columns(Jobs *jobs, Node *field, const TypeValue *type, aml_fie
     int64_t needed = 1;
     for (int i = 0; i < type->rank; i++)
         needed *= type->dim[i];
-    if (!node) {                                    // the column of the field's own name
+    if (!node) { // the column of the field's own name
         out->column = field->as.data.name;
         out->count = 1;
     } else {
@@ -68,24 +73,29 @@ static bool read_columns(Jobs *jobs, Node *field, const TypeValue *type, aml_fie
         if (kind && strcmp(kind, "one") == 0 && value_plain_text(name)) {
             out->column = value_plain_text(name);
             out->count = 1;
-        } else if (kind && strcmp(kind, "one") == 0 && value_is(name, VALUE_INT) && name.as.whole >= 0 && name.as.whole < 1 << 24) {
+        } else if (kind && strcmp(kind, "one") == 0 && value_is(name, VALUE_INT) &&
+                   name.as.whole >= 0 && name.as.whole < 1 << 24) {
             out->first = (int32_t)name.as.whole;
             out->count = 1;
-        } else if (kind && strcmp(kind, "range") == 0 && value_is(first, VALUE_INT) && value_is(last, VALUE_INT) && first.as.whole >= 0 &&
+        } else if (kind && strcmp(kind, "range") == 0 && value_is(first, VALUE_INT) &&
+                   value_is(last, VALUE_INT) && first.as.whole >= 0 &&
                    last.as.whole >= first.as.whole && last.as.whole < 1 << 24) {
             out->first = (int32_t)first.as.whole;
             out->count = (int32_t)(last.as.whole - first.as.whole + 1);
         } else if (kind && strcmp(kind, "one") == 0 && value_is(name, VALUE_INT)) {
-            report(jobs->cx, node->span, setting_range, "column", "a position from 0 or a name", value_show(jobs->e, name));
+            report(jobs->cx, node->span, setting_range, "column", "a position from 0 or a name",
+                   value_show(jobs->e, name));
             return false;
         } else {
-            report(jobs->cx, node->span, field_source, field->as.data.name, value_show(jobs->e, value));
+            report(jobs->cx, node->span, field_source, field->as.data.name,
+                   value_show(jobs->e, value));
             return false;
         }
     }
     if (out->count != needed) {
-        report(jobs->cx, node ? node->span : field->span, field_columns, field->as.data.name, span_text(jobs, field->as.data.type->span),
-               (long long)needed, (long long)out->count);
+        report(jobs->cx, node ? node->span : field->span, field_columns, field->as.data.name,
+               span_text(jobs, field->as.data.type->span), (long long)needed,
+               (long long)out->count);
         note(jobs->cx, field->as.data.type->span, "this is what the field should be");
         return false;
     }
@@ -99,7 +109,8 @@ static bool read_field(Jobs *jobs, Node *field, aml_field *out, Column *column)
     if (!elab_type(jobs->e, env, field->as.data.type, &type))
         return false;
     if (type.dtype >= DTYPE_COUNT || (!type.castable && type.classes == 0)) {
-        report(jobs->cx, field->as.data.type->span, field_type, field->as.data.name, "a csv file", span_text(jobs, field->as.data.type->span));
+        report(jobs->cx, field->as.data.type->span, field_type, field->as.data.name, "a csv file",
+               span_text(jobs, field->as.data.type->span));
         return false;
     }
     column->name = field->as.data.name;
@@ -121,7 +132,8 @@ static bool read_split(Jobs *jobs, Node *node, ProgramDataset *data, DataBlock *
         const char *name = sym_printf(jobs->cx, "split.%s", part[i]);
         good &= setting_number(jobs, &setting, name, &block->part[i]);
         if (good && (block->part[i] < 0 || block->part[i] > 1)) {
-            report(jobs->cx, setting.span, setting_range, name, "0% to 100%", arena_printf(jobs->arena, "%g%%", block->part[i] * 100));
+            report(jobs->cx, setting.span, setting_range, name, "0% to 100%",
+                   arena_printf(jobs->arena, "%g%%", block->part[i] * 100));
             good = false;
         }
         sum += block->part[i];
@@ -154,7 +166,8 @@ static bool read_split(Jobs *jobs, Node *node, ProgramDataset *data, DataBlock *
         int count = 0;
         for (int i = 0; i < block->field.count && count < 64; i++)
             candidates[count++] = block->field.at[i].name;
-        report(jobs->cx, stratify.span, not_in_block, word ? word : value_show(jobs->e, stratify_value), "field");
+        report(jobs->cx, stratify.span, not_in_block,
+               word ? word : value_show(jobs->e, stratify_value), "field");
         const char *near = word ? closest_name(word, candidates, count) : NULL;
         if (near)
             help(jobs->cx, "did you mean `%s`?", near);
@@ -162,7 +175,10 @@ static bool read_split(Jobs *jobs, Node *node, ProgramDataset *data, DataBlock *
     }
     const Column *column = &block->field.at[split->stratify];
     if (column->classes == 0 || column->type.rank != 0) {
-        report(jobs->cx, stratify.span, setting_range, "split.stratify", "a field that is one class", arena_printf(jobs->arena, "'%s', which is %s", word, type_text(jobs->arena, column->type)));
+        report(jobs->cx, stratify.span, setting_range, "split.stratify",
+               "a field that is one class",
+               arena_printf(jobs->arena, "'%s', which is %s", word,
+                            type_text(jobs->arena, column->type)));
         return false;
     }
     return good;
@@ -181,12 +197,15 @@ static bool read_on_bad(Jobs *jobs, Node *node, aml_dataset *table)
     }
     Value limit = record_item(jobs, value, "limit");
     table->on_bad = AML_ON_BAD_SKIP;
-    table->skip_limit = value_is(limit, VALUE_QUANTITY) ? limit.as.quantity.value : value_is_number(limit) ? value_number(limit) : 0;
+    table->skip_limit = value_is(limit, VALUE_QUANTITY) ? limit.as.quantity.value
+                        : value_is_number(limit)        ? value_number(limit)
+                                                        : 0;
     return true;
 }
 
 // The record a sample function returned as outputs of its entry.
-static bool sample_outputs(Jobs *jobs, Tracing *tracing, const char *name, Span span, Value result, ColumnList *out)
+static bool sample_outputs(Jobs *jobs, Tracing *tracing, const char *name, Span span, Value result,
+                           ColumnList *out)
 {
     if (value_is(result, VALUE_POISON))
         return false;
@@ -209,14 +228,17 @@ static bool sample_outputs(Jobs *jobs, Tracing *tracing, const char *name, Span 
     return true;
 }
 
-static bool sample_function(Jobs *jobs, Node *node, Node *fn, const char *name, Entry *entry, const ColumnList *in, ColumnList *out)
+static bool sample_function(Jobs *jobs, Node *node, Node *fn, const char *name, Entry *entry,
+                            const ColumnList *in, ColumnList *out)
 {
     Span span = fn ? fn->span : node->as.job.name_span;
     Tracing tracing = entry_begin(jobs, entry, node->as.job.name, name, span);
     Value sample = batch_inputs(&tracing, in, 0, span);
     Value result = sample;
     if (fn)
-        result = elab_call(jobs->e, value_function(jobs->e, fn, env_new(jobs->e, NULL, node->span.file)), &sample, NULL, 1, fn->as.fn.name_span);
+        result =
+            elab_call(jobs->e, value_function(jobs->e, fn, env_new(jobs->e, NULL, node->span.file)),
+                      &sample, NULL, 1, fn->as.fn.name_span);
     if (!sample_outputs(jobs, &tracing, fn ? name : node->as.job.name, span, result, out)) {
         entry_drop(&tracing);
         return false;
@@ -233,25 +255,29 @@ static bool check_prepared(Jobs *jobs, Node *fn, const DataBlock *block)
             return true;
         buffer_printf(&names, "%s'%s'", i ? ", " : "", block->prepared.at[i].name);
     }
-    report(jobs->cx, fn ? fn->span : block->node->as.job.name_span, prepare_no_input, fn ? fn->as.fn.name : "the data set", names.text);
+    report(jobs->cx, fn ? fn->span : block->node->as.job.name_span, prepare_no_input,
+           fn ? fn->as.fn.name : "the data set", names.text);
     return false;
 }
 
-// What prepare makes of a sample is computed once, and again in the deployed program: nothing of a run may go in.
+// What prepare makes of a sample is computed once, and again in the deployed program: nothing of a
+// run may go in.
 static bool check_constant(Jobs *jobs, Node *fn, const Entry *prepare)
 {
     for (int i = 0; i < prepare->scalar.count; i++) {
         const aml_scalar_info *scalar = &prepare->scalar.at[i];
         const char *what = "the step or a random number";
         if (scalar->kind == AML_SCALAR_OPTION)
-            what = arena_printf(jobs->arena, "the option '%s'", jobs->e->option.at[scalar->index].node->as.option.name);
+            what = arena_printf(jobs->arena, "the option '%s'",
+                                jobs->e->option.at[scalar->index].node->as.option.name);
         report(jobs->cx, fn->as.fn.name_span, prepare_varies, what);
         return false;
     }
     return true;
 }
 
-static bool check_augmented(Jobs *jobs, Node *fn, const ColumnList *prepared, const ColumnList *augmented)
+static bool check_augmented(Jobs *jobs, Node *fn, const ColumnList *prepared,
+                            const ColumnList *augmented)
 {
     for (int i = 0; i < prepared->count; i++) {
         const Column *want = &prepared->at[i];
@@ -259,7 +285,9 @@ static bool check_augmented(Jobs *jobs, Node *fn, const ColumnList *prepared, co
         if (found && found->name == want->name && type_equal(found->type, want->type))
             continue;
         report(jobs->cx, fn->span, augment_result, want->name, type_text(jobs->arena, want->type),
-               found ? arena_printf(jobs->arena, "'%s' as %s", found->name, type_text(jobs->arena, found->type)) : "nothing");
+               found ? arena_printf(jobs->arena, "'%s' as %s", found->name,
+                                    type_text(jobs->arena, found->type))
+                     : "nothing");
         return false;
     }
     return true;
@@ -302,12 +330,16 @@ bool job_dataset(Jobs *jobs, Node *node)
     jobs->e->table = NULL;
     Node *prepare = job_function(node, job_word(jobs, "prepare"));
     Node *augment = job_function(node, job_word(jobs, "augment"));
-    good = good && sample_function(jobs, node, prepare, "prepare", &data.prepare, &block->field, &block->prepared) && check_prepared(jobs, prepare, block);
+    good = good &&
+           sample_function(jobs, node, prepare, "prepare", &data.prepare, &block->field,
+                           &block->prepared) &&
+           check_prepared(jobs, prepare, block);
     good = good && (!prepare || check_constant(jobs, prepare, &data.prepare));
     if (good && augment) {
         ColumnList augmented = {0};
         jobs->e->training = true;
-        good = sample_function(jobs, node, augment, "augment", &data.augment, &block->prepared, &augmented) &&
+        good = sample_function(jobs, node, augment, "augment", &data.augment, &block->prepared,
+                               &augmented) &&
                check_augmented(jobs, augment, &block->prepared, &augmented);
         jobs->e->training = false;
         if (good)
@@ -323,15 +355,17 @@ bool job_dataset(Jobs *jobs, Node *node)
     return true;
 }
 
-DataBlock *data_setting(Jobs *jobs, const Setting *setting, const char *name, bool with_part, aml_part *part)
+DataBlock *data_setting(Jobs *jobs, const Setting *setting, const char *name, bool with_part,
+                        aml_part *part)
 {
     static const char *const parts[] = {"all", "train", "valid", "test"};
     Value value = setting_eval(jobs, setting, name);
-    if (!value_is(value, VALUE_JOB) || strcmp(value.as.job.node->as.job.kind, "dataset") != 0 || (!with_part && value.as.job.part)) {
+    if (!value_is(value, VALUE_JOB) || strcmp(value.as.job.node->as.job.kind, "dataset") != 0 ||
+        (!with_part && value.as.job.part)) {
         setting_wrong(jobs, setting, name, NULL, value);
         return NULL;
     }
-    DataBlock *block = data_block(jobs, value.as.job.node);     // NULL: its mistakes were reported
+    DataBlock *block = data_block(jobs, value.as.job.node); // NULL: its mistakes were reported
     *part = AML_PART_ALL;
     Sym word = value.as.job.part;
     for (int i = 0; word && i < 4; i++)
@@ -345,7 +379,8 @@ DataBlock *data_setting(Jobs *jobs, const Setting *setting, const char *name, bo
     if (block && block->part[*part] == 0) {
         Node *split = job_setting(block->node, job_word(jobs, "split"));
         report(jobs->cx, setting->span, no_test_part, block->node->as.job.name, parts[*part]);
-        note(jobs->cx, split ? split->span : block->node->as.job.name_span, "the split gives it no samples");
+        note(jobs->cx, split ? split->span : block->node->as.job.name_span,
+             "the split gives it no samples");
         return NULL;
     }
     return block;

@@ -1,4 +1,5 @@
-// job_deploy.c: `deploy` blocks: which weights become a program of their own, for which batch sizes, within which limits.
+// job_deploy.c: `deploy` blocks: which weights become a program of their own, for which batch
+// sizes, within which limits.
 
 #include "elab/job.h"
 
@@ -18,7 +19,8 @@ static bool read_batches(Jobs *jobs, Node *node, ProgramDeploy *deploy)
         before = size.as.whole;
     }
     if (!good)
-        setting_wrong(jobs, &setting, "batch", "a list of increasing batch sizes, such as [1, 16]", value);
+        setting_wrong(jobs, &setting, "batch", "a list of increasing batch sizes, such as [1, 16]",
+                      value);
     return good;
 }
 
@@ -33,7 +35,8 @@ static bool read_limit(Jobs *jobs, Node *node, const char *item, double *out)
         return false;
     if (*out >= 0)
         return true;
-    report(jobs->cx, setting.span, setting_range, name, "not negative", span_text(jobs, setting.span));
+    report(jobs->cx, setting.span, setting_range, name, "not negative",
+           span_text(jobs, setting.span));
     return false;
 }
 
@@ -52,7 +55,9 @@ static bool read_target(Jobs *jobs, Node *node, ProgramDeploy *deploy)
             deploy->target = level[i];
     if (deploy->target)
         return true;
-    report(jobs->cx, setting.span, setting_range, "target", "one of \"native\", \"x86-64-v2\", \"x86-64-v3\", \"x86-64-v4\"", value_show(jobs->e, record_item(jobs, value, "level")));
+    report(jobs->cx, setting.span, setting_range, "target",
+           "one of \"native\", \"x86-64-v2\", \"x86-64-v3\", \"x86-64-v4\"",
+           value_show(jobs->e, record_item(jobs, value, "level")));
     const char *near = closest_name(word, level, COUNT_OF(level));
     if (near)
         help(jobs->cx, "did you mean `\"%s\"`?", near);
@@ -74,7 +79,8 @@ static bool read_emit(Jobs *jobs, Node *node, ProgramDeploy *deploy)
     return false;
 }
 
-// Where the block asks for something of a later version; what it says is evaluated, so that mistakes are found.
+// Where the block asks for something of a later version; what it says is evaluated, so that
+// mistakes are found.
 static bool read_later(Jobs *jobs, Node *node, const char *name, Span *span)
 {
     Setting setting = setting_of(jobs, node, name);
@@ -92,7 +98,8 @@ static bool read_later(Jobs *jobs, Node *node, const char *name, Span *span)
 
 bool job_deploy(Jobs *jobs, Node *node)
 {
-    ProgramDeploy deploy = {.name = node->as.job.name, .doc = node->as.job.doc, .span = node->as.job.name_span};
+    ProgramDeploy deploy = {
+        .name = node->as.job.name, .doc = node->as.job.doc, .span = node->as.job.name_span};
     Setting model = setting_of(jobs, node, "model");
     Node *require = job_setting(node, job_word(jobs, "require"));
 
@@ -115,7 +122,8 @@ bool job_deploy(Jobs *jobs, Node *node)
     for (int i = 0; i < deploy.batch.count; i++) {
         Entry entry;
         const char *function = sym_printf(jobs->cx, "predict_%lld", (long long)deploy.batch.at[i]);
-        if (!predict_entry(jobs, train, &entry, deploy.name, function, deploy.batch.at[i], node->as.job.name_span))
+        if (!predict_entry(jobs, train, &entry, deploy.name, function, deploy.batch.at[i],
+                           node->as.job.name_span))
             return false;
         vec_push(jobs->arena, &deploy.predict, entry);
     }

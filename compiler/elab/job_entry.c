@@ -6,7 +6,8 @@
 
 aml_tensor_info tensor_info(Jobs *jobs, Type type, int64_t classes, const char *name)
 {
-    aml_tensor_info info = {.name = sym_of(jobs->cx, name), .dtype = (aml_dtype)type.dtype, .classes = classes};
+    aml_tensor_info info = {
+        .name = sym_of(jobs->cx, name), .dtype = (aml_dtype)type.dtype, .classes = classes};
     info.shape.rank = type.rank;
     memcpy(info.shape.dim, type.dim, sizeof type.dim[0] * (size_t)type.rank);
     return info;
@@ -25,7 +26,9 @@ Tracing entry_begin(Jobs *jobs, Entry *entry, const char *block, const char *fun
 {
     *entry = (Entry){0};
     entry->symbol = sym_printf(jobs->cx, "aml_%s_%s", block, function);
-    return (Tracing){jobs, elab_trace_begin(jobs->e, sym_printf(jobs->cx, "%s_%s", block, function), span), entry};
+    return (Tracing){
+        jobs, elab_trace_begin(jobs->e, sym_printf(jobs->cx, "%s_%s", block, function), span),
+        entry};
 }
 
 Value entry_input(Tracing *tracing, Type type, int64_t classes, Sym name, Span span)
@@ -49,7 +52,7 @@ bool entry_end(Tracing *tracing)
     Jobs *jobs = tracing->jobs;
     Trace *trace = tracing->trace;
     tracing->entry->ir = elab_trace_end(jobs->e, trace);
-    for (int i = 0; i < trace->scalar.count; i++)       // complete only now: the end may add some
+    for (int i = 0; i < trace->scalar.count; i++) // complete only now: the end may add some
         vec_push(jobs->arena, &tracing->entry->scalar, trace->scalar.at[i]);
     return tracing->entry->ir != NULL;
 }

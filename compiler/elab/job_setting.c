@@ -1,8 +1,8 @@
 // job_setting.c: the settings of a block, each looked up in the block and else in its schema.
 //
-// What a setting's type says is checked in one of two places: types that the language knows (int, duration, fraction,
-// enumerations, lists of those) by the evaluator, types that only blocks have (a model, a checkpoint, a data set's part)
-// by the code that uses the setting.
+// What a setting's type says is checked in one of two places: types that the language knows (int,
+// duration, fraction, enumerations, lists of those) by the evaluator, types that only blocks have
+// (a model, a checkpoint, a data set's part) by the code that uses the setting.
 
 #include "elab/job.h"
 
@@ -12,7 +12,9 @@
 #include <string.h>
 
 // Types that stand only in schemas, with what to say of them.
-static const struct { const char *name, *expected; } block_types[] = {
+static const struct {
+    const char *name, *expected;
+} block_types[] = {
     {"model", "a model, such as Mlp()"},
     {"loss", "a loss, such as cross_entropy"},
     {"optimizer", "an optimizer, such as adamw(lr: 1e-3)"},
@@ -157,17 +159,21 @@ Value setting_eval(Jobs *jobs, const Setting *setting, const char *name)
     bool word = strcmp(type, "word") == 0;
     if (word && setting->value->kind == NODE_Name)
         return value_symbol(setting->value->as.name.name);
-    if (!setting->type || word || block_type(setting->type) || setting->type->kind == NODE_RecordType)
+    if (!setting->type || word || block_type(setting->type) ||
+        setting->type->kind == NODE_RecordType)
         return elab_eval(jobs->e, setting->env, setting->value);
-    return elab_eval_as(jobs->e, setting->env, setting->value, setting->type, arena_printf(jobs->arena, "the setting '%s'", name));
+    return elab_eval_as(jobs->e, setting->env, setting->value, setting->type,
+                        arena_printf(jobs->arena, "the setting '%s'", name));
 }
 
-void setting_wrong(Jobs *jobs, const Setting *setting, const char *name, const char *expected, Value found)
+void setting_wrong(Jobs *jobs, const Setting *setting, const char *name, const char *expected,
+                   Value found)
 {
     if (value_is(found, VALUE_POISON) || (value_is(found, VALUE_NONE) && !setting->value))
-        return;                         // reported already: by what failed, or as a missing setting
+        return; // reported already: by what failed, or as a missing setting
     const char *wanted = expected ? expected : block_type(setting->type);
-    report(jobs->cx, setting->span, setting_type, name, wanted ? wanted : "of another type", value_what(jobs->e, found));
+    report(jobs->cx, setting->span, setting_type, name, wanted ? wanted : "of another type",
+           value_what(jobs->e, found));
 }
 
 bool setting_misspelled(Jobs *jobs, const Node *job, const char *name)
@@ -184,7 +190,8 @@ bool setting_whole(Jobs *jobs, Node *job, const char *name, int64_t least, int64
         return false;
     }
     if (value.as.whole < least || value.as.whole > INT64_C(1) << 40) {
-        report(jobs->cx, setting.span, setting_range, name, arena_printf(jobs->arena, "at least %lld and not absurdly large", (long long)least),
+        report(jobs->cx, setting.span, setting_range, name,
+               arena_printf(jobs->arena, "at least %lld and not absurdly large", (long long)least),
                value_show(jobs->e, value));
         return false;
     }
@@ -201,18 +208,22 @@ bool setting_quantity(Jobs *jobs, const Setting *setting, const char *name, aml_
     if (value_is(value, VALUE_OPTION)) {
         const OptionEntry *option = &jobs->e->option.at[value.as.option];
         if (value_is(option->value, VALUE_QUANTITY)) {
-            *out = (aml_quantity){option->value.as.quantity.value, option->value.as.quantity.unit, value.as.option};
+            *out = (aml_quantity){option->value.as.quantity.value, option->value.as.quantity.unit,
+                                  value.as.option};
             return true;
         }
     }
     if (!value_is(value, VALUE_QUANTITY) ||
-        (value.as.quantity.unit != AML_UNIT_STEPS && value.as.quantity.unit != AML_UNIT_EPOCHS && value.as.quantity.unit != AML_UNIT_SECONDS)) {
-        setting_wrong(jobs, setting, name, "a duration, such as `10 epochs`, `500 steps` or `30 min`", value);
+        (value.as.quantity.unit != AML_UNIT_STEPS && value.as.quantity.unit != AML_UNIT_EPOCHS &&
+         value.as.quantity.unit != AML_UNIT_SECONDS)) {
+        setting_wrong(jobs, setting, name,
+                      "a duration, such as `10 epochs`, `500 steps` or `30 min`", value);
         return false;
     }
     double amount = value.as.quantity.value;
     if (value.as.quantity.option < 0 && (!(amount > 0) || amount > 1e15)) {
-        report(jobs->cx, setting->span, setting_range, name, "more than nothing", value_show(jobs->e, value));
+        report(jobs->cx, setting->span, setting_range, name, "more than nothing",
+               value_show(jobs->e, value));
         return false;
     }
     *out = (aml_quantity){amount, value.as.quantity.unit, value.as.quantity.option};
@@ -229,7 +240,8 @@ bool setting_number(Jobs *jobs, const Setting *setting, const char *name, double
     else if (value_is(value, VALUE_QUANTITY) && value.as.quantity.option < 0)
         *out = value.as.quantity.value;
     else {
-        setting_wrong(jobs, setting, name, "a number that is known when the program is compiled", value);
+        setting_wrong(jobs, setting, name, "a number that is known when the program is compiled",
+                      value);
         return false;
     }
     return true;
@@ -247,7 +259,8 @@ aml_text job_text(Jobs *jobs, Value text)
 
 static bool shows_as_value(const Node *type)
 {
-    static const char *const simple[] = {"int", "float", "bool", "string", "duration", "fraction", "size"};
+    static const char *const simple[] = {"int",      "float",    "bool", "string",
+                                         "duration", "fraction", "size"};
     if (!type || type->kind == NODE_OneOf)
         return true;
     if (type->kind == NODE_ListType)
@@ -266,9 +279,11 @@ static void effective(Jobs *jobs, Node *job, const char *name, const Setting *se
     if (shows_as_value(setting->type)) {
         Value value = setting_eval(jobs, setting, name);
         bool plain = value_is_static(value) && !value_is(value, VALUE_POISON);
-        if (plain && !(value_is(value, VALUE_QUANTITY) && value.as.quantity.option >= 0) && !value_is(value, VALUE_TEXT))
+        if (plain && !(value_is(value, VALUE_QUANTITY) && value.as.quantity.option >= 0) &&
+            !value_is(value, VALUE_TEXT))
             text = value_show(jobs->e, value);
-        if (plain && value_is(value, VALUE_REAL) && strcmp(type_name(setting->type), "fraction") == 0)
+        if (plain && value_is(value, VALUE_REAL) &&
+            strcmp(type_name(setting->type), "fraction") == 0)
             text = value_show(jobs->e, value_quantity(value.as.real, AML_UNIT_FRACTION));
     }
     aml_effective row = {
@@ -304,7 +319,9 @@ void settings_record(Jobs *jobs, Node *job)
         Node *item = job->as.job.items.at[i];
         if (item->kind != NODE_Field)
             continue;
-        Span span = span_join(item->as.data.type->span, item->as.data.value ? item->as.data.value->span : item->as.data.type->span);
+        Span span =
+            span_join(item->as.data.type->span,
+                      item->as.data.value ? item->as.data.value->span : item->as.data.type->span);
         aml_effective row = {
             .block = sym_printf(jobs->cx, "%s %s", job->as.job.kind, job->as.job.name),
             .setting = sym_printf(jobs->cx, "field %s", item->as.data.name),

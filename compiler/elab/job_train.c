@@ -1,7 +1,9 @@
-// job_train.c: `train` and `evaluate` blocks: their settings and the functions that they are compiled to.
+// job_train.c: `train` and `evaluate` blocks: their settings and the functions that they are
+// compiled to.
 //
-// Functions are traced in the order predict, step, eval, init: the first one infers the sizes of the model, the second
-// makes the optimizer's states, and the last one fills everything that the others found.
+// Functions are traced in the order predict, step, eval, init: the first one infers the sizes of
+// the model, the second makes the optimizer's states, and the last one fills everything that the
+// others found.
 
 #include "elab/job.h"
 
@@ -48,16 +50,19 @@ static Node *name_node(Jobs *jobs, Sym name, Span span)
     return node;
 }
 
-// `fn(output, target) = loss(output, target)`, written where the setting is: what the loss computes belongs to that line.
+// `fn(output, target) = loss(output, target)`, written where the setting is: what the loss computes
+// belongs to that line.
 static Value loss_at(Jobs *jobs, Value loss, bool has_target, Span span)
 {
     static const char *const argument[] = {"output", "target"};
     Env *env = env_new(jobs->e, NULL, span.file);
     Sym callee = job_word(jobs, "loss");
-    Node *call = node_new(jobs->cx, NODE_Call, span), *lambda = node_new(jobs->cx, NODE_Lambda, span);
+    Node *call = node_new(jobs->cx, NODE_Call, span),
+         *lambda = node_new(jobs->cx, NODE_Lambda, span);
     call->as.call.callee = name_node(jobs, callee, span);
     for (int i = 0; i < 1 + has_target; i++) {
-        Node *param = node_new(jobs->cx, NODE_Param, span), *arg = node_new(jobs->cx, NODE_Arg, span);
+        Node *param = node_new(jobs->cx, NODE_Param, span),
+             *arg = node_new(jobs->cx, NODE_Arg, span);
         param->as.param.name = job_word(jobs, argument[i]);
         arg->as.arg.value = name_node(jobs, param->as.param.name, span);
         vec_push(jobs->arena, &lambda->as.lambda.params, param);
@@ -75,15 +80,18 @@ static Inst *model_output(Jobs *jobs, Value model, Value batch, int64_t count, S
     Value output = elab_call(jobs->e, model, &x, NULL, 1, span);
     if (value_is(output, VALUE_POISON))
         return NULL;
-    if (!value_is(output, VALUE_TENSOR) || output.as.tensor.inst->type.rank == 0 || output.as.tensor.inst->type.dim[0] != count) {
+    if (!value_is(output, VALUE_TENSOR) || output.as.tensor.inst->type.rank == 0 ||
+        output.as.tensor.inst->type.dim[0] != count) {
         const Node *declared = model.as.instance->declaration;
-        report(jobs->cx, span, model_output, declared ? declared->as.model.name : "sequence", value_what(jobs->e, output));
+        report(jobs->cx, span, model_output, declared ? declared->as.model.name : "sequence",
+               value_what(jobs->e, output));
         return NULL;
     }
     return output.as.tensor.inst;
 }
 
-static bool loss_outputs(Tracing *tracing, Value loss, Value output, Value target, int64_t count, Span span)
+static bool loss_outputs(Tracing *tracing, Value loss, Value output, Value target, int64_t count,
+                         Span span)
 {
     Jobs *jobs = tracing->jobs;
     Elab *e = jobs->e;
@@ -107,8 +115,9 @@ static bool loss_outputs(Tracing *tracing, Value loss, Value output, Value targe
     return true;
 }
 
-static bool eval_entry(Jobs *jobs, Entry *entry, ProgramJob *job, const DataBlock *data, Value model, Value loss, const MetricSet *metrics,
-                       const char *function, int64_t batch)
+static bool eval_entry(Jobs *jobs, Entry *entry, ProgramJob *job, const DataBlock *data,
+                       Value model, Value loss, const MetricSet *metrics, const char *function,
+                       int64_t batch)
 {
     Span span = job->span;
     jobs->e->training = false;
@@ -119,7 +128,8 @@ static bool eval_entry(Jobs *jobs, Entry *entry, ProgramJob *job, const DataBloc
     bool good = output != NULL;
     if (good && !value_is(loss, VALUE_NONE))
         good = loss_outputs(&tracing, loss, value_tensor(output), target, batch, span);
-    good = good && metrics_update(&tracing, metrics, job, value_tensor(output), target, entry == &job->eval);
+    good = good && metrics_update(&tracing, metrics, job, value_tensor(output), target,
+                                  entry == &job->eval);
     if (!good) {
         entry_drop(&tracing);
         return false;
@@ -127,24 +137,31 @@ static bool eval_entry(Jobs *jobs, Entry *entry, ProgramJob *job, const DataBloc
     return entry_end(&tracing);
 }
 
-bool predict_entry(Jobs *jobs, TrainBlock *train, Entry *entry, const char *block, const char *function, int64_t batch, Span span)
+bool predict_entry(Jobs *jobs, TrainBlock *train, Entry *entry, const char *block,
+                   const char *function, int64_t batch, Span span)
 {
-    const Column *x = column_of(&train->data->prepared, "x"), *y = column_of(&train->data->prepared, "y");
+    const Column *x = column_of(&train->data->prepared, "x"),
+                 *y = column_of(&train->data->prepared, "y");
     jobs->e->training = false;
     jobs->e->table = train->table;
     Tracing tracing = entry_begin(jobs, entry, block, function, span);
     Value input = entry_input(&tracing, batched(x->type, batch), x->classes, x->name, span);
     Sym name = x->name;
-    Inst *output = model_output(jobs, train->model, value_record(jobs->e, 1, &name, &input), batch, span);
+    Inst *output =
+        model_output(jobs, train->model, value_record(jobs->e, 1, &name, &input), batch, span);
     if (!output) {
         entry_drop(&tracing);
         return false;
     }
-    bool classifies = y && y->classes > 0 && y->type.rank == 0 && output->type.rank == 2 && output->type.dim[1] == y->classes &&
+    bool classifies = y && y->classes > 0 && y->type.rank == 0 && output->type.rank == 2 &&
+                      output->type.dim[1] == y->classes &&
                       dtype_info[output->type.dtype].kind == KIND_FLOAT;
     if (classifies) {
-        Value result = elab_call(jobs->e, value_function(jobs->e, elab_std_function(jobs->e, "classify"), NULL), (Value[]){value_tensor(output)}, NULL, 1, span);
-        if (!value_is(result, VALUE_TUPLE) || result.as.list.count != 2 || !value_is(result.as.list.at[0], VALUE_TENSOR) ||
+        Value result = elab_call(
+            jobs->e, value_function(jobs->e, elab_std_function(jobs->e, "classify"), NULL),
+            (Value[]){value_tensor(output)}, NULL, 1, span);
+        if (!value_is(result, VALUE_TUPLE) || result.as.list.count != 2 ||
+            !value_is(result.as.list.at[0], VALUE_TENSOR) ||
             !value_is(result.as.list.at[1], VALUE_TENSOR)) {
             entry_drop(&tracing);
             return false;
@@ -166,7 +183,8 @@ static bool figure_output(Tracing *tracing, Value value, const char *name, Span 
     return true;
 }
 
-// What a step returned as outputs: the loss first (`loss`, or the sum of all figures), then the figures.
+// What a step returned as outputs: the loss first (`loss`, or the sum of all figures), then the
+// figures.
 static bool step_outputs(Tracing *tracing, Value result, Span span)
 {
     Jobs *jobs = tracing->jobs;
@@ -200,20 +218,30 @@ static bool rate_output(Tracing *tracing, Value optimizer, Span span)
         return figure_output(tracing, rate, "lr", span);
     if (!value_is(rate, VALUE_FUNCTION))
         return true;
-    Value step = value_tensor(elab_cast(e, elab_scalar(e, AML_SCALAR_STEP, -1, DTYPE_I64, span), e->real, span));
+    Value step = value_tensor(
+        elab_cast(e, elab_scalar(e, AML_SCALAR_STEP, -1, DTYPE_I64, span), e->real, span));
     Value now = elab_call(e, rate, &step, NULL, 1, span);
     return !value_is(now, VALUE_POISON) && figure_output(tracing, now, "lr", span);
 }
 
-// The step of a training with one model, a loss and an optimizer: train_step of the standard library.
-static bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Value optimizer, Value clip)
+// The step of a training with one model, a loss and an optimizer: train_step of the standard
+// library.
+static bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Value optimizer,
+                         Value clip)
 {
     Span span = job->span;
     jobs->e->training = true;
     Tracing tracing = entry_begin(jobs, &job->step, job->table.name, "step", span);
     Value record = batch_inputs(&tracing, &train->data->prepared, job->table.batch, span);
-    Value args[] = {train->model, train->loss_call, optimizer, clip, column_value(record, jobs, "x"), column_value(record, jobs, "y")};
-    Value result = elab_call(jobs->e, value_function(jobs->e, elab_std_function(jobs->e, "train_step"), NULL), args, NULL, 6, span);
+    Value args[] = {train->model,
+                    train->loss_call,
+                    optimizer,
+                    clip,
+                    column_value(record, jobs, "x"),
+                    column_value(record, jobs, "y")};
+    Value result =
+        elab_call(jobs->e, value_function(jobs->e, elab_std_function(jobs->e, "train_step"), NULL),
+                  args, NULL, 6, span);
     bool good = step_outputs(&tracing, result, span) && rate_output(&tracing, optimizer, span);
     jobs->e->training = false;
     if (!good) {
@@ -223,7 +251,8 @@ static bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Value o
     return entry_end(&tracing);
 }
 
-static bool custom_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *fn, Value models, Value optimizers)
+static bool custom_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *fn, Value models,
+                        Value optimizers)
 {
     Elab *e = jobs->e;
     Env *env = env_new(e, NULL, fn->span.file);
@@ -265,12 +294,14 @@ static bool init_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job)
     return entry_end(&tracing);
 }
 
-// Where people look for a weight: its declaration, or for a layer of the standard library the place where it was made.
+// Where people look for a weight: its declaration, or for a layer of the standard library the place
+// where it was made.
 static Span state_span(const Jobs *jobs, const Cell *cell)
 {
     const Cell *weight = cell->of ? cell->of : cell;
     Span span = weight->node->span;
-    for (const Instance *owner = weight->owner; owner && source_file(jobs->cx, span.file)->is_std; owner = owner->parent)
+    for (const Instance *owner = weight->owner; owner && source_file(jobs->cx, span.file)->is_std;
+         owner = owner->parent)
         if (owner->span.file)
             span = owner->span;
     return span;
@@ -281,7 +312,8 @@ static void state_rows(Jobs *jobs, StateTable *table, ProgramJob *job)
     for (int i = 0; i < table->cell.count; i++) {
         Cell *cell = table->cell.at[i];
         ProgramState state = {.span = state_span(jobs, cell)};
-        state.info.tensor = tensor_info(jobs, cell->type, cell->classes, elab_cell_path(jobs->e, cell));
+        state.info.tensor =
+            tensor_info(jobs, cell->type, cell->classes, elab_cell_path(jobs->e, cell));
         state.info.role = cell->role;
         state.decay = cell->role == AML_ROLE_WEIGHT && cell->type.rank >= 2;
         vec_push(jobs->arena, &job->state, state);
@@ -322,35 +354,46 @@ static void warn_unused(Jobs *jobs, Value model, const ProgramJob *job)
         Cell *cell = cells.at[i];
         bool read = !cell->trainable || cell->role != AML_ROLE_WEIGHT;
         for (int p = 0; p < fn->param.count && !read; p++)
-            read = fn->param_slot.at[p].kind == SLOT_STATE && fn->param_slot.at[p].index == cell->row && reaches[fn->param.at[p]->id];
+            read = fn->param_slot.at[p].kind == SLOT_STATE &&
+                   fn->param_slot.at[p].index == cell->row && reaches[fn->param.at[p]->id];
         if (!read)
             report(jobs->cx, cell->node->span, unused_weight, elab_cell_path(jobs->e, cell));
     }
 }
 
-// `cross_entropy(scores: float[n, k], y: class(k)[n])`: a loss whose signature asks for as many scores as classes is
-// checked here, where both places can be named.
+// `cross_entropy(scores: float[n, k], y: class(k)[n])`: a loss whose signature asks for as many
+// scores as classes is checked here, where both places can be named.
 static bool check_classes(Jobs *jobs, const TrainBlock *train, const ProgramJob *job, Span at)
 {
     const Column *y = column_of(&train->data->prepared, "y");
-    if (!value_is(train->loss, VALUE_FUNCTION) || train->loss.as.function->node->kind != NODE_Loss || !y || y->classes == 0 || job->predict.output.count == 0)
+    if (!value_is(train->loss, VALUE_FUNCTION) ||
+        train->loss.as.function->node->kind != NODE_Loss || !y || y->classes == 0 ||
+        job->predict.output.count == 0)
         return true;
     const NodeList *params = &train->loss.as.function->node->as.loss.params;
-    const Node *scores = params->count >= 2 ? params->at[0]->as.param.type : NULL, *target = params->count >= 2 ? params->at[1]->as.param.type : NULL;
-    if (!scores || !target || scores->kind != NODE_Type || target->kind != NODE_Type || scores->as.type.dims.count != 2 || target->as.type.args.count != 1)
+    const Node *scores = params->count >= 2 ? params->at[0]->as.param.type : NULL,
+               *target = params->count >= 2 ? params->at[1]->as.param.type : NULL;
+    if (!scores || !target || scores->kind != NODE_Type || target->kind != NODE_Type ||
+        scores->as.type.dims.count != 2 || target->as.type.args.count != 1)
         return true;
     const Node *wide = scores->as.type.dims.at[1], *classes = target->as.type.args.at[0];
-    if (wide->kind != NODE_Name || classes->kind != NODE_Name || wide->as.name.name != classes->as.name.name)
+    if (wide->kind != NODE_Name || classes->kind != NODE_Name ||
+        wide->as.name.name != classes->as.name.name)
         return true;
     const aml_shape *shape = &job->predict.output.at[job->predict.output.count - 1].shape;
     int64_t given = shape->rank == 2 ? shape->dim[1] : -1;
     if (shape->rank != 2 || given == y->classes)
         return true;
     report(jobs->cx, at, class_count, (long long)given, y->name, (long long)y->classes);
-    Node *forward = train->model.as.instance->declaration ? instance_function(train->model.as.instance, job_word(jobs, "forward")) : NULL;
+    Node *forward = train->model.as.instance->declaration
+                        ? instance_function(train->model.as.instance, job_word(jobs, "forward"))
+                        : NULL;
     if (forward)
-        note(jobs->cx, forward->as.fn.result ? forward->as.fn.result->span : forward->as.fn.name_span, "the model's output is %s",
-             forward->as.fn.result ? span_text(jobs, forward->as.fn.result->span) : "declared here");
+        note(jobs->cx,
+             forward->as.fn.result ? forward->as.fn.result->span : forward->as.fn.name_span,
+             "the model's output is %s",
+             forward->as.fn.result ? span_text(jobs, forward->as.fn.result->span)
+                                   : "declared here");
     Node *field = job_field(train->data->node, y->name);
     if (field)
         note(jobs->cx, field->as.data.type->span, "the target is declared here");
@@ -359,7 +402,8 @@ static bool check_classes(Jobs *jobs, const TrainBlock *train, const ProgramJob 
 
 // ---- settings of a training
 
-// Where the named argument of a setting like `early(on: f1)` stands; the whole setting if it is not named.
+// Where the named argument of a setting like `early(on: f1)` stands; the whole setting if it is not
+// named.
 static Span argument_span(const Setting *setting, const char *name)
 {
     const Node *call = setting->value;
@@ -380,13 +424,15 @@ static bool read_stop(Jobs *jobs, Node *node, const MetricSet *metrics, aml_job 
         return true;
     Sym kind = value_word(record_item(jobs, value, "stop"));
     Sym on = value_word(record_item(jobs, value, "on"));
-    Value patience = record_item(jobs, value, "patience"), delta = record_item(jobs, value, "min_delta");
+    Value patience = record_item(jobs, value, "patience"),
+          delta = record_item(jobs, value, "min_delta");
     if (!kind || !on || !value_is(patience, VALUE_QUANTITY)) {
         setting_wrong(jobs, &setting, "stop", NULL, value);
         return false;
     }
     job->stop_metric = metric_index(jobs, metrics, on, argument_span(&setting, "on"));
-    job->stop_patience = (aml_quantity){patience.as.quantity.value, patience.as.quantity.unit, patience.as.quantity.option};
+    job->stop_patience = (aml_quantity){patience.as.quantity.value, patience.as.quantity.unit,
+                                        patience.as.quantity.option};
     job->stop_min_delta = value_is_number(delta) ? value_number(delta) : 0;
     return job->stop_metric != -3;
 }
@@ -405,7 +451,8 @@ static bool read_checkpoint(Jobs *jobs, Node *node, const MetricSet *metrics, am
         return false;
     }
     if (count.as.whole < 1 || count.as.whole > 100000) {
-        report(jobs->cx, keep.span, setting_range, "checkpoint.keep", "1 to 100000", value_show(jobs->e, count));
+        report(jobs->cx, keep.span, setting_range, "checkpoint.keep", "1 to 100000",
+               value_show(jobs->e, count));
         return false;
     }
     job->keep_last = 1;
@@ -420,7 +467,8 @@ static bool read_checkpoint(Jobs *jobs, Node *node, const MetricSet *metrics, am
     return job->keep_metric != -3;
 }
 
-static bool read_schedule(Jobs *jobs, Node *node, const DataBlock *data, const MetricSet *metrics, aml_job *job)
+static bool read_schedule(Jobs *jobs, Node *node, const DataBlock *data, const MetricSet *metrics,
+                          aml_job *job)
 {
     Setting length = setting_of(jobs, node, "length");
     Setting every = setting_item(jobs, node, "validate", "every");
@@ -447,11 +495,12 @@ static bool read_schedule(Jobs *jobs, Node *node, const DataBlock *data, const M
     if (data->part[AML_PART_VALID] > 0)
         return true;
     job->validate_every = (aml_quantity){0, AML_UNIT_STEPS, -1};
-    Setting stop = setting_of(jobs, node, "stop"), keep = setting_item(jobs, node, "checkpoint", "keep");
+    Setting stop = setting_of(jobs, node, "stop"),
+            keep = setting_item(jobs, node, "checkpoint", "keep");
     if (job->stop_metric == -2 && job->keep_best == 0)
         return true;
-    report(jobs->cx, job->stop_metric != -2 ? stop.span : keep.span, no_valid_part, job->stop_metric != -2 ? "stop" : "checkpoint.keep",
-           data->node->as.job.name);
+    report(jobs->cx, job->stop_metric != -2 ? stop.span : keep.span, no_valid_part,
+           job->stop_metric != -2 ? "stop" : "checkpoint.keep", data->node->as.job.name);
     note(jobs->cx, data->node->as.job.name_span, "give its `split` a `valid` part");
     return false;
 }
@@ -505,7 +554,8 @@ static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const Me
             help(jobs->cx, "write `%s()`", span_text(jobs, optimizer.span));
         good = false;
     }
-    if (!value_is(clip_value, VALUE_NONE) && !value_is(record_item(jobs, clip_value, "limit"), VALUE_REAL) &&
+    if (!value_is(clip_value, VALUE_NONE) &&
+        !value_is(record_item(jobs, clip_value, "limit"), VALUE_REAL) &&
         !value_is(record_item(jobs, clip_value, "limit"), VALUE_INT)) {
         setting_wrong(jobs, &clip, "clip", NULL, clip_value);
         good = false;
@@ -513,27 +563,34 @@ static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const Me
     if (!good)
         return false;
     elab_instance_name(jobs->e, train->model, NULL, NULL);
-    train->loss_call = loss_at(jobs, train->loss, column_of(&train->data->prepared, "y") != NULL, loss.span);
+    train->loss_call =
+        loss_at(jobs, train->loss, column_of(&train->data->prepared, "y") != NULL, loss.span);
     job->table.has_loss = true;
     int64_t batch = job->table.batch;
-    return predict_entry(jobs, train, &job->predict, job->table.name, "predict", 1, model.span) && register_cells(jobs, train->model) &&
-           check_classes(jobs, train, job, model.span) && default_step(jobs, train, job, optimizer_value, clip_value) &&
-           eval_entry(jobs, &job->eval, job, train->data, train->model, train->loss_call, metrics, "eval", batch) &&
-           eval_entry(jobs, &job->eval_one, job, train->data, train->model, train->loss_call, metrics, "eval_one", 1) &&
+    return predict_entry(jobs, train, &job->predict, job->table.name, "predict", 1, model.span) &&
+           register_cells(jobs, train->model) && check_classes(jobs, train, job, model.span) &&
+           default_step(jobs, train, job, optimizer_value, clip_value) &&
+           eval_entry(jobs, &job->eval, job, train->data, train->model, train->loss_call, metrics,
+                      "eval", batch) &&
+           eval_entry(jobs, &job->eval_one, job, train->data, train->model, train->loss_call,
+                      metrics, "eval_one", 1) &&
            metrics_entries(jobs, metrics, job, job->table.name);
 }
 
 static bool train_own(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *step)
 {
-    Setting models = setting_of(jobs, train->node, "models"), optimizers = setting_of(jobs, train->node, "optimizers");
-    Value record = setting_eval(jobs, &models, "models"), others = setting_eval(jobs, &optimizers, "optimizers");
+    Setting models = setting_of(jobs, train->node, "models"),
+            optimizers = setting_of(jobs, train->node, "optimizers");
+    Value record = setting_eval(jobs, &models, "models"),
+          others = setting_eval(jobs, &optimizers, "optimizers");
     if (value_is(record, VALUE_NONE))
         record = value_record(jobs->e, 0, NULL, NULL);
     if (value_is(others, VALUE_NONE))
         others = value_record(jobs->e, 0, NULL, NULL);
     if (!value_is(record, VALUE_RECORD) || !value_is(others, VALUE_RECORD)) {
         bool first = !value_is(record, VALUE_RECORD);
-        setting_wrong(jobs, first ? &models : &optimizers, first ? "models" : "optimizers", NULL, first ? record : others);
+        setting_wrong(jobs, first ? &models : &optimizers, first ? "models" : "optimizers", NULL,
+                      first ? record : others);
         return false;
     }
     for (int i = 0; i < record.as.record->count; i++) {
@@ -575,7 +632,8 @@ bool job_train(Jobs *jobs, Node *node)
     jobs->e->table = train->table;
     settings_record(jobs, node);
     train->data = data_setting(jobs, &data, "data", false, &part);
-    bool good = metrics_read(jobs, node, &metrics) && train->data && read_schedule(jobs, node, train->data, &metrics, &job.table);
+    bool good = metrics_read(jobs, node, &metrics) && train->data &&
+                read_schedule(jobs, node, train->data, &metrics, &job.table);
     if (!good)
         return false;
     job.table.data = train->data->index;
@@ -595,10 +653,12 @@ bool job_train(Jobs *jobs, Node *node)
     return true;
 }
 
-TrainBlock *checkpoint_setting(Jobs *jobs, const Setting *setting, const char *name, aml_which *which)
+TrainBlock *checkpoint_setting(Jobs *jobs, const Setting *setting, const char *name,
+                               aml_which *which)
 {
     Value value = setting_eval(jobs, setting, name);
-    if (!value_is(value, VALUE_JOB) || strcmp(value.as.job.node->as.job.kind, "train") != 0 || !value.as.job.part) {
+    if (!value_is(value, VALUE_JOB) || strcmp(value.as.job.node->as.job.kind, "train") != 0 ||
+        !value.as.job.part) {
         setting_wrong(jobs, setting, name, NULL, value);
         return NULL;
     }
@@ -610,11 +670,12 @@ TrainBlock *checkpoint_setting(Jobs *jobs, const Setting *setting, const char *n
     *which = strcmp(part, "best") == 0 ? AML_WHICH_BEST : AML_WHICH_LAST;
     TrainBlock *train = train_block(jobs, value.as.job.node);
     if (!train || train->failed)
-        return NULL;                                // its mistakes were reported
+        return NULL; // its mistakes were reported
     if (*which == AML_WHICH_BEST && !train->keeps_best) {
         report(jobs->cx, setting->span, no_best, name, train->node->as.job.name);
         Node *keep = job_setting(train->node, job_word(jobs, "checkpoint"));
-        note(jobs->cx, keep ? keep->span : train->node->as.job.name_span, "a training keeps it with `checkpoint: { keep: best(1, on: metric) }`");
+        note(jobs->cx, keep ? keep->span : train->node->as.job.name_span,
+             "a training keeps it with `checkpoint: { keep: best(1, on: metric) }`");
         return NULL;
     }
     if (!value_is(train->model, VALUE_INSTANCE)) {
@@ -648,8 +709,11 @@ bool job_evaluate(Jobs *jobs, Node *node)
     job.table.data = block->index;
     job.table.model_job = train->index;
     job.table.has_loss = true;
-    good = eval_entry(jobs, &job.eval_one, &job, block, instance, train->loss_call, &metrics, "eval_one", 1) && register_cells(jobs, instance) &&
-           eval_entry(jobs, &job.eval, &job, block, instance, train->loss_call, &metrics, "eval", job.table.batch) &&
+    good = eval_entry(jobs, &job.eval_one, &job, block, instance, train->loss_call, &metrics,
+                      "eval_one", 1) &&
+           register_cells(jobs, instance) &&
+           eval_entry(jobs, &job.eval, &job, block, instance, train->loss_call, &metrics, "eval",
+                      job.table.batch) &&
            metrics_entries(jobs, &metrics, &job, job.table.name);
     jobs->e->table = NULL;
     if (!good)

@@ -263,12 +263,13 @@ static Value run_tensor_if(Elab *e, Env *env, Node *node, Value condition, const
         return then;
     }
     if (then_dead) {
-        report(e->cx, elab_span(e, node->span), library_error, "both branches of this `if` end in error()");
+        report(e->cx, elab_span(e, node->span), library_error,
+               "both branches of this `if` end in error()");
         *returned = true;
         return value_poison();
     }
     branch = branch_begin(e);
-    e->branch_depth = -1;       // what follows the `if` is not a branch that may be left out
+    e->branch_depth = -1; // what follows the `if` is not a branch that may be left out
     if (then_returned && !else_returned)
         otherwise = run(e, env, body, next, &else_returned);
     else if (!then_returned && else_returned) {

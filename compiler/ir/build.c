@@ -71,7 +71,8 @@ void ir_result(IrFunction *fn, Inst *value, Slot slot, Sym name)
     vec_push(fn->cx->arena, &fn->result, result);
 }
 
-// A body was built on its own, with numbers of its own: from now on they are the outermost function's.
+// A body was built on its own, with numbers of its own: from now on they are the outermost
+// function's.
 static void adopt(IrFunction *parent, IrFunction *body)
 {
     IrFunction *root = outermost(parent);
@@ -86,7 +87,8 @@ static void adopt(IrFunction *parent, IrFunction *body)
     }
 }
 
-static Inst *make(IrFunction *fn, Op op, Inst *const in[], int inputs, const Attr attr[], Type given, Span span)
+static Inst *make(IrFunction *fn, Op op, Inst *const in[], int inputs, const Attr attr[],
+                  Type given, Span span)
 {
     Cx *cx = fn->cx;
     int room = 1;
@@ -146,12 +148,14 @@ static Inst *put(IrFunction *fn, Inst *place, Inst *inst)
     return inst;
 }
 
-Inst *ir_append(IrFunction *fn, Op op, Inst *const in[], int inputs, const Attr attr[], Type given, Span span)
+Inst *ir_append(IrFunction *fn, Op op, Inst *const in[], int inputs, const Attr attr[], Type given,
+                Span span)
 {
     return put(fn, NULL, make(fn, op, in, inputs, attr, given, span));
 }
 
-Inst *ir_insert_before(Inst *place, Op op, Inst *const in[], int inputs, const Attr attr[], Type given, Span span)
+Inst *ir_insert_before(Inst *place, Op op, Inst *const in[], int inputs, const Attr attr[],
+                       Type given, Span span)
 {
     return put(place->function, place, make(place->function, op, in, inputs, attr, given, span));
 }
@@ -159,7 +163,8 @@ Inst *ir_insert_before(Inst *place, Op op, Inst *const in[], int inputs, const A
 void ir_remove(IrFunction *fn, Inst *inst)
 {
     if (inst->uses > 0 || inst->function != fn || inst->op == OP_parameter)
-        bug(fn->cx, inst->span, "'%s' cannot be removed: it has %d readers", op_info[inst->op].name, inst->uses);
+        bug(fn->cx, inst->span, "'%s' cannot be removed: it has %d readers", op_info[inst->op].name,
+            inst->uses);
     for (int i = 0; i < inst->inputs; i++)
         inst->input[i]->uses--;
     if (inst->prev)
@@ -182,7 +187,8 @@ void ir_set_input(Inst *inst, int index, Inst *to)
 
 void ir_replace_uses(IrFunction *fn, Inst *from, Inst *to)
 {
-    Inst *inst = from->op == OP_parameter ? fn->first : from->next;     // nothing above a value reads it
+    Inst *inst =
+        from->op == OP_parameter ? fn->first : from->next; // nothing above a value reads it
     for (; inst && from->uses > 0; inst = inst->next)
         for (int i = 0; i < inst->inputs; i++)
             if (inst->input[i] == from)
@@ -221,10 +227,11 @@ IrFunction *ir_clone_function(IrFunction *fn, IrModule *into, Sym name)
 {
     Cx *cx = fn->cx;
     IrFunction *copy = ir_function_new(cx, into, name, fn->span);
-    Inst **twin = NEW_ARRAY(cx->arena, Inst *, outermost(fn)->next_id);     // by id
+    Inst **twin = NEW_ARRAY(cx->arena, Inst *, outermost(fn)->next_id); // by id
     for (int i = 0; i < fn->param.count; i++) {
         const Inst *param = fn->param.at[i];
-        twin[param->id] = ir_param(copy, param->type, fn->param_slot.at[i], param->name, param->span);
+        twin[param->id] =
+            ir_param(copy, param->type, fn->param_slot.at[i], param->name, param->span);
     }
     for (const Inst *inst = fn->first; inst; inst = inst->next) {
         Inst **in = NEW_ARRAY(cx->arena, Inst *, inst->inputs + 1);
@@ -233,11 +240,13 @@ IrFunction *ir_clone_function(IrFunction *fn, IrModule *into, Sym name)
         twin[inst->id] = ir_clone_into(copy, inst, in);
     }
     for (int i = 0; i < fn->result.count; i++)
-        ir_result(copy, twin[fn->result.at[i].value->id], fn->result.at[i].slot, fn->result.at[i].name);
+        ir_result(copy, twin[fn->result.at[i].value->id], fn->result.at[i].slot,
+                  fn->result.at[i].name);
     return copy;
 }
 
-// ---- shorthands ---------------------------------------------------------------------------------------------------
+// ---- shorthands
+// ---------------------------------------------------------------------------------------------------
 
 static const Type no_type;
 
@@ -294,11 +303,12 @@ Inst *ir_reduce(IrFunction *fn, Inst *a, Reducer with, IntList axes, Span span)
     return ir_append(fn, OP_reduce, &a, 1, attr, no_type, span);
 }
 
-Inst *ir_dot(IrFunction *fn, Inst *a, Inst *b, IntList contract_a, IntList contract_b, IntList batch_a, IntList batch_b,
-             Span span)
+Inst *ir_dot(IrFunction *fn, Inst *a, Inst *b, IntList contract_a, IntList contract_b,
+             IntList batch_a, IntList batch_b, Span span)
 {
     Inst *in[] = {a, b};
-    Attr attr[] = {{.list = contract_a}, {.list = contract_b}, {.list = batch_a}, {.list = batch_b}};
+    Attr attr[] = {
+        {.list = contract_a}, {.list = contract_b}, {.list = batch_a}, {.list = batch_b}};
     return ir_append(fn, OP_dot, in, 2, attr, no_type, span);
 }
 

@@ -49,7 +49,8 @@ Cost inst_cost(const Inst *inst)
         cost.flops = (double)type_elements(inst->input[0]->type);
     } else if (inst->op == OP_scatter_add && real) {
         cost.flops = (double)type_elements(inst->input[2]->type);
-    } else if (op_has(inst->op, POINTWISE) && real && inst->op != OP_select && inst->op != OP_cast) {
+    } else if (op_has(inst->op, POINTWISE) && real && inst->op != OP_select &&
+               inst->op != OP_cast) {
         cost.flops = (double)type_elements(inst->type);
     }
     return cost;

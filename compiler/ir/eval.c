@@ -1,7 +1,8 @@
-// eval.c: the meaning of a function: its instructions one after the other, each by its reference kernel.
+// eval.c: the meaning of a function: its instructions one after the other, each by its reference
+// kernel.
 //
-// Every value has a buffer of its own, which is given back after its last reader, so that long functions need no more
-// memory than what is alive.
+// Every value has a buffer of its own, which is given back after its last reader, so that long
+// functions need no more memory than what is alive.
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +11,8 @@
 #include "ir/ir.h"
 
 typedef struct Value {
-    void **part;                // one buffer a result
-    int readers;                // still to come
+    void **part; // one buffer a result
+    int readers; // still to come
 } Value;
 
 static Type result_type(const Inst *inst, int index)
@@ -61,7 +62,8 @@ static void run(IrFunction *fn, const Inst *inst, Value *values, const int *plac
     }
     if (inst->op == OP_parameter)
         operand[0] = in[inst->attr[0].whole];
-    RefCall call = {inst->op, inst->attr, inst->inputs, inst->results, types + inst->results, operand, types, value->part};
+    RefCall call = {inst->op, inst->attr, inst->inputs, inst->results, types + inst->results,
+                    operand,  types,      value->part};
     ref_kernel[inst->op](&call);
     free(types);
     free(operand);
@@ -72,7 +74,8 @@ void ir_evaluate(IrFunction *fn, void *const in[], void *const out[])
     const IrFunction *root = fn;
     while (root->parent)
         root = root->parent;
-    int *place = buffer_new(fn, fn->span, sizeof(int) * (size_t)(root->next_id + 1));   // by id: index into values
+    int *place = buffer_new(fn, fn->span,
+                            sizeof(int) * (size_t)(root->next_id + 1)); // by id: index into values
     int count = fn->param.count;
     for (const Inst *inst = fn->first; inst; inst = inst->next)
         count++;
@@ -102,7 +105,8 @@ void ir_evaluate(IrFunction *fn, void *const in[], void *const out[])
     free(place);
 }
 
-// ---- kernels of the ops that hold functions -----------------------------------------------------------------------
+// ---- kernels of the ops that hold functions
+// -----------------------------------------------------------------------
 
 static void run_function(const RefCall *call)
 {
@@ -119,7 +123,8 @@ void ref_fused(const RefCall *call)
     run_function(call);
 }
 
-// in[]: turn, carried, slices, the rest. The carried values are double-buffered: a turn reads one set and writes the other.
+// in[]: turn, carried, slices, the rest. The carried values are double-buffered: a turn reads one
+// set and writes the other.
 void ref_loop(const RefCall *call)
 {
     int64_t count = call->attr[0].whole;
@@ -143,7 +148,9 @@ void ref_loop(const RefCall *call)
             in[i + 1] = from;
         }
         for (int i = 0; i < call->results; i++)
-            out[i] = i < carried ? spare[i] : (char *)call->out[i] + turn * (type_bytes(call->out_type[i]) / count);
+            out[i] = i < carried
+                         ? spare[i]
+                         : (char *)call->out[i] + turn * (type_bytes(call->out_type[i]) / count);
         ir_evaluate(body, in, out);
         for (int i = 0; i < carried; i++)
             memcpy(call->out[i], spare[i], (size_t)type_bytes(call->out_type[i]));

@@ -1,7 +1,7 @@
 // parse.c: reads the textual form of print.c back.
 //
-// Written by hand, because the form has no expressions: a line is `%number = op operands attributes : types`. The first
-// mistake ends the reading; nothing in the text is trusted.
+// Written by hand, because the form has no expressions: a line is `%number = op operands attributes
+// : types`. The first mistake ends the reading; nothing in the text is trusted.
 
 #include <ctype.h>
 #include <errno.h>
@@ -14,28 +14,36 @@
 
 enum { MOST_NESTED = 64, MOST_OPERANDS = 4096 };
 
-typedef enum { TOKEN_END, TOKEN_VALUE, TOKEN_FUNCTION, TOKEN_WORD, TOKEN_NUMBER, TOKEN_TEXT, TOKEN_SIGN } TokenKind;
+typedef enum {
+    TOKEN_END,
+    TOKEN_VALUE,
+    TOKEN_FUNCTION,
+    TOKEN_WORD,
+    TOKEN_NUMBER,
+    TOKEN_TEXT,
+    TOKEN_SIGN
+} TokenKind;
 
 typedef struct Token {
     TokenKind kind;
-    const char *at;             // in the file's text
+    const char *at; // in the file's text
     size_t length;
-    const char *text;           // FUNCTION, TEXT: the name without marks and quotes
+    const char *text; // FUNCTION, TEXT: the name without marks and quotes
 } Token;
 
 typedef struct Defined {
     Inst *inst;
-    int function;               // which outermost function defined it
+    int function; // which outermost function defined it
 } Defined;
 
 typedef struct Parser {
     Cx *cx;
     IrModule *module;
     uint32_t file;
-    const char *text, *end, *at;    // `at`: behind the current token
+    const char *text, *end, *at; // `at`: behind the current token
     Token token;
-    Defined *defined;           // by the number in the text
-    int64_t numbers;            // how many of them
+    Defined *defined; // by the number in the text
+    int64_t numbers;  // how many of them
     int function;
     bool failed;
 } Parser;
@@ -50,10 +58,11 @@ static Span here(const Parser *p)
     return span_of(p, p->token.at, p->token.length);
 }
 
-#define FAIL(p, span, name, ...)                                                                                       \
+#define FAIL(p, span, name, ...)                                                                   \
     ((p)->failed ? false : ((p)->failed = true, report((p)->cx, (span), name, __VA_ARGS__), false))
 
-// ---- tokens -------------------------------------------------------------------------------------------------------
+// ---- tokens
+// -------------------------------------------------------------------------------------------------------
 
 static bool word_letter(char c)
 {
@@ -92,7 +101,8 @@ static bool read_quoted(Parser *p, const char *from, const char **after, const c
 static void next_token(Parser *p)
 {
     const char *at = p->at;
-    while (at < p->end && (isspace((unsigned char)*at) || (*at == '/' && at + 1 < p->end && at[1] == '/'))) {
+    while (at < p->end &&
+           (isspace((unsigned char)*at) || (*at == '/' && at + 1 < p->end && at[1] == '/'))) {
         if (*at == '/')
             while (at < p->end && *at != '\n')
                 at++;
@@ -125,7 +135,8 @@ static void next_token(Parser *p)
             after = p->end;
     } else if (isdigit((unsigned char)*at) || *at == '-' || *at == '+') {
         token.kind = TOKEN_NUMBER;
-        while (after < p->end && (word_letter(*after) || ((*after == '-' || *after == '+') && after[-1] == 'e')))
+        while (after < p->end &&
+               (word_letter(*after) || ((*after == '-' || *after == '+') && after[-1] == 'e')))
             after++;
     } else if (word_letter(*at)) {
         token.kind = TOKEN_WORD;
@@ -139,15 +150,16 @@ static void next_token(Parser *p)
 
 static bool is(const Parser *p, const char *text)
 {
-    return !p->failed && (p->token.kind == TOKEN_SIGN || p->token.kind == TOKEN_WORD) && strlen(text) == p->token.length &&
-           memcmp(text, p->token.at, p->token.length) == 0;
+    return !p->failed && (p->token.kind == TOKEN_SIGN || p->token.kind == TOKEN_WORD) &&
+           strlen(text) == p->token.length && memcmp(text, p->token.at, p->token.length) == 0;
 }
 
 static const char *found(const Parser *p)
 {
     if (p->token.kind == TOKEN_END)
         return "the end of the file";
-    return arena_printf(p->cx->arena, "'%.*s'", (int)(p->token.length > 40 ? 40 : p->token.length), p->token.at);
+    return arena_printf(p->cx->arena, "'%.*s'", (int)(p->token.length > 40 ? 40 : p->token.length),
+                        p->token.at);
 }
 
 static bool wanted(Parser *p, const char *what)
@@ -193,7 +205,8 @@ static bool small_number(Parser *p, int64_t most, int64_t *value)
     return true;
 }
 
-// ---- pieces of a line ---------------------------------------------------------------------------------------------
+// ---- pieces of a line
+// ---------------------------------------------------------------------------------------------
 
 static bool parse_list(Parser *p, IntList *list)
 {
@@ -226,7 +239,8 @@ static bool parse_type(Parser *p, Type *type)
         return false;
     *type = type_make((DType)dtype, list.count, list.at);
     if (!type_valid(*type))
-        return FAIL(p, span, ir_number, type_text(p->cx->arena, *type), "a type whose sizes are at least 1 and not huge");
+        return FAIL(p, span, ir_number, type_text(p->cx->arena, *type),
+                    "a type whose sizes are at least 1 and not huge");
     return true;
 }
 
@@ -247,7 +261,8 @@ static bool parse_element(Parser *p, DType dtype, void *base, int64_t index)
             return false;
         element_set_whole(dtype, base, index, value);
         if (element_whole(dtype, base, index) != value)
-            return FAIL(p, span, ir_number, arena_printf(p->cx->arena, "%" PRId64, value), dtype_info[dtype].name);
+            return FAIL(p, span, ir_number, arena_printf(p->cx->arena, "%" PRId64, value),
+                        dtype_info[dtype].name);
         return true;
     }
     if (is(p, "bits")) {
@@ -256,10 +271,12 @@ static bool parse_element(Parser *p, DType dtype, void *base, int64_t index)
             return wanted(p, "':'");
         next_token(p);
         size_t size = (size_t)dtype_info[dtype].bytes;
-        if ((p->token.kind != TOKEN_NUMBER && p->token.kind != TOKEN_WORD) || p->token.length > 2 * size)
+        if ((p->token.kind != TOKEN_NUMBER && p->token.kind != TOKEN_WORD) ||
+            p->token.length > 2 * size)
             return wanted(p, "the element's bits in hexadecimal");
         char *after;
-        uint64_t bits = strtoull(arena_text(p->cx->arena, p->token.at, p->token.length), &after, 16);
+        uint64_t bits =
+            strtoull(arena_text(p->cx->arena, p->token.at, p->token.length), &after, 16);
         if (*after)
             return wanted(p, "the element's bits in hexadecimal");
         memcpy((char *)base + (size_t)index * size, &bits, size);
@@ -287,7 +304,8 @@ static bool parse_data(Parser *p, Type type, IrData *data)
     next_token(p);
     int64_t count = data->splat ? 1 : type_elements(type);
     if (count > p->end - p->text)
-        return FAIL(p, here(p), ir_number, type_text(p->cx->arena, type), "as many elements as are written");
+        return FAIL(p, here(p), ir_number, type_text(p->cx->arena, type),
+                    "as many elements as are written");
     data->bytes = (size_t)count * (size_t)dtype_info[type.dtype].bytes;
     void *base = arena_alloc(p->cx->arena, data->bytes);
     data->at = base;
@@ -320,7 +338,8 @@ static bool parse_at(Parser *p, Span *span)
         if ((i && !expect(p, ":")) || !small_number(p, UINT32_MAX, &number[i]))
             return false;
     // A dump may be read without the sources that it speaks of; places in them are then dropped.
-    const SourceFile *file = number[0] > 0 && number[0] < p->cx->source.count ? p->cx->source.at[number[0]] : NULL;
+    const SourceFile *file =
+        number[0] > 0 && number[0] < p->cx->source.count ? p->cx->source.at[number[0]] : NULL;
     if (file && number[1] <= number[2] && (uint64_t)number[2] <= file->length)
         *span = (Span){(uint32_t)number[0], (uint32_t)number[1], (uint32_t)number[2]};
     return true;
@@ -331,7 +350,10 @@ static bool parse_slot(Parser *p, Slot *slot)
     static const struct {
         const char *name;
         SlotKind kind;
-    } kinds[] = {{"state", SLOT_STATE}, {"input", SLOT_INPUT}, {"scalar", SLOT_SCALAR}, {"output", SLOT_OUTPUT}};
+    } kinds[] = {{"state", SLOT_STATE},
+                 {"input", SLOT_INPUT},
+                 {"scalar", SLOT_SCALAR},
+                 {"output", SLOT_OUTPUT}};
     *slot = (Slot){0};
     for (size_t i = 0; i < COUNT_OF(kinds); i++)
         if (take(p, kinds[i].name)) {
@@ -363,7 +385,8 @@ static bool value_number(Parser *p, int64_t *number)
     for (size_t i = 1; i < p->token.length && *number < p->numbers; i++)
         *number = *number * 10 + (p->token.at[i] - '0');
     if (*number >= p->numbers)
-        return FAIL(p, here(p), ir_number, found(p), "a value's number: it is too large for this text");
+        return FAIL(p, here(p), ir_number, found(p),
+                    "a value's number: it is too large for this text");
     return true;
 }
 
@@ -381,7 +404,8 @@ static Inst *parse_value(Parser *p, const IrFunction *fn)
     return defined->inst;
 }
 
-// ---- lines --------------------------------------------------------------------------------------------------------
+// ---- lines
+// --------------------------------------------------------------------------------------------------------
 
 static bool parse_body(Parser *p, IrFunction *fn, int depth);
 
@@ -390,7 +414,7 @@ typedef struct Line {
     Span op_span;
     Vec(Inst *) in;
     Attr attr[IR_MAX_ATTRS];
-    Token data;                 // where the constant's elements begin
+    Token data; // where the constant's elements begin
     Vec(Type) type;
 } Line;
 
@@ -416,7 +440,8 @@ static bool parse_attr(Parser *p, AttrKind kind, Attr *attr, Line *line, int dep
         if (p->failed || p->token.kind != TOKEN_FUNCTION)
             return wanted(p, "a function like @name");
         attr->function = ir_function_find(p->module, sym_of(p->cx, p->token.text));
-        if (!attr->function || attr->function == p->module->function.at[p->module->function.count - 1])
+        if (!attr->function ||
+            attr->function == p->module->function.at[p->module->function.count - 1])
             return FAIL(p, here(p), ir_unknown_function, p->token.text);
         next_token(p);
         return true;
@@ -481,8 +506,8 @@ static Inst *finish_line(Parser *p, IrFunction *fn, const Line *line)
     Cx *cx = p->cx;
     Type *types = NEW_ARRAY(cx->arena, Type, line->type.count);
     const char *why = "";
-    int results = op_result_types(cx->arena, line->op, line->in.at, line->in.count, line->attr, line->type.at[0], types,
-                                  line->type.count, &why);
+    int results = op_result_types(cx->arena, line->op, line->in.at, line->in.count, line->attr,
+                                  line->type.at[0], types, line->type.count, &why);
     const char *name = op_info[line->op].name;
     if (results < 0) {
         FAIL(p, line->op_span, ir_ill_formed, arena_printf(cx->arena, "'%s': %s", name, why));
@@ -490,16 +515,18 @@ static Inst *finish_line(Parser *p, IrFunction *fn, const Line *line)
     }
     for (int i = 0; i < line->type.count; i++)
         if (i >= results || !type_equal(types[i], line->type.at[i])) {
-            FAIL(p, line->op_span, ir_type_mismatch, name, i < results ? type_text(cx->arena, types[i]) : "nothing",
+            FAIL(p, line->op_span, ir_type_mismatch, name,
+                 i < results ? type_text(cx->arena, types[i]) : "nothing",
                  type_text(cx->arena, line->type.at[i]), i);
             return NULL;
         }
     if (results > line->type.count) {
-        FAIL(p, line->op_span, ir_type_mismatch, name, type_text(cx->arena, types[line->type.count]), "nothing",
-             line->type.count);
+        FAIL(p, line->op_span, ir_type_mismatch, name,
+             type_text(cx->arena, types[line->type.count]), "nothing", line->type.count);
         return NULL;
     }
-    return ir_append(fn, line->op, line->in.at, line->in.count, line->attr, line->type.at[0], (Span){0});
+    return ir_append(fn, line->op, line->in.at, line->in.count, line->attr, line->type.at[0],
+                     (Span){0});
 }
 
 static bool parse_inst(Parser *p, IrFunction *fn, int depth)
@@ -518,7 +545,8 @@ static bool parse_inst(Parser *p, IrFunction *fn, int depth)
         if (is(p, op_info[op].name))
             line.op = (Op)op;
     if (line.op == OP_COUNT)
-        return p->token.kind == TOKEN_WORD ? FAIL(p, here(p), ir_unknown_op, found(p)) : wanted(p, "an operation");
+        return p->token.kind == TOKEN_WORD ? FAIL(p, here(p), ir_unknown_op, found(p))
+                                           : wanted(p, "an operation");
     next_token(p);
     Inst *inst = NULL;
     Slot slot = {0};
@@ -539,7 +567,7 @@ static bool parse_inst(Parser *p, IrFunction *fn, int depth)
             return false;
     }
     if (p->defined[number].inst && p->defined[number].function == p->function)
-        return FAIL(p, number_span, ir_duplicate, "its number");    // its own body took it
+        return FAIL(p, number_span, ir_duplicate, "its number"); // its own body took it
     p->defined[number] = (Defined){inst, p->function};
     if (!parse_name(p, &name) || !parse_at(p, &span))
         return false;
@@ -595,8 +623,12 @@ static bool parse_function(Parser *p)
 IrModule *ir_parse(Cx *cx, uint32_t file)
 {
     const SourceFile *source = source_file(cx, file);
-    Parser parser = {.cx = cx, .module = ir_module_new(cx), .file = file, .text = source->text,
-                     .end = source->text + source->length, .at = source->text};
+    Parser parser = {.cx = cx,
+                     .module = ir_module_new(cx),
+                     .file = file,
+                     .text = source->text,
+                     .end = source->text + source->length,
+                     .at = source->text};
     parser.numbers = (int64_t)source->length + 10000;
     parser.defined = NEW_ARRAY(cx->arena, Defined, parser.numbers);
     next_token(&parser);

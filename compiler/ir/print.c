@@ -11,8 +11,9 @@
 //     result %2 output(0) "total"
 //   }
 //
-// Values are numbered in the order in which they are printed, so that equal functions have equal text. Called functions
-// are printed before their callers. `at file:start:end` is the place in the user's source, in bytes.
+// Values are numbered in the order in which they are printed, so that equal functions have equal
+// text. Called functions are printed before their callers. `at file:start:end` is the place in the
+// user's source, in bytes.
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -22,12 +23,15 @@
 
 #include "ir/ir.h"
 
-static const char *const slot_name[] = {
-    [SLOT_VALUE] = "", [SLOT_STATE] = "state", [SLOT_INPUT] = "input", [SLOT_SCALAR] = "scalar", [SLOT_OUTPUT] = "output"};
+static const char *const slot_name[] = {[SLOT_VALUE] = "",
+                                        [SLOT_STATE] = "state",
+                                        [SLOT_INPUT] = "input",
+                                        [SLOT_SCALAR] = "scalar",
+                                        [SLOT_OUTPUT] = "output"};
 
 typedef struct Printer {
     Buffer *out;
-    int *number;                // by id: the number in the text
+    int *number; // by id: the number in the text
     int next;
 } Printer;
 
@@ -71,7 +75,8 @@ static void put_list(Buffer *out, IntList list)
     buffer_text(out, "]");
 }
 
-// The shortest decimal that gives the same bits back; what has no such decimal is written as its bits.
+// The shortest decimal that gives the same bits back; what has no such decimal is written as its
+// bits.
 static void put_element(Buffer *out, DType dtype, const void *base, int64_t index)
 {
     size_t size = (size_t)dtype_info[dtype].bytes;
@@ -194,7 +199,8 @@ static void put_inst(Printer *printer, const Inst *inst, int depth)
         put_attr(printer, inst, i, depth);
     buffer_text(out, " : ");
     for (int i = 0; i < inst->results; i++)
-        buffer_printf(out, i ? ", %s" : "%s", type_text(out->arena, inst->results > 1 ? inst->result_type[i] : inst->type));
+        buffer_printf(out, i ? ", %s" : "%s",
+                      type_text(out->arena, inst->results > 1 ? inst->result_type[i] : inst->type));
     put_slot(out, (Slot){0}, inst->name, inst->span);
 }
 
@@ -205,7 +211,8 @@ static void put_body(Printer *printer, const IrFunction *fn, int depth)
         const Inst *param = fn->param.at[i];
         printer->number[param->id] = printer->next++;
         put_indent(out, depth);
-        buffer_printf(out, "%%%d = parameter : %s", printer->number[param->id], type_text(out->arena, param->type));
+        buffer_printf(out, "%%%d = parameter : %s", printer->number[param->id],
+                      type_text(out->arena, param->type));
         put_slot(out, fn->param_slot.at[i], param->name, param->span);
     }
     for (const Inst *inst = fn->first; inst; inst = inst->next)

@@ -1,7 +1,8 @@
 // shape.c: what type each op gives, one rule per name in the `shape rule` column of ops.def.
 //
-// A rule looks at inputs, attributes and the stated type, and either fills `out` or says in one sentence why it cannot.
-// The sentence is shown to the user after the operation's name, so it speaks of shapes and not of the compiler.
+// A rule looks at inputs, attributes and the stated type, and either fills `out` or says in one
+// sentence why it cannot. The sentence is shown to the user after the operation's name, so it
+// speaks of shapes and not of the compiler.
 
 #include "ir/ir.h"
 
@@ -36,8 +37,10 @@ static const char *shown(const RuleCall *call, Type type)
 static int one(const RuleCall *call, Type type)
 {
     if (!type_valid(type))
-        return refuse(call, "%s is not a possible type: sizes are at least 1 and the tensor has to be addressable",
-                      type.rank <= IR_MAX_RANK ? shown(call, type) : "a tensor of rank above 8");
+        return refuse(
+            call,
+            "%s is not a possible type: sizes are at least 1 and the tensor has to be addressable",
+            type.rank <= IR_MAX_RANK ? shown(call, type) : "a tensor of rank above 8");
     call->out[0] = type;
     return 1;
 }
@@ -76,7 +79,8 @@ static bool list_has(IntList list, int64_t value)
     return false;
 }
 
-// ---- leaves -------------------------------------------------------------------------------------------------------
+// ---- leaves
+// -------------------------------------------------------------------------------------------------------
 
 static int rule_given(const RuleCall *call)
 {
@@ -87,32 +91,40 @@ static int rule_given(const RuleCall *call)
         IrData data = call->attr[0].data;
         size_t need = data.splat ? (size_t)dtype_info[type.dtype].bytes : (size_t)type_bytes(type);
         if (data.bytes != need || !data.at)
-            return refuse(call, "%s needs %zu bytes of data, got %zu", shown(call, type), need, data.bytes);
+            return refuse(call, "%s needs %zu bytes of data, got %zu", shown(call, type), need,
+                          data.bytes);
     } else if (call->op == OP_iota) {
         if (!axis_ok(call->attr[0].whole, type.rank))
-            return refuse(call, "axis %lld does not exist in %s", (long long)call->attr[0].whole, shown(call, type));
-        if (type.dtype != DTYPE_I32 && type.dtype != DTYPE_I64 && type.dtype != DTYPE_F32 && type.dtype != DTYPE_F64)
-            return refuse(call, "the element type is i32, i64, f32 or f64, not %s", dtype_info[type.dtype].name);
+            return refuse(call, "axis %lld does not exist in %s", (long long)call->attr[0].whole,
+                          shown(call, type));
+        if (type.dtype != DTYPE_I32 && type.dtype != DTYPE_I64 && type.dtype != DTYPE_F32 &&
+            type.dtype != DTYPE_F64)
+            return refuse(call, "the element type is i32, i64, f32 or f64, not %s",
+                          dtype_info[type.dtype].name);
     } else if (call->op == OP_random) {
         if (type.dtype != DTYPE_F32 && type.dtype != DTYPE_F64)
-            return refuse(call, "the element type is f32 or f64, not %s", dtype_info[type.dtype].name);
+            return refuse(call, "the element type is f32 or f64, not %s",
+                          dtype_info[type.dtype].name);
         for (int i = 0; i < 2; i++)
             if (!type_equal(in_type(call, i), type_scalar(DTYPE_I64)))
-                return refuse(call, "seed and step are i64[], got %s", shown(call, in_type(call, i)));
+                return refuse(call, "seed and step are i64[], got %s",
+                              shown(call, in_type(call, i)));
         if (call->attr[0].whole < 0 || call->attr[0].whole > UINT32_MAX)
-            return refuse(call, "the site is a number of 32 bits, got %lld", (long long)call->attr[0].whole);
+            return refuse(call, "the site is a number of 32 bits, got %lld",
+                          (long long)call->attr[0].whole);
     }
     return one(call, type);
 }
 
-// ---- element by element -------------------------------------------------------------------------------------------
+// ---- element by element
+// -------------------------------------------------------------------------------------------
 
 static int equal_inputs(const RuleCall *call)
 {
     for (int i = 1; i < call->inputs; i++)
         if (!type_equal(in_type(call, 0), in_type(call, i)))
-            return refuse(call, "the operands need one type, got %s and %s", shown(call, in_type(call, 0)),
-                          shown(call, in_type(call, i)));
+            return refuse(call, "the operands need one type, got %s and %s",
+                          shown(call, in_type(call, 0)), shown(call, in_type(call, i)));
     return 1;
 }
 
@@ -163,10 +175,11 @@ static int rule_select(const RuleCall *call)
     if (condition.dtype != DTYPE_BOOL)
         return refuse(call, "the condition is bool, got %s", shown(call, condition));
     if (!type_equal(a, b))
-        return refuse(call, "both choices need one type, got %s and %s", shown(call, a), shown(call, b));
+        return refuse(call, "both choices need one type, got %s and %s", shown(call, a),
+                      shown(call, b));
     if (!shape_equal(condition, a))
-        return refuse(call, "the condition's shape is %s, the choices' is %s", shape_text(call->arena, condition),
-                      shape_text(call->arena, a));
+        return refuse(call, "the condition's shape is %s, the choices' is %s",
+                      shape_text(call->arena, condition), shape_text(call->arena, a));
     return one(call, a);
 }
 
@@ -177,7 +190,8 @@ static int rule_given_dtype(const RuleCall *call)
     return one(call, type);
 }
 
-// ---- moving data --------------------------------------------------------------------------------------------------
+// ---- moving data
+// --------------------------------------------------------------------------------------------------
 
 static int rule_broadcast(const RuleCall *call)
 {
@@ -187,11 +201,12 @@ static int rule_broadcast(const RuleCall *call)
     if (!type_valid(out))
         return one(call, out);
     if (!axes_ok(axes, out.rank) || axes.count != in.rank)
-        return refuse(call, "the axes of %s in %s are not increasing, or not one for each", shown(call, in), shown(call, out));
+        return refuse(call, "the axes of %s in %s are not increasing, or not one for each",
+                      shown(call, in), shown(call, out));
     for (int i = 0; i < in.rank; i++)
         if (in.dim[i] != 1 && in.dim[i] != out.dim[axes.at[i]])
-            return refuse(call, "axis %d of %s does not fit axis %lld of %s", i, shown(call, in), (long long)axes.at[i],
-                          shown(call, out));
+            return refuse(call, "axis %d of %s does not fit axis %lld of %s", i, shown(call, in),
+                          (long long)axes.at[i], shown(call, out));
     return one(call, out);
 }
 
@@ -200,8 +215,9 @@ static int rule_reshape(const RuleCall *call)
     Type in = in_type(call, 0), out = call->given;
     out.dtype = in.dtype;
     if (type_valid(out) && type_elements(in) != type_elements(out))
-        return refuse(call, "%s has %lld elements, %s has %lld", shape_text(call->arena, in), (long long)type_elements(in),
-                      shape_text(call->arena, out), (long long)type_elements(out));
+        return refuse(call, "%s has %lld elements, %s has %lld", shape_text(call->arena, in),
+                      (long long)type_elements(in), shape_text(call->arena, out),
+                      (long long)type_elements(out));
     return one(call, out);
 }
 
@@ -227,7 +243,8 @@ static int rule_slice(const RuleCall *call)
     Type in = in_type(call, 0), out = in;
     IntList start = call->attr[0].list, stop = call->attr[1].list, step = call->attr[2].list;
     if (start.count != in.rank || stop.count != in.rank || step.count != in.rank)
-        return refuse(call, "start, stop and step are stated for every axis of %s", shown(call, in));
+        return refuse(call, "start, stop and step are stated for every axis of %s",
+                      shown(call, in));
     for (int i = 0; i < in.rank; i++) {
         if (start.at[i] < 0 || start.at[i] >= stop.at[i] || stop.at[i] > in.dim[i])
             return refuse(call, "%lld..%lld is not a part of axis %d of %s", (long long)start.at[i],
@@ -244,15 +261,16 @@ static int rule_pad(const RuleCall *call)
     Type in = in_type(call, 0), out = in;
     IntList low = call->attr[0].list, high = call->attr[1].list;
     if (!type_equal(in_type(call, 1), type_scalar(in.dtype)))
-        return refuse(call, "the value around %s is %s[], got %s", shown(call, in), dtype_info[in.dtype].name,
-                      shown(call, in_type(call, 1)));
+        return refuse(call, "the value around %s is %s[], got %s", shown(call, in),
+                      dtype_info[in.dtype].name, shown(call, in_type(call, 1)));
     if (low.count != in.rank || high.count != in.rank)
         return refuse(call, "the amounts are stated for every axis of %s", shown(call, in));
     for (int i = 0; i < in.rank; i++) {
         const int64_t limit = INT64_C(1) << 40;
         if (low.at[i] < 0 || high.at[i] < 0 || low.at[i] > limit || high.at[i] > limit)
-            return refuse(call, "the amounts at axis %d are not negative and not huge, got %lld and %lld", i,
-                          (long long)low.at[i], (long long)high.at[i]);
+            return refuse(call,
+                          "the amounts at axis %d are not negative and not huge, got %lld and %lld",
+                          i, (long long)low.at[i], (long long)high.at[i]);
         out.dim[i] = in.dim[i] + low.at[i] + high.at[i];
     }
     return one(call, out);
@@ -271,8 +289,8 @@ static int rule_concat(const RuleCall *call)
         if (next.rank == out.rank)
             like.dim[axis] = out.dim[axis];
         if (!type_equal(like, out))
-            return refuse(call, "%s does not continue %s along axis %lld", shown(call, next), shown(call, in_type(call, 0)),
-                          (long long)axis);
+            return refuse(call, "%s does not continue %s along axis %lld", shown(call, next),
+                          shown(call, in_type(call, 0)), (long long)axis);
     }
     for (int i = 1; i < call->inputs; i++)
         out.dim[axis] += in_type(call, i).dim[axis];
@@ -303,7 +321,8 @@ static int rule_gather(const RuleCall *call)
     if (kind_of(rows) != KIND_INT)
         return refuse(call, "the row numbers are integers, got %s", shown(call, rows));
     if (!gathered(a, rows, axis, &out))
-        return refuse(call, "taking rows %s of %s gives a rank above %d", shown(call, rows), shown(call, a), IR_MAX_RANK);
+        return refuse(call, "taking rows %s of %s gives a rank above %d", shown(call, rows),
+                      shown(call, a), IR_MAX_RANK);
     return one(call, out);
 }
 
@@ -318,11 +337,13 @@ static int rule_scatter(const RuleCall *call)
     if (kind_of(rows) != KIND_INT)
         return refuse(call, "the row numbers are integers, got %s", shown(call, rows));
     if (!gathered(a, rows, axis, &expected) || !type_equal(expected, added))
-        return refuse(call, "%s cannot be added to %s at rows %s", shown(call, added), shown(call, a), shown(call, rows));
+        return refuse(call, "%s cannot be added to %s at rows %s", shown(call, added),
+                      shown(call, a), shown(call, rows));
     return one(call, a);
 }
 
-// ---- folding and contracting --------------------------------------------------------------------------------------
+// ---- folding and contracting
+// --------------------------------------------------------------------------------------
 
 static int rule_drop_axes(const RuleCall *call)
 {
@@ -384,20 +405,25 @@ static int rule_dot(const RuleCall *call)
     IntList contract_a = call->attr[0].list, contract_b = call->attr[1].list;
     IntList batch_a = call->attr[2].list, batch_b = call->attr[3].list;
     if (a.dtype != b.dtype || kind_of(a) == KIND_BOOL)
-        return refuse(call, "two tensors of one number type are needed, got %s and %s", shown(call, a), shown(call, b));
+        return refuse(call, "two tensors of one number type are needed, got %s and %s",
+                      shown(call, a), shown(call, b));
     if (contract_a.count != contract_b.count || batch_a.count != batch_b.count ||
         !dot_axes_ok(contract_a, batch_a, a.rank) || !dot_axes_ok(contract_b, batch_b, b.rank))
-        return refuse(call, "the contracted and batch axes of %s and %s do not pair up", shown(call, a), shown(call, b));
+        return refuse(call, "the contracted and batch axes of %s and %s do not pair up",
+                      shown(call, a), shown(call, b));
     for (int i = 0; i < contract_a.count; i++)
         if (a.dim[contract_a.at[i]] != b.dim[contract_b.at[i]])
-            return refuse(call, "axis %lld of %s has to match axis %lld of %s", (long long)contract_a.at[i], shown(call, a),
-                          (long long)contract_b.at[i], shown(call, b));
+            return refuse(call, "axis %lld of %s has to match axis %lld of %s",
+                          (long long)contract_a.at[i], shown(call, a), (long long)contract_b.at[i],
+                          shown(call, b));
     for (int i = 0; i < batch_a.count; i++)
         if (a.dim[batch_a.at[i]] != b.dim[batch_b.at[i]])
-            return refuse(call, "batch axis %lld of %s has to match batch axis %lld of %s", (long long)batch_a.at[i],
-                          shown(call, a), (long long)batch_b.at[i], shown(call, b));
+            return refuse(call, "batch axis %lld of %s has to match batch axis %lld of %s",
+                          (long long)batch_a.at[i], shown(call, a), (long long)batch_b.at[i],
+                          shown(call, b));
     if (a.rank + b.rank - 2 * contract_a.count - batch_a.count > IR_MAX_RANK)
-        return refuse(call, "the result of %s and %s has a rank above %d", shown(call, a), shown(call, b), IR_MAX_RANK);
+        return refuse(call, "the result of %s and %s has a rank above %d", shown(call, a),
+                      shown(call, b), IR_MAX_RANK);
     for (int i = 0; i < batch_a.count; i++)
         out.dim[out.rank++] = a.dim[batch_a.at[i]];
     for (int i = 0; i < a.rank; i++)
@@ -409,7 +435,8 @@ static int rule_dot(const RuleCall *call)
     return one(call, out);
 }
 
-// ---- structure ----------------------------------------------------------------------------------------------------
+// ---- structure
+// ----------------------------------------------------------------------------------------------------
 
 static int fill_results(const RuleCall *call, const IrFunction *fn)
 {
@@ -429,8 +456,8 @@ static int rule_callee(const RuleCall *call)
         return refuse(call, "the function takes %d values, got %d", fn->param.count, call->inputs);
     for (int i = 0; i < call->inputs; i++)
         if (!type_equal(fn->param.at[i]->type, in_type(call, i)))
-            return refuse(call, "value %d of the function is %s, got %s", i, shown(call, fn->param.at[i]->type),
-                          shown(call, in_type(call, i)));
+            return refuse(call, "value %d of the function is %s, got %s", i,
+                          shown(call, fn->param.at[i]->type), shown(call, in_type(call, i)));
     return fill_results(call, fn);
 }
 
@@ -441,32 +468,37 @@ static int rule_body(const RuleCall *call)
 
 static int rule_loop(const RuleCall *call)
 {
-    int64_t count = call->attr[0].whole, carried = call->attr[1].whole, sliced = call->attr[2].whole;
+    int64_t count = call->attr[0].whole, carried = call->attr[1].whole,
+            sliced = call->attr[2].whole;
     const IrFunction *body = call->attr[3].function;
     if (!body)
         return refuse(call, "there is no body");
     if (count < 1)
         return refuse(call, "the number of turns is at least 1, got %lld", (long long)count);
     if (carried < 0 || sliced < 0 || carried > call->inputs || sliced > call->inputs - carried)
-        return refuse(call, "%lld carried and %lld sliced values do not fit %d inputs", (long long)carried,
-                      (long long)sliced, call->inputs);
-    if (body->param.count != call->inputs + 1 || !type_equal(body->param.at[0]->type, type_scalar(DTYPE_I64)))
+        return refuse(call, "%lld carried and %lld sliced values do not fit %d inputs",
+                      (long long)carried, (long long)sliced, call->inputs);
+    if (body->param.count != call->inputs + 1 ||
+        !type_equal(body->param.at[0]->type, type_scalar(DTYPE_I64)))
         return refuse(call, "the body takes the turn as i64[] and then %d values", call->inputs);
     for (int i = 0; i < call->inputs; i++) {
         Type in = in_type(call, i), inside = body->param.at[i + 1]->type;
         if (i >= carried && i < carried + sliced) {
             if (in.rank < 1 || in.dim[0] != count)
-                return refuse(call, "value %d is cut into %lld slices, got %s", i, (long long)count, shown(call, in));
+                return refuse(call, "value %d is cut into %lld slices, got %s", i, (long long)count,
+                              shown(call, in));
             Type cut = {.dtype = in.dtype, .rank = in.rank - 1};
             for (int axis = 1; axis < in.rank; axis++)
                 cut.dim[axis - 1] = in.dim[axis];
             in = cut;
         }
         if (!type_equal(in, inside))
-            return refuse(call, "value %d of the body is %s, got %s", i, shown(call, inside), shown(call, in));
+            return refuse(call, "value %d of the body is %s, got %s", i, shown(call, inside),
+                          shown(call, in));
     }
     if (body->result.count < 1 || body->result.count < carried || body->result.count > call->room)
-        return refuse(call, "the body has %d results and %lld carried values", body->result.count, (long long)carried);
+        return refuse(call, "the body has %d results and %lld carried values", body->result.count,
+                      (long long)carried);
     for (int i = 0; i < body->result.count; i++) {
         Type type = body->result.at[i].value->type;
         if (i < carried) {
@@ -475,7 +507,8 @@ static int rule_loop(const RuleCall *call)
                               shown(call, in_type(call, i)), shown(call, type));
         } else {
             if (type.rank == IR_MAX_RANK)
-                return refuse(call, "stacking %s gives a rank above %d", shown(call, type), IR_MAX_RANK);
+                return refuse(call, "stacking %s gives a rank above %d", shown(call, type),
+                              IR_MAX_RANK);
             Type stacked = {.dtype = type.dtype, .rank = type.rank + 1, .dim = {count}};
             for (int axis = 0; axis < type.rank; axis++)
                 stacked.dim[axis + 1] = type.dim[axis];
@@ -505,8 +538,8 @@ static Rule *const rule_of[OP_COUNT] = {
 #undef OP
 };
 
-int op_result_types(Arena *arena, Op op, Inst *const in[], int inputs, const Attr attr[], Type given, Type out[],
-                    int room, const char **why)
+int op_result_types(Arena *arena, Op op, Inst *const in[], int inputs, const Attr attr[],
+                    Type given, Type out[], int room, const char **why)
 {
     RuleCall call = {arena, op, in, inputs, attr, given, out, room, why};
     if (op_info[op].inputs >= 0 && op_info[op].inputs != inputs)

@@ -4,7 +4,7 @@
 #include "ir/ir.h"
 
 // The runtime's list of types, which programs are compiled against, is in the order of dtypes.def.
-#define DTYPE(NAME, name, ctype, bytes, kind, safetensors)                                                             \
+#define DTYPE(NAME, name, ctype, bytes, kind, safetensors)                                         \
     _Static_assert((int)AML_##NAME == (int)DTYPE_##NAME, "aml_dtype has the order of dtypes.def");
 #include "dtypes.def"
 #undef DTYPE
@@ -19,7 +19,7 @@ enum {
 
 #define ATTR(kind, name) {ATTR_##kind, #name},
 const OpInfo op_info[OP_COUNT] = {
-#define OP(name, inputs, attributes, rule, traits, meaning)                                                            \
+#define OP(name, inputs, attributes, rule, traits, meaning)                                        \
     [OP_##name] = {#name, inputs, ATTRS_##name, {attributes}, traits, meaning},
 #include "ops.def"
 #undef OP
@@ -62,7 +62,8 @@ bool type_equal(Type a, Type b)
 bool type_valid(Type type)
 {
     const int64_t limit = INT64_C(1) << 40;
-    if ((int)type.dtype < 0 || type.dtype >= DTYPE_COUNT || type.rank < 0 || type.rank > IR_MAX_RANK)
+    if ((int)type.dtype < 0 || type.dtype >= DTYPE_COUNT || type.rank < 0 ||
+        type.rank > IR_MAX_RANK)
         return false;
     int64_t count = 1;
     for (int axis = 0; axis < type.rank; axis++) {

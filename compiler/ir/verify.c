@@ -6,9 +6,9 @@
 
 typedef struct Check {
     Arena *arena;
-    IrModule *module;           // NULL: one function alone
-    Inst **seen;                // by id: defined so far
-    int *uses;                  // by id: counted so far
+    IrModule *module; // NULL: one function alone
+    Inst **seen;      // by id: defined so far
+    int *uses;        // by id: counted so far
     int ids;
     const char *why;
 } Check;
@@ -21,7 +21,8 @@ static bool fail(Check *check, const Inst *inst, const char *format, ...)
     const char *what = arena_vprintf(check->arena, format, args);
     va_end(args);
     bool known = inst && (unsigned)inst->op < OP_COUNT;
-    check->why = inst ? arena_printf(check->arena, "%%%d = %s: %s", inst->id, known ? op_info[inst->op].name : "?", what)
+    check->why = inst ? arena_printf(check->arena, "%%%d = %s: %s", inst->id,
+                                     known ? op_info[inst->op].name : "?", what)
                       : what;
     return false;
 }
@@ -55,8 +56,8 @@ static bool check_types(Check *check, Inst *inst)
     int room = inst->results > 1 ? inst->results : 1;
     Type *types = NEW_ARRAY(check->arena, Type, room);
     const char *why = "";
-    int results = op_result_types(check->arena, inst->op, inst->input, inst->inputs, inst->attr, inst->type, types,
-                                  room, &why);
+    int results = op_result_types(check->arena, inst->op, inst->input, inst->inputs, inst->attr,
+                                  inst->type, types, room, &why);
     if (results < 0)
         return fail(check, inst, "%s", why);
     if (results != inst->results)
@@ -66,8 +67,8 @@ static bool check_types(Check *check, Inst *inst)
     for (int i = 0; i < results; i++) {
         Type recorded = results > 1 ? inst->result_type[i] : inst->type;
         if (!type_equal(types[i], recorded))
-            return fail(check, inst, "result %d is %s, recorded is %s", i, type_text(check->arena, types[i]),
-                        type_text(check->arena, recorded));
+            return fail(check, inst, "result %d is %s, recorded is %s", i,
+                        type_text(check->arena, types[i]), type_text(check->arena, recorded));
     }
     return true;
 }
@@ -121,18 +122,22 @@ static bool check_slots(Check *check, const IrFunction *fn)
     for (int i = 0; i < fn->result.count; i++) {
         Slot slot = fn->result.at[i].slot;
         const Inst *value = fn->result.at[i].value;
-        if (slot.kind == SLOT_INPUT || slot.kind == SLOT_SCALAR || (fn->parent && slot.kind != SLOT_VALUE))
+        if (slot.kind == SLOT_INPUT || slot.kind == SLOT_SCALAR ||
+            (fn->parent && slot.kind != SLOT_VALUE))
             return fail(check, value, "result %d is bound to something that cannot be written", i);
         if (slot.kind != SLOT_VALUE && slot.index < 0)
             return fail(check, value, "a negative slot");
         for (int k = 0; k < i && slot.kind != SLOT_VALUE; k++)
-            if (fn->result.at[k].slot.kind == slot.kind && fn->result.at[k].slot.index == slot.index)
+            if (fn->result.at[k].slot.kind == slot.kind &&
+                fn->result.at[k].slot.index == slot.index)
                 return fail(check, value, "two results are bound to one slot");
         for (int k = 0; k < fn->param.count && slot.kind == SLOT_STATE; k++)
-            if (fn->param_slot.at[k].kind == SLOT_STATE && fn->param_slot.at[k].index == slot.index &&
+            if (fn->param_slot.at[k].kind == SLOT_STATE &&
+                fn->param_slot.at[k].index == slot.index &&
                 !type_equal(fn->param.at[k]->type, value->type))
                 return fail(check, value, "state %d is read as %s and written as %s", slot.index,
-                            type_text(check->arena, fn->param.at[k]->type), type_text(check->arena, value->type));
+                            type_text(check->arena, fn->param.at[k]->type),
+                            type_text(check->arena, value->type));
     }
     return true;
 }
@@ -143,13 +148,15 @@ static bool check_function(Check *check, IrFunction *fn, int depth)
         return fail(check, NULL, "bodies are nested more than 64 deep");
     for (int i = 0; i < fn->param.count; i++) {
         Inst *param = fn->param.at[i];
-        if (param->op != OP_parameter || param->attr[0].whole != i || param->results != 1 || !type_valid(param->type))
+        if (param->op != OP_parameter || param->attr[0].whole != i || param->results != 1 ||
+            !type_valid(param->type))
             return fail(check, param, "is not parameter %d", i);
         if (!define(check, param, fn))
             return false;
     }
     if (fn->param_slot.count != fn->param.count)
-        return fail(check, NULL, "%d parameters have %d slots", fn->param.count, fn->param_slot.count);
+        return fail(check, NULL, "%d parameters have %d slots", fn->param.count,
+                    fn->param_slot.count);
     const Inst *above = NULL;
     for (Inst *inst = fn->first; inst; above = inst, inst = inst->next) {
         if (inst->prev != above)
@@ -164,17 +171,19 @@ static bool check_function(Check *check, IrFunction *fn, int depth)
         if (!read_value(check, NULL, value, fn))
             return fail(check, NULL, "result %d is not a value of the function", i);
         if (value->results != 1)
-            return fail(check, value, "result %d has several results: one of them has to be chosen", i);
+            return fail(check, value, "result %d has several results: one of them has to be chosen",
+                        i);
     }
     if (!check_slots(check, fn))
         return false;
     for (int i = 0; i < fn->param.count; i++)
         if (fn->param.at[i]->uses != check->uses[fn->param.at[i]->id])
-            return fail(check, fn->param.at[i], "%d readers, %d are recorded", check->uses[fn->param.at[i]->id],
-                        fn->param.at[i]->uses);
+            return fail(check, fn->param.at[i], "%d readers, %d are recorded",
+                        check->uses[fn->param.at[i]->id], fn->param.at[i]->uses);
     for (const Inst *inst = fn->first; inst; inst = inst->next)
         if (inst->uses != check->uses[inst->id])
-            return fail(check, inst, "%d readers, %d are recorded", check->uses[inst->id], inst->uses);
+            return fail(check, inst, "%d readers, %d are recorded", check->uses[inst->id],
+                        inst->uses);
     return true;
 }
 
@@ -210,7 +219,8 @@ static bool calls_itself(IrModule *module, int *state, const IrFunction *top, co
         IrFunction *body = inst_nested(inst);
         if (body && calls_itself(module, state, top, body))
             return true;
-        if (inst->op == OP_call && calls_itself(module, state, inst->attr[0].function, inst->attr[0].function))
+        if (inst->op == OP_call &&
+            calls_itself(module, state, inst->attr[0].function, inst->attr[0].function))
             return true;
     }
     if (fn == top)
@@ -234,6 +244,7 @@ const char *ir_verify(Arena *arena, IrModule *module)
     int *state = NEW_ARRAY(arena, int, module->function.count + 1);
     for (int i = 0; i < module->function.count; i++)
         if (calls_itself(module, state, module->function.at[i], module->function.at[i]))
-            return arena_printf(arena, "in @%s: a function calls itself", module->function.at[i]->name);
+            return arena_printf(arena, "in @%s: a function calls itself",
+                                module->function.at[i]->name);
     return NULL;
 }

@@ -1,8 +1,9 @@
 // cse: compute equal values once.
 //
-// Two pure instructions with the same op, operands, attributes and types give the same value, and the first of them
-// stands before every reader of the second. Random draws are included: a draw is a function of seed, step, site and
-// element. Operands of a commuting op are compared in the order of their numbers. Loops and fused bodies are not compared.
+// Two pure instructions with the same op, operands, attributes and types give the same value, and
+// the first of them stands before every reader of the second. Random draws are included: a draw is
+// a function of seed, step, site and element. Operands of a commuting op are compared in the order
+// of their numbers. Loops and fused bodies are not compared.
 
 #include <string.h>
 
@@ -16,7 +17,8 @@ bool inst_same_attributes(const Inst *a, const Inst *b)
         case ATTR_Axes:
         case ATTR_Shape:
             if (left->list.count != right->list.count ||
-                memcmp(left->list.at, right->list.at, sizeof left->list.at[0] * (size_t)left->list.count) != 0)
+                memcmp(left->list.at, right->list.at,
+                       sizeof left->list.at[0] * (size_t)left->list.count) != 0)
                 return false;
             break;
         case ATTR_Int:
@@ -49,12 +51,14 @@ bool inst_same_attributes(const Inst *a, const Inst *b)
 
 static bool same(const Inst *a, const Inst *b)
 {
-    if (a->op != b->op || a->inputs != b->inputs || a->results != b->results || !type_equal(a->type, b->type))
+    if (a->op != b->op || a->inputs != b->inputs || a->results != b->results ||
+        !type_equal(a->type, b->type))
         return false;
     bool equal = true;
     for (int i = 0; i < a->inputs; i++)
         equal = equal && a->input[i] == b->input[i];
-    bool crossed = op_has(a->op, COMMUTES) && a->inputs == 2 && a->input[0] == b->input[1] && a->input[1] == b->input[0];
+    bool crossed = op_has(a->op, COMMUTES) && a->inputs == 2 && a->input[0] == b->input[1] &&
+                   a->input[1] == b->input[0];
     return (equal || crossed) && inst_same_attributes(a, b);
 }
 
@@ -66,7 +70,8 @@ static uint64_t mixed(uint64_t hash, uint64_t value)
 // Equal instructions have equal hashes; operands are summed up so that their order does not matter.
 static uint64_t hash_of(const Inst *inst)
 {
-    uint64_t hash = mixed((uint64_t)inst->op + 1, (uint64_t)type_elements(inst->type)), operands = 0;
+    uint64_t hash = mixed((uint64_t)inst->op + 1, (uint64_t)type_elements(inst->type)),
+             operands = 0;
     for (int i = 0; i < inst->inputs; i++)
         operands += mixed(7, (uint64_t)inst->input[i]->id + 1);
     hash = mixed(hash, operands);

@@ -1,8 +1,9 @@
 // inline: put called functions in place of the calls.
 //
-// A function of the IR is a value of its inputs: its instructions, copied to where the call stood and given the call's
-// operands, compute the same. Callees come before callers, so what is copied holds no calls any more. Instructions of the
-// standard library take the place of the call in the user's source: reports speak of the user's lines.
+// A function of the IR is a value of its inputs: its instructions, copied to where the call stood
+// and given the call's operands, compute the same. Callees come before callers, so what is copied
+// holds no calls any more. Instructions of the standard library take the place of the call in the
+// user's source: reports speak of the user's lines.
 
 #include "passes/pass.h"
 
@@ -17,7 +18,7 @@ static void copy_body(IrFunction *fn, Inst *call, Inst *value[])
 {
     Arena *scratch = fn->cx->scratch;
     IrFunction *callee = call->attr[0].function;
-    Inst **twin = NEW_ARRAY(scratch, Inst *, callee->next_id + 1);      // by the callee's ids
+    Inst **twin = NEW_ARRAY(scratch, Inst *, callee->next_id + 1); // by the callee's ids
     for (int i = 0; i < callee->param.count; i++)
         twin[callee->param.at[i]->id] = call->input[i];
     for (const Inst *inst = callee->first; inst; inst = inst->next) {

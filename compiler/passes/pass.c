@@ -1,4 +1,5 @@
-// pass.c: the one loop over the rows of passes.def: run, verify, dump if asked, empty the scratch arena.
+// pass.c: the one loop over the rows of passes.def: run, verify, dump if asked, empty the scratch
+// arena.
 
 #include <string.h>
 
@@ -20,14 +21,15 @@ PassId pass_find(const char *name)
     return (PassId)pass;
 }
 
-// ---- the order of functions ---------------------------------------------------------------------------------------
+// ---- the order of functions
+// ---------------------------------------------------------------------------------------
 
 typedef struct Order {
     Cx *cx;
     IrModule *module;
     bool *visited;
     bool *called;
-    Vec(IrFunction *) list;     // callees before callers
+    Vec(IrFunction *) list; // callees before callers
 } Order;
 
 static int index_of(const IrModule *module, const IrFunction *fn)
@@ -72,7 +74,8 @@ static Order order_functions(Cx *cx, IrModule *module)
     return order;
 }
 
-// ---- running ------------------------------------------------------------------------------------------------------
+// ---- running
+// ------------------------------------------------------------------------------------------------------
 
 static bool run_on(PassId pass, IrFunction *fn)
 {
@@ -121,7 +124,9 @@ static void dump_module(Cx *cx, IrModule *module, FILE *dump)
 // Runs the rows first..end-1 once, or as a group until none changes anything.
 static void run_group(Cx *cx, IrModule *module, int first, int end)
 {
-    enum { MOST_ROUNDS = 16 };          // a group that still changes things then is left as it is: correct, if not smallest
+    enum {
+        MOST_ROUNDS = 16
+    }; // a group that still changes things then is left as it is: correct, if not smallest
     bool changed = true;
     for (int round = 0; changed && round < MOST_ROUNDS; round++) {
         changed = false;
@@ -138,7 +143,8 @@ bool passes_run(Cx *cx, IrModule *module, const char *until, const char *dump_af
     arena_reset(cx->scratch);
     for (int first = 0, end; first < PASS_COUNT; first = end) {
         end = first + 1;
-        while (pass_info[first].group && end < PASS_COUNT && pass_info[end].group == pass_info[first].group)
+        while (pass_info[first].group && end < PASS_COUNT &&
+               pass_info[end].group == pass_info[first].group)
             end++;
         run_group(cx, module, first, end);
         for (int pass = first; pass < end; pass++)

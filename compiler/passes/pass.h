@@ -29,8 +29,9 @@ extern const PassInfo pass_info[PASS_COUNT];
 
 // pass.c. passes_run, all rows, is declared in compile.h.
 
-PassId pass_find(const char *name);                         // PASS_COUNT: there is none
-bool pass_apply(Cx *cx, IrModule *module, PassId pass);     // one row, once, and the verifier. True if anything changed
+PassId pass_find(const char *name); // PASS_COUNT: there is none
+bool pass_apply(Cx *cx, IrModule *module,
+                PassId pass); // one row, once, and the verifier. True if anything changed
 
 // How inputs and attributes of instructions are compared: by cse, and by simplify for operands.
 bool inst_same_attributes(const Inst *a, const Inst *b);

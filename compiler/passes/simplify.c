@@ -1,13 +1,15 @@
 // simplify: fold constants, and replace an instruction by a cheaper one with the same value.
 //
-// A rule looks at one instruction and the ones that made its operands, and returns a value to use instead, or NULL. The
-// rules are tried from the first instruction to the last until none applies. Every rule makes the function smaller, or moves
-// a repetition (broadcast) towards the results, or a transpose into a dot; no rule undoes another, so this ends.
+// A rule looks at one instruction and the ones that made its operands, and returns a value to use
+// instead, or NULL. The rules are tried from the first instruction to the last until none applies.
+// Every rule makes the function smaller, or moves a repetition (broadcast) towards the results, or
+// a transpose into a dot; no rule undoes another, so this ends.
 //
-// What "the same value" means for floats: rounding, infinities and NaN are kept, bit for bit. Three freedoms are taken:
-// the sign of a zero may change (x + 0 is x); a sum of n equal numbers is their product with n and two sums are one sum
-// (the order of a sum is not part of its meaning); constants are folded with the reference kernels, which round once where
-// compiled code may be an ULP off. So x * 0 is not 0 (x may be infinite) and x - x is not 0 for floats.
+// What "the same value" means for floats: rounding, infinities and NaN are kept, bit for bit. Three
+// freedoms are taken: the sign of a zero may change (x + 0 is x); a sum of n equal numbers is their
+// product with n and two sums are one sum (the order of a sum is not part of its meaning);
+// constants are folded with the reference kernels, which round once where compiled code may be an
+// ULP off. So x * 0 is not 0 (x may be infinite) and x - x is not 0 for floats.
 //
 // The table of rules is at the end.
 
@@ -19,7 +21,8 @@
 
 typedef Inst *Rule(Inst *inst);
 
-// ---- making instructions in front of another ----------------------------------------------------------------------
+// ---- making instructions in front of another
+// ----------------------------------------------------------------------
 
 static Inst *make(Inst *place, Op op, Inst *const in[], const Attr attr[], Type given)
 {
@@ -73,7 +76,8 @@ static Inst *reduce(Inst *place, Inst *a, Reducer with, IntList axes)
     return make(place, OP_reduce, &a, attr, a->type);
 }
 
-// ---- asking -------------------------------------------------------------------------------------------------------
+// ---- asking
+// -------------------------------------------------------------------------------------------------------
 
 static bool is_float(Type type)
 {
@@ -112,7 +116,8 @@ static bool same_list(IntList a, IntList b)
     return a.count == b.count && memcmp(a.at, b.at, sizeof a.at[0] * (size_t)a.count) == 0;
 }
 
-// A reshape that only adds or drops axes of size 1: to_axis[i] is where axis i of `from` went (if its size is not 1).
+// A reshape that only adds or drops axes of size 1: to_axis[i] is where axis i of `from` went (if
+// its size is not 1).
 static bool only_ones_differ(Type from, Type to, int64_t to_axis[])
 {
     int axis = 0;
@@ -130,7 +135,8 @@ static bool only_ones_differ(Type from, Type to, int64_t to_axis[])
     return axis == to.rank;
 }
 
-// ---- constants ----------------------------------------------------------------------------------------------------
+// ---- constants
+// ----------------------------------------------------------------------------------------------------
 
 static bool worth_folding(const Inst *inst)
 {
@@ -141,9 +147,9 @@ static bool worth_folding(const Inst *inst)
             return false;
         else if (type_elements(inst->input[i]->type) > largest)
             largest = type_elements(inst->input[i]->type);
-    return op_has(inst->op, PURE) && !op_has(inst->op, MULTI) && inst->op != OP_random && inst->op != OP_get &&
-           inst->inputs > 0 && elements <= most && largest <= most && inst_cost(inst).flops <= 1 << 24 &&
-           (elements <= largest || elements <= most_growth);
+    return op_has(inst->op, PURE) && !op_has(inst->op, MULTI) && inst->op != OP_random &&
+           inst->op != OP_get && inst->inputs > 0 && elements <= most && largest <= most &&
+           inst_cost(inst).flops <= 1 << 24 && (elements <= largest || elements <= most_growth);
 }
 
 // Runs the reference kernel on operands of the given types (all constants, dense or splat).
@@ -152,7 +158,10 @@ static void *run_reference(const Inst *inst, const Type in_type[], Type out_type
     const void **in = NEW_ARRAY(arena, const void *, inst->inputs);
     for (int i = 0; i < inst->inputs; i++) {
         void *dense = malloc((size_t)type_bytes(in_type[i]));
-        RefCall fill = {.op = OP_constant, .attr = inst->input[i]->attr, .results = 1, .out_type = &in_type[i],
+        RefCall fill = {.op = OP_constant,
+                        .attr = inst->input[i]->attr,
+                        .results = 1,
+                        .out_type = &in_type[i],
                         .out = &dense};
         ref_constant(&fill);
         in[i] = dense;
@@ -179,7 +188,8 @@ static Inst *fold_constants(Inst *inst)
     bool splats = inst->inputs > 0;
     for (int i = 0; i < inst->inputs; i++)
         splats = splats && inst->input[i]->op == OP_constant && inst->input[i]->attr[0].data.splat;
-    bool moves = inst->op == OP_broadcast || inst->op == OP_reshape || inst->op == OP_transpose || inst->op == OP_slice;
+    bool moves = inst->op == OP_broadcast || inst->op == OP_reshape || inst->op == OP_transpose ||
+                 inst->op == OP_slice;
     if (splats && moves)
         return constant(inst, inst->type, inst->input[0]->attr[0].data);
     Type *in_type = NEW_ARRAY(cx->scratch, Type, inst->inputs);
@@ -200,7 +210,8 @@ static Inst *fold_constants(Inst *inst)
     return constant(inst, inst->type, (IrData){splat, splat ? size : bytes, data});
 }
 
-// ---- arithmetic ---------------------------------------------------------------------------------------------------
+// ---- arithmetic
+// ---------------------------------------------------------------------------------------------------
 
 // Constants stand on the right of a commuting op, so that the other rules look in one place.
 static Inst *constant_to_the_right(Inst *inst)
@@ -218,7 +229,8 @@ static Inst *neg_rules(Inst *inst)
         return a->input[0];
     if (a->op == OP_sub)
         return binary(inst, OP_sub, a->input[1], a->input[0]);
-    if ((a->op == OP_mul || a->op == OP_div) && inst_is_splat(a->input[1], &value) && is_float(a->type))
+    if ((a->op == OP_mul || a->op == OP_div) && inst_is_splat(a->input[1], &value) &&
+        is_float(a->type))
         return binary(inst, a->op, a->input[0], real(inst, a->type, -value));
     return NULL;
 }
@@ -276,7 +288,9 @@ static bool power_of_two(Type type, double value)
 {
     int exponent;
     double half = frexp(fabs(value), &exponent);
-    int most = type.dtype == DTYPE_F16 ? 13 : 120;          // the reciprocal is a normal number, and so is the value
+    int most = type.dtype == DTYPE_F16
+                   ? 13
+                   : 120; // the reciprocal is a normal number, and so is the value
     return half == 0.5 && exponent > -most && exponent < most;
 }
 
@@ -301,7 +315,7 @@ static Inst *pow_rules(Inst *inst)
 {
     Inst *a = inst->input[0], *b = inst->input[1];
     if (is_all(b, 0))
-        return real(inst, inst->type, 1);                   // NaN to the 0 is 1, too
+        return real(inst, inst->type, 1); // NaN to the 0 is 1, too
     if (is_all(b, 1))
         return a;
     if (is_all(b, 2))
@@ -316,12 +330,16 @@ static Inst *same_operands(Inst *inst)
 
 static Inst *and_rules(Inst *inst)
 {
-    return is_all(inst->input[1], 1) ? inst->input[0] : is_all(inst->input[1], 0) ? inst->input[1] : NULL;
+    return is_all(inst->input[1], 1)   ? inst->input[0]
+           : is_all(inst->input[1], 0) ? inst->input[1]
+                                       : NULL;
 }
 
 static Inst *or_rules(Inst *inst)
 {
-    return is_all(inst->input[1], 0) ? inst->input[0] : is_all(inst->input[1], 1) ? inst->input[1] : NULL;
+    return is_all(inst->input[1], 0)   ? inst->input[0]
+           : is_all(inst->input[1], 1) ? inst->input[1]
+                                       : NULL;
 }
 
 static Inst *not_rules(Inst *inst)
@@ -332,8 +350,10 @@ static Inst *not_rules(Inst *inst)
 static bool same_splat(const Inst *a, const Inst *b)
 {
     double value;
-    return a == b || (inst_is_splat(a, &value) && inst_is_splat(b, &value) && type_equal(a->type, b->type) &&
-                      memcmp(a->attr[0].data.at, b->attr[0].data.at, (size_t)dtype_info[a->type.dtype].bytes) == 0);
+    return a == b ||
+           (inst_is_splat(a, &value) && inst_is_splat(b, &value) && type_equal(a->type, b->type) &&
+            memcmp(a->attr[0].data.at, b->attr[0].data.at,
+                   (size_t)dtype_info[a->type.dtype].bytes) == 0);
 }
 
 // Two choices of one constant are one: select(c, k, select(d, k, x)) is select(c or d, k, x).
@@ -341,7 +361,8 @@ static Inst *select_of_select(Inst *inst)
 {
     for (int side = 1; side <= 2; side++) {
         Inst *inner = inst->input[side], *other = inst->input[3 - side];
-        if (inner->op != OP_select || inner->uses != 1 || !same_splat(inner->input[3 - side], other))
+        if (inner->op != OP_select || inner->uses != 1 ||
+            !same_splat(inner->input[3 - side], other))
             continue;
         Inst *either = binary(inst, side == 2 ? OP_or : OP_and, inst->input[0], inner->input[0]);
         Inst *in[] = {either, inst->input[1], inst->input[2]};
@@ -368,18 +389,20 @@ static Inst *select_rules(Inst *inst)
 // Every value of `from` is a value of `to`.
 static bool holds_all(DType from, DType to)
 {
-    static const int whole_bits[DTYPE_COUNT] = {     // integers of at most so many bits are held exactly
+    static const int whole_bits[DTYPE_COUNT] = {
+        // integers of at most so many bits are held exactly
         [DTYPE_F32] = 24, [DTYPE_F64] = 53, [DTYPE_F16] = 11, [DTYPE_BF16] = 8, [DTYPE_I8] = 7,
-        [DTYPE_U8] = 8, [DTYPE_I32] = 31, [DTYPE_I64] = 63, [DTYPE_BOOL] = 1};
+        [DTYPE_U8] = 8,   [DTYPE_I32] = 31, [DTYPE_I64] = 63, [DTYPE_BOOL] = 1};
     if (from == DTYPE_BOOL || from == to || to == DTYPE_F64)
         return from != DTYPE_I64 || to == DTYPE_I64;
     if (dtype_info[from].kind == KIND_FLOAT)
         return to == DTYPE_F32 && from != DTYPE_F64;
-    return to != DTYPE_BOOL && whole_bits[from] <= whole_bits[to] && (to != DTYPE_U8 || from == DTYPE_U8);
+    return to != DTYPE_BOOL && whole_bits[from] <= whole_bits[to] &&
+           (to != DTYPE_U8 || from == DTYPE_U8);
 }
 
-// A conversion that loses nothing may be left out. Not in front of a conversion to an integer: floats saturate there,
-// integers wrap around.
+// A conversion that loses nothing may be left out. Not in front of a conversion to an integer:
+// floats saturate there, integers wrap around.
 static Inst *cast_rules(Inst *inst)
 {
     Inst *a = inst->input[0];
@@ -396,7 +419,7 @@ static Inst *cast_rules(Inst *inst)
 
 static Inst *stop_gradient_rules(Inst *inst)
 {
-    return inst->input[0];                      // gradients have been built
+    return inst->input[0]; // gradients have been built
 }
 
 // Operations on repetitions of small tensors are done on the small tensors:
@@ -429,9 +452,9 @@ static Inst *work_before_repeating(Inst *inst)
     return broadcast(inst, done, inst->type, model->attr[0].list);
 }
 
-// op(select(c, k, y), splat) with a splat k is select(c, op(k, splat), op(y, splat)): one choice becomes a constant, and
-// the selects of an activation and of a dropout come to stand side by side. Compiled code may then round where the
-// reference does, no more: see fold_constants.
+// op(select(c, k, y), splat) with a splat k is select(c, op(k, splat), op(y, splat)): one choice
+// becomes a constant, and the selects of an activation and of a dropout come to stand side by side.
+// Compiled code may then round where the reference does, no more: see fold_constants.
 static Inst *work_before_choosing(Inst *inst)
 {
     Inst *choice = NULL, *chosen[2];
@@ -460,7 +483,8 @@ static Inst *work_before_choosing(Inst *inst)
     return make(inst, OP_select, in, NULL, inst->type);
 }
 
-// ---- moving data --------------------------------------------------------------------------------------------------
+// ---- moving data
+// --------------------------------------------------------------------------------------------------
 
 static Inst *broadcast_rules(Inst *inst)
 {
@@ -475,7 +499,7 @@ static Inst *broadcast_rules(Inst *inst)
             squeezed.dim[squeezed.rank++] = a->type.dim[i];
             kept.at[kept.count++] = axes.at[i];
         }
-    if (squeezed.rank != a->type.rank)          // an axis that is stretched says nothing
+    if (squeezed.rank != a->type.rank) // an axis that is stretched says nothing
         return broadcast(inst, reshape(inst, a, squeezed), inst->type, kept);
     if (a->op != OP_broadcast)
         return NULL;
@@ -509,7 +533,8 @@ static Inst *reshape_rules(Inst *inst)
     return NULL;
 }
 
-// transpose(broadcast(a)): a is transposed if its axes change their order (it is smaller), and repeated after that.
+// transpose(broadcast(a)): a is transposed if its axes change their order (it is smaller), and
+// repeated after that.
 static Inst *transpose_of_broadcast(Inst *inst, Inst *a)
 {
     IntList order = inst->attr[0].list, axes = a->attr[0].list, new_axes = {0}, inner = {0};
@@ -528,7 +553,8 @@ static Inst *transpose_of_broadcast(Inst *inst, Inst *a)
 // transpose(dot(a, b)) is dot(b, a) if it only swaps the rows of a with the columns of b.
 static Inst *transpose_of_dot(Inst *inst, Inst *a)
 {
-    int batch = a->attr[2].list.count, rows = a->input[0]->type.rank - batch - a->attr[0].list.count;
+    int batch = a->attr[2].list.count,
+        rows = a->input[0]->type.rank - batch - a->attr[0].list.count;
     int columns = a->type.rank - batch - rows;
     IntList order = inst->attr[0].list;
     for (int i = 0; i < order.count; i++) {
@@ -548,7 +574,7 @@ static Inst *transpose_rules(Inst *inst)
     for (int i = 0; i < order.count; i++)
         if (a->type.dim[order.at[i]] != 1)
             moved.at[moved.count++] = order.at[i];
-    if (increasing(moved))                      // only axes of size 1 change places
+    if (increasing(moved)) // only axes of size 1 change places
         return reshape(inst, a, inst->type);
     if (a->op == OP_transpose) {
         for (int i = 0; i < order.count; i++)
@@ -577,15 +603,16 @@ static Inst *slice_rules(Inst *inst)
     return make(inst, OP_slice, a->input, attr, inst->type);
 }
 
-static Inst *first_of_equal_type(Inst *inst)    // pad by nothing, concat of one
+static Inst *first_of_equal_type(Inst *inst) // pad by nothing, concat of one
 {
     bool only = inst->op == OP_pad || inst->inputs == 1;
     return only && type_equal(inst->input[0]->type, inst->type) ? inst->input[0] : NULL;
 }
 
-// ---- folding and contracting --------------------------------------------------------------------------------------
+// ---- folding and contracting
+// --------------------------------------------------------------------------------------
 
-static IntList without(IntList list, int64_t from_rank)         // the axes that are not in the list
+static IntList without(IntList list, int64_t from_rank) // the axes that are not in the list
 {
     IntList rest = {0};
     for (int64_t i = 0; i < from_rank; i++)
@@ -617,8 +644,9 @@ static Inst *reduce_over_ones(Inst *inst)
 static double largest_count(DType dtype)
 {
     static const double largest[DTYPE_COUNT] = {
-        [DTYPE_F32] = 0x1p24, [DTYPE_F64] = 0x1p53, [DTYPE_F16] = 0x1p11, [DTYPE_BF16] = 0x1p8, [DTYPE_I8] = 127,
-        [DTYPE_U8] = 255, [DTYPE_I32] = INT32_MAX, [DTYPE_I64] = 0x1p53, [DTYPE_BOOL] = 1};
+        [DTYPE_F32] = 0x1p24,    [DTYPE_F64] = 0x1p53, [DTYPE_F16] = 0x1p11,
+        [DTYPE_BF16] = 0x1p8,    [DTYPE_I8] = 127,     [DTYPE_U8] = 255,
+        [DTYPE_I32] = INT32_MAX, [DTYPE_I64] = 0x1p53, [DTYPE_BOOL] = 1};
     return largest[dtype];
 }
 
@@ -626,7 +654,8 @@ static Inst *reduce_of_broadcast(Inst *inst)
 {
     Inst *a = inst->input[0], *source = a->input[0];
     Reducer with = inst->attr[0].reducer;
-    IntList folded = inst->attr[1].list, axes = a->attr[0].list, kept = without(folded, a->type.rank);
+    IntList folded = inst->attr[1].list, axes = a->attr[0].list,
+            kept = without(folded, a->type.rank);
     IntList inner = {0}, placed = {0};
     double copies = 1;
     for (int i = 0; i < folded.count; i++)
@@ -634,19 +663,21 @@ static Inst *reduce_of_broadcast(Inst *inst)
             copies *= (double)a->type.dim[folded.at[i]];
     for (int k = 0; k < axes.count; k++) {
         if (source->type.dim[k] != a->type.dim[axes.at[k]])
-            return NULL;                        // broadcast_rules comes first
+            return NULL; // broadcast_rules comes first
         if (list_has(folded, axes.at[k]))
             inner.at[inner.count++] = k;
         for (int i = 0; i < kept.count; i++)
             if (kept.at[i] == axes.at[k])
                 placed.at[placed.count++] = i;
     }
-    if ((with == REDUCE_PROD && copies > 1) || (with == REDUCE_SUM && copies > largest_count(inst->type.dtype)))
+    if ((with == REDUCE_PROD && copies > 1) ||
+        (with == REDUCE_SUM && copies > largest_count(inst->type.dtype)))
         return NULL;
     Inst *value = inner.count ? reduce(inst, source, with, inner) : source;
     if (with == REDUCE_SUM && copies > 1)
         value = binary(inst, OP_mul, value, real(inst, value->type, copies));
-    return shape_equal(value->type, inst->type) ? value : broadcast(inst, value, inst->type, placed);
+    return shape_equal(value->type, inst->type) ? value
+                                                : broadcast(inst, value, inst->type, placed);
 }
 
 static Inst *reduce_of_reduce(Inst *inst)
@@ -669,7 +700,9 @@ static Inst *reduce_of_transpose(Inst *inst)
     for (int i = 0; i < order.count; i++)
         if (!list_has(inst->attr[1].list, i))
             kept.at[kept.count++] = order.at[i];
-    return increasing(kept) ? reduce(inst, a->input[0], inst->attr[0].reducer, without(kept, order.count)) : NULL;
+    return increasing(kept)
+               ? reduce(inst, a->input[0], inst->attr[0].reducer, without(kept, order.count))
+               : NULL;
 }
 
 static Inst *reduce_rules(Inst *inst)
@@ -685,7 +718,8 @@ static Inst *reduce_rules(Inst *inst)
     return op == OP_transpose ? reduce_of_transpose(inst) : NULL;
 }
 
-// A transposed operand of a dot is read through its permutation: the axes are renamed, if those that stay keep their order.
+// A transposed operand of a dot is read through its permutation: the axes are renamed, if those
+// that stay keep their order.
 static Inst *dot_rules(Inst *inst)
 {
     for (int side = 0; side < 2; side++) {
@@ -711,7 +745,8 @@ static Inst *dot_rules(Inst *inst)
     return NULL;
 }
 
-// ---- the rules, by op ---------------------------------------------------------------------------------------------
+// ---- the rules, by op
+// ---------------------------------------------------------------------------------------------
 
 enum { MOST_RULES = 3 };
 static Rule *const rules[OP_COUNT][MOST_RULES] = {
@@ -760,7 +795,7 @@ bool pass_simplify(IrFunction *fn)
     for (Inst *inst = fn->first, *below; inst; inst = below) {
         below = inst->next;
         if (inst->uses == 0)
-            continue;                           // dce drops it
+            continue; // dce drops it
         Inst *above = inst->prev, *better = simplified(inst);
         if (!better)
             continue;
@@ -769,7 +804,7 @@ bool pass_simplify(IrFunction *fn)
         ir_replace_uses(fn, inst, better);
         ir_remove(fn, inst);
         changed = true;
-        below = above ? above->next : fn->first;    // what was made may be simplified again
+        below = above ? above->next : fn->first; // what was made may be simplified again
     }
     return changed;
 }

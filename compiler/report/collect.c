@@ -11,13 +11,15 @@ static Place place_of(const Report *report, Span span)
     return span.file ? source_place(report->cx, span) : (Place){0};
 }
 
-// ---- by line ------------------------------------------------------------------------------------------------------
+// ---- by line
+// ------------------------------------------------------------------------------------------------------
 
 static ReportLine *line_at(Arena *arena, ReportLineList *list, Place place)
 {
     for (int i = 0; i < list->count; i++) {
         ReportLine *line = &list->at[i];
-        bool same_file = line->path == place.path || (line->path && place.path && !strcmp(line->path, place.path));
+        bool same_file = line->path == place.path ||
+                         (line->path && place.path && !strcmp(line->path, place.path));
         if (line->line == place.line && same_file)
             return line;
     }
@@ -26,9 +28,11 @@ static ReportLine *line_at(Arena *arena, ReportLineList *list, Place place)
     return &list->at[list->count - 1];
 }
 
-// `times`: how often the instructions run. Inside a fused body only operations count: what it computes on the way is not
-// stored, and the fused instruction itself knows what it reads and writes.
-static void add_function(const Report *report, ReportPhase *phase, const IrFunction *fn, double times, bool stored)
+// `times`: how often the instructions run. Inside a fused body only operations count: what it
+// computes on the way is not stored, and the fused instruction itself knows what it reads and
+// writes.
+static void add_function(const Report *report, ReportPhase *phase, const IrFunction *fn,
+                         double times, bool stored)
 {
     for (const Inst *inst = fn->first; inst; inst = inst->next) {
         Cost cost = inst_cost(inst);
@@ -44,7 +48,8 @@ static void add_function(const Report *report, ReportPhase *phase, const IrFunct
         phase->flops += flops;
         phase->bytes += bytes;
         if (flops > 0 || bytes > 0) {
-            ReportLine *line = line_at(report->cx->arena, &phase->line, place_of(report, inst->span));
+            ReportLine *line =
+                line_at(report->cx->arena, &phase->line, place_of(report, inst->span));
             line->flops += flops;
             line->bytes += bytes;
         }
@@ -54,7 +59,8 @@ static void add_function(const Report *report, ReportPhase *phase, const IrFunct
 static int by_parameters(const void *left, const void *right)
 {
     const ReportLine *a = left, *b = right;
-    return a->parameters != b->parameters ? (a->parameters < b->parameters ? 1 : -1) : a->line - b->line;
+    return a->parameters != b->parameters ? (a->parameters < b->parameters ? 1 : -1)
+                                          : a->line - b->line;
 }
 
 static int by_operations(const void *left, const void *right)
@@ -68,14 +74,16 @@ static int by_operations(const void *left, const void *right)
     return path ? path : a->line - b->line;
 }
 
-// ---- memory -------------------------------------------------------------------------------------------------------
+// ---- memory
+// -------------------------------------------------------------------------------------------------------
 
 static Type type_of_result(const Inst *inst, int index)
 {
     return inst->results > 1 ? inst->result_type[index] : inst->type;
 }
 
-// The position of an instruction's last reader; readers of its `get`s read it. A result is read at the end.
+// The position of an instruction's last reader; readers of its `get`s read it. A result is read at
+// the end.
 static void find_last_readers(IrFunction *fn)
 {
     int64_t position = 1;
@@ -84,7 +92,7 @@ static void find_last_readers(IrFunction *fn)
         for (int i = 0; i < inst->inputs; i++)
             for (Inst *from = inst->input[i];; from = from->input[0]) {
                 from->mark = position;
-                if (from->op != OP_get && !inst_is_alias(from))     // both name memory of their input
+                if (from->op != OP_get && !inst_is_alias(from)) // both name memory of their input
                     break;
             }
     }
@@ -100,7 +108,8 @@ static int by_bytes(const void *left, const void *right)
     return a->place.line - b->place.line;
 }
 
-// A value that was written over one that died there (a kernel working in place) takes its place in the list.
+// A value that was written over one that died there (a kernel working in place) takes its place in
+// the list.
 static void add_alive(const Report *report, ReportPhase *phase, ReportTensor tensor)
 {
     for (int i = 0; i < phase->alive.count; i++)
@@ -117,7 +126,8 @@ static void add_results(const Report *report, ReportPhase *phase, const Inst *in
     for (int i = 0; i < inst->results; i++) {
         const Buffered *one = inst->results > 1 ? buffered->result[i] : buffered;
         Type type = type_of_result(inst, i);
-        ReportTensor tensor = {type, (size_t)type_bytes(type), one->offset, inst->name, place_of(report, inst->span)};
+        ReportTensor tensor = {type, (size_t)type_bytes(type), one->offset, inst->name,
+                               place_of(report, inst->span)};
         if (one->kind == PLACE_ARENA)
             add_alive(report, phase, tensor);
     }
@@ -139,8 +149,11 @@ static void find_alive(const Report *report, ReportPhase *phase, IrFunction *fn,
         if (position != at || !buffered->scratch_bytes)
             continue;
         size_t bytes = buffered->scratch_bytes;
-        ReportTensor scratch = {{.dtype = DTYPE_U8, .rank = 1, .dim = {(int64_t)bytes}}, bytes, buffered->scratch_offset,
-                                "work space of the kernel", place_of(report, inst->span)};
+        ReportTensor scratch = {{.dtype = DTYPE_U8, .rank = 1, .dim = {(int64_t)bytes}},
+                                bytes,
+                                buffered->scratch_offset,
+                                "work space of the kernel",
+                                place_of(report, inst->span)};
         add_alive(report, phase, scratch);
     }
     if (phase->alive.count)
@@ -165,15 +178,19 @@ static size_t buffer_bytes(const Entry *entry)
     return bytes;
 }
 
-// ---- blocks -------------------------------------------------------------------------------------------------------
+// ---- blocks
+// -------------------------------------------------------------------------------------------------------
 
-static void add_phase(const Report *report, ReportBlock *block, const char *name, const char *meaning, const Entry *entry,
-                      size_t state_bytes)
+static void add_phase(const Report *report, ReportBlock *block, const char *name,
+                      const char *meaning, const Entry *entry, size_t state_bytes)
 {
     if (!entry->ir)
         return;
     Plan plan = plan_function(report->cx, entry->ir);
-    ReportPhase phase = {.name = name, .meaning = meaning, .state_bytes = state_bytes, .buffer_bytes = buffer_bytes(entry),
+    ReportPhase phase = {.name = name,
+                         .meaning = meaning,
+                         .state_bytes = state_bytes,
+                         .buffer_bytes = buffer_bytes(entry),
                          .temporary_bytes = plan.arena_bytes};
     add_function(report, &phase, entry->ir, 1, true);
     if (plan.peak_at) {
@@ -188,10 +205,14 @@ static void add_phase(const Report *report, ReportBlock *block, const char *name
 static const char *role_name(aml_role role)
 {
     switch (role) {
-    case AML_ROLE_WEIGHT: return "weight";
-    case AML_ROLE_STATE: return "state";
-    case AML_ROLE_OPTIMIZER: return "optimizer";
-    case AML_ROLE_METRIC: return "metric";
+    case AML_ROLE_WEIGHT:
+        return "weight";
+    case AML_ROLE_STATE:
+        return "state";
+    case AML_ROLE_OPTIMIZER:
+        return "optimizer";
+    case AML_ROLE_METRIC:
+        return "metric";
     }
     return "?";
 }
@@ -206,8 +227,8 @@ static size_t add_states(const Report *report, ReportBlock *block, const Program
     size_t bytes = 0;
     for (int i = 0; i < job->state.count; i++) {
         const ProgramState *state = &job->state.at[i];
-        ReportState row = {state->info.tensor.name, role_name(state->info.role), type_of_info(&state->info.tensor),
-                           place_of(report, state->span)};
+        ReportState row = {state->info.tensor.name, role_name(state->info.role),
+                           type_of_info(&state->info.tensor), place_of(report, state->span)};
         vec_push(report->cx->arena, &block->state, row);
         bytes += aligned((size_t)type_bytes(row.type));
         if (state->info.role == AML_ROLE_WEIGHT) {
@@ -232,11 +253,13 @@ static void add_dataset(Report *report, const ProgramDataset *dataset)
 
 static void add_job(Report *report, const ProgramJob *job)
 {
-    ReportBlock block = {.kind = job->table.kind == AML_JOB_TRAIN ? "train" : "evaluate", .name = job->table.name,
+    ReportBlock block = {.kind = job->table.kind == AML_JOB_TRAIN ? "train" : "evaluate",
+                         .name = job->table.name,
                          .batch = job->table.batch};
     size_t bytes = add_states(report, &block, job);
     add_phase(report, &block, "init", "once, before the first step", &job->init, bytes);
-    add_phase(report, &block, "step", "one optimizer step: forward, backward, update", &job->step, bytes);
+    add_phase(report, &block, "step", "one optimizer step: forward, backward, update", &job->step,
+              bytes);
     add_phase(report, &block, "eval", "one batch: loss and metrics", &job->eval, bytes);
     add_phase(report, &block, "metrics", "once, after an evaluation", &job->metrics_value, bytes);
     add_phase(report, &block, "predict", "one sample", &job->predict, bytes);
@@ -246,16 +269,18 @@ static void add_job(Report *report, const ProgramJob *job)
 static void add_deploy(Report *report, Program *program, const ProgramDeploy *deploy)
 {
     ReportBlock block = {.kind = "deploy", .name = deploy->name};
-    const ProgramJob *job = deploy->job >= 0 && deploy->job < program->job.count ? &program->job.at[deploy->job] : NULL;
+    const ProgramJob *job =
+        deploy->job >= 0 && deploy->job < program->job.count ? &program->job.at[deploy->job] : NULL;
     for (int i = 0; i < deploy->predict.count && i < deploy->batch.count; i++) {
         size_t weights = 0;
         const IrFunction *fn = deploy->predict.at[i].ir;
         for (int k = 0; fn && k < fn->param.count; k++)
             if (fn->param_slot.at[k].kind == SLOT_STATE)
                 weights += aligned((size_t)type_bytes(fn->param.at[k]->type));
-        const char *name = arena_printf(report->cx->arena, "predict %lld", (long long)deploy->batch.at[i]);
-        add_phase(report, &block, name, "one batch of so many samples; the state is the weights", &deploy->predict.at[i],
-                  weights);
+        const char *name =
+            arena_printf(report->cx->arena, "predict %lld", (long long)deploy->batch.at[i]);
+        add_phase(report, &block, name, "one batch of so many samples; the state is the weights",
+                  &deploy->predict.at[i], weights);
     }
     if (job)
         for (int i = 0; i < job->state.count; i++)

@@ -39,11 +39,14 @@ static void put_states(const Report *report, const ReportBlock *block, Buffer *o
     Arena *arena = report->cx->arena;
     if (!block->state.count)
         return;
-    buffer_printf(out, "\n  %-28s %-10s %-18s %12s %12s  %s\n", "state", "role", "type", "elements", "bytes", "declared");
+    buffer_printf(out, "\n  %-28s %-10s %-18s %12s %12s  %s\n", "state", "role", "type", "elements",
+                  "bytes", "declared");
     for (int i = 0; i < block->state.count; i++) {
         const ReportState *state = &block->state.at[i];
-        buffer_printf(out, "  %-28s %-10s %-18s %12s %12s  %s\n", state->name ? state->name : "", state->role, type_text(arena, state->type),
-                      grouped(arena, (double)type_elements(state->type)), size_text(arena, (double)type_bytes(state->type)),
+        buffer_printf(out, "  %-28s %-10s %-18s %12s %12s  %s\n", state->name ? state->name : "",
+                      state->role, type_text(arena, state->type),
+                      grouped(arena, (double)type_elements(state->type)),
+                      size_text(arena, (double)type_bytes(state->type)),
                       place_text(arena, state->place.path, state->place.line));
     }
 }
@@ -56,8 +59,10 @@ static void put_parameters(const Report *report, const ReportBlock *block, Buffe
     buffer_printf(out, "\n  %-34s %14s %6s %12s\n", "line", "parameters", "", "bytes");
     for (int i = 0; i < block->line.count; i++) {
         const ReportLine *line = &block->line.at[i];
-        buffer_printf(out, "  %-34s %14s %5.1f%% %12s\n", place_text(arena, line->path, line->line), grouped(arena, line->parameters),
-                      100 * line->parameters / (double)block->parameters, size_text(arena, line->bytes));
+        buffer_printf(out, "  %-34s %14s %5.1f%% %12s\n", place_text(arena, line->path, line->line),
+                      grouped(arena, line->parameters),
+                      100 * line->parameters / (double)block->parameters,
+                      size_text(arena, line->bytes));
     }
 }
 
@@ -66,26 +71,31 @@ static void put_phase(const Report *report, const ReportPhase *phase, Buffer *ou
     Arena *arena = report->cx->arena;
     size_t total = phase->state_bytes + phase->buffer_bytes + phase->temporary_bytes;
     buffer_printf(out, "\n  %s: %s\n", phase->name, phase->meaning);
-    buffer_printf(out, "    operations %s, memory traffic %s\n", grouped(arena, phase->flops), size_text(arena, phase->bytes));
-    buffer_printf(out, "    memory %s: state %s, inputs and outputs %s, temporaries %s\n", size_text(arena, (double)total),
-                  size_text(arena, (double)phase->state_bytes), size_text(arena, (double)phase->buffer_bytes),
+    buffer_printf(out, "    operations %s, memory traffic %s\n", grouped(arena, phase->flops),
+                  size_text(arena, phase->bytes));
+    buffer_printf(out, "    memory %s: state %s, inputs and outputs %s, temporaries %s\n",
+                  size_text(arena, (double)total), size_text(arena, (double)phase->state_bytes),
+                  size_text(arena, (double)phase->buffer_bytes),
                   size_text(arena, (double)phase->temporary_bytes));
     if (phase->line.count) {
         buffer_printf(out, "    %-32s %14s %6s %12s\n", "line", "operations", "", "traffic");
         for (int i = 0; i < phase->line.count; i++) {
             const ReportLine *line = &phase->line.at[i];
             double share = phase->flops > 0 ? 100 * line->flops / phase->flops : 0;
-            buffer_printf(out, "    %-32s %14s %5.1f%% %12s\n", place_text(arena, line->path, line->line), grouped(arena, line->flops),
+            buffer_printf(out, "    %-32s %14s %5.1f%% %12s\n",
+                          place_text(arena, line->path, line->line), grouped(arena, line->flops),
                           share, size_text(arena, line->bytes));
         }
     }
     if (phase->alive.count) {
-        buffer_printf(out, "    temporaries alive at the peak, %s:\n", place_text(arena, phase->peak.path, phase->peak.line));
+        buffer_printf(out, "    temporaries alive at the peak, %s:\n",
+                      place_text(arena, phase->peak.path, phase->peak.line));
         for (int i = 0; i < phase->alive.count; i++) {
             const ReportTensor *tensor = &phase->alive.at[i];
-            buffer_printf(out, "      %-18s %12s  %s%s%s\n", type_text(arena, tensor->type), size_text(arena, (double)tensor->bytes),
-                          place_text(arena, tensor->place.path, tensor->place.line), tensor->name ? "  " : "",
-                          tensor->name ? tensor->name : "");
+            buffer_printf(out, "      %-18s %12s  %s%s%s\n", type_text(arena, tensor->type),
+                          size_text(arena, (double)tensor->bytes),
+                          place_text(arena, tensor->place.path, tensor->place.line),
+                          tensor->name ? "  " : "", tensor->name ? tensor->name : "");
         }
     }
 }

@@ -1,11 +1,12 @@
-// sema/: names and schemas. From a path to a Unit: every file that takes part, every name bound to its declaration, every
-// block checked against the schema of its kind.
+// sema/: names and schemas. From a path to a Unit: every file that takes part, every name bound to
+// its declaration, every block checked against the schema of its kind.
 //
-// The idea: a name means the innermost of: a local (parameter, let, loop variable, dimension of the signature), a member of
-// the model around it, a declaration of its own file, one of a file it uses (use is transitive: what a used file uses comes
-// along), one of the prelude (stdlib/prelude.aml and ops.aml, always in scope). A declaration hides those further out; two
-// used files of the user with the same name are a mistake. Nothing is evaluated here: the tree stays as parsed, and lookups
-// go through the Unit. unit_load and unit_load_text are declared in compile.h.
+// The idea: a name means the innermost of: a local (parameter, let, loop variable, dimension of the
+// signature), a member of the model around it, a declaration of its own file, one of a file it uses
+// (use is transitive: what a used file uses comes along), one of the prelude (stdlib/prelude.aml
+// and ops.aml, always in scope). A declaration hides those further out; two used files of the user
+// with the same name are a mistake. Nothing is evaluated here: the tree stays as parsed, and
+// lookups go through the Unit. unit_load and unit_load_text are declared in compile.h.
 //
 //   load.c      files: the main one, what it uses, the standard library (embedded)
 //   scope.c     declarations and lookups
@@ -22,62 +23,68 @@
 
 typedef struct UnitFile UnitFile;
 struct UnitFile {
-    uint32_t file;              // number in cx->source
-    Sym module;                 // "std.nn" for the files of stdlib/nn/, NULL for a user's file
+    uint32_t file; // number in cx->source
+    Sym module;    // "std.nn" for the files of stdlib/nn/, NULL for a user's file
     bool is_std;
-    Node *ast;                  // File
+    Node *ast; // File
     CommentList comments;
-    Vec(UnitFile *) uses;       // direct, in order
-    Map own;                    // name -> declaration node made in this file (Const, Option, Fn, Model, Loss, Metric, Optimizer, Job)
-    Map grad;                   // name -> Grad node of this file
-    Map lost;                   // names in text that was skipped after syntax errors, here and in what is used
-    bool incomplete;            // something it uses could not be found
-    Map scope;                  // name -> declaration seen from this file: own, used, prelude
+    Vec(UnitFile *) uses; // direct, in order
+    Map own;  // name -> declaration node made in this file (Const, Option, Fn, Model, Loss, Metric,
+              // Optimizer, Job)
+    Map grad; // name -> Grad node of this file
+    Map lost; // names in text that was skipped after syntax errors, here and in what is used
+    bool incomplete; // something it uses could not be found
+    Map scope;       // name -> declaration seen from this file: own, used, prelude
 };
 
 struct Unit {
     Cx *cx;
     UnitFile *main;
-    Vec(UnitFile *) file;       // a used file comes before its users; the prelude first
-    Map schema;                 // kind -> Schema node (of the standard library)
-    NodeList job;               // Job nodes of the user's files, in file order, then order of writing
-    Map std;                    // name -> declaration, of the whole standard library
+    Vec(UnitFile *) file; // a used file comes before its users; the prelude first
+    Map schema;           // kind -> Schema node (of the standard library)
+    NodeList job;         // Job nodes of the user's files, in file order, then order of writing
+    Map std;              // name -> declaration, of the whole standard library
 };
 
 // ---- scope.c: declarations and lookups
 
-UnitFile *unit_file(const Unit *unit, uint32_t file);               // NULL: not a file of this program
-Node *unit_lookup(const Unit *unit, uint32_t file, Sym name);       // what `name` means at top level of that file; NULL: nothing
-Node *unit_std(const Unit *unit, const char *name);                 // a declaration of the standard library, used or not; NULL: none
-Node *unit_grad(const Unit *unit, const Node *fn);                  // the Grad of a Fn (they stand in one file); NULL: none
-Node *unit_schema(const Unit *unit, Sym kind);                      // NULL: unknown kind
-Node *schema_entry(const Node *schema, Sym name);                   // the Entry; NULL: no such setting
-Node *job_setting(const Node *job, Sym name);                       // the Setting; NULL: not written
+UnitFile *unit_file(const Unit *unit, uint32_t file); // NULL: not a file of this program
+Node *unit_lookup(const Unit *unit, uint32_t file,
+                  Sym name); // what `name` means at top level of that file; NULL: nothing
+Node *unit_std(const Unit *unit,
+               const char *name); // a declaration of the standard library, used or not; NULL: none
+Node *unit_grad(const Unit *unit,
+                const Node *fn); // the Grad of a Fn (they stand in one file); NULL: none
+Node *unit_schema(const Unit *unit, Sym kind);    // NULL: unknown kind
+Node *schema_entry(const Node *schema, Sym name); // the Entry; NULL: no such setting
+Node *job_setting(const Node *job, Sym name);     // the Setting; NULL: not written
 // Whether a setting that the schema does not have is probably a misspelled `name`.
 bool job_misspells(Cx *cx, const Node *job, const Node *schema, Sym name);
-Node *job_function(const Node *job, Sym name);                      // a Fn of the block; NULL
-Node *job_field(const Node *job, Sym name);                         // a Field of the block; NULL
-bool oneof_has(const Node *type, Sym word);                         // type is a OneOf (or a bare word) with that choice
+Node *job_function(const Node *job, Sym name); // a Fn of the block; NULL
+Node *job_field(const Node *job, Sym name);    // a Field of the block; NULL
+bool oneof_has(const Node *type, Sym word);    // type is a OneOf (or a bare word) with that choice
 
-Sym declaration_name(const Node *declaration);                      // NULL if the kind has none
-Span declaration_span(const Node *declaration);                     // of the name: what a note points at
-const char *declaration_doc(const Node *declaration);               // NULL: not documented
-const NodeList *declaration_params(const Node *declaration);        // Param nodes; NULL for what is not called
-const char *declaration_what(const Node *declaration);              // "a model", "a function", ...
+Sym declaration_name(const Node *declaration);        // NULL if the kind has none
+Span declaration_span(const Node *declaration);       // of the name: what a note points at
+const char *declaration_doc(const Node *declaration); // NULL: not documented
+const NodeList *
+declaration_params(const Node *declaration);           // Param nodes; NULL for what is not called
+const char *declaration_what(const Node *declaration); // "a model", "a function", ...
 
 // A file's doc comment (the first one, before any declaration) is File.doc.
 
 // ---- resolve.c, schema.c: called by unit_load; report what is wrong
 void unit_resolve(Unit *unit);
 void unit_check_jobs(Unit *unit);
-void unit_resolve_library(Unit *unit);      // the standard library itself; for the tests
+void unit_resolve_library(Unit *unit); // the standard library itself; for the tests
 
 // The standard library's folder modules: "nn", "optim", ...
 typedef Vec(const char *) NameList;
 void std_modules(Cx *cx, NameList *out);
 
-// ---- explain.c: `amlc explain TOPIC`: a code (E0301, 301), a message's name (shape_mismatch), a setting (train.clip), a kind
-// (train), a name of the standard library (Dense), a unit. Writes to `out`. Exit code: 0, or 1 after a report to cx.
+// ---- explain.c: `amlc explain TOPIC`: a code (E0301, 301), a message's name (shape_mismatch), a
+// setting (train.clip), a kind (train), a name of the standard library (Dense), a unit. Writes to
+// `out`. Exit code: 0, or 1 after a report to cx.
 int explain(Cx *cx, const char *topic, FILE *out);
 
 #endif

@@ -1,5 +1,6 @@
-// convert.c: conversions between element types that the processor does not do as the language defines them: rounding to
-// nearest even, NaN stays NaN, infinities stay; float to integer truncates and saturates, NaN gives 0.
+// convert.c: conversions between element types that the processor does not do as the language
+// defines them: rounding to nearest even, NaN stays NaN, infinities stay; float to integer
+// truncates and saturates, NaN gives 0.
 //
 // f16 and bf16 are their bits. Everything is scalar and branch-free, for the loop vectoriser.
 
@@ -28,7 +29,8 @@ TEMPLATE uint16_t aml_f32_to_bf16(float value)
 {
     uint32_t bits = bits_of_f32(value);
     uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1)) >> 16;
-    uint32_t nan = bits >> 16 | 0x40;           // quiet, so that dropping the low half cannot make an infinity of it
+    uint32_t nan =
+        bits >> 16 | 0x40; // quiet, so that dropping the low half cannot make an infinity of it
     return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? nan : rounded);
 }
 
@@ -39,7 +41,8 @@ TEMPLATE float aml_f16_to_f32(uint16_t value)
     __builtin_memcpy(&half, &value, sizeof half);
     return (float)half;
 #else
-    // As bits of an f32 whose exponent is 112 too small; a multiplication puts that right, denormals included.
+    // As bits of an f32 whose exponent is 112 too small; a multiplication puts that right,
+    // denormals included.
     uint32_t bits = (uint32_t)(value & 0x7fff) << 13;
     float magnitude = f32_of_bits(bits) * 0x1p112f;
     uint32_t special = bits | 0x7f800000u | (bits & 0x7fffffu ? 0x400000u : 0);
@@ -57,7 +60,8 @@ TEMPLATE uint16_t aml_f32_to_f16(float value)
     return bits;
 #else
     uint32_t bits = bits_of_f32(value), sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffffu;
-    // Normal results: round the 13 bits away that have no place; the carry may go into the exponent, up to infinity.
+    // Normal results: round the 13 bits away that have no place; the carry may go into the
+    // exponent, up to infinity.
     uint32_t normal = (magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1)) >> 13;
     // Below 2^-14: adding 0.5 makes the addition itself round at 2^-24.
     uint32_t denormal = bits_of_f32(f32_of_bits(magnitude) + 0.5f) - 0x3f000000u;
@@ -70,12 +74,12 @@ TEMPLATE uint16_t aml_f32_to_f16(float value)
 }
 
 // The bounds are exact in the source type: `high` is the first value above the range.
-#define SATURATE(name, from, to, low, high, least, most)                                                               \
-    TEMPLATE to name(from value)                                                                                       \
-    {                                                                                                                  \
-        to inside = value > low && value < high ? (to)value : 0;                                                       \
-        to above = value >= high ? most : inside;                                                                      \
-        return value <= low ? least : above;                                                                           \
+#define SATURATE(name, from, to, low, high, least, most)                                           \
+    TEMPLATE to name(from value)                                                                   \
+    {                                                                                              \
+        to inside = value > low && value < high ? (to)value : 0;                                   \
+        to above = value >= high ? most : inside;                                                  \
+        return value <= low ? least : above;                                                       \
     }
 SATURATE(aml_f32_to_i8, float, int8_t, -128.0f, 128.0f, INT8_MIN, INT8_MAX)
 SATURATE(aml_f32_to_u8, float, uint8_t, 0.0f, 256.0f, 0, UINT8_MAX)

@@ -1,11 +1,14 @@
-// dot_template.h: the matrix product, included once for each element type (dot.c). kernel.h has the contract.
+// dot_template.h: the matrix product, included once for each element type (dot.c). kernel.h has the
+// contract.
 //
-// The result is cut into panels of columns, a panel into tiles. A tile lives in registers while k runs:
+// The result is cut into panels of columns, a panel into tiles. A tile lives in registers while k
+// runs:
 //
 //               panel: tile_vectors registers wide
 //              +------+------+------+------+
 //     row of B | b[0] | b[1] | b[2] | b[3] |      one row of B is loaded,
-//              +------+------+------+------+      one element of A at a time is spread over a register
+//              +------+------+------+------+      one element of A at a time is spread over a
+//              register
 //     a[0] ->  | acc  | acc  | acc  | acc  |      and multiplied into a row of accumulators
 //     a[1] ->  | acc  | acc  | acc  | acc  |
 //       ...    tile_rows
@@ -14,33 +17,43 @@
 
 typedef void NAME(Epilogue)(void *context, int64_t row, int64_t column, int lanes, VECTOR value);
 
-
 #define A_PARAMETERS const ELEMENT *a, int64_t a_row, int64_t a_k
-#define END_PARAMETERS NAME(Epilogue) *epilogue, void *context
+#define END_PARAMETERS NAME(Epilogue) * epilogue, void *context
 
-TEMPLATE void NAME(dot_rows)(A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t column, int64_t vectors, int lanes, int64_t k,
-                             int64_t tile_rows, int64_t m, int64_t row_begin, int64_t row_end, const VECTOR *start, VECTOR *keep,
+TEMPLATE void NAME(dot_rows)(A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t column,
+                             int64_t vectors, int lanes, int64_t k, int64_t tile_rows, int64_t m,
+                             int64_t row_begin, int64_t row_end, const VECTOR *start, VECTOR *keep,
                              END_PARAMETERS);
-TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t k, int lanes,
-                             const VECTOR *start, VECTOR *keep, int64_t row, int64_t column, END_PARAMETERS);
-TEMPLATE void NAME(dot_pack_panel)(const ELEMENT *b, int64_t b_k, int64_t b_column, int64_t k, int64_t vectors, int lanes, VECTOR *out);
-TEMPLATE void NAME(dot_copy_a)(const ELEMENT *a, int64_t a_k, int64_t k, int64_t rows, int64_t step, ELEMENT *out);
-TEMPLATE void NAME(dot_row_streams)(A_PARAMETERS, const ELEMENT *b, int64_t b_k, int64_t m, int64_t n, int64_t k,
-                                    int64_t column_begin, int64_t column_end, END_PARAMETERS);
-TEMPLATE void NAME(dot_inner)(const ELEMENT *a, int64_t a_row, const ELEMENT *b, int64_t b_column, int64_t n, int64_t k,
-                              int64_t row_begin, int64_t row_end, int64_t column_begin, int64_t column_end, END_PARAMETERS);
+TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const ELEMENT *b,
+                             int64_t step, int64_t k, int lanes, const VECTOR *start, VECTOR *keep,
+                             int64_t row, int64_t column, END_PARAMETERS);
+TEMPLATE void NAME(dot_pack_panel)(const ELEMENT *b, int64_t b_k, int64_t b_column, int64_t k,
+                                   int64_t vectors, int lanes, VECTOR *out);
+TEMPLATE void NAME(dot_copy_a)(const ELEMENT *a, int64_t a_k, int64_t k, int64_t rows, int64_t step,
+                               ELEMENT *out);
+TEMPLATE void NAME(dot_row_streams)(A_PARAMETERS, const ELEMENT *b, int64_t b_k, int64_t m,
+                                    int64_t n, int64_t k, int64_t column_begin, int64_t column_end,
+                                    END_PARAMETERS);
+TEMPLATE void NAME(dot_inner)(const ELEMENT *a, int64_t a_row, const ELEMENT *b, int64_t b_column,
+                              int64_t n, int64_t k, int64_t row_begin, int64_t row_end,
+                              int64_t column_begin, int64_t column_end, END_PARAMETERS);
 
 // ---- one panel: all rows of the part
 
-HELPER void NAME(dot_panel)(A_PARAMETERS, const ELEMENT *b, VECTOR *scratch, int64_t m, int64_t k, int64_t b_k, int64_t b_column,
-                            int64_t method, int64_t tile_rows, int64_t tile_vectors, int64_t k_block, int64_t row_block,
-                            int64_t row_begin, int64_t row_end, int64_t column, int64_t vectors, int lanes, END_PARAMETERS)
+HELPER void NAME(dot_panel)(A_PARAMETERS, const ELEMENT *b, VECTOR *scratch, int64_t m, int64_t k,
+                            int64_t b_k, int64_t b_column, int64_t method, int64_t tile_rows,
+                            int64_t tile_vectors, int64_t k_block, int64_t row_block,
+                            int64_t row_begin, int64_t row_end, int64_t column, int64_t vectors,
+                            int lanes, END_PARAMETERS)
 {
     int64_t panel = tile_vectors * LANES, way = method & AML_DOT_METHOD;
     bool pack = way == AML_DOT_TILES_PACK, copy = method & AML_DOT_COPY_A;
     const ELEMENT *at = way == AML_DOT_TILES_PACKED ? b + column * k : b + column * b_column;
-    int64_t step = way == AML_DOT_TILES ? b_k : way == AML_DOT_TILES_PACKED ? panel : vectors * LANES;
-    // How many lanes of the last vector may be read (a packed panel is padded), and how many columns it stands for.
+    int64_t step = way == AML_DOT_TILES          ? b_k
+                   : way == AML_DOT_TILES_PACKED ? panel
+                                                 : vectors * LANES;
+    // How many lanes of the last vector may be read (a packed panel is padded), and how many
+    // columns it stands for.
     int last = (way == AML_DOT_TILES ? lanes : LANES) | lanes << 8;
     VECTOR *sums = scratch, *packed = k_block < k ? sums + row_block * tile_vectors : scratch;
     ELEMENT *copied = (ELEMENT *)(pack ? packed + k_block * tile_vectors : packed);
@@ -49,7 +62,9 @@ HELPER void NAME(dot_panel)(A_PARAMETERS, const ELEMENT *b, VECTOR *scratch, int
         at = (const ELEMENT *)packed;
     }
     if (k_block == k && !copy) {
-        NAME(dot_rows)(a, a_row, a_k, at, step, column, vectors, last, k, tile_rows, m, row_begin, row_end, NULL, NULL, epilogue, context);
+        NAME(dot_rows)
+        (a, a_row, a_k, at, step, column, vectors, last, k, tile_rows, m, row_begin, row_end, NULL,
+         NULL, epilogue, context);
         return;
     }
     NO_UNROLL for (int64_t first = row_begin; first < row_end; first += row_block)
@@ -57,177 +72,197 @@ HELPER void NAME(dot_panel)(A_PARAMETERS, const ELEMENT *b, VECTOR *scratch, int
         int64_t behind = first + row_block < row_end ? first + row_block : row_end;
         if (k_block == k) {
             NAME(dot_copy_a)(a + first, a_k, k, behind - first, row_block, copied);
-            NAME(dot_rows)(copied - first, 1, row_block, at, step, column, vectors, last, k, tile_rows, m, first, behind, NULL, NULL,
-                           epilogue, context);
+            NAME(dot_rows)
+            (copied - first, 1, row_block, at, step, column, vectors, last, k, tile_rows, m, first,
+             behind, NULL, NULL, epilogue, context);
             continue;
         }
-        // A long sum: blocks of k, partial sums of row_block rows wait in scratch. The last block is as long as what the
-        // blocks before it left.
-        NO_UNROLL for (int64_t i = 0; i < row_block * vectors; i++)
-            sums[i] = (VECTOR){};
+        // A long sum: blocks of k, partial sums of row_block rows wait in scratch. The last block
+        // is as long as what the blocks before it left.
+        NO_UNROLL for (int64_t i = 0; i < row_block * vectors; i++) sums[i] = (VECTOR){};
         int64_t whole = (k - 1) / k_block * k_block;
         NO_UNROLL for (int64_t done = 0; done < whole; done += k_block)
         {
             const ELEMENT *left = a + done * a_k, *right = at + done * step;
             if (pack) {
-                NAME(dot_pack_panel)(at + done * b_k, b_k, b_column, k_block, vectors, lanes, packed);
+                NAME(dot_pack_panel)
+                (at + done * b_k, b_k, b_column, k_block, vectors, lanes, packed);
                 right = (const ELEMENT *)packed;
             }
             if (copy) {
                 NAME(dot_copy_a)(left + first, a_k, k_block, behind - first, row_block, copied);
                 left = copied - first;
             }
-            NAME(dot_rows)(left, a_row, copy ? row_block : a_k, right, step, column, vectors, last, k_block, tile_rows, m, first, behind,
-                           sums, sums, epilogue, context);
+            NAME(dot_rows)
+            (left, a_row, copy ? row_block : a_k, right, step, column, vectors, last, k_block,
+             tile_rows, m, first, behind, sums, sums, epilogue, context);
         }
         const ELEMENT *left = a + whole * a_k, *right = at + whole * step;
         if (pack) {
-            NAME(dot_pack_panel)(at + whole * b_k, b_k, b_column, k - whole, vectors, lanes, packed);
+            NAME(dot_pack_panel)
+            (at + whole * b_k, b_k, b_column, k - whole, vectors, lanes, packed);
             right = (const ELEMENT *)packed;
         }
         if (copy) {
             NAME(dot_copy_a)(left + first, a_k, k - whole, behind - first, row_block, copied);
             left = copied - first;
         }
-        NAME(dot_rows)(left, a_row, copy ? row_block : a_k, right, step, column, vectors, last, k - whole, tile_rows, m, first, behind,
-                       sums, NULL, epilogue, context);
+        NAME(dot_rows)
+        (left, a_row, copy ? row_block : a_k, right, step, column, vectors, last, k - whole,
+         tile_rows, m, first, behind, sums, NULL, epilogue, context);
     }
 }
 
-TEMPLATE void NAME(aml_dot)(const ELEMENT *a, const ELEMENT *b, void *scratch, int64_t m, int64_t n, int64_t k, int64_t a_row,
-                            int64_t a_k, int64_t b_k, int64_t b_column, int64_t method, int64_t tile_rows, int64_t tile_vectors,
-                            int64_t k_block, int64_t row_block, int64_t part_rows, int64_t part_columns, int64_t part_begin,
-                            int64_t part_end, NAME(Epilogue) *epilogue, void *context)
+TEMPLATE void NAME(aml_dot)(const ELEMENT *a, const ELEMENT *b, void *scratch, int64_t m, int64_t n,
+                            int64_t k, int64_t a_row, int64_t a_k, int64_t b_k, int64_t b_column,
+                            int64_t method, int64_t tile_rows, int64_t tile_vectors,
+                            int64_t k_block, int64_t row_block, int64_t part_rows,
+                            int64_t part_columns, int64_t part_begin, int64_t part_end,
+                            NAME(Epilogue) * epilogue, void *context)
 {
     int64_t column_parts = (n + part_columns - 1) / part_columns;
     NO_UNROLL for (int64_t part = part_begin; part < part_end; part++)
     {
-        int64_t row_begin = part / column_parts * part_rows, column_begin = part % column_parts * part_columns;
+        int64_t row_begin = part / column_parts * part_rows,
+                column_begin = part % column_parts * part_columns;
         int64_t row_end = row_begin + part_rows < m ? row_begin + part_rows : m;
         int64_t column_end = column_begin + part_columns < n ? column_begin + part_columns : n;
         if (method == AML_DOT_ROW_STREAMS) {
-            NAME(dot_row_streams)(a, a_row, a_k, b, b_k, m, n, k, column_begin, column_end, epilogue, context);
+            NAME(dot_row_streams)
+            (a, a_row, a_k, b, b_k, m, n, k, column_begin, column_end, epilogue, context);
         } else if (method == AML_DOT_INNER) {
-            NAME(dot_inner)(a, a_row, b, b_column, n, k, row_begin, row_end, column_begin, column_end, epilogue, context);
+            NAME(dot_inner)
+            (a, a_row, b, b_column, n, k, row_begin, row_end, column_begin, column_end, epilogue,
+             context);
         } else {
             int64_t panel = tile_vectors * LANES, column = column_begin;
             NO_UNROLL for (; column + panel <= column_end; column += panel)
-                NAME(dot_panel)(a, a_row, a_k, b, scratch, m, k, b_k, b_column, method, tile_rows, tile_vectors, k_block,
-                                row_block, row_begin, row_end, column, tile_vectors, LANES, epilogue, context);
-            // The narrower panel at the right edge has a constant width: part_columns is a multiple of a panel.
+                NAME(dot_panel)(a, a_row, a_k, b, scratch, m, k, b_k, b_column, method, tile_rows,
+                                tile_vectors, k_block, row_block, row_begin, row_end, column,
+                                tile_vectors, LANES, epilogue, context);
+            // The narrower panel at the right edge has a constant width: part_columns is a multiple
+            // of a panel.
             int64_t rest = n % panel;
             if (rest > 0 && column < column_end) {
                 int64_t vectors = (rest + LANES - 1) / LANES;
-                // In a matrix packed beforehand it is padded to the full width, so its rows are as far apart as the others'.
-                NAME(dot_panel)(a, a_row, a_k, b, scratch, m, k, b_k, b_column, method, tile_rows, tile_vectors, k_block,
-                                row_block, row_begin, row_end, column, vectors, (int)(rest - (vectors - 1) * LANES), epilogue, context);
+                // In a matrix packed beforehand it is padded to the full width, so its rows are as
+                // far apart as the others'.
+                NAME(dot_panel)
+                (a, a_row, a_k, b, scratch, m, k, b_k, b_column, method, tile_rows, tile_vectors,
+                 k_block, row_block, row_begin, row_end, column, vectors,
+                 (int)(rest - (vectors - 1) * LANES), epilogue, context);
             }
         }
     }
 }
 
-// Tiles from row_begin to row_end. row_begin is a multiple of tile_rows, and so is row_end unless it is m: what is left
-// below the last whole tile has a constant height.
-TEMPLATE void NAME(dot_rows)(A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t column, int64_t vectors, int lanes, int64_t k,
-                             int64_t tile_rows, int64_t m, int64_t row_begin, int64_t row_end, const VECTOR *start, VECTOR *keep,
+// Tiles from row_begin to row_end. row_begin is a multiple of tile_rows, and so is row_end unless
+// it is m: what is left below the last whole tile has a constant height.
+TEMPLATE void NAME(dot_rows)(A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t column,
+                             int64_t vectors, int lanes, int64_t k, int64_t tile_rows, int64_t m,
+                             int64_t row_begin, int64_t row_end, const VECTOR *start, VECTOR *keep,
                              END_PARAMETERS)
 {
     int64_t row = row_begin;
     NO_UNROLL for (; row + tile_rows <= row_end; row += tile_rows)
     {
         int64_t done = (row - row_begin) * vectors;
-        NAME(dot_tile)(tile_rows, vectors, a + row * a_row, a_row, a_k, b, step, k, lanes, start ? start + done : NULL,
-                       keep ? keep + done : NULL, row, column, epilogue, context);
+        NAME(dot_tile)
+        (tile_rows, vectors, a + row * a_row, a_row, a_k, b, step, k, lanes,
+         start ? start + done : NULL, keep ? keep + done : NULL, row, column, epilogue, context);
     }
     int64_t rest = m % tile_rows;
     if (rest > 0 && row < row_end) {
         int64_t done = (row - row_begin) * vectors;
-        NAME(dot_tile)(rest, vectors, a + row * a_row, a_row, a_k, b, step, k, lanes, start ? start + done : NULL,
-                       keep ? keep + done : NULL, row, column, epilogue, context);
+        NAME(dot_tile)
+        (rest, vectors, a + row * a_row, a_row, a_k, b, step, k, lanes, start ? start + done : NULL,
+         keep ? keep + done : NULL, row, column, epilogue, context);
     }
 }
 
-#define TILE_LIST_1(T) T(1, 1) T(2, 1) T(3, 1) T(4, 1) T(5, 1) T(6, 1) T(7, 1) T(8, 1) T(9, 1) T(10, 1)
+#define TILE_LIST_1(T)                                                                             \
+    T(1, 1) T(2, 1) T(3, 1) T(4, 1) T(5, 1) T(6, 1) T(7, 1) T(8, 1) T(9, 1) T(10, 1)
 #define TILE_LIST_2(T) T(1, 2) T(2, 2) T(3, 2) T(4, 2) T(5, 2) T(6, 2)
 #if AML_WIDTH == 16
-#define TILE_LIST(T)                                                                                                   \
-    TILE_LIST_1(T) T(11, 1) T(12, 1) T(13, 1) T(14, 1)                                                                 \
-    TILE_LIST_2(T) T(7, 2) T(8, 2) T(9, 2) T(10, 2) T(11, 2) T(12, 2)                                                  \
-    T(1, 3) T(2, 3) T(3, 3) T(4, 3) T(5, 3) T(6, 3) T(7, 3) T(8, 3)                                                    \
-    T(1, 4) T(2, 4) T(3, 4) T(4, 4) T(5, 4) T(6, 4)
+#define TILE_LIST(T)                                                                               \
+    TILE_LIST_1(T)                                                                                 \
+    T(11, 1) T(12, 1) T(13, 1) T(14, 1) TILE_LIST_2(T) T(7, 2) T(8, 2) T(9, 2) T(10, 2) T(11, 2)   \
+        T(12, 2) T(1, 3) T(2, 3) T(3, 3) T(4, 3) T(5, 3) T(6, 3) T(7, 3) T(8, 3) T(1, 4) T(2, 4)   \
+            T(3, 4) T(4, 4) T(5, 4) T(6, 4)
 #else
 #define TILE_LIST(T) TILE_LIST_1(T) TILE_LIST_2(T)
 #endif
 
-#define TILE_DECLARE(ROWS, VECTORS)                                                                                    \
-    TEMPLATE void NAME(dot_tile_##ROWS##_##VECTORS)(A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t k, int lanes,\
-                                                    const VECTOR *start, VECTOR *keep, int64_t row, int64_t column,    \
-                                                    END_PARAMETERS);
+#define TILE_DECLARE(ROWS, VECTORS)                                                                \
+    TEMPLATE void NAME(dot_tile_##ROWS##_##VECTORS)(                                               \
+        A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t k, int lanes, const VECTOR *start,   \
+        VECTOR *keep, int64_t row, int64_t column, END_PARAMETERS);
 TILE_LIST(TILE_DECLARE)
 
 // The tile of a constant size.
-TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t k, int lanes,
-                             const VECTOR *start, VECTOR *keep, int64_t row, int64_t column, END_PARAMETERS)
+TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const ELEMENT *b,
+                             int64_t step, int64_t k, int lanes, const VECTOR *start, VECTOR *keep,
+                             int64_t row, int64_t column, END_PARAMETERS)
 {
-#define TILE_CASE(ROWS, VECTORS)                                                                                       \
-    case ROWS * 8 + VECTORS:                                                                                           \
-        NAME(dot_tile_##ROWS##_##VECTORS)(a, a_row, a_k, b, step, k, lanes, start, keep, row, column, epilogue, context);  \
+#define TILE_CASE(ROWS, VECTORS)                                                                   \
+    case ROWS * 8 + VECTORS:                                                                       \
+        NAME(dot_tile_##ROWS##_##VECTORS)                                                          \
+        (a, a_row, a_k, b, step, k, lanes, start, keep, row, column, epilogue, context);           \
         break;
     switch (rows * 8 + vectors) {
         TILE_LIST(TILE_CASE)
     default:
-        __builtin_trap();       // aml_dot_plan makes no other tile
+        __builtin_trap(); // aml_dot_plan makes no other tile
     }
 #undef TILE_CASE
 }
 
-// `lanes` holds two counts for the last vector: low byte, how many lanes of B may be read; the others, how many columns
-// the result has. The result goes through memory to the epilogue, so that its code exists once a vector and not once an
-// accumulator.
-#define TILE_DEFINE(ROWS, VECTORS)                                                                                     \
-    TEMPLATE void NAME(dot_tile_##ROWS##_##VECTORS)(A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t k, int lanes,\
-                                                    const VECTOR *start, VECTOR *keep, int64_t row, int64_t column,    \
-                                                    END_PARAMETERS)                                                    \
-    {                                                                                                                  \
-        VECTOR sum[ROWS][VECTORS];                                                                                     \
-        UNROLL for (int i = 0; i < ROWS; i++)                                                                          \
-        {                                                                                                              \
-            UNROLL for (int j = 0; j < VECTORS; j++)                                                                   \
-                sum[i][j] = start ? start[i * VECTORS + j] : (VECTOR){};                                               \
-        }                                                                                                              \
-        NO_UNROLL for (int64_t p = 0; p < k; p++)                                                                      \
-        {                                                                                                              \
-            VECTOR right[VECTORS];                                                                                     \
-            UNROLL for (int j = 0; j < VECTORS - 1; j++)                                                               \
-                right[j] = V(load)(b + p * step + j * LANES);                                                          \
-            right[VECTORS - 1] = V(load_some)(b + p * step + (VECTORS - 1) * LANES, lanes & 255);                      \
-            UNROLL for (int i = 0; i < ROWS; i++)                                                                      \
-            {                                                                                                          \
-                VECTOR left = V(splat)(a[i * a_row + p * a_k]);                                                        \
-                UNROLL for (int j = 0; j < VECTORS; j++)                                                               \
-                    sum[i][j] = V(fma)(left, right[j], sum[i][j]);                                                     \
-            }                                                                                                          \
-        }                                                                                                              \
-        if (keep) {                                                                                                    \
-            UNROLL for (int i = 0; i < ROWS; i++)                                                                      \
-            {                                                                                                          \
-                UNROLL for (int j = 0; j < VECTORS; j++)                                                               \
-                    keep[i * VECTORS + j] = sum[i][j];                                                                 \
-            }                                                                                                          \
-            return;                                                                                                    \
-        }                                                                                                              \
-        VECTOR out[ROWS][VECTORS];                                                                                     \
-        UNROLL for (int i = 0; i < ROWS; i++)                                                                          \
-        {                                                                                                              \
-            UNROLL for (int j = 0; j < VECTORS; j++)                                                                   \
-                out[i][j] = sum[i][j];                                                                                 \
-        }                                                                                                              \
-        NO_UNROLL for (int i = 0; i < ROWS; i++)                                                                       \
-        {                                                                                                              \
-            UNROLL for (int j = 0; j < VECTORS - 1; j++)                                                               \
-                epilogue(context, row + i, column + j * LANES, LANES, out[i][j]);                                      \
-            epilogue(context, row + i, column + (VECTORS - 1) * LANES, lanes >> 8, out[i][VECTORS - 1]);               \
-        }                                                                                                              \
+// `lanes` holds two counts for the last vector: low byte, how many lanes of B may be read; the
+// others, how many columns the result has. The result goes through memory to the epilogue, so that
+// its code exists once a vector and not once an accumulator.
+#define TILE_DEFINE(ROWS, VECTORS)                                                                 \
+    TEMPLATE void NAME(dot_tile_##ROWS##_##VECTORS)(                                               \
+        A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t k, int lanes, const VECTOR *start,   \
+        VECTOR *keep, int64_t row, int64_t column, END_PARAMETERS)                                 \
+    {                                                                                              \
+        VECTOR sum[ROWS][VECTORS];                                                                 \
+        UNROLL for (int i = 0; i < ROWS; i++)                                                      \
+        {                                                                                          \
+            UNROLL for (int j = 0; j < VECTORS; j++) sum[i][j] =                                   \
+                start ? start[i * VECTORS + j] : (VECTOR){};                                       \
+        }                                                                                          \
+        NO_UNROLL for (int64_t p = 0; p < k; p++)                                                  \
+        {                                                                                          \
+            VECTOR right[VECTORS];                                                                 \
+            UNROLL for (int j = 0; j < VECTORS - 1; j++) right[j] =                                \
+                V(load)(b + p * step + j * LANES);                                                 \
+            right[VECTORS - 1] = V(load_some)(b + p * step + (VECTORS - 1) * LANES, lanes & 255);  \
+            UNROLL for (int i = 0; i < ROWS; i++)                                                  \
+            {                                                                                      \
+                VECTOR left = V(splat)(a[i * a_row + p * a_k]);                                    \
+                UNROLL for (int j = 0; j < VECTORS; j++) sum[i][j] =                               \
+                    V(fma)(left, right[j], sum[i][j]);                                             \
+            }                                                                                      \
+        }                                                                                          \
+        if (keep) {                                                                                \
+            UNROLL for (int i = 0; i < ROWS; i++)                                                  \
+            {                                                                                      \
+                UNROLL for (int j = 0; j < VECTORS; j++) keep[i * VECTORS + j] = sum[i][j];        \
+            }                                                                                      \
+            return;                                                                                \
+        }                                                                                          \
+        VECTOR out[ROWS][VECTORS];                                                                 \
+        UNROLL for (int i = 0; i < ROWS; i++)                                                      \
+        {                                                                                          \
+            UNROLL for (int j = 0; j < VECTORS; j++) out[i][j] = sum[i][j];                        \
+        }                                                                                          \
+        NO_UNROLL for (int i = 0; i < ROWS; i++)                                                   \
+        {                                                                                          \
+            UNROLL for (int j = 0; j < VECTORS - 1; j++)                                           \
+                epilogue(context, row + i, column + j * LANES, LANES, out[i][j]);                  \
+            epilogue(context, row + i, column + (VECTORS - 1) * LANES, lanes >> 8,                 \
+                     out[i][VECTORS - 1]);                                                         \
+        }                                                                                          \
     }
 TILE_LIST(TILE_DEFINE)
 #undef TILE_DECLARE
@@ -250,8 +285,8 @@ HELPER void NAME(dot_zip)(VECTOR x, VECTOR y, VECTOR *low, VECTOR *high)
     *low = l, *high = h;
 }
 
-// Zipping row i with row i + LANES/2 moves one bit of the row number into the lane number; after log2(LANES) rounds the
-// square is transposed.
+// Zipping row i with row i + LANES/2 moves one bit of the row number into the lane number; after
+// log2(LANES) rounds the square is transposed.
 HELPER void NAME(dot_transpose)(VECTOR row[LANES])
 {
     UNROLL for (int round = 1; round < LANES; round *= 2)
@@ -259,21 +294,21 @@ HELPER void NAME(dot_transpose)(VECTOR row[LANES])
         VECTOR next[LANES];
         UNROLL for (int i = 0; i < LANES / 2; i++)
             NAME(dot_zip)(row[i], row[i + LANES / 2], &next[2 * i], &next[2 * i + 1]);
-        UNROLL for (int i = 0; i < LANES; i++)
-            row[i] = next[i];
+        UNROLL for (int i = 0; i < LANES; i++) row[i] = next[i];
     }
 }
 
 // k rows of `vectors` registers; columns beyond the last are zero.
-TEMPLATE void NAME(dot_pack_panel)(const ELEMENT *b, int64_t b_k, int64_t b_column, int64_t k, int64_t vectors, int lanes, VECTOR *out)
+TEMPLATE void NAME(dot_pack_panel)(const ELEMENT *b, int64_t b_k, int64_t b_column, int64_t k,
+                                   int64_t vectors, int lanes, VECTOR *out)
 {
     NO_UNROLL for (int64_t j = 0; j < vectors; j++)
     {
         int columns = j == vectors - 1 ? lanes : LANES;
         const ELEMENT *from = b + j * LANES * b_column;
         if (b_column == 1) {
-            NO_UNROLL for (int64_t p = 0; p < k; p++)
-                out[p * vectors + j] = columns == LANES ? V(load)(from + p * b_k) : V(load_some)(from + p * b_k, columns);
+            NO_UNROLL for (int64_t p = 0; p < k; p++) out[p * vectors + j] =
+                columns == LANES ? V(load)(from + p * b_k) : V(load_some)(from + p * b_k, columns);
             continue;
         }
         int64_t p = 0;
@@ -283,11 +318,11 @@ TEMPLATE void NAME(dot_pack_panel)(const ELEMENT *b, int64_t b_k, int64_t b_colu
                 int64_t left = k - p < LANES ? k - p : LANES;
                 VECTOR square[LANES];
                 if (left == LANES) {
-                    UNROLL for (int i = 0; i < LANES; i++)
-                        square[i] = i < columns ? V(load)(from + i * b_column + p) : (VECTOR){};
+                    UNROLL for (int i = 0; i < LANES; i++) square[i] =
+                        i < columns ? V(load)(from + i * b_column + p) : (VECTOR){};
                 } else {
-                    UNROLL for (int i = 0; i < LANES; i++)
-                        square[i] = i < columns ? V(load_some)(from + i * b_column + p, (int)left) : (VECTOR){};
+                    UNROLL for (int i = 0; i < LANES; i++) square[i] =
+                        i < columns ? V(load_some)(from + i * b_column + p, (int)left) : (VECTOR){};
                 }
                 NAME(dot_transpose)(square);
                 UNROLL for (int i = 0; i < LANES; i++)
@@ -311,38 +346,41 @@ TEMPLATE void NAME(dot_pack_panel)(const ELEMENT *b, int64_t b_k, int64_t b_colu
     }
 }
 
-// `rows` rows of a transposed A: for each k they lie together, and so they do in the copy, `step` apart.
-TEMPLATE void NAME(dot_copy_a)(const ELEMENT *a, int64_t a_k, int64_t k, int64_t rows, int64_t step, ELEMENT *out)
+// `rows` rows of a transposed A: for each k they lie together, and so they do in the copy, `step`
+// apart.
+TEMPLATE void NAME(dot_copy_a)(const ELEMENT *a, int64_t a_k, int64_t k, int64_t rows, int64_t step,
+                               ELEMENT *out)
 {
     NO_UNROLL for (int64_t p = 0; p < k; p++)
     {
         int64_t i = 0;
         NO_UNROLL for (; i + LANES <= rows; i += LANES)
             V(store)(out + p * step + i, V(load)(a + p * a_k + i));
-        NO_UNROLL for (; i < rows; i++)
-            out[p * step + i] = a[p * a_k + i];
+        NO_UNROLL for (; i < rows; i++) out[p * step + i] = a[p * a_k + i];
     }
 }
 
 // ---- few rows: a product that is as fast as B can be read
 
-// A piece of each result row stays in the first-level cache while rows of B, four at a time, are added to it: B is read
-// along its rows, from four places at once.
-TEMPLATE void NAME(dot_row_streams)(A_PARAMETERS, const ELEMENT *b, int64_t b_k, int64_t m, int64_t n, int64_t k,
-                                    int64_t column_begin, int64_t column_end, END_PARAMETERS)
+// A piece of each result row stays in the first-level cache while rows of B, four at a time, are
+// added to it: B is read along its rows, from four places at once.
+TEMPLATE void NAME(dot_row_streams)(A_PARAMETERS, const ELEMENT *b, int64_t b_k, int64_t m,
+                                    int64_t n, int64_t k, int64_t column_begin, int64_t column_end,
+                                    END_PARAMETERS)
 {
     enum { PIECE = AML_DOT_STREAM_COLUMNS / LANES };
     VECTOR sum[AML_DOT_FEW_ROWS][PIECE];
     int tail = (int)(n % LANES);
-    NO_UNROLL for (int64_t first = column_begin; first < column_end; first += AML_DOT_STREAM_COLUMNS)
+    NO_UNROLL for (int64_t first = column_begin; first < column_end;
+                   first += AML_DOT_STREAM_COLUMNS)
     {
-        int64_t columns = column_end - first < AML_DOT_STREAM_COLUMNS ? column_end - first : AML_DOT_STREAM_COLUMNS;
+        int64_t columns = column_end - first < AML_DOT_STREAM_COLUMNS ? column_end - first
+                                                                      : AML_DOT_STREAM_COLUMNS;
         int64_t whole = columns / LANES;
         bool cut = whole * LANES < columns;
         NO_UNROLL for (int64_t i = 0; i < m; i++)
         {
-            NO_UNROLL for (int64_t j = 0; j < whole + cut; j++)
-                sum[i][j] = (VECTOR){};
+            NO_UNROLL for (int64_t j = 0; j < whole + cut; j++) sum[i][j] = (VECTOR){};
         }
         int64_t p = 0;
         NO_UNROLL for (; p + 4 <= k; p += 4)
@@ -351,19 +389,18 @@ TEMPLATE void NAME(dot_row_streams)(A_PARAMETERS, const ELEMENT *b, int64_t b_k,
             NO_UNROLL for (int64_t i = 0; i < m; i++)
             {
                 VECTOR left[4];
-                UNROLL for (int q = 0; q < 4; q++)
-                    left[q] = V(splat)(a[i * a_row + (p + q) * a_k]);
+                UNROLL for (int q = 0; q < 4; q++) left[q] = V(splat)(a[i * a_row + (p + q) * a_k]);
                 NO_UNROLL for (int64_t j = 0; j < whole; j++)
                 {
                     VECTOR value = sum[i][j];
-                    UNROLL for (int q = 0; q < 4; q++)
-                        value = V(fma)(left[q], V(load)(row + q * b_k + j * LANES), value);
+                    UNROLL for (int q = 0; q < 4; q++) value =
+                        V(fma)(left[q], V(load)(row + q * b_k + j * LANES), value);
                     sum[i][j] = value;
                 }
                 if (tail && cut) {
                     VECTOR value = sum[i][whole];
-                    UNROLL for (int q = 0; q < 4; q++)
-                        value = V(fma)(left[q], V(load_some)(row + q * b_k + whole * LANES, tail), value);
+                    UNROLL for (int q = 0; q < 4; q++) value =
+                        V(fma)(left[q], V(load_some)(row + q * b_k + whole * LANES, tail), value);
                     sum[i][whole] = value;
                 }
             }
@@ -374,10 +411,11 @@ TEMPLATE void NAME(dot_row_streams)(A_PARAMETERS, const ELEMENT *b, int64_t b_k,
             NO_UNROLL for (int64_t i = 0; i < m; i++)
             {
                 VECTOR left = V(splat)(a[i * a_row + p * a_k]);
-                NO_UNROLL for (int64_t j = 0; j < whole; j++)
-                    sum[i][j] = V(fma)(left, V(load)(row + j * LANES), sum[i][j]);
+                NO_UNROLL for (int64_t j = 0; j < whole; j++) sum[i][j] =
+                    V(fma)(left, V(load)(row + j * LANES), sum[i][j]);
                 if (tail && cut)
-                    sum[i][whole] = V(fma)(left, V(load_some)(row + whole * LANES, tail), sum[i][whole]);
+                    sum[i][whole] =
+                        V(fma)(left, V(load_some)(row + whole * LANES, tail), sum[i][whole]);
             }
         }
         NO_UNROLL for (int64_t i = 0; i < m; i++)
@@ -391,38 +429,38 @@ TEMPLATE void NAME(dot_row_streams)(A_PARAMETERS, const ELEMENT *b, int64_t b_k,
 }
 
 // COLUMNS inner products at once, each in two sums of LANES lanes.
-#define INNER_DEFINE(COLUMNS)                                                                                          \
-    HELPER void NAME(dot_inner_##COLUMNS)(const ELEMENT *a, const ELEMENT *b, int64_t b_column, int64_t k, ELEMENT out[COLUMNS])  \
-    {                                                                                                                  \
-        VECTOR even[COLUMNS], odd[COLUMNS];                                                                            \
-        UNROLL for (int c = 0; c < COLUMNS; c++)                                                                       \
-            even[c] = odd[c] = (VECTOR){};                                                                             \
-        int64_t p = 0;                                                                                                 \
-        NO_UNROLL for (; p + 2 * LANES <= k; p += 2 * LANES)                                                           \
-        {                                                                                                              \
-            VECTOR a0 = V(load)(a + p), a1 = V(load)(a + p + LANES);                                                   \
-            UNROLL for (int c = 0; c < COLUMNS; c++)                                                                   \
-            {                                                                                                          \
-                even[c] = V(fma)(a0, V(load)(b + c * b_column + p), even[c]);                                          \
-                odd[c] = V(fma)(a1, V(load)(b + c * b_column + p + LANES), odd[c]);                                    \
-            }                                                                                                          \
-        }                                                                                                              \
-        NO_UNROLL for (; p < k; p += LANES)                                                                            \
-        {                                                                                                              \
-            int left = k - p < LANES ? (int)(k - p) : LANES;                                                           \
-            VECTOR a0 = V(load_some)(a + p, left);                                                                     \
-            UNROLL for (int c = 0; c < COLUMNS; c++)                                                                   \
-                even[c] = V(fma)(a0, V(load_some)(b + c * b_column + p, left), even[c]);                               \
-        }                                                                                                              \
-        UNROLL for (int c = 0; c < COLUMNS; c++)                                                                       \
-            out[c] = V(sum)(even[c] + odd[c]);                                                                         \
+#define INNER_DEFINE(COLUMNS)                                                                      \
+    HELPER void NAME(dot_inner_##COLUMNS)(const ELEMENT *a, const ELEMENT *b, int64_t b_column,    \
+                                          int64_t k, ELEMENT out[COLUMNS])                         \
+    {                                                                                              \
+        VECTOR even[COLUMNS], odd[COLUMNS];                                                        \
+        UNROLL for (int c = 0; c < COLUMNS; c++) even[c] = odd[c] = (VECTOR){};                    \
+        int64_t p = 0;                                                                             \
+        NO_UNROLL for (; p + 2 * LANES <= k; p += 2 * LANES)                                       \
+        {                                                                                          \
+            VECTOR a0 = V(load)(a + p), a1 = V(load)(a + p + LANES);                               \
+            UNROLL for (int c = 0; c < COLUMNS; c++)                                               \
+            {                                                                                      \
+                even[c] = V(fma)(a0, V(load)(b + c * b_column + p), even[c]);                      \
+                odd[c] = V(fma)(a1, V(load)(b + c * b_column + p + LANES), odd[c]);                \
+            }                                                                                      \
+        }                                                                                          \
+        NO_UNROLL for (; p < k; p += LANES)                                                        \
+        {                                                                                          \
+            int left = k - p < LANES ? (int)(k - p) : LANES;                                       \
+            VECTOR a0 = V(load_some)(a + p, left);                                                 \
+            UNROLL for (int c = 0; c < COLUMNS; c++) even[c] =                                     \
+                V(fma)(a0, V(load_some)(b + c * b_column + p, left), even[c]);                     \
+        }                                                                                          \
+        UNROLL for (int c = 0; c < COLUMNS; c++) out[c] = V(sum)(even[c] + odd[c]);                \
     }
 INNER_DEFINE(4)
 INNER_DEFINE(1)
 #undef INNER_DEFINE
 
-TEMPLATE void NAME(dot_inner)(const ELEMENT *a, int64_t a_row, const ELEMENT *b, int64_t b_column, int64_t n, int64_t k,
-                              int64_t row_begin, int64_t row_end, int64_t column_begin, int64_t column_end, END_PARAMETERS)
+TEMPLATE void NAME(dot_inner)(const ELEMENT *a, int64_t a_row, const ELEMENT *b, int64_t b_column,
+                              int64_t n, int64_t k, int64_t row_begin, int64_t row_end,
+                              int64_t column_begin, int64_t column_end, END_PARAMETERS)
 {
     int tail = (int)(n % LANES);
     NO_UNROLL for (int64_t row = row_begin; row < row_end; row++)
@@ -433,10 +471,10 @@ TEMPLATE void NAME(dot_inner)(const ELEMENT *a, int64_t a_row, const ELEMENT *b,
             ELEMENT out[LANES];
             __builtin_memset(out, 0, sizeof out);
             int done = 0;
-            NO_UNROLL for (; done + 4 <= lanes; done += 4)
-                NAME(dot_inner_4)(a + row * a_row, b + (column + done) * b_column, b_column, k, out + done);
-            NO_UNROLL for (; done < lanes; done++)
-                NAME(dot_inner_1)(a + row * a_row, b + (column + done) * b_column, b_column, k, out + done);
+            NO_UNROLL for (; done + 4 <= lanes; done += 4) NAME(dot_inner_4)(
+                a + row * a_row, b + (column + done) * b_column, b_column, k, out + done);
+            NO_UNROLL for (; done < lanes; done++) NAME(dot_inner_1)(
+                a + row * a_row, b + (column + done) * b_column, b_column, k, out + done);
             if (tail && lanes < LANES)
                 epilogue(context, row, column, tail, V(load)(out));
             else

@@ -1,65 +1,81 @@
 // kernel.h: the CPU kernels as the code generator and the planner see them.
 //
-// The kernels are C templates with vector types (dot.c, math.c, random.c, convert.c). clang compiles them to bitcode when
-// amlc is built, once per vector width, and amlc carries the three files (`aml_kernel_bitcode`, see base/embedded.h):
+// The kernels are C templates with vector types (dot.c, math.c, random.c, convert.c). clang
+// compiles them to bitcode when amlc is built, once per vector width, and amlc carries the three
+// files (`aml_kernel_bitcode`, see base/embedded.h):
 //
 //   file     f32 lanes  f64 lanes  built for     level that can run it
 //   v16.bc      16          8      x86-64-v4     AVX-512 (F, BW, CD, DQ, VL)
 //   v8.bc        8          4      x86-64-v3     AVX2 and FMA
-//   v4.bc        4          2      x86-64-v2     SSE4.2; no FMA, so products and sums round separately
+//   v4.bc        4          2      x86-64-v2     SSE4.2; no FMA, so products and sums round
+//   separately
 //
-// The code generator links one of them into its module and calls the functions below with as many constants as it has.
-// They are all inlined: with constant sizes, strides and function pointers LLVM leaves only the loops of that shape,
-// with the epilogue inside. Before the pipeline runs:
-//   - drop the attributes target-cpu, target-features, tune-cpu, min-legal-vector-width and prefer-vector-width from every
-//     function and set the target's own (inlining needs equal features; prefer-vector-width must not be below the width);
-//   - replace the attribute noinline by alwaysinline: the functions were optimised one by one and must stay apart until
+// The code generator links one of them into its module and calls the functions below with as many
+// constants as it has. They are all inlined: with constant sizes, strides and function pointers
+// LLVM leaves only the loops of that shape, with the epilogue inside. Before the pipeline runs:
+//   - drop the attributes target-cpu, target-features, tune-cpu, min-legal-vector-width and
+//   prefer-vector-width from every
+//     function and set the target's own (inlining needs equal features; prefer-vector-width must
+//     not be below the width);
+//   - replace the attribute noinline by alwaysinline: the functions were optimised one by one and
+//   must stay apart until
 //     their constants are known;
-//   - make everything internal, then run `always-inline,globaldce` (twice if an epilogue is still called), then the rest.
-// The functions come in the file callers first, and `always-inline` takes them in that order: it sees the constants at
-// each level before it copies the next one. So add functions to the kernels' module, or keep its order when linking.
+//   - make everything internal, then run `always-inline,globaldce` (twice if an epilogue is still
+//   called), then the rest.
+// The functions come in the file callers first, and `always-inline` takes them in that order: it
+// sees the constants at each level before it copies the next one. So add functions to the kernels'
+// module, or keep its order when linking.
 //
-// Types below: f32v is <W x float>, f64v is <W/2 x double>, W the f32 lanes of the file. `i64` is int64_t.
+// Types below: f32v is <W x float>, f64v is <W/2 x double>, W the f32 lanes of the file. `i64` is
+// int64_t.
 //
-// ---- math.c: branch-free; the scalar ones are made for the loop vectoriser, the vector ones take and give one register.
-// Bounds of the errors: docs/math-accuracy.md.
+// ---- math.c: branch-free; the scalar ones are made for the loop vectoriser, the vector ones take
+// and give one register. Bounds of the errors: docs/math-accuracy.md.
 //
-//   float  aml_exp_f32(float)      f32v aml_exp_f32v(f32v)      double aml_exp_f64(double)      f64v aml_exp_f64v(f64v)
-//   and the same for log, sin, cos, tanh, erf, sigmoid, and with two arguments pow.
+//   float  aml_exp_f32(float)      f32v aml_exp_f32v(f32v)      double aml_exp_f64(double) f64v
+//   aml_exp_f64v(f64v) and the same for log, sin, cos, tanh, erf, sigmoid, and with two arguments
+//   pow.
 //
 // Everything is branch-free but sin and cos of doubles, which take another way beyond 2^20.
 //
-// ---- random.c: the op `random`: elements begin..end (begin a multiple of 64) of the stream (seed, step, site).
+// ---- random.c: the op `random`: elements begin..end (begin a multiple of 64) of the stream (seed,
+// step, site).
 //
-//   void aml_random_f32(float *out, i64 begin, i64 end, i64 seed, i64 step, i32 site)      out[e - begin] = element e
-//   void aml_random_f64(double *out, i64 begin, i64 end, i64 seed, i64 step, i32 site)
-//   void aml_random_group_f32(float *out, i64 group, i64 seed, i64 step, i32 site)         all 64 elements of one group
-//   float aml_random_one_f32(i64 element, i64 seed, i64 step, i32 site)                    slow: one element
+//   void aml_random_f32(float *out, i64 begin, i64 end, i64 seed, i64 step, i32 site)      out[e -
+//   begin] = element e void aml_random_f64(double *out, i64 begin, i64 end, i64 seed, i64 step, i32
+//   site) void aml_random_group_f32(float *out, i64 group, i64 seed, i64 step, i32 site) all 64
+//   elements of one group float aml_random_one_f32(i64 element, i64 seed, i64 step, i32 site) slow:
+//   one element
 //
-// ---- convert.c: rounding to nearest even; NaN stays NaN; float to integer truncates and saturates, NaN gives 0.
+// ---- convert.c: rounding to nearest even; NaN stays NaN; float to integer truncates and
+// saturates, NaN gives 0.
 //
-//   float aml_f16_to_f32(u16)   u16 aml_f32_to_f16(float)   float aml_bf16_to_f32(u16)   u16 aml_f32_to_bf16(float)
-//   i8 aml_f32_to_i8(float)   u8 aml_f32_to_u8(float)   i32 aml_f32_to_i32(float)   i64 aml_f32_to_i64(float)
-//   i8 aml_f64_to_i8(double)  u8 aml_f64_to_u8(double)  i32 aml_f64_to_i32(double)  i64 aml_f64_to_i64(double)
+//   float aml_f16_to_f32(u16)   u16 aml_f32_to_f16(float)   float aml_bf16_to_f32(u16)   u16
+//   aml_f32_to_bf16(float) i8 aml_f32_to_i8(float)   u8 aml_f32_to_u8(float)   i32
+//   aml_f32_to_i32(float)   i64 aml_f32_to_i64(float) i8 aml_f64_to_i8(double)  u8
+//   aml_f64_to_u8(double)  i32 aml_f64_to_i32(double)  i64 aml_f64_to_i64(double)
 //
-// ---- dot.c: C[m, n] = sum over k of A[m, k] * B[k, n], each element handed to the epilogue exactly once.
+// ---- dot.c: C[m, n] = sum over k of A[m, k] * B[k, n], each element handed to the epilogue
+// exactly once.
 //
 //   void aml_dot_f32(const float *a, const float *b, void *scratch,
 //                    i64 m, i64 n, i64 k,
 //                    i64 a_row, i64 a_k,                // A[i, p] is a[i * a_row + p * a_k]
-//                    i64 b_k, i64 b_column,             // B[p, j] is b[p * b_k + j * b_column]; unused for packed B
-//                    i64 method, i64 tile_rows, i64 tile_vectors, i64 k_block, i64 row_block,    // AmlDot
-//                    i64 part_rows, i64 part_columns,                                            // AmlDot
-//                    i64 part_begin, i64 part_end,      // 0 <= begin <= end <= AmlDot.parts: what this call computes
-//                    void (*epilogue)(void *context, i64 row, i64 column, i32 lanes, f32v value),
-//                    void *context)
+//                    i64 b_k, i64 b_column,             // B[p, j] is b[p * b_k + j * b_column];
+//                    unused for packed B i64 method, i64 tile_rows, i64 tile_vectors, i64 k_block,
+//                    i64 row_block,    // AmlDot i64 part_rows, i64 part_columns, // AmlDot i64
+//                    part_begin, i64 part_end,      // 0 <= begin <= end <= AmlDot.parts: what this
+//                    call computes void (*epilogue)(void *context, i64 row, i64 column, i32 lanes,
+//                    f32v value), void *context)
 //   void aml_dot_f64(the same with double and f64v)
 //
-// Everything but a, b, scratch, part_begin, part_end and context is a constant. If parts == 1, pass constants 0 and 1.
-// The epilogue owns elements [row, column .. column + lanes): lanes == W (W/2 for f64) is a full vector, fewer is the tail
-// of a row, whose other lanes hold nothing of meaning. `column` is a multiple of W. Neither A nor B is read
-// outside its elements. The order of the sum over k depends on the AmlDot alone: parts and threads change no bit.
-// scratch: AmlDot.scratch_bytes, 64-byte aligned, one for each part that runs at the same time; no contents are kept.
+// Everything but a, b, scratch, part_begin, part_end and context is a constant. If parts == 1, pass
+// constants 0 and 1. The epilogue owns elements [row, column .. column + lanes): lanes == W (W/2
+// for f64) is a full vector, fewer is the tail of a row, whose other lanes hold nothing of meaning.
+// `column` is a multiple of W. Neither A nor B is read outside its elements. The order of the sum
+// over k depends on the AmlDot alone: parts and threads change no bit. scratch:
+// AmlDot.scratch_bytes, 64-byte aligned, one for each part that runs at the same time; no contents
+// are kept.
 
 #ifndef AML_KERNELS_CPU_KERNEL_H
 #define AML_KERNELS_CPU_KERNEL_H
@@ -71,38 +87,43 @@
 
 // How a product is computed; the values are arguments of the template.
 enum {
-    AML_DOT_TILES = 0,          // register tiles, B read where it is (b_column == 1)
-    AML_DOT_TILES_PACK = 1,     // the same, each panel of B is copied to scratch first
-    AML_DOT_TILES_PACKED = 2,   // the same, B was packed beforehand: aml_dot_pack
-    AML_DOT_ROW_STREAMS = 3,    // few rows, b_column == 1: adds several rows of B at a time to a short piece of the result
-    AML_DOT_INNER = 4,          // few rows, a_k == 1 and b_k == 1: inner products, several columns of B at a time
-    AML_DOT_METHOD = 7,         // mask of the above
-    AML_DOT_COPY_A = 8,         // added to a tile method, a_row == 1: row_block rows of A are copied to scratch first
+    AML_DOT_TILES = 0,        // register tiles, B read where it is (b_column == 1)
+    AML_DOT_TILES_PACK = 1,   // the same, each panel of B is copied to scratch first
+    AML_DOT_TILES_PACKED = 2, // the same, B was packed beforehand: aml_dot_pack
+    AML_DOT_ROW_STREAMS = 3, // few rows, b_column == 1: adds several rows of B at a time to a short
+                             // piece of the result
+    AML_DOT_INNER =
+        4, // few rows, a_k == 1 and b_k == 1: inner products, several columns of B at a time
+    AML_DOT_METHOD = 7, // mask of the above
+    AML_DOT_COPY_A =
+        8, // added to a tile method, a_row == 1: row_block rows of A are copied to scratch first
 };
 
 enum {
-    AML_DOT_FEW_ROWS = 4,       // of A: at most this many for ROW_STREAMS and INNER
-    AML_DOT_STREAM_COLUMNS = 512,   // what ROW_STREAMS sums at a time
+    AML_DOT_FEW_ROWS = 4,         // of A: at most this many for ROW_STREAMS and INNER
+    AML_DOT_STREAM_COLUMNS = 512, // what ROW_STREAMS sums at a time
 };
 
 // One product. The caller fills the first part, aml_dot_plan the second.
 typedef struct AmlDot {
-    int bytes;                  // of an element: 4 or 8
-    int lanes;                  // elements in a vector: W for f32, W / 2 for f64
+    int bytes; // of an element: 4 or 8
+    int lanes; // elements in a vector: W for f32, W / 2 for f64
     int64_t m, n, k;
     int64_t a_row, a_k, b_k, b_column;
-    bool b_packed;              // B is constant and will be packed by aml_dot_pack
+    bool b_packed; // B is constant and will be packed by aml_dot_pack
 
     int64_t method;
-    int64_t tile_rows;          // rows and vectors of the register tile
+    int64_t tile_rows; // rows and vectors of the register tile
     int64_t tile_vectors;
-    int64_t k_block;            // how much of k is summed in registers; k if all of it
-    int64_t row_block;          // rows whose partial sums or whose copy of A wait in scratch; 0: all rows at once
-    int64_t part_rows;          // a part is part_rows x part_columns of the result: the unit of parallel work
+    int64_t k_block;   // how much of k is summed in registers; k if all of it
+    int64_t row_block; // rows whose partial sums or whose copy of A wait in scratch; 0: all rows at
+                       // once
+    int64_t
+        part_rows; // a part is part_rows x part_columns of the result: the unit of parallel work
     int64_t part_columns;
     int64_t parts;
     size_t scratch_bytes;
-    size_t packed_bytes;        // of the packed B; 0 unless b_packed
+    size_t packed_bytes; // of the packed B; 0 unless b_packed
 } AmlDot;
 
 static inline int64_t aml_ceil_div(int64_t a, int64_t b)
@@ -110,12 +131,12 @@ static inline int64_t aml_ceil_div(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
-// The register tile: as many accumulators as the registers hold beside one vector of A and a row of B, and rows that
-// divide m if there is such a number, so that no tail has to be generated.
+// The register tile: as many accumulators as the registers hold beside one vector of A and a row of
+// B, and rows that divide m if there is such a number, so that no tail has to be generated.
 static inline void aml_dot_tile(AmlDot *dot)
 {
     int64_t vectors = aml_ceil_div(dot->n, dot->lanes);
-    int64_t wide = dot->lanes * dot->bytes == 64 ? 4 : 2;           // 32 registers with AVX-512, 16 without
+    int64_t wide = dot->lanes * dot->bytes == 64 ? 4 : 2; // 32 registers with AVX-512, 16 without
     static const int64_t limit[2][5] = {{0, 10, 6, 0, 0}, {0, 14, 12, 8, 6}};
     dot->tile_vectors = vectors < 1 ? 1 : vectors < wide ? vectors : wide;
     if (wide == 4 && vectors > 4 && vectors % 4 && vectors % 3 == 0)
@@ -151,7 +172,9 @@ static inline void aml_dot_plan(AmlDot *dot)
         if (few_rows && large)
             dot->method = AML_DOT_ROW_STREAMS;
         else
-            dot->method = dot->m >= 96 && dot->b_k * dot->bytes >= 2048 && dot->k >= 64 ? AML_DOT_TILES_PACK : AML_DOT_TILES;
+            dot->method = dot->m >= 96 && dot->b_k * dot->bytes >= 2048 && dot->k >= 64
+                              ? AML_DOT_TILES_PACK
+                              : AML_DOT_TILES;
         if (dot->n == 1 && dot->b_k == 1 && dot->a_k == 1 && dot->k >= 2 * vector)
             dot->method = AML_DOT_INNER;
     } else if (dot->b_k == 1 && dot->a_k == 1 && few_rows && dot->k >= 2 * vector) {
@@ -161,10 +184,12 @@ static inline void aml_dot_plan(AmlDot *dot)
     }
 
     bool tiles = dot->method <= AML_DOT_TILES_PACKED;
-    // A transposed A is read down its columns, a line of the cache for each k: many lines, or lines that get in each other's
-    // way, are worth a copy if several panels use it.
-    bool columns = dot->a_row == 1 && dot->a_k > 1 && dot->a_k * dot->bytes >= 1024 && dot->m >= 2 * dot->tile_rows && dot->n > panel;
-    bool copy = tiles && columns && (dot->k > 128 || (dot->k >= 32 && dot->a_k * dot->bytes % 1024 == 0));
+    // A transposed A is read down its columns, a line of the cache for each k: many lines, or lines
+    // that get in each other's way, are worth a copy if several panels use it.
+    bool columns = dot->a_row == 1 && dot->a_k > 1 && dot->a_k * dot->bytes >= 1024 &&
+                   dot->m >= 2 * dot->tile_rows && dot->n > panel;
+    bool copy =
+        tiles && columns && (dot->k > 128 || (dot->k >= 32 && dot->a_k * dot->bytes % 1024 == 0));
     bool blocks = tiles && dot->k > 2048;
     if (blocks)
         dot->k_block = aml_ceil_div(dot->k, aml_ceil_div(dot->k, 1024));
@@ -182,26 +207,34 @@ static inline void aml_dot_plan(AmlDot *dot)
         dot->scratch_bytes += (size_t)(dot->row_block * dot->k_block * dot->bytes);
     }
 
-    // Parts of about four million multiply-adds, at most 64 of them; rows first, since a part reads all of its columns of B.
+    // Parts of about four million multiply-adds, at most 64 of them; rows first, since a part reads
+    // all of its columns of B.
     double work = (double)dot->m * (double)dot->n * (double)dot->k;
     int64_t wanted = (int64_t)(work / (1 << 20));
     wanted = wanted < 1 ? 1 : wanted > 64 ? 64 : wanted;
-    int64_t row_unit = tiles ? (dot->row_block ? dot->row_block : dot->tile_rows) : dot->n == 1 ? 16 : dot->m;
-    int64_t column_unit = dot->method == AML_DOT_ROW_STREAMS ? AML_DOT_STREAM_COLUMNS : dot->method == AML_DOT_INNER ? 4 * vector : panel;
+    int64_t row_unit = tiles         ? (dot->row_block ? dot->row_block : dot->tile_rows)
+                       : dot->n == 1 ? 16
+                                     : dot->m;
+    int64_t column_unit = dot->method == AML_DOT_ROW_STREAMS ? AML_DOT_STREAM_COLUMNS
+                          : dot->method == AML_DOT_INNER     ? 4 * vector
+                                                             : panel;
     row_unit = row_unit < 1 ? 1 : row_unit;
-    int64_t row_units = aml_ceil_div(dot->m, row_unit), column_units = aml_ceil_div(dot->n, column_unit);
-    int64_t least = aml_ceil_div(48, row_unit);                     // rows below which B is read or packed too often
+    int64_t row_units = aml_ceil_div(dot->m, row_unit),
+            column_units = aml_ceil_div(dot->n, column_unit);
+    int64_t least = aml_ceil_div(48, row_unit); // rows below which B is read or packed too often
     int64_t row_parts = row_units / least;
     row_parts = row_parts < 1 ? 1 : row_parts > wanted ? wanted : row_parts;
     int64_t column_parts = wanted / row_parts;
     column_parts = column_parts < 1 ? 1 : column_parts > column_units ? column_units : column_parts;
     dot->part_rows = (row_units ? aml_ceil_div(row_units, row_parts) : 1) * row_unit;
-    dot->part_columns = (column_units && column_parts ? aml_ceil_div(column_units, column_parts) : 1) * column_unit;
+    dot->part_columns =
+        (column_units && column_parts ? aml_ceil_div(column_units, column_parts) : 1) * column_unit;
     dot->parts = aml_ceil_div(dot->m, dot->part_rows) * aml_ceil_div(dot->n, dot->part_columns);
 }
 
-// Packs a constant B: panels of tile_vectors * lanes columns, one after the other, each k rows of that many elements; columns beyond n
-// are zero. `out` has packed_bytes. aml_dot_f32 and aml_dot_f64 with AML_DOT_TILES_PACKED read exactly this.
+// Packs a constant B: panels of tile_vectors * lanes columns, one after the other, each k rows of
+// that many elements; columns beyond n are zero. `out` has packed_bytes. aml_dot_f32 and
+// aml_dot_f64 with AML_DOT_TILES_PACKED read exactly this.
 //
 //   panel 0: B[0, 0..P) B[1, 0..P) ... B[k-1, 0..P)   panel 1: B[0, P..2P) ...
 static inline void aml_dot_pack(const AmlDot *dot, const void *b, void *out)
@@ -212,7 +245,10 @@ static inline void aml_dot_pack(const AmlDot *dot, const void *b, void *out)
         for (int64_t row = 0; row < dot->k; row++) {
             for (int64_t column = first; column < first + panel; column++, to += bytes) {
                 if (column < dot->n)
-                    memcpy(to, (const unsigned char *)b + (row * dot->b_k + column * dot->b_column) * bytes, (size_t)bytes);
+                    memcpy(to,
+                           (const unsigned char *)b +
+                               (row * dot->b_k + column * dot->b_column) * bytes,
+                           (size_t)bytes);
                 else
                     memset(to, 0, (size_t)bytes);
             }

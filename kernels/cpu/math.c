@@ -1,7 +1,9 @@
-// math.c: exp, log, sin, cos, tanh, erf, sigmoid and pow for f32 and f64, as scalars and as registers, from one source
-// each (math_f32.h, math_f64.h). Branch-free, except for sin and cos of doubles beyond 2^20.
+// math.c: exp, log, sin, cos, tanh, erf, sigmoid and pow for f32 and f64, as scalars and as
+// registers, from one source each (math_f32.h, math_f64.h). Branch-free, except for sin and cos of
+// doubles beyond 2^20.
 //
-// In the templates a condition is 0/1 for scalars and 0/-1 in every lane for vectors: SELECT and ISELECT hide that.
+// In the templates a condition is 0/1 for scalars and 0/-1 in every lane for vectors: SELECT and
+// ISELECT hide that.
 
 #include <math.h>
 
@@ -94,7 +96,7 @@ HELPER float f32_from_bits(int32_t bits)
 
 // ---- registers
 
-#define SELECT(condition, a, b) AS_REAL(((condition) & AS_INT(a)) | (~(condition) & AS_INT(b)))
+#define SELECT(condition, a, b) AS_REAL(((condition)&AS_INT(a)) | (~(condition)&AS_INT(b)))
 #define ISELECT(condition, a) ((condition) & (a))
 #define SET(value) ((REAL){} + (value))
 #define AS_INT(x) ((INT)(x))
@@ -126,9 +128,10 @@ HELPER float f32_from_bits(int32_t bits)
 #define WIDEN(x) __builtin_convertvector(x, WIDE)
 #define NARROW(x) __builtin_convertvector(x, REAL)
 #define LOW_INT(x) __builtin_convertvector((wide_int_v)(x), INT)
-#define LOOK_UP(high, low, index)                                                                                      \
-    UNROLL for (int lane = 0; lane < F32_LANES; lane++)                                                                \
-        (high)[lane] = two_over_pi[(index)[lane]][0], (low)[lane] = two_over_pi[(index)[lane]][1]
+#define LOOK_UP(high, low, index)                                                                  \
+    UNROLL for (int lane = 0; lane < F32_LANES; lane++)(high)[lane] =                              \
+        two_over_pi[(index)[lane]][0],                                                             \
+                                                (low)[lane] = two_over_pi[(index)[lane]][1]
 #define WIDE_FN(name) name##_wide
 #define SUFFIX _f32v
 #include "math_f32.h"
@@ -156,23 +159,41 @@ HELPER float f32_from_bits(int32_t bits)
 // 2/pi after a word of zeros: enough bits for the largest double.
 static const uint64_t two_over_pi_bits[21] = {
     0,
-    0xa2f9836e4e441529, 0xfc2757d1f534ddc0, 0xdb6295993c439041, 0xfe5163abdebbc561, 0xb7246e3a424dd2e0,
-    0x06492eea09d1921c, 0xfe1deb1cb129a73e, 0xe88235f52ebb4484, 0xe99c7026b45f7e41, 0x3991d639835339f4,
-    0x9c845f8bbdf9283b, 0x1ff897ffde05980f, 0xef2f118b5a0a6d1f, 0x6d367ecf27cb09b7, 0x4f463f669e5fea2d,
-    0x7527bac7ebe5f17b, 0x3d0739f78a5292ea, 0x6bfb5fb11f8d5d08, 0x56033046fc7b6bab, 0xf0cfbc209af4361d,
+    0xa2f9836e4e441529,
+    0xfc2757d1f534ddc0,
+    0xdb6295993c439041,
+    0xfe5163abdebbc561,
+    0xb7246e3a424dd2e0,
+    0x06492eea09d1921c,
+    0xfe1deb1cb129a73e,
+    0xe88235f52ebb4484,
+    0xe99c7026b45f7e41,
+    0x3991d639835339f4,
+    0x9c845f8bbdf9283b,
+    0x1ff897ffde05980f,
+    0xef2f118b5a0a6d1f,
+    0x6d367ecf27cb09b7,
+    0x4f463f669e5fea2d,
+    0x7527bac7ebe5f17b,
+    0x3d0739f78a5292ea,
+    0x6bfb5fb11f8d5d08,
+    0x56033046fc7b6bab,
+    0xf0cfbc209af4361d,
 };
 
-// x = quarter * pi/2 + r for finite |x| >= 2^19 (Payne and Hanek). x = m * 2^e; the bits of 2/pi above 2^(2 - e) only add
-// multiples of four quarters, so 192 bits from there on, times m, modulo 2^192, are the quarter and its fraction.
+// x = quarter * pi/2 + r for finite |x| >= 2^19 (Payne and Hanek). x = m * 2^e; the bits of 2/pi
+// above 2^(2 - e) only add multiples of four quarters, so 192 bits from there on, times m, modulo
+// 2^192, are the quarter and its fraction.
 static __attribute__((noinline)) int64_t quarter_of_large(double x, double *r)
 {
     int64_t bits = f64_bits(x);
     uint64_t m = ((uint64_t)bits & 0xfffffffffffff) | 0x10000000000000;
     int first = (int)(bits >> 52 & 2047) - 1075 - 2 + 64, word = first / 64, shift = first % 64;
     uint64_t window[3];
-    UNROLL for (int i = 0; i < 3; i++)
-        window[i] = two_over_pi_bits[word + i] << shift | two_over_pi_bits[word + i + 1] >> 1 >> (63 - shift);
-    unsigned __int128 low = (unsigned __int128)window[2] * m, middle = (unsigned __int128)window[1] * m + (uint64_t)(low >> 64);
+    UNROLL for (int i = 0; i < 3; i++) window[i] =
+        two_over_pi_bits[word + i] << shift | two_over_pi_bits[word + i + 1] >> 1 >> (63 - shift);
+    unsigned __int128 low = (unsigned __int128)window[2] * m,
+                      middle = (unsigned __int128)window[1] * m + (uint64_t)(low >> 64);
     uint64_t top = window[0] * m + (uint64_t)(middle >> 64);
     uint64_t p1 = (uint64_t)middle, p0 = (uint64_t)low;
     int64_t fraction = (int64_t)(top << 2 | p1 >> 62);

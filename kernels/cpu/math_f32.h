@@ -1,6 +1,8 @@
-// math_f32.h: math functions on floats, included once for each shape of REAL (math.c): a float, and one register.
+// math_f32.h: math functions on floats, included once for each shape of REAL (math.c): a float, and
+// one register.
 //
-// See math_f64.h. WIDE is as many doubles as REAL has floats: sin and cos reduce their argument in it, pow is computed in it.
+// See math_f64.h. WIDE is as many doubles as REAL has floats: sin and cos reduce their argument in
+// it, pow is computed in it.
 
 HELPER REAL FN(absolute)(REAL x)
 {
@@ -18,7 +20,7 @@ HELPER REAL FN(exp_reduced)(REAL x, INT *n)
     REAL shifted = x * 0x1.715476p+0f + 0x1.8p23f;
     REAL whole = shifted - 0x1.8p23f;
     *n = AS_INT(shifted) - 0x4b400000;
-    REAL r = x - whole * 0x1.62c000p-1f;                // exact: the constant has 11 bits
+    REAL r = x - whole * 0x1.62c000p-1f; // exact: the constant has 11 bits
     r = r - whole * 0x1.217f7ep-12f;
     // (e^r - 1 - r) / r^2
     REAL p = SET(0.00138143206f);
@@ -35,7 +37,7 @@ TEMPLATE REAL FN(aml_exp)(REAL x)
     x = SELECT(x < -104.0f, SET(-104.0f), x);
     INT n;
     REAL p = 1.0f + FN(exp_reduced)(x, &n);
-    INT half = n >> 1;                                  // two factors: one would not reach the denormal numbers
+    INT half = n >> 1; // two factors: one would not reach the denormal numbers
     return p * AS_REAL((half + 127) << 23) * AS_REAL((n - half + 127) << 23);
 }
 
@@ -52,7 +54,7 @@ TEMPLATE REAL FN(aml_log)(REAL x)
     INT tiny = AS_INT(x) < 0x00800000;
     REAL normal = SELECT(tiny, x * 0x1p24f, x);
     INT bits = AS_INT(normal), exponent = (bits - 0x3f3504f3) >> 23;
-    REAL f = AS_REAL(bits - (exponent << 23)) - 1.0f;   // 1 + f in [sqrt(1/2), sqrt(2))
+    REAL f = AS_REAL(bits - (exponent << 23)) - 1.0f; // 1 + f in [sqrt(1/2), sqrt(2))
     REAL n = CONVERT(exponent - ISELECT(tiny, 24));
     // (log(1 + f) - f + f^2 / 2) / f^3
     REAL p = SET(-0.0763439164f);
@@ -65,13 +67,13 @@ TEMPLATE REAL FN(aml_log)(REAL x)
     p = p * f + 0.333333313f;
     REAL half = 0.5f * f * f;
     REAL result = n * 0x1.62c000p-1f + (f - (half - (f * f * f * p + n * 0x1.217f7ep-12f)));
-    result = SELECT(x < SET(INFINITY), result, x);      // infinity and NaN
+    result = SELECT(x < SET(INFINITY), result, x); // infinity and NaN
     result = SELECT(x < 0.0f, SET(NAN), result);
     return SELECT(x == 0.0f, SET(-INFINITY), result);
 }
 
-// 1 / (1 + e^-x) with e^-x = 2^n (1 + t): 1 + 2^n is exact unless n is large, and then 1 is added to
-// the smaller term, so that the sum rounds once at full size. Where the result is small, divisor
+// 1 / (1 + e^-x) with e^-x = 2^n (1 + t): 1 + 2^n is exact unless n is large, and then 1 is added
+// to the smaller term, so that the sum rounds once at full size. Where the result is small, divisor
 // and dividend are scaled by 2^-64.
 TEMPLATE REAL FN(aml_sigmoid)(REAL x)
 {
@@ -80,7 +82,8 @@ TEMPLATE REAL FN(aml_sigmoid)(REAL x)
     INT n;
     REAL t = FN(exp_reduced)(minus, &n);
     INT small = n > 60;
-    REAL power = AS_REAL((n - ISELECT(small, 64) + 127) << 23), one = SELECT(small, SET(0x1p-64f), SET(1.0f));
+    REAL power = AS_REAL((n - ISELECT(small, 64) + 127) << 23),
+         one = SELECT(small, SET(0x1p-64f), SET(1.0f));
     INT above = n > 23;
     REAL large = SELECT(above, power, one + power), little = SELECT(above, one, SET(0.0f));
     return one / (large + (little + power * t));
@@ -125,8 +128,9 @@ TEMPLATE REAL FN(aml_erf)(REAL x)
     return SELECT(a < 0.925f, near, SELECT(x == x, far, x));
 }
 
-// x = quarter * pi/2 + r, |r| <= pi/4, for every float: two_over_pi has 2/pi * 2^(exponent of x) without the multiples of 4,
-// in two parts, of which the first has 29 bits: times the 24 bits of x it is exact.
+// x = quarter * pi/2 + r, |r| <= pi/4, for every float: two_over_pi has 2/pi * 2^(exponent of x)
+// without the multiples of 4, in two parts, of which the first has 29 bits: times the 24 bits of x
+// it is exact.
 HELPER INT FN(quarter)(REAL x, REAL *r)
 {
     INT exponent = (AS_INT(x) >> 23) & 255, mantissa = AS_INT(x) & 0x7fffff;

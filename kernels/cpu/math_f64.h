@@ -1,8 +1,9 @@
-// math_f64.h: math functions on doubles, included once for each shape of REAL (math.c): a double, one register, and as many
-// doubles as there are f32 lanes (for pow on f32).
+// math_f64.h: math functions on doubles, included once for each shape of REAL (math.c): a double,
+// one register, and as many doubles as there are f32 lanes (for pow on f32).
 //
-// The designs are the usual ones: reduce the argument until a short polynomial is enough, then undo the reduction by
-// integer arithmetic on the exponent. Polynomials are minimax fits of the function that the comment names.
+// The designs are the usual ones: reduce the argument until a short polynomial is enough, then undo
+// the reduction by integer arithmetic on the exponent. Polynomials are minimax fits of the function
+// that the comment names.
 
 HELPER REAL FN(absolute)(REAL x)
 {
@@ -42,7 +43,7 @@ HELPER REAL FN(exp_sum)(REAL x, REAL low)
     x = SELECT(x < -746.0, SET(-746.0), x);
     REAL whole;
     INT n = FN(nearest)(x * 0x1.71547652b82fep+0, &whole);
-    REAL r = x - whole * 0x1.62e42fee00000p-1;          // exact: the constant has 32 bits
+    REAL r = x - whole * 0x1.62e42fee00000p-1; // exact: the constant has 32 bits
     r = r - whole * 0x1.a39ef35793c76p-33;
     r = r + low;
     // (e^r - 1 - r) / r^2
@@ -94,9 +95,10 @@ TEMPLATE_OR_HELPER REAL FN(aml_log)(REAL x)
     INT exponent;
     REAL f = FN(split)(x, &exponent) - 1.0, n = FN(of_int)(exponent);
     REAL s = f / (2.0 + f), z = s * s, half = 0.5 * f * f;
-    REAL rest = s * (half + z * (0x1.5555555555555p-1 + z * FN(log_series)(z))) + n * 0x1.a39ef35793c76p-33;
+    REAL rest =
+        s * (half + z * (0x1.5555555555555p-1 + z * FN(log_series)(z))) + n * 0x1.a39ef35793c76p-33;
     REAL result = n * 0x1.62e42fee00000p-1 - ((half - rest) - f);
-    result = SELECT(x < SET((double)INFINITY), result, x);      // infinity and NaN
+    result = SELECT(x < SET((double)INFINITY), result, x); // infinity and NaN
     result = SELECT(x < 0.0, SET((double)NAN), result);
     return SELECT(x == 0.0, SET(-(double)INFINITY), result);
 }
@@ -207,7 +209,8 @@ HELPER REAL FN(sin_quarter)(REAL r, INT quarter)
     return AS_REAL(AS_INT(value) ^ ((quarter & 2) << 62));
 }
 
-// x = quarter * pi/2 + r for |x| < 2^20: pi/2 in three parts, two of them short enough for exact products.
+// x = quarter * pi/2 + r for |x| < 2^20: pi/2 in three parts, two of them short enough for exact
+// products.
 HELPER INT FN(quarter)(REAL x, REAL *r)
 {
     REAL n;
@@ -241,7 +244,8 @@ HELPER REAL FN(sum)(REAL a, REAL b, REAL *error)
 HELPER REAL FN(pow_special)(REAL magnitude, REAL x, REAL y)
 {
     REAL a = FN(absolute)(x), infinity = SET((double)INFINITY);
-    INT whole = __builtin_elementwise_floor(y) == y, odd = whole & (__builtin_elementwise_floor(0.5 * y) != 0.5 * y);
+    INT whole = __builtin_elementwise_floor(y) == y,
+        odd = whole & (__builtin_elementwise_floor(0.5 * y) != 0.5 * y);
     INT endless = FN(absolute)(y) == infinity;
     INT grows = (INT)((a > 1.0) == (y > 0.0));
     magnitude = SELECT(endless, SELECT(grows, infinity, SET(0.0)), magnitude);

@@ -1,7 +1,9 @@
-// random.c: the op `random`: uniform numbers of a counter-based generator (Philox4x32-10, Salmon et al. 2011).
+// random.c: the op `random`: uniform numbers of a counter-based generator (Philox4x32-10, Salmon et
+// al. 2011).
 //
-// Element e of the stream (seed, step, site) is a function of these four numbers alone. 64 elements make a group, drawn
-// from 16 counters of four words each, so that neighbours in memory are neighbours in a register:
+// Element e of the stream (seed, step, site) is a function of these four numbers alone. 64 elements
+// make a group, drawn from 16 counters of four words each, so that neighbours in memory are
+// neighbours in a register:
 //
 //   element in the group    0 .. 15    16 .. 31    32 .. 47    48 .. 63
 //   word of the output      0          1           2           3
@@ -23,13 +25,18 @@ typedef struct PhiloxKey {
 HELPER PhiloxKey philox_key(int64_t seed, int64_t step, int32_t site)
 {
     uint64_t s = (uint64_t)seed, t = (uint64_t)step;
-    return (PhiloxKey){(uint32_t)t, (uint32_t)site, (uint32_t)s, (uint32_t)(s >> 32) ^ (uint32_t)(t >> 32)};
+    return (PhiloxKey){(uint32_t)t, (uint32_t)site, (uint32_t)s,
+                       (uint32_t)(s >> 32) ^ (uint32_t)(t >> 32)};
 }
 
-TEMPLATE void aml_random_f32(float *out, int64_t begin, int64_t end, int64_t seed, int64_t step, int32_t site);
-TEMPLATE void aml_random_f64(double *out, int64_t begin, int64_t end, int64_t seed, int64_t step, int32_t site);
-TEMPLATE void aml_random_group_f32(float *out, int64_t group, int64_t seed, int64_t step, int32_t site);
-TEMPLATE void aml_random_group_f64(double *out, int64_t group, int64_t seed, int64_t step, int32_t site);
+TEMPLATE void aml_random_f32(float *out, int64_t begin, int64_t end, int64_t seed, int64_t step,
+                             int32_t site);
+TEMPLATE void aml_random_f64(double *out, int64_t begin, int64_t end, int64_t seed, int64_t step,
+                             int32_t site);
+TEMPLATE void aml_random_group_f32(float *out, int64_t group, int64_t seed, int64_t step,
+                                   int32_t site);
+TEMPLATE void aml_random_group_f64(double *out, int64_t group, int64_t seed, int64_t step,
+                                   int32_t site);
 TEMPLATE float aml_random_one_f32(int64_t element, int64_t seed, int64_t step, int32_t site);
 TEMPLATE double aml_random_one_f64(int64_t element, int64_t seed, int64_t step, int32_t site);
 
@@ -38,21 +45,24 @@ HELPER void philox_block(uint32_t word[4], uint32_t key0, uint32_t key1)
 {
     UNROLL for (int round = 0; round < 10; round++)
     {
-        uint64_t p0 = (uint64_t)PHILOX_MULTIPLY_0 * word[0], p1 = (uint64_t)PHILOX_MULTIPLY_1 * word[2];
-        uint32_t w0 = (uint32_t)(p1 >> 32) ^ word[1] ^ key0, w2 = (uint32_t)(p0 >> 32) ^ word[3] ^ key1;
+        uint64_t p0 = (uint64_t)PHILOX_MULTIPLY_0 * word[0],
+                 p1 = (uint64_t)PHILOX_MULTIPLY_1 * word[2];
+        uint32_t w0 = (uint32_t)(p1 >> 32) ^ word[1] ^ key0,
+                 w2 = (uint32_t)(p0 >> 32) ^ word[3] ^ key1;
         word[0] = w0, word[1] = (uint32_t)p1, word[2] = w2, word[3] = (uint32_t)p0;
         key0 += PHILOX_KEY_0, key1 += PHILOX_KEY_1;
     }
 }
 
-// The same for F64_LANES blocks. A word is the low half of a 64-bit lane, the high half may hold anything: the
-// 32 x 32 -> 64 bit multiplication that every level has reads low halves only.
+// The same for F64_LANES blocks. A word is the low half of a 64-bit lane, the high half may hold
+// anything: the 32 x 32 -> 64 bit multiplication that every level has reads low halves only.
 HELPER void philox_blocks(u64v word[4], uint32_t key0, uint32_t key1)
 {
     const uint64_t low = 0xffffffffu;
     UNROLL for (int round = 0; round < 10; round++)
     {
-        u64v p0 = (word[0] & low) * (uint64_t)PHILOX_MULTIPLY_0, p1 = (word[2] & low) * (uint64_t)PHILOX_MULTIPLY_1;
+        u64v p0 = (word[0] & low) * (uint64_t)PHILOX_MULTIPLY_0,
+             p1 = (word[2] & low) * (uint64_t)PHILOX_MULTIPLY_1;
         u64v w0 = (p1 >> 32) ^ word[1] ^ (uint64_t)key0, w2 = (p0 >> 32) ^ word[3] ^ (uint64_t)key1;
         word[0] = w0, word[1] = p1, word[2] = w2, word[3] = p0;
         key0 += PHILOX_KEY_0, key1 += PHILOX_KEY_1;
@@ -63,8 +73,7 @@ HELPER void philox_blocks(u64v word[4], uint32_t key0, uint32_t key1)
 HELPER void philox_group_part(u64v word[4], int64_t group, int first, PhiloxKey key)
 {
     u64v lane;
-    UNROLL for (int i = 0; i < F64_LANES; i++)
-        lane[i] = (uint64_t)(first + i);
+    UNROLL for (int i = 0; i < F64_LANES; i++) lane[i] = (uint64_t)(first + i);
     u64v counter = lane + (uint64_t)group * RANDOM_COUNTERS;
     word[0] = counter;
     word[1] = counter >> 32;
@@ -73,7 +82,8 @@ HELPER void philox_group_part(u64v word[4], int64_t group, int first, PhiloxKey 
     philox_blocks(word, key.key0, key.key1);
 }
 
-TEMPLATE void aml_random_f32(float *out, int64_t begin, int64_t end, int64_t seed, int64_t step, int32_t site)
+TEMPLATE void aml_random_f32(float *out, int64_t begin, int64_t end, int64_t seed, int64_t step,
+                             int32_t site)
 {
     int64_t element = begin;
     NO_UNROLL for (; element + RANDOM_GROUP <= end; element += RANDOM_GROUP)
@@ -81,12 +91,12 @@ TEMPLATE void aml_random_f32(float *out, int64_t begin, int64_t end, int64_t see
     if (element < end) {
         float last[RANDOM_GROUP];
         aml_random_group_f32(last, element / RANDOM_GROUP, seed, step, site);
-        NO_UNROLL for (int64_t i = 0; i < end - element; i++)
-            out[element - begin + i] = last[i];
+        NO_UNROLL for (int64_t i = 0; i < end - element; i++) out[element - begin + i] = last[i];
     }
 }
 
-TEMPLATE void aml_random_f64(double *out, int64_t begin, int64_t end, int64_t seed, int64_t step, int32_t site)
+TEMPLATE void aml_random_f64(double *out, int64_t begin, int64_t end, int64_t seed, int64_t step,
+                             int32_t site)
 {
     int64_t element = begin;
     NO_UNROLL for (; element + RANDOM_GROUP <= end; element += RANDOM_GROUP)
@@ -94,12 +104,12 @@ TEMPLATE void aml_random_f64(double *out, int64_t begin, int64_t end, int64_t se
     if (element < end) {
         double last[RANDOM_GROUP];
         aml_random_group_f64(last, element / RANDOM_GROUP, seed, step, site);
-        NO_UNROLL for (int64_t i = 0; i < end - element; i++)
-            out[element - begin + i] = last[i];
+        NO_UNROLL for (int64_t i = 0; i < end - element; i++) out[element - begin + i] = last[i];
     }
 }
 
-TEMPLATE void aml_random_group_f32(float *out, int64_t group, int64_t seed, int64_t step, int32_t site)
+TEMPLATE void aml_random_group_f32(float *out, int64_t group, int64_t seed, int64_t step,
+                                   int32_t site)
 {
     typedef float half __attribute__((vector_size(F64_LANES * 4)));
     typedef int32_t half_int __attribute__((vector_size(F64_LANES * 4)));
@@ -117,7 +127,8 @@ TEMPLATE void aml_random_group_f32(float *out, int64_t group, int64_t seed, int6
     }
 }
 
-TEMPLATE void aml_random_group_f64(double *out, int64_t group, int64_t seed, int64_t step, int32_t site)
+TEMPLATE void aml_random_group_f64(double *out, int64_t group, int64_t seed, int64_t step,
+                                   int32_t site)
 {
     PhiloxKey key = philox_key(seed, step, site);
     UNROLL for (int first = 0; first < RANDOM_COUNTERS; first += F64_LANES)
@@ -136,7 +147,8 @@ TEMPLATE void aml_random_group_f64(double *out, int64_t group, int64_t seed, int
 
 HELPER uint32_t random_word(int64_t element, PhiloxKey key)
 {
-    uint64_t counter = (uint64_t)(element / RANDOM_GROUP) * RANDOM_COUNTERS + (uint64_t)(element % RANDOM_COUNTERS);
+    uint64_t counter = (uint64_t)(element / RANDOM_GROUP) * RANDOM_COUNTERS +
+                       (uint64_t)(element % RANDOM_COUNTERS);
     uint32_t word[4] = {(uint32_t)counter, (uint32_t)(counter >> 32), key.step, key.site};
     philox_block(word, key.key0, key.key1);
     return word[element % RANDOM_GROUP / RANDOM_COUNTERS];

@@ -1,7 +1,8 @@
-// vector.h: one register of floats at the width this file is compiled for, and memory access by the lane.
+// vector.h: one register of floats at the width this file is compiled for, and memory access by the
+// lane.
 //
-// AML_WIDTH is the number of f32 lanes: 16, 8 or 4. A load or store of fewer lanes touches no other element, so that the
-// last columns of a matrix can end at the end of a page.
+// AML_WIDTH is the number of f32 lanes: 16, 8 or 4. A load or store of fewer lanes touches no other
+// element, so that the last columns of a matrix can end at the end of a page.
 
 #ifndef AML_KERNELS_CPU_VECTOR_H
 #define AML_KERNELS_CPU_VECTOR_H
@@ -15,8 +16,9 @@
 #error "AML_WIDTH must be 16, 8 or 4"
 #endif
 
-// In the bitcode every function stays whole until its constants are known (kernel.h says how amlc inlines them); where
-// the templates are used from C (tests/kernels) the compiler inlines them itself.
+// In the bitcode every function stays whole until its constants are known (kernel.h says how amlc
+// inlines them); where the templates are used from C (tests/kernels) the compiler inlines them
+// itself.
 #ifdef AML_KERNEL_BITCODE
 #define TEMPLATE __attribute__((noinline, visibility("hidden")))
 #else
@@ -34,7 +36,8 @@ typedef int32_t i32v __attribute__((vector_size(AML_WIDTH * 4)));
 typedef int64_t i64v __attribute__((vector_size(AML_WIDTH * 4)));
 typedef uint64_t u64v __attribute__((vector_size(AML_WIDTH * 4)));
 
-// One value in every lane. Subtracting zero changes no value, so nothing is left of it; adding zero would make 0 of -0.
+// One value in every lane. Subtracting zero changes no value, so nothing is left of it; adding zero
+// would make 0 of -0.
 HELPER f32v f32_splat(float value)
 {
     return value - (f32v){};
@@ -69,7 +72,8 @@ HELPER void f64_store(double *at, f64v value)
     __builtin_memcpy(at, &value, sizeof value);
 }
 
-// The first `lanes` elements, 1 to all of them; the others are zero. With a constant count this is one instruction.
+// The first `lanes` elements, 1 to all of them; the others are zero. With a constant count this is
+// one instruction.
 HELPER f32v f32_load_some(const float *at, int lanes)
 {
 #if AML_WIDTH == 16
@@ -135,8 +139,7 @@ HELPER float f32_sum(f32v value)
     __builtin_memcpy(lane, &value, sizeof lane);
     UNROLL for (int half = F32_LANES / 2; half > 0; half /= 2)
     {
-        UNROLL for (int i = 0; i < half; i++)
-            lane[i] += lane[i + half];
+        UNROLL for (int i = 0; i < half; i++) lane[i] += lane[i + half];
     }
     return lane[0];
 }
@@ -147,8 +150,7 @@ HELPER double f64_sum(f64v value)
     __builtin_memcpy(lane, &value, sizeof lane);
     UNROLL for (int half = F64_LANES / 2; half > 0; half /= 2)
     {
-        UNROLL for (int i = 0; i < half; i++)
-            lane[i] += lane[i + half];
+        UNROLL for (int i = 0; i < half; i++) lane[i] += lane[i + half];
     }
     return lane[0];
 }

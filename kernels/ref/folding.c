@@ -1,4 +1,5 @@
-// folding.c: reductions and contractions, accumulated in f64 (floats) or modulo 2^64 (integers), rounded once at the end.
+// folding.c: reductions and contractions, accumulated in f64 (floats) or modulo 2^64 (integers),
+// rounded once at the end.
 
 #include <math.h>
 
@@ -12,7 +13,8 @@ static bool list_has(IntList list, int64_t value)
     return false;
 }
 
-// The axes of `type` in `axes` (or those not in it), as a type of their own, and their strides in `type`.
+// The axes of `type` in `axes` (or those not in it), as a type of their own, and their strides in
+// `type`.
 static Type sub_shape(Type type, IntList axes, bool in_axes, int64_t stride[])
 {
     Type sub = {.dtype = type.dtype};
@@ -51,11 +53,18 @@ static int64_t offset_of(Type sub, const int64_t stride[], int64_t element)
 static double fold_real(Reducer with, double sum, double a)
 {
     switch (with) {
-    case REDUCE_SUM: return sum + a;
-    case REDUCE_PROD: return sum * a;
-    case REDUCE_MAX: return isnan(sum) ? sum : isnan(a) || a > sum || (a == sum && signbit(sum)) ? a : sum;
-    case REDUCE_MIN: return isnan(sum) ? sum : isnan(a) || a < sum || (a == sum && signbit(a)) ? a : sum;
-    case REDUCE_ANY: case REDUCE_ALL: case REDUCER_COUNT: break;
+    case REDUCE_SUM:
+        return sum + a;
+    case REDUCE_PROD:
+        return sum * a;
+    case REDUCE_MAX:
+        return isnan(sum) ? sum : isnan(a) || a > sum || (a == sum && signbit(sum)) ? a : sum;
+    case REDUCE_MIN:
+        return isnan(sum) ? sum : isnan(a) || a < sum || (a == sum && signbit(a)) ? a : sum;
+    case REDUCE_ANY:
+    case REDUCE_ALL:
+    case REDUCER_COUNT:
+        break;
     }
     return sum;
 }
@@ -63,13 +72,20 @@ static double fold_real(Reducer with, double sum, double a)
 static int64_t fold_whole(Reducer with, int64_t sum, int64_t a)
 {
     switch (with) {
-    case REDUCE_SUM: return (int64_t)((uint64_t)sum + (uint64_t)a);
-    case REDUCE_PROD: return (int64_t)((uint64_t)sum * (uint64_t)a);
-    case REDUCE_MAX: return a > sum ? a : sum;
-    case REDUCE_MIN: return a < sum ? a : sum;
-    case REDUCE_ANY: return sum || a;
-    case REDUCE_ALL: return sum && a;
-    case REDUCER_COUNT: break;
+    case REDUCE_SUM:
+        return (int64_t)((uint64_t)sum + (uint64_t)a);
+    case REDUCE_PROD:
+        return (int64_t)((uint64_t)sum * (uint64_t)a);
+    case REDUCE_MAX:
+        return a > sum ? a : sum;
+    case REDUCE_MIN:
+        return a < sum ? a : sum;
+    case REDUCE_ANY:
+        return sum || a;
+    case REDUCE_ALL:
+        return sum && a;
+    case REDUCER_COUNT:
+        break;
     }
     return sum;
 }
@@ -86,12 +102,16 @@ void ref_reduce(const RefCall *call)
         if (dtype_info[in.dtype].kind == KIND_FLOAT) {
             double sum = element_real(in.dtype, call->in[0], base);
             for (int64_t k = 1; k < type_elements(folded); k++)
-                sum = fold_real(with, sum, element_real(in.dtype, call->in[0], base + offset_of(folded, folded_stride, k)));
+                sum = fold_real(with, sum,
+                                element_real(in.dtype, call->in[0],
+                                             base + offset_of(folded, folded_stride, k)));
             element_set_real(in.dtype, call->out[0], i, sum);
         } else {
             int64_t sum = element_whole(in.dtype, call->in[0], base);
             for (int64_t k = 1; k < type_elements(folded); k++)
-                sum = fold_whole(with, sum, element_whole(in.dtype, call->in[0], base + offset_of(folded, folded_stride, k)));
+                sum = fold_whole(with, sum,
+                                 element_whole(in.dtype, call->in[0],
+                                               base + offset_of(folded, folded_stride, k)));
             element_set_whole(in.dtype, call->out[0], i, sum);
         }
     }
@@ -109,10 +129,12 @@ void ref_argmax(const RefCall *call)
         for (int64_t k = 1; k < in.dim[axis]; k++) {
             int64_t here = base + k * stride[0], there = base + best * stride[0];
             if (dtype_info[in.dtype].kind == KIND_FLOAT) {
-                double a = element_real(in.dtype, call->in[0], here), top = element_real(in.dtype, call->in[0], there);
+                double a = element_real(in.dtype, call->in[0], here),
+                       top = element_real(in.dtype, call->in[0], there);
                 if (!isnan(top) && (isnan(a) || a > top))
                     best = k;
-            } else if (element_whole(in.dtype, call->in[0], here) > element_whole(in.dtype, call->in[0], there)) {
+            } else if (element_whole(in.dtype, call->in[0], here) >
+                       element_whole(in.dtype, call->in[0], there)) {
                 best = k;
             }
         }
@@ -135,7 +157,8 @@ void ref_dot(const RefCall *call)
     int64_t batch_stride_a[IR_MAX_RANK], batch_stride_b[IR_MAX_RANK];
     int64_t depth_stride_a[IR_MAX_RANK], depth_stride_b[IR_MAX_RANK];
     int64_t rest_stride_a[IR_MAX_RANK], rest_stride_b[IR_MAX_RANK];
-    Type batch = picked_shape(a, batch_a, batch_stride_a), depth = picked_shape(a, contract_a, depth_stride_a);
+    Type batch = picked_shape(a, batch_a, batch_stride_a),
+         depth = picked_shape(a, contract_a, depth_stride_a);
     picked_shape(b, batch_b, batch_stride_b);
     picked_shape(b, contract_b, depth_stride_b);
     Type rest_a = sub_shape(a, joined(contract_a, batch_a), false, rest_stride_a);
@@ -145,15 +168,18 @@ void ref_dot(const RefCall *call)
     for (int64_t n = 0; n < type_elements(batch); n++)
         for (int64_t i = 0; i < type_elements(rest_a); i++)
             for (int64_t j = 0; j < type_elements(rest_b); j++, out++) {
-                int64_t at_a = offset_of(batch, batch_stride_a, n) + offset_of(rest_a, rest_stride_a, i);
-                int64_t at_b = offset_of(batch, batch_stride_b, n) + offset_of(rest_b, rest_stride_b, j);
+                int64_t at_a =
+                    offset_of(batch, batch_stride_a, n) + offset_of(rest_a, rest_stride_a, i);
+                int64_t at_b =
+                    offset_of(batch, batch_stride_b, n) + offset_of(rest_b, rest_stride_b, j);
                 double sum = 0;
                 uint64_t whole = 0;
                 for (int64_t k = 0; k < type_elements(depth); k++) {
                     int64_t place_a = at_a + offset_of(depth, depth_stride_a, k);
                     int64_t place_b = at_b + offset_of(depth, depth_stride_b, k);
                     if (real)
-                        sum += element_real(a.dtype, call->in[0], place_a) * element_real(b.dtype, call->in[1], place_b);
+                        sum += element_real(a.dtype, call->in[0], place_a) *
+                               element_real(b.dtype, call->in[1], place_b);
                     else
                         whole += (uint64_t)element_whole(a.dtype, call->in[0], place_a) *
                                  (uint64_t)element_whole(b.dtype, call->in[1], place_b);

@@ -59,7 +59,8 @@ void ref_slice(const RefCall *call)
         int64_t from = 0;
         shape_index(out, i, index);
         for (int axis = 0; axis < out.rank; axis++)
-            from += (call->attr[0].list.at[axis] + index[axis] * call->attr[2].list.at[axis]) * stride[axis];
+            from += (call->attr[0].list.at[axis] + index[axis] * call->attr[2].list.at[axis]) *
+                    stride[axis];
         element_copy(out.dtype, call->out[0], i, call->in[0], from);
     }
 }
@@ -100,9 +101,11 @@ void ref_concat(const RefCall *call)
     }
 }
 
-// gather's result and scatter_add's third operand are indexed by a's axes before `axis`, then the axes of the row
-// numbers, then a's axes after it. Finds the element of a for place `index`; *row is the row number as given.
-static int64_t row_place(Type a, Type rows, const void *row_numbers, int64_t axis, const int64_t index[], int64_t *row)
+// gather's result and scatter_add's third operand are indexed by a's axes before `axis`, then the
+// axes of the row numbers, then a's axes after it. Finds the element of a for place `index`; *row
+// is the row number as given.
+static int64_t row_place(Type a, Type rows, const void *row_numbers, int64_t axis,
+                         const int64_t index[], int64_t *row)
 {
     int64_t stride[IR_MAX_RANK], row_stride[IR_MAX_RANK], from = 0, place = 0;
     shape_strides(a, stride);
@@ -122,7 +125,8 @@ void ref_gather(const RefCall *call)
     int64_t index[IR_MAX_RANK], row;
     for (int64_t i = 0; i < type_elements(out); i++) {
         shape_index(out, i, index);
-        int64_t from = row_place(call->in_type[0], call->in_type[1], call->in[1], call->attr[0].whole, index, &row);
+        int64_t from = row_place(call->in_type[0], call->in_type[1], call->in[1],
+                                 call->attr[0].whole, index, &row);
         element_copy(out.dtype, call->out[0], i, call->in[0], from);
     }
 }
@@ -140,7 +144,8 @@ void ref_scatter_add(const RefCall *call)
             continue;
         if (dtype_info[a.dtype].kind == KIND_FLOAT)
             element_set_real(a.dtype, call->out[0], to,
-                             element_real(a.dtype, call->out[0], to) + element_real(a.dtype, call->in[2], i));
+                             element_real(a.dtype, call->out[0], to) +
+                                 element_real(a.dtype, call->in[2], i));
         else
             element_set_whole(a.dtype, call->out[0], to,
                               (int64_t)((uint64_t)element_whole(a.dtype, call->out[0], to) +

@@ -1,4 +1,5 @@
-// pointwise.c: ops that treat each element by itself. Floats are computed in f64 and rounded once; integers wrap around.
+// pointwise.c: ops that treat each element by itself. Floats are computed in f64 and rounded once;
+// integers wrap around.
 
 #include <math.h>
 
@@ -30,38 +31,40 @@ static void each2(const RefCall *call, RealFunction2 *real, WholeFunction2 *whol
     DType dtype = call->in_type[0].dtype, out = call->out_type[0].dtype;
     for (int64_t i = 0; i < type_elements(call->out_type[0]); i++) {
         if (is_float(dtype))
-            element_set_real(out, call->out[0], i,
-                             real(element_real(dtype, call->in[0], i), element_real(dtype, call->in[1], i)));
+            element_set_real(
+                out, call->out[0], i,
+                real(element_real(dtype, call->in[0], i), element_real(dtype, call->in[1], i)));
         else
-            element_set_whole(out, call->out[0], i,
-                              whole(element_whole(dtype, call->in[0], i), element_whole(dtype, call->in[1], i)));
+            element_set_whole(
+                out, call->out[0], i,
+                whole(element_whole(dtype, call->in[0], i), element_whole(dtype, call->in[1], i)));
     }
 }
 
-#define REAL1(name, expression)                                                                                        \
-    static double real_##name(double a)                                                                                \
-    {                                                                                                                  \
-        return expression;                                                                                             \
+#define REAL1(name, expression)                                                                    \
+    static double real_##name(double a)                                                            \
+    {                                                                                              \
+        return expression;                                                                         \
     }
-#define WHOLE1(name, expression)                                                                                       \
-    static int64_t whole_##name(int64_t a)                                                                             \
-    {                                                                                                                  \
-        return expression;                                                                                             \
+#define WHOLE1(name, expression)                                                                   \
+    static int64_t whole_##name(int64_t a)                                                         \
+    {                                                                                              \
+        return expression;                                                                         \
     }
-#define REAL2(name, expression)                                                                                        \
-    static double real_##name(double a, double b)                                                                      \
-    {                                                                                                                  \
-        return expression;                                                                                             \
+#define REAL2(name, expression)                                                                    \
+    static double real_##name(double a, double b)                                                  \
+    {                                                                                              \
+        return expression;                                                                         \
     }
-#define WHOLE2(name, expression)                                                                                       \
-    static int64_t whole_##name(int64_t a, int64_t b)                                                                  \
-    {                                                                                                                  \
-        return expression;                                                                                             \
+#define WHOLE2(name, expression)                                                                   \
+    static int64_t whole_##name(int64_t a, int64_t b)                                              \
+    {                                                                                              \
+        return expression;                                                                         \
     }
-#define KERNEL(name, each, real, whole)                                                                                \
-    void ref_##name(const RefCall *call)                                                                               \
-    {                                                                                                                  \
-        each(call, real, whole);                                                                                       \
+#define KERNEL(name, each, real, whole)                                                            \
+    void ref_##name(const RefCall *call)                                                           \
+    {                                                                                              \
+        each(call, real, whole);                                                                   \
     }
 
 static int64_t wrap(uint64_t value)
@@ -84,7 +87,8 @@ KERNEL(sin, each1, sin, NULL)
 KERNEL(cos, each1, cos, NULL)
 KERNEL(tanh, each1, tanh, NULL)
 KERNEL(erf, each1, erf, NULL)
-REAL1(sigmoid, a >= 0 ? 1 / (1 + exp(-a)) : exp(a) / (1 + exp(a)))     // the second form where exp(-a) would overflow
+REAL1(sigmoid, a >= 0 ? 1 / (1 + exp(-a))
+                      : exp(a) / (1 + exp(a))) // the second form where exp(-a) would overflow
 KERNEL(sigmoid, each1, real_sigmoid, NULL)
 KERNEL(floor, each1, floor, NULL)
 KERNEL(round, each1, rint, NULL)
@@ -97,15 +101,17 @@ KERNEL(add, each2, real_add, whole_add)
 REAL2(sub, a - b)
 WHOLE2(sub, wrap((uint64_t)a - (uint64_t)b))
 KERNEL(sub, each2, real_sub, whole_sub)
-REAL2(mul, a * b)
-WHOLE2(mul, wrap((uint64_t)a * (uint64_t)b))
+REAL2(mul, a *b)
+WHOLE2(mul, wrap((uint64_t)a *(uint64_t)b))
 KERNEL(mul, each2, real_mul, whole_mul)
 REAL2(div, a / b)
-WHOLE2(div, b == 0 ? 0 : b == -1 ? wrap(0 - (uint64_t)a) : a / b)      // the lowest number / -1 wraps around
+WHOLE2(div, b == 0    ? 0
+            : b == -1 ? wrap(0 - (uint64_t)a)
+                      : a / b) // the lowest number / -1 wraps around
 KERNEL(div, each2, real_div, whole_div)
 
-// fmod is exact; its result has the sign of a and is moved to the sign of b. mod by an infinity of the other sign is that
-// infinity, as a - b * floor(a / b) says; a zero takes the sign of b.
+// fmod is exact; its result has the sign of a and is moved to the sign of b. mod by an infinity of
+// the other sign is that infinity, as a - b * floor(a / b) says; a zero takes the sign of b.
 static double real_mod(double a, double b)
 {
     double rest = fmod(a, b);
@@ -130,7 +136,7 @@ KERNEL(max, each2, real_max, whole_max)
 REAL2(min, isnan(a) ? a : isnan(b) ? b : a < b ? a : b < a ? b : signbit(a) ? a : b)
 WHOLE2(min, a < b ? a : b)
 KERNEL(min, each2, real_min, whole_min)
-WHOLE2(and, a && b)
+WHOLE2(and, a &&b)
 KERNEL(and, each2, NULL, whole_and)
 WHOLE2(or, a || b)
 KERNEL(or, each2, NULL, whole_or)
@@ -152,7 +158,8 @@ void ref_select(const RefCall *call)
 {
     Type type = call->out_type[0];
     for (int64_t i = 0; i < type_elements(type); i++)
-        element_copy(type.dtype, call->out[0], i, call->in[element_whole(DTYPE_BOOL, call->in[0], i) ? 1 : 2], i);
+        element_copy(type.dtype, call->out[0], i,
+                     call->in[element_whole(DTYPE_BOOL, call->in[0], i) ? 1 : 2], i);
 }
 
 void ref_cast(const RefCall *call)

@@ -101,7 +101,8 @@ typedef struct amli_need {
 } amli_need;
 amli_need amli_job_need(const aml_job *job);
 
-// What a job holds of its data, in bytes: prepared rows, the parts of the split, a training's order.
+// What a job holds of its data, in bytes: prepared rows, the parts of the split, a training's
+// order.
 size_t amli_data_bytes(const aml_job *job, const amli_samples *samples);
 
 aml_status amli_session_open(const amli_command *command, const aml_job *job,

@@ -1,5 +1,6 @@
-// The rate of f32 multiply-adds that one core reaches, in GFLOP/s: what a step's time is compared with. Twelve independent sums
-// hide the latency of the unit. Compiled by run.py with -O3 -march=native.
+// The rate of f32 multiply-adds that one core reaches, in GFLOP/s: what a step's time is compared
+// with. Twelve independent sums hide the latency of the unit. Compiled by run.py with -O3
+// -march=native.
 
 #include <stdio.h>
 #include <time.h>

@@ -1,7 +1,8 @@
-// Expressions and what they are worth. Every line `const NAME = ...  //= VALUE` of the given programs is evaluated, every
-// `fn NAME() = ...  //= VALUE` is traced, verified, run with the reference interpreter, and shown: the type and the
-// elements. `//= ops: N` counts instructions instead. Weights and states read as 0.5, the step as 3 of 100, an epoch has
-// 10 steps, the seed is 42.
+// Expressions and what they are worth. Every line `const NAME = ...  //= VALUE` of the given
+// programs is evaluated, every `fn NAME() = ...  //= VALUE` is traced, verified, run with the
+// reference interpreter, and shown: the type and the elements. `//= ops: N` counts instructions
+// instead. Weights and states read as 0.5, the step as 3 of 100, an epoch has 10 steps, the seed
+// is 42.
 
 #include "check.h"
 
@@ -38,9 +39,12 @@ static double element(Type type, const void *at, int64_t index)
         return (double)((const int64_t *)at)[index];
     case DTYPE_I8:
         return (double)((const int8_t *)at)[index];
-    case DTYPE_U8: case DTYPE_BOOL:
+    case DTYPE_U8:
+    case DTYPE_BOOL:
         return (double)((const uint8_t *)at)[index];
-    case DTYPE_F16: case DTYPE_BF16: case DTYPE_COUNT:
+    case DTYPE_F16:
+    case DTYPE_BF16:
+    case DTYPE_COUNT:
         break;
     }
     return NAN;
@@ -62,7 +66,12 @@ static void put(Type type, void *at, double value)
         case DTYPE_I64:
             ((int64_t *)at)[i] = (int64_t)value;
             break;
-        case DTYPE_I8: case DTYPE_U8: case DTYPE_BOOL: case DTYPE_F16: case DTYPE_BF16: case DTYPE_COUNT:
+        case DTYPE_I8:
+        case DTYPE_U8:
+        case DTYPE_BOOL:
+        case DTYPE_F16:
+        case DTYPE_BF16:
+        case DTYPE_COUNT:
             break;
         }
 }
@@ -79,8 +88,9 @@ static double scalar_input(const Elab *e, const aml_scalar_info *scalar)
     case AML_SCALAR_SEED:
         return 42;
     case AML_SCALAR_OPTION:
-        return value_is_number(e->option.at[scalar->index].value) ? value_number(e->option.at[scalar->index].value)
-                                                                    : e->option.at[scalar->index].value.as.quantity.value;
+        return value_is_number(e->option.at[scalar->index].value)
+                   ? value_number(e->option.at[scalar->index].value)
+                   : e->option.at[scalar->index].value.as.quantity.value;
     }
     return 0;
 }
@@ -113,11 +123,15 @@ static int count_instructions(const IrFunction *fn)
 static const char *run(Elab *e, const Trace *trace, IrFunction *fn)
 {
     Arena *arena = e->cx->arena;
-    void **in = NEW_ARRAY(arena, void *, fn->param.count + 1), **out = NEW_ARRAY(arena, void *, fn->result.count + 1);
+    void **in = NEW_ARRAY(arena, void *, fn->param.count + 1),
+         **out = NEW_ARRAY(arena, void *, fn->result.count + 1);
     for (int i = 0; i < fn->param.count; i++) {
         Type type = fn->param.at[i]->type;
         in[i] = arena_alloc(arena, (size_t)type_bytes(type) + 8);
-        put(type, in[i], fn->param_slot.at[i].kind == SLOT_SCALAR ? scalar_input(e, &trace->scalar.at[fn->param_slot.at[i].index]) : 0.5);
+        put(type, in[i],
+            fn->param_slot.at[i].kind == SLOT_SCALAR
+                ? scalar_input(e, &trace->scalar.at[fn->param_slot.at[i].index])
+                : 0.5);
     }
     for (int i = 0; i < fn->result.count; i++)
         out[i] = arena_alloc(arena, (size_t)type_bytes(fn->result.at[i].value->type) + 8);
@@ -142,12 +156,14 @@ static const char *traced(Elab *e, Node *fn, bool count)
     StateTable table = {0};
     e->table = &table;
     Trace *trace = elab_trace_begin(e, fn->as.fn.name, fn->span);
-    add_results(e, elab_call(e, elab_declaration(e, fn), NULL, NULL, 0, fn->as.fn.name_span), fn->span);
+    add_results(e, elab_call(e, elab_declaration(e, fn), NULL, NULL, 0, fn->as.fn.name_span),
+                fn->span);
     IrFunction *made = elab_trace_end(e, trace);
     e->table = NULL;
     if (!made)
         return "refused";
-    return count ? arena_printf(e->cx->arena, "ops: %d", count_instructions(made)) : run(e, trace, made);
+    return count ? arena_printf(e->cx->arena, "ops: %d", count_instructions(made))
+                 : run(e, trace, made);
 }
 
 static void check_program(const char *path)
@@ -172,8 +188,9 @@ static void check_program(const char *path)
         if (!expected)
             continue;
         Sym name = declaration_name(node);
-        const char *found = node->kind == NODE_Const ? value_show(e, elab_declaration(e, node))
-                                                     : traced(e, node, strncmp(expected, "ops:", 4) == 0);
+        const char *found = node->kind == NODE_Const
+                                ? value_show(e, elab_declaration(e, node))
+                                : traced(e, node, strncmp(expected, "ops:", 4) == 0);
         if (strcmp(found, expected) == 0)
             printf("PASS %s\n", name);
         else
@@ -193,7 +210,7 @@ static void check_program(const char *path)
 
 typedef struct Defined {
     int errors;
-    const char *value;          // of the const `width`
+    const char *value; // of the const `width`
 } Defined;
 
 static Defined define(Cx *cx, const char *source, const char *name, const char *value)
@@ -207,7 +224,8 @@ static Defined define(Cx *cx, const char *source, const char *name, const char *
     return (Defined){diag_errors(cx), shown};
 }
 
-static const char *const sized = "aml 1\nconst width: int = 8\nconst twice = 2 * width\nconst length = 40 epochs\nconst path = \"a\"\n";
+static const char *const sized = "aml 1\nconst width: int = 8\nconst twice = 2 * width\nconst "
+                                 "length = 40 epochs\nconst path = \"a\"\n";
 
 TEST(define_replaces)
 {
@@ -222,8 +240,9 @@ TEST(define_replaces)
 
 TEST(define_of_wrong_type)
 {
-    const char *const wrong[][2] = {{"width", "1.5"}, {"width", "true"}, {"width", "wide"}, {"width", "2)"},  {"width", ""},
-                                    {"length", "40"}, {"length", "3 MiB"}, {"twice", "1.5"}, {"widht", "16"}};
+    const char *const wrong[][2] = {{"width", "1.5"},    {"width", "true"}, {"width", "wide"},
+                                    {"width", "2)"},     {"width", ""},     {"length", "40"},
+                                    {"length", "3 MiB"}, {"twice", "1.5"},  {"widht", "16"}};
     for (size_t i = 0; i < COUNT_OF(wrong); i++) {
         Cx *cx = cx_new();
         int errors = define(cx, sized, wrong[i][0], wrong[i][1]).errors;
@@ -235,7 +254,11 @@ TEST(define_of_wrong_type)
 
 TEST(define_of_right_type)
 {
-    const char *const right[][2] = {{"width", "16"}, {"length", "500 epochs"}, {"path", "\"b\""}, {"path", "b"}, {"twice", "7"}};
+    const char *const right[][2] = {{"width", "16"},
+                                    {"length", "500 epochs"},
+                                    {"path", "\"b\""},
+                                    {"path", "b"},
+                                    {"twice", "7"}};
     for (size_t i = 0; i < COUNT_OF(right); i++) {
         Cx *cx = cx_new();
         int errors = define(cx, sized, right[i][0], right[i][1]).errors;

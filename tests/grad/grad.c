@@ -1,5 +1,5 @@
-// Every gradient rule against central differences, in f64, through the reference interpreter; then the gradient of the
-// gradient, the same way. The functions are in rules.aml.
+// Every gradient rule against central differences, in f64, through the reference interpreter; then
+// the gradient of the gradient, the same way. The functions are in rules.aml.
 
 #include "elab/elab.h"
 #include "sema/sema.h"
@@ -19,8 +19,8 @@ typedef struct Case {
     TypeValue type[MOST_PARAMS];
 } Case;
 
-// A traced function of the case's parameters, `weight` (the result's shape), and for the second order one direction for each
-// float parameter.
+// A traced function of the case's parameters, `weight` (the result's shape), and for the second
+// order one direction for each float parameter.
 typedef struct Traced {
     IrFunction *fn;
     int inputs, outputs;
@@ -50,12 +50,13 @@ static Inst *weighted_sum(Elab *e, Value result, Value weight)
 {
     Value product = elab_binary(e, OPER_MUL, result, weight, (Span){0});
     Value args[] = {product};
-    Value sum = elab_call(e, value_function(e, elab_std_function(e, "sum"), NULL), args, NULL, 1, (Span){0});
+    Value sum = elab_call(e, value_function(e, elab_std_function(e, "sum"), NULL), args, NULL, 1,
+                          (Span){0});
     return value_is(sum, VALUE_TENSOR) ? sum.as.tensor.inst : NULL;
 }
 
-// order 1: outputs are the weighted sum and its gradients. order 2: the sum over all first gradients times their directions, and
-// the gradients of that.
+// order 1: outputs are the weighted sum and its gradients. order 2: the sum over all first
+// gradients times their directions, and the gradients of that.
 static bool trace_case(Elab *e, const Case *c, int order, Type result_type, Traced *out)
 {
     char name[64];
@@ -67,7 +68,8 @@ static bool trace_case(Elab *e, const Case *c, int order, Type result_type, Trac
     Trace *trace = elab_trace_begin(e, sym_of(e->cx, name), c->fn->span);
     for (int i = 0; i < c->params; i++) {
         out->input[out->inputs++] = param_type(c, i);
-        args[i] = elab_trace_input(e, param_type(c, i), c->type[i].classes, sym_of(e->cx, "x"), c->fn->span);
+        args[i] = elab_trace_input(e, param_type(c, i), c->type[i].classes, sym_of(e->cx, "x"),
+                                   c->fn->span);
         if (is_float(param_type(c, i)))
             wrt[count++] = args[i].as.tensor.inst;
     }
@@ -91,7 +93,8 @@ static bool trace_case(Elab *e, const Case *c, int order, Type result_type, Trac
         Value sum = value_real(0);
         for (int i = 0; i < count; i++) {
             out->input[out->inputs++] = wrt[i]->type;
-            direction[i] = elab_trace_input(e, wrt[i]->type, 0, sym_of(e->cx, "direction"), c->fn->span);
+            direction[i] =
+                elab_trace_input(e, wrt[i]->type, 0, sym_of(e->cx, "direction"), c->fn->span);
             Inst *along = weighted_sum(e, value_tensor(slope[i]), direction[i]);
             sum = elab_binary(e, OPER_ADD, sum, value_tensor(along), c->fn->span);
         }
@@ -120,7 +123,8 @@ static void evaluate(const Traced *traced, void *const in[], void *const out[])
     ir_evaluate(traced->fn, param, result);
 }
 
-// Compares the gradients that the function returns with differences of its first output. NULL, or what is wrong.
+// Compares the gradients that the function returns with differences of its first output. NULL, or
+// what is wrong.
 static const char *compare(Arena *arena, const Case *c, const Traced *traced)
 {
     void *in[3 * MOST_PARAMS], *out[1 + MOST_PARAMS], *unused[1 + MOST_PARAMS];
@@ -129,7 +133,8 @@ static const char *compare(Arena *arena, const Case *c, const Traced *traced)
         in[i] = arena_alloc(arena, (size_t)type_bytes(traced->input[i]) + 8);
         for (int64_t j = 0; j < count; j++) {
             if (traced->input[i].dtype == DTYPE_F64)
-                ((double *)in[i])[j] = i < c->params ? c->low + (c->high - c->low) * random_unit() : 2 * random_unit() - 1;
+                ((double *)in[i])[j] = i < c->params ? c->low + (c->high - c->low) * random_unit()
+                                                     : 2 * random_unit() - 1;
             else
                 ((int32_t *)in[i])[j] = (int32_t)(random_unit() * (double)c->type[i].classes);
         }
@@ -155,7 +160,9 @@ static const char *compare(Arena *arena, const Case *c, const Traced *traced)
             x[j] = kept;
             double expected = (above - below) / (2 * step);
             if (!(fabs(gradient[j] - expected) <= 1e-6 + 1e-6 * fabs(expected)))
-                return arena_printf(arena, "argument %d, element %lld: gradient %.12g, differences %.12g", p, (long long)j, gradient[j], expected);
+                return arena_printf(arena,
+                                    "argument %d, element %lld: gradient %.12g, differences %.12g",
+                                    p, (long long)j, gradient[j], expected);
         }
     }
     return NULL;
@@ -167,7 +174,8 @@ static bool read_case(Elab *e, Node *fn, Case *c)
     c->fn = fn;
     c->params = fn->as.fn.params.count;
     c->step = 1e-5;
-    if (c->params > MOST_PARAMS || sscanf(fn->as.fn.doc, " %31[a-z_]: %lf to %lf, step %lf", c->rule, &c->low, &c->high, &c->step) < 3)
+    if (c->params > MOST_PARAMS || sscanf(fn->as.fn.doc, " %31[a-z_]: %lf to %lf, step %lf",
+                                          c->rule, &c->low, &c->high, &c->step) < 3)
         return false;
     for (int i = 0; i < c->params; i++)
         if (!elab_type(e, env, fn->as.fn.params.at[i]->as.param.type, &c->type[i]))
@@ -182,7 +190,8 @@ static void run_case(Elab *e, Node *fn, Map *covered)
     Arena *arena = e->cx->arena;
     const char *wrong = NULL, *name = fn->as.fn.name;
     if (!read_case(e, fn, &c))
-        wrong = "its documentation does not say `RULE: LOW to HIGH`, or its parameters have no sizes";
+        wrong =
+            "its documentation does not say `RULE: LOW to HIGH`, or its parameters have no sizes";
     else if (!trace_case(e, &c, 0, (Type){0}, &result))
         wrong = "it could not be traced";
     else if (!trace_case(e, &c, 1, result.output[0], &first))
@@ -226,7 +235,8 @@ int main(int argc, char **argv)
                 if (all->at[i]->kind != NODE_Grad)
                     continue;
                 bool good = map_get(&covered, all->at[i]->as.grad.name) != NULL;
-                printf("%s rule_%s%s\n", good ? "PASS" : "FAIL", all->at[i]->as.grad.name, good ? "" : ": no function in rules.aml checks it");
+                printf("%s rule_%s%s\n", good ? "PASS" : "FAIL", all->at[i]->as.grad.name,
+                       good ? "" : ": no function in rules.aml checks it");
                 failures += !good;
             }
         }

@@ -1,4 +1,5 @@
-// build_test: functions made and changed by hand keep their invariants, and the verifier sees every one that is broken.
+// build_test: functions made and changed by hand keep their invariants, and the verifier sees every
+// one that is broken.
 
 #include "check.h"
 #include "ir/support.h"
@@ -27,11 +28,12 @@ static Sample sample_new(void)
     return s;
 }
 
-#define CHECK_BROKEN(sample, words)                                                                                    \
-    do {                                                                                                               \
-        const char *why_ = ir_verify((sample).cx->arena, (sample).module);                                             \
-        if (!why_ || !strstr(why_, (words)))                                                                           \
-            CHECK_FAIL("the verifier says \"%s\", expected \"%s\"", why_ ? why_ : "nothing", (words));                 \
+#define CHECK_BROKEN(sample, words)                                                                \
+    do {                                                                                           \
+        const char *why_ = ir_verify((sample).cx->arena, (sample).module);                         \
+        if (!why_ || !strstr(why_, (words)))                                                       \
+            CHECK_FAIL("the verifier says \"%s\", expected \"%s\"", why_ ? why_ : "nothing",       \
+                       (words));                                                                   \
     } while (0)
 
 TEST(well_formed)
@@ -173,21 +175,22 @@ TEST(clone_computes_the_same)
 TEST(costs)
 {
     Cx *cx = cx_new();
-    const char *messages, *text =
-        "function @f {\n"
-        "  %0 = parameter : f32[8, 4]\n"
-        "  %1 = parameter : f32[4, 3]\n"
-        "  %2 = dot %0, %1 contract_a=[1] contract_b=[0] batch_a=[] batch_b=[] : f32[8, 3]\n"
-        "  %3 = reduce %2 with=sum axes=[0] : f32[3]\n"
-        "  %4 = reshape %3 : f32[1, 3]\n"
-        "  %5 = loop %4 count=5 carried=1 sliced=0 body={\n"
-        "    %6 = parameter : i64[]\n"
-        "    %7 = parameter : f32[1, 3]\n"
-        "    %8 = exp %7 : f32[1, 3]\n"
-        "    result %8\n"
-        "  } : f32[1, 3]\n"
-        "  result %5\n"
-        "}\n";
+    const char *messages,
+        *text =
+            "function @f {\n"
+            "  %0 = parameter : f32[8, 4]\n"
+            "  %1 = parameter : f32[4, 3]\n"
+            "  %2 = dot %0, %1 contract_a=[1] contract_b=[0] batch_a=[] batch_b=[] : f32[8, 3]\n"
+            "  %3 = reduce %2 with=sum axes=[0] : f32[3]\n"
+            "  %4 = reshape %3 : f32[1, 3]\n"
+            "  %5 = loop %4 count=5 carried=1 sliced=0 body={\n"
+            "    %6 = parameter : i64[]\n"
+            "    %7 = parameter : f32[1, 3]\n"
+            "    %8 = exp %7 : f32[1, 3]\n"
+            "    result %8\n"
+            "  } : f32[1, 3]\n"
+            "  result %5\n"
+            "}\n";
     IrModule *module = module_from_text(cx, "costs.ir", text, strlen(text), &messages);
     CHECK(module != NULL);
     const Inst *inst = module->function.at[0]->first;

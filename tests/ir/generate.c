@@ -1,7 +1,7 @@
 // generate.c: random well-formed functions.
 //
-// An op and its operands are drawn; the shape rules say whether that is an instruction. So every op of ops.def takes part
-// without a list here, except those that need attributes of their own making.
+// An op and its operands are drawn; the shape rules say whether that is an instruction. So every op
+// of ops.def takes part without a list here, except those that need attributes of their own making.
 
 #include <string.h>
 
@@ -44,8 +44,10 @@ static Inst *any_of_type(Generator *g, Type type, bool dtype_matters)
 
 static Type random_type(Generator *g)
 {
-    static const DType common[] = {DTYPE_F32, DTYPE_F32, DTYPE_F32, DTYPE_F64, DTYPE_I32, DTYPE_I64, DTYPE_BOOL, DTYPE_U8};
-    Type type = {.dtype = common[draw_below(&g->draw, COUNT_OF(common))], .rank = (int)draw_below(&g->draw, 4)};
+    static const DType common[] = {DTYPE_F32, DTYPE_F32, DTYPE_F32,  DTYPE_F64,
+                                   DTYPE_I32, DTYPE_I64, DTYPE_BOOL, DTYPE_U8};
+    Type type = {.dtype = common[draw_below(&g->draw, COUNT_OF(common))],
+                 .rank = (int)draw_below(&g->draw, 4)};
     for (int i = 0; i < type.rank; i++)
         type.dim[i] = 1 + draw_below(&g->draw, 3);
     return type;
@@ -127,7 +129,10 @@ static Type fill_attributes(Generator *g, Op op, Inst *in[], Attr attr[])
         case ATTR_Reducer:
             attr[i].reducer = (Reducer)draw_below(&g->draw, REDUCER_COUNT);
             break;
-        case ATTR_Real: case ATTR_Body: case ATTR_Callee: case ATTR_Data:
+        case ATTR_Real:
+        case ATTR_Body:
+        case ATTR_Callee:
+        case ATTR_Data:
             break;
         }
     if (op == OP_broadcast)
@@ -139,7 +144,8 @@ static Type fill_attributes(Generator *g, Op op, Inst *in[], Attr attr[])
     if (op == OP_slice)
         for (int k = 0; k < type.rank; k++) {
             attr[0].list.at[k] = draw_below(&g->draw, type.dim[k]);
-            attr[1].list.at[k] = attr[0].list.at[k] + 1 + draw_below(&g->draw, type.dim[k] - attr[0].list.at[k]);
+            attr[1].list.at[k] =
+                attr[0].list.at[k] + 1 + draw_below(&g->draw, type.dim[k] - attr[0].list.at[k]);
             attr[2].list.at[k] = 1 + draw_below(&g->draw, 2);
         }
     return given;
@@ -179,7 +185,8 @@ static Inst *random_dot(Generator *g)
     Inst *in[] = {a, b};
     Type out;
     const char *why;
-    if (op_result_types(g->cx->arena, OP_dot, in, 2, attr, (Type){0}, &out, 1, &why) < 0 || out.rank > 4)
+    if (op_result_types(g->cx->arena, OP_dot, in, 2, attr, (Type){0}, &out, 1, &why) < 0 ||
+        out.rank > 4)
         return NULL;
     return ir_append(g->fn, OP_dot, in, 2, attr, (Type){0}, (Span){0});
 }
@@ -201,7 +208,8 @@ static Inst *random_loop(Generator *g)
     ir_param(body, type_scalar(DTYPE_I64), (Slot){0}, NULL, (Span){0});
     Inst *carried = ir_param(body, start->type, (Slot){0}, NULL, (Span){0});
     Inst *slice = ir_param(body, start->type, (Slot){0}, NULL, (Span){0});
-    Inst *next = ir_binary(body, draw_below(&g->draw, 2) ? OP_add : OP_max, carried, slice, (Span){0});
+    Inst *next =
+        ir_binary(body, draw_below(&g->draw, 2) ? OP_add : OP_max, carried, slice, (Span){0});
     ir_result(body, next, (Slot){0}, NULL);
     ir_result(body, ir_binary(body, OP_sub, next, carried, (Span){0}), (Slot){0}, NULL);
     Attr attr[] = {{.whole = 3}, {.whole = 1}, {.whole = 1}, {.function = body}};
@@ -211,10 +219,12 @@ static Inst *random_loop(Generator *g)
     return ir_get(g->fn, loop, 0, (Span){0});
 }
 
-// A value that may grow without bound, or whose steps make a rounding difference large, is left out.
+// A value that may grow without bound, or whose steps make a rounding difference large, is left
+// out.
 static bool wild(Op op)
 {
-    return op == OP_exp || op == OP_pow || op == OP_log || op == OP_div || op == OP_mod || op == OP_sin || op == OP_cos;
+    return op == OP_exp || op == OP_pow || op == OP_log || op == OP_div || op == OP_mod ||
+           op == OP_sin || op == OP_cos;
 }
 
 static Inst *random_inst(Generator *g)
@@ -226,13 +236,15 @@ static Inst *random_inst(Generator *g)
         return random_loop(g);
     if (op == OP_constant)
         return random_constant(g);
-    if (op_has(op, MULTI) || op == OP_get || op == OP_parameter || (wild(op) && draw_below(&g->draw, 4)))
+    if (op_has(op, MULTI) || op == OP_get || op == OP_parameter ||
+        (wild(op) && draw_below(&g->draw, 4)))
         return NULL;
     Inst *in[4] = {0};
     int inputs = op_info[op].inputs < 0 ? 1 + (int)draw_below(&g->draw, 3) : op_info[op].inputs;
     for (int i = 0; i < inputs; i++) {
-        Inst *like = i == 0 || op == OP_gather || op == OP_scatter_add ? NULL
-                     : any_of_type(g, in[i == 2 ? 1 : 0]->type, op != OP_select || i == 2);
+        Inst *like = i == 0 || op == OP_gather || op == OP_scatter_add
+                         ? NULL
+                         : any_of_type(g, in[i == 2 ? 1 : 0]->type, op != OP_select || i == 2);
         in[i] = like ? like : any(g);
     }
     if (op == OP_random || op == OP_pad) {
@@ -248,7 +260,8 @@ static Inst *random_inst(Generator *g)
     if (op == OP_iota)
         attr[0].whole = given.rank ? draw_below(&g->draw, given.rank) : 0;
     const char *why;
-    if (op_result_types(g->cx->arena, op, in, inputs, attr, given, &out, 1, &why) < 0 || out.rank > 4 || type_elements(out) > 500)
+    if (op_result_types(g->cx->arena, op, in, inputs, attr, given, &out, 1, &why) < 0 ||
+        out.rank > 4 || type_elements(out) > 500)
         return NULL;
     return ir_append(g->fn, op, in, inputs, attr, given, (Span){0});
 }

@@ -1,12 +1,14 @@
 // ir_test: the tests of the text form and of the passes.
 //
-//   tests/ir/text/FILE.ir        is parsed, printed, parsed and printed: both prints are equal, and equal to what is
+//   tests/ir/text/FILE.ir        is parsed, printed, parsed and printed: both prints are equal, and
+//   equal to what is
 //                                below the line "// ----"
-//   tests/ir/reject/FILE.ir      is refused with a message that holds the text of each line "//~ text"
-//   tests/ir/PASS/FILE.ir        the functions above the line "// ----" become those below it, and still compute the same
-//   tests/ir/pipeline/FILE.ir    the same for all passes together
+//   tests/ir/reject/FILE.ir      is refused with a message that holds the text of each line "//~
+//   text" tests/ir/PASS/FILE.ir        the functions above the line "// ----" become those below
+//   it, and still compute the same tests/ir/pipeline/FILE.ir    the same for all passes together
 //
-// Usage: ir_test FOLDER [--bless]. --bless writes what was found below the line. A folder that is none of these is an error.
+// Usage: ir_test FOLDER [--bless]. --bless writes what was found below the line. A folder that is
+// none of these is an error.
 
 #include <dirent.h>
 #include <stdlib.h>
@@ -23,8 +25,8 @@ typedef struct Case {
     const char *folder, *name, *path;
     char *text;
     size_t length;
-    size_t above;                   // bytes above the line
-    const char *below;              // "" if there is no line
+    size_t above;      // bytes above the line
+    const char *below; // "" if there is no line
 } Case;
 
 static bool fail(const Case *test, const char *what, const char *detail)
@@ -39,7 +41,8 @@ static bool settle(const Case *test, const char *found, bool bless)
         return true;
     if (!bless) {
         Arena *arena = arena_new();
-        fail(test, "the result is not what is below the line", arena_printf(arena, "%s-- expected:\n%s", found, test->below));
+        fail(test, "the result is not what is below the line",
+             arena_printf(arena, "%s-- expected:\n%s", found, test->below));
         arena_free(arena);
         return false;
     }
@@ -80,7 +83,8 @@ static bool test_reject(Cx *cx, const Case *test)
     for (; mark; mark = strstr(mark + 4, "//~ ")) {
         const char *wanted = arena_text(cx->arena, mark + 4, strcspn(mark + 4, "\n"));
         if (!strstr(messages, wanted))
-            return fail(test, arena_printf(cx->arena, "the message does not hold '%s'", wanted), messages);
+            return fail(test, arena_printf(cx->arena, "the message does not hold '%s'", wanted),
+                        messages);
     }
     return true;
 }
@@ -103,9 +107,12 @@ static bool test_pass(Cx *cx, const Case *test, bool bless)
     for (int i = 0; i < after->function.count; i++) {
         IrFunction *fn = after->function.at[i];
         for (uint64_t seed = 1; seed <= 3; seed++) {
-            const char *why = functions_differ(cx, ir_function_find(before, fn->name), fn, seed, 1e-5);
+            const char *why =
+                functions_differ(cx, ir_function_find(before, fn->name), fn, seed, 1e-5);
             if (why)
-                return fail(test, arena_printf(cx->arena, "@%s computes something else: %s", fn->name, why), found);
+                return fail(
+                    test, arena_printf(cx->arena, "@%s computes something else: %s", fn->name, why),
+                    found);
         }
     }
     return settle(test, found, bless);

@@ -1,4 +1,5 @@
-// random_test: random programs, before and after all passes, compute the same; and their text form is faithful.
+// random_test: random programs, before and after all passes, compute the same; and their text form
+// is faithful.
 //
 // Usage: random_test [COUNT [FIRST_SEED]]. A failing seed is printed with its program.
 
@@ -30,14 +31,16 @@ static bool try_seed(uint64_t seed)
         why = functions_differ(cx, before->function.at[0], after->function.at[0], seed, 2e-5);
     }
     if (why)
-        printf("FAIL random: seed %llu: %s\n%s-- after the passes:\n%s", (unsigned long long)seed, why, text, module_text(cx, after));
+        printf("FAIL random: seed %llu: %s\n%s-- after the passes:\n%s", (unsigned long long)seed,
+               why, text, module_text(cx, after));
     cx_free(cx);
     return !why;
 }
 
 int main(int argc, char **argv)
 {
-    uint64_t count = argc > 1 ? strtoull(argv[1], NULL, 10) : 1000, first = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
+    uint64_t count = argc > 1 ? strtoull(argv[1], NULL, 10) : 1000,
+             first = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
     uint64_t good = 0, bad = 0;
     for (uint64_t seed = first; seed < first + count && bad < 5; seed++)
         if (try_seed(seed))

@@ -20,7 +20,8 @@ int64_t draw_below(Draw *draw, int64_t limit)
     return (int64_t)(draw_bits(draw) % (uint64_t)limit);
 }
 
-IrModule *module_from_text(Cx *cx, const char *path, const char *text, size_t length, const char **messages)
+IrModule *module_from_text(Cx *cx, const char *path, const char *text, size_t length,
+                           const char **messages)
 {
     uint32_t file = source_add(cx, path, text, length, false);
     IrModule *module = ir_parse(cx, file);
@@ -49,24 +50,29 @@ void fill_values(Draw *draw, Type type, void *buffer)
         if (dtype_info[type.dtype].kind == KIND_FLOAT)
             element_set_real(type.dtype, buffer, i, (double)whole / 4);
         else
-            element_set_whole(type.dtype, buffer, i, type.dtype == DTYPE_BOOL ? whole & 1 : whole < 0 ? -whole : whole);
+            element_set_whole(type.dtype, buffer, i,
+                              type.dtype == DTYPE_BOOL ? whole & 1
+                              : whole < 0              ? -whole
+                                                       : whole);
     }
 }
 
-static const char *results_differ(Cx *cx, int index, Type type, const void *a, const void *b, double tolerance)
+static const char *results_differ(Cx *cx, int index, Type type, const void *a, const void *b,
+                                  double tolerance)
 {
     for (int64_t i = 0; i < type_elements(type); i++) {
         if (dtype_info[type.dtype].kind != KIND_FLOAT) {
             int64_t left = element_whole(type.dtype, a, i), right = element_whole(type.dtype, b, i);
             if (left != right)
-                return arena_printf(cx->arena, "result %d, element %lld: %lld and %lld", index, (long long)i,
-                                    (long long)left, (long long)right);
+                return arena_printf(cx->arena, "result %d, element %lld: %lld and %lld", index,
+                                    (long long)i, (long long)left, (long long)right);
             continue;
         }
         double left = element_real(type.dtype, a, i), right = element_real(type.dtype, b, i);
         bool equal = left == right || (isnan(left) && isnan(right));
         if (!equal && !(fabs(left - right) <= tolerance * (1 + fabs(left))))
-            return arena_printf(cx->arena, "result %d, element %lld: %.9g and %.9g", index, (long long)i, left, right);
+            return arena_printf(cx->arena, "result %d, element %lld: %.9g and %.9g", index,
+                                (long long)i, left, right);
     }
     return NULL;
 }
@@ -77,7 +83,8 @@ const char *functions_differ(Cx *cx, IrFunction *a, IrFunction *b, uint64_t seed
     if (a->param.count != b->param.count || a->result.count != b->result.count)
         return "they have different numbers of parameters or results";
     void **in = NEW_ARRAY(cx->arena, void *, a->param.count);
-    void **out_a = NEW_ARRAY(cx->arena, void *, a->result.count), **out_b = NEW_ARRAY(cx->arena, void *, a->result.count);
+    void **out_a = NEW_ARRAY(cx->arena, void *, a->result.count),
+         **out_b = NEW_ARRAY(cx->arena, void *, a->result.count);
     for (int i = 0; i < a->param.count; i++) {
         if (!type_equal(a->param.at[i]->type, b->param.at[i]->type))
             return "they have parameters of different types";
@@ -94,7 +101,8 @@ const char *functions_differ(Cx *cx, IrFunction *a, IrFunction *b, uint64_t seed
     ir_evaluate(a, in, out_a);
     ir_evaluate(b, in, out_b);
     for (int i = 0; i < a->result.count; i++) {
-        const char *why = results_differ(cx, i, a->result.at[i].value->type, out_a[i], out_b[i], tolerance);
+        const char *why =
+            results_differ(cx, i, a->result.at[i].value->type, out_a[i], out_b[i], tolerance);
         if (why)
             return why;
     }

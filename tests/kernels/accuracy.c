@@ -1,9 +1,10 @@
-// The math functions stay within the stated error of the exact value, the register versions give the bits of the scalar
-// ones, and zeros, infinities, NaN and denormal numbers are handled as in C.
+// The math functions stay within the stated error of the exact value, the register versions give
+// the bits of the scalar ones, and zeros, infinities, NaN and denormal numbers are handled as in C.
 //
-// Without arguments: every 1009th float, and as many doubles. --exhaustive: every float. --table: also prints one line of
-// figures a function, which accuracy_table.py makes docs/math-accuracy.md of. An error is measured in units in the last
-// place of the exact value, which libm gives in the next wider type.
+// Without arguments: every 1009th float, and as many doubles. --exhaustive: every float. --table:
+// also prints one line of figures a function, which accuracy_table.py makes docs/math-accuracy.md
+// of. An error is measured in units in the last place of the exact value, which libm gives in the
+// next wider type.
 
 #include "../check.h"
 #include "guarded.h"
@@ -79,18 +80,23 @@ static double double_of(uint64_t bits)
     return x;
 }
 
-// Errors of a result for an exact value, in units of the last of `digits` binary places; smallest exponent `least`.
+// Errors of a result for an exact value, in units of the last of `digits` binary places; smallest
+// exponent `least`.
 static double error_in_places(double found, long double exact, int digits, int least, double most)
 {
     if (isnan(exact))
         return isnan(found) ? 0 : INFINITY;
     if (isinf(exact) || fabsl(exact) > most)
-        return found == (exact > 0 ? INFINITY : -INFINITY) ? 0 : fabs(found) >= most && (found > 0) == (exact > 0) ? 1 : INFINITY;
+        return found == (exact > 0 ? INFINITY : -INFINITY)         ? 0
+               : fabs(found) >= most && (found > 0) == (exact > 0) ? 1
+                                                                   : INFINITY;
     int exponent;
     frexpl(exact, &exponent);
     int place = exponent - digits < least ? least : exponent - digits;
-    if (isinf(found))           // the exact value may be within rounding of the largest number
-        return fabsl(exact) > (long double)most * (1 - 0x1p-20L) && (found > 0) == (exact > 0) ? 1 : INFINITY;
+    if (isinf(found)) // the exact value may be within rounding of the largest number
+        return fabsl(exact) > (long double)most * (1 - 0x1p-20L) && (found > 0) == (exact > 0)
+                   ? 1
+                   : INFINITY;
     if (exact == 0)
         return found == 0 && !signbit(found) == !signbit(exact) ? 0 : INFINITY;
     return (double)ldexpl(fabsl((long double)found - exact), -place);
@@ -107,8 +113,9 @@ static void count_error(Errors *errors, double error, double at)
 static void report(const char *type, const char *name, const Errors *errors, double bound)
 {
     if (print_table)
-        printf("ROW %s %s %d %.3f %.4f %.9g %llu %.1f\n", type, name, AML_WIDTH, errors->most, errors->sum / (double)errors->count, errors->at,
-               (unsigned long long)errors->count, bound);
+        printf("ROW %s %s %d %.3f %.4f %.9g %llu %.1f\n", type, name, AML_WIDTH, errors->most,
+               errors->sum / (double)errors->count, errors->at, (unsigned long long)errors->count,
+               bound);
 }
 
 TEST(floats_are_within_the_stated_error)
@@ -123,22 +130,28 @@ TEST(floats_are_within_the_stated_error)
             y = function->vector(x);
             for (int i = 0; i < F32_LANES; i++) {
                 float alone = function->scalar(x[i]), together = y[i];
-                if (memcmp(&alone, &together, sizeof alone) != 0 && !(isnan(alone) && isnan(together)))
-                    CHECK_FAIL("%s(%a) is %a alone and %a in a register", function->name, (double)x[i], (double)alone, (double)together);
-                double error = error_in_places((double)alone, (long double)function->exact((double)x[i]), 24, -149, 0x1.fffffep127);
+                if (memcmp(&alone, &together, sizeof alone) != 0 &&
+                    !(isnan(alone) && isnan(together)))
+                    CHECK_FAIL("%s(%a) is %a alone and %a in a register", function->name,
+                               (double)x[i], (double)alone, (double)together);
+                double error =
+                    error_in_places((double)alone, (long double)function->exact((double)x[i]), 24,
+                                    -149, 0x1.fffffep127);
                 count_error(&errors, error, (double)x[i]);
             }
         }
         report("f32", function->name, &errors, function->bound);
         if (!(errors.most <= function->bound))
-            CHECK_FAIL("%s(%a) is wrong by %.3f places, stated are %.1f", function->name, errors.at, errors.most, function->bound);
+            CHECK_FAIL("%s(%a) is wrong by %.3f places, stated are %.1f", function->name, errors.at,
+                       errors.most, function->bound);
     }
 }
 
 static uint64_t random_state = 88172645463325252ull;
 static uint64_t random_bits(void)
 {
-    random_state ^= random_state << 13, random_state ^= random_state >> 7, random_state ^= random_state << 17;
+    random_state ^= random_state << 13, random_state ^= random_state >> 7,
+        random_state ^= random_state << 17;
     return random_state;
 }
 
@@ -170,14 +183,20 @@ TEST(doubles_are_within_the_stated_error)
             y = function->vector(x);
             for (int i = 0; i < F64_LANES; i++) {
                 double alone = function->scalar(x[i]), together = y[i];
-                if (memcmp(&alone, &together, sizeof alone) != 0 && !(isnan(alone) && isnan(together)))
-                    CHECK_FAIL("%s(%a) is %a alone and %a in a register", function->name, x[i], alone, together);
-                count_error(&errors, error_in_places(alone, function->exact((long double)x[i]), 53, -1074, 0x1.fffffffffffffp1023), x[i]);
+                if (memcmp(&alone, &together, sizeof alone) != 0 &&
+                    !(isnan(alone) && isnan(together)))
+                    CHECK_FAIL("%s(%a) is %a alone and %a in a register", function->name, x[i],
+                               alone, together);
+                count_error(&errors,
+                            error_in_places(alone, function->exact((long double)x[i]), 53, -1074,
+                                            0x1.fffffffffffffp1023),
+                            x[i]);
             }
         }
         report("f64", function->name, &errors, function->bound);
         if (!(errors.most <= function->bound))
-            CHECK_FAIL("%s(%a) is wrong by %.3f places, stated are %.1f", function->name, errors.at, errors.most, function->bound);
+            CHECK_FAIL("%s(%a) is wrong by %.3f places, stated are %.1f", function->name, errors.at,
+                       errors.most, function->bound);
     }
 }
 
@@ -195,12 +214,18 @@ TEST(powers_are_within_the_stated_error)
         f32v power32 = aml_pow_f32v((f32v){} + x32, (f32v){} + y32);
         float alone32 = aml_pow_f32(x32, y32), together32 = power32[0];
         CHECK(memcmp(&alone32, &together32, sizeof alone32) == 0);
-        count_error(&single, error_in_places((double)alone32, powl((long double)x32, (long double)y32), 24, -149, 0x1.fffffep127), x);
+        count_error(&single,
+                    error_in_places((double)alone32, powl((long double)x32, (long double)y32), 24,
+                                    -149, 0x1.fffffep127),
+                    x);
         y = y * (n % 7 ? 1 : 8);
         f64v power = aml_pow_f64v((f64v){} + x, (f64v){} + y);
         double alone = aml_pow_f64(x, y), together = power[0];
         CHECK(memcmp(&alone, &together, sizeof alone) == 0);
-        count_error(&twice, error_in_places(alone, powl((long double)x, (long double)y), 53, -1074, 0x1.fffffffffffffp1023), x);
+        count_error(&twice,
+                    error_in_places(alone, powl((long double)x, (long double)y), 53, -1074,
+                                    0x1.fffffffffffffp1023),
+                    x);
     }
     report("f32", "pow", &single, 1);
     report("f64", "pow", &twice, 2);
@@ -217,26 +242,36 @@ static bool same(double a, double b)
 
 TEST(special_values)
 {
-    static const double values[] = {0, 1, 2, 3, 4, 0.5, 0.25, 1.5, 2.5, 7, 1e30, 1e-30, 0x1p-149, 0x1p-140, 0x1p-1074, 1e300, 3e38, INFINITY, NAN};
+    static const double values[] = {0,         1,     2,    3,        4,     0.5,      0.25,
+                                    1.5,       2.5,   7,    1e30,     1e-30, 0x1p-149, 0x1p-140,
+                                    0x1p-1074, 1e300, 3e38, INFINITY, NAN};
     int count = sizeof values / sizeof *values;
     for (int i = 0; i < 2 * count; i++) {
         double x = i & 1 ? -values[i / 2] : values[i / 2];
         for (int j = 0; j < 2 * count; j++) {
-            double y = j & 1 ? -values[j / 2] : values[j / 2], exact = pow(x, y), found = aml_pow_f64(x, y);
+            double y = j & 1 ? -values[j / 2] : values[j / 2], exact = pow(x, y),
+                   found = aml_pow_f64(x, y);
             if (!same(found, exact) && !(fabs(found - exact) <= 1e-15 * fabs(exact)))
                 CHECK_FAIL("pow(%g, %g) is %.17g, expected %.17g", x, y, found, exact);
-            float x32 = (float)x, y32 = (float)y, found32 = aml_pow_f32(x32, y32), exact32 = (float)pow((double)x32, (double)y32);
-            if (!same((double)found32, (double)exact32) && !(fabsf(found32 - exact32) <= 1.2e-7f * fabsf(exact32)))
-                CHECK_FAIL("f32 pow(%g, %g) is %.9g, expected %.9g", x, y, (double)found32, (double)exact32);
+            float x32 = (float)x, y32 = (float)y, found32 = aml_pow_f32(x32, y32),
+                  exact32 = (float)pow((double)x32, (double)y32);
+            if (!same((double)found32, (double)exact32) &&
+                !(fabsf(found32 - exact32) <= 1.2e-7f * fabsf(exact32)))
+                CHECK_FAIL("f32 pow(%g, %g) is %.9g, expected %.9g", x, y, (double)found32,
+                           (double)exact32);
         }
         for (int f = 0; f < FUNCTIONS; f++) {
             float x32 = (float)x;
-            double found = functions64[f].scalar(x), exact = (double)functions64[f].exact((long double)x);
-            double found32 = (double)functions32[f].scalar(x32), exact32 = (double)(float)functions32[f].exact((double)x32);
+            double found = functions64[f].scalar(x),
+                   exact = (double)functions64[f].exact((long double)x);
+            double found32 = (double)functions32[f].scalar(x32),
+                   exact32 = (double)(float)functions32[f].exact((double)x32);
             if (!same(found, exact) && !(fabs(found - exact) <= 1e-15 * fabs(exact)))
                 CHECK_FAIL("%s(%g) is %.17g, expected %.17g", functions64[f].name, x, found, exact);
-            if (!same(found32, exact32) && !(fabs(found32 - exact32) <= 3e-7 * fabs(exact32) + 0x1p-149))
-                CHECK_FAIL("f32 %s(%g) is %.9g, expected %.9g", functions32[f].name, x, found32, exact32);
+            if (!same(found32, exact32) &&
+                !(fabs(found32 - exact32) <= 3e-7 * fabs(exact32) + 0x1p-149))
+                CHECK_FAIL("f32 %s(%g) is %.9g, expected %.9g", functions32[f].name, x, found32,
+                           exact32);
         }
     }
 }

@@ -1,4 +1,5 @@
-// Conversions between element types: every f16 and bf16, every rounding of a float to them, and the bounds of the integers.
+// Conversions between element types: every f16 and bf16, every rounding of a float to them, and the
+// bounds of the integers.
 
 #include "../check.h"
 #include "guarded.h"
@@ -14,7 +15,8 @@ static float float_of(uint32_t bits)
 // The value of f16 or bf16 bits, from the definition.
 static double value_of_bits(uint16_t bits, int exponent_bits, int fraction_bits)
 {
-    int bias = (1 << (exponent_bits - 1)) - 1, exponent = bits >> fraction_bits & ((1 << exponent_bits) - 1);
+    int bias = (1 << (exponent_bits - 1)) - 1,
+        exponent = bits >> fraction_bits & ((1 << exponent_bits) - 1);
     int fraction = bits & ((1 << fraction_bits) - 1);
     double sign = bits & 0x8000 ? -1 : 1;
     if (exponent == (1 << exponent_bits) - 1)
@@ -27,10 +29,14 @@ static double value_of_bits(uint16_t bits, int exponent_bits, int fraction_bits)
 TEST(every_narrow_float_widens_exactly)
 {
     for (uint32_t bits = 0; bits < 0x10000; bits++) {
-        double half = value_of_bits((uint16_t)bits, 5, 10), brain = value_of_bits((uint16_t)bits, 8, 7);
-        double found_half = (double)aml_f16_to_f32((uint16_t)bits), found_brain = (double)aml_bf16_to_f32((uint16_t)bits);
-        CHECK(isnan(half) ? isnan(found_half) : found_half == half && !signbit(found_half) == !signbit(half));
-        CHECK(isnan(brain) ? isnan(found_brain) : found_brain == brain && !signbit(found_brain) == !signbit(brain));
+        double half = value_of_bits((uint16_t)bits, 5, 10),
+               brain = value_of_bits((uint16_t)bits, 8, 7);
+        double found_half = (double)aml_f16_to_f32((uint16_t)bits),
+               found_brain = (double)aml_bf16_to_f32((uint16_t)bits);
+        CHECK(isnan(half) ? isnan(found_half)
+                          : found_half == half && !signbit(found_half) == !signbit(half));
+        CHECK(isnan(brain) ? isnan(found_brain)
+                           : found_brain == brain && !signbit(found_brain) == !signbit(brain));
         if (!isnan(half))
             CHECK_INT(aml_f32_to_f16((float)half), bits);
         if (!isnan(brain))
@@ -52,18 +58,26 @@ static bool rounds_right(float x, uint16_t found, int exponent_bits, int fractio
     int magnitude = found & 0x7fff;
     double exact = fabs((double)x);
     // Half way to the neighbours; infinity stands where the next number would be.
-    double here = magnitude == infinity ? 2 * value_of_bits((uint16_t)(infinity - 1), exponent_bits, fraction_bits) -
-                                              value_of_bits((uint16_t)(infinity - 2), exponent_bits, fraction_bits)
-                                        : fabs(value);
+    double here = magnitude == infinity
+                      ? 2 * value_of_bits((uint16_t)(infinity - 1), exponent_bits, fraction_bits) -
+                            value_of_bits((uint16_t)(infinity - 2), exponent_bits, fraction_bits)
+                      : fabs(value);
     bool even = !(magnitude & 1);
     if (magnitude > 0) {
-        double below = (here + fabs(value_of_bits((uint16_t)(magnitude - 1), exponent_bits, fraction_bits))) / 2;
+        double below =
+            (here + fabs(value_of_bits((uint16_t)(magnitude - 1), exponent_bits, fraction_bits))) /
+            2;
         if (exact < below || (exact == below && !even))
             return false;
     }
     if (magnitude < infinity) {
-        double step = magnitude > 0 ? here - fabs(value_of_bits((uint16_t)(magnitude - 1), exponent_bits, fraction_bits)) : 0;
-        double next = magnitude + 1 == infinity ? here + step : fabs(value_of_bits((uint16_t)(magnitude + 1), exponent_bits, fraction_bits));
+        double step = magnitude > 0 ? here - fabs(value_of_bits((uint16_t)(magnitude - 1),
+                                                                exponent_bits, fraction_bits))
+                                    : 0;
+        double next =
+            magnitude + 1 == infinity
+                ? here + step
+                : fabs(value_of_bits((uint16_t)(magnitude + 1), exponent_bits, fraction_bits));
         double above = (here + next) / 2;
         if (exact > above || (exact == above && !even))
             return false;
@@ -83,30 +97,56 @@ TEST(floats_round_to_the_nearest_narrow_float)
     // Half way between every two neighbours, and one float to either side.
     for (uint32_t narrow = 0; narrow < 0x7c00; narrow++) {
         uint32_t middle;
-        float x = (float)((value_of_bits((uint16_t)narrow, 5, 10) +
-                           (narrow == 0x7bff ? 65536.0 : value_of_bits((uint16_t)(narrow + 1), 5, 10))) / 2);
+        float x =
+            (float)((value_of_bits((uint16_t)narrow, 5, 10) +
+                     (narrow == 0x7bff ? 65536.0 : value_of_bits((uint16_t)(narrow + 1), 5, 10))) /
+                    2);
         memcpy(&middle, &x, sizeof middle);
         for (uint32_t near = middle - 1; near <= middle + 1; near++) {
             if (!rounds_right(float_of(near), aml_f32_to_f16(float_of(near)), 5, 10))
-                CHECK_FAIL("f16 of %a is %04x", (double)float_of(near), aml_f32_to_f16(float_of(near)));
+                CHECK_FAIL("f16 of %a is %04x", (double)float_of(near),
+                           aml_f32_to_f16(float_of(near)));
         }
     }
 }
 
 TEST(integers_saturate)
 {
-    static const double values[] = {0, 0.5, 0.99, 1, 1.5, 127, 127.5, 128, 129, 200, 255, 255.9, 256, 1e5, 2147483520, 2147483647, 2147483648.0,
-                                    4e9, 9007199254740991.0, 9.2233715e18, 9.2233720368547748e18, 9.3e18, 1e30, INFINITY};
+    static const double values[] = {0,
+                                    0.5,
+                                    0.99,
+                                    1,
+                                    1.5,
+                                    127,
+                                    127.5,
+                                    128,
+                                    129,
+                                    200,
+                                    255,
+                                    255.9,
+                                    256,
+                                    1e5,
+                                    2147483520,
+                                    2147483647,
+                                    2147483648.0,
+                                    4e9,
+                                    9007199254740991.0,
+                                    9.2233715e18,
+                                    9.2233720368547748e18,
+                                    9.3e18,
+                                    1e30,
+                                    INFINITY};
     for (int i = 0; i < 2 * (int)(sizeof values / sizeof *values); i++) {
         double x = i & 1 ? -values[i / 2] : values[i / 2];
         float single = (float)x;
-#define CHECK_INTEGER(function, from, to, low, high)                                                                   \
-    do {                                                                                                               \
-        to expected = (long double)trunc((double)(from)) <= (long double)(low)    ? (low)                              \
-                      : (long double)trunc((double)(from)) >= (long double)(high) ? (high)                             \
-                                                                                  : (to)(from);                        \
-        if (function(from) != expected)                                                                                \
-            CHECK_FAIL(#function "(%.17g) is %lld, expected %lld", (double)(from), (long long)function(from), (long long)expected);  \
+#define CHECK_INTEGER(function, from, to, low, high)                                               \
+    do {                                                                                           \
+        to expected = (long double)trunc((double)(from)) <= (long double)(low)    ? (low)          \
+                      : (long double)trunc((double)(from)) >= (long double)(high) ? (high)         \
+                                                                                  : (to)(from);    \
+        if (function(from) != expected)                                                            \
+            CHECK_FAIL(#function "(%.17g) is %lld, expected %lld", (double)(from),                 \
+                       (long long)function(from), (long long)expected);                            \
     } while (0)
         CHECK_INTEGER(aml_f32_to_i8, single, int8_t, INT8_MIN, INT8_MAX);
         CHECK_INTEGER(aml_f32_to_u8, single, uint8_t, 0, UINT8_MAX);

@@ -1,5 +1,6 @@
-// Matrix products of every method, shape, transposition and element type agree with sums in f64, touch nothing outside
-// their operands, hand every element to the epilogue once, and do not depend on how the parts are distributed.
+// Matrix products of every method, shape, transposition and element type agree with sums in f64,
+// touch nothing outside their operands, hand every element to the epilogue once, and do not depend
+// on how the parts are distributed.
 
 #include "../check.h"
 #include "guarded.h"
@@ -9,9 +10,9 @@ typedef struct Case {
     AmlDot dot;
     const void *a, *b;
     void *scratch;
-    double *result, *again;     // m x n
+    double *result, *again; // m x n
     int *visits;
-    double *expected, *size;    // the sum, and the sum of absolute products
+    double *expected, *size; // the sum, and the sum of absolute products
     bool wrong_place;
 } Case;
 
@@ -24,7 +25,8 @@ static void visit(Case *c, int64_t row, int64_t column, int lanes, const double 
 {
     const AmlDot *dot = &c->dot;
     bool tail = column + lanes == dot->n && lanes == dot->n % dot->lanes;
-    if (row < 0 || row >= dot->m || column % dot->lanes || (lanes != dot->lanes && !tail) || column + lanes > dot->n) {
+    if (row < 0 || row >= dot->m || column % dot->lanes || (lanes != dot->lanes && !tail) ||
+        column + lanes > dot->n) {
         c->wrong_place = true;
         return;
     }
@@ -51,14 +53,16 @@ static void product(Case *c, int64_t begin, int64_t end)
 {
     AmlDot *d = &c->dot;
     if (d->bytes == 4)
-        aml_dot_f32(c->a, c->b, c->scratch, d->m, d->n, d->k, d->a_row, d->a_k, d->b_k, d->b_column, d->method, d->tile_rows,
-                    d->tile_vectors, d->k_block, d->row_block, d->part_rows, d->part_columns, begin, end, visit_f32, c);
+        aml_dot_f32(c->a, c->b, c->scratch, d->m, d->n, d->k, d->a_row, d->a_k, d->b_k, d->b_column,
+                    d->method, d->tile_rows, d->tile_vectors, d->k_block, d->row_block,
+                    d->part_rows, d->part_columns, begin, end, visit_f32, c);
     else
-        aml_dot_f64(c->a, c->b, c->scratch, d->m, d->n, d->k, d->a_row, d->a_k, d->b_k, d->b_column, d->method, d->tile_rows,
-                    d->tile_vectors, d->k_block, d->row_block, d->part_rows, d->part_columns, begin, end, visit_f64, c);
+        aml_dot_f64(c->a, c->b, c->scratch, d->m, d->n, d->k, d->a_row, d->a_k, d->b_k, d->b_column,
+                    d->method, d->tile_rows, d->tile_vectors, d->k_block, d->row_block,
+                    d->part_rows, d->part_columns, begin, end, visit_f64, c);
 }
 
-enum { PLAIN, TRANSPOSED, APART };      // APART: neither index is contiguous
+enum { PLAIN, TRANSPOSED, APART }; // APART: neither index is contiguous
 
 static uint32_t noise_state = 1;
 static double noise(void)
@@ -67,7 +71,8 @@ static double noise(void)
     return (double)(noise_state >> 8) / (1 << 23) - 1;
 }
 
-static void *matrix(Guarded *guarded, int bytes, int64_t rows, int64_t columns, int form, int64_t *row, int64_t *column, bool at_end)
+static void *matrix(Guarded *guarded, int bytes, int64_t rows, int64_t columns, int form,
+                    int64_t *row, int64_t *column, bool at_end)
 {
     int64_t gap = form == APART ? 3 : 1;
     *row = form == TRANSPOSED ? 1 : columns * gap;
@@ -84,10 +89,16 @@ static void *matrix(Guarded *guarded, int bytes, int64_t rows, int64_t columns, 
 }
 
 // NULL, or what is wrong.
-static const char *check_product(int bytes, int64_t m, int64_t n, int64_t k, int form_a, int form_b, bool packed, int64_t method, bool at_end)
+static const char *check_product(int bytes, int64_t m, int64_t n, int64_t k, int form_a, int form_b,
+                                 bool packed, int64_t method, bool at_end)
 {
     static char message[200];
-    Case c = {.dot = {.bytes = bytes, .lanes = bytes == 4 ? F32_LANES : F64_LANES, .m = m, .n = n, .k = k, .b_packed = packed}};
+    Case c = {.dot = {.bytes = bytes,
+                      .lanes = bytes == 4 ? F32_LANES : F64_LANES,
+                      .m = m,
+                      .n = n,
+                      .k = k,
+                      .b_packed = packed}};
     AmlDot *d = &c.dot;
     Guarded guard_a, guard_b, guard_packed, guard_scratch;
     c.a = matrix(&guard_a, bytes, m, k, form_a, &d->a_row, &d->a_k, at_end);
@@ -113,24 +124,32 @@ static const char *check_product(int bytes, int64_t m, int64_t n, int64_t k, int
         for (int64_t j = 0; j < n; j++) {
             double sum = 0, size = 0;
             for (int64_t p = 0; p < k; p++) {
-                double term = element(d, c.a, i * d->a_row + p * d->a_k) * element(d, b, p * d->b_k + j * d->b_column);
+                double term = element(d, c.a, i * d->a_row + p * d->a_k) *
+                              element(d, b, p * d->b_k + j * d->b_column);
                 sum += term, size += fabs(term);
             }
             double found = c.result[i * n + j];
-            if (c.visits[i * n + j] != 1 || !(fabs(found - sum) <= (double)(k + 4) * epsilon * size)) {
-                snprintf(message, sizeof message, "bytes %d, %ld x %ld x %ld, forms %d %d, method %ld, at %ld, %ld: %.9g for %.9g, visits %d", bytes,
-                         (long)m, (long)n, (long)k, form_a, form_b, (long)d->method, (long)i, (long)j, found, sum, c.visits[i * n + j]);
+            if (c.visits[i * n + j] != 1 ||
+                !(fabs(found - sum) <= (double)(k + 4) * epsilon * size)) {
+                snprintf(message, sizeof message,
+                         "bytes %d, %ld x %ld x %ld, forms %d %d, method %ld, at %ld, %ld: %.9g "
+                         "for %.9g, visits %d",
+                         bytes, (long)m, (long)n, (long)k, form_a, form_b, (long)d->method, (long)i,
+                         (long)j, found, sum, c.visits[i * n + j]);
                 break;
             }
         }
     }
     if (c.wrong_place && !message[0])
-        snprintf(message, sizeof message, "%ld x %ld x %ld: an epilogue outside the result", (long)m, (long)n, (long)k);
+        snprintf(message, sizeof message, "%ld x %ld x %ld: an epilogue outside the result",
+                 (long)m, (long)n, (long)k);
     memcpy(c.again, c.result, elements * sizeof *c.again);
     for (int64_t part = d->parts - 1; part >= 0; part--)
         product(&c, part, part + 1);
     if (memcmp(c.again, c.result, elements * sizeof *c.again) != 0 && !message[0])
-        snprintf(message, sizeof message, "%ld x %ld x %ld: other bits when the parts run one by one", (long)m, (long)n, (long)k);
+        snprintf(message, sizeof message,
+                 "%ld x %ld x %ld: other bits when the parts run one by one", (long)m, (long)n,
+                 (long)k);
     free(c.result), free(c.again), free(c.visits);
     guarded_free(&guard_a), guarded_free(&guard_b), guarded_free(&guard_scratch);
     if (packed)
@@ -138,11 +157,11 @@ static const char *check_product(int bytes, int64_t m, int64_t n, int64_t k, int
     return message[0] ? message : NULL;
 }
 
-#define CHECK_PRODUCT(...)                                                                                             \
-    do {                                                                                                               \
-        const char *wrong_ = check_product(__VA_ARGS__);                                                               \
-        if (wrong_)                                                                                                    \
-            CHECK_FAIL("%s", wrong_);                                                                                  \
+#define CHECK_PRODUCT(...)                                                                         \
+    do {                                                                                           \
+        const char *wrong_ = check_product(__VA_ARGS__);                                           \
+        if (wrong_)                                                                                \
+            CHECK_FAIL("%s", wrong_);                                                              \
     } while (0)
 
 TEST(every_width_of_the_last_column)
@@ -180,7 +199,8 @@ TEST(every_transposition)
         noise(), n = sizes[(noise_state >> 9) % (unsigned)count];
         noise(), k = sizes[(noise_state >> 9) % (unsigned)count];
         noise();
-        CHECK_PRODUCT(round & 1 ? 8 : 4, m, n, k, round % 3, round / 3 % 3, false, -1, round / 9 & 1);
+        CHECK_PRODUCT(round & 1 ? 8 : 4, m, n, k, round % 3, round / 3 % 3, false, -1,
+                      round / 9 & 1);
     }
 }
 
@@ -253,15 +273,28 @@ TEST(the_other_methods_are_right_where_the_plan_would_not_choose_them)
 // No rows or no columns: nothing to do; no terms: zeros.
 TEST(empty_products)
 {
-    static const int64_t sizes[][3] = {{0, 5, 3}, {5, 0, 3}, {0, 0, 0}, {3, 5, 0}, {1, 40, 0}, {70, 70, 0}};
+    static const int64_t sizes[][3] = {{0, 5, 3}, {5, 0, 3},  {0, 0, 0},
+                                       {3, 5, 0}, {1, 40, 0}, {70, 70, 0}};
     for (int i = 0; i < 6; i++) {
-        AmlDot d = {.bytes = 4, .lanes = F32_LANES, .m = sizes[i][0], .n = sizes[i][1], .k = sizes[i][2],
-                    .a_row = sizes[i][2], .a_k = 1, .b_k = sizes[i][1], .b_column = 1};
+        AmlDot d = {.bytes = 4,
+                    .lanes = F32_LANES,
+                    .m = sizes[i][0],
+                    .n = sizes[i][1],
+                    .k = sizes[i][2],
+                    .a_row = sizes[i][2],
+                    .a_k = 1,
+                    .b_k = sizes[i][1],
+                    .b_column = 1};
         aml_dot_plan(&d);
         double result[4900];
         int visits[4900] = {0};
         float nothing[64] __attribute__((aligned(64)));
-        Case c = {.dot = d, .a = nothing, .b = nothing, .scratch = nothing, .result = result, .visits = visits};
+        Case c = {.dot = d,
+                  .a = nothing,
+                  .b = nothing,
+                  .scratch = nothing,
+                  .result = result,
+                  .visits = visits};
         product(&c, 0, d.parts);
         CHECK(!c.wrong_place);
         for (int64_t e = 0; e < d.m * d.n; e++)

@@ -1,5 +1,5 @@
-// The generator gives the published numbers of Philox4x32-10, the documented place of every element, and the same numbers
-// however the range is cut.
+// The generator gives the published numbers of Philox4x32-10, the documented place of every
+// element, and the same numbers however the range is cut.
 
 #include "../check.h"
 #include "guarded.h"
@@ -12,7 +12,8 @@ static void philox(const uint32_t counter[4], const uint32_t key[2], uint32_t ou
     memcpy(c, counter, sizeof c);
     for (int round = 0; round < 10; round++) {
         uint64_t a = c[0] * 0xD2511F53ull, b = c[2] * 0xCD9E8D57ull;
-        uint32_t next[4] = {(uint32_t)(b >> 32) ^ c[1] ^ k[0], (uint32_t)b, (uint32_t)(a >> 32) ^ c[3] ^ k[1], (uint32_t)a};
+        uint32_t next[4] = {(uint32_t)(b >> 32) ^ c[1] ^ k[0], (uint32_t)b,
+                            (uint32_t)(a >> 32) ^ c[3] ^ k[1], (uint32_t)a};
         memcpy(c, next, sizeof c);
         k[0] += 0x9E3779B9u, k[1] += 0xBB67AE85u;
     }
@@ -22,8 +23,10 @@ static void philox(const uint32_t counter[4], const uint32_t key[2], uint32_t ou
 // Known answers of Random123: counter, key, output.
 static const uint32_t known[3][10] = {
     {0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
-    {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
-    {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1},
+    {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d, 0x41c83b0e,
+     0xa20bc7c6, 0x6d5451fd},
+    {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb,
+     0x5001e420, 0x24126ea1},
 };
 
 TEST(published_numbers)
@@ -49,8 +52,10 @@ TEST(published_numbers)
 static uint32_t word_of_element(int64_t e, int64_t seed, int64_t step, int32_t site)
 {
     uint64_t index = (uint64_t)(e / 64) * 16 + (uint64_t)(e % 16);
-    uint32_t counter[4] = {(uint32_t)index, (uint32_t)(index >> 32), (uint32_t)step, (uint32_t)site};
-    uint32_t key[2] = {(uint32_t)seed, (uint32_t)((uint64_t)seed >> 32) ^ (uint32_t)((uint64_t)step >> 32)};
+    uint32_t counter[4] = {(uint32_t)index, (uint32_t)(index >> 32), (uint32_t)step,
+                           (uint32_t)site};
+    uint32_t key[2] = {(uint32_t)seed,
+                       (uint32_t)((uint64_t)seed >> 32) ^ (uint32_t)((uint64_t)step >> 32)};
     uint32_t out[4];
     philox(counter, key, out);
     return out[e % 64 / 16];
@@ -58,7 +63,8 @@ static uint32_t word_of_element(int64_t e, int64_t seed, int64_t step, int32_t s
 
 TEST(every_element_is_where_it_should_be)
 {
-    static const int64_t seeds[] = {0, 1, -1, 0x123456789abcdef0}, steps[] = {0, 1, 0x100000001, -5};
+    static const int64_t seeds[] = {0, 1, -1, 0x123456789abcdef0},
+                         steps[] = {0, 1, 0x100000001, -5};
     static const int64_t begins[] = {0, 64, 640, 64 * 0x10000000ll, 64 * 0x3fffffffffll};
     for (int i = 0; i < 4 * 4 * 5; i++) {
         int64_t seed = seeds[i % 4], step = steps[i / 4 % 4], begin = begins[i / 16];

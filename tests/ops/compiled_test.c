@@ -1,5 +1,5 @@
-// compiled_test: compiled code of every op and type against the reference kernels, on the operands of golden.ir: edge
-// values, several shapes. Nothing is folded: the operands become inputs.
+// compiled_test: compiled code of every op and type against the reference kernels, on the operands
+// of golden.ir: edge values, several shapes. Nothing is folded: the operands become inputs.
 //
 // Usage: compiled_test golden.ir [CPU]
 
@@ -12,7 +12,7 @@
 enum { GROUP = 64, MOST_SAME = 3 };
 
 typedef struct Golden {
-    IrFunction *source;             // with its operands as constants
+    IrFunction *source; // with its operands as constants
     Case compiled;
     void **in;
 } Golden;
@@ -20,7 +20,8 @@ typedef struct Golden {
 // The constants above the first other instruction become inputs.
 static void lift(Cx *cx, IrModule *module, Golden *golden, const char *symbol)
 {
-    IrFunction *from = golden->source, *fn = ir_function_new(cx, module, sym_of(cx, symbol), from->span);
+    IrFunction *from = golden->source,
+               *fn = ir_function_new(cx, module, sym_of(cx, symbol), from->span);
     Inst **twin = NEW_ARRAY(cx->arena, Inst *, from->next_id + 1);
     const Inst *inst = from->first;
     golden->in = NEW_ARRAY(cx->arena, void *, from->next_id + 1);
@@ -32,7 +33,7 @@ static void lift(Cx *cx, IrModule *module, Golden *golden, const char *symbol)
         Inst **in = NEW_ARRAY(cx->arena, Inst *, inst->inputs + 1);
         for (int i = 0; i < inst->inputs; i++)
             in[i] = twin[inst->input[i]->id];
-        if (inst->op != OP_constant)                    // the expected result stays behind
+        if (inst->op != OP_constant) // the expected result stays behind
             twin[inst->id] = ir_clone_into(fn, inst, in);
     }
     ir_result(fn, twin[from->result.at[0].value->id], (Slot){SLOT_OUTPUT, 0}, NULL);
@@ -45,13 +46,16 @@ static double shown(Type type, const void *at, int64_t i)
     return real ? element_real(type.dtype, at, i) : (double)element_whole(type.dtype, at, i);
 }
 
-// `sums`: products or elements were added up, and may have cancelled: the error is relative to the terms.
+// `sums`: products or elements were added up, and may have cancelled: the error is relative to the
+// terms.
 static bool agrees(Type type, const void *a, const void *b, int64_t i, bool sums)
 {
     static const double tolerance[DTYPE_COUNT] = {
         [DTYPE_F32] = 1e-6, [DTYPE_F64] = 1e-13, [DTYPE_F16] = 1e-3, [DTYPE_BF16] = 8e-3};
-    static const double smallest[DTYPE_COUNT] = {
-        [DTYPE_F32] = 0x1p-148, [DTYPE_F64] = 0x1p-1073, [DTYPE_F16] = 0x1p-24, [DTYPE_BF16] = 0x1p-133};
+    static const double smallest[DTYPE_COUNT] = {[DTYPE_F32] = 0x1p-148,
+                                                 [DTYPE_F64] = 0x1p-1073,
+                                                 [DTYPE_F16] = 0x1p-24,
+                                                 [DTYPE_BF16] = 0x1p-133};
     if (dtype_info[type.dtype].kind != KIND_FLOAT)
         return element_whole(type.dtype, a, i) == element_whole(type.dtype, b, i);
     double left = element_real(type.dtype, a, i), right = element_real(type.dtype, b, i);
@@ -63,12 +67,13 @@ static bool agrees(Type type, const void *a, const void *b, int64_t i, bool sums
 static bool has_sums(const IrFunction *fn)
 {
     for (const Inst *inst = fn->first; inst; inst = inst->next)
-        if (inst->op == OP_dot || inst->op == OP_reduce || inst->op == OP_scatter_add || inst->op == OP_loop)
+        if (inst->op == OP_dot || inst->op == OP_reduce || inst->op == OP_scatter_add ||
+            inst->op == OP_loop)
             return true;
     return false;
 }
 
-static void *lined_up(Cx *cx, size_t bytes)     // as the runtime's buffers are
+static void *lined_up(Cx *cx, size_t bytes) // as the runtime's buffers are
 {
     char *at = arena_alloc(cx->arena, bytes + 2 * AML_ALIGNMENT);
     return at + (AML_ALIGNMENT - (uintptr_t)at % AML_ALIGNMENT) % AML_ALIGNMENT;
@@ -78,7 +83,8 @@ static const char *run(Cx *cx, Golden *golden)
 {
     Case *c = &golden->compiled;
     Type type = c->reference->result.at[0].value->type;
-    void *expected = lined_up(cx, (size_t)type_bytes(type)), *found = lined_up(cx, (size_t)type_bytes(type));
+    void *expected = lined_up(cx, (size_t)type_bytes(type)),
+         *found = lined_up(cx, (size_t)type_bytes(type));
     int params = c->fn->param.count;
     void **in = NEW_ARRAY(cx->arena, void *, params + 1);
     for (int i = 0; i < params; i++) {
@@ -97,8 +103,9 @@ static const char *run(Cx *cx, Golden *golden)
         for (int k = 0; k < params; k++)
             if (shape_equal(c->fn->param.at[k]->type, type))
                 buffer_printf(&operands, " %.17g", shown(c->fn->param.at[k]->type, in[k], i));
-        return arena_printf(cx->arena, "element %lld is %.17g, expected %.17g; operands:%s", (long long)i,
-                            shown(type, found, i), shown(type, expected, i), operands.text);
+        return arena_printf(cx->arena, "element %lld is %.17g, expected %.17g; operands:%s",
+                            (long long)i, shown(type, found, i), shown(type, expected, i),
+                            operands.text);
     }
     return NULL;
 }
@@ -109,11 +116,13 @@ static int stem_length(const char *name)
     return dot ? (int)(dot - name) : 0;
 }
 
-static bool test_group(const char *path, const char *text, size_t length, const char *cpu, int first, bool *more)
+static bool test_group(const char *path, const char *text, size_t length, const char *cpu,
+                       int first, bool *more)
 {
     Cx *cx = cx_new();
     const char *messages;
-    IrModule *golden = module_from_text(cx, path, text, length, &messages), *module = ir_module_new(cx);
+    IrModule *golden = module_from_text(cx, path, text, length, &messages),
+             *module = ir_module_new(cx);
     Golden chosen[GROUP];
     Case cases[GROUP];
     int seen = 0, count = 0;
@@ -122,7 +131,7 @@ static bool test_group(const char *path, const char *text, size_t length, const 
     for (int i = 0; golden && i < golden->function.count; i++) {
         const char *name = golden->function.at[i]->name;
         if (!strchr(name, '.')) {
-            vec_push(cx->arena, &module->function, golden->function.at[i]);     // called by another
+            vec_push(cx->arena, &module->function, golden->function.at[i]); // called by another
             continue;
         }
         if (atoi(strrchr(name, '.') + 1) > MOST_SAME || seen++ < first)
@@ -169,7 +178,8 @@ int main(int argc, char **argv)
     }
     bool good = true, more = true;
     for (int first = 0; more; first += GROUP)
-        good = test_group(argv[1], text, length, argc > 2 ? argv[2] : "native", first, &more) && good;
+        good =
+            test_group(argv[1], text, length, argc > 2 ? argv[2] : "native", first, &more) && good;
     cx_free(cx);
     return !good;
 }

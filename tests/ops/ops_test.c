@@ -1,4 +1,5 @@
-// ops_test: every op's reference kernel against a second opinion: the operands and results that NumPy gave (golden.ir).
+// ops_test: every op's reference kernel against a second opinion: the operands and results that
+// NumPy gave (golden.ir).
 //
 // Usage: ops_test golden.ir
 
@@ -9,7 +10,8 @@
 #include "check.h"
 #include "ir/support.h"
 
-// Integers and exact ops agree in every bit. What a math library computes may be an ULP of f64 off before it is rounded.
+// Integers and exact ops agree in every bit. What a math library computes may be an ULP of f64 off
+// before it is rounded.
 static bool close_enough(Type type, const void *a, const void *b, int64_t i)
 {
     if (dtype_info[type.dtype].kind != KIND_FLOAT)
@@ -17,7 +19,8 @@ static bool close_enough(Type type, const void *a, const void *b, int64_t i)
     double left = element_real(type.dtype, a, i), right = element_real(type.dtype, b, i);
     if (left == right)
         return signbit(left) == signbit(right);
-    return (isnan(left) && isnan(right)) || (type.dtype == DTYPE_F64 && fabs(left - right) <= 1e-14 * fabs(right)) ||
+    return (isnan(left) && isnan(right)) ||
+           (type.dtype == DTYPE_F64 && fabs(left - right) <= 1e-14 * fabs(right)) ||
            (type.dtype != DTYPE_F64 && fabs(left - right) <= 6e-8 * fabs(right));
 }
 
@@ -26,15 +29,18 @@ static const char *differs(Cx *cx, IrFunction *fn)
     Type type = fn->result.at[0].value->type;
     if (fn->result.count != 2 || !type_equal(type, fn->result.at[1].value->type))
         return "a case has a result and an expected result of one type";
-    void *out[2] = {arena_alloc(cx->arena, (size_t)type_bytes(type)), arena_alloc(cx->arena, (size_t)type_bytes(type))};
+    void *out[2] = {arena_alloc(cx->arena, (size_t)type_bytes(type)),
+                    arena_alloc(cx->arena, (size_t)type_bytes(type))};
     ir_evaluate(fn, NULL, out);
     for (int64_t i = 0; i < type_elements(type); i++)
         if (!close_enough(type, out[0], out[1], i))
             return arena_printf(cx->arena, "element %lld is %.17g, expected %.17g", (long long)i,
-                                dtype_info[type.dtype].kind == KIND_FLOAT ? element_real(type.dtype, out[0], i)
-                                                                          : (double)element_whole(type.dtype, out[0], i),
-                                dtype_info[type.dtype].kind == KIND_FLOAT ? element_real(type.dtype, out[1], i)
-                                                                          : (double)element_whole(type.dtype, out[1], i));
+                                dtype_info[type.dtype].kind == KIND_FLOAT
+                                    ? element_real(type.dtype, out[0], i)
+                                    : (double)element_whole(type.dtype, out[0], i),
+                                dtype_info[type.dtype].kind == KIND_FLOAT
+                                    ? element_real(type.dtype, out[1], i)
+                                    : (double)element_whole(type.dtype, out[1], i));
     return NULL;
 }
 
@@ -69,7 +75,7 @@ static bool test_golden(Cx *cx, const char *path)
         IrFunction *fn = module->function.at[i];
         const char *dot = strrchr(fn->name, '.');
         if (!dot)
-            continue;               // called by another
+            continue; // called by another
         size_t stem = (size_t)(dot - fn->name);
         const char *why = differs(cx, fn);
         if (why && group_good)
@@ -95,7 +101,8 @@ static bool test_golden(Cx *cx, const char *path)
 // Known answers of the generator's authors (Random123, kat_vectors, philox4x32 10).
 TEST(philox_known_answers)
 {
-    static const uint32_t counter[3][4] = {{0}, {~0u, ~0u, ~0u, ~0u}, {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}};
+    static const uint32_t counter[3][4] = {
+        {0}, {~0u, ~0u, ~0u, ~0u}, {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}};
     static const uint32_t key[3][2] = {{0}, {~0u, ~0u}, {0xa4093822, 0x299f31d0}};
     static const uint32_t expected[3][4] = {{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
                                             {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
@@ -120,7 +127,7 @@ TEST(small_floats)
             CHECK(isnan(value) ? isnan(element_real(types[t], &out, 0)) : in == out);
         }
     uint16_t half;
-    element_set_real(DTYPE_F16, &half, 0, 1 + 0x1p-11);     // between 1 and 1 + 2^-10
+    element_set_real(DTYPE_F16, &half, 0, 1 + 0x1p-11); // between 1 and 1 + 2^-10
     CHECK_INT(half, 0x3c00);
     element_set_real(DTYPE_F16, &half, 0, 1 + 3 * 0x1p-11);
     CHECK_INT(half, 0x3c02);

@@ -1,5 +1,6 @@
-// The standard library against golden.json (PyTorch, NumPy, scikit-learn; made by golden.py), run with the reference
-// interpreter: functions on tensors, ten steps of each optimizer, the metrics of an evaluation.
+// The standard library against golden.json (PyTorch, NumPy, scikit-learn; made by golden.py), run
+// with the reference interpreter: functions on tensors, ten steps of each optimizer, the metrics of
+// an evaluation.
 
 #include "elab/elab.h"
 #include "sema/sema.h"
@@ -68,14 +69,17 @@ static void *golden_elements(Arena *arena, const json_t *tensor, Type type)
 }
 
 // NULL if all elements are as golden says, else what differs.
-static const char *differs(Arena *arena, const json_t *tensor, Type type, const void *found, double tolerance)
+static const char *differs(Arena *arena, const json_t *tensor, Type type, const void *found,
+                           double tolerance)
 {
     if ((int64_t)json_array_size(json_object_get(tensor, "values")) != type_elements(type))
-        return arena_printf(arena, "%lld elements, expected %zu", (long long)type_elements(type), json_array_size(json_object_get(tensor, "values")));
+        return arena_printf(arena, "%lld elements, expected %zu", (long long)type_elements(type),
+                            json_array_size(json_object_get(tensor, "values")));
     for (int64_t i = 0; i < type_elements(type); i++) {
         double expected = golden_value(tensor, i), value = load(type, found, i);
         if (!(fabs(value - expected) <= tolerance * (1 + fabs(expected))))
-            return arena_printf(arena, "element %lld is %.9g, expected %.9g", (long long)i, value, expected);
+            return arena_printf(arena, "element %lld is %.9g, expected %.9g", (long long)i, value,
+                                expected);
     }
     return NULL;
 }
@@ -84,14 +88,16 @@ static const char *differs(Arena *arena, const json_t *tensor, Type type, const 
 
 typedef struct Run {
     Arena *arena;
-    void **state;               // by row of the job's table
+    void **state; // by row of the job's table
     int64_t step, total_steps;
     double epoch_steps;
 } Run;
 
-static void run_function(const Run *run, IrFunction *fn, const aml_scalar_info *scalar, void *const in[], void *const out[])
+static void run_function(const Run *run, IrFunction *fn, const aml_scalar_info *scalar,
+                         void *const in[], void *const out[])
 {
-    void **param = NEW_ARRAY(run->arena, void *, fn->param.count + 1), **result = NEW_ARRAY(run->arena, void *, fn->result.count + 1);
+    void **param = NEW_ARRAY(run->arena, void *, fn->param.count + 1),
+         **result = NEW_ARRAY(run->arena, void *, fn->result.count + 1);
     for (int i = 0; i < fn->param.count; i++) {
         Slot slot = fn->param_slot.at[i];
         Type type = fn->param.at[i]->type;
@@ -115,7 +121,8 @@ static void run_function(const Run *run, IrFunction *fn, const aml_scalar_info *
     ir_evaluate(fn, param, result);
     for (int i = 0; i < fn->result.count; i++)
         if (fn->result.at[i].slot.kind == SLOT_STATE)
-            memcpy(run->state[fn->result.at[i].slot.index], result[i], (size_t)type_bytes(fn->result.at[i].value->type));
+            memcpy(run->state[fn->result.at[i].slot.index], result[i],
+                   (size_t)type_bytes(fn->result.at[i].value->type));
 }
 
 static Type info_type(const aml_tensor_info *info)
@@ -126,9 +133,11 @@ static Type info_type(const aml_tensor_info *info)
 // Runs an entry on golden inputs found by name; returns its outputs.
 static void **run_entry(const Run *run, const Entry *entry, const json_t *inputs)
 {
-    void **in = NEW_ARRAY(run->arena, void *, entry->input.count + 1), **out = NEW_ARRAY(run->arena, void *, entry->output.count + 1);
+    void **in = NEW_ARRAY(run->arena, void *, entry->input.count + 1),
+         **out = NEW_ARRAY(run->arena, void *, entry->output.count + 1);
     for (int i = 0; i < entry->input.count; i++)
-        in[i] = golden_elements(run->arena, json_object_get(inputs, entry->input.at[i].name), info_type(&entry->input.at[i]));
+        in[i] = golden_elements(run->arena, json_object_get(inputs, entry->input.at[i].name),
+                                info_type(&entry->input.at[i]));
     for (int i = 0; i < entry->output.count; i++)
         out[i] = arena_alloc(run->arena, (size_t)type_bytes(info_type(&entry->output.at[i])) + 8);
     if (entry->ir)
@@ -141,7 +150,8 @@ static Run new_run(Cx *cx, const ProgramJob *job)
     Run run = {.arena = cx->arena, .total_steps = 10, .epoch_steps = 20};
     run.state = NEW_ARRAY(cx->arena, void *, job->state.count + 1);
     for (int i = 0; i < job->state.count; i++)
-        run.state[i] = arena_alloc(cx->arena, (size_t)type_bytes(info_type(&job->state.at[i].info.tensor)) + 8);
+        run.state[i] = arena_alloc(
+            cx->arena, (size_t)type_bytes(info_type(&job->state.at[i].info.tensor)) + 8);
     return run;
 }
 
@@ -171,7 +181,8 @@ static const char *check_function(Elab *e, const json_t *wanted)
     Node *fn = unit_lookup(e->unit, e->unit->main->file, name);
     if (!fn || fn->kind != NODE_Fn)
         return "functions.aml has no function of this name";
-    Trace *trace = elab_trace_begin(e, sym_printf(cx, "%s_%d", name, e->module->function.count), fn->span);
+    Trace *trace =
+        elab_trace_begin(e, sym_printf(cx, "%s_%d", name, e->module->function.count), fn->span);
     Value args[4];
     void *in[4];
     int count = (int)json_array_size(inputs);
@@ -185,7 +196,8 @@ static const char *check_function(Elab *e, const json_t *wanted)
         in[i] = golden_elements(cx->arena, json_array_get(inputs, (size_t)i), given);
     }
     Value result = elab_call(e, value_function(e, fn, NULL), args, NULL, count, fn->span);
-    Inst *inst = value_is(result, VALUE_POISON) ? NULL : elab_tensor(e, result, DTYPE_F32, fn->span);
+    Inst *inst =
+        value_is(result, VALUE_POISON) ? NULL : elab_tensor(e, result, DTYPE_F32, fn->span);
     if (!inst)
         return "it gave no tensor";
     elab_trace_output(e, inst, sym_of(cx, "y"));
@@ -196,9 +208,11 @@ static const char *check_function(Elab *e, const json_t *wanted)
     for (int i = 0; i < trace->scalar.count && i < 8; i++)
         scalar[i] = trace->scalar.at[i];
     Run run = {.arena = cx->arena, .total_steps = 100, .epoch_steps = 20};
-    void *out[1] = {arena_alloc(cx->arena, (size_t)type_bytes(compiled->result.at[0].value->type) + 8)};
+    void *out[1] = {
+        arena_alloc(cx->arena, (size_t)type_bytes(compiled->result.at[0].value->type) + 8)};
     run_function(&run, compiled, scalar, in, out);
-    return differs(cx->arena, output, compiled->result.at[0].value->type, out[0], json_number_value(json_object_get(wanted, "tolerance")));
+    return differs(cx->arena, output, compiled->result.at[0].value->type, out[0],
+                   json_number_value(json_object_get(wanted, "tolerance")));
 }
 
 static void check_functions(void)
@@ -212,8 +226,11 @@ static void check_functions(void)
         elab_globals(e);
         size_t i;
         json_t *wanted;
-        json_array_foreach(json_object_get(golden, "functions"), i, wanted) {
-            verdict(arena_printf(cx->arena, "%s_%zu", json_string_value(json_object_get(wanted, "name")), i), check_function(e, wanted));
+        json_array_foreach(json_object_get(golden, "functions"), i, wanted)
+        {
+            verdict(arena_printf(cx->arena, "%s_%zu",
+                                 json_string_value(json_object_get(wanted, "name")), i),
+                    check_function(e, wanted));
         }
     }
     diag_print(cx, stdout, FORMAT_HUMAN, false);
@@ -231,19 +248,23 @@ static const ProgramJob *job_named(const Program *program, const char *name)
     return NULL;
 }
 
-// What the trained model makes of the first batch, if golden says it: as many of its rows as `predict` takes.
-static const char *check_prediction(Cx *cx, const Run *run, const ProgramJob *job, const json_t *wanted)
+// What the trained model makes of the first batch, if golden says it: as many of its rows as
+// `predict` takes.
+static const char *check_prediction(Cx *cx, const Run *run, const ProgramJob *job,
+                                    const json_t *wanted)
 {
     const json_t *predicted = json_object_get(wanted, "predicted");
     if (!predicted)
         return NULL;
-    void **out = run_entry(run, &job->predict, json_array_get(json_object_get(wanted, "batches"), 0));
+    void **out =
+        run_entry(run, &job->predict, json_array_get(json_object_get(wanted, "batches"), 0));
     int last = job->predict.output.count - 1;
     Type type = info_type(&job->predict.output.at[last]);
     for (int64_t i = 0; i < type_elements(type); i++) {
         double expected = golden_value(predicted, i), value = load(type, out[last], i);
         if (!(fabs(value - expected) <= 1e-5 * (1 + fabs(expected))))
-            return arena_printf(cx->arena, "prediction %lld is %.9g, expected %.9g", (long long)i, value, expected);
+            return arena_printf(cx->arena, "prediction %lld is %.9g, expected %.9g", (long long)i,
+                                value, expected);
     }
     return NULL;
 }
@@ -260,30 +281,39 @@ static const char *check_training(Cx *cx, const json_t *wanted)
     run_entry(&run, &job->init, NULL);
     const char *name, *wrong;
     json_t *tensor;
-    json_object_foreach(json_object_get(wanted, "start"), name, tensor) {
+    json_object_foreach(json_object_get(wanted, "start"), name, tensor)
+    {
         int row = state_row(job, name);
         if (row < 0)
             return arena_printf(cx->arena, "there is no state '%s'", name);
-        run.state[row] = golden_elements(cx->arena, tensor, info_type(&job->state.at[row].info.tensor));
+        run.state[row] =
+            golden_elements(cx->arena, tensor, info_type(&job->state.at[row].info.tensor));
     }
     size_t i;
-    json_t *batch, *losses = json_object_get(wanted, "losses"), *norms = json_object_get(wanted, "norms");
-    json_array_foreach(json_object_get(wanted, "batches"), i, batch) {
+    json_t *batch, *losses = json_object_get(wanted, "losses"),
+                   *norms = json_object_get(wanted, "norms");
+    json_array_foreach(json_object_get(wanted, "batches"), i, batch)
+    {
         run.step = (int64_t)i;
         void **out = run_entry(&run, &job->step, batch);
         for (int o = 0; o < job->step.output.count; o++) {
             const char *output = job->step.output.at[o].name;
-            json_t *list = strcmp(output, "loss") == 0 ? losses : strcmp(output, "grad_norm") == 0 ? norms : NULL;
+            json_t *list = strcmp(output, "loss") == 0        ? losses
+                           : strcmp(output, "grad_norm") == 0 ? norms
+                                                              : NULL;
             double expected = json_number_value(json_array_get(list, i)), found = *(float *)out[o];
             if (list && !(fabs(found - expected) <= 2e-5 * (1 + fabs(expected))))
-                return arena_printf(cx->arena, "step %zu: %s is %.9g, expected %.9g", i, output, found, expected);
+                return arena_printf(cx->arena, "step %zu: %s is %.9g, expected %.9g", i, output,
+                                    found, expected);
         }
         if (job->step.output.count == 0 || strcmp(job->step.output.at[0].name, "loss") != 0)
             return "the first output of a step is not the loss";
     }
-    json_object_foreach(json_object_get(wanted, "final"), name, tensor) {
+    json_object_foreach(json_object_get(wanted, "final"), name, tensor)
+    {
         int row = state_row(job, name);
-        wrong = differs(cx->arena, tensor, info_type(&job->state.at[row].info.tensor), run.state[row], 2e-5);
+        wrong = differs(cx->arena, tensor, info_type(&job->state.at[row].info.tensor),
+                        run.state[row], 2e-5);
         if (wrong)
             return arena_printf(cx->arena, "'%s' after ten steps: %s", name, wrong);
     }
@@ -301,7 +331,8 @@ static json_t *table_rows(const json_t *wanted, int64_t begin, int64_t count)
         const json_t *whole = json_object_get(wanted, name);
         const json_t *columns = json_array_get(json_object_get(whole, "shape"), 1);
         int64_t width = columns ? json_integer_value(columns) : 1;
-        json_t *values = json_array(), *shape = columns ? json_pack("[I, I]", count, width) : json_pack("[I]", count);
+        json_t *values = json_array(),
+               *shape = columns ? json_pack("[I, I]", count, width) : json_pack("[I]", count);
         for (int64_t v = begin * width; v < (begin + count) * width; v++)
             json_array_append_new(values, json_real(golden_value(whole, v)));
         json_object_set_new(rows, name, json_pack("{s:o, s:o}", "shape", shape, "values", values));
@@ -322,7 +353,8 @@ static const char *check_metrics(Cx *cx, const json_t *wanted)
         return "there is no weight 'scale'";
     memcpy(run.state[scale], &one, sizeof one);
     run_entry(&run, &job->metrics_reset, NULL);
-    int64_t rows = json_integer_value(json_array_get(json_object_get(json_object_get(wanted, "x"), "shape"), 0));
+    int64_t rows = json_integer_value(
+        json_array_get(json_object_get(json_object_get(wanted, "x"), "shape"), 0));
     double sum = 0, count = 0;
     float *scores = NEW_ARRAY(cx->arena, float, rows * 4 + 1);
     int32_t *labels = NEW_ARRAY(cx->arena, int32_t, rows + 1);
@@ -334,28 +366,36 @@ static const char *check_metrics(Cx *cx, const json_t *wanted)
         json_decref(batch);
         sum += *(double *)out[0];
         count += *(double *)out[1];
-        const aml_metric *collecting = &job->metric.at[job->metric.count - 1];     // all that collect do the same
+        const aml_metric *collecting =
+            &job->metric.at[job->metric.count - 1]; // all that collect do the same
         at += step;
         if (collecting->finish == AML_FINISH_COMPILED)
             continue;
-        memcpy(scores + (at - step) * 4, out[collecting->collect[0]], (size_t)step * 4 * sizeof *scores);
+        memcpy(scores + (at - step) * 4, out[collecting->collect[0]],
+               (size_t)step * 4 * sizeof *scores);
         memcpy(labels + at - step, out[collecting->collect[1]], (size_t)step * sizeof *labels);
     }
     if (!(fabs(sum / count - json_number_value(json_object_get(wanted, "loss"))) < 1e-5))
         return arena_printf(cx->arena, "the loss is %.9g", sum / count);
-    const json_t *values = json_object_get(wanted, "values"), *stated = json_object_get(wanted, "tolerance");
+    const json_t *values = json_object_get(wanted, "values"),
+                 *stated = json_object_get(wanted, "tolerance");
     double tolerance = stated ? json_number_value(stated) : 1e-9;
     void **out = run_entry(&run, &job->metrics_value, NULL);
     for (int m = 0; m < job->metric.count; m++) {
         const aml_metric *metric = &job->metric.at[m];
         if (metric->finish != AML_FINISH_COMPILED) {
             double area = amli_roc_auc_finish(metric->finish, scores, labels, rows, 4);
-            double expected = json_number_value(json_object_get(json_object_get(wanted, "collected"), metric->name));
-            verdict(metric->name, fabs(area - expected) < 1e-9 ? NULL : arena_printf(cx->arena, "it is %.12g, expected %.12g", area, expected));
+            double expected = json_number_value(
+                json_object_get(json_object_get(wanted, "collected"), metric->name));
+            verdict(metric->name,
+                    fabs(area - expected) < 1e-9
+                        ? NULL
+                        : arena_printf(cx->arena, "it is %.12g, expected %.12g", area, expected));
             continue;
         }
         const char *wrong = differs(cx->arena, json_object_get(values, metric->name),
-                                    info_type(&job->metrics_value.output.at[metric->output]), out[metric->output], tolerance);
+                                    info_type(&job->metrics_value.output.at[metric->output]),
+                                    out[metric->output], tolerance);
         verdict(metric->name, wrong);
     }
     size_t all = json_object_size(values) + json_object_size(json_object_get(wanted, "collected"));
@@ -378,13 +418,16 @@ int main(int argc, char **argv)
     check_functions();
     size_t i;
     json_t *wanted;
-    json_array_foreach(json_object_get(golden, "trainings"), i, wanted) {
+    json_array_foreach(json_object_get(golden, "trainings"), i, wanted)
+    {
         Cx *cx = cx_new();
-        const char *program = json_string_value(json_object_get(wanted, "program")), *job = json_string_value(json_object_get(wanted, "job"));
+        const char *program = json_string_value(json_object_get(wanted, "program")),
+                   *job = json_string_value(json_object_get(wanted, "job"));
         verdict(job ? job : program, check_training(cx, wanted));
         cx_free(cx);
     }
-    json_array_foreach(json_object_get(golden, "metrics"), i, wanted) {
+    json_array_foreach(json_object_get(golden, "metrics"), i, wanted)
+    {
         Cx *cx = cx_new();
         verdict(json_string_value(json_object_get(wanted, "program")), check_metrics(cx, wanted));
         cx_free(cx);

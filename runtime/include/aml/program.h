@@ -1,9 +1,10 @@
 // aml/program.h: the only contract between generated code and the runtime.
 //
-// The compiler writes one constant `aml_program` (as C tables) and one object file with the entry points that it names;
-// the runtime drives it: aml_program_main(&program, argc, argv) is the whole main function of an executable.
-// All pointers in these tables point to constants that live as long as the process. Sizes are in bytes, offsets are
-// aligned to 64, shapes are in elements, outermost axis first. Text is UTF-8.
+// The compiler writes one constant `aml_program` (as C tables) and one object file with the entry
+// points that it names; the runtime drives it: aml_program_main(&program, argc, argv) is the whole
+// main function of an executable. All pointers in these tables point to constants that live as long
+// as the process. Sizes are in bytes, offsets are aligned to 64, shapes are in elements, outermost
+// axis first. Text is UTF-8.
 
 #ifndef AML_PROGRAM_H
 #define AML_PROGRAM_H
@@ -26,7 +27,17 @@ typedef enum aml_status {
 } aml_status;
 
 // In the order of kernels/dtypes.def, which a build check compares.
-typedef enum aml_dtype { AML_F32, AML_F64, AML_F16, AML_BF16, AML_I8, AML_U8, AML_I32, AML_I64, AML_BOOL } aml_dtype;
+typedef enum aml_dtype {
+    AML_F32,
+    AML_F64,
+    AML_F16,
+    AML_BF16,
+    AML_I8,
+    AML_U8,
+    AML_I32,
+    AML_I64,
+    AML_BOOL
+} aml_dtype;
 
 enum { AML_MAX_RANK = 8, AML_ALIGNMENT = 64 };
 
@@ -35,22 +46,25 @@ typedef struct aml_shape {
     int64_t dim[AML_MAX_RANK];
 } aml_shape;
 
-// ---- compiled functions -------------------------------------------------------------------------------------------
+// ---- compiled functions
+// -------------------------------------------------------------------------------------------
 
-typedef union aml_value {       // one scalar, passed by value: integers as whole, everything else as real
+typedef union aml_value { // one scalar, passed by value: integers as whole, everything else as real
     int64_t whole;
     double real;
 } aml_value;
 
-// Runs body(data, begin, end) over 0..parts in any division among threads. Which part computes what is fixed by the
-// compiler from shapes alone, so the result does not depend on the number of threads. Returns when all parts are done.
+// Runs body(data, begin, end) over 0..parts in any division among threads. Which part computes what
+// is fixed by the compiler from shapes alone, so the result does not depend on the number of
+// threads. Returns when all parts are done.
 typedef void aml_parallel_body(void *data, int64_t begin, int64_t end);
 typedef void aml_parallel_for(void *pool, int64_t parts, aml_parallel_body *body, void *data);
 
-// One activation of a compiled function. The caller owns every buffer; all are aligned to AML_ALIGNMENT.
+// One activation of a compiled function. The caller owns every buffer; all are aligned to
+// AML_ALIGNMENT.
 typedef struct aml_call {
-    void *state;                // the job's state arena
-    void *arena;                // at least aml_function.arena_bytes; contents are undefined before and after
+    void *state; // the job's state arena
+    void *arena; // at least aml_function.arena_bytes; contents are undefined before and after
     void *const *input;         // in the order of aml_function.input
     void *const *output;        // in the order of aml_function.output
     const aml_value *scalar;    // in the order of aml_function.scalar
@@ -64,70 +78,83 @@ typedef struct aml_tensor_info {
     const char *name;
     aml_dtype dtype;
     aml_shape shape;
-    int64_t classes;            // class(k): elements lie in 0..k-1; 0: not a class
+    int64_t classes; // class(k): elements lie in 0..k-1; 0: not a class
 } aml_tensor_info;
 
 // Where a scalar argument comes from.
 typedef enum aml_scalar_kind {
-    AML_SCALAR_STEP,            // i64: optimizer steps done so far, 0 in the first step
-    AML_SCALAR_TOTAL_STEPS,     // i64: the length of the training in steps
-    AML_SCALAR_EPOCH_STEPS,     // f64: steps in one epoch (rows / batch, not rounded)
-    AML_SCALAR_SEED,            // i64
-    AML_SCALAR_OPTION           // the value of aml_program.option[index]; a duration in steps, as f64
+    AML_SCALAR_STEP,        // i64: optimizer steps done so far, 0 in the first step
+    AML_SCALAR_TOTAL_STEPS, // i64: the length of the training in steps
+    AML_SCALAR_EPOCH_STEPS, // f64: steps in one epoch (rows / batch, not rounded)
+    AML_SCALAR_SEED,        // i64
+    AML_SCALAR_OPTION       // the value of aml_program.option[index]; a duration in steps, as f64
 } aml_scalar_kind;
 
 typedef struct aml_scalar_info {
     aml_scalar_kind kind;
-    int32_t index;              // AML_SCALAR_OPTION only
-    aml_dtype dtype;            // how the function reads it: I64, I32, BOOL as whole; F32, F64 as real
+    int32_t index;   // AML_SCALAR_OPTION only
+    aml_dtype dtype; // how the function reads it: I64, I32, BOOL as whole; F32, F64 as real
 } aml_scalar_info;
 
 typedef struct aml_function {
     const char *name;
-    aml_entry *run;             // NULL: the job has no such function
-    size_t arena_bytes;         // the planned peak of temporaries
+    aml_entry *run;     // NULL: the job has no such function
+    size_t arena_bytes; // the planned peak of temporaries
     int32_t inputs, outputs, scalars;
     const aml_tensor_info *input, *output;
     const aml_scalar_info *scalar;
-    double flops;               // of one call
+    double flops; // of one call
 } aml_function;
 
-// ---- state --------------------------------------------------------------------------------------------------------
+// ---- state
+// --------------------------------------------------------------------------------------------------------
 
 typedef enum aml_role {
-    AML_ROLE_WEIGHT,            // learned; saved in weights.safetensors
-    AML_ROLE_STATE,             // of a model, not learned; saved in weights.safetensors
-    AML_ROLE_OPTIMIZER,         // moments and the like; saved in optimizer.safetensors
-    AML_ROLE_METRIC             // counts of one evaluation; never saved, reset by the job's metrics_reset
+    AML_ROLE_WEIGHT,    // learned; saved in weights.safetensors
+    AML_ROLE_STATE,     // of a model, not learned; saved in weights.safetensors
+    AML_ROLE_OPTIMIZER, // moments and the like; saved in optimizer.safetensors
+    AML_ROLE_METRIC     // counts of one evaluation; never saved, reset by the job's metrics_reset
 } aml_role;
 
 typedef struct aml_state_info {
-    aml_tensor_info tensor;     // the name is the path: fc1.weight
+    aml_tensor_info tensor; // the name is the path: fc1.weight
     aml_role role;
-    size_t offset;              // in the job's state arena
+    size_t offset; // in the job's state arena
 } aml_state_info;
 
-// ---- options and settings -----------------------------------------------------------------------------------------
+// ---- options and settings
+// -----------------------------------------------------------------------------------------
 
 typedef enum aml_unit {
-    AML_UNIT_NONE, AML_UNIT_STEPS, AML_UNIT_EPOCHS, AML_UNIT_SECONDS, AML_UNIT_BYTES, AML_UNIT_FRACTION
-} aml_unit;                     // 5% is 0.05 of FRACTION; 30 min is 1800 of SECONDS; 256 KiB is 262144 of BYTES
+    AML_UNIT_NONE,
+    AML_UNIT_STEPS,
+    AML_UNIT_EPOCHS,
+    AML_UNIT_SECONDS,
+    AML_UNIT_BYTES,
+    AML_UNIT_FRACTION
+} aml_unit; // 5% is 0.05 of FRACTION; 30 min is 1800 of SECONDS; 256 KiB is 262144 of BYTES
 
 typedef enum aml_option_type {
-    AML_OPTION_BOOL, AML_OPTION_INT, AML_OPTION_REAL, AML_OPTION_TEXT, AML_OPTION_DURATION, AML_OPTION_FRACTION, AML_OPTION_BYTES
+    AML_OPTION_BOOL,
+    AML_OPTION_INT,
+    AML_OPTION_REAL,
+    AML_OPTION_TEXT,
+    AML_OPTION_DURATION,
+    AML_OPTION_FRACTION,
+    AML_OPTION_BYTES
 } aml_option_type;
 
 // `option name: type = value` of the source: may be given as --name when the program runs.
 typedef struct aml_option {
-    const char *name, *doc, *place;     // place: "digits.aml:14", where it was declared
+    const char *name, *doc, *place; // place: "digits.aml:14", where it was declared
     aml_option_type type;
-    aml_value value;            // the default; DURATION: real with `unit`
+    aml_value value; // the default; DURATION: real with `unit`
     aml_unit unit;
-    const char *text;           // the default of a TEXT option
+    const char *text; // the default of a TEXT option
 } aml_option;
 
-// `const` of the source: fixed in this program. The program answers an attempt to change it with place and the command
-// that rebuilds it.
+// `const` of the source: fixed in this program. The program answers an attempt to change it with
+// place and the command that rebuilds it.
 typedef struct aml_fixed {
     const char *name, *doc, *place, *value;
 } aml_fixed;
@@ -136,7 +163,7 @@ typedef struct aml_fixed {
 typedef struct aml_quantity {
     double value;
     aml_unit unit;
-    int32_t option;             // index of the option it is, -1: fixed
+    int32_t option; // index of the option it is, -1: fixed
 } aml_quantity;
 
 // A text: `parts` pieces joined, each fixed (option -1) or a TEXT option's value.
@@ -149,72 +176,82 @@ typedef struct aml_text {
     const aml_text_part *part;
 } aml_text;
 
-// One effective setting, for config.aml and `--help`: "train digits_mlp", "batch", "64", "digits.aml:37" or "default".
+// One effective setting, for config.aml and `--help`: "train digits_mlp", "batch", "64",
+// "digits.aml:37" or "default".
 typedef struct aml_effective {
     const char *block, *setting, *value, *origin;
 } aml_effective;
 
-// ---- data ---------------------------------------------------------------------------------------------------------
+// ---- data
+// ---------------------------------------------------------------------------------------------------------
 
 typedef enum aml_source_kind { AML_SOURCE_NONE, AML_SOURCE_CSV } aml_source_kind;
 typedef enum aml_header { AML_HEADER_AUTO, AML_HEADER_YES, AML_HEADER_NO } aml_header;
 
 typedef struct aml_source {
     aml_source_kind kind;
-    const char *place;          // "digits.aml:29"
-    aml_text path;              // looked up beside the source file, in the current directory, under $AML_DATA
-    char separator;             // csv: ',' by default
-    aml_header header;          // csv: whether the first row names the columns; AUTO: it does if any column is named in the source
-    const char *missing;        // csv: the text of a missing value, "" by default; always an error in a number or class column
+    const char *place; // "digits.aml:29"
+    aml_text path;  // looked up beside the source file, in the current directory, under $AML_DATA
+    char separator; // csv: ',' by default
+    aml_header header; // csv: whether the first row names the columns; AUTO: it does if any column
+                       // is named in the source
+    const char *missing; // csv: the text of a missing value, "" by default; always an error in a
+                         // number or class column
 } aml_source;
 
-// Which csv columns a field reads: `count` columns from `first`, or, with `name`, the one column of that name.
+// Which csv columns a field reads: `count` columns from `first`, or, with `name`, the one column of
+// that name.
 typedef struct aml_field {
-    aml_tensor_info tensor;     // one sample's shape
+    aml_tensor_info tensor; // one sample's shape
     const char *place;
-    const char *column;         // NULL: by position
+    const char *column; // NULL: by position
     int32_t first, count;
-    bool label;                 // no job's predict depends on it: its column may be absent from the file of `predict FILE`
+    bool label; // no job's predict depends on it: its column may be absent from the file of
+                // `predict FILE`
 } aml_field;
 
 typedef struct aml_split {
-    double train, valid, test;  // fractions; what they leave over is unused
+    double train, valid, test; // fractions; what they leave over is unused
     int64_t seed;
-    int32_t stratify;           // index of the class field whose proportions are kept, -1: none
+    int32_t stratify; // index of the class field whose proportions are kept, -1: none
 } aml_split;
 
 typedef enum { AML_ON_BAD_ERROR, AML_ON_BAD_SKIP } aml_on_bad;
 
 typedef struct aml_dataset {
     const char *name, *doc, *place;
-    aml_source source;          // split by `split`
-    aml_source test;            // a separate test source, or kind NONE
+    aml_source source; // split by `split`
+    aml_source test;   // a separate test source, or kind NONE
     int32_t fields;
     const aml_field *field;
     aml_split split;
     aml_on_bad on_bad;
-    double skip_limit;          // at most this fraction of rows may be skipped
-    aml_function prepare;       // one sample: inputs are the fields, outputs are the prepared fields. Always present
-    aml_function augment;       // one prepared sample to one; run == NULL if the data set has none
+    double skip_limit;    // at most this fraction of rows may be skipped
+    aml_function prepare; // one sample: inputs are the fields, outputs are the prepared fields.
+                          // Always present
+    aml_function augment; // one prepared sample to one; run == NULL if the data set has none
 } aml_dataset;
 
 typedef enum aml_part { AML_PART_ALL, AML_PART_TRAIN, AML_PART_VALID, AML_PART_TEST } aml_part;
 
-// ---- jobs ---------------------------------------------------------------------------------------------------------
+// ---- jobs
+// ---------------------------------------------------------------------------------------------------------
 
-// Scalars and small tensors that a metric ends in. Metrics that need every row (exact ROC AUC) collect rows first.
+// Scalars and small tensors that a metric ends in. Metrics that need every row (exact ROC AUC)
+// collect rows first.
 typedef enum aml_finish {
-    AML_FINISH_COMPILED,        // the outputs of the job's metrics_value
-    AML_FINISH_ROC_AUC_MACRO,   // of collected (scores f32[k], target i32[]): mean over classes of one against the rest, ties count half
+    AML_FINISH_COMPILED,      // the outputs of the job's metrics_value
+    AML_FINISH_ROC_AUC_MACRO, // of collected (scores f32[k], target i32[]): mean over classes of
+                              // one against the rest, ties count half
     AML_FINISH_ROC_AUC_MICRO,
     AML_FINISH_ROC_AUC_WEIGHTED
 } aml_finish;
 
 typedef struct aml_metric {
-    const char *name;           // as the job calls it
+    const char *name; // as the job calls it
     aml_finish finish;
-    int32_t output;             // COMPILED: position among metrics_value's outputs
-    int32_t collect[2];         // otherwise: positions among eval's outputs of the collected rows
+    int32_t output;     // COMPILED: position among metrics_value's outputs
+    int32_t collect[2]; // otherwise: positions among eval's outputs of the collected rows
     bool lower_is_better;
 } aml_metric;
 
@@ -226,18 +263,20 @@ typedef enum aml_job_kind { AML_JOB_TRAIN, AML_JOB_EVALUATE } aml_job_kind;
 typedef struct aml_job {
     aml_job_kind kind;
     const char *name, *doc, *place;
-    int32_t data;               // index of the data set
-    aml_part part;              // evaluate: which part of it
+    int32_t data;  // index of the data set
+    aml_part part; // evaluate: which part of it
     int64_t batch;
 
     int32_t states;
     const aml_state_info *state;
-    size_t state_bytes;         // of the state arena
+    size_t state_bytes; // of the state arena
 
-    aml_function init;          // train: fills weights, states and optimizer states. scalars: seed
-    aml_function step;          // train: one optimizer step on `batch` prepared samples. outputs[0]: loss f32[]; more outputs are f32[] figures to log, by name
+    aml_function init; // train: fills weights, states and optimizer states. scalars: seed
+    aml_function step; // train: one optimizer step on `batch` prepared samples. outputs[0]: loss
+                       // f32[]; more outputs are f32[] figures to log, by name
     aml_function metrics_reset; // zeroes the metric states
-    aml_function eval;          // `batch` prepared samples: updates metric states; outputs: loss_sum f64[], loss_count f64[] if the job has a loss, then collected rows
+    aml_function eval; // `batch` prepared samples: updates metric states; outputs: loss_sum f64[],
+                       // loss_count f64[] if the job has a loss, then collected rows
     aml_function eval_one;      // the same for a batch of 1: the rows that do not fill a batch
     aml_function metrics_value; // outputs: the value of each COMPILED metric
     bool has_loss;              // eval's first two outputs are the loss
@@ -245,37 +284,39 @@ typedef struct aml_job {
     int32_t metrics;
     const aml_metric *metric;
 
-    // prediction (train jobs; `./prog predict FILE`): a batch of 1. inputs: the prepared inputs of the model (a subset of
-    // prepare's outputs, by name). outputs: for a classifier "prediction" i32 and "probability" f32[k]; else "prediction".
+    // prediction (train jobs; `./prog predict FILE`): a batch of 1. inputs: the prepared inputs of
+    // the model (a subset of prepare's outputs, by name). outputs: for a classifier "prediction"
+    // i32 and "probability" f32[k]; else "prediction".
     aml_function predict;
 
     // train only
-    aml_quantity length;        // steps, epochs or seconds
+    aml_quantity length; // steps, epochs or seconds
     int64_t seed;
-    aml_quantity validate_every;    // value 0: never
-    aml_quantity checkpoint_every;  // value 0: only at the end
-    int32_t keep_last;          // how many of the newest checkpoints stay
-    int32_t keep_best;          // how many of the best by keep_metric stay
-    int32_t keep_metric;        // index into metric; -1: the validation loss
-    int32_t stop_metric;        // early stop; -2: no early stop, -1: the validation loss
+    aml_quantity validate_every;   // value 0: never
+    aml_quantity checkpoint_every; // value 0: only at the end
+    int32_t keep_last;             // how many of the newest checkpoints stay
+    int32_t keep_best;             // how many of the best by keep_metric stay
+    int32_t keep_metric;           // index into metric; -1: the validation loss
+    int32_t stop_metric;           // early stop; -2: no early stop, -1: the validation loss
     aml_quantity stop_patience;
     double stop_min_delta;
 
     // evaluate only
-    int32_t model_job;          // whose checkpoint is evaluated
+    int32_t model_job; // whose checkpoint is evaluated
     aml_which which;
 } aml_job;
 
 typedef struct aml_program {
-    int32_t abi;                // AML_PROGRAM_ABI
-    const char *name;           // digits
-    const char *doc;            // of the file
-    const char *source;         // digits.aml, as it was named
-    const char *source_dir;     // the folder of the source: absolute, or relative to the executable's folder; relative data paths are looked up here first
-    const char *source_hash;    // SHA-256 of all sources, hex
-    const char *compiler;       // amlc 0.1.0
-    const char *cpu_level;      // x86-64-v3: what the code needs
-    const char *cpu_features;   // avx512f,avx512bw,...: checked at start, a clear refusal otherwise
+    int32_t abi;              // AML_PROGRAM_ABI
+    const char *name;         // digits
+    const char *doc;          // of the file
+    const char *source;       // digits.aml, as it was named
+    const char *source_dir;   // the folder of the source: absolute, or relative to the executable's
+                              // folder; relative data paths are looked up here first
+    const char *source_hash;  // SHA-256 of all sources, hex
+    const char *compiler;     // amlc 0.1.0
+    const char *cpu_level;    // x86-64-v3: what the code needs
+    const char *cpu_features; // avx512f,avx512bw,...: checked at start, a clear refusal otherwise
     int32_t options, fixeds, effectives, datasets, jobs;
     const aml_option *option;
     const aml_fixed *fixed;
@@ -287,23 +328,25 @@ typedef struct aml_program {
 // The main function of a compiled program. Returns its exit code.
 int aml_program_main(const aml_program *program, int argc, char **argv);
 
-// ---- deployed programs --------------------------------------------------------------------------------------------
+// ---- deployed programs
+// --------------------------------------------------------------------------------------------
 
-// What `amlc deploy` makes: weights inside, read-only, packed for the kernels; nothing is allocated after the start.
+// What `amlc deploy` makes: weights inside, read-only, packed for the kernels; nothing is allocated
+// after the start.
 typedef struct aml_artifact {
     int32_t abi;
     const char *name, *doc;
     const char *source_hash, *weights_hash, *data_fingerprint, *compiler;
     const char *cpu_level, *cpu_features;
     int32_t fields;
-    const aml_field *field;     // raw inputs that predict needs (a label field is not among them)
+    const aml_field *field; // raw inputs that predict needs (a label field is not among them)
     char separator;
-    aml_header header;          // AUTO: the training data have one, though the source does not say so
-    aml_function prepare;       // one raw sample to one prepared sample (only what the model reads)
-    int32_t predicts;           // one per batch size, increasing
+    aml_header header;    // AUTO: the training data have one, though the source does not say so
+    aml_function prepare; // one raw sample to one prepared sample (only what the model reads)
+    int32_t predicts;     // one per batch size, increasing
     const int64_t *predict_batch;
     const aml_function *predict;
-    size_t weights_bytes;       // of read-only data
+    size_t weights_bytes; // of read-only data
     int64_t parameters;
 } aml_artifact;
 

@@ -11,22 +11,24 @@
 extern "C" {
 #endif
 
-// What went wrong, for people: one or more lines without the final newline, naming the place, what was expected and what
-// was found. A function that returns a status other than AML_OK has filled it; the caller owns it. A zeroed one is empty.
+// What went wrong, for people: one or more lines without the final newline, naming the place, what
+// was expected and what was found. A function that returns a status other than AML_OK has filled
+// it; the caller owns it. A zeroed one is empty.
 enum { AML_ERROR_ROOM = 4096 };
 typedef struct aml_error {
     aml_status status;
     char text[AML_ERROR_ROOM];
 } aml_error;
 
-// Told about what was passed over, such as a torn checkpoint: one sentence that lives for the length of the call.
+// Told about what was passed over, such as a torn checkpoint: one sentence that lives for the
+// length of the call.
 typedef void aml_notice(void *self, const char *text);
 
-const char *aml_status_name(aml_status status);         // "BAD_DATA"
-const char *aml_status_meaning(aml_status status);      // a sentence
+const char *aml_status_name(aml_status status);    // "BAD_DATA"
+const char *aml_status_meaning(aml_status status); // a sentence
 int aml_status_exit_code(aml_status status);
 
-const char *aml_dtype_name(aml_dtype dtype);            // "f32"
+const char *aml_dtype_name(aml_dtype dtype); // "f32"
 size_t aml_dtype_bytes(aml_dtype dtype);
 
 // The number of elements, 1 for rank 0; -1 if a size is negative or the count does not fit.

@@ -1,5 +1,6 @@
-// How fast one specialised product is, against the multiply-add rate that this core reaches in the same run. run.py gives M, N,
-// K, TA, TB (transposed operands) and PACKED, and specialises the template as amlc does. Prints one line; it is not a test.
+// How fast one specialised product is, against the multiply-add rate that this core reaches in the
+// same run. run.py gives M, N, K, TA, TB (transposed operands) and PACKED, and specialises the
+// template as amlc does. Prints one line; it is not a test.
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,18 +45,28 @@ HELPER void epilogue(void *context, int64_t row, int64_t column, int lanes, f32v
 
 static AmlDot plan(void)
 {
-    AmlDot d = {.bytes = 4, .lanes = F32_LANES, .m = M, .n = N, .k = K, .a_row = TA ? 1 : K, .a_k = TA ? M : 1,
-                .b_k = TB ? 1 : N, .b_column = TB ? K : 1, .b_packed = PACKED};
+    AmlDot d = {.bytes = 4,
+                .lanes = F32_LANES,
+                .m = M,
+                .n = N,
+                .k = K,
+                .a_row = TA ? 1 : K,
+                .a_k = TA ? M : 1,
+                .b_k = TB ? 1 : N,
+                .b_column = TB ? K : 1,
+                .b_packed = PACKED};
     aml_dot_plan(&d);
     return d;
 }
 
-// What amlc makes of a product: called through a pointer, so that the compiler does not look through the calls.
+// What amlc makes of a product: called through a pointer, so that the compiler does not look
+// through the calls.
 static void product(const float *a, const float *b, void *scratch, Output *o)
 {
     AmlDot d = plan();
-    aml_dot_f32(a, b, scratch, d.m, d.n, d.k, d.a_row, d.a_k, d.b_k, d.b_column, d.method, d.tile_rows, d.tile_vectors, d.k_block,
-                d.row_block, d.part_rows, d.part_columns, 0, d.parts, epilogue, o);
+    aml_dot_f32(a, b, scratch, d.m, d.n, d.k, d.a_row, d.a_k, d.b_k, d.b_column, d.method,
+                d.tile_rows, d.tile_vectors, d.k_block, d.row_block, d.part_rows, d.part_columns, 0,
+                d.parts, epilogue, o);
 }
 
 static double roof(void)
@@ -68,8 +79,7 @@ static double roof(void)
         double start = now();
         NO_UNROLL for (int n = 0; n < 100000; n++)
         {
-            UNROLL for (int i = 0; i < 12; i++)
-                sum[i] = f32_fma(sum[i], x, y);
+            UNROLL for (int i = 0; i < 12; i++) sum[i] = f32_fma(sum[i], x, y);
             __asm__ volatile("" : : : "memory");
         }
         double spent = now() - start;
@@ -102,7 +112,8 @@ int main(void)
     void (*volatile run)(const float *, const float *, void *, Output *) = product;
     double peak = roof();
     AmlDot d = plan();
-    float *a = numbers((size_t)(d.m * d.k)), *b = numbers((size_t)((d.n + 64) * d.k)), *bias = numbers((size_t)d.n);
+    float *a = numbers((size_t)(d.m * d.k)), *b = numbers((size_t)((d.n + 64) * d.k)),
+          *bias = numbers((size_t)d.n);
     Output o = {numbers((size_t)(d.m * d.n)), bias, d.n};
     void *scratch = aligned_alloc(64, (d.scratch_bytes + 127) / 64 * 64);
     double flops = 2.0 * (double)d.m * (double)d.n * (double)d.k;
@@ -118,9 +129,12 @@ int main(void)
     }
     qsort(times, 15, sizeof *times, compare);
     char name[64];
-    snprintf(name, sizeof name, "%dx%dx%d%s%s%s", M, N, K, TA ? " A'" : "", TB ? " B'" : "", PACKED ? " packed" : "");
-    printf("%-24s %2d lanes  method %d tile %2dx%d  %10.2f us  %7.1f GFLOP/s  %3.0f%% of %5.1f  B at %6.1f GB/s\n", name, F32_LANES,
-           (int)d.method, (int)d.tile_rows, (int)d.tile_vectors, times[7], flops / times[7] * 1e-3, flops / times[7] * 1e-1 / peak, peak,
+    snprintf(name, sizeof name, "%dx%dx%d%s%s%s", M, N, K, TA ? " A'" : "", TB ? " B'" : "",
+             PACKED ? " packed" : "");
+    printf("%-24s %2d lanes  method %d tile %2dx%d  %10.2f us  %7.1f GFLOP/s  %3.0f%% of %5.1f  B "
+           "at %6.1f GB/s\n",
+           name, F32_LANES, (int)d.method, (int)d.tile_rows, (int)d.tile_vectors, times[7],
+           flops / times[7] * 1e-3, flops / times[7] * 1e-1 / peak, peak,
            (double)(d.n * d.k) * 4 / times[7] * 1e-3);
     free(a), free(b), free(bias), free(o.out), free(scratch);
     return 0;
