@@ -20,8 +20,7 @@
 
 typedef struct Cx Cx;
 
-// ---- arena.c: memory that goes away all at once
-// -------------------------------------------------------------------
+// ---- arena.c: memory that goes away all at once ------------------------------------------------
 
 typedef struct Arena Arena;
 
@@ -39,8 +38,7 @@ char *arena_vprintf(Arena *arena, const char *format, va_list args) AML_PRINTF(2
 #define NEW(arena, type) ((type *)arena_alloc((arena), sizeof(type)))
 #define NEW_ARRAY(arena, type, count) ((type *)arena_alloc((arena), sizeof(type) * (size_t)(count)))
 
-// ---- vec.c: arrays that grow in an arena
-// --------------------------------------------------------------------------
+// ---- vec.c: arrays that grow in an arena -------------------------------------------------------
 
 // A growable array: `Vec(Node *) list = {0}; vec_push(arena, &list, node); list.at[i]; list.count`.
 #define Vec(type)                                                                                  \
@@ -67,8 +65,7 @@ void buffer_append(Buffer *buffer, const char *text, size_t length);
 void buffer_text(Buffer *buffer, const char *text);
 void buffer_printf(Buffer *buffer, const char *format, ...) AML_PRINTF(2, 3);
 
-// ---- names.c: interned names and maps
-// -----------------------------------------------------------------------------
+// ---- names.c: interned names and maps ----------------------------------------------------------
 
 // An interned, NUL-terminated text: equal names are equal pointers. NULL means "no name".
 typedef const char *Sym;
@@ -92,8 +89,7 @@ void map_put(Arena *arena, Map *map, Sym key, void *value); // replaces
 // length), or NULL.
 const char *closest_name(const char *word, const char *const candidates[], int count);
 
-// ---- source.c: source files and places in them
-// --------------------------------------------------------------------
+// ---- source.c: source files and places in them -------------------------------------------------
 
 // A range of bytes in one file. file 0 is "nowhere" (made by the compiler).
 typedef struct Span {
@@ -135,8 +131,7 @@ Span source_line_span(const Cx *cx,
 // (EFBIG).
 bool file_read(Arena *arena, const char *path, size_t limit, char **text, size_t *length);
 
-// ---- cx.c: a compilation
-// ------------------------------------------------------------------------------------------
+// ---- cx.c: a compilation -----------------------------------------------------------------------
 
 // What `-D name=value` said; `used` is set by the first const of that name.
 typedef struct Define {

@@ -46,8 +46,7 @@ typedef struct Dim Dim;
 typedef Vec(Cell *) CellList;
 typedef Vec(Dim *) DimList;
 
-// ---- value.c: values
-// ----------------------------------------------------------------------------------------------
+// ---- value.c: values ---------------------------------------------------------------------------
 
 typedef enum ValueKind {
     VALUE_POISON, // already reported
@@ -204,8 +203,7 @@ const char *value_what(Elab *e,
                        Value v); // for messages: "an int", "a duration", "a tensor f32[64, 10]"
 bool value_is_static(Value v);   // no tensor anywhere in it
 
-// ---- env.c: names
-// -------------------------------------------------------------------------------------------------
+// ---- env.c: names ------------------------------------------------------------------------------
 
 Env *env_new(Elab *e, Env *parent,
              uint32_t file); // file: whose declarations are seen outside the frames
@@ -218,8 +216,7 @@ Node *elab_std_function(Elab *e, const char *name);
 Node *elab_grad_rule(Elab *e,
                      Sym name); // grad NAME(...), of the user or of the library; NULL if none
 
-// ---- the context
-// --------------------------------------------------------------------------------------------------
+// ---- the context -------------------------------------------------------------------------------
 
 typedef struct OptionEntry { // one `option` of the program, in order of declaration
     Node *node;
@@ -286,8 +283,7 @@ void elab_check_unused(
     Elab *e); // check.c: tries out the user's models and functions that nothing has used so far
 int elab_option(Elab *e, Node *option); // index of an Option node in e->option
 
-// ---- eval.c: expressions and statements
-// ---------------------------------------------------------------------------
+// ---- eval.c: expressions and statements --------------------------------------------------------
 
 Value elab_eval(Elab *e, Env *env, Node *node);
 // The same where `type` (may be NULL) says what is expected: an enumeration makes a bare word a
@@ -298,8 +294,7 @@ Value elab_eval_as(Elab *e, Env *env, Node *node, Node *type, const char *what);
 Value elab_declaration(Elab *e, Node *declaration);
 Span elab_span(Elab *e, Span span); // where an instruction made at `span` belongs: the user's line
 
-// ---- call.c: calls
-// ------------------------------------------------------------------------------------------------
+// ---- call.c: calls -----------------------------------------------------------------------------
 
 // Calls a function, an instance (its forward), a declaration (makes an instance) or a type
 // (converts). names may be NULL; names[i] NULL: positional.
@@ -314,8 +309,7 @@ bool elab_has_method(Elab *e, Instance *self, const char *method);
 Value elab_call_grad(Elab *e, Node *grad, const Value args[], int count, Span span);
 Composite *elab_composite(Elab *e, const IrFunction *callee); // NULL if it is not one
 
-// ---- match.c: type annotations
-// ------------------------------------------------------------------------------------
+// ---- match.c: type annotations -----------------------------------------------------------------
 
 // A size: bound at its first use in a call, or inferred once for an instance.
 struct Dim {
@@ -336,8 +330,7 @@ bool elab_match(Elab *e, Env *env, Node *type, Value *value, const char *what, S
 // False after a report.
 bool elab_type(Elab *e, Env *env, Node *type, TypeValue *out);
 
-// ---- tensor.c: tensors
-// --------------------------------------------------------------------------------------------
+// ---- tensor.c: tensors -------------------------------------------------------------------------
 
 // The tensor a value stands for in the current trace: a tensor, a number (a scalar constant of
 // `dtype`), a bool, an option, a mean. NULL after a report.
@@ -363,8 +356,7 @@ bool elab_axis(Elab *e, Value axis, int rank, int *out,
                Span span); // an axis, counted from the end if negative
 bool elab_shape(Elab *e, Value list, int *rank, int64_t dim[], Span span); // a static list of sizes
 
-// ---- instance.c: models, metrics, optimizers
-// ----------------------------------------------------------------------
+// ---- instance.c: models, metrics, optimizers ---------------------------------------------------
 
 // A weight or a state.
 struct Cell {
@@ -434,8 +426,7 @@ Value elab_optimizer_apply(Elab *e, Instance *optimizer, Value model, Value grad
 Instance *elab_optimizer_for(Elab *e, Instance *optimizer,
                              Cell *weight); // the copy that holds the weight's states
 
-// ---- trace.c: the function being traced
-// ---------------------------------------------------------------------------
+// ---- trace.c: the function being traced --------------------------------------------------------
 
 typedef struct CellUse {
     Cell *cell;
@@ -468,15 +459,13 @@ int elab_trace_output(Elab *e, Inst *value, Sym name); // the next SLOT_OUTPUT; 
 Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype,
                   Span span); // made at its first use
 
-// ---- gradient.c (reverse mode)
-// ------------------------------------------------------------------------------------
+// ---- gradient.c (reverse mode) -----------------------------------------------------------------
 
 // Adjoints of `loss` (a float scalar) with respect to wrt[i], appended to the trace; wrt that do
 // not reach the loss get zeros. False after a report.
 bool gradient_of(Elab *e, Inst *loss, Inst *const wrt[], int count, Inst *out[], Span span);
 
-// ---- builtins: rows of builtins.def
-// -------------------------------------------------------------------------------
+// ---- builtins: rows of builtins.def ------------------------------------------------------------
 
 typedef Value BuiltinRun(Elab *e, const Value arg[],
                          Span span); // arg[]: one for each parameter, defaults filled in

@@ -245,8 +245,7 @@ IrFunction *ir_clone_function(IrFunction *fn, IrModule *into, Sym name)
     return copy;
 }
 
-// ---- shorthands
-// ---------------------------------------------------------------------------------------------------
+// ---- shorthands --------------------------------------------------------------------------------
 
 static const Type no_type;
 

@@ -105,8 +105,7 @@ void ir_evaluate(IrFunction *fn, void *const in[], void *const out[])
     free(place);
 }
 
-// ---- kernels of the ops that hold functions
-// -----------------------------------------------------------------------
+// ---- kernels of the ops that hold functions ----------------------------------------------------
 
 static void run_function(const RefCall *call)
 {

@@ -61,8 +61,7 @@ static Span here(const Parser *p)
 #define FAIL(p, span, name, ...)                                                                   \
     ((p)->failed ? false : ((p)->failed = true, report((p)->cx, (span), name, __VA_ARGS__), false))
 
-// ---- tokens
-// -------------------------------------------------------------------------------------------------------
+// ---- tokens ------------------------------------------------------------------------------------
 
 static bool word_letter(char c)
 {
@@ -205,8 +204,7 @@ static bool small_number(Parser *p, int64_t most, int64_t *value)
     return true;
 }
 
-// ---- pieces of a line
-// ---------------------------------------------------------------------------------------------
+// ---- pieces of a line --------------------------------------------------------------------------
 
 static bool parse_list(Parser *p, IntList *list)
 {
@@ -404,8 +402,7 @@ static Inst *parse_value(Parser *p, const IrFunction *fn)
     return defined->inst;
 }
 
-// ---- lines
-// --------------------------------------------------------------------------------------------------------
+// ---- lines -------------------------------------------------------------------------------------
 
 static bool parse_body(Parser *p, IrFunction *fn, int depth);
 

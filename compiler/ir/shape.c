@@ -79,8 +79,7 @@ static bool list_has(IntList list, int64_t value)
     return false;
 }
 
-// ---- leaves
-// -------------------------------------------------------------------------------------------------------
+// ---- leaves ------------------------------------------------------------------------------------
 
 static int rule_given(const RuleCall *call)
 {
@@ -116,8 +115,7 @@ static int rule_given(const RuleCall *call)
     return one(call, type);
 }
 
-// ---- element by element
-// -------------------------------------------------------------------------------------------
+// ---- element by element ------------------------------------------------------------------------
 
 static int equal_inputs(const RuleCall *call)
 {
@@ -190,8 +188,7 @@ static int rule_given_dtype(const RuleCall *call)
     return one(call, type);
 }
 
-// ---- moving data
-// --------------------------------------------------------------------------------------------------
+// ---- moving data -------------------------------------------------------------------------------
 
 static int rule_broadcast(const RuleCall *call)
 {
@@ -342,8 +339,7 @@ static int rule_scatter(const RuleCall *call)
     return one(call, a);
 }
 
-// ---- folding and contracting
-// --------------------------------------------------------------------------------------
+// ---- folding and contracting -------------------------------------------------------------------
 
 static int rule_drop_axes(const RuleCall *call)
 {
@@ -435,8 +431,7 @@ static int rule_dot(const RuleCall *call)
     return one(call, out);
 }
 
-// ---- structure
-// ----------------------------------------------------------------------------------------------------
+// ---- structure ---------------------------------------------------------------------------------
 
 static int fill_results(const RuleCall *call, const IrFunction *fn)
 {

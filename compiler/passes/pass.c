@@ -21,8 +21,7 @@ PassId pass_find(const char *name)
     return (PassId)pass;
 }
 
-// ---- the order of functions
-// ---------------------------------------------------------------------------------------
+// ---- the order of functions --------------------------------------------------------------------
 
 typedef struct Order {
     Cx *cx;
@@ -74,8 +73,7 @@ static Order order_functions(Cx *cx, IrModule *module)
     return order;
 }
 
-// ---- running
-// ------------------------------------------------------------------------------------------------------
+// ---- running -----------------------------------------------------------------------------------
 
 static bool run_on(PassId pass, IrFunction *fn)
 {

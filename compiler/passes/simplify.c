@@ -21,8 +21,7 @@
 
 typedef Inst *Rule(Inst *inst);
 
-// ---- making instructions in front of another
-// ----------------------------------------------------------------------
+// ---- making instructions in front of another ---------------------------------------------------
 
 static Inst *make(Inst *place, Op op, Inst *const in[], const Attr attr[], Type given)
 {
@@ -76,8 +75,7 @@ static Inst *reduce(Inst *place, Inst *a, Reducer with, IntList axes)
     return make(place, OP_reduce, &a, attr, a->type);
 }
 
-// ---- asking
-// -------------------------------------------------------------------------------------------------------
+// ---- asking ------------------------------------------------------------------------------------
 
 static bool is_float(Type type)
 {
@@ -135,8 +133,7 @@ static bool only_ones_differ(Type from, Type to, int64_t to_axis[])
     return axis == to.rank;
 }
 
-// ---- constants
-// ----------------------------------------------------------------------------------------------------
+// ---- constants ---------------------------------------------------------------------------------
 
 static bool worth_folding(const Inst *inst)
 {
@@ -210,8 +207,7 @@ static Inst *fold_constants(Inst *inst)
     return constant(inst, inst->type, (IrData){splat, splat ? size : bytes, data});
 }
 
-// ---- arithmetic
-// ---------------------------------------------------------------------------------------------------
+// ---- arithmetic --------------------------------------------------------------------------------
 
 // Constants stand on the right of a commuting op, so that the other rules look in one place.
 static Inst *constant_to_the_right(Inst *inst)
@@ -483,8 +479,7 @@ static Inst *work_before_choosing(Inst *inst)
     return make(inst, OP_select, in, NULL, inst->type);
 }
 
-// ---- moving data
-// --------------------------------------------------------------------------------------------------
+// ---- moving data -------------------------------------------------------------------------------
 
 static Inst *broadcast_rules(Inst *inst)
 {
@@ -609,8 +604,7 @@ static Inst *first_of_equal_type(Inst *inst) // pad by nothing, concat of one
     return only && type_equal(inst->input[0]->type, inst->type) ? inst->input[0] : NULL;
 }
 
-// ---- folding and contracting
-// --------------------------------------------------------------------------------------
+// ---- folding and contracting -------------------------------------------------------------------
 
 static IntList without(IntList list, int64_t from_rank) // the axes that are not in the list
 {
@@ -745,8 +739,7 @@ static Inst *dot_rules(Inst *inst)
     return NULL;
 }
 
-// ---- the rules, by op
-// ---------------------------------------------------------------------------------------------
+// ---- the rules, by op --------------------------------------------------------------------------
 
 enum { MOST_RULES = 3 };
 static Rule *const rules[OP_COUNT][MOST_RULES] = {

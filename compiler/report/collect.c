@@ -11,8 +11,7 @@ static Place place_of(const Report *report, Span span)
     return span.file ? source_place(report->cx, span) : (Place){0};
 }
 
-// ---- by line
-// ------------------------------------------------------------------------------------------------------
+// ---- by line -----------------------------------------------------------------------------------
 
 static ReportLine *line_at(Arena *arena, ReportLineList *list, Place place)
 {
@@ -74,8 +73,7 @@ static int by_operations(const void *left, const void *right)
     return path ? path : a->line - b->line;
 }
 
-// ---- memory
-// -------------------------------------------------------------------------------------------------------
+// ---- memory ------------------------------------------------------------------------------------
 
 static Type type_of_result(const Inst *inst, int index)
 {
@@ -178,8 +176,7 @@ static size_t buffer_bytes(const Entry *entry)
     return bytes;
 }
 
-// ---- blocks
-// -------------------------------------------------------------------------------------------------------
+// ---- blocks ------------------------------------------------------------------------------------
 
 static void add_phase(const Report *report, ReportBlock *block, const char *name,
                       const char *meaning, const Entry *entry, size_t state_bytes)

@@ -153,8 +153,7 @@ static const char *run(Elab *e, const Trace *trace, IrFunction *fn)
 
 static const char *traced(Elab *e, Node *fn, bool count)
 {
-    StateTable table = {0};
-    e->table = &table;
+    e->table = NEW(e->cx->arena, StateTable); // each at an address of its own: cells remember it
     Trace *trace = elab_trace_begin(e, fn->as.fn.name, fn->span);
     add_results(e, elab_call(e, elab_declaration(e, fn), NULL, NULL, 0, fn->as.fn.name_span),
                 fn->span);

@@ -46,8 +46,7 @@ typedef struct aml_shape {
     int64_t dim[AML_MAX_RANK];
 } aml_shape;
 
-// ---- compiled functions
-// -------------------------------------------------------------------------------------------
+// ---- compiled functions ------------------------------------------------------------------------
 
 typedef union aml_value { // one scalar, passed by value: integers as whole, everything else as real
     int64_t whole;
@@ -106,8 +105,7 @@ typedef struct aml_function {
     double flops; // of one call
 } aml_function;
 
-// ---- state
-// --------------------------------------------------------------------------------------------------------
+// ---- state -------------------------------------------------------------------------------------
 
 typedef enum aml_role {
     AML_ROLE_WEIGHT,    // learned; saved in weights.safetensors
@@ -122,8 +120,7 @@ typedef struct aml_state_info {
     size_t offset; // in the job's state arena
 } aml_state_info;
 
-// ---- options and settings
-// -----------------------------------------------------------------------------------------
+// ---- options and settings ----------------------------------------------------------------------
 
 typedef enum aml_unit {
     AML_UNIT_NONE,
@@ -182,8 +179,7 @@ typedef struct aml_effective {
     const char *block, *setting, *value, *origin;
 } aml_effective;
 
-// ---- data
-// ---------------------------------------------------------------------------------------------------------
+// ---- data --------------------------------------------------------------------------------------
 
 typedef enum aml_source_kind { AML_SOURCE_NONE, AML_SOURCE_CSV } aml_source_kind;
 typedef enum aml_header { AML_HEADER_AUTO, AML_HEADER_YES, AML_HEADER_NO } aml_header;
@@ -234,8 +230,7 @@ typedef struct aml_dataset {
 
 typedef enum aml_part { AML_PART_ALL, AML_PART_TRAIN, AML_PART_VALID, AML_PART_TEST } aml_part;
 
-// ---- jobs
-// ---------------------------------------------------------------------------------------------------------
+// ---- jobs --------------------------------------------------------------------------------------
 
 // Scalars and small tensors that a metric ends in. Metrics that need every row (exact ROC AUC)
 // collect rows first.
@@ -328,8 +323,7 @@ typedef struct aml_program {
 // The main function of a compiled program. Returns its exit code.
 int aml_program_main(const aml_program *program, int argc, char **argv);
 
-// ---- deployed programs
-// --------------------------------------------------------------------------------------------
+// ---- deployed programs -------------------------------------------------------------------------
 
 // What `amlc deploy` makes: weights inside, read-only, packed for the kernels; nothing is allocated
 // after the start.
