@@ -28,7 +28,7 @@ typedef struct DTypeInfo {
 } DTypeInfo;
 extern const DTypeInfo dtype_info[DTYPE_COUNT];
 
-enum { IR_MAX_RANK = 8, IR_MAX_ATTRS = 4 };
+enum { IR_MAX_RANK = 8, IR_MAX_ATTRS = 6 };
 
 typedef struct Type {
     DType dtype;
