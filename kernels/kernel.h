@@ -68,7 +68,7 @@ typedef struct IrData {
 
 typedef union Attr {
     IntList list;  // Axes, Shape
-    int64_t whole; // Int, Site
+    int64_t whole; // Int, Flag, Site
     double real;   // Real
     Reducer reducer;
     struct IrFunction *function; // Body, Callee
