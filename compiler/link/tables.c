@@ -254,8 +254,8 @@ static const char *states(TableWriter *writer, const ProgramJob *job, const char
     TOP("static const aml_state_info %s[] = {\n", name);
     for (int i = 0; i < job->state.count; i++) {
         const aml_state_info *info = &job->state.at[i].info;
-        TOP("    {.tensor = %s, .role = %s, .offset = %zuu},\n", tensor(writer, &info->tensor),
-            role_constant[info->role], info->offset);
+        TOP("    {.tensor = %s, .role = %s, .offset = %zuu, .stack = %d},\n",
+            tensor(writer, &info->tensor), role_constant[info->role], info->offset, info->stack);
     }
     TOP("};\n");
     return name;
