@@ -175,6 +175,8 @@ static Value clone_param(Elab *e, Instance *self, Instance *from, Value value)
 
 Instance *instance_clone(Elab *e, Instance *from)
 {
+    if (from->turns > 0)
+        return repeat_clone(e, from);
     if (!from->declaration) {
         Instance *self = new_instance(e, NULL, NULL, from->span);
         self->part = value_list(e, from->part.count, from->part.at).as.list;
@@ -269,9 +271,12 @@ static void collect(Elab *e, Value value, bool frozen, CellList *out)
     if (value.kind == VALUE_RECORD)
         for (int i = 0; i < value.as.record->count; i++)
             collect(e, value.as.record->at[i], frozen, out);
-    if (value.kind != VALUE_INSTANCE || value.as.instance->visit == e->visit)
+    if (value.kind != VALUE_INSTANCE || value.as.instance->visit == e->visit ||
+        value.as.instance->of)
         return;
     Instance *self = value.as.instance;
+    if (self->repeats && !self->settled)
+        repeat_settle(self);
     self->visit = e->visit;
     frozen = frozen || self->frozen;
     if (self->env)
@@ -300,12 +305,9 @@ static Value initial_value(Elab *e, Cell *cell)
     Env *env = env_new(e, cell->owner->env, 0);
     if (cell->of) { // an optimizer's state may speak of its weight
         Cell *weight = cell->of;
-        Inst *param = NULL;
         if (!elab_cell_resolve(e, weight, cell->node->span))
             return value_poison();
-        for (int i = 0; e->trace && i < e->trace->use.count; i++)
-            if (e->trace->use.at[i].cell == weight)
-                param = e->trace->use.at[i].current;
+        Inst *param = e->trace ? cell_current(e, weight) : NULL;
         if (!param)
             param = elab_full(e, weight->type.dtype, weight->type.rank, weight->type.dim, 0,
                               cell->node->span);
@@ -327,6 +329,7 @@ static void learn_initial(Elab *e, Cell *cell)
     cell->has_initial = true;
     IrModule *module = e->module;
     int site = e->next_site;
+    int composites = e->composite.count;
     e->module = NULL;
     Trace *trace = elab_trace_begin(e, NULL, cell->node->span);
     trace->scratch = trace->first_step = true;
@@ -341,6 +344,7 @@ static void learn_initial(Elab *e, Cell *cell)
     elab_trace_end(e, trace);
     e->module = module;
     e->next_site = site;
+    e->composite.count = composites; // those traced for it are of no module
     if (value.kind == VALUE_NONE)
         cell->absent = true;
     if (value.kind == VALUE_POISON || !depends_on_trace(value)) {
@@ -487,6 +491,23 @@ static Inst *initial_tensor(Elab *e, Cell *cell, Value value)
     return elab_broadcast_to(e, elab_cast(e, inst, cell->type.dtype, span), cell->type, what, span);
 }
 
+// Of a repeated part: each turn has random numbers of its own.
+static Inst *initial_stack(Elab *e, Cell *cell)
+{
+    Span span = cell->node->span;
+    Type whole = elab_cell_type(cell);
+    Trace *trace = elab_region_begin(e, type_elements(whole) / type_elements(cell->type), span);
+    trace->each = cell->of ? cell->of : cell;
+    Value value = cell->initial ? *cell->initial : initial_value(e, cell);
+    Inst *one = value.kind == VALUE_POISON ? NULL : initial_tensor(e, cell, value);
+    if (one)
+        elab_region_stack(e, one);
+    if (!elab_region_batch(e, trace, span) || !one)
+        return NULL;
+    Inst *all = elab_region_stacked(trace, 0);
+    return elab_emit(e, OP_reshape, &all, 1, NULL, whole, "an initial value", span);
+}
+
 Inst *elab_cell_initial(Elab *e, Cell *cell)
 {
     Span span = cell->node->span;
@@ -496,10 +517,14 @@ Inst *elab_cell_initial(Elab *e, Cell *cell)
     }
     if (!elab_cell_resolve(e, cell, span) || cell_absent(e, cell))
         return NULL;
-    Value value = cell->initial ? *cell->initial : initial_value(e, cell);
-    if (value.kind == VALUE_POISON)
-        return NULL;
-    Inst *inst = initial_tensor(e, cell, value);
+    CellStack stack = elab_cell_stack(cell);
+    Inst *inst = NULL;
+    if (stack.count == 0) {
+        Value value = cell->initial ? *cell->initial : initial_value(e, cell);
+        inst = value.kind == VALUE_POISON ? NULL : initial_tensor(e, cell, value);
+    } else {
+        inst = initial_stack(e, cell);
+    }
     if (!inst)
         return NULL;
     // From here on the cell reads as its initial value: an optimizer's states may copy the weight.
@@ -532,6 +557,57 @@ static Inst *gradient_for(const TreeValue *tree, const Cell *cell, int near)
     return NULL;
 }
 
+// The new value of one weight, from its value and its gradient.
+static Inst *update_one(Elab *e, Instance *own, Inst *gradient, Value step, bool without_step,
+                        Span span)
+{
+    Cell *cell = own->weight;
+    Inst *param = elab_cell_read(e, cell, span);
+    Value args[] = {value_tensor(param), value_tensor(gradient), step};
+    if (!param || !gradient)
+        return NULL;
+    Value value = elab_call_method(e, own, "update", args, NULL, without_step ? 2 : 3, span);
+    const char *what = arena_printf(e->cx->arena, "the new value of '%s'", elab_cell_path(e, cell));
+    Inst *inst = value.kind == VALUE_POISON
+                     ? NULL
+                     : elab_tensor_for(e, what, value, cell->type.dtype, span);
+    if (inst && !type_equal(inst->type, cell->type)) {
+        report(e->cx, elab_span(e, span), type_mismatch, what, type_text(e->cx->arena, cell->type),
+               type_text(e->cx->arena, inst->type));
+        return NULL;
+    }
+    return inst;
+}
+
+// The same for all turns of a repeated part: the update sees the weight of one turn.
+static Inst *update_weight(Elab *e, Instance *own, Inst *gradient, Value step, bool without_step,
+                           Span span)
+{
+    Inst *whole = elab_cell_whole(e, own->weight, span);
+    Type one = own->weight->type;
+    if (!whole || whole->type.rank == one.rank)
+        return whole ? update_one(e, own, gradient, step, without_step, span) : NULL;
+    int64_t turns = type_elements(whole->type) / type_elements(one);
+    Type flat = {.dtype = gradient->type.dtype, .rank = one.rank + 1, .dim = {turns}};
+    for (int i = 0; i < one.rank; i++)
+        flat.dim[i + 1] = one.dim[i];
+    if (!type_equal(gradient->type, flat))
+        gradient = elab_emit(e, OP_reshape, &gradient, 1, NULL, flat, "a gradient", span);
+    if (!gradient)
+        return NULL;
+    Trace *trace = elab_region_begin(e, turns, span);
+    trace->each = own->weight;
+    Inst *inst = update_one(e, own, elab_region_slice(e, gradient), step, without_step, span);
+    if (inst)
+        elab_region_stack(e, inst);
+    if (!elab_region_batch(e, trace, span) || !inst)
+        return NULL;
+    inst = elab_region_stacked(trace, 0);
+    return type_equal(inst->type, whole->type)
+               ? inst
+               : elab_emit(e, OP_reshape, &inst, 1, NULL, whole->type, "an update", span);
+}
+
 Value elab_optimizer_apply(Elab *e, Instance *optimizer, Value model, Value gradients, Value step,
                            Span span)
 {
@@ -556,22 +632,10 @@ Value elab_optimizer_apply(Elab *e, Instance *optimizer, Value model, Value grad
             cell->trainable ? gradient_for(gradients.as.tree, cell, values.count) : NULL;
         if (!gradient)
             continue;
-        Inst *param = elab_cell_read(e, cell, span);
-        Value args[] = {value_tensor(param), value_tensor(gradient), step};
-        Value value = elab_call_method(e, elab_optimizer_for(e, optimizer, cell), "update", args,
-                                       NULL, update->as.fn.params.count < 3 ? 2 : 3, span);
-        const char *what =
-            arena_printf(e->cx->arena, "the new value of '%s'", elab_cell_path(e, cell));
-        Inst *inst = value.kind == VALUE_POISON
-                         ? NULL
-                         : elab_tensor_for(e, what, value, cell->type.dtype, span);
+        Instance *own = elab_optimizer_for(e, optimizer, cell);
+        Inst *inst = update_weight(e, own, gradient, step, update->as.fn.params.count < 3, span);
         if (!inst)
             return value_poison();
-        if (!type_equal(inst->type, cell->type)) {
-            report(e->cx, elab_span(e, span), type_mismatch, what,
-                   type_text(e->cx->arena, cell->type), type_text(e->cx->arena, inst->type));
-            return value_poison();
-        }
         vec_push(e->cx->arena, &updated, cell);
         vec_push(e->cx->arena, &values, inst);
     }

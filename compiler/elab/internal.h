@@ -115,6 +115,8 @@ void elab_lint_signature(Elab *e, const NodeList *params, Node *result, Node *bo
 // made here.
 Inst *elab_emit(Elab *e, Op op, Inst *const in[], int inputs, const Attr attr[], Type given,
                 const char *what, Span span);
+// Reports that a tensor of another function is used; poison.
+Value elab_foreign(Elab *e, const Inst *inst, const char *what, Span span);
 Inst *elab_cast(Elab *e, Inst *a, DType dtype, Span span);
 bool elab_is_runtime(Value v); // a tensor, or a number known only when the program runs
 // Two values to two tensors of one type and shape.
@@ -122,6 +124,34 @@ bool elab_pair(Elab *e, Value a, Value b, Inst **x, Inst **y, bool broadcast, co
                Span span);
 Value elab_convert(Elab *e, Value value, const TypeValue *type, Span span); // f32(x)
 Value elab_number_op(Elab *e, Oper op, Value a, Value b, Span span);
+
+// ---- batch.c
+bool batch_possible(const Trace *trace);
+Inst **batch_emit(Elab *e, Trace *trace); // into the current trace: what is stacked, in order
+
+// ---- trace.c
+bool cell_is_cut(Elab *e, const Trace *trace, const Cell *cell); // a turn has one slice of it
+bool cell_base(Elab *e, Trace *trace, CellUse *use); // its value at the start as use->param
+bool cell_store(Elab *e, Cell *cell, Inst *whole, Span span); // in the current trace
+Inst *cell_current(Elab *e, const Cell *cell); // NULL if no enclosing trace has used it
+bool elab_assign_whole(Elab *e, Cell *cell, Inst *whole, Span span);
+
+// ---- repeat.c
+// One turn of a repeat that is meant outside of its loop: body[2](x).
+typedef struct Pin {
+    const Instance *repeat;
+    int64_t at;
+    const struct Pin *above;
+} Pin;
+Value repeat_make(Elab *e, int64_t count, Instance *part, Span span);
+Value repeat_call(Elab *e, Instance *self, const Value args[], const Sym names[], int count,
+                  Span span);
+Value repeat_part(Elab *e, Instance *self, int64_t at, Span span);
+Value repeat_part_member(Elab *e, Instance *view, Sym name, Span span);
+Value repeat_part_call(Elab *e, Instance *view, const Value args[], const Sym names[], int count,
+                       Span span);
+Instance *repeat_clone(Elab *e, Instance *from);
+void repeat_settle(Instance *self); // it is a loop, unless it was decided otherwise
 
 // ---- instance.c
 Value elab_instance_make(Elab *e, Node *declaration, const Value args[], const Sym names[],

@@ -264,7 +264,7 @@ bool init_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job)
         if (cell->role == AML_ROLE_METRIC)
             continue;
         Inst *initial = elab_cell_initial(e, cell);
-        good = initial && elab_cell_write(e, cell, value_tensor(initial), cell->node->span);
+        good = initial && elab_assign_whole(e, cell, initial, cell->node->span);
     }
     e->training = false;
     if (!good) {
@@ -293,7 +293,8 @@ void state_rows(Jobs *jobs, StateTable *table, ProgramJob *job)
         Cell *cell = table->cell.at[i];
         ProgramState state = {.span = state_span(jobs, cell)};
         state.info.tensor =
-            tensor_info(jobs, cell->type, cell->classes, elab_cell_path(jobs->e, cell));
+            tensor_info(jobs, elab_cell_type(cell), cell->classes, elab_cell_path(jobs->e, cell));
+        state.info.stack = elab_cell_stack(cell).count;
         state.info.role = cell->role;
         state.decay = cell->role == AML_ROLE_WEIGHT && cell->type.rank >= 2;
         vec_push(jobs->arena, &job->state, state);
