@@ -75,7 +75,7 @@ static bool add_wanted(Elab *e, Value value, Wanted *wanted, Span span)
                                      value_what(e, value)));
             return false;
         }
-        vec_push(e->cx->arena, &wanted->inst, value.as.tensor.inst);
+        vec_push(e->cx->arena, &wanted->inst, elab_capture(e, value.as.tensor.inst));
         vec_push(e->cx->arena, &wanted->cell, NULL);
         return true;
     }
@@ -117,8 +117,6 @@ static Value apart(Elab *e, Value wrt, Span span)
 {
     if (wrt.kind == VALUE_TENSOR) {
         Inst *inst = elab_capture(e, wrt.as.tensor.inst);
-        if (!inst)
-            return elab_foreign(e, wrt.as.tensor.inst, "'value_and_grad'", span);
         wrt.as.tensor.inst = ir_reshape(e->trace->fn, inst, inst->type, elab_span(e, span));
     }
     if (wrt.kind == VALUE_LIST || wrt.kind == VALUE_TUPLE) {

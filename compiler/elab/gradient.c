@@ -348,6 +348,7 @@ static bool reverse_inst(Reverse *r, Inst *inst)
 bool gradient_of(Elab *e, Inst *loss, Inst *const wrt[], int count, Inst *out[], Span span)
 {
     IrFunction *fn = e->trace->fn;
+    loss = elab_capture(e, loss);
     Reverse r = {.e = e, .fn = fn, .known = fn->next_id};
     r.wanted = NEW_ARRAY(e->cx->arena, bool, r.known + 1);
     r.adjoint = NEW_ARRAY(e->cx->arena, Inst *, r.known + 1);

@@ -29,12 +29,6 @@ struct Env {
     Instance *self; // its members and functions are visible from here on, after `frame`
 };
 
-// From pointer to pointer.
-typedef struct PointerMap {
-    int count, slots;
-    const void **key;
-    void **value;
-} PointerMap;
 void *pointer_map_get(const PointerMap *map, const void *key);
 void pointer_map_put(Arena *arena, PointerMap *map, const void *key, void *value);
 
@@ -106,6 +100,14 @@ bool elab_element_type(
 Value elab_type_value(Elab *e, const TypeValue *type);
 bool dim_set(Elab *e, Dim *dim, int64_t value, Span bound, const char *from);
 Dim *dim_new(Elab *e, Sym name, Span declared);
+
+// ---- region.c
+// The step counter where it is the key of random numbers: in a loop it holds the turn, too. A kind
+// of scalar that only a function with its own gradient has; its callers give it theirs.
+#define SCALAR_DRAW ((aml_scalar_kind)100)
+Inst *region_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype,
+                    Span span); // elab_scalar inside a region
+Type region_stacked_type(Type type, int64_t count);
 
 // ---- lint.c
 void elab_lint_signature(Elab *e, const NodeList *params, Node *result, Node *body);

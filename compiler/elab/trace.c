@@ -70,6 +70,10 @@ Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype, Span s
         report(e->cx, span, outside_trace, "a number known only when the program runs");
         return NULL;
     }
+    if (trace->region)
+        return region_scalar(e, kind, option, dtype, span);
+    if (kind == SCALAR_DRAW && !trace->callee)
+        kind = AML_SCALAR_STEP;
     if (kind == AML_SCALAR_STEP && trace->first_step)
         return elab_full(e, dtype, 0, NULL, 0, span);
     if (kind != AML_SCALAR_OPTION)
@@ -80,6 +84,7 @@ Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype, Span s
             return trace->scalar_inst.at[i];
     Slot slot = trace->callee ? (Slot){SLOT_VALUE, 0} : (Slot){SLOT_SCALAR, trace->scalar.count};
     Sym name = kind == AML_SCALAR_OPTION ? e->option.at[option].node->as.option.name
+               : kind == SCALAR_DRAW     ? sym_of(e->cx, "draw")
                                          : sym_of(e->cx, scalar_name[kind]);
     Inst *param = ir_param(trace->fn, type_scalar(dtype), slot, name, span);
     vec_push(e->cx->arena, &trace->scalar, ((aml_scalar_info){kind, option, (aml_dtype)dtype}));
@@ -270,11 +275,12 @@ bool cell_base(Elab *e, Trace *trace, CellUse *use)
     // another trace.
     if (level > cut) {
         outer = as_one_axis(e, trace->outer, outer, level - cut, trace->region->count);
-        use->param = region_slice_of(e, trace, outer);
-    } else {
-        RegionInput *input = region_input(e, trace, REGION_CAPTURED, outer, outer->type);
-        input->cell = true;
-        use->param = input->param;
+        Type one = outer->type;
+        memmove(one.dim, one.dim + 1, sizeof one.dim[0] * (size_t)(one.rank - 1));
+        one.rank--;
+        use->param = region_add(e, trace, REGION_SLICED, outer, one);
+    } else { // not by elab_capture: it may become carried
+        use->param = region_add(e, trace, REGION_REST, outer, outer->type);
     }
     return true;
 }

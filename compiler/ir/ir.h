@@ -24,7 +24,8 @@ typedef enum {
     ATTR_Body,
     ATTR_Callee,
     ATTR_Data,
-    ATTR_Site
+    ATTR_Site,
+    ATTR_Flag
 } AttrKind;
 typedef struct IrFunction IrFunction;
 typedef struct Inst Inst;

@@ -124,6 +124,7 @@ static Type fill_attributes(Generator *g, Op op, Inst *in[], Attr attr[])
             attr[i].whole = type.rank ? draw_below(&g->draw, type.rank) : 0;
             break;
         case ATTR_Site:
+        case ATTR_Flag:
             attr[i].whole = draw_below(&g->draw, 1000);
             break;
         case ATTR_Reducer:
