@@ -500,7 +500,7 @@ Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype,
 //     ... whatever is traced now is the body; values of the enclosing traces may be used ...
 //     elab_region_next(e, h, next);
 //     int ys = elab_region_stack(e, y);
-//     if (elab_region_close(e, loop) && elab_region_emit(e, loop))
+//     if (elab_region_close(e, loop, true) && elab_region_emit(e, loop))
 //         ... elab_region_after(e, loop, h), elab_region_stacked(loop, ys) ...
 
 typedef enum { REGION_CARRIED, REGION_SLICED, REGION_REST } RegionKind;
@@ -520,8 +520,8 @@ struct Region {
     Inst *guard; // a bool[] among the inputs: false leaves out the turn; may be NULL
     Vec(RegionInput) input;
     Vec(Inst *) stacked;
-    Inst **result;              // of the loop, once it is emitted
-    Inst *whole_turn;           // counted through the enclosing loops; made when needed
+    Inst **result;       // of the loop, once it is emitted
+    Inst *whole_turn;    // counted through the enclosing loops; made when needed
     PointerMap captured; // Inst * of an enclosing trace -> Inst * of the body
 };
 
@@ -532,14 +532,14 @@ Trace *elab_region_begin(Elab *e, int64_t count, Span span);
 Inst *elab_region_carry(Elab *e, Inst *start);
 Inst *elab_region_slice(Elab *e, Inst *whole);
 void elab_region_next(Elab *e, Inst *carried, Inst *next); // of the same type
-int elab_region_stack(Elab *e, Inst *value);  // one result a turn; its number
-void elab_region_guard(Elab *e, Inst *guard); // an input of the region
+int elab_region_stack(Elab *e, Inst *value);               // one result a turn; its number
+void elab_region_guard(Elab *e, Inst *guard);              // an input of the region
 // A value of any enclosing trace as one of the trace; a value of another function is given back as
 // it is.
 Inst *elab_capture(Elab *e, Inst *inst);
-// Ends the tracing: the body is complete, its parameters are in order. False if an error was
-// reported meanwhile.
-bool elab_region_close(Elab *e, Trace *trace);
+// Ends the tracing; the parameters of the body are brought into order. False if it is not complete
+// or an error was reported meanwhile: then there is no loop.
+bool elab_region_close(Elab *e, Trace *trace, bool complete);
 // Makes the loop in the trace that the region was begun in. False after a report: a stack of
 // results is too large. A region without carried values and results makes none.
 bool elab_region_emit(Elab *e, Trace *trace);

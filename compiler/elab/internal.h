@@ -108,6 +108,18 @@ Dim *dim_new(Elab *e, Sym name, Span declared);
 Inst *region_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype,
                     Span span); // elab_scalar inside a region
 Type region_stacked_type(Type type, int64_t count);
+// A slice of something that is known only later: the input's `outside` is to be set before the loop
+// is emitted, if the region reads the slice.
+Inst *region_later(Elab *e, Type type);
+RegionInput *region_input(const Region *region, const Inst *inside); // NULL: not one of its inputs
+
+// ---- gradient.c, gradient_loop.c
+// Adjoints of wrt[i] for the adjoints of several values; NULL where nothing depends on wrt[i].
+bool gradient_seeded(Elab *e, Inst *const value[], Inst *const adjoint[], int seeds,
+                     Inst *const wrt[], int count, Inst *out[]);
+// Adjoints of a loop's inputs that are wanted, from those of its results (NULL: zeros). The loop
+// stacks what its gradient needs from now on.
+bool gradient_of_loop(Elab *e, Inst *loop, Inst *const adjoint[], const bool wanted[], Inst *out[]);
 
 // ---- lint.c
 void elab_lint_signature(Elab *e, const NodeList *params, Node *result, Node *body);

@@ -45,7 +45,8 @@ static Region *region_of(Elab *e)
 
 Inst *region_add(Elab *e, Trace *trace, RegionKind kind, Inst *outside, Type type)
 {
-    Inst *inside = ir_param(trace->fn, type, (Slot){0}, outside->name, outside->span);
+    Inst *inside = ir_param(trace->fn, type, (Slot){0}, outside ? outside->name : NULL,
+                            outside ? outside->span : trace->fn->span);
     RegionInput input = {.kind = kind, .outside = outside, .inside = inside};
     vec_push(e->cx->arena, &trace->region->input, input);
     return inside;
@@ -105,12 +106,26 @@ Inst *elab_region_slice(Elab *e, Inst *whole)
     return region_add(e, e->trace, REGION_SLICED, whole, type);
 }
 
-static RegionInput *input_of(Elab *e, Region *region, const Inst *inside)
+Inst *region_later(Elab *e, Type type)
+{
+    region_of(e);
+    return add_input(e, e->trace, REGION_SLICED, NULL, type);
+}
+
+RegionInput *region_input(const Region *region, const Inst *inside)
 {
     for (int i = 0; i < region->input.count; i++)
         if (region->input.at[i].inside == inside)
             return &region->input.at[i];
-    bug(e->cx, inside->span, "this is not a value of the loop");
+    return NULL;
+}
+
+static RegionInput *input_of(Elab *e, const Region *region, const Inst *inside)
+{
+    RegionInput *input = region_input(region, inside);
+    if (!input)
+        bug(e->cx, inside->span, "this is not a value of the loop");
+    return input;
 }
 
 void elab_region_next(Elab *e, Inst *carried, Inst *next)
@@ -132,7 +147,12 @@ int elab_region_stack(Elab *e, Inst *value)
 
 void elab_region_guard(Elab *e, Inst *guard)
 {
-    region_of(e)->guard = elab_capture(e, guard);
+    Region *region = region_of(e);
+    region->guard = elab_capture(e, guard);
+    if (region_input(region, region->guard))
+        return;
+    Inst *outside = outer_value(e, guard); // a constant
+    region->guard = add_input(e, e->trace, REGION_REST, outside, outside->type);
 }
 
 // ---- the end ------------------------------------------------------------------------------------
@@ -157,14 +177,14 @@ static void order_params(Elab *e, Trace *trace)
     fn->param_slot.count = fn->param.count; // all of one kind
 }
 
-bool elab_region_close(Elab *e, Trace *trace)
+bool elab_region_close(Elab *e, Trace *trace, bool complete)
 {
     if (e->trace != trace || !trace->region)
         bug(e->cx, trace->fn->span, "regions are closed in the order in which they began");
     Region *region = trace->region;
     e->trace = trace->outer;
     e->branching = trace->branching;
-    if (diag_errors(e->cx) > trace->errors || e->gave_up)
+    if (!complete || diag_errors(e->cx) > trace->errors || e->gave_up)
         return false;
     for (int i = 0; i < region->input.count; i++) {
         RegionInput *input = &region->input.at[i];
@@ -253,8 +273,9 @@ static Inst *whole_turn(Elab *e, Trace *trace, Span span)
     if (!trace->outer->region || region->whole_turn)
         return region->whole_turn ? region->whole_turn : region->turn;
     Inst *outer = capture_in(e, trace, whole_turn(e, trace->outer, span));
-    region->whole_turn = ir_binary(
-        trace->fn, OP_add, number_op(trace, OP_mul, outer, region->count, span), region->turn, span);
+    region->whole_turn =
+        ir_binary(trace->fn, OP_add, number_op(trace, OP_mul, outer, region->count, span),
+                  region->turn, span);
     return region->whole_turn;
 }
 

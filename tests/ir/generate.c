@@ -213,7 +213,8 @@ static Inst *random_loop(Generator *g)
         ir_binary(body, draw_below(&g->draw, 2) ? OP_add : OP_max, carried, slice, (Span){0});
     ir_result(body, next, (Slot){0}, NULL);
     ir_result(body, ir_binary(body, OP_sub, next, carried, (Span){0}), (Slot){0}, NULL);
-    Attr attr[] = {{.whole = 3}, {.whole = 1}, {.whole = 1}, {.function = body}};
+    Attr attr[IR_MAX_ATTRS] = {{.whole = 3}, {.whole = 1}, {.whole = 1}, {.function = body}};
+    attr[4].whole = draw_below(&g->draw, 2);
     Inst *in[] = {start, slices};
     Inst *loop = ir_append(g->fn, OP_loop, in, 2, attr, (Type){0}, (Span){0});
     keep(g, ir_get(g->fn, loop, 1, (Span){0}));
@@ -243,11 +244,16 @@ static Inst *random_inst(Generator *g)
     Inst *in[4] = {0};
     int inputs = op_info[op].inputs < 0 ? 1 + (int)draw_below(&g->draw, 3) : op_info[op].inputs;
     for (int i = 0; i < inputs; i++) {
-        Inst *like = i == 0 || op == OP_gather || op == OP_scatter_add
+        Inst *like = i == 0 || op == OP_gather || op == OP_scatter_add || op == OP_take_along ||
+                             op == OP_add_along
                          ? NULL
                          : any_of_type(g, in[i == 2 ? 1 : 0]->type, op != OP_select || i == 2);
         in[i] = like ? like : any(g);
     }
+    // Values that differ by a rounding only could change places.
+    if (op == OP_argsort && dtype_info[in[0]->type.dtype].kind == KIND_FLOAT &&
+        in[0]->op != OP_parameter)
+        return NULL;
     if (op == OP_random || op == OP_pad) {
         Type scalar = type_scalar(op == OP_random ? DTYPE_I64 : in[0]->type.dtype);
         for (int i = op == OP_pad; i < inputs; i++)
