@@ -18,11 +18,9 @@ static bool varies_at_all(const Inst *inst)
 static void mark_varying(const Trace *trace)
 {
     const Region *region = trace->region;
-    for (int i = 0; i < trace->fn->param.count; i++)
-        trace->fn->param.at[i]->mark = 0;
+    region->turn->mark = 0;
     for (int i = 0; i < region->input.count; i++)
-        region->input.at[i]->param->mark = region->input.at[i]->param->type.rank <
-                                           region->input.at[i]->outer->type.rank;
+        region->input.at[i].inside->mark = region->input.at[i].kind == REGION_SLICED;
     for (Inst *inst = trace->fn->first; inst; inst = inst->next) {
         inst->mark = inst->op == OP_random;
         for (int i = 0; i < inst->inputs; i++)
@@ -58,14 +56,18 @@ static bool op_possible(const Inst *inst)
     }
 }
 
-bool batch_possible(const Trace *trace)
+static bool possible(const Trace *trace)
 {
+    const Region *region = trace->region;
     mark_varying(trace);
+    for (int i = 0; i < region->input.count; i++)
+        if (region->input.at[i].kind == REGION_CARRIED)
+            return false;
     for (const Inst *inst = trace->fn->first; inst; inst = inst->next)
         if (varies_at_all(inst) && !op_possible(inst))
             return false;
-    for (int i = 0; i < trace->region->stacked.count; i++)
-        if (trace->region->stacked.at[i]->next->type.rank >= IR_MAX_RANK)
+    for (int i = 0; i < region->stacked.count; i++)
+        if (region->stacked.at[i]->type.rank >= IR_MAX_RANK)
             return false;
     return true;
 }
@@ -160,16 +162,17 @@ static Inst *batched(Batch *b, const Inst *inst)
     return ir_append(b->fn, inst->op, in, inst->inputs, attr, given, inst->span);
 }
 
-Inst **batch_emit(Elab *e, Trace *trace)
+bool region_batch(Elab *e, Trace *trace)
 {
     Region *region = trace->region;
+    if (!possible(trace))
+        return elab_region_emit(e, trace);
     Batch b = {.e = e, .trace = trace, .fn = e->trace->fn};
     b.twin = NEW_ARRAY(e->cx->arena, Inst *, trace->fn->next_id + 1);
-    mark_varying(trace);
     if (region->turn->uses > 0)
         b.twin[region->turn->id] = ir_real(b.fn, region->turn->type, 0, trace->fn->span);
     for (int i = 0; i < region->input.count; i++)
-        b.twin[region->input.at[i]->param->id] = region->input.at[i]->outer;
+        b.twin[region->input.at[i].inside->id] = region->input.at[i].outside;
     for (Inst *inst = trace->fn->first; inst; inst = inst->next) {
         if (varies_at_all(inst)) {
             b.twin[inst->id] = batched(&b, inst);
@@ -180,8 +183,8 @@ Inst **batch_emit(Elab *e, Trace *trace)
             in[i] = b.twin[inst->input[i]->id];
         b.twin[inst->id] = ir_clone_into(b.fn, inst, in);
     }
-    Inst **out = NEW_ARRAY(e->cx->arena, Inst *, region->stacked.count + 1);
+    region->result = NEW_ARRAY(e->cx->arena, Inst *, region->stacked.count + 1);
     for (int i = 0; i < region->stacked.count; i++)
-        out[i] = stacked(&b, region->stacked.at[i]->next);
-    return out;
+        region->result[i] = stacked(&b, region->stacked.at[i]);
+    return region_cells_store(e, trace);
 }

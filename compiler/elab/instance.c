@@ -502,7 +502,7 @@ static Inst *initial_stack(Elab *e, Cell *cell)
     Inst *one = value.kind == VALUE_POISON ? NULL : initial_tensor(e, cell, value);
     if (one)
         elab_region_stack(e, one);
-    if (!elab_region_batch(e, trace, span) || !one)
+    if (!elab_region_close(e, trace, one != NULL) || !region_batch(e, trace))
         return NULL;
     Inst *all = elab_region_stacked(trace, 0);
     return elab_emit(e, OP_reshape, &all, 1, NULL, whole, "an initial value", span);
@@ -600,7 +600,7 @@ static Inst *update_weight(Elab *e, Instance *own, Inst *gradient, Value step, b
     Inst *inst = update_one(e, own, elab_region_slice(e, gradient), step, without_step, span);
     if (inst)
         elab_region_stack(e, inst);
-    if (!elab_region_batch(e, trace, span) || !inst)
+    if (!elab_region_close(e, trace, inst != NULL) || !region_batch(e, trace))
         return NULL;
     inst = elab_region_stacked(trace, 0);
     return type_equal(inst->type, whole->type)

@@ -111,6 +111,8 @@ Type region_stacked_type(Type type, int64_t count);
 // A slice of something that is known only later: the input's `outside` is to be set before the loop
 // is emitted, if the region reads the slice.
 Inst *region_later(Elab *e, Type type);
+// One more parameter of the body.
+Inst *region_add(Elab *e, Trace *trace, RegionKind kind, Inst *outside, Type type);
 RegionInput *region_input(const Region *region, const Inst *inside); // NULL: not one of its inputs
 
 // ---- gradient.c, gradient_loop.c
@@ -140,13 +142,14 @@ Value elab_convert(Elab *e, Value value, const TypeValue *type, Span span); // f
 Value elab_number_op(Elab *e, Oper op, Value a, Value b, Span span);
 
 // ---- batch.c
-bool batch_possible(const Trace *trace);
-Inst **batch_emit(Elab *e, Trace *trace); // into the current trace: what is stacked, in order
+// Emits a closed region; without a loop if it can be.
+bool region_batch(Elab *e, Trace *trace);
 
 // ---- trace.c
-bool cell_is_cut(Elab *e, const Trace *trace, const Cell *cell); // a turn has one slice of it
-bool cell_base(Elab *e, Trace *trace, CellUse *use); // its value at the start as use->param
-bool cell_store(Elab *e, Cell *cell, Inst *whole, Span span); // in the current trace
+// Weights and states written in a region: they are stacked or carried; and, after the loop, the
+// values of the trace around.
+void region_cells_close(Elab *e, Trace *trace);
+bool region_cells_store(Elab *e, Trace *trace);
 Inst *cell_current(Elab *e, const Cell *cell); // NULL if no enclosing trace has used it
 bool elab_assign_whole(Elab *e, Cell *cell, Inst *whole, Span span);
 

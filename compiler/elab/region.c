@@ -109,7 +109,7 @@ Inst *elab_region_slice(Elab *e, Inst *whole)
 Inst *region_later(Elab *e, Type type)
 {
     region_of(e);
-    return add_input(e, e->trace, REGION_SLICED, NULL, type);
+    return region_add(e, e->trace, REGION_SLICED, NULL, type);
 }
 
 RegionInput *region_input(const Region *region, const Inst *inside)
@@ -152,7 +152,7 @@ void elab_region_guard(Elab *e, Inst *guard)
     if (region_input(region, region->guard))
         return;
     Inst *outside = outer_value(e, guard); // a constant
-    region->guard = add_input(e, e->trace, REGION_REST, outside, outside->type);
+    region->guard = region_add(e, e->trace, REGION_REST, outside, outside->type);
 }
 
 // ---- the end ------------------------------------------------------------------------------------
@@ -182,6 +182,8 @@ bool elab_region_close(Elab *e, Trace *trace, bool complete)
     if (e->trace != trace || !trace->region)
         bug(e->cx, trace->fn->span, "regions are closed in the order in which they began");
     Region *region = trace->region;
+    if (complete)
+        region_cells_close(e, trace);
     e->trace = trace->outer;
     e->branching = trace->branching;
     if (!complete || diag_errors(e->cx) > trace->errors || e->gave_up)

@@ -214,8 +214,7 @@ static Inst *set_next(Elab *e, Inst *inst, void *data)
 
 static Inst *after_loop(Elab *e, Inst *inst, void *data)
 {
-    (void)e;
-    return elab_region_value(((Pairs *)data)->trace, inst);
+    return elab_region_after(e, ((Pairs *)data)->trace, inst);
 }
 
 static Value call_loop(Elab *e, Instance *self, const Value args[], const Sym names[], int count,
@@ -238,8 +237,9 @@ static Value call_loop(Elab *e, Instance *self, const Value args[], const Sym na
     }
     if (fine)
         map_tensors(e, result, set_next, &pairs);
-    Inst *loop = elab_region_end(e, pairs.trace, span);
-    return fine && loop ? map_tensors(e, input[0], after_loop, &pairs) : value_poison();
+    if (!elab_region_close(e, pairs.trace, fine) || !elab_region_emit(e, pairs.trace))
+        return value_poison();
+    return map_tensors(e, input[0], after_loop, &pairs);
 }
 
 static Value call_turns(Elab *e, Instance *self, const Value args[], const Sym names[], int count,

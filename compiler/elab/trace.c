@@ -191,9 +191,8 @@ static int level_in(const Trace *trace, const Cell *cell, const CellStack *stack
     return trace->region ? level_in(trace->outer, cell, stack) : 0;
 }
 
-bool cell_is_cut(Elab *e, const Trace *trace, const Cell *cell)
+static bool is_cut(const Trace *trace, const Cell *cell)
 {
-    (void)e;
     CellStack stack = elab_cell_stack(cell);
     return trace->region &&
            level_in(trace, cell, &stack) > level_in(trace->outer, cell, &stack);
@@ -252,7 +251,7 @@ static Inst *as_one_axis(Elab *e, Trace *trace, Inst *whole, int axes, int64_t c
     return ir_reshape(trace->fn, whole, flat, whole->span);
 }
 
-bool cell_base(Elab *e, Trace *trace, CellUse *use)
+static bool base(Elab *e, Trace *trace, CellUse *use)
 {
     Cell *cell = use->cell;
     if (use->param)
@@ -293,7 +292,7 @@ static Inst *value_in(Elab *e, Trace *trace, Cell *cell, const CellStack *stack)
         return use->current;
     if (!use)
         use = add_use(e, trace, cell);
-    if (!cell_base(e, trace, use))
+    if (!base(e, trace, use))
         return NULL;
     return use->current = use->param;
 }
@@ -376,7 +375,7 @@ static Inst *replaced(Elab *e, const CellStack *stack, int level, Inst *whole, I
     return elab_emit(e, OP_concat, in, inputs, &axis, (Type){0}, "a part of a repeat", span);
 }
 
-bool cell_store(Elab *e, Cell *cell, Inst *whole, Span span)
+static bool store(Elab *e, Cell *cell, Inst *whole, Span span)
 {
     CellStack stack = elab_cell_stack(cell);
     int level = level_in(e->trace, cell, &stack);
@@ -397,10 +396,40 @@ bool cell_store(Elab *e, Cell *cell, Inst *whole, Span span)
     if (!use)
         use = add_use(e, e->trace, cell);
     if (e->branching > 0 && !use->param)
-        cell_base(e, e->trace, use); // the other branch keeps the old value
+        base(e, e->trace, use); // the other branch keeps the old value
     use->current = whole;
     use->written = true;
     return true;
+}
+
+void region_cells_close(Elab *e, Trace *trace)
+{
+    for (int i = 0; i < trace->use.count; i++) {
+        CellUse *use = &trace->use.at[i];
+        if (!use->written)
+            continue;
+        if (is_cut(trace, use->cell)) {
+            use->stacked = elab_region_stack(e, use->current);
+        } else if (base(e, trace, use)) {
+            RegionInput *input = region_input(trace->region, use->param);
+            input->kind = REGION_CARRIED;
+            input->next = use->current;
+        }
+    }
+}
+
+bool region_cells_store(Elab *e, Trace *trace)
+{
+    bool fine = true;
+    for (int i = 0; i < trace->use.count; i++) {
+        const CellUse *use = &trace->use.at[i];
+        if (!use->written)
+            continue;
+        Inst *value = is_cut(trace, use->cell) ? elab_region_stacked(trace, use->stacked)
+                                               : elab_region_after(e, trace, use->param);
+        fine = store(e, use->cell, value, use->cell->node->span) && fine;
+    }
+    return fine;
 }
 
 bool elab_cell_write(Elab *e, Cell *cell, Value value, Span span)
@@ -440,7 +469,7 @@ bool elab_cell_write(Elab *e, Cell *cell, Value value, Span span)
         Inst *whole = elab_cell_whole(e, cell, span);
         inst = whole ? replaced(e, &stack, level, whole, inst, span) : NULL;
     }
-    return cell_store(e, cell, inst, span);
+    return store(e, cell, inst, span);
 }
 
 // A tree holds whole stacks.
@@ -459,7 +488,7 @@ bool elab_assign_whole(Elab *e, Cell *cell, Inst *whole, Span span)
                type_text(e->cx->arena, type), type_text(e->cx->arena, whole->type));
         return false;
     }
-    return cell_store(e, cell, whole, span);
+    return store(e, cell, whole, span);
 }
 
 bool elab_assign_tree(Elab *e, Value tree, Span span)
