@@ -188,3 +188,45 @@ bool region_batch(Elab *e, Trace *trace)
         region->result[i] = stacked(&b, region->stacked.at[i]);
     return region_cells_store(e, trace);
 }
+
+Inst *elab_on_each(Elab *e, Cell *cell, Inst *const whole[], int count, EachBody *body, void *data,
+                   Span span)
+{
+    CellStack stack = elab_cell_stack(cell);
+    int levels = stack.count - cell_level(e->trace, cell, &stack);
+    if (levels == 0)
+        return body(e, whole, data);
+    int64_t turns = 1;
+    for (int i = stack.count - levels; i < stack.count; i++)
+        turns *= stack.repeat[i]->turns;
+    Inst **one = NEW_ARRAY(e->cx->arena, Inst *, count + 1);
+    for (int i = 0; i < count; i++) {
+        Type flat = {.dtype = whole[i]->type.dtype,
+                     .rank = whole[i]->type.rank - levels + 1,
+                     .dim = {turns}};
+        for (int k = 1; k < flat.rank; k++)
+            flat.dim[k] = whole[i]->type.dim[k + levels - 1];
+        one[i] = whole[i];
+        if (levels > 1)
+            one[i] = elab_emit(e, OP_reshape, &one[i], 1, NULL, flat, "a stack of weights", span);
+        if (!one[i])
+            return NULL;
+    }
+    Trace *trace = elab_region_begin(e, turns, span);
+    trace->each = cell->of ? cell->of : cell;
+    for (int i = 0; i < count; i++)
+        one[i] = elab_region_slice(e, one[i]);
+    Inst *result = body(e, one, data);
+    if (result)
+        elab_region_stack(e, result);
+    if (!elab_region_close(e, trace, result != NULL) || !region_batch(e, trace))
+        return NULL;
+    Inst *all = elab_region_stacked(trace, 0);
+    if (levels == 1)
+        return all;
+    Type type = {.dtype = all->type.dtype, .rank = all->type.rank + levels - 1};
+    for (int i = 0; i < type.rank; i++)
+        type.dim[i] = i < levels ? stack.repeat[stack.count - levels + i]->turns
+                                 : all->type.dim[i - levels + 1];
+    return elab_emit(e, OP_reshape, &all, 1, NULL, type, "a stack of weights", span);
+}

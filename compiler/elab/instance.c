@@ -88,10 +88,14 @@ static void add_cell(Elab *e, Instance *self, Node *node)
     set_member(e, self, cell->name, (Value){.kind = VALUE_CELL, .as.cell = cell});
 }
 
-// Weights, states and members, in order. Members are evaluated outside any trace.
+// Weights, states and members, in order. Members are evaluated outside any trace. In an optimizer
+// `path` is the path of the weight that it changes.
 static bool make_members(Elab *e, Instance *self)
 {
     const NodeList *members = members_of(self->declaration);
+    if (self->declaration->kind == NODE_Optimizer)
+        set_member(e, self, e->names->path,
+                   value_text(e, self->weight ? elab_cell_path(e, self->weight) : ""));
     Trace *trace = e->trace;
     e->trace = NULL;
     bool fine = true;
@@ -242,7 +246,8 @@ Sym instance_path(Elab *e, const Instance *instance)
 
 Sym elab_cell_path(Elab *e, const Cell *cell)
 {
-    Sym above = cell->of ? elab_cell_path(e, cell->of) : instance_path(e, cell->owner);
+    Sym above = cell->of ? elab_cell_path(e, cell->of) : NULL, own = instance_path(e, cell->owner);
+    above = above && own ? sym_printf(e->cx, "%s.%s", above, own) : own ? own : above;
     return above ? sym_printf(e->cx, "%s.%s", above, cell->name) : cell->name;
 }
 
@@ -275,8 +280,8 @@ static void collect(Elab *e, Value value, bool frozen, CellList *out)
         value.as.instance->of)
         return;
     Instance *self = value.as.instance;
-    if (self->repeats && !self->settled)
-        repeat_settle(self);
+    if (self->repeats)
+        repeat_settle(e, self);
     self->visit = e->visit;
     frozen = frozen || self->frozen;
     if (self->env)
@@ -390,6 +395,13 @@ bool elab_cell_resolve(Elab *e, Cell *cell, Span use)
 {
     if (cell->resolved)
         return true;
+    if (cell->source) {
+        if (!elab_cell_resolve(e, cell->source, use))
+            return false;
+        cell->type = cell->source->type;
+        cell->classes = cell->source->classes;
+        return cell->resolved = cell->source->resolved;
+    }
     if (cell_absent(e, cell))
         return true;
     Node *type =
@@ -491,21 +503,12 @@ static Inst *initial_tensor(Elab *e, Cell *cell, Value value)
     return elab_broadcast_to(e, elab_cast(e, inst, cell->type.dtype, span), cell->type, what, span);
 }
 
-// Of a repeated part: each turn has random numbers of its own.
-static Inst *initial_stack(Elab *e, Cell *cell)
+static Inst *initial_one(Elab *e, Inst *const whole[], void *data)
 {
-    Span span = cell->node->span;
-    Type whole = elab_cell_type(cell);
-    Trace *trace = elab_region_begin(e, type_elements(whole) / type_elements(cell->type), span);
-    trace->each = cell->of ? cell->of : cell;
+    Cell *cell = data;
+    (void)whole;
     Value value = cell->initial ? *cell->initial : initial_value(e, cell);
-    Inst *one = value.kind == VALUE_POISON ? NULL : initial_tensor(e, cell, value);
-    if (one)
-        elab_region_stack(e, one);
-    if (!elab_region_close(e, trace, one != NULL) || !region_batch(e, trace))
-        return NULL;
-    Inst *all = elab_region_stacked(trace, 0);
-    return elab_emit(e, OP_reshape, &all, 1, NULL, whole, "an initial value", span);
+    return value.kind == VALUE_POISON ? NULL : initial_tensor(e, cell, value);
 }
 
 Inst *elab_cell_initial(Elab *e, Cell *cell)
@@ -517,14 +520,8 @@ Inst *elab_cell_initial(Elab *e, Cell *cell)
     }
     if (!elab_cell_resolve(e, cell, span) || cell_absent(e, cell))
         return NULL;
-    CellStack stack = elab_cell_stack(cell);
-    Inst *inst = NULL;
-    if (stack.count == 0) {
-        Value value = cell->initial ? *cell->initial : initial_value(e, cell);
-        inst = value.kind == VALUE_POISON ? NULL : initial_tensor(e, cell, value);
-    } else {
-        inst = initial_stack(e, cell);
-    }
+    Inst *inst = cell->source ? elab_cell_whole(e, cell->source, span)
+                              : elab_on_each(e, cell, NULL, 0, initial_one, cell, span);
     if (!inst)
         return NULL;
     // From here on the cell reads as its initial value: an optimizer's states may copy the weight.
@@ -534,17 +531,86 @@ Inst *elab_cell_initial(Elab *e, Cell *cell)
 
 // ---- optimizers ---------------------------------------------------------------------------------
 
+static bool is_optimizer(Value value)
+{
+    return value.kind == VALUE_INSTANCE && value.as.instance->declaration &&
+           value.as.instance->declaration->kind == NODE_Optimizer;
+}
+
+// The optimizers that one is made of are copied for the weight with it. `found`: there was one.
+static Value copied_for(Elab *e, Value value, Cell *weight, bool *found)
+{
+    if (is_optimizer(value)) {
+        *found = true;
+        return value_instance(elab_optimizer_for(e, value.as.instance, weight));
+    }
+    if (value.kind == VALUE_LIST || value.kind == VALUE_TUPLE) {
+        Value out = value_list(e, value.as.list.count, value.as.list.at);
+        out.kind = value.kind;
+        for (int i = 0; i < out.as.list.count; i++)
+            out.as.list.at[i] = copied_for(e, out.as.list.at[i], weight, found);
+        return *found ? out : value;
+    }
+    return value;
+}
+
 Instance *elab_optimizer_for(Elab *e, Instance *optimizer, Cell *weight)
 {
     for (int i = 0; i < optimizer->for_weight.count; i++)
         if (optimizer->for_weight.at[i]->weight == weight)
             return optimizer->for_weight.at[i];
+    const Frame *old = optimizer->env->frame;
     Instance *copy =
-        new_instance(e, optimizer->declaration, optimizer->env->frame, optimizer->span);
+        new_instance(e, optimizer->declaration, NEW(e->cx->arena, Frame), optimizer->span);
     copy->weight = weight;
+    for (int i = 0; i < old->count; i++) {
+        bool found = false;
+        Value value = copied_for(e, old->value[i], weight, &found);
+        env_bind(e, copy->env, old->name[i], value);
+        if (found)
+            elab_instance_name(e, value, copy, old->name[i]);
+    }
     make_members(e, copy);
     vec_push(e->cx->arena, &optimizer->for_weight, copy);
     return copy;
+}
+
+static bool prepare_value(Elab *e, Value value, Value paths, const CellList *cells, Span span)
+{
+    bool fine = true;
+    if (value.kind == VALUE_LIST || value.kind == VALUE_TUPLE)
+        for (int i = 0; i < value.as.list.count; i++)
+            fine = prepare_value(e, value.as.list.at[i], paths, cells, span) && fine;
+    if (!is_optimizer(value))
+        return fine;
+    Instance *self = value.as.instance;
+    if (elab_has_method(e, self, "check"))
+        fine = elab_call_method(e, self, "check", &paths, NULL, 1, span).kind != VALUE_POISON;
+    for (int i = 0; fine && i < cells->count && elab_has_method(e, self, "trains"); i++) {
+        bool trains;
+        Value answer = elab_call_method(e, self, "trains", &paths.as.list.at[i], NULL, 1, span);
+        if (!elab_truth(e, answer, &trains, span))
+            return false;
+        cells->at[i]->trainable = cells->at[i]->trainable && trains;
+    }
+    for (int i = 0; fine && i < self->env->frame->count; i++)
+        fine = prepare_value(e, self->env->frame->value[i], paths, cells, span);
+    return fine;
+}
+
+bool elab_optimizer_prepare(Elab *e, Instance *optimizer, Value model, Span span)
+{
+    CellList all = {0}, cells = {0};
+    Vec(Value) paths = {0};
+    elab_cells(e, model, &all);
+    for (int i = 0; i < all.count; i++) {
+        if (!all.at[i]->trainable)
+            continue;
+        vec_push(e->cx->arena, &cells, all.at[i]);
+        vec_push(e->cx->arena, &paths, value_text(e, elab_cell_path(e, all.at[i])));
+    }
+    return prepare_value(e, value_instance(optimizer), value_list(e, paths.count, paths.at), &cells,
+                         span);
 }
 
 static Inst *gradient_for(const TreeValue *tree, const Cell *cell, int near)
@@ -557,55 +623,34 @@ static Inst *gradient_for(const TreeValue *tree, const Cell *cell, int near)
     return NULL;
 }
 
+typedef struct Update {
+    Instance *own; // the optimizer's copy for the weight
+    Value step;
+    bool without_step;
+    Span span;
+} Update;
+
 // The new value of one weight, from its value and its gradient.
-static Inst *update_one(Elab *e, Instance *own, Inst *gradient, Value step, bool without_step,
-                        Span span)
+static Inst *update_weight(Elab *e, Inst *const gradient[], void *data)
 {
-    Cell *cell = own->weight;
-    Inst *param = elab_cell_read(e, cell, span);
-    Value args[] = {value_tensor(param), value_tensor(gradient), step};
-    if (!param || !gradient)
+    const Update *update = data;
+    Cell *cell = update->own->weight;
+    Inst *param = elab_cell_read(e, cell, update->span);
+    if (!param)
         return NULL;
-    Value value = elab_call_method(e, own, "update", args, NULL, without_step ? 2 : 3, span);
+    Value args[] = {value_tensor(param), value_tensor(gradient[0]), update->step};
+    Value value = elab_call_method(e, update->own, "update", args, NULL,
+                                   update->without_step ? 2 : 3, update->span);
     const char *what = arena_printf(e->cx->arena, "the new value of '%s'", elab_cell_path(e, cell));
     Inst *inst = value.kind == VALUE_POISON
                      ? NULL
-                     : elab_tensor_for(e, what, value, cell->type.dtype, span);
+                     : elab_tensor_for(e, what, value, cell->type.dtype, update->span);
     if (inst && !type_equal(inst->type, cell->type)) {
-        report(e->cx, elab_span(e, span), type_mismatch, what, type_text(e->cx->arena, cell->type),
-               type_text(e->cx->arena, inst->type));
+        report(e->cx, elab_span(e, update->span), type_mismatch, what,
+               type_text(e->cx->arena, cell->type), type_text(e->cx->arena, inst->type));
         return NULL;
     }
     return inst;
-}
-
-// The same for all turns of a repeated part: the update sees the weight of one turn.
-static Inst *update_weight(Elab *e, Instance *own, Inst *gradient, Value step, bool without_step,
-                           Span span)
-{
-    Inst *whole = elab_cell_whole(e, own->weight, span);
-    Type one = own->weight->type;
-    if (!whole || whole->type.rank == one.rank)
-        return whole ? update_one(e, own, gradient, step, without_step, span) : NULL;
-    int64_t turns = type_elements(whole->type) / type_elements(one);
-    Type flat = {.dtype = gradient->type.dtype, .rank = one.rank + 1, .dim = {turns}};
-    for (int i = 0; i < one.rank; i++)
-        flat.dim[i + 1] = one.dim[i];
-    if (!type_equal(gradient->type, flat))
-        gradient = elab_emit(e, OP_reshape, &gradient, 1, NULL, flat, "a gradient", span);
-    if (!gradient)
-        return NULL;
-    Trace *trace = elab_region_begin(e, turns, span);
-    trace->each = own->weight;
-    Inst *inst = update_one(e, own, elab_region_slice(e, gradient), step, without_step, span);
-    if (inst)
-        elab_region_stack(e, inst);
-    if (!elab_region_close(e, trace, inst != NULL) || !region_batch(e, trace))
-        return NULL;
-    inst = elab_region_stacked(trace, 0);
-    return type_equal(inst->type, whole->type)
-               ? inst
-               : elab_emit(e, OP_reshape, &inst, 1, NULL, whole->type, "an update", span);
 }
 
 Value elab_optimizer_apply(Elab *e, Instance *optimizer, Value model, Value gradients, Value step,
@@ -632,8 +677,9 @@ Value elab_optimizer_apply(Elab *e, Instance *optimizer, Value model, Value grad
             cell->trainable ? gradient_for(gradients.as.tree, cell, values.count) : NULL;
         if (!gradient)
             continue;
-        Instance *own = elab_optimizer_for(e, optimizer, cell);
-        Inst *inst = update_weight(e, own, gradient, step, update->as.fn.params.count < 3, span);
+        Update one = {elab_optimizer_for(e, optimizer, cell), step,
+                      update->as.fn.params.count < 3, span};
+        Inst *inst = elab_on_each(e, cell, &gradient, 1, update_weight, &one, span);
         if (!inst)
             return value_poison();
         vec_push(e->cx->arena, &updated, cell);

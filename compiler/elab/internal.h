@@ -33,8 +33,8 @@ void *pointer_map_get(const PointerMap *map, const void *key);
 void pointer_map_put(Arena *arena, PointerMap *map, const void *key, void *value);
 
 struct ElabNames {
-    Sym self, training, total_steps, epoch_steps, forward, weight, param, start, stop, step, rows,
-        underscore;
+    Sym self, training, total_steps, epoch_steps, forward, weight, param, path, start, stop, step,
+        rows, underscore;
     PointerMap declaration; // Node * -> Value * (being evaluated: poison with `busy`)
     PointerMap busy;        // Node * -> itself while its value is being computed
     PointerMap builtin;     // Node * (a Fn without body) -> const Builtin *
@@ -91,6 +91,26 @@ bool elab_bind(Elab *e, Env *env, const NodeList *params, const Value args[], co
                const Span arg_span[], int count, const char *what, DimList *unknown, Span span);
 const char *elab_callee_text(Elab *e, Value fn); // "'relu'", "model 'Dense'"
 
+// ---- builtin_tree.c
+// What the trace knew of the weights that a model with other weights replaces.
+typedef struct Replaced {
+    const TreeValue *tree; // NULL: none
+    Inst **current;
+    bool *replaced;
+} Replaced;
+// While an instance with weights of its own (see with_weights) is called, they are the current
+// ones.
+Replaced elab_replace_begin(Elab *e, const Instance *instance);
+void elab_replace_end(Elab *e, const Replaced *saved);
+Value elab_reweighted_member(Elab *e, const Instance *instance, Value member);
+Value elab_model_op(Elab *e, Oper op, Value a, Value b, Span span); // m - tree, tree + m
+bool elab_path_matches(const char *pattern, const char *path);      // "body.*" and body.0.weight
+// ---- trace.c
+CellUse *elab_cell_use(Elab *e, Cell *cell); // made if the trace has none
+
+// ---- average.c
+bool elab_is_averaged(Elab *e, Cell *cell, Span span); // it is a float
+
 // ---- match.c
 bool elab_is_symbol_of(Elab *e, Node *type, Sym word);     // a bare word of this enumeration
 const char *elab_type_text(Elab *e, Env *env, Node *type); // as written, known sizes filled in
@@ -144,10 +164,18 @@ Value elab_number_op(Elab *e, Oper op, Value a, Value b, Span span);
 // ---- batch.c
 // Emits a closed region; without a loop if it can be.
 bool region_batch(Elab *e, Trace *trace);
+// body(...) for each turn of the repeats that `cell` is in, given each one of whole[], which are
+// stacks like the cell's; what it gives, stacked. Optimizers, averages and initial values thereby
+// see the weight of one layer. NULL after a report.
+typedef Inst *EachBody(Elab *e, Inst *const one[], void *data);
+Inst *elab_on_each(Elab *e, Cell *cell, Inst *const whole[], int count, EachBody *body, void *data,
+                   Span span);
 
 // ---- trace.c
 // Weights and states written in a region: they are stacked or carried; and, after the loop, the
 // values of the trace around.
+// How many of its repeats the trace knows the turn of.
+int cell_level(const Trace *trace, const Cell *cell, const CellStack *stack);
 void region_cells_close(Elab *e, Trace *trace);
 bool region_cells_store(Elab *e, Trace *trace);
 Inst *cell_current(Elab *e, const Cell *cell); // NULL if no enclosing trace has used it
@@ -168,7 +196,7 @@ Value repeat_part_member(Elab *e, Instance *view, Sym name, Span span);
 Value repeat_part_call(Elab *e, Instance *view, const Value args[], const Sym names[], int count,
                        Span span);
 Instance *repeat_clone(Elab *e, Instance *from);
-void repeat_settle(Instance *self); // it is a loop, unless it was decided otherwise
+void repeat_settle(Elab *e, Instance *self); // it is a loop, unless it was decided otherwise
 
 // ---- instance.c
 Value elab_instance_make(Elab *e, Node *declaration, const Value args[], const Sym names[],

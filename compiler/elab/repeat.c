@@ -66,6 +66,7 @@ Value repeat_make(Elab *e, int64_t count, Instance *part, Span span)
         return write_out(e, self, (int)count, span) ? value : value_poison();
     self->turns = (int)count;
     self->settled = false;
+    e->open_repeats++;
     return value;
 }
 
@@ -76,14 +77,16 @@ Instance *repeat_clone(Elab *e, Instance *from)
     self->repeats = true;
     self->turns = from->turns;
     self->settled = from->settled;
+    e->open_repeats += !self->settled;
     Value part = value_instance(instance_clone(e, from->part.at[0].as.instance));
     self->part = value_list(e, 1, &part).as.list;
     elab_instance_name(e, part, self, sym_of(e->cx, "#"));
     return self;
 }
 
-void repeat_settle(Instance *self)
+void repeat_settle(Elab *e, Instance *self)
 {
+    e->open_repeats -= !self->settled;
     self->settled = true;
 }
 
@@ -257,6 +260,7 @@ Value repeat_call(Elab *e, Instance *self, const Value args[], const Sym names[]
 {
     if (self->turns == 0)
         return call_turns(e, self, args, names, count, span);
+    self = self->part.at[0].as.instance->parent; // it may be a copy with other weights
     Value *input = NEW_ARRAY(e->cx->arena, Value, count);
     for (int i = 0; i < count; i++)
         input[i] = elab_read(e, args[i], span);
@@ -267,7 +271,7 @@ Value repeat_call(Elab *e, Instance *self, const Value args[], const Sym names[]
     }
     if (!self->settled) {
         int errors = diag_errors(e->cx), turns = self->turns;
-        self->settled = true; // while it is tried out its weights are those of a loop
+        repeat_settle(e, self); // while it is tried out its weights are those of a loop
         bool same = keeps_type(e, self, input, names, count, span);
         if (diag_errors(e->cx) > errors || e->gave_up)
             return value_poison();
@@ -309,8 +313,7 @@ Value repeat_part(Elab *e, Instance *self, int64_t at, Span span)
     }
     if (self->turns == 0)
         return self->part.at[from_start];
-    if (!self->settled)
-        repeat_settle(self);
+    repeat_settle(e, self);
     Instance *view = NEW(e->cx->arena, Instance);
     view->span = elab_span(e, span);
     view->settled = true;

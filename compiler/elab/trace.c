@@ -60,7 +60,8 @@ static const char *const scalar_name[] = {[AML_SCALAR_STEP] = "step",
                                           [AML_SCALAR_TOTAL_STEPS] = "total_steps",
                                           [AML_SCALAR_EPOCH_STEPS] = "epoch_steps",
                                           [AML_SCALAR_SEED] = "seed",
-                                          [AML_SCALAR_OPTION] = "option"};
+                                          [AML_SCALAR_OPTION] = "option",
+                                          [AML_SCALAR_MEASURED] = "measured"};
 
 Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype, Span span)
 {
@@ -76,7 +77,7 @@ Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype, Span s
         kind = AML_SCALAR_STEP;
     if (kind == AML_SCALAR_STEP && trace->first_step)
         return elab_full(e, dtype, 0, NULL, 0, span);
-    if (kind != AML_SCALAR_OPTION)
+    if (kind != AML_SCALAR_OPTION && kind != AML_SCALAR_MEASURED)
         option = 0;
     for (int i = 0; i < trace->scalar.count; i++)
         if (trace->scalar.at[i].kind == kind && trace->scalar.at[i].index == option &&
@@ -145,8 +146,6 @@ CellStack elab_cell_stack(const Cell *cell)
     CellStack stack = {0};
     for (const Instance *at = (cell->of ? cell->of : cell)->owner; at; at = at->parent) {
         Instance *above = at->parent;
-        if (above && above->repeats && !above->settled)
-            repeat_settle(above);
         if (above && above->turns > 0 && stack.count < IR_MAX_RANK)
             stack.repeat[stack.count++] = above;
     }
@@ -181,21 +180,21 @@ static bool is_each(const Trace *trace, const Cell *cell)
     return trace->each && (trace->each == cell || trace->each == cell->of);
 }
 
-static int level_in(const Trace *trace, const Cell *cell, const CellStack *stack)
+int cell_level(const Trace *trace, const Cell *cell, const CellStack *stack)
 {
     if (is_each(trace, cell))
         return stack->count;
     for (int k = 0; trace->turns_of && k < stack->count; k++)
         if (stack->repeat[k] == trace->turns_of)
             return k + 1;
-    return trace->region ? level_in(trace->outer, cell, stack) : 0;
+    return trace->region ? cell_level(trace->outer, cell, stack) : 0;
 }
 
 static bool is_cut(const Trace *trace, const Cell *cell)
 {
     CellStack stack = elab_cell_stack(cell);
     return trace->region &&
-           level_in(trace, cell, &stack) > level_in(trace->outer, cell, &stack);
+           cell_level(trace, cell, &stack) > cell_level(trace->outer, cell, &stack);
 }
 
 // One of the first axis, in this trace.
@@ -226,28 +225,27 @@ static int64_t pinned(const Elab *e, const Instance *repeat)
     return 0;
 }
 
-static Inst *value_in(Elab *e, Trace *trace, Cell *cell, const CellStack *stack);
+static Inst *value_in(Elab *e, Trace *trace, Cell *cell);
 
 static Inst *value_at(Elab *e, Trace *trace, Cell *cell, const CellStack *stack, int level)
 {
-    Inst *value = value_in(e, trace, cell, stack);
+    Inst *value = value_in(e, trace, cell);
     Trace *inner = e->trace;
     e->trace = trace;
-    for (int k = level_in(trace, cell, stack); value && k < level; k++)
+    for (int k = cell_level(trace, cell, stack); value && k < level; k++)
         value = take_one(e, value, pinned(e, stack->repeat[k]), cell->node->span);
     e->trace = inner;
     return value;
 }
 
 // The first axes, which an enclosing loop over all of them runs through as one.
-static Inst *as_one_axis(Elab *e, Trace *trace, Inst *whole, int axes, int64_t count)
+static Inst *as_one_axis(const Trace *trace, Inst *whole, int axes, int64_t count)
 {
     if (axes == 1)
         return whole;
     Type flat = {.dtype = whole->type.dtype, .rank = whole->type.rank - axes + 1, .dim = {count}};
     for (int i = axes; i < whole->type.rank; i++)
         flat.dim[i - axes + 1] = whole->type.dim[i];
-    (void)e;
     return ir_reshape(trace->fn, whole, flat, whole->span);
 }
 
@@ -257,7 +255,7 @@ static bool base(Elab *e, Trace *trace, CellUse *use)
     if (use->param)
         return true;
     CellStack stack = elab_cell_stack(cell);
-    int level = level_in(trace, cell, &stack);
+    int level = cell_level(trace, cell, &stack);
     if (!trace->region) {
         Type type = type_at(cell, &stack, level);
         int row = trace->scratch ? 0 : elab_state_row(e, cell);
@@ -265,15 +263,13 @@ static bool base(Elab *e, Trace *trace, CellUse *use)
                               cell->node->span);
         return true;
     }
-    int above = level_in(trace->outer, cell, &stack);
+    int above = cell_level(trace->outer, cell, &stack);
     int cut = is_each(trace, cell) ? above : level > above ? level - 1 : above;
     Inst *outer = value_at(e, trace->outer, cell, &stack, cut);
     if (!outer)
         return false;
-    // Reading the outer value may have grown the list that `use` points into only if it is of
-    // another trace.
     if (level > cut) {
-        outer = as_one_axis(e, trace->outer, outer, level - cut, trace->region->count);
+        outer = as_one_axis(trace->outer, outer, level - cut, trace->region->count);
         Type one = outer->type;
         memmove(one.dim, one.dim + 1, sizeof one.dim[0] * (size_t)(one.rank - 1));
         one.rank--;
@@ -284,9 +280,8 @@ static bool base(Elab *e, Trace *trace, CellUse *use)
     return true;
 }
 
-static Inst *value_in(Elab *e, Trace *trace, Cell *cell, const CellStack *stack)
+static Inst *value_in(Elab *e, Trace *trace, Cell *cell)
 {
-    (void)stack;
     CellUse *use = find_use(trace, cell);
     if (use && use->current)
         return use->current;
@@ -307,22 +302,47 @@ static bool stack_fits(Elab *e, const Cell *cell, const CellStack *stack, Span s
     return false;
 }
 
-Inst *elab_cell_whole(Elab *e, Cell *cell, Span span)
+CellUse *elab_cell_use(Elab *e, Cell *cell)
 {
-    if (!can_use(e, cell, span))
-        return NULL;
+    CellUse *use = find_use(e->trace, cell);
+    return use ? use : add_use(e, e->trace, cell);
+}
+
+// The cell that is read where `cell` is meant: its average, where averages are used.
+static Cell *meant(Elab *e, Cell *cell, Span span)
+{
+    if (!e->averaged || !cell->average)
+        return cell;
+    for (const Trace *trace = e->trace; trace; trace = trace->region ? trace->outer : NULL) {
+        const CellUse *use = find_use((Trace *)trace, cell);
+        if (use && use->replaced)
+            return cell;
+    }
+    return elab_is_averaged(e, cell, span) ? cell->average : cell;
+}
+
+static Inst *read_whole(Elab *e, Cell *cell, Span span)
+{
     CellUse *use = find_use(e->trace, cell);
     if (use && use->current)
         return use->current;
     if (!elab_cell_resolve(e, cell, span) || cell->absent)
         return NULL;
     CellStack stack = elab_cell_stack(cell);
-    return stack_fits(e, cell, &stack, span) ? value_in(e, e->trace, cell, &stack) : NULL;
+    return stack_fits(e, cell, &stack, span) ? value_in(e, e->trace, cell) : NULL;
+}
+
+Inst *elab_cell_whole(Elab *e, Cell *cell, Span span)
+{
+    return can_use(e, cell, span) ? read_whole(e, meant(e, cell, span), span) : NULL;
 }
 
 Inst *elab_cell_read(Elab *e, Cell *cell, Span span)
 {
-    if (!elab_cell_whole(e, cell, span))
+    if (!can_use(e, cell, span))
+        return NULL;
+    cell = meant(e, cell, span);
+    if (!read_whole(e, cell, span))
         return NULL;
     CellStack stack = elab_cell_stack(cell);
     return value_at(e, e->trace, cell, &stack, stack.count);
@@ -378,7 +398,7 @@ static Inst *replaced(Elab *e, const CellStack *stack, int level, Inst *whole, I
 static bool store(Elab *e, Cell *cell, Inst *whole, Span span)
 {
     CellStack stack = elab_cell_stack(cell);
-    int level = level_in(e->trace, cell, &stack);
+    int level = cell_level(e->trace, cell, &stack);
     Type type = type_at(cell, &stack, level);
     if (!whole)
         return false;
@@ -464,7 +484,7 @@ bool elab_cell_write(Elab *e, Cell *cell, Value value, Span span)
     if (!inst)
         return false;
     CellStack stack = elab_cell_stack(cell);
-    int level = level_in(e->trace, cell, &stack);
+    int level = cell_level(e->trace, cell, &stack);
     if (level < stack.count) {
         Inst *whole = elab_cell_whole(e, cell, span);
         inst = whole ? replaced(e, &stack, level, whole, inst, span) : NULL;
@@ -478,7 +498,7 @@ bool elab_assign_whole(Elab *e, Cell *cell, Inst *whole, Span span)
     if (!can_use(e, cell, span) || !elab_cell_resolve(e, cell, span))
         return false;
     CellStack stack = elab_cell_stack(cell);
-    int level = level_in(e->trace, cell, &stack);
+    int level = cell_level(e->trace, cell, &stack);
     if (level == stack.count)
         return elab_cell_write(e, cell, value_tensor(whole), span);
     Type type = type_at(cell, &stack, level);
