@@ -379,6 +379,55 @@ class Lamb(torch.optim.Optimizer):
                 p -= group["lr"] * p.norm() / r.norm() * r
 
 
+class Lars(torch.optim.Optimizer):
+    """As in arXiv:1708.03888, algorithm 1, for matrices; other weights have the rate itself."""
+
+    def __init__(self, groups, lr, momentum, trust, weight_decay=0.0):
+        super().__init__(groups, {"lr": lr, "momentum": momentum, "trust": trust, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            decay = group["weight_decay"]
+            for p in group["params"]:
+                v = self.state[p].setdefault("v", torch.zeros_like(p))
+                local = group["trust"] * p.norm() / (p.grad.norm() + decay * p.norm()) if p.dim() > 1 else 1
+                v.mul_(group["momentum"]).add_(group["lr"] * local * (p.grad + decay * p))
+                p -= v
+
+
+def orthogonalized(grad, coefficients, turns, epsilon):
+    """torch's own, without its rounding to bf16."""
+    a, b, c = coefficients
+    x = grad.T if grad.size(0) > grad.size(1) else grad
+    x = x / x.norm().clamp(min=epsilon)
+    for _ in range(turns):
+        square = x @ x.T
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.T if grad.size(0) > grad.size(1) else x
+
+
+class MuonAndAdamW(torch.optim.Optimizer):
+    """Matrices by torch's Muon, which has them as [size, input]; others by AdamW."""
+
+    def __init__(self, groups, lr, lr_others, betas, weight_decay=0.0, **arguments):
+        super().__init__(groups, {"lr": lr})
+        self.matrices = [p for g in groups for p in g["params"] if p.dim() > 1]
+        self.turned = [torch.nn.Parameter(p.detach().T.clone()) for p in self.matrices]
+        self.muon = torch.optim.Muon(self.turned, lr=lr, weight_decay=0.1, **arguments)
+        self.adamw = torch.optim.AdamW([p for g in groups for p in g["params"] if p.dim() == 1], lr=lr_others, betas=betas, weight_decay=0.0)
+
+    @torch.no_grad()
+    def step(self):
+        torch.optim._muon._zeropower_via_newtonschulz = orthogonalized
+        for p, own in zip(self.matrices, self.turned):
+            own.grad = p.grad.T.clone()
+        self.muon.step()
+        self.adamw.step()
+        for p, own in zip(self.matrices, self.turned):
+            p.copy_(own.T)
+
+
 def more_trainings():
     def one(job, make):
         return {**training("optimizers.aml", make), "job": job + "_job"}
@@ -393,6 +442,10 @@ def more_trainings():
         one("adadelta", grouped(o.Adadelta, 0.1, lr=1.0)), one("adamax", grouped(o.Adamax, 0.1, lr=0.05)),
         one("nadam", grouped(o.NAdam, 0.1, lr=0.05)), one("radam", grouped(o.RAdam, 0.1, lr=0.05)),
         one("lion", grouped(Lion, 0.1, lr=0.02, betas=(0.9, 0.99))), one("lamb", grouped(Lamb, 0.1, lr=0.02, betas=(0.9, 0.999))),
+        one("lars", grouped(Lars, 0.1, lr=0.5, momentum=0.8, trust=0.1)),
+        one("adafactor", grouped(o.Adafactor, 0.1, lr=0.4)), one("adafactor_clipped", grouped(o.Adafactor, 0.0, lr=0.2, beta2_decay=-0.5, d=1.1, eps=(None, 0.5))),
+        one("muon", grouped(MuonAndAdamW, 0.1, lr=0.02, lr_others=0.05, betas=(0.9, 0.99))),
+        one("muon_plain", grouped(MuonAndAdamW, 0.1, lr=0.02, lr_others=0.05, betas=(0.9, 0.99), momentum=0.8, nesterov=False, ns_steps=3)),
     ]
 
 
