@@ -398,19 +398,19 @@ struct Instance {
     Node *declaration; // Model, Metric or Optimizer; NULL: a container made by sequence or repeat
     Env *env;          // its parameters and static members; parent: the declarations of its file
     Instance *parent;
-    Sym name;        // member name in the parent, "0" in a container, "#" of a repeated part
-    Span span;       // where it was made
-    Map member;      // name -> Value *: weights and states as VALUE_CELL, others as they are;
-                     // declaration order
-    ValueList part;  // of a container
-    bool repeats;    // made by repeat
-    int turns;       // of a repeat that is one loop: how often its one part runs; else 0
-    bool settled;    // of a repeat: whether it is a loop was decided
-    Instance *of;    // body[2]: one turn of the repeat `of`, or something inside it
-    int at;          // which
+    Sym name;         // member name in the parent, "0" in a container, "#" of a repeated part
+    Span span;        // where it was made
+    Map member;       // name -> Value *: weights and states as VALUE_CELL, others as they are;
+                      // declaration order
+    ValueList part;   // of a container
+    bool repeats;     // made by repeat
+    int turns;        // of a repeat that is one loop: how often its one part runs; else 0
+    bool settled;     // of a repeat: whether it is a loop was decided
+    Instance *of;     // body[2]: one turn of the repeat `of`, or something inside it
+    int at;           // which
     Instance *inside; // what is meant of it: a model inside the repeated part
     Instance *around; // of a repeat inside a repeat: the turn of the outer one
-    DimList unknown; // sizes to be inferred
+    DimList unknown;  // sizes to be inferred
     bool frozen;
     const TreeValue *weights;   // a model with other weights than its own; NULL: its own
     Vec(Instance *) for_weight; // an optimizer: its copies, one for each weight
@@ -467,7 +467,7 @@ typedef struct CellUse {
     Inst *param; // its value at the start; NULL: written before it was read
     Inst *current;
     bool written;
-    int stacked; // a region that cuts the cell's stack: which of its stacked results it is
+    int stacked;   // a region that cuts the cell's stack: which of its stacked results it is
     bool replaced; // by a model with other weights, for the time of a call
 } CellUse;
 
@@ -478,11 +478,11 @@ struct Trace {
     Vec(CellUse) use;
     Vec(aml_scalar_info) scalar; // SLOT_SCALAR parameters, in order
     Vec(Inst *) scalar_inst;
-    int inputs, outputs;   // SLOT_INPUT, SLOT_OUTPUT used so far
-    bool callee;           // of a composite: scalars become plain parameters
-    bool first_step;       // set it for `init`: the step counter is the constant 0
-    bool scratch;          // made only to learn a type
-    int errors, branching; // of the Elab when it began
+    int inputs, outputs;      // SLOT_INPUT, SLOT_OUTPUT used so far
+    bool callee;              // of a composite: scalars become plain parameters
+    bool first_step;          // set it for `init`: the step counter is the constant 0
+    bool scratch;             // made only to learn a type
+    int errors, branching;    // of the Elab when it began
     const Instance *turns_of; // it is a turn of this repeat: weights of its part are slices
     const Cell *each;         // it is a turn over the stack of this weight
 };

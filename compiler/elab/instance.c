@@ -677,8 +677,8 @@ Value elab_optimizer_apply(Elab *e, Instance *optimizer, Value model, Value grad
             cell->trainable ? gradient_for(gradients.as.tree, cell, values.count) : NULL;
         if (!gradient)
             continue;
-        Update one = {elab_optimizer_for(e, optimizer, cell), step,
-                      update->as.fn.params.count < 3, span};
+        Update one = {elab_optimizer_for(e, optimizer, cell), step, update->as.fn.params.count < 3,
+                      span};
         Inst *inst = elab_on_each(e, cell, &gradient, 1, update_weight, &one, span);
         if (!inst)
             return value_poison();

@@ -255,7 +255,8 @@ bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSett
 }
 
 // Whether a repeat is one loop or is written out is decided by its first call, and what is said of
-// the weights before anything is traced (frozen, averaged) has to know it: so the call is tried out.
+// the weights before anything is traced (frozen, averaged) has to know it: so the call is tried
+// out.
 typedef struct Trial {
     IrModule *module;
     int site, composites;

@@ -178,8 +178,7 @@ static bool keeps_type(Elab *e, Instance *self, const Value args[], const Sym na
     for (int i = 0; i < count; i++)
         input[i] = map_tensors(e, args[i], as_input, NULL);
     Value result = elab_call(e, self->part.at[0], input, names, count, span);
-    bool same = result.kind != VALUE_POISON &&
-                same_type(e, input[0], elab_read(e, result, span));
+    bool same = result.kind != VALUE_POISON && same_type(e, input[0], elab_read(e, result, span));
     elab_trace_end(e, trace);
     e->module = module;
     e->next_site = site;
@@ -276,9 +275,8 @@ Value repeat_call(Elab *e, Instance *self, const Value args[], const Sym names[]
         if (diag_errors(e->cx) > errors || e->gave_up)
             return value_poison();
         if (!same) {
-            return write_out(e, self, turns, span)
-                       ? call_turns(e, self, input, names, count, span)
-                       : value_poison();
+            return write_out(e, self, turns, span) ? call_turns(e, self, input, names, count, span)
+                                                   : value_poison();
         }
     }
     return call_loop(e, self, input, names, count, span);

@@ -134,8 +134,8 @@ static CellUse *add_use(Elab *e, Trace *trace, Cell *cell)
 // ---- stacks: weights of a repeated part ---------------------------------------------------------
 //
 // The row of such a weight holds all turns, and how many of its first axes are still there depends
-// on where it is looked at: level 0 is the whole row, each repeat whose turn is known takes one axis
-// away, and what the program text means is the weight of one turn.
+// on where it is looked at: level 0 is the whole row, each repeat whose turn is known takes one
+// axis away, and what the program text means is the weight of one turn.
 //
 //     repeat(12, Block)             outer trace           level 0    f32[12, 4, 64]
 //       repeat(4, Dense)            a turn of the first   level 1    f32[4, 64]

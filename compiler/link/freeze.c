@@ -63,8 +63,8 @@ static const char *weight_shape(Arena *arena, aml_dtype dtype, aml_shape shape)
     return type_text(arena, type_make(dtype_of[dtype], shape.rank, shape.dim));
 }
 
-// The checkpoint's tensor for one of a row of the state table, or NULL after reporting that there is
-// none that fits.
+// The checkpoint's tensor for one of a row of the state table, or NULL after reporting that there
+// is none that fits.
 static const Weight *weight_of(Cx *cx, const ProgramState *state, const aml_tensor_info *info,
                                const Weight *weight, int weights, Span span)
 {
@@ -82,8 +82,8 @@ static const Weight *weight_of(Cx *cx, const ProgramState *state, const aml_tens
     return NULL;
 }
 
-// The elements of a row of the state table: the checkpoint's tensors one after the other. NULL after
-// a report.
+// The elements of a row of the state table: the checkpoint's tensors one after the other. NULL
+// after a report.
 static const void *row_elements(Cx *cx, const ProgramState *state, const Weight *weight,
                                 int weights, Span span)
 {
@@ -113,8 +113,8 @@ bool freeze_weights(Cx *cx, IrFunction *fn, const ProgramJob *job, const Weight 
     const void **elements = NEW_ARRAY(cx->arena, const void *, fn->param.count + 1);
     for (int i = 0; i < fn->param.count; i++)
         if (fn->param_slot.at[i].kind == SLOT_STATE) {
-            elements[i] = row_elements(cx, &job->state.at[fn->param_slot.at[i].index], weight,
-                                       weights, span);
+            elements[i] =
+                row_elements(cx, &job->state.at[fn->param_slot.at[i].index], weight, weights, span);
             good = elements[i] && good;
         }
     if (!good)

@@ -291,10 +291,9 @@ aml_status amli_load_state(const aml_job *job, const aml_tensors *tensors, unsig
     for (int i = 0; i < rows.count && !status; i++) {
         int32_t at = aml_tensors_find(tensors, rows.at[i].tensor.name);
         if (at >= 0)
-            status =
-                device->kind->upload(device, state, rows.at[i].offset,
-                                     aml_tensors_data(tensors, at), aml_tensors_bytes(tensors, at),
-                                     error);
+            status = device->kind->upload(device, state, rows.at[i].offset,
+                                          aml_tensors_data(tensors, at),
+                                          aml_tensors_bytes(tensors, at), error);
     }
     amli_rows_free(&rows);
     return status;

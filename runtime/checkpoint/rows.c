@@ -37,8 +37,7 @@ void aml_state_part(const aml_state_info *state, int64_t part, aml_tensor_info *
         if (*c != '#' || level >= stack)
             name[used++] = *c;
         else
-            used +=
-                (size_t)snprintf(name + used, room - used, "%lld", (long long)turn[level++]);
+            used += (size_t)snprintf(name + used, room - used, "%lld", (long long)turn[level++]);
     }
     if (room > 0)
         name[used < room ? used : room - 1] = 0;

@@ -116,10 +116,10 @@ typedef enum aml_role {
     AML_ROLE_METRIC     // counts of one evaluation; never saved, reset by the job's metrics_reset
 } aml_role;
 
-// A part that is repeated as a loop keeps the weights of all its turns in one row: the first `stack`
-// axes of the shape count turns, and the name has a '#' for each, body.#.att.qkv.weight. Outside of
-// a program, in files and for people, such a row is the tensors body.0.att.qkv.weight, ... (see
-// aml_state_part).
+// A part that is repeated as a loop keeps the weights of all its turns in one row: the first
+// `stack` axes of the shape count turns, and the name has a '#' for each, body.#.att.qkv.weight.
+// Outside of a program, in files and for people, such a row is the tensors body.0.att.qkv.weight,
+// ... (see aml_state_part).
 typedef struct aml_state_info {
     aml_tensor_info tensor; // the name is the path: fc1.weight
     aml_role role;
