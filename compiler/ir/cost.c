@@ -35,7 +35,7 @@ Cost inst_cost(const Inst *inst)
         return (Cost){function_cost(inst->attr[0].function).flops, traffic(inst)};
     if (inst->op == OP_loop) {
         Cost turn = function_cost(inst->attr[3].function);
-        double count = (double)inst->attr[0].whole;
+        double count = inst->attr[0].whole == LOOP_NO_LIMIT ? 1 : (double)inst->attr[0].whole;
         return (Cost){turn.flops * count, turn.bytes * count};
     }
     Cost cost = {0, traffic(inst)};

@@ -542,6 +542,13 @@ static int rule_loop(const RuleCall *call)
     if (body->param.count != call->inputs + 1 ||
         !type_equal(body->param.at[0]->type, type_scalar(DTYPE_I64)))
         return refuse(call, "the body takes the turn as i64[] and then %d values", call->inputs);
+    int64_t reverse = call->attr[4].whole, guard = call->attr[5].whole;
+    if (reverse < 0 || reverse > 1)
+        return refuse(call, "reverse is 0 or 1, got %lld", (long long)reverse);
+    if (guard < 0 || guard > call->inputs ||
+        (guard && !type_equal(body->param.at[guard]->type, type_scalar(DTYPE_BOOL))))
+        return refuse(call, "the guard is a bool[] among the values of the body, got %lld",
+                      (long long)guard);
     for (int i = 0; i < call->inputs; i++) {
         Type in = in_type(call, i), inside = body->param.at[i + 1]->type;
         if (i >= carried && i < carried + sliced) {

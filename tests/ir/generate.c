@@ -124,6 +124,7 @@ static Type fill_attributes(Generator *g, Op op, Inst *in[], Attr attr[])
             attr[i].whole = type.rank ? draw_below(&g->draw, type.rank) : 0;
             break;
         case ATTR_Site:
+        case ATTR_Flag:
             attr[i].whole = draw_below(&g->draw, 1000);
             break;
         case ATTR_Reducer:
@@ -212,7 +213,8 @@ static Inst *random_loop(Generator *g)
         ir_binary(body, draw_below(&g->draw, 2) ? OP_add : OP_max, carried, slice, (Span){0});
     ir_result(body, next, (Slot){0}, NULL);
     ir_result(body, ir_binary(body, OP_sub, next, carried, (Span){0}), (Slot){0}, NULL);
-    Attr attr[] = {{.whole = 3}, {.whole = 1}, {.whole = 1}, {.function = body}};
+    Attr attr[IR_MAX_ATTRS] = {{.whole = 3}, {.whole = 1}, {.whole = 1}, {.function = body}};
+    attr[4].whole = draw_below(&g->draw, 2);
     Inst *in[] = {start, slices};
     Inst *loop = ir_append(g->fn, OP_loop, in, 2, attr, (Type){0}, (Span){0});
     keep(g, ir_get(g->fn, loop, 1, (Span){0}));
