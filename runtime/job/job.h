@@ -40,7 +40,7 @@ typedef struct amli_command {
     amli_verb verb;
     const char *argument; // the positional one, or NULL
     int threads;          // 0: not given
-    bool has_seed, resume, has_steps, json, quiet, help;
+    bool has_seed, resume, has_steps, tensorboard, json, quiet, help;
     int64_t seed, overfit, steps, held_out; // held_out 0: not given
     const char *resume_run, *checkpoint, *job, *output, *runs;
     // the values of the program's options, and what was given on the command line (NULL: nothing)

@@ -557,8 +557,10 @@ aml_status amli_train(const amli_command *given, const amli_device_kind *kind, a
 {
     amli_command command =
         *given; // resuming sets what the run was begun with; the arrays stay the caller's
-    amli_training training = {
-        .command = &command, .lock = -1, .saved_step = -1, .figures.file = -1};
+    amli_training training = {.command = &command,
+                              .lock = -1,
+                              .saved_step = -1,
+                              .figures = {.file = -1, .events.file = -1}};
     amli_log_begin(&training.log, command.quiet || command.json);
     aml_status status =
         amli_find_job(&command, AML_JOB_TRAIN, command.argument, &training.job, error);
