@@ -118,7 +118,7 @@ static aml_status bind(const amli_session *session, const aml_function *function
     bound->balance = calloc(inputs, sizeof *bound->balance);
     bound->scalar = calloc((size_t)function->scalars + 1, sizeof *bound->scalar);
     if (!bound->input || !bound->output || !bound->input_offset || !bound->output_offset ||
-        !bound->field || !bound->scalar)
+        !bound->field || !bound->balance || !bound->scalar)
         return amli_no_memory(error, inputs + outputs, function->name);
     size_t offset = 0;
     for (int i = 0; i < function->inputs; i++) {
