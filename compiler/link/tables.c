@@ -11,14 +11,14 @@
 
 static const char *const dtype_constant[] = {"AML_F32", "AML_F64", "AML_F16", "AML_BF16", "AML_I8",
                                              "AML_U8",  "AML_I32", "AML_I64", "AML_BOOL"};
-static const char *const scalar_constant[] = {"AML_SCALAR_STEP", "AML_SCALAR_TOTAL_STEPS",
-                                              "AML_SCALAR_EPOCH_STEPS", "AML_SCALAR_SEED",
-                                              "AML_SCALAR_SAMPLE", "AML_SCALAR_OPTION"};
+static const char *const scalar_constant[] = {
+    "AML_SCALAR_STEP",   "AML_SCALAR_TOTAL_STEPS", "AML_SCALAR_EPOCH_STEPS", "AML_SCALAR_SEED",
+    "AML_SCALAR_SAMPLE", "AML_SCALAR_OPTION",      "AML_SCALAR_MEASURED"};
 static const char *const role_constant[] = {"AML_ROLE_WEIGHT", "AML_ROLE_STATE",
                                             "AML_ROLE_OPTIMIZER", "AML_ROLE_METRIC"};
 
 _Static_assert(COUNT_OF(dtype_constant) == DTYPE_COUNT, "one name a dtype");
-_Static_assert(COUNT_OF(scalar_constant) == AML_SCALAR_OPTION + 1, "one name a scalar kind");
+_Static_assert(COUNT_OF(scalar_constant) == AML_SCALAR_MEASURED + 1, "one name a scalar kind");
 _Static_assert(COUNT_OF(role_constant) == AML_ROLE_METRIC + 1, "one name a role");
 
 #define TOP(...) buffer_printf(&writer->top, __VA_ARGS__)
@@ -134,8 +134,8 @@ const char *table_field_array(TableWriter *writer, const aml_field *field, int c
         TOP("    {.tensor = %s, .place = %s, .column = %s, .first = %d, .count = %d, .part = "
             "%d, .label = %d},\n",
             tensor(writer, &field[i].tensor), place(writer, field[i].place),
-            table_text(writer, field[i].column), field[i].first, field[i].count,
-            field[i].part, field[i].label);
+            table_text(writer, field[i].column), field[i].first, field[i].count, field[i].part,
+            field[i].label);
     TOP("};\n");
     return name;
 }
@@ -309,7 +309,8 @@ static void write_jobs(TableWriter *writer, Program *program)
                         {"eval", &job->eval},
                         {"eval_one", &job->eval_one},
                         {"metrics_value", &job->metrics_value},
-                        {"predict", &job->predict}};
+                        {"predict", &job->predict},
+                        {"validated", &job->validated}};
         const char *state = states(writer, job, prefix), *metric = metrics(writer, job, prefix);
         buffer_printf(&rows,
                       "    {.kind = (aml_job_kind)%d, .name = %s, .doc = %s, .place = %s, .data = "

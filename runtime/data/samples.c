@@ -1,8 +1,8 @@
 // The rows after `prepare`.
 //
 // prepare is a compiled function of one sample. It is run once over all rows when a job starts: a
-// prepared sample never changes, so an epoch costs no more than copying rows into batches. Where the
-// prepared samples would take much more memory than the raw ones (images of bytes, overlapping
+// prepared sample never changes, so an epoch costs no more than copying rows into batches. Where
+// the prepared samples would take much more memory than the raw ones (images of bytes, overlapping
 // windows), it is run when a batch is made. augment is always run then. Both are shared out over
 // the pool, sample by sample; each sample is computed by itself, so threads change nothing.
 
@@ -141,8 +141,8 @@ static aml_status check_prepare(const aml_dataset *dataset, aml_error *error)
         return amli_fail(error, AML_INTERNAL,
                          "prepare of the data set '%s' does not read its fields", dataset->name);
     const aml_function *augment = &dataset->augment;
-    bool same = !augment->run || (augment->inputs == prepare->outputs &&
-                                  augment->outputs == prepare->outputs);
+    bool same = !augment->run ||
+                (augment->inputs == prepare->outputs && augment->outputs == prepare->outputs);
     for (int i = 0; same && augment->run && i < prepare->outputs; i++) {
         size_t bytes = amli_tensor_bytes(&prepare->output[i]);
         same = amli_tensor_bytes(&augment->input[i]) == bytes &&

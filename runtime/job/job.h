@@ -75,7 +75,7 @@ typedef struct amli_bound {
     const aml_function *function;
     amli_memory *input, *output; // what the launch passes
     size_t *input_offset, *output_offset;
-    int *field; // the prepared field that each input reads
+    int *field;    // the prepared field that each input reads
     bool *balance; // an input FIELD.balance: the weights of the field's classes
     aml_value *scalar;
 } amli_bound;
@@ -93,7 +93,8 @@ typedef struct amli_session {
     amli_memory state, arena, batch;
     char *staging; // host memory like `batch`, if the host has no view of it
     char *view;    // where the host writes batches: the device's memory, or staging
-    amli_bound init, step, metrics_reset, eval, eval_one, metrics_value, predict;
+    amli_bound init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated;
+    const struct amli_measured *measured; // by the last validation; NULL: there was none
     int64_t seed, total_steps;
     double epoch_steps;
 } amli_session;

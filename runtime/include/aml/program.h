@@ -88,12 +88,14 @@ typedef enum aml_scalar_kind {
     AML_SCALAR_SEED,        // i64
     AML_SCALAR_SAMPLE,      // i64: which sample this is: of augment, its position in the stream of
                             // training samples; of a synthetic source, its row
-    AML_SCALAR_OPTION       // the value of aml_program.option[index]; a duration in steps, as f64
+    AML_SCALAR_OPTION,      // the value of aml_program.option[index]; a duration in steps, as f64
+    AML_SCALAR_MEASURED     // f64: what the last validation gave for aml_job.metric[index], -1: for
+                            // the loss
 } aml_scalar_kind;
 
 typedef struct aml_scalar_info {
     aml_scalar_kind kind;
-    int32_t index;   // AML_SCALAR_OPTION only
+    int32_t index;   // AML_SCALAR_OPTION and AML_SCALAR_MEASURED only
     aml_dtype dtype; // how the function reads it: I64, I32, BOOL as whole; F32, F64 as real
 } aml_scalar_info;
 
@@ -200,17 +202,17 @@ typedef struct aml_source {
     aml_text file[AML_SOURCE_FILES]; // looked up beside the source file, in the current directory,
                                      // under $AML_DATA; parts 0: not given
     char separator;                  // csv: ',' by default
-    aml_header header;   // csv: whether the first row names the columns; AUTO: it does if any
-                         // column is named in the source
-    const char *missing; // csv: the text of a missing value, "" by default; always an error in a
-                         // number or class column
-    int64_t rows, seed;  // synthetic
+    aml_header header;     // csv: whether the first row names the columns; AUTO: it does if any
+                           // column is named in the source
+    const char *missing;   // csv: the text of a missing value, "" by default; always an error in a
+                           // number or class column
+    int64_t rows, seed;    // synthetic
     aml_function generate; // synthetic: one row; outputs are the fields
 } aml_source;
 
-// Which part of a source a field reads. csv: `count` columns from `first`, or, with `column`, the one
-// column of that name. idx: the file number `part`; `first` and `count` are the columns that stand
-// for it where samples are given as csv instead (`predict FILE`, a deployed program).
+// Which part of a source a field reads. csv: `count` columns from `first`, or, with `column`, the
+// one column of that name. idx: the file number `part`; `first` and `count` are the columns that
+// stand for it where samples are given as csv instead (`predict FILE`, a deployed program).
 typedef struct aml_field {
     aml_tensor_info tensor; // one sample's shape
     const char *place;
@@ -296,6 +298,8 @@ typedef struct aml_job {
     aml_function eval_one;      // the same for a batch of 1: the rows that do not fill a batch
     aml_function metrics_value; // outputs: the value of each COMPILED metric
     bool has_loss;              // eval's first two outputs are the loss
+    aml_function validated;     // train: run after each validation; updates states that depend on
+                                // what was measured (schedules like plateau)
 
     int32_t metrics;
     const aml_metric *metric;
