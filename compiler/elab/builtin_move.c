@@ -420,7 +420,7 @@ Value builtin_is_tensor(Elab *e, const Value arg[], Span span)
 Value builtin_is_list(Elab *e, const Value arg[], Span span)
 {
     (void)e, (void)span;
-    return value_bool(value_is(arg[0], VALUE_LIST));
+    return value_bool(arg[0].kind == VALUE_LIST);
 }
 
 // ---- about the run ------------------------------------------------------------------------------
