@@ -130,7 +130,8 @@ static EmitList entries_of(Program *program)
         for (int s = 0; s < job->state.count; s++)
             offset[s] = job->state.at[s].info.offset;
         Entry *entry[] = {&job->init,     &job->step,          &job->metrics_reset, &job->eval,
-                          &job->eval_one, &job->metrics_value, &job->predict};
+                          &job->eval_one, &job->metrics_value, &job->predict,
+                          &job->decode};
         for (size_t e = 0; e < COUNT_OF(entry); e++)
             emit_entry(cx, &list, entry[e], offset);
     }

@@ -60,6 +60,7 @@ static const char *const scalar_name[] = {[AML_SCALAR_STEP] = "step",
                                           [AML_SCALAR_TOTAL_STEPS] = "total_steps",
                                           [AML_SCALAR_EPOCH_STEPS] = "epoch_steps",
                                           [AML_SCALAR_SEED] = "seed",
+                                          [AML_SCALAR_POSITION] = "position",
                                           [AML_SCALAR_OPTION] = "option"};
 
 Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype, Span span)

@@ -13,13 +13,14 @@ static const char *const dtype_constant[] = {"AML_F32", "AML_F64", "AML_F16", "A
                                              "AML_U8",  "AML_I32", "AML_I64", "AML_BOOL"};
 static const char *const scalar_constant[] = {"AML_SCALAR_STEP", "AML_SCALAR_TOTAL_STEPS",
                                               "AML_SCALAR_EPOCH_STEPS", "AML_SCALAR_SEED",
-                                              "AML_SCALAR_OPTION"};
+                                              "AML_SCALAR_POSITION", "AML_SCALAR_OPTION"};
 static const char *const role_constant[] = {"AML_ROLE_WEIGHT", "AML_ROLE_STATE",
-                                            "AML_ROLE_OPTIMIZER", "AML_ROLE_METRIC"};
+                                            "AML_ROLE_OPTIMIZER", "AML_ROLE_METRIC",
+                                            "AML_ROLE_CACHE"};
 
 _Static_assert(COUNT_OF(dtype_constant) == DTYPE_COUNT, "one name a dtype");
 _Static_assert(COUNT_OF(scalar_constant) == AML_SCALAR_OPTION + 1, "one name a scalar kind");
-_Static_assert(COUNT_OF(role_constant) == AML_ROLE_METRIC + 1, "one name a role");
+_Static_assert(COUNT_OF(role_constant) == AML_ROLES, "one name a role");
 
 #define TOP(...) buffer_printf(&writer->top, __VA_ARGS__)
 
@@ -278,6 +279,16 @@ static const char *metrics(TableWriter *writer, const ProgramJob *job, const cha
     return name;
 }
 
+static const char *generation(TableWriter *writer, const aml_generation *of)
+{
+    return arena_printf(writer->cx->arena,
+                        "{.context = %lld, .cached = %d, .temperature = %s, .top_k = %lld, "
+                        ".top_p = %s, .length = %lld, .prompt = %s}",
+                        (long long)of->context, of->cached, table_real(writer, of->temperature),
+                        (long long)of->top_k, table_real(writer, of->top_p),
+                        (long long)of->length, table_text(writer, of->prompt));
+}
+
 static void write_jobs(TableWriter *writer, Program *program)
 {
     Buffer rows = {.arena = writer->cx->arena};
@@ -295,7 +306,8 @@ static void write_jobs(TableWriter *writer, Program *program)
                         {"eval", &job->eval},
                         {"eval_one", &job->eval_one},
                         {"metrics_value", &job->metrics_value},
-                        {"predict", &job->predict}};
+                        {"predict", &job->predict},
+                        {"decode", &job->decode}};
         const char *state = states(writer, job, prefix), *metric = metrics(writer, job, prefix);
         buffer_printf(&rows,
                       "    {.kind = (aml_job_kind)%d, .name = %s, .doc = %s, .place = %s, .data = "
@@ -324,8 +336,8 @@ static void write_jobs(TableWriter *writer, Program *program)
                       table->keep_last, table->keep_best, table->keep_metric, table->stop_metric,
                       quantity(writer, table->stop_patience),
                       table_real(writer, table->stop_min_delta));
-        buffer_printf(&rows, "     .model_job = %d, .which = (aml_which)%d},\n", table->model_job,
-                      table->which);
+        buffer_printf(&rows, "     .model_job = %d, .which = (aml_which)%d, .generation = %s},\n",
+                      table->model_job, table->which, generation(writer, &table->generation));
     }
     if (program->job.count)
         TOP("%s};\n", rows.text);

@@ -14,13 +14,13 @@ static size_t aligned(size_t bytes)
     return (bytes + AML_ALIGNMENT - 1) / AML_ALIGNMENT * AML_ALIGNMENT;
 }
 
-enum { FUNCTIONS = 7 };
+enum { FUNCTIONS = 8 };
 
 static void functions_of(const aml_job *job, const aml_function *function[FUNCTIONS])
 {
     const aml_function *all[FUNCTIONS] = {&job->init,   &job->step,     &job->metrics_reset,
                                           &job->eval,   &job->eval_one, &job->metrics_value,
-                                          &job->predict};
+                                          &job->predict, &job->decode};
     memcpy(function, all, sizeof all);
 }
 
@@ -112,7 +112,9 @@ static aml_status bind(const amli_session *session, const aml_function *function
         return amli_no_memory(error, inputs + outputs, function->name);
     size_t offset = 0;
     for (int i = 0; i < function->inputs; i++) {
-        aml_status status = bind_input(session, function, i, &bound->field[i], error);
+        bool is_field = session->job->kind != AML_JOB_GENERATE; // else tokens
+        aml_status status =
+            is_field ? bind_input(session, function, i, &bound->field[i], error) : AML_OK;
         if (status)
             return status;
         bound->input_offset[i] = offset;
@@ -170,7 +172,7 @@ aml_status amli_session_open(const amli_command *command, const aml_job *job,
         status = allocate(session, amli_job_need(job), error);
     amli_bound *bound[FUNCTIONS] = {&session->init,   &session->step,     &session->metrics_reset,
                                     &session->eval,   &session->eval_one, &session->metrics_value,
-                                    &session->predict};
+                                    &session->predict, &session->decode};
     const aml_function *function[FUNCTIONS];
     functions_of(job, function);
     for (int i = 0; i < FUNCTIONS && !status; i++)
@@ -184,7 +186,7 @@ void amli_session_close(amli_session *session)
 {
     amli_bound *bound[FUNCTIONS] = {&session->init,   &session->step,     &session->metrics_reset,
                                     &session->eval,   &session->eval_one, &session->metrics_value,
-                                    &session->predict};
+                                    &session->predict, &session->decode};
     for (int i = 0; i < FUNCTIONS; i++)
         unbind(bound[i]);
     free(session->staging);
@@ -290,6 +292,7 @@ static aml_status scalar_value(const amli_session *session, const aml_scalar_inf
     bool is_whole = true;
     switch (info->kind) {
     case AML_SCALAR_STEP:
+    case AML_SCALAR_POSITION:
         whole = step;
         break;
     case AML_SCALAR_TOTAL_STEPS:
