@@ -242,6 +242,12 @@ int verb_expand(Command *command)
 
 int verb_explain(Command *command)
 {
+    if (strcmp(command->argument.at[0], "manual") == 0) {
+        const char *wrong = manual_write(command->cx, command->option[OPTION_OUTPUT], stdout);
+        if (wrong)
+            say(command, "error", "cannot write %s: %s", wrong, strerror(errno));
+        return wrong ? EXIT_INPUT : EXIT_OK;
+    }
     int code = explain(command->cx, command->argument.at[0], stdout);
     return finish_diagnostics(command) == EXIT_OK ? code : EXIT_INPUT;
 }

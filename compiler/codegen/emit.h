@@ -198,6 +198,11 @@ void function_attributes(Codegen *g, LLVMValueRef function, const char *const na
 void emit_move(Frame *f, Inst *inst);
 void emit_copy(Frame *f, LLVMValueRef to, LLVMValueRef from, size_t bytes);
 
+// order.c
+void emit_argsort(Frame *f, Inst *inst);
+void emit_cumulate(Frame *f, Inst *inst);
+void emit_add_along(Frame *f, Inst *inst);
+
 // target.c
 typedef struct TargetInfo {
     const char *cpu, *features; // LLVM's names

@@ -313,11 +313,12 @@ static void reshape_index(Emit *e, Type out, const Index at[], Type in, Index be
     }
 }
 
+// The row that gather and take_along read; `at` is the index into the row numbers.
 static Index row_index(Emit *e, Inst *inst, const Index at[])
 {
     Inst *rows = inst->input[1];
     int64_t axis = inst->attr[0].whole, last = inst->input[0]->type.dim[axis] - 1;
-    LLVMValueRef row = element(e, rows, at + axis);
+    LLVMValueRef row = element(e, rows, at);
     DType dtype = rows->type.dtype;
     if (dtype != DTYPE_I64) {
         LLVMTypeRef type = register_type(e->g, DTYPE_I64, e->lanes);
@@ -353,9 +354,13 @@ static void moved_index(Emit *e, Inst *inst, const Index at[], Index below[])
         int rows = inst->input[1]->type.rank;
         for (int i = 0; i < axis; i++)
             below[i] = at[i];
-        below[axis] = row_index(e, inst, at);
+        below[axis] = row_index(e, inst, at + axis);
         for (int i = (int)axis + 1; i < in.rank; i++)
             below[i] = at[i - 1 + rows];
+    } else if (inst->op == OP_take_along) {
+        for (int i = 0; i < in.rank; i++)
+            below[i] = at[i];
+        below[inst->attr[0].whole] = row_index(e, inst, at);
     } else {
         bug(e->g->cx, inst->span, "'%s' inside of a fused body", op_info[inst->op].name);
     }
@@ -565,6 +570,14 @@ static void cut_walk(CutWalk *walk, Inst *inst, const int axis[])
         }
         cut_walk(walk, inst->input[0], below);
         cut_walk(walk, inst->input[1], axis + at);
+    } else if (inst->op == OP_take_along) {
+        int64_t at = inst->attr[0].whole;
+        for (int i = 0; i < in.rank; i++)
+            below[i] = i == at ? -1 : axis[i];
+        cut_before(walk, axis[at]);
+        cut_after(walk, axis[at]);
+        cut_walk(walk, inst->input[0], below);
+        cut_walk(walk, inst->input[1], axis);
     }
 }
 

@@ -428,6 +428,12 @@ void emit_move(Frame *f, Inst *inst)
         emit_scatter(f, inst);
     else if (inst->op == OP_argmax)
         emit_argmax(f, inst);
+    else if (inst->op == OP_argsort)
+        emit_argsort(f, inst);
+    else if (inst->op == OP_cumulate)
+        emit_cumulate(f, inst);
+    else if (inst->op == OP_add_along)
+        emit_add_along(f, inst);
     else if (inst->op == OP_loop)
         emit_loop(f, inst);
     else if (inst->op == OP_call)

@@ -103,6 +103,7 @@ static bool rule_call(Elab *e, const Inst *inst, RuleCall *call)
     case OP_floor:
     case OP_round:
     case OP_argmax:
+    case OP_argsort:
     case OP_not:
     case OP_and:
     case OP_or:
@@ -174,6 +175,8 @@ static bool rule_call(Elab *e, const Inst *inst, RuleCall *call)
     }
     case OP_gather:
     case OP_scatter_add:
+    case OP_take_along:
+    case OP_add_along:
         for (int i = 0; i < inst->inputs; i++)
             add_input(call, inst, i);
         add_static(call, value_int(attr[0].whole));
@@ -183,6 +186,13 @@ static bool rule_call(Elab *e, const Inst *inst, RuleCall *call)
             return false;
         name = reducer_name[attr[0].reducer];
         add_fold(e, call, inst, attr[0].reducer == REDUCE_MAX || attr[0].reducer == REDUCE_MIN);
+        break;
+    case OP_cumulate:
+        name = arena_printf(e->cx->arena, "cum%s", reducer_name[attr[0].reducer]);
+        add_input(call, inst, 0);
+        add_static(call, value_int(attr[1].whole));
+        add_static(call, value_bool(false)); // exclusive
+        add_static(call, value_bool(attr[2].whole != 0));
         break;
     case OP_dot:
         add_input(call, inst, 0);

@@ -114,6 +114,11 @@ static void other_block(Jobs *jobs, Node *node)
 
 Program *elaborate(Cx *cx, Unit *unit)
 {
+    return elaborate_in(cx, unit, DTYPE_F32);
+}
+
+Program *elaborate_in(Cx *cx, Unit *unit, DType real)
+{
     Program *program = NEW(cx->arena, Program);
     program->cx = cx;
     program->module = ir_module_new(cx);
@@ -121,6 +126,7 @@ Program *elaborate(Cx *cx, Unit *unit)
     Elab *e = elab_new(cx, unit, program->module);
     Jobs jobs = {.e = e, .cx = cx, .arena = cx->arena, .program = program, .unit = unit};
     e->job_data = &jobs;
+    e->real = real;
     elab_globals(e);
     static const struct {
         const char *kind;

@@ -5,6 +5,7 @@
 //   job_entry.c     tracing one entry: its inputs, outputs and scalars
 //   job_data.c      dataset
 //   job_train.c     train, and what evaluate has in common with it
+//   job_step.c      the functions that both are compiled to
 //   job_metric.c    metrics of a train or an evaluate block
 //   job_deploy.c    deploy
 //   expand.c        the effective program as text
@@ -136,8 +137,23 @@ TrainBlock *train_block(Jobs *jobs, const Node *node);
 // `model: digits_mlp.best`. NULL after a report.
 TrainBlock *checkpoint_setting(Jobs *jobs, const Setting *setting, const char *name,
                                aml_which *which);
+
+// ---- job_step.c
+const Column *column_of(const ColumnList *columns, const char *name);
+Value loss_at(Jobs *jobs, Value loss, bool has_target, Span span);
 bool predict_entry(Jobs *jobs, TrainBlock *train, Entry *entry, const char *block,
                    const char *function, int64_t batch, Span span);
+bool eval_entry(Jobs *jobs, Entry *entry, ProgramJob *job, const DataBlock *data, Value model,
+                Value loss, const MetricSet *metrics, const char *function, int64_t batch);
+bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Value optimizer, Value clip);
+bool custom_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *fn, Value models,
+                 Value optimizers);
+bool init_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job);
+void state_rows(Jobs *jobs, StateTable *table, ProgramJob *job);
+// Every cell of the models gets a row, also one that no function reads.
+bool register_cells(Jobs *jobs, Value model);
+void warn_unused(Jobs *jobs, Value model, const ProgramJob *job);
+bool check_classes(Jobs *jobs, const TrainBlock *train, const ProgramJob *job, Span at);
 
 // ---- job_deploy.c
 bool job_deploy(Jobs *jobs, Node *node);

@@ -47,7 +47,9 @@ Cost inst_cost(const Inst *inst)
         cost.flops = 2 * depth * (double)type_elements(inst->type);
     } else if (inst->op == OP_reduce && real) {
         cost.flops = (double)type_elements(inst->input[0]->type);
-    } else if (inst->op == OP_scatter_add && real) {
+    } else if (inst->op == OP_cumulate && real) {
+        cost.flops = (double)type_elements(inst->type);
+    } else if ((inst->op == OP_scatter_add || inst->op == OP_add_along) && real) {
         cost.flops = (double)type_elements(inst->input[2]->type);
     } else if (op_has(inst->op, POINTWISE) && real && inst->op != OP_select &&
                inst->op != OP_cast) {

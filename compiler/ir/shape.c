@@ -339,6 +339,45 @@ static int rule_scatter(const RuleCall *call)
     return one(call, a);
 }
 
+// `rows` has the shape of `a` but for the axis.
+static bool beside(Type a, Type rows, int64_t axis)
+{
+    if (rows.rank != a.rank)
+        return false;
+    for (int i = 0; i < a.rank; i++)
+        if (i != axis && a.dim[i] != rows.dim[i])
+            return false;
+    return true;
+}
+
+static int rule_take_along(const RuleCall *call)
+{
+    Type a = in_type(call, 0), rows = in_type(call, 1);
+    int64_t axis = call->attr[0].whole;
+    if (!axis_ok(axis, a.rank))
+        return refuse(call, "axis %lld does not exist in %s", (long long)axis, shown(call, a));
+    if (kind_of(rows) != KIND_INT)
+        return refuse(call, "the positions are integers, got %s", shown(call, rows));
+    if (!beside(a, rows, axis))
+        return refuse(call, "the positions %s have to agree with %s on every axis but %lld",
+                      shown(call, rows), shown(call, a), (long long)axis);
+    rows.dtype = a.dtype;
+    return one(call, rows);
+}
+
+static int rule_add_along(const RuleCall *call)
+{
+    Type a = in_type(call, 0), added = in_type(call, 2);
+    if (kind_of(a) == KIND_BOOL)
+        return refuse(call, "numbers are needed, got %s", shown(call, a));
+    if (rule_take_along(call) < 0)
+        return -1;
+    if (!type_equal(call->out[0], added))
+        return refuse(call, "%s cannot be added to %s at the positions %s", shown(call, added),
+                      shown(call, a), shown(call, in_type(call, 1)));
+    return one(call, a);
+}
+
 // ---- folding and contracting -------------------------------------------------------------------
 
 static int rule_drop_axes(const RuleCall *call)
@@ -371,6 +410,33 @@ static int rule_drop_axis_i32(const RuleCall *call)
         if (i != axis)
             out.dim[out.rank++] = in.dim[i];
     return one(call, out);
+}
+
+static int rule_last_axis_i32(const RuleCall *call)
+{
+    Type in = in_type(call, 0);
+    if (in.rank < 1)
+        return refuse(call, "at least one axis is needed, got %s", shown(call, in));
+    if (kind_of(in) == KIND_BOOL)
+        return refuse(call, "numbers are needed, got %s", shown(call, in));
+    if (in.dim[in.rank - 1] > INT32_MAX)
+        return refuse(call, "an axis of %lld elements is too long", (long long)in.dim[in.rank - 1]);
+    in.dtype = DTYPE_I32;
+    return one(call, in);
+}
+
+static int rule_cumulate(const RuleCall *call)
+{
+    Type in = in_type(call, 0);
+    Reducer with = call->attr[0].reducer;
+    int64_t axis = call->attr[1].whole;
+    if (with != REDUCE_SUM && with != REDUCE_PROD && with != REDUCE_MAX && with != REDUCE_MIN)
+        return refuse(call, "running values are sum, prod, max or min");
+    if (!axis_ok(axis, in.rank))
+        return refuse(call, "axis %lld does not exist in %s", (long long)axis, shown(call, in));
+    if (kind_of(in) == KIND_BOOL)
+        return refuse(call, "numbers are needed, got %s", shown(call, in));
+    return one(call, in);
 }
 
 // Every axis is named at most once in contract and batch together.

@@ -40,8 +40,8 @@ static bool needs_body(const Inst *inst)
     if (inst->op == OP_constant)
         return inst->attr[0].data.splat && inst->type.rank > 0;
     bool moves = inst->op == OP_broadcast || inst->op == OP_reshape || inst->op == OP_transpose ||
-                 inst->op == OP_slice || inst->op == OP_gather || inst->op == OP_iota ||
-                 inst->op == OP_stop_gradient;
+                 inst->op == OP_slice || inst->op == OP_gather || inst->op == OP_take_along ||
+                 inst->op == OP_iota || inst->op == OP_stop_gradient;
     return moves || op_has(inst->op, POINTWISE) || inst->op == OP_reduce || inst->op == OP_dot;
 }
 
@@ -132,12 +132,24 @@ static void lower_dot(IrFunction *fn, Inst *dot)
     ir_remove(fn, dot);
 }
 
-static void lower_dots(IrFunction *fn)
+// Keys are compared as f32, f64, i32 or i64.
+static void widen_keys(Inst *sort)
+{
+    Type type = sort->input[0]->type;
+    DType wide = dtype_info[type.dtype].kind == KIND_FLOAT ? DTYPE_F32 : DTYPE_I32;
+    if (dtype_info[type.dtype].bytes < 4)
+        ir_set_input(sort, 0,
+                     insert(sort, OP_cast, sort->input[0], (Attr){0}, type_make(wide, 0, NULL)));
+}
+
+static void lower_kernels(IrFunction *fn)
 {
     for (Inst *inst = fn->first, *next; inst; inst = next) {
         next = inst->next;
         if (inst->op == OP_dot)
             lower_dot(fn, inst);
+        else if (inst->op == OP_argsort)
+            widen_keys(inst);
     }
 }
 
@@ -238,7 +250,7 @@ void fuse_normalise(IrFunction *fn)
             absorb_transpose(fn, inst, 1);
         }
     }
-    lower_dots(fn);
+    lower_kernels(fn);
     for (Inst *inst = fn->last, *above; inst; inst = above) {
         above = inst->prev;
         if (removable(inst))
@@ -272,7 +284,7 @@ static void copy_states(IrFunction *fn)
 void fuse_prepare(IrFunction *fn)
 {
     copy_states(fn);
-    lower_dots(fn);
+    lower_kernels(fn);
     for (Inst *inst = fn->first, *next; inst; inst = next) {
         next = inst->next;
         if (inst->op == OP_loop)

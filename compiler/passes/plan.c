@@ -80,6 +80,8 @@ static size_t scratch_of(Planner *p, const Inst *inst)
                 return dot_scratch_bytes(in);
         return 0;
     }
+    if (inst->op == OP_argsort) // positions beside the result's, for the merges
+        return (size_t)type_bytes(inst->type);
     if (inst->op == OP_call)
         return plan_function(p->cx, inst->attr[0].function).arena_bytes;
     if (inst->op != OP_loop)

@@ -50,8 +50,7 @@ static void explain_message(int id, FILE *out)
 
 // ---- the library
 
-// The text of a node, on one line.
-static const char *source_of(Cx *cx, Span span)
+const char *node_source(Cx *cx, Span span)
 {
     const SourceFile *file = source_file(cx, span.file);
     Buffer text = {.arena = cx->scratch};
@@ -69,8 +68,7 @@ static const char *source_of(Cx *cx, Span span)
     return text.text;
 }
 
-// A declaration up to its body.
-static const char *signature_of(Cx *cx, const Node *node)
+const char *declaration_signature(Cx *cx, const Node *node)
 {
     Span span = node->span;
     const char *text = source_file(cx, span.file)->text;
@@ -88,7 +86,7 @@ static const char *signature_of(Cx *cx, const Node *node)
         span.end = i;
         break;
     }
-    return source_of(cx, span);
+    return node_source(cx, span);
 }
 
 static void print_doc(const char *doc, const char *indent, FILE *out)
@@ -104,13 +102,13 @@ static void print_doc(const char *doc, const char *indent, FILE *out)
 static void explain_entry(Cx *cx, const Node *schema, const Node *entry, FILE *out)
 {
     fprintf(out, "%s.%s: %s", schema->as.schema.name, entry->as.entry.name,
-            source_of(cx, entry->as.entry.type->span));
+            node_source(cx, entry->as.entry.type->span));
     if (!entry->as.entry.value)
         fputs("    (required)", out);
     else if (entry->as.entry.value->kind == NODE_None)
         fputs("    (may be left out)", out);
     else
-        fprintf(out, " = %s", source_of(cx, entry->as.entry.value->span));
+        fprintf(out, " = %s", node_source(cx, entry->as.entry.value->span));
     fputc('\n', out);
     print_doc(entry->as.entry.doc, "    ", out);
 }
@@ -125,7 +123,7 @@ static void explain_schema(Cx *cx, const Node *schema, FILE *out)
     }
     for (int i = 0; i < schema->as.schema.functions.count; i++) {
         const Node *fn = schema->as.schema.functions.at[i];
-        fprintf(out, "\n%s\n", signature_of(cx, fn));
+        fprintf(out, "\n%s\n", declaration_signature(cx, fn));
         print_doc(fn->as.fn.doc, "    ", out);
     }
 }
@@ -133,7 +131,7 @@ static void explain_schema(Cx *cx, const Node *schema, FILE *out)
 static void explain_declaration(const Unit *unit, const Node *node, FILE *out)
 {
     const UnitFile *file = unit_file(unit, node->span.file);
-    fprintf(out, "%s\n", signature_of(unit->cx, node));
+    fprintf(out, "%s\n", declaration_signature(unit->cx, node));
     print_doc(declaration_doc(node), "    ", out);
     if (file && file->module)
         fprintf(out, "\nuse %s\n", file->module);

@@ -13,6 +13,7 @@
 //   resolve.c   every name in every body has a declaration
 //   schema.c    blocks against their schemas
 //   explain.c   amlc explain
+//   manual.c    the reference manual
 
 #ifndef AML_SEMA_H
 #define AML_SEMA_H
@@ -86,5 +87,12 @@ void std_modules(Cx *cx, NameList *out);
 // setting (train.clip), a kind (train), a name of the standard library (Dense), a unit. Writes to
 // `out`. Exit code: 0, or 1 after a report to cx.
 int explain(Cx *cx, const char *topic, FILE *out);
+const char *node_source(Cx *cx, Span span);                   // the text, on one line
+const char *declaration_signature(Cx *cx, const Node *node); // a declaration up to its body
+
+// ---- manual.c: `amlc explain manual`: the reference manual as Markdown, a file for each page in
+// `folder`, or all of it to `out` if that is NULL. Returns the path that could not be written, or
+// NULL.
+const char *manual_write(Cx *cx, const char *folder, FILE *out);
 
 #endif

@@ -4,3 +4,4 @@
 #include "random.c"
 #include "math.c"
 #include "convert.c"
+#include "sort.c"

@@ -142,6 +142,63 @@ void ref_argmax(const RefCall *call)
     }
 }
 
+// Each partial fold is rounded where it is written, not on the way.
+void ref_cumulate(const RefCall *call)
+{
+    Type in = call->in_type[0];
+    Reducer with = call->attr[0].reducer;
+    int64_t axis = call->attr[1].whole, kept_stride[IR_MAX_RANK], stride[IR_MAX_RANK];
+    int64_t extent = in.dim[axis];
+    IntList axes = {1, {axis}};
+    Type kept = sub_shape(in, axes, false, kept_stride);
+    sub_shape(in, axes, true, stride);
+    for (int64_t i = 0; i < type_elements(kept); i++) {
+        double real = 0;
+        int64_t whole = 0, base = offset_of(kept, kept_stride, i);
+        for (int64_t k = 0; k < extent; k++) {
+            int64_t at = base + (call->attr[2].whole ? extent - 1 - k : k) * stride[0];
+            if (dtype_info[in.dtype].kind == KIND_FLOAT) {
+                double a = element_real(in.dtype, call->in[0], at);
+                real = k ? fold_real(with, real, a) : a;
+                element_set_real(in.dtype, call->out[0], at, real);
+            } else {
+                int64_t a = element_whole(in.dtype, call->in[0], at);
+                whole = k ? fold_whole(with, whole, a) : a;
+                element_set_whole(in.dtype, call->out[0], at, whole);
+            }
+        }
+    }
+}
+
+// Whether element a comes before element b for certain: false for equals.
+static bool ordered(Type type, const void *base, int64_t a, int64_t b, bool descending)
+{
+    if (dtype_info[type.dtype].kind == KIND_FLOAT) {
+        double left = element_real(type.dtype, base, a), right = element_real(type.dtype, base, b);
+        if (isnan(left) || isnan(right))
+            return !isnan(left);
+        return descending ? left > right : left < right;
+    }
+    int64_t left = element_whole(type.dtype, base, a), right = element_whole(type.dtype, base, b);
+    return descending ? left > right : left < right;
+}
+
+void ref_argsort(const RefCall *call)
+{
+    Type in = call->in_type[0];
+    int64_t extent = in.dim[in.rank - 1];
+    int32_t *out = call->out[0];
+    for (int64_t base = 0; base < type_elements(in); base += extent)
+        for (int64_t i = 0; i < extent; i++) { // by insertion
+            int64_t place = i;
+            for (; place > 0 && ordered(in, call->in[0], base + i, base + out[base + place - 1],
+                                        call->attr[0].whole != 0);
+                 place--)
+                out[base + place] = out[base + place - 1];
+            out[base + place] = (int32_t)i;
+        }
+}
+
 static IntList joined(IntList a, IntList b)
 {
     for (int i = 0; i < b.count; i++)

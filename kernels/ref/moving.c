@@ -152,3 +152,45 @@ void ref_scatter_add(const RefCall *call)
                                         (uint64_t)element_whole(a.dtype, call->in[2], i)));
     }
 }
+
+// The element of `a` that place `element` of the positions means; *row is the position as given.
+static int64_t along_place(const RefCall *call, int64_t element, int64_t *row)
+{
+    Type a = call->in_type[0], rows = call->in_type[1];
+    int64_t axis = call->attr[0].whole, stride[IR_MAX_RANK], index[IR_MAX_RANK], place = 0;
+    shape_strides(a, stride);
+    shape_index(rows, element, index);
+    *row = element_whole(rows.dtype, call->in[1], element);
+    index[axis] = *row < 0 ? 0 : *row >= a.dim[axis] ? a.dim[axis] - 1 : *row;
+    for (int k = 0; k < a.rank; k++)
+        place += index[k] * stride[k];
+    return place;
+}
+
+void ref_take_along(const RefCall *call)
+{
+    int64_t row;
+    for (int64_t i = 0; i < type_elements(call->out_type[0]); i++)
+        element_copy(call->out_type[0].dtype, call->out[0], i, call->in[0],
+                     along_place(call, i, &row));
+}
+
+void ref_add_along(const RefCall *call)
+{
+    Type a = call->in_type[0];
+    int64_t row;
+    memcpy(call->out[0], call->in[0], (size_t)type_bytes(a));
+    for (int64_t i = 0; i < type_elements(call->in_type[2]); i++) {
+        int64_t to = along_place(call, i, &row);
+        if (row < 0 || row >= a.dim[call->attr[0].whole])
+            continue;
+        if (dtype_info[a.dtype].kind == KIND_FLOAT)
+            element_set_real(a.dtype, call->out[0], to,
+                             element_real(a.dtype, call->out[0], to) +
+                                 element_real(a.dtype, call->in[2], i));
+        else
+            element_set_whole(a.dtype, call->out[0], to,
+                              (int64_t)((uint64_t)element_whole(a.dtype, call->out[0], to) +
+                                        (uint64_t)element_whole(a.dtype, call->in[2], i)));
+    }
+}

@@ -270,6 +270,52 @@ def moving():
                 case("scatter_add", [a, rows, added], f" axis={axis}", from_array(dtype, summed))
 
 
+def along():
+    for dtype in FLOATS + INTS + ["bool"]:
+        for shape, axis, count in (((5,), 0, 3), ((2, 3, 4), 1, 5), ((2, 3, 4), 2, 4), ((4, 1), 0, 2)):
+            a = spread(dtype, shape)
+            places = shape[:axis] + (count,) + shape[axis + 1:]
+            rows = Tensor("i32", places, [int(v) for v in generator.integers(-1, shape[axis] + 1, int(np.prod(places)))])
+            number = np.array(rows.values, dtype=int).reshape(places)
+            taken = np.take_along_axis(a.array(), np.clip(number, 0, shape[axis] - 1), axis)
+            case("take_along", [a, rows], f" axis={axis}", from_array(dtype, taken))
+            if dtype == "bool":
+                continue
+            added, out = spread(dtype, places), a.array().copy()
+            for place in np.ndindex(*places):
+                to = place[:axis] + (number[place],) + place[axis + 1:]
+                if 0 <= number[place] < shape[axis]:
+                    out[to] = store(dtype, out[to] + added.array()[place])
+            case("add_along", [a, rows, added], f" axis={axis}", from_array(dtype, out))
+
+
+# ---- what follows the order of an axis
+
+
+def ordering():
+    running = {"sum": np.cumsum, "prod": np.cumprod, "max": np.maximum.accumulate, "min": np.minimum.accumulate}
+    for dtype in FLOATS + INTS:
+        for shape in ((1,), (2, 19), (2, 3, 4)):
+            a = spread(dtype, shape)
+            if dtype in FLOATS:
+                a = Tensor(dtype, shape, [round(v * 2) / 2 for v in a.values])      # with equals
+            x = a.real() if dtype in FLOATS else a.array().astype(np.int64)
+            for descending in (0, 1):
+                order = np.argsort(-x if descending else x, axis=-1, kind="stable")
+                case("argsort", [a], f" descending={descending}", from_array("i32", order))
+            for with_, function in running.items():
+                for axis in range(min(len(shape), 2)):
+                    for reverse in (0, 1):
+                        way = np.flip(x, axis) if reverse else x
+                        found = function(way, axis=axis)
+                        found = np.flip(found, axis) if reverse else found
+                        case("cumulate", [a], f" with={with_} axis={axis} reverse={reverse}", from_array(dtype, found))
+    for dtype in FLOATS:
+        a = Tensor(dtype, (7,), [2, math.nan, -math.inf, 2, math.inf, math.nan, -1])
+        case("argsort", [a], " descending=0", Tensor("i32", (7,), [2, 6, 0, 3, 4, 1, 5]))
+        case("argsort", [a], " descending=1", Tensor("i32", (7,), [4, 0, 3, 6, 2, 1, 5]))
+
+
 def scatter(dtype, out, rows, added, axis, rows_shape):
     before, after = out.shape[:axis], out.shape[axis + 1:]
     table = added.array().reshape(before + (len(rows),) + after)
@@ -419,3 +465,5 @@ moving()
 folding()
 leaves()
 structure()
+along()
+ordering()

@@ -1,29 +1,50 @@
-// The standard library against golden.json (PyTorch, NumPy, scikit-learn; made by golden.py), run
-// with the reference interpreter: functions on tensors, ten steps of each optimizer, the metrics of
-// an evaluation.
+// The standard library against the golden*.json of its folder (PyTorch, NumPy, scikit-learn; each
+// made by the .py of its name), run with the reference interpreter in f32 and in f64: functions on
+// tensors, ten steps of each optimizer, the metrics of an evaluation.
 
 #include "elab/elab.h"
 #include "sema/sema.h"
 
 #include "runtime/job/job.h"
 
+#include <glob.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+// What `float` means in a run, and how far a result may be from golden, relative to the largest
+// element that is expected. A case may state its own: "tolerance" in f32, "tolerance64" in f64.
+typedef struct Precision {
+    DType real;
+    const char *name, *key;
+    double tolerance;
+} Precision;
+
+static const Precision precisions[] = {
+    {DTYPE_F32, "f32", "tolerance", 1e-5},
+    {DTYPE_F64, "f64", "tolerance64", 1e-10},
+};
+
 static int failures;
 static const char *folder;
 static json_t *golden;
+static const Precision *precision;
 
 static void verdict(const char *name, const char *wrong)
 {
     if (wrong)
-        printf("FAIL %s: %s\n", name, wrong);
+        printf("FAIL %s.%s: %s\n", name, precision->name, wrong);
     else
-        printf("PASS %s\n", name);
+        printf("PASS %s.%s\n", name, precision->name);
     failures += wrong != NULL;
+}
+
+static double tolerance_of(const json_t *wanted)
+{
+    const json_t *stated = json_object_get(wanted, precision->key);
+    return stated ? json_number_value(stated) : precision->tolerance;
 }
 
 static void store(Type type, void *at, int64_t index, double value)
@@ -75,11 +96,16 @@ static const char *differs(Arena *arena, const json_t *tensor, Type type, const 
     if ((int64_t)json_array_size(json_object_get(tensor, "values")) != type_elements(type))
         return arena_printf(arena, "%lld elements, expected %zu", (long long)type_elements(type),
                             json_array_size(json_object_get(tensor, "values")));
+    double largest = 0;
+    for (int64_t i = 0; i < type_elements(type); i++)
+        largest = fmax(largest, fabs(golden_value(tensor, i)));
     for (int64_t i = 0; i < type_elements(type); i++) {
-        double expected = golden_value(tensor, i), value = load(type, found, i);
-        if (!(fabs(value - expected) <= tolerance * (1 + fabs(expected))))
-            return arena_printf(arena, "element %lld is %.9g, expected %.9g", (long long)i, value,
-                                expected);
+        double expected = golden_value(tensor, i), value = load(type, found, i),
+               error = fabs(value - expected) / (largest > 0 ? largest : 1);
+        if (!(error <= tolerance))
+            return arena_printf(arena,
+                                "element %lld is %.15g, expected %.15g (%.2g of the largest)",
+                                (long long)i, value, expected, error);
     }
     return NULL;
 }
@@ -163,10 +189,31 @@ static int state_row(const ProgramJob *job, const char *name)
     return -1;
 }
 
+// The program with its fields in the run's precision.
+static Unit *load_unit(Cx *cx, const char *name)
+{
+    const char *path = arena_printf(cx->arena, "%s/%s", folder, name);
+    FILE *file = fopen(path, "rb");
+    Buffer text = {.arena = cx->arena};
+    for (int c; file && (c = getc(file)) != EOF;)
+        buffer_append(&text, &(char){(char)c}, 1);
+    if (file)
+        fclose(file);
+    buffer_text(&text, "");
+    if (precision->real == DTYPE_F64)
+        for (char *at = text.text; (at = strstr(at, "  field ")); at++) {
+            char *end = strchr(at, '\n'), *type = strstr(at, ": f32[");
+            if (type && (!end || type < end))
+                memcpy(type, ": f64[", 6);
+        }
+    return unit_load_text(cx, path, text.text, text.length);
+}
+
 static Program *load_program(Cx *cx, const char *name)
 {
-    Unit *unit = unit_load(cx, arena_printf(cx->arena, "%s/%s", folder, name));
-    Program *program = unit && diag_errors(cx) == 0 ? elaborate(cx, unit) : NULL;
+    Unit *unit = load_unit(cx, name);
+    Program *program =
+        unit && diag_errors(cx) == 0 ? elaborate_in(cx, unit, precision->real) : NULL;
     diag_print(cx, stdout, FORMAT_HUMAN, false);
     return diag_errors(cx) == 0 ? program : NULL;
 }
@@ -180,14 +227,14 @@ static const char *check_function(Elab *e, const json_t *wanted)
     json_t *inputs = json_object_get(wanted, "inputs"), *output = json_object_get(wanted, "output");
     Node *fn = unit_lookup(e->unit, e->unit->main->file, name);
     if (!fn || fn->kind != NODE_Fn)
-        return "functions.aml has no function of this name";
+        return "there is no function of this name";
     Trace *trace =
         elab_trace_begin(e, sym_printf(cx, "%s_%d", name, e->module->function.count), fn->span);
     Value args[4];
     void *in[4];
     int count = (int)json_array_size(inputs);
     for (int i = 0; i < count; i++) {
-        TypeValue stated = {.dtype = DTYPE_F32};
+        TypeValue stated = {.dtype = e->real};
         Node *type = fn->as.fn.params.at[i]->as.param.type;
         if (type && !elab_type(e, env_new(e, NULL, fn->span.file), type, &stated))
             return "a parameter's type";
@@ -196,8 +243,7 @@ static const char *check_function(Elab *e, const json_t *wanted)
         in[i] = golden_elements(cx->arena, json_array_get(inputs, (size_t)i), given);
     }
     Value result = elab_call(e, value_function(e, fn, NULL), args, NULL, count, fn->span);
-    Inst *inst =
-        value_is(result, VALUE_POISON) ? NULL : elab_tensor(e, result, DTYPE_F32, fn->span);
+    Inst *inst = value_is(result, VALUE_POISON) ? NULL : elab_tensor(e, result, e->real, fn->span);
     if (!inst)
         return "it gave no tensor";
     elab_trace_output(e, inst, sym_of(cx, "y"));
@@ -212,17 +258,20 @@ static const char *check_function(Elab *e, const json_t *wanted)
         arena_alloc(cx->arena, (size_t)type_bytes(compiled->result.at[0].value->type) + 8)};
     run_function(&run, compiled, scalar, in, out);
     return differs(cx->arena, output, compiled->result.at[0].value->type, out[0],
-                   json_number_value(json_object_get(wanted, "tolerance")));
+                   tolerance_of(wanted));
 }
 
 static void check_functions(void)
 {
     Cx *cx = cx_new();
-    Unit *unit = unit_load(cx, arena_printf(cx->arena, "%s/functions.aml", folder));
+    const char *stated = json_string_value(json_object_get(golden, "program")),
+               *program = stated ? stated : "functions.aml";
+    Unit *unit = load_unit(cx, program);
     if (!unit || diag_errors(cx) > 0) {
-        verdict("functions", "functions.aml is not accepted");
+        verdict(program, "it is not accepted");
     } else {
         Elab *e = elab_new(cx, unit, ir_module_new(cx));
+        e->real = precision->real;
         elab_globals(e);
         size_t i;
         json_t *wanted;
@@ -260,10 +309,11 @@ static const char *check_prediction(Cx *cx, const Run *run, const ProgramJob *jo
         run_entry(run, &job->predict, json_array_get(json_object_get(wanted, "batches"), 0));
     int last = job->predict.output.count - 1;
     Type type = info_type(&job->predict.output.at[last]);
+    double tolerance = tolerance_of(wanted);
     for (int64_t i = 0; i < type_elements(type); i++) {
         double expected = golden_value(predicted, i), value = load(type, out[last], i);
-        if (!(fabs(value - expected) <= 1e-5 * (1 + fabs(expected))))
-            return arena_printf(cx->arena, "prediction %lld is %.9g, expected %.9g", (long long)i,
+        if (!(fabs(value - expected) <= tolerance))
+            return arena_printf(cx->arena, "prediction %lld is %.15g, expected %.15g", (long long)i,
                                 value, expected);
     }
     return NULL;
@@ -302,7 +352,8 @@ static const char *check_training(Cx *cx, const json_t *wanted)
                            : strcmp(output, "grad_norm") == 0 ? norms
                                                               : NULL;
             double expected = json_number_value(json_array_get(list, i)), found = *(float *)out[o];
-            if (list && !(fabs(found - expected) <= 2e-5 * (1 + fabs(expected))))
+            // figures of a step are f32 in either precision
+            if (list && !(fabs(found - expected) <= tolerance_of(wanted) * fabs(expected) + 2e-7))
                 return arena_printf(cx->arena, "step %zu: %s is %.9g, expected %.9g", i, output,
                                     found, expected);
         }
@@ -313,7 +364,7 @@ static const char *check_training(Cx *cx, const json_t *wanted)
     {
         int row = state_row(job, name);
         wrong = differs(cx->arena, tensor, info_type(&job->state.at[row].info.tensor),
-                        run.state[row], 2e-5);
+                        run.state[row], tolerance_of(wanted));
         if (wrong)
             return arena_printf(cx->arena, "'%s' after ten steps: %s", name, wrong);
     }
@@ -340,6 +391,13 @@ static json_t *table_rows(const json_t *wanted, int64_t begin, int64_t count)
     return rows;
 }
 
+// All rows of what a metric collects.
+typedef struct Collected {
+    float *score;
+    int32_t *label;
+    int64_t classes;
+} Collected;
+
 static const char *check_metrics(Cx *cx, const json_t *wanted)
 {
     Program *program = load_program(cx, json_string_value(json_object_get(wanted, "program")));
@@ -347,17 +405,15 @@ static const char *check_metrics(Cx *cx, const json_t *wanted)
         return "the program is not accepted";
     const ProgramJob *job = &program->job.at[1];
     Run run = new_run(cx, job);
-    const float one = 1;
     int scale = state_row(job, "scale");
     if (scale < 0)
         return "there is no weight 'scale'";
-    memcpy(run.state[scale], &one, sizeof one);
+    store(info_type(&job->state.at[scale].info.tensor), run.state[scale], 0, 1);
     run_entry(&run, &job->metrics_reset, NULL);
     int64_t rows = json_integer_value(
         json_array_get(json_object_get(json_object_get(wanted, "x"), "shape"), 0));
     double sum = 0, count = 0;
-    float *scores = NEW_ARRAY(cx->arena, float, rows * 4 + 1);
-    int32_t *labels = NEW_ARRAY(cx->arena, int32_t, rows + 1);
+    Collected *collected = NEW_ARRAY(cx->arena, Collected, job->metric.count + 1);
     for (int64_t at = 0; at < rows;) {
         const Entry *entry = at + job->table.batch <= rows ? &job->eval : &job->eval_one;
         int64_t step = entry == &job->eval ? job->table.batch : 1;
@@ -366,27 +422,35 @@ static const char *check_metrics(Cx *cx, const json_t *wanted)
         json_decref(batch);
         sum += *(double *)out[0];
         count += *(double *)out[1];
-        const aml_metric *collecting =
-            &job->metric.at[job->metric.count - 1]; // all that collect do the same
+        for (int m = 0; m < job->metric.count; m++) {
+            const aml_metric *metric = &job->metric.at[m];
+            Collected *own = &collected[m];
+            if (metric->finish == AML_FINISH_COMPILED)
+                continue;
+            own->classes = entry->output.at[metric->collect[0]].shape.dim[1];
+            if (at == 0) {
+                own->score = NEW_ARRAY(cx->arena, float, rows * own->classes);
+                own->label = NEW_ARRAY(cx->arena, int32_t, rows);
+            }
+            memcpy(own->score + at * own->classes, out[metric->collect[0]],
+                   (size_t)(step * own->classes) * sizeof *own->score);
+            memcpy(own->label + at, out[metric->collect[1]], (size_t)step * sizeof *own->label);
+        }
         at += step;
-        if (collecting->finish == AML_FINISH_COMPILED)
-            continue;
-        memcpy(scores + (at - step) * 4, out[collecting->collect[0]],
-               (size_t)step * 4 * sizeof *scores);
-        memcpy(labels + at - step, out[collecting->collect[1]], (size_t)step * sizeof *labels);
     }
-    if (!(fabs(sum / count - json_number_value(json_object_get(wanted, "loss"))) < 1e-5))
-        return arena_printf(cx->arena, "the loss is %.9g", sum / count);
+    double loss = json_number_value(json_object_get(wanted, "loss"));
+    if (!(fabs(sum / count - loss) <= precision->tolerance * fabs(loss)))
+        return arena_printf(cx->arena, "the loss is %.15g, expected %.15g", sum / count, loss);
     const json_t *values = json_object_get(wanted, "values"),
-                 *stated = json_object_get(wanted, "tolerance");
-    double tolerance = stated ? json_number_value(stated) : 1e-9;
+                 *areas = json_object_get(wanted, "collected");
     void **out = run_entry(&run, &job->metrics_value, NULL);
     for (int m = 0; m < job->metric.count; m++) {
         const aml_metric *metric = &job->metric.at[m];
         if (metric->finish != AML_FINISH_COMPILED) {
-            double area = amli_roc_auc_finish(metric->finish, scores, labels, rows, 4);
-            double expected = json_number_value(
-                json_object_get(json_object_get(wanted, "collected"), metric->name));
+            const Collected *own = &collected[m];
+            double area = amli_roc_auc_finish(metric->finish, own->score, own->label, rows,
+                                              (int)own->classes);
+            double expected = json_number_value(json_object_get(areas, metric->name));
             verdict(metric->name,
                     fabs(area - expected) < 1e-9
                         ? NULL
@@ -395,26 +459,15 @@ static const char *check_metrics(Cx *cx, const json_t *wanted)
         }
         const char *wrong = differs(cx->arena, json_object_get(values, metric->name),
                                     info_type(&job->metrics_value.output.at[metric->output]),
-                                    out[metric->output], tolerance);
+                                    out[metric->output], tolerance_of(wanted));
         verdict(metric->name, wrong);
     }
-    size_t all = json_object_size(values) + json_object_size(json_object_get(wanted, "collected"));
+    size_t all = json_object_size(values) + json_object_size(areas);
     return (size_t)job->metric.count == all ? NULL : "not all metrics are there";
 }
 
-int main(int argc, char **argv)
+static void check_file(void)
 {
-    if (argc != 2)
-        return 2;
-    folder = argv[1];
-    char path[4096];
-    json_error_t error;
-    snprintf(path, sizeof path, "%s/golden.json", folder);
-    golden = json_load_file(path, 0, &error);
-    if (!golden) {
-        printf("FAIL golden: %s\n", error.text);
-        return 1;
-    }
     check_functions();
     size_t i;
     json_t *wanted;
@@ -432,6 +485,35 @@ int main(int argc, char **argv)
         verdict(json_string_value(json_object_get(wanted, "program")), check_metrics(cx, wanted));
         cx_free(cx);
     }
-    json_decref(golden);
+}
+
+// test_stdlib FOLDER [FILE]: all golden files of the folder, or one.
+int main(int argc, char **argv)
+{
+    if (argc != 2 && argc != 3)
+        return 2;
+    folder = argv[1];
+    char pattern[4096];
+    snprintf(pattern, sizeof pattern, "%s/%s", folder, argc == 3 ? argv[2] : "golden*.json");
+    glob_t found = {0};
+    if (glob(pattern, 0, NULL, &found) != 0) {
+        printf("FAIL golden: there is no %s\n", pattern);
+        return 1;
+    }
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        json_error_t error;
+        golden = json_load_file(found.gl_pathv[i], 0, &error);
+        if (!golden) {
+            printf("FAIL golden: %s: %s\n", found.gl_pathv[i], error.text);
+            failures++;
+            continue;
+        }
+        for (size_t p = 0; p < COUNT_OF(precisions); p++) {
+            precision = &precisions[p];
+            check_file();
+        }
+        json_decref(golden);
+    }
+    globfree(&found);
     return failures ? 1 : 0;
 }

@@ -1,0 +1,381 @@
+// job_step.c: the functions that a training and an evaluation are compiled to: predict, step, eval
+// and init, and the rows of the state table that they share.
+
+#include "elab/job.h"
+
+#include "elab/internal.h"
+
+#include <string.h>
+
+static Value column_value(Value record, Jobs *jobs, const char *name)
+{
+    return record_item(jobs, record, name);
+}
+
+const Column *column_of(const ColumnList *columns, const char *name)
+{
+    for (int i = 0; i < columns->count; i++)
+        if (strcmp(columns->at[i].name, name) == 0)
+            return &columns->at[i];
+    return NULL;
+}
+
+// ---- the pieces of the compiled functions
+
+static Node *name_node(Jobs *jobs, Sym name, Span span)
+{
+    Node *node = node_new(jobs->cx, NODE_Name, span);
+    node->as.name.name = name;
+    node->as.name.name_span = span;
+    return node;
+}
+
+// `fn(output, target) = loss(output, target)`, written where the setting is: what the loss computes
+// belongs to that line.
+Value loss_at(Jobs *jobs, Value loss, bool has_target, Span span)
+{
+    static const char *const argument[] = {"output", "target"};
+    Env *env = env_new(jobs->e, NULL, span.file);
+    Sym callee = job_word(jobs, "loss");
+    Node *call = node_new(jobs->cx, NODE_Call, span),
+         *lambda = node_new(jobs->cx, NODE_Lambda, span);
+    call->as.call.callee = name_node(jobs, callee, span);
+    for (int i = 0; i < 1 + has_target; i++) {
+        Node *param = node_new(jobs->cx, NODE_Param, span),
+             *arg = node_new(jobs->cx, NODE_Arg, span);
+        param->as.param.name = job_word(jobs, argument[i]);
+        arg->as.arg.value = name_node(jobs, param->as.param.name, span);
+        vec_push(jobs->arena, &lambda->as.lambda.params, param);
+        vec_push(jobs->arena, &call->as.call.args, arg);
+    }
+    lambda->as.lambda.body = call;
+    env_bind(jobs->e, env, callee, loss);
+    return value_function(jobs->e, lambda, env);
+}
+
+// What the model makes of a batch. NULL after a report.
+static Inst *model_output(Jobs *jobs, Value model, Value batch, int64_t count, Span span)
+{
+    Value x = column_value(batch, jobs, "x");
+    Value output = elab_call(jobs->e, model, &x, NULL, 1, span);
+    if (value_is(output, VALUE_POISON))
+        return NULL;
+    if (!value_is(output, VALUE_TENSOR) || output.as.tensor.inst->type.rank == 0 ||
+        output.as.tensor.inst->type.dim[0] != count) {
+        const Node *declared = model.as.instance->declaration;
+        report(jobs->cx, span, model_output, declared ? declared->as.model.name : "sequence",
+               value_what(jobs->e, output));
+        return NULL;
+    }
+    return output.as.tensor.inst;
+}
+
+static bool loss_outputs(Tracing *tracing, Value loss, Value output, Value target, int64_t count,
+                         Span span)
+{
+    Jobs *jobs = tracing->jobs;
+    Elab *e = jobs->e;
+    Value args[2] = {output, target};
+    Value value = elab_call(e, loss, args, NULL, value_is(target, VALUE_NONE) ? 1 : 2, span);
+    Inst *sum, *number;
+    if (value_is(value, VALUE_POISON))
+        return false;
+    if (value_is(value, VALUE_MEAN)) {
+        sum = elab_cast(e, value.as.mean.sum, DTYPE_F64, span);
+        number = elab_cast(e, value.as.mean.count, DTYPE_F64, span);
+    } else {
+        Inst *mean = elab_scalar_tensor(e, value, span);
+        if (!mean)
+            return false;
+        number = ir_real(e->trace->fn, type_scalar(DTYPE_F64), (double)count, span);
+        sum = ir_binary(e->trace->fn, OP_mul, elab_cast(e, mean, DTYPE_F64, span), number, span);
+    }
+    entry_output(tracing, sum, 0, "loss_sum");
+    entry_output(tracing, number, 0, "loss_count");
+    return true;
+}
+
+bool eval_entry(Jobs *jobs, Entry *entry, ProgramJob *job, const DataBlock *data,
+                       Value model, Value loss, const MetricSet *metrics, const char *function,
+                       int64_t batch)
+{
+    Span span = job->span;
+    jobs->e->training = false;
+    Tracing tracing = entry_begin(jobs, entry, job->table.name, function, span);
+    Value record = batch_inputs(&tracing, &data->prepared, batch, span);
+    Value target = column_value(record, jobs, "y");
+    Inst *output = model_output(jobs, model, record, batch, span);
+    bool good = output != NULL;
+    if (good && !value_is(loss, VALUE_NONE))
+        good = loss_outputs(&tracing, loss, value_tensor(output), target, batch, span);
+    good = good && metrics_update(&tracing, metrics, job, value_tensor(output), target,
+                                  entry == &job->eval);
+    if (!good) {
+        entry_drop(&tracing);
+        return false;
+    }
+    return entry_end(&tracing);
+}
+
+bool predict_entry(Jobs *jobs, TrainBlock *train, Entry *entry, const char *block,
+                   const char *function, int64_t batch, Span span)
+{
+    const Column *x = column_of(&train->data->prepared, "x"),
+                 *y = column_of(&train->data->prepared, "y");
+    jobs->e->training = false;
+    jobs->e->table = train->table;
+    Tracing tracing = entry_begin(jobs, entry, block, function, span);
+    Value input = entry_input(&tracing, batched(x->type, batch), x->classes, x->name, span);
+    Sym name = x->name;
+    Inst *output =
+        model_output(jobs, train->model, value_record(jobs->e, 1, &name, &input), batch, span);
+    if (!output) {
+        entry_drop(&tracing);
+        return false;
+    }
+    bool classifies = y && y->classes > 0 && y->type.rank == 0 && output->type.rank == 2 &&
+                      output->type.dim[1] == y->classes &&
+                      dtype_info[output->type.dtype].kind == KIND_FLOAT;
+    if (classifies) {
+        Value result = elab_call(
+            jobs->e, value_function(jobs->e, elab_std_function(jobs->e, "classify"), NULL),
+            (Value[]){value_tensor(output)}, NULL, 1, span);
+        if (!value_is(result, VALUE_TUPLE) || result.as.list.count != 2 ||
+            !value_is(result.as.list.at[0], VALUE_TENSOR) ||
+            !value_is(result.as.list.at[1], VALUE_TENSOR)) {
+            entry_drop(&tracing);
+            return false;
+        }
+        entry_output(&tracing, result.as.list.at[0].as.tensor.inst, y->classes, "prediction");
+        entry_output(&tracing, result.as.list.at[1].as.tensor.inst, 0, "probability");
+    } else {
+        entry_output(&tracing, output, 0, "prediction");
+    }
+    return entry_end(&tracing);
+}
+
+static bool figure_output(Tracing *tracing, Value value, const char *name, Span span)
+{
+    Inst *inst = elab_scalar_tensor(tracing->jobs->e, value, span);
+    if (!inst)
+        return false;
+    entry_output(tracing, elab_cast(tracing->jobs->e, inst, DTYPE_F32, span), 0, name);
+    return true;
+}
+
+// What a step returned as outputs: the loss first (`loss`, or the sum of all figures), then the
+// figures.
+static bool step_outputs(Tracing *tracing, Value result, Span span)
+{
+    Jobs *jobs = tracing->jobs;
+    if (value_is(result, VALUE_POISON))
+        return false;
+    if (value_is(result, VALUE_TENSOR) || value_is(result, VALUE_MEAN))
+        return figure_output(tracing, result, "loss", span);
+    if (!value_is(result, VALUE_RECORD) || result.as.record->count == 0) {
+        report(jobs->cx, span, step_result, value_what(jobs->e, result));
+        return false;
+    }
+    RecordValue *record = result.as.record;
+    const Value *loss = record_get(result, job_word(jobs, "loss"));
+    Value first = loss ? *loss : record->at[0];
+    for (int i = 1; i < record->count && !loss; i++)
+        first = elab_binary(jobs->e, OPER_ADD, first, record->at[i], span);
+    if (value_is(first, VALUE_POISON) || !figure_output(tracing, first, "loss", span))
+        return false;
+    for (int i = 0; i < record->count; i++)
+        if (&record->at[i] != loss && !figure_output(tracing, record->at[i], record->name[i], span))
+            return false;
+    return true;
+}
+
+static bool rate_output(Tracing *tracing, Value optimizer, Span span)
+{
+    Elab *e = tracing->jobs->e;
+    const Value *found = env_find(optimizer.as.instance->env, job_word(tracing->jobs, "lr"));
+    Value rate = found ? *found : value_none();
+    if (value_is(rate, VALUE_REAL) || value_is(rate, VALUE_INT) || value_is(rate, VALUE_OPTION))
+        return figure_output(tracing, rate, "lr", span);
+    if (!value_is(rate, VALUE_FUNCTION))
+        return true;
+    Value step = value_tensor(
+        elab_cast(e, elab_scalar(e, AML_SCALAR_STEP, -1, DTYPE_I64, span), e->real, span));
+    Value now = elab_call(e, rate, &step, NULL, 1, span);
+    return !value_is(now, VALUE_POISON) && figure_output(tracing, now, "lr", span);
+}
+
+// The step of a training with one model, a loss and an optimizer: train_step of the standard
+// library.
+bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Value optimizer,
+                         Value clip)
+{
+    Span span = job->span;
+    jobs->e->training = true;
+    Tracing tracing = entry_begin(jobs, &job->step, job->table.name, "step", span);
+    Value record = batch_inputs(&tracing, &train->data->prepared, job->table.batch, span);
+    Value args[] = {train->model,
+                    train->loss_call,
+                    optimizer,
+                    clip,
+                    column_value(record, jobs, "x"),
+                    column_value(record, jobs, "y")};
+    Value result =
+        elab_call(jobs->e, value_function(jobs->e, elab_std_function(jobs->e, "train_step"), NULL),
+                  args, NULL, 6, span);
+    bool good = step_outputs(&tracing, result, span) && rate_output(&tracing, optimizer, span);
+    jobs->e->training = false;
+    if (!good) {
+        entry_drop(&tracing);
+        return false;
+    }
+    return entry_end(&tracing);
+}
+
+bool custom_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *fn, Value models,
+                        Value optimizers)
+{
+    Elab *e = jobs->e;
+    Env *env = env_new(e, NULL, fn->span.file);
+    for (int i = 0; i < models.as.record->count; i++)
+        env_bind(e, env, models.as.record->name[i], models.as.record->at[i]);
+    env_bind(e, env, job_word(jobs, "optimizers"), optimizers);
+    e->training = true;
+    Tracing tracing = entry_begin(jobs, &job->step, job->table.name, "step", fn->span);
+    Value batch = batch_inputs(&tracing, &train->data->prepared, job->table.batch, fn->span);
+    Value result = elab_call(e, value_function(e, fn, env), &batch, NULL, 1, fn->as.fn.name_span);
+    bool good = step_outputs(&tracing, result, fn->as.fn.name_span);
+    e->training = false;
+    if (!good) {
+        entry_drop(&tracing);
+        return false;
+    }
+    return entry_end(&tracing);
+}
+
+bool init_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job)
+{
+    Elab *e = jobs->e;
+    e->training = true;
+    Tracing tracing = entry_begin(jobs, &job->init, job->table.name, "init", job->span);
+    tracing.trace->first_step = true;
+    bool good = true;
+    for (int i = 0; good && i < train->table->cell.count; i++) {
+        Cell *cell = train->table->cell.at[i];
+        if (cell->role == AML_ROLE_METRIC)
+            continue;
+        Inst *initial = elab_cell_initial(e, cell);
+        good = initial && elab_cell_write(e, cell, value_tensor(initial), cell->node->span);
+    }
+    e->training = false;
+    if (!good) {
+        entry_drop(&tracing);
+        return false;
+    }
+    return entry_end(&tracing);
+}
+
+// Where people look for a weight: its declaration, or for a layer of the standard library the place
+// where it was made.
+static Span state_span(const Jobs *jobs, const Cell *cell)
+{
+    const Cell *weight = cell->of ? cell->of : cell;
+    Span span = weight->node->span;
+    for (const Instance *owner = weight->owner; owner && source_file(jobs->cx, span.file)->is_std;
+         owner = owner->parent)
+        if (owner->span.file)
+            span = owner->span;
+    return span;
+}
+
+void state_rows(Jobs *jobs, StateTable *table, ProgramJob *job)
+{
+    for (int i = 0; i < table->cell.count; i++) {
+        Cell *cell = table->cell.at[i];
+        ProgramState state = {.span = state_span(jobs, cell)};
+        state.info.tensor =
+            tensor_info(jobs, cell->type, cell->classes, elab_cell_path(jobs->e, cell));
+        state.info.role = cell->role;
+        state.decay = cell->role == AML_ROLE_WEIGHT && cell->type.rank >= 2;
+        vec_push(jobs->arena, &job->state, state);
+    }
+}
+
+// Every cell of the models has a row, also one that no function reads.
+bool register_cells(Jobs *jobs, Value model)
+{
+    CellList cells = {0};
+    if (!elab_check_inferred(jobs->e, model))
+        return false;
+    elab_cells(jobs->e, model, &cells);
+    for (int i = 0; i < cells.count; i++) {
+        if (!elab_cell_resolve(jobs->e, cells.at[i], cells.at[i]->node->span))
+            return false;
+        elab_state_row(jobs->e, cells.at[i]);
+    }
+    return true;
+}
+
+// A weight that the loss of `eval` does not read is one that nothing will ever teach.
+void warn_unused(Jobs *jobs, Value model, const ProgramJob *job)
+{
+    IrFunction *fn = job->eval.ir;
+    if (!fn || fn->result.count == 0)
+        return;
+    bool *reaches = NEW_ARRAY(jobs->arena, bool, fn->next_id + 1);
+    for (int i = 0; i < fn->result.count; i++)
+        if (fn->result.at[i].slot.kind == SLOT_OUTPUT && fn->result.at[i].slot.index == 0)
+            reaches[fn->result.at[i].value->id] = true;
+    for (Inst *inst = fn->last; inst; inst = inst->prev)
+        for (int i = 0; reaches[inst->id] && i < inst->inputs; i++)
+            reaches[inst->input[i]->id] = true;
+    CellList cells = {0};
+    elab_cells(jobs->e, model, &cells);
+    for (int i = 0; i < cells.count; i++) {
+        Cell *cell = cells.at[i];
+        bool read = !cell->trainable || cell->role != AML_ROLE_WEIGHT;
+        for (int p = 0; p < fn->param.count && !read; p++)
+            read = fn->param_slot.at[p].kind == SLOT_STATE &&
+                   fn->param_slot.at[p].index == cell->row && reaches[fn->param.at[p]->id];
+        if (!read)
+            report(jobs->cx, cell->node->span, unused_weight, elab_cell_path(jobs->e, cell));
+    }
+}
+
+// `cross_entropy(scores: float[n, k], y: class(k)[n])`: a loss whose signature asks for as many
+// scores as classes is checked here, where both places can be named.
+bool check_classes(Jobs *jobs, const TrainBlock *train, const ProgramJob *job, Span at)
+{
+    const Column *y = column_of(&train->data->prepared, "y");
+    if (!value_is(train->loss, VALUE_FUNCTION) ||
+        train->loss.as.function->node->kind != NODE_Loss || !y || y->classes == 0 ||
+        job->predict.output.count == 0)
+        return true;
+    const NodeList *params = &train->loss.as.function->node->as.loss.params;
+    const Node *scores = params->count >= 2 ? params->at[0]->as.param.type : NULL,
+               *target = params->count >= 2 ? params->at[1]->as.param.type : NULL;
+    if (!scores || !target || scores->kind != NODE_Type || target->kind != NODE_Type ||
+        scores->as.type.dims.count != 2 || target->as.type.args.count != 1)
+        return true;
+    const Node *wide = scores->as.type.dims.at[1], *classes = target->as.type.args.at[0];
+    if (wide->kind != NODE_Name || classes->kind != NODE_Name ||
+        wide->as.name.name != classes->as.name.name)
+        return true;
+    const aml_shape *shape = &job->predict.output.at[job->predict.output.count - 1].shape;
+    int64_t given = shape->rank == 2 ? shape->dim[1] : -1;
+    if (shape->rank != 2 || given == y->classes)
+        return true;
+    report(jobs->cx, at, class_count, (long long)given, y->name, (long long)y->classes);
+    Node *forward = train->model.as.instance->declaration
+                        ? instance_function(train->model.as.instance, job_word(jobs, "forward"))
+                        : NULL;
+    if (forward)
+        note(jobs->cx,
+             forward->as.fn.result ? forward->as.fn.result->span : forward->as.fn.name_span,
+             "the model's output is %s",
+             forward->as.fn.result ? span_text(jobs, forward->as.fn.result->span)
+                                   : "declared here");
+    Node *field = job_field(train->data->node, y->name);
+    if (field)
+        note(jobs->cx, field->as.data.type->span, "the target is declared here");
+    return false;
+}
