@@ -31,13 +31,6 @@ const char *default_output(const Program *program)
     return program->table.name;
 }
 
-const char *path_inside(Cx *cx, const char *folder, const char *name)
-{
-    if (name[0] == '/' || !folder || !*folder || strcmp(folder, ".") == 0)
-        return name;
-    return arena_printf(cx->arena, "%s/%s", folder, name);
-}
-
 const char *source_path_text(Cx *cx, const Program *program, const aml_text *text)
 {
     Buffer out = {.arena = cx->arena};
@@ -48,17 +41,6 @@ const char *source_path_text(Cx *cx, const Program *program, const aml_text *tex
         buffer_text(&out, part ? part : "");
     }
     return out.text;
-}
-
-const char *find_data(Cx *cx, const char *path)
-{
-    const char *shared = getenv("AML_DATA");
-    const char *place[] = {path_inside(cx, cx->source_dir, path), path,
-                           shared && *shared ? path_inside(cx, shared, path) : NULL};
-    for (size_t i = 0; i < COUNT_OF(place); i++)
-        if (place[i] && access(place[i], R_OK) == 0)
-            return place[i];
-    return NULL;
 }
 
 // Everything that was read to make the program, in order: what it does follows from these bytes.

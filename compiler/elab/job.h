@@ -7,6 +7,8 @@
 //   job_train.c     train, and what evaluate has in common with it
 //   job_step.c      the functions that both are compiled to
 //   job_metric.c    metrics of a train or an evaluate block
+//   job_text.c      texts: tokenizers and vocabularies
+//   job_generate.c  generate
 //   job_deploy.c    deploy
 //   expand.c        the effective program as text
 
@@ -51,6 +53,12 @@ typedef struct MetricSet {
     Span *span;
 } MetricSet;
 
+// A data set whose source is a text.
+typedef struct TextBlock {
+    Node *node;
+    const aml_tokenizer *tokenizer; // NULL: its mistakes were reported
+} TextBlock;
+
 typedef struct Jobs {
     Elab *e;
     Cx *cx;
@@ -59,6 +67,7 @@ typedef struct Jobs {
     Unit *unit;
     Vec(DataBlock *) data;
     Vec(TrainBlock *) train;
+    Vec(TextBlock) text;
 } Jobs;
 
 // ---- job_setting.c
@@ -154,6 +163,18 @@ void state_rows(Jobs *jobs, StateTable *table, ProgramJob *job);
 bool register_cells(Jobs *jobs, Value model);
 void warn_unused(Jobs *jobs, Value model, const ProgramJob *job);
 bool check_classes(Jobs *jobs, const TrainBlock *train, const ProgramJob *job, Span at);
+
+// ---- job_text.c
+bool is_text_source(Jobs *jobs, Value source);
+// Reads the settings of text(...). False after a report.
+bool text_source(Jobs *jobs, Node *dataset, const Setting *setting, Value source, aml_source *out);
+bool text_field(Jobs *jobs, const Node *field, const TypeValue *type, const aml_source *source);
+// The tokenizer of a data set. NULL: it has none, or after a report.
+const aml_tokenizer *text_tokenizer(Jobs *jobs, Node *dataset);
+Value text_member(Elab *e, Node *job, Sym part, Span span); // shakespeare.vocab
+
+// ---- job_generate.c
+bool job_generate(Jobs *jobs, Node *node);
 
 // ---- job_deploy.c
 bool job_deploy(Jobs *jobs, Node *node);
