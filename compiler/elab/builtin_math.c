@@ -504,7 +504,8 @@ Value builtin_random_uniform(Elab *e, const Value arg[], Span span)
         if (!elab_shape(e, arg[0], &rank, dim, span))
             return value_poison();
         type = type_make(type.dtype, rank, dim);
-        step = elab_scalar(e, AML_SCALAR_STEP, 0, DTYPE_I64, span);
+        step = elab_scalar(e, e->trace->per_sample ? AML_SCALAR_SAMPLE : AML_SCALAR_STEP, 0,
+                           DTYPE_I64, span);
     }
     Attr attr = {.whole = e->next_site++};
     Inst *in[] = {seed, step};

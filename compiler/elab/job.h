@@ -4,6 +4,7 @@
 //   job_setting.c   reading settings against their schema
 //   job_entry.c     tracing one entry: its inputs, outputs and scalars
 //   job_data.c      dataset
+//   job_source.c    where its samples come from
 //   job_train.c     train, and what evaluate has in common with it
 //   job_step.c      the functions that both are compiled to
 //   job_metric.c    metrics of a train or an evaluate block
@@ -26,11 +27,21 @@ typedef struct Column {
 } Column;
 typedef Vec(Column) ColumnList;
 
+// What a source's settings say beside the table's row.
+typedef struct DataSource {
+    Span span;
+    int64_t window, stride; // 0: its rows are the samples
+    int64_t apart;          // see aml_dataset
+    Value generate;         // of a synthetic source: a function of the row's number
+} DataSource;
+
 typedef struct DataBlock {
     Node *node;
     int index; // in Program.dataset
     ColumnList field, prepared;
     double part[4]; // share of each aml_part
+    DataSource source, test;
+    int32_t columns; // of the fields so far, one after the other
 } DataBlock;
 
 typedef struct TrainBlock {
@@ -130,6 +141,12 @@ DataBlock *data_block(Jobs *jobs, const Node *node);
 DataBlock *data_setting(Jobs *jobs, const Setting *setting, const char *name, bool with_part,
                         aml_part *part);
 
+// ---- job_source.c
+bool read_source(Jobs *jobs, Node *node, const char *name, aml_source *source, DataSource *out);
+const char *source_name(aml_source_kind kind);
+const char *source_expected(aml_source_kind kind); // what a field's place may be
+int source_part(aml_source_kind kind, Sym word);   // which file a field's word names, -1: none
+
 // ---- job_metric.c
 bool metrics_read(Jobs *jobs, Node *node, MetricSet *set);
 // Adds metrics_reset and metrics_value to the job, and its table of metrics.
@@ -142,6 +159,7 @@ int metric_index(Jobs *jobs, const MetricSet *set, Sym name,
 // ---- job_train.c
 bool job_train(Jobs *jobs, Node *node);
 bool job_evaluate(Jobs *jobs, Node *node);
+ProgramJob new_job(Jobs *jobs, Node *node, aml_job_kind kind);
 TrainBlock *train_block(Jobs *jobs, const Node *node);
 // `model: digits_mlp.best`. NULL after a report.
 TrainBlock *checkpoint_setting(Jobs *jobs, const Setting *setting, const char *name,
@@ -165,10 +183,9 @@ void warn_unused(Jobs *jobs, Value model, const ProgramJob *job);
 bool check_classes(Jobs *jobs, const TrainBlock *train, const ProgramJob *job, Span at);
 
 // ---- job_text.c
-bool is_text_source(Jobs *jobs, Value source);
-// Reads the settings of text(...). False after a report.
-bool text_source(Jobs *jobs, Node *dataset, const Setting *setting, Value source, aml_source *out);
-bool text_field(Jobs *jobs, const Node *field, const TypeValue *type, const aml_source *source);
+// False after a report: `field ids: class(vocab)[window] = tokens`.
+bool text_field(Jobs *jobs, const Node *field, const TypeValue *type, int64_t window,
+                const aml_tokenizer *tokenizer);
 // The tokenizer of a data set. NULL: it has none, or after a report.
 const aml_tokenizer *text_tokenizer(Jobs *jobs, Node *dataset);
 Value text_member(Elab *e, Node *job, Sym part, Span span); // shakespeare.vocab

@@ -131,27 +131,6 @@ const aml_tokenizer *text_tokenizer(Jobs *jobs, Node *dataset)
     return block.tokenizer;
 }
 
-bool is_text_source(Jobs *jobs, Value source)
-{
-    Sym kind = value_word(record_item(jobs, source, "source"));
-    return kind && strcmp(kind, "text") == 0;
-}
-
-bool text_source(Jobs *jobs, Node *dataset, const Setting *setting, Value source, aml_source *out)
-{
-    Value window = record_item(jobs, source, "window");
-    out->tokenizer = text_tokenizer(jobs, dataset);
-    if (!value_is(window, VALUE_INT) || window.as.whole < 2 || window.as.whole > 1 << 24) {
-        if (!value_is(window, VALUE_POISON))
-            report(jobs->cx, setting->span, setting_range, "window",
-                   "the number of tokens in a sample, at least 2", value_show(jobs->e, window));
-        return false;
-    }
-    out->window = window.as.whole;
-    out->stride = window.as.whole - 1;
-    return out->tokenizer != NULL;
-}
-
 Value text_member(Elab *e, Node *job, Sym part, Span span)
 {
     Jobs *jobs = e->job_data;
@@ -166,22 +145,15 @@ Value text_member(Elab *e, Node *job, Sym part, Span span)
     return value_poison();
 }
 
-// `field ids: class(vocab)[window] = tokens`
-bool text_field(Jobs *jobs, const Node *field, const TypeValue *type, const aml_source *source)
+bool text_field(Jobs *jobs, const Node *field, const TypeValue *type, int64_t window,
+                const aml_tokenizer *tokenizer)
 {
-    const Node *value = field->as.data.value;
-    bool is_tokens = value && value->kind == NODE_Name &&
-                     strcmp(value->as.name.name, "tokens") == 0;
-    const char *expected =
-        arena_printf(jobs->arena, "class(vocab)[%lld] = tokens", (long long)source->window);
-    if (is_tokens && type->classes == source->tokenizer->vocab && type->rank == 1 &&
-        type->dim[0] == source->window)
+    if (type->classes == tokenizer->vocab && type->rank == 1 && type->dim[0] == window)
         return true;
-    Span span = is_tokens ? field->as.data.type->span : value ? value->span : field->span;
-    report(jobs->cx, span, text_field, field->as.data.name, expected,
-           is_tokens ? span_text(jobs, field->as.data.type->span)
-           : value   ? span_text(jobs, value->span)
-                     : "no source");
-    note(jobs->cx, field->as.data.type->span, "vocab is %d here", source->tokenizer->vocab);
+    const Node *stated = field->as.data.type;
+    report(jobs->cx, stated->span, text_field, field->as.data.name,
+           arena_printf(jobs->arena, "class(vocab)[%lld]", (long long)window),
+           span_text(jobs, stated->span));
+    note(jobs->cx, stated->span, "the vocabulary has %d tokens", tokenizer->vocab);
     return false;
 }

@@ -13,6 +13,7 @@ Trace *elab_trace_begin(Elab *e, Sym name, Span span)
     Trace *trace = NEW(e->cx->arena, Trace);
     trace->fn = ir_function_new(e->cx, e->module, name, span);
     trace->outer = e->trace;
+    trace->per_sample = e->trace && e->trace->per_sample;
     trace->errors = diag_errors(e->cx);
     trace->branching = e->branching;
     e->branching = 0;
@@ -61,6 +62,7 @@ static const char *const scalar_name[] = {[AML_SCALAR_STEP] = "step",
                                           [AML_SCALAR_EPOCH_STEPS] = "epoch_steps",
                                           [AML_SCALAR_SEED] = "seed",
                                           [AML_SCALAR_POSITION] = "position",
+                                          [AML_SCALAR_SAMPLE] = "sample",
                                           [AML_SCALAR_OPTION] = "option"};
 
 Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype, Span span)

@@ -20,7 +20,7 @@
 #define AML_DEFAULT_CC "cc"
 #endif
 
-extern const AmlEmbedded aml_program_headers[]; // aml/program.h and aml/status.def
+extern const AmlEmbedded aml_program_headers[]; // aml/program.h and what it includes
 
 Toolchain toolchain_find(Cx *cx)
 {
@@ -130,7 +130,8 @@ static const char *run_compiler(Workplace *place, const LinkRequest *request,
     ARG("-fno-ident"), ARG("-fno-asynchronous-unwind-tables"), ARG("-ffunction-sections"),
         ARG("-fdata-sections");
     ARG("tables.c"), ARG("code.o");
-    ARG(tools->runtime), ARG("-l:libjansson.a"), ARG("-l:libnettle.a"), ARG("-lpthread");
+    ARG(tools->runtime), ARG("-l:libjansson.a"), ARG("-l:libnettle.a"), ARG("-l:libz.a"),
+        ARG("-lpthread");
     if (request->soname) {
         ARG("-shared"), ARG("-Wl,--version-script=exports.map");
         ARG(arena_printf(cx->arena, "-Wl,-soname,%s", request->soname));

@@ -44,6 +44,19 @@ static aml_status unknown(const amli_encoder *encoder, uint32_t code, aml_error 
                      encoder->tokenizer->vocab);
 }
 
+void amli_encoder_skip(amli_encoder *encoder)
+{
+    uint32_t code = 0;
+    size_t length = aml_utf8_read((const unsigned char *)encoder->at,
+                                  (size_t)(encoder->end - encoder->at), &code);
+    encoder->at += length ? length : 1;
+    encoder->column++;
+    if (code == '\n') {
+        encoder->line++;
+        encoder->column = 1;
+    }
+}
+
 aml_status amli_encode(amli_encoder *encoder, int32_t *token, aml_error *error)
 {
     *token = -1;
@@ -65,12 +78,7 @@ aml_status amli_encode(amli_encoder *encoder, int32_t *token, aml_error *error)
     *token = find(encoder->tokenizer, code);
     if (*token < 0)
         return unknown(encoder, code, error);
-    encoder->at += length;
-    encoder->column++;
-    if (code == '\n') {
-        encoder->line++;
-        encoder->column = 1;
-    }
+    amli_encoder_skip(encoder);
     return AML_OK;
 }
 

@@ -20,6 +20,8 @@ void amli_encoder_begin(amli_encoder *encoder, const aml_tokenizer *tokenizer, c
 // The next token; -1 at the end. AML_BAD_DATA, with line and column, for what is not UTF-8 or not
 // in the vocabulary.
 aml_status amli_encode(amli_encoder *encoder, int32_t *token, aml_error *error);
+// Passes over what could not be read; there is something left.
+void amli_encoder_skip(amli_encoder *encoder);
 
 // Tokens on their way to a text. Tokens that are bytes become text as soon as they make a
 // character; what is no UTF-8 becomes U+FFFD.

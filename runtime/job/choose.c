@@ -10,12 +10,10 @@
 
 #include "runtime/job/job.h"
 
-enum { USE_GENERATE = 0x67656e65 };
-
 static double uniform(int64_t seed, int64_t position)
 {
     uint32_t counter[4] = {(uint32_t)position, (uint32_t)((uint64_t)position >> 32), 0, 0}, word[4];
-    uint32_t key[2] = {(uint32_t)seed, (uint32_t)((uint64_t)seed >> 32) ^ USE_GENERATE};
+    uint32_t key[2] = {(uint32_t)seed, (uint32_t)((uint64_t)seed >> 32) ^ AMLI_USE_CHOICE};
     amli_philox(counter, key, word);
     uint64_t bits = (uint64_t)word[0] << 32 | word[1];
     return (double)(bits >> 11) * 0x1p-53;
