@@ -20,7 +20,9 @@
 //   lint.c      names of sizes that are probably misspelled
 //   call.c      calls, composites (functions with their own gradient)
 //   instance.c  models, metrics, optimizers and their weights and states (cells)
+//   average.c   averages of weights
 //   trace.c     the function being traced
+//   region.c    the part of a trace that becomes a loop
 //   check.c     declarations that nothing uses
 //   builtin*.c  what cannot be written in AML: rows of builtins.def
 //   gradient.c  reverse mode over a trace
@@ -42,10 +44,17 @@ typedef struct Value Value;
 typedef struct Instance Instance;
 typedef struct Cell Cell;
 typedef struct Trace Trace;
+typedef struct Region Region;
 typedef struct Dim Dim;
 typedef Vec(Cell *) CellList;
 typedef Vec(Dim *) DimList;
 
+// From pointer to pointer.
+typedef struct PointerMap {
+    int count, slots;
+    const void **key;
+    void **value;
+} PointerMap;
 // ---- value.c: values ---------------------------------------------------------------------------
 
 typedef enum ValueKind {
@@ -252,6 +261,7 @@ struct Elab {
     Trace *trace;      // the function being traced, NULL: only static values may be made
     StateTable *table; // the job's; set it before tracing anything that has states
     bool training;     // what `training` means
+    bool averaged;     // weights are read as their averages, where they have one
     DType real;        // the precision of the job: what `float` means; DTYPE_F32 unless set
     Vec(OptionEntry) option;
     Vec(Composite *) composite;
@@ -369,7 +379,9 @@ struct Cell {
     bool resolved;  // `type` is known
     Type type;
     int64_t classes;
-    Cell *of; // an optimizer's state: the weight it belongs to
+    Cell *of;      // an optimizer's state: the weight it belongs to
+    Cell *average; // its average over the steps, kept for evaluation; NULL: there is none
+    Cell *source;  // such an average: what it is the average of
     StateTable *table;
     int row; // in `table`
     int visit;
@@ -389,6 +401,7 @@ struct Instance {
     ValueList part;  // of a container
     DimList unknown; // sizes to be inferred
     bool frozen;
+    const TreeValue *weights;   // a model with other weights than its own; NULL: its own
     Vec(Instance *) for_weight; // an optimizer: its copies, one for each weight
     Cell *weight;               // such a copy: its weight
     int visit;
@@ -425,6 +438,16 @@ Value elab_optimizer_apply(Elab *e, Instance *optimizer, Value model, Value grad
                            Span span);
 Instance *elab_optimizer_for(Elab *e, Instance *optimizer,
                              Cell *weight); // the copy that holds the weight's states
+// What an optimizer, or one that it is made of, says about all weights of a model before it is
+// used: `check(paths)` may report, `trains(path)` false freezes a weight. False after a report.
+bool elab_optimizer_prepare(Elab *e, Instance *optimizer, Value model, Span span);
+
+// ---- average.c: averages of weights over the steps, in place of the weights in evaluation
+
+// Every weight of `model` that is learned, and every state, gets an average.
+void elab_average_make(Elab *e, Value model);
+// One step: average <- rule(average, value, step), all in the current trace. False after a report.
+bool elab_average_update(Elab *e, Value model, Value rule, Span span);
 
 // ---- trace.c: the function being traced --------------------------------------------------------
 
@@ -433,11 +456,13 @@ typedef struct CellUse {
     Inst *param; // its value at the start; NULL: written before it was read
     Inst *current;
     bool written;
+    bool replaced; // by a model with other weights, for the time of a call
 } CellUse;
 
 struct Trace {
     IrFunction *fn;
     Trace *outer;
+    Region *region; // the body of a loop of `outer`, else NULL
     Vec(CellUse) use;
     Vec(aml_scalar_info) scalar; // SLOT_SCALAR parameters, in order
     Vec(Inst *) scalar_inst;
@@ -459,6 +484,61 @@ Value elab_trace_input(Elab *e, Type type, int64_t classes, Sym name,
 int elab_trace_output(Elab *e, Inst *value, Sym name); // the next SLOT_OUTPUT; its position
 Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype,
                   Span span); // made at its first use
+
+// ---- region.c: the part of a trace that becomes a loop ----------------------------------------
+//
+//     Trace *loop = elab_region_begin(e, count, span);
+//     Inst *h = elab_region_carry(e, start), *x = elab_region_slice(e, xs);
+//     ... whatever is traced now is the body; values of the enclosing traces may be used ...
+//     elab_region_next(e, h, next);
+//     int ys = elab_region_stack(e, y);
+//     if (elab_region_close(e, loop, true) && elab_region_emit(e, loop))
+//         ... elab_region_after(e, loop, h), elab_region_stacked(loop, ys) ...
+
+typedef enum { REGION_CARRIED, REGION_SLICED, REGION_REST } RegionKind;
+
+typedef struct RegionInput {
+    RegionKind kind;
+    Inst *outside, *inside; // the operand of the loop, the parameter of the body
+    Inst *next;             // CARRIED: what it is after a turn
+    Inst *after;            // CARRIED: after the loop, once it is emitted
+    bool used;              // known when the region is closed; others are left out
+} RegionInput;
+
+struct Region {
+    int64_t count; // turns
+    bool reverse;  // the last turn runs first
+    Inst *turn;
+    Inst *guard; // a bool[] among the inputs: false leaves out the turn; may be NULL
+    Vec(RegionInput) input;
+    Vec(Inst *) stacked;
+    Inst **result;       // of the loop, once it is emitted
+    Inst *whole_turn;    // counted through the enclosing loops; made when needed
+    PointerMap captured; // Inst * of an enclosing trace -> Inst * of the body
+};
+
+// Starts tracing the body of a loop of the function being traced.
+Trace *elab_region_begin(Elab *e, int64_t count, Span span);
+// The body's value for a carried one that begins as `start`, for one slice a turn of `whole` (whose
+// first axis has `count` elements). Both are values of enclosing traces.
+Inst *elab_region_carry(Elab *e, Inst *start);
+Inst *elab_region_slice(Elab *e, Inst *whole);
+void elab_region_next(Elab *e, Inst *carried, Inst *next); // of the same type
+int elab_region_stack(Elab *e, Inst *value);               // one result a turn; its number
+void elab_region_guard(Elab *e, Inst *guard);              // an input of the region
+// A value of any enclosing trace as one of the trace; a value of another function is given back as
+// it is.
+Inst *elab_capture(Elab *e, Inst *inst);
+// Ends the tracing; the parameters of the body are brought into order. False if it is not complete
+// or an error was reported meanwhile: then there is no loop.
+bool elab_region_close(Elab *e, Trace *trace, bool complete);
+// Makes the loop in the trace that the region was begun in. False after a report: a stack of
+// results is too large. A region without carried values and results makes none.
+bool elab_region_emit(Elab *e, Trace *trace);
+Inst *elab_region_after(Elab *e, const Trace *trace, const Inst *carried);
+Inst *elab_region_stacked(const Trace *trace, int index);
+// The key of random numbers for a step counter: another one in every turn of the enclosing loops.
+Inst *elab_draw_key(Elab *e, Inst *step, Span span);
 
 // ---- gradient.c (reverse mode) -----------------------------------------------------------------
 

@@ -29,18 +29,12 @@ struct Env {
     Instance *self; // its members and functions are visible from here on, after `frame`
 };
 
-// From pointer to pointer.
-typedef struct PointerMap {
-    int count, slots;
-    const void **key;
-    void **value;
-} PointerMap;
 void *pointer_map_get(const PointerMap *map, const void *key);
 void pointer_map_put(Arena *arena, PointerMap *map, const void *key, void *value);
 
 struct ElabNames {
-    Sym self, training, total_steps, epoch_steps, forward, weight, param, start, stop, step, rows,
-        underscore;
+    Sym self, training, total_steps, epoch_steps, forward, weight, param, path, start, stop, step,
+        rows, underscore;
     PointerMap declaration; // Node * -> Value * (being evaluated: poison with `busy`)
     PointerMap busy;        // Node * -> itself while its value is being computed
     PointerMap builtin;     // Node * (a Fn without body) -> const Builtin *
@@ -97,6 +91,26 @@ bool elab_bind(Elab *e, Env *env, const NodeList *params, const Value args[], co
                const Span arg_span[], int count, const char *what, DimList *unknown, Span span);
 const char *elab_callee_text(Elab *e, Value fn); // "'relu'", "model 'Dense'"
 
+// ---- builtin_tree.c
+// What the trace knew of the weights that a model with other weights replaces.
+typedef struct Replaced {
+    const TreeValue *tree; // NULL: none
+    Inst **current;
+    bool *replaced;
+} Replaced;
+// While an instance with weights of its own (see with_weights) is called, they are the current
+// ones.
+Replaced elab_replace_begin(Elab *e, const Instance *instance);
+void elab_replace_end(Elab *e, const Replaced *saved);
+Value elab_reweighted_member(Elab *e, const Instance *instance, Value member);
+Value elab_model_op(Elab *e, Oper op, Value a, Value b, Span span); // m - tree, tree + m
+bool elab_path_matches(const char *pattern, const char *path);      // "body.*" and body.0.weight
+// ---- trace.c
+CellUse *elab_cell_use(Elab *e, Cell *cell); // made if the trace has none
+
+// ---- average.c
+bool elab_is_averaged(Elab *e, Cell *cell, Span span); // it is a float
+
 // ---- match.c
 bool elab_is_symbol_of(Elab *e, Node *type, Sym word);     // a bare word of this enumeration
 const char *elab_type_text(Elab *e, Env *env, Node *type); // as written, known sizes filled in
@@ -106,6 +120,26 @@ bool elab_element_type(
 Value elab_type_value(Elab *e, const TypeValue *type);
 bool dim_set(Elab *e, Dim *dim, int64_t value, Span bound, const char *from);
 Dim *dim_new(Elab *e, Sym name, Span declared);
+
+// ---- region.c
+// The step counter where it is the key of random numbers: in a loop it holds the turn, too. A kind
+// of scalar that only a function with its own gradient has; its callers give it theirs.
+#define SCALAR_DRAW ((aml_scalar_kind)100)
+Inst *region_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype,
+                    Span span); // elab_scalar inside a region
+Type region_stacked_type(Type type, int64_t count);
+// A slice of something that is known only later: the input's `outside` is to be set before the loop
+// is emitted, if the region reads the slice.
+Inst *region_later(Elab *e, Type type);
+RegionInput *region_input(const Region *region, const Inst *inside); // NULL: not one of its inputs
+
+// ---- gradient.c, gradient_loop.c
+// Adjoints of wrt[i] for the adjoints of several values; NULL where nothing depends on wrt[i].
+bool gradient_seeded(Elab *e, Inst *const value[], Inst *const adjoint[], int seeds,
+                     Inst *const wrt[], int count, Inst *out[]);
+// Adjoints of a loop's inputs that are wanted, from those of its results (NULL: zeros). The loop
+// stacks what its gradient needs from now on.
+bool gradient_of_loop(Elab *e, Inst *loop, Inst *const adjoint[], const bool wanted[], Inst *out[]);
 
 // ---- lint.c
 void elab_lint_signature(Elab *e, const NodeList *params, Node *result, Node *body);

@@ -63,7 +63,8 @@ static const char *const scalar_name[] = {[AML_SCALAR_STEP] = "step",
                                           [AML_SCALAR_SEED] = "seed",
                                           [AML_SCALAR_POSITION] = "position",
                                           [AML_SCALAR_SAMPLE] = "sample",
-                                          [AML_SCALAR_OPTION] = "option"};
+                                          [AML_SCALAR_OPTION] = "option",
+                                          [AML_SCALAR_MEASURED] = "measured"};
 
 Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype, Span span)
 {
@@ -73,9 +74,13 @@ Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype, Span s
         report(e->cx, span, outside_trace, "a number known only when the program runs");
         return NULL;
     }
+    if (trace->region)
+        return region_scalar(e, kind, option, dtype, span);
+    if (kind == SCALAR_DRAW && !trace->callee)
+        kind = trace->per_sample ? AML_SCALAR_SAMPLE : AML_SCALAR_STEP;
     if (kind == AML_SCALAR_STEP && trace->first_step)
         return elab_full(e, dtype, 0, NULL, 0, span);
-    if (kind != AML_SCALAR_OPTION)
+    if (kind != AML_SCALAR_OPTION && kind != AML_SCALAR_MEASURED)
         option = 0;
     for (int i = 0; i < trace->scalar.count; i++)
         if (trace->scalar.at[i].kind == kind && trace->scalar.at[i].index == option &&
@@ -83,6 +88,7 @@ Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype, Span s
             return trace->scalar_inst.at[i];
     Slot slot = trace->callee ? (Slot){SLOT_VALUE, 0} : (Slot){SLOT_SCALAR, trace->scalar.count};
     Sym name = kind == AML_SCALAR_OPTION ? e->option.at[option].node->as.option.name
+               : kind == SCALAR_DRAW     ? sym_of(e->cx, "draw")
                                          : sym_of(e->cx, scalar_name[kind]);
     Inst *param = ir_param(trace->fn, type_scalar(dtype), slot, name, span);
     vec_push(e->cx->arena, &trace->scalar, ((aml_scalar_info){kind, option, (aml_dtype)dtype}));
@@ -138,13 +144,31 @@ static CellUse *add_use(Elab *e, Cell *cell)
     return &e->trace->use.at[e->trace->use.count - 1];
 }
 
+CellUse *elab_cell_use(Elab *e, Cell *cell)
+{
+    CellUse *use = find_use(e->trace, cell);
+    return use ? use : add_use(e, cell);
+}
+
 Inst *elab_cell_read(Elab *e, Cell *cell, Span span)
 {
     if (!can_use(e, cell, span))
         return NULL;
     CellUse *use = find_use(e->trace, cell);
+    if (e->averaged && cell->average && !(use && use->replaced) &&
+        elab_is_averaged(e, cell, span)) {
+        cell = cell->average;
+        use = find_use(e->trace, cell);
+    }
     if (use && use->current)
         return use->current;
+    if (e->trace->region) {
+        Trace *trace = e->trace;
+        e->trace = trace->outer;
+        Inst *outside = elab_cell_read(e, cell, span);
+        e->trace = trace;
+        return elab_capture(e, outside);
+    }
     if (!elab_cell_resolve(e, cell, span) || cell->absent)
         return NULL;
     if (!use)
@@ -157,6 +181,10 @@ bool elab_cell_write(Elab *e, Cell *cell, Value value, Span span)
 {
     if (value.kind == VALUE_POISON || !can_use(e, cell, span) || !elab_cell_resolve(e, cell, span))
         return false;
+    if (e->trace->region) {
+        report(e->cx, elab_span(e, span), outside_trace, "an update of a state in a loop");
+        return false;
+    }
     const char *what = arena_printf(e->cx->arena, "what '%s' is updated with", cell->name);
     if (cell->absent) {
         report(e->cx, elab_span(e, span), not_assignable,

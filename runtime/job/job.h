@@ -98,7 +98,8 @@ typedef struct amli_session {
     amli_memory state, arena, batch;
     char *staging; // host memory like `batch`, if the host has no view of it
     char *view;    // where the host writes batches: the device's memory, or staging
-    amli_bound init, step, metrics_reset, eval, eval_one, metrics_value, predict, decode;
+    amli_bound init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated, decode;
+    const struct amli_measured *measured; // by the last validation; NULL: there was none
     int64_t seed, total_steps;
     double epoch_steps;
 } amli_session;

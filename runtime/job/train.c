@@ -319,6 +319,13 @@ static aml_status after_step(amli_training *training, bool halting, aml_error *e
         status = validate(training, error);
         if (status)
             return status;
+        if (job->validated.run) {
+            training->session.measured = &training->last;
+            status = amli_session_run(&training->session, &training->session.validated,
+                                      progress->step, error);
+        }
+        if (status)
+            return status;
         training->stopped_early = out_of_patience(training, &training->last);
         score = score_of(&training->last, job->keep_metric);
         scored = isfinite(score);
