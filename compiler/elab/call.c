@@ -283,17 +283,11 @@ static bool same_argument(Elab *e, Value known, Value arg)
     return known.kind == arg.kind && value_equal(e, known, arg);
 }
 
-static bool per_sample(const Elab *e)
-{
-    return e->trace && e->trace->per_sample;
-}
-
 static Composite *find_composite(Elab *e, Node *fn, const Value args[], int count)
 {
     for (int i = 0; i < e->composite.count; i++) {
         Composite *known = e->composite.at[i];
         if (known->fn != fn || known->args != count || known->training != e->training ||
-            known->per_sample != per_sample(e) ||
             known->real != e->real)
             continue;
         bool same = true;
@@ -346,8 +340,7 @@ static Composite *trace_composite(Elab *e, Node *fn, Node *grad, const Value arg
 {
     Composite *made = NEW(e->cx->arena, Composite);
     *made = (Composite){
-        .fn = fn, .grad = grad, .args = count, .training = e->training,
-        .per_sample = per_sample(e), .real = e->real};
+        .fn = fn, .grad = grad, .args = count, .training = e->training, .real = e->real};
     made->arg = NEW_ARRAY(e->cx->arena, Value, count + 1);
     made->input = NEW_ARRAY(e->cx->arena, int, count + 1);
     Trace *trace = elab_trace_begin(

@@ -34,7 +34,7 @@ typedef enum Form { FORM_NONE, FORM_INDEX, FORM_POSITION } Form;
 typedef struct Part {
     Inst *inst; // NULL: it cannot be had
     uint8_t beyond[IR_MAX_RANK];
-    Form form;      // INDEX: the index along `axis` plus `offset`; POSITION: the position plus it
+    Form form; // INDEX: the index along `axis` plus `offset`; POSITION: the position plus it
     int axis;
     double offset;
 } Part;
@@ -137,7 +137,8 @@ static int list_find(IntList list, int64_t item)
     return -1;
 }
 
-// The axis of `from` that is `axis` of `to`, where the one is the other reshaped; -1: there is none.
+// The axis of `from` that is `axis` of `to`, where the one is the other reshaped; -1: there is
+// none.
 static int same_axis(Type to, int axis, Type from)
 {
     int64_t before = 1, at = 1;
@@ -281,9 +282,7 @@ static Beyond everywhere(const Part *part, Beyond otherwise)
 
 static Beyond opposite(Beyond beyond)
 {
-    return beyond == BEYOND_FALSE  ? BEYOND_TRUE
-           : beyond == BEYOND_TRUE ? BEYOND_FALSE
-                                   : beyond;
+    return beyond == BEYOND_FALSE ? BEYOND_TRUE : beyond == BEYOND_TRUE ? BEYOND_FALSE : beyond;
 }
 
 // a <= b or a < b at the elements beyond the position along `axis`, where one is the index along
@@ -482,8 +481,7 @@ static void set_form(const Inst *inst, const Part in[], Part *out)
 static Inst *position_as(Deriving *d, Type type, Span span)
 {
     Inst *position = ir_cast(d->fn, d->position, type.dtype, span);
-    return type.rank == 0 ? position
-                          : ir_broadcast(d->fn, position, type, (IntList){0}, span);
+    return type.rank == 0 ? position : ir_broadcast(d->fn, position, type, (IntList){0}, span);
 }
 
 // The attributes and the type of `inst` where its axis `axis` has size 1.
@@ -752,8 +750,8 @@ Decode decode_derive(Cx *cx, IrModule *module, const IrFunction *forward, Sym na
         decode.where = d.why ? d.where : forward->span;
         return decode;
     }
-    Inst *flat = ir_reshape(d.fn, part.inst,
-                            type_make(scores->type.dtype, 1, &scores->type.dim[2]), scores->span);
+    Inst *flat = ir_reshape(d.fn, part.inst, type_make(scores->type.dtype, 1, &scores->type.dim[2]),
+                            scores->span);
     finish(&d, &decode, flat);
     vec_push(cx->arena, &module->function, d.fn);
     decode.fn = d.fn;

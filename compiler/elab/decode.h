@@ -16,7 +16,7 @@ typedef struct DecodeCache {
 } DecodeCache;
 
 typedef struct Decode {
-    IrFunction *fn;        // NULL: it cannot be derived, `why` at `where`
+    IrFunction *fn;         // NULL: it cannot be derived, `why` at `where`
     Vec(DecodeCache) cache; // in the order of their state rows, which begin at first_row
     const char *why;
     Span where;

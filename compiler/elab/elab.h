@@ -248,7 +248,7 @@ typedef struct Composite { // a function with its own gradient, traced for certa
     Value *arg; // tensors: of the callee's own parameters; static arguments as they are
     int *input; // for each: the position among the call's inputs, -1: static
     Vec(aml_scalar_info) scalar; // run-time scalars that the callee reads: its last inputs
-    bool training, per_sample;   // when it was traced
+    bool training;               // when it was traced
     DType real;
     int results;  // > 1: a tuple; then the call is MULTI
     Value result; // in terms of the callee's values: shape of the tuple, classes

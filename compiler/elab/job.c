@@ -127,11 +127,8 @@ Program *elaborate_in(Cx *cx, Unit *unit, DType real)
         const char *kind;
         bool (*run)(Jobs *jobs, Node *node);
     } order[] = {
-        {"dataset", job_dataset},
-        {"train", job_train},
-        {"evaluate", job_evaluate},
-        {"generate", job_generate},
-        {"deploy", job_deploy},
+        {"dataset", job_dataset},   {"train", job_train},   {"evaluate", job_evaluate},
+        {"generate", job_generate}, {"deploy", job_deploy},
     };
     for (size_t k = 0; k < COUNT_OF(order); k++)
         for (int i = 0; i < unit->job.count; i++)

@@ -441,15 +441,14 @@ bool job_dataset(Jobs *jobs, Node *node)
     jobs->e->table = NULL;
     Node *prepare = job_function(node, job_word(jobs, "prepare"));
     Node *augment = job_function(node, job_word(jobs, "augment"));
-    good = good &&
-           generate_entry(jobs, node, block, &block->source, "source", &data.generate[0]) &&
+    good = good && generate_entry(jobs, node, block, &block->source, "source", &data.generate[0]) &&
            generate_entry(jobs, node, block, &block->test, "test", &data.generate[1]);
     good = good &&
            sample_function(jobs, node, prepare, "prepare", &data.prepare, &block->field,
                            &block->prepared) &&
            check_prepared(jobs, prepare, block);
-    good = good && (!prepare || check_constant(jobs, prepare->as.fn.name_span, "prepare",
-                                               &data.prepare));
+    good = good &&
+           (!prepare || check_constant(jobs, prepare->as.fn.name_span, "prepare", &data.prepare));
     good = good && (!augment || augment_entry(jobs, node, augment, block, &data.augment));
     settings_record(jobs, node);
     if (!good)

@@ -36,8 +36,9 @@ static const char *place_of(Jobs *jobs, const char *text, size_t at)
         line += text[i] == '\n';
         column = text[i] == '\n' ? 1 : column + next;
     }
-    return arena_printf(jobs->arena, "line %lld, column %lld is the byte 0x%02x, which is not UTF-8",
-                        line, column, (unsigned)(unsigned char)text[at]);
+    return arena_printf(jobs->arena,
+                        "line %lld, column %lld is the byte 0x%02x, which is not UTF-8", line,
+                        column, (unsigned)(unsigned char)text[at]);
 }
 
 // The distinct code points of a text, increasing. NULL: `why`.

@@ -15,9 +15,8 @@ static const char *const scalar_constant[] = {"AML_SCALAR_STEP",        "AML_SCA
                                               "AML_SCALAR_EPOCH_STEPS", "AML_SCALAR_SEED",
                                               "AML_SCALAR_POSITION",    "AML_SCALAR_SAMPLE",
                                               "AML_SCALAR_OPTION",      "AML_SCALAR_MEASURED"};
-static const char *const role_constant[] = {"AML_ROLE_WEIGHT", "AML_ROLE_STATE",
-                                            "AML_ROLE_OPTIMIZER", "AML_ROLE_METRIC",
-                                            "AML_ROLE_CACHE"};
+static const char *const role_constant[] = {
+    "AML_ROLE_WEIGHT", "AML_ROLE_STATE", "AML_ROLE_OPTIMIZER", "AML_ROLE_METRIC", "AML_ROLE_CACHE"};
 
 _Static_assert(COUNT_OF(dtype_constant) == DTYPE_COUNT, "one name a dtype");
 _Static_assert(COUNT_OF(scalar_constant) == AML_SCALAR_MEASURED + 1, "one name a scalar kind");
@@ -136,8 +135,8 @@ const char *table_field_array(TableWriter *writer, const aml_field *field, int c
         TOP("    {.tensor = %s, .place = %s, .column = %s, .first = %d, .count = %d, .part = "
             "%d, .label = %d},\n",
             tensor(writer, &field[i].tensor), place(writer, field[i].place),
-            table_text(writer, field[i].column), field[i].first, field[i].count,
-            field[i].part, field[i].label);
+            table_text(writer, field[i].column), field[i].first, field[i].count, field[i].part,
+            field[i].label);
     TOP("};\n");
     return name;
 }
@@ -262,7 +261,8 @@ static void write_datasets(TableWriter *writer, Program *program)
         const char *augment = table_function(writer, &dataset->augment, prefix);
         buffer_printf(&rows,
                       "    {.name = %s, .doc = %s, .place = %s,\n     .source = %s,\n     .test = "
-                      "%s,\n     .window = %lldll, .stride = %lldll, .apart = %lldll, .fields = %d, .field = %s,\n",
+                      "%s,\n     .window = %lldll, .stride = %lldll, .apart = %lldll, .fields = "
+                      "%d, .field = %s,\n",
                       table_text(writer, table->name), table_text(writer, table->doc),
                       place(writer, table->place), main_source, test, (long long)table->window,
                       (long long)table->stride, (long long)table->apart, table->fields, field);
@@ -319,8 +319,8 @@ static const char *generation(TableWriter *writer, const aml_generation *of)
                         "{.context = %lld, .cached = %d, .temperature = %s, .top_k = %lld, "
                         ".top_p = %s, .length = %lld, .prompt = %s}",
                         (long long)of->context, of->cached, table_real(writer, of->temperature),
-                        (long long)of->top_k, table_real(writer, of->top_p),
-                        (long long)of->length, table_text(writer, of->prompt));
+                        (long long)of->top_k, table_real(writer, of->top_p), (long long)of->length,
+                        table_text(writer, of->prompt));
 }
 
 static void write_jobs(TableWriter *writer, Program *program)

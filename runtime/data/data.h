@@ -31,18 +31,18 @@ aml_status amli_locate(const char *path, const char *source_dir, const char *pla
 // source, or a window of consecutive rows; windows overlap in memory as they do in the source.
 typedef struct amli_table {
     int fields;
-    int64_t rows;                     // samples
-    int64_t source_rows;              // those of the source
-    int64_t units[2];                 // rows that were read from the source, from the test source
-    int64_t apart;                    // of its windows only every apart-th is a sample; 1: all are
-    int64_t window, stride;           // rows in a sample, from one sample to the next; 1 and 1: rows
-    int64_t bad;                      // rows that were refused
-    void **field;                     // field[i]: all rows of field i, dense
-    size_t *row_bytes;                // of one sample of field i
-    size_t *unit_bytes;               // of one row of field i
-    size_t bytes;                     // of all columns
-    char fingerprint[AMLI_HASH_TEXT]; // SHA-256 of the file; of several the hash of their hashes one
-                                      // after the other; of a source without files of its rows
+    int64_t rows;           // samples
+    int64_t source_rows;    // those of the source
+    int64_t units[2];       // rows that were read from the source, from the test source
+    int64_t apart;          // of its windows only every apart-th is a sample; 1: all are
+    int64_t window, stride; // rows in a sample, from one sample to the next; 1 and 1: rows
+    int64_t bad;            // rows that were refused
+    void **field;           // field[i]: all rows of field i, dense
+    size_t *row_bytes;      // of one sample of field i
+    size_t *unit_bytes;     // of one row of field i
+    size_t bytes;           // of all columns
+    char fingerprint[AMLI_HASH_TEXT]; // SHA-256 of the file; of several the hash of their hashes
+                                      // one after the other; of a source without files of its rows
     char path[PATH_MAX];
 } amli_table;
 

@@ -7,8 +7,8 @@
 aml_status amli_sampler_new(const int64_t *row, int64_t count, int64_t offsets, int64_t seed,
                             amli_sampler *sampler, aml_error *error)
 {
-    *sampler = (amli_sampler){
-        .row = row, .count = count, .offsets = offsets, .seed = seed, .epoch = -1};
+    *sampler =
+        (amli_sampler){.row = row, .count = count, .offsets = offsets, .seed = seed, .epoch = -1};
     if (count <= 0)
         return amli_fail(error, AML_BAD_DATA, "no rows to train on");
     sampler->order = malloc((size_t)count * sizeof *sampler->order);

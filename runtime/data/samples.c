@@ -1,8 +1,8 @@
 // The rows after `prepare`.
 //
 // prepare is a compiled function of one sample. It is run once over all rows when a job starts: a
-// prepared sample never changes, so an epoch costs no more than copying rows into batches. Where the
-// prepared samples would take much more memory than the raw ones (images of bytes, overlapping
+// prepared sample never changes, so an epoch costs no more than copying rows into batches. Where
+// the prepared samples would take much more memory than the raw ones (images of bytes, overlapping
 // windows), it is run when a batch is made. augment is always run then. Both are shared out over
 // the pool, sample by sample; each sample is computed by itself, so threads change nothing.
 
@@ -105,6 +105,9 @@ static void workers_free(amli_samples *samples)
         free(samples->worker[i].out);
     }
     free(samples->worker);
+    samples->worker = NULL;
+    samples->workers = 0;
+    samples->bytes = 0;
 }
 
 static aml_status workers_new(amli_samples *samples, int count, aml_error *error)
@@ -138,8 +141,8 @@ static aml_status check_prepare(const aml_dataset *dataset, aml_error *error)
         return amli_fail(error, AML_INTERNAL,
                          "prepare of the data set '%s' does not read its fields", dataset->name);
     const aml_function *augment = &dataset->augment;
-    bool same = !augment->run || (augment->inputs == prepare->outputs &&
-                                  augment->outputs == prepare->outputs);
+    bool same = !augment->run ||
+                (augment->inputs == prepare->outputs && augment->outputs == prepare->outputs);
     for (int i = 0; same && augment->run && i < prepare->outputs; i++) {
         size_t bytes = amli_tensor_bytes(&prepare->output[i]);
         same = amli_tensor_bytes(&augment->input[i]) == bytes &&
@@ -157,7 +160,7 @@ static aml_status check_prepare(const aml_dataset *dataset, aml_error *error)
     return AML_OK;
 }
 
-// The prepared fields of a row to out[i].
+// The prepared fields of a row to out[i]; it is one of a table, or was prepared before.
 static void prepared(const amli_samples *samples, amli_worker *worker, int64_t row,
                      void *const out[])
 {
@@ -175,20 +178,23 @@ static void prepared(const amli_samples *samples, amli_worker *worker, int64_t r
 
 // Prepares all samples, unless that takes much more memory than the raw ones: then the table stays,
 // and a sample is prepared when it is asked for.
-static aml_status prepare_all(amli_samples *samples, amli_table **table, aml_error *error)
+static aml_status prepare_all(amli_samples *samples, amli_table **table, int threads,
+                              aml_error *error)
 {
     enum { MOST_PREPARED = 64 << 20 };
-    const aml_function *prepare = &samples->dataset->prepare;
+    const aml_dataset *dataset = samples->dataset;
     size_t all = 0;
     for (int i = 0; i < samples->outputs; i++) {
-        samples->row_bytes[i] = amli_tensor_bytes(&prepare->output[i]);
+        samples->row_bytes[i] = amli_tensor_bytes(&dataset->prepare.output[i]);
         all += (size_t)samples->rows * samples->row_bytes[i];
     }
     samples->table = *table;
     *table = NULL;
-    if (all > samples->table->bytes && all > MOST_PREPARED) {
+    bool later = all > samples->table->bytes && all > MOST_PREPARED;
+    aml_status status = workers_new(samples, later || dataset->augment.run ? threads : 1, error);
+    if (status || later) {
         samples->bytes += samples->table->bytes;
-        return AML_OK;
+        return status;
     }
     for (int i = 0; i < samples->outputs; i++) {
         size_t bytes = (size_t)samples->rows * samples->row_bytes[i];
@@ -202,9 +208,11 @@ static aml_status prepare_all(amli_samples *samples, amli_table **table, aml_err
             worker->out[i] = samples->column[i] + (size_t)row * samples->row_bytes[i];
         prepared(samples, worker, row, worker->out);
     }
-    samples->bytes += all;
     amli_table_free(samples->table);
     samples->table = NULL;
+    if (!dataset->augment.run)
+        workers_free(samples);
+    samples->bytes += all;
     return AML_OK;
 }
 
@@ -268,9 +276,7 @@ aml_status amli_samples_load(const aml_dataset *dataset, const amli_load *load, 
                             stratum ? dataset->field[dataset->split.stratify].tensor.classes : 1,
                             &samples->split, error);
     if (!status)
-        status = workers_new(samples, threads, error);
-    if (!status)
-        status = prepare_all(samples, &table, error);
+        status = prepare_all(samples, &table, threads, error);
     free(stratum);
     amli_table_free(table);
     if (status) {
@@ -344,12 +350,25 @@ static void batch_part(void *data, int64_t begin, int64_t end)
     }
 }
 
+static void copy_rows(const Batch *batch)
+{
+    const amli_samples *samples = batch->samples;
+    for (int i = 0; i < samples->outputs; i++) {
+        size_t bytes = samples->row_bytes[i];
+        for (int64_t k = 0; batch->to[i] && k < batch->count; k++)
+            memcpy((char *)batch->to[i] + (size_t)k * bytes,
+                   samples->column[i] + (size_t)batch->row[k] * bytes, bytes);
+    }
+}
+
 void amli_samples_batch(const amli_samples *samples, const int64_t row[], int64_t count,
                         const amli_augmenting *augmenting, void *pool, void *const to[])
 {
     bool augments = augmenting && samples->dataset->augment.run;
     Batch batch = {samples, row, count, augments ? augmenting : NULL, to};
-    if (pool && count > 1 && (augments || samples->table))
+    if (!augments && !samples->table)
+        copy_rows(&batch);
+    else if (pool && count > 1)
         amli_pool_for(pool, samples->workers, batch_part, &batch);
     else
         batch_part(&batch, 0, samples->workers);

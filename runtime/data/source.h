@@ -6,8 +6,8 @@
 //   source_text.c        tokens of a text
 //   source_synthetic.c   rows that a compiled function makes
 //
-// table.c reads the files into memory, asks the kind for rows until there are no more, and puts them
-// into columns; windows of rows, bad rows and the fingerprint are its business.
+// table.c reads the files into memory, asks the kind for rows until there are no more, and puts
+// them into columns; windows of rows, bad rows and the fingerprint are its business.
 
 #ifndef AMLI_SOURCE_H
 #define AMLI_SOURCE_H
@@ -44,8 +44,8 @@ typedef struct amli_source_kind {
     const char *name;
     // Looks at what is there: the form of the files, and which part of them each field is.
     aml_status (*open)(amli_reading *reading, aml_error *error);
-    // Writes the next row of field i to to[i]. After BAD and FAILED `error` says place, expected and
-    // found.
+    // Writes the next row of field i to to[i]. After BAD and FAILED `error` says place, expected
+    // and found.
     amli_row (*next)(amli_reading *reading, void *const to[], aml_error *error);
     void (*close)(amli_reading *reading); // also after a failed open
 } amli_source_kind;

@@ -20,9 +20,9 @@ static aml_status bind(amli_reading *reading, Csv *own, const amli_csv *first, a
 {
     const aml_dataset *dataset = reading->dataset;
     const char *path = reading->file[0].path;
-    aml_status status = own->header ? amli_check_header(reading->source->header, own->header,
-                                                        own->columns, error)
-                                    : AML_OK;
+    aml_status status =
+        own->header ? amli_check_header(reading->source->header, own->header, own->columns, error)
+                    : AML_OK;
     if (!status)
         status = amli_bind_columns(dataset->field, dataset->fields, own->header, own->columns,
                                    reading->load->labels_may_be_absent, own->column, error);

@@ -14,9 +14,9 @@ static const struct {
     const char *name;
     unsigned char code;
     int bytes;
-} form_info[] = {[FORM_U8] = {"u8", 0x08, 1},   [FORM_I8] = {"i8", 0x09, 1},
-                 [FORM_I16] = {"i16", 0x0B, 2}, [FORM_I32] = {"i32", 0x0C, 4},
-                 [FORM_F32] = {"f32", 0x0D, 4}, [FORM_F64] = {"f64", 0x0E, 8}};
+} form_info[] = {
+    [FORM_U8] = {"u8", 0x08, 1},   [FORM_I8] = {"i8", 0x09, 1},   [FORM_I16] = {"i16", 0x0B, 2},
+    [FORM_I32] = {"i32", 0x0C, 4}, [FORM_F32] = {"f32", 0x0D, 4}, [FORM_F64] = {"f64", 0x0E, 8}};
 
 // One file.
 typedef struct Array {
@@ -90,7 +90,8 @@ static aml_status read_head(Array *array, const amli_source_file *file, aml_erro
         too_large |=
             __builtin_mul_overflow(array->elements, array->shape.dim[i - 1], &array->elements);
     }
-    too_large |= __builtin_mul_overflow(array->elements, form_info[array->form].bytes, &array->bytes);
+    too_large |=
+        __builtin_mul_overflow(array->elements, form_info[array->form].bytes, &array->bytes);
     too_large |= __builtin_mul_overflow(array->bytes, array->samples, &all);
     if (too_large || all > amli_unpack_most(&array->unpack, file->length))
         return amli_fail(error, AML_BAD_DATA,
@@ -113,9 +114,9 @@ static aml_status bind(const aml_field *field, const Array *array, aml_error *er
                 memcmp(tensor->shape.dim, array->shape.dim,
                        sizeof tensor->shape.dim[0] * (size_t)tensor->shape.rank) == 0;
     bool whole = array->form < FORM_F32;
-    fits = fits && (is_float(tensor->dtype) ||
-                    (whole && tensor->dtype != AML_F16 && tensor->dtype != AML_BF16 &&
-                     tensor->dtype != AML_BOOL));
+    fits = fits &&
+           (is_float(tensor->dtype) || (whole && tensor->dtype != AML_F16 &&
+                                        tensor->dtype != AML_BF16 && tensor->dtype != AML_BOOL));
     if (fits)
         return AML_OK;
     char wanted[160], found[160];
@@ -140,9 +141,9 @@ static aml_status open_idx(amli_reading *reading, aml_error *error)
             continue;
         status = read_head(array, &reading->file[i], error);
         if (!status && first && first->samples != array->samples)
-            status = amli_fail(error, AML_BAD_DATA, "%s: expected %lld samples as in %s, found %lld",
-                               array->path, (long long)first->samples, first->path,
-                               (long long)array->samples);
+            status = amli_fail(error, AML_BAD_DATA,
+                               "%s: expected %lld samples as in %s, found %lld", array->path,
+                               (long long)first->samples, first->path, (long long)array->samples);
         first = first ? first : array;
     }
     for (int i = 0; i < dataset->fields && !status; i++) {

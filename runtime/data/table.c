@@ -16,9 +16,8 @@ size_t amli_tensor_bytes(const aml_tensor_info *tensor)
 // The first row of a sample.
 static int64_t first_unit(const amli_table *table, int64_t row)
 {
-    return row < table->source_rows
-               ? row * table->stride
-               : table->units[0] + (row - table->source_rows) * table->stride;
+    return row < table->source_rows ? row * table->stride
+                                    : table->units[0] + (row - table->source_rows) * table->stride;
 }
 
 const void *amli_table_at(const amli_table *table, int field, int64_t row)
@@ -101,8 +100,8 @@ static aml_status read_files(amli_reading *reading, const char *const named[], a
             continue;
         bool is_input = load->is_argument && strcmp(named[i], "-") == 0;
         if (!load->is_argument)
-            status = amli_locate(named[i], load->source_dir, reading->source->place, file->path,
-                                 error);
+            status =
+                amli_locate(named[i], load->source_dir, reading->source->place, file->path, error);
         else if ((size_t)snprintf(file->path, PATH_MAX, "%s",
                                   is_input ? "standard input" : named[i]) >= PATH_MAX)
             status = amli_fail(error, AML_INVALID, "the path %s is too long", named[i]);
@@ -233,13 +232,11 @@ static aml_status read_all(amli_table *table, const aml_dataset *dataset, const 
                            aml_error *error)
 {
     int64_t capacity = 0;
-    aml_status status =
-        read_source(table, dataset, 0, load, table->fingerprint, &capacity, error);
+    aml_status status = read_source(table, dataset, 0, load, table->fingerprint, &capacity, error);
     if (!status && dataset->test.kind != AML_SOURCE_NONE && !load->is_argument) {
         char both[2 * AMLI_HASH_TEXT];
         memcpy(both, table->fingerprint, AMLI_HASH_TEXT - 1);
-        status =
-            read_source(table, dataset, 1, load, both + AMLI_HASH_TEXT - 1, &capacity, error);
+        status = read_source(table, dataset, 1, load, both + AMLI_HASH_TEXT - 1, &capacity, error);
         amli_hash(both, 2 * (AMLI_HASH_TEXT - 1), table->fingerprint);
     }
     table->source_rows = windows(table, table->units[0]);

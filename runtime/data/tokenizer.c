@@ -35,13 +35,13 @@ static aml_status unknown(const amli_encoder *encoder, uint32_t code, aml_error 
 {
     char text[4];
     size_t length = code >= ' ' && code != 127 ? aml_utf8_write(code, text) : 0;
-    return amli_fail(error, AML_BAD_DATA,
-                     "%s:%lld:%lld: the character %s%.*s%sU+%04X is not among the %d that the model "
-                     "was built for\nhelp: they are those of the text that was there when the "
-                     "program was compiled",
-                     encoder->name, (long long)encoder->line, (long long)encoder->column,
-                     length ? "'" : "", (int)length, text, length ? "', " : "", (unsigned)code,
-                     encoder->tokenizer->vocab);
+    return amli_fail(
+        error, AML_BAD_DATA,
+        "%s:%lld:%lld: the character %s%.*s%sU+%04X is not among the %d that the model "
+        "was built for\nhelp: they are those of the text that was there when the "
+        "program was compiled",
+        encoder->name, (long long)encoder->line, (long long)encoder->column, length ? "'" : "",
+        (int)length, text, length ? "', " : "", (unsigned)code, encoder->tokenizer->vocab);
 }
 
 void amli_encoder_skip(amli_encoder *encoder)
@@ -96,7 +96,10 @@ static void drop_held(amli_decoder *decoder, size_t count)
 static bool may_go_on(const amli_decoder *decoder)
 {
     unsigned char c = decoder->held[0];
-    size_t needed = c >= 0xC2 && c <= 0xDF ? 2 : (c & 0xF0) == 0xE0 ? 3 : c >= 0xF0 && c <= 0xF4 ? 4 : 1;
+    size_t needed = c >= 0xC2 && c <= 0xDF   ? 2
+                    : (c & 0xF0) == 0xE0     ? 3
+                    : c >= 0xF0 && c <= 0xF4 ? 4
+                                             : 1;
     for (size_t i = 1; i < decoder->count; i++)
         if ((decoder->held[i] & 0xC0) != 0x80)
             return false;
@@ -114,7 +117,8 @@ size_t amli_decode_token(amli_decoder *decoder, int32_t token, char text[AMLI_DE
         size_t length = aml_utf8_read(decoder->held, decoder->count, &code);
         if (length == 0 && may_go_on(decoder))
             break;
-        memcpy(text + used, length ? (const char *)decoder->held : replacement, length ? length : 3);
+        memcpy(text + used, length ? (const char *)decoder->held : replacement,
+               length ? length : 3);
         used += length ? length : 3;
         drop_held(decoder, length ? length : 1);
     }

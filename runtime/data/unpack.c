@@ -10,7 +10,8 @@ enum { GZIP_WINDOW = 15 + 16 }; // zlib's words for: the largest window, gzip's 
 aml_status amli_unpack_begin(amli_unpack *unpack, const char *text, size_t length, aml_error *error)
 {
     *unpack = (amli_unpack){.at = text, .left = length};
-    unpack->packed = length >= 2 && (unsigned char)text[0] == 0x1F && (unsigned char)text[1] == 0x8B;
+    unpack->packed =
+        length >= 2 && (unsigned char)text[0] == 0x1F && (unsigned char)text[1] == 0x8B;
     if (!unpack->packed)
         return AML_OK;
     if (inflateInit2(&unpack->stream, GZIP_WINDOW) != Z_OK)
@@ -66,7 +67,8 @@ size_t amli_unpack_read(amli_unpack *unpack, void *to, size_t bytes, const char 
             unpack->ended = unpack->left == 0;
             if (!unpack->ended && inflateReset(stream) != Z_OK)
                 *problem = "bytes behind the end of the packed data";
-        } else if (result == Z_BUF_ERROR || (result == Z_OK && !unpack->left && stream->avail_out)) {
+        } else if (result == Z_BUF_ERROR ||
+                   (result == Z_OK && !unpack->left && stream->avail_out)) {
             *problem = "packed data that end too early";
         } else if (result != Z_OK) {
             *problem = "damaged packed data";

@@ -486,9 +486,8 @@ void amli_quantity_value(const amli_command *command, const aml_quantity *quanti
     *unit = command->unit[quantity->option];
 }
 
-static const char *const kind_name[] = {[AML_JOB_TRAIN] = "train",
-                                        [AML_JOB_EVALUATE] = "evaluate",
-                                        [AML_JOB_GENERATE] = "generate"};
+static const char *const kind_name[] = {
+    [AML_JOB_TRAIN] = "train", [AML_JOB_EVALUATE] = "evaluate", [AML_JOB_GENERATE] = "generate"};
 
 const char *amli_job_kind(const aml_job *job)
 {

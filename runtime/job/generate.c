@@ -26,10 +26,10 @@ typedef struct Generating {
     amli_session session;
     amli_choice choice;
     amli_decoder decoder;
-    int64_t length;   // tokens to write
-    int32_t *token;   // the prompt and what was written so far
+    int64_t length;        // tokens to write
+    int32_t *token;        // the prompt and what was written so far
     int64_t tokens, begin; // begin: the first one that the model sees
-    int32_t *window;  // without caches: what the model reads
+    int32_t *window;       // without caches: what the model reads
     float *score;
     double *work;
     bool closed; // nobody reads any more
@@ -92,9 +92,9 @@ static aml_status run(Generating *g, const int32_t *token, int64_t position, aml
 {
     amli_session *session = &g->session;
     const amli_bound *decode = &session->decode;
-    aml_status status = session->device->kind->upload(
-        session->device, session->batch, decode->input_offset[0], token,
-        amli_tensor_bytes(&decode->function->input[0]), error);
+    aml_status status =
+        session->device->kind->upload(session->device, session->batch, decode->input_offset[0],
+                                      token, amli_tensor_bytes(&decode->function->input[0]), error);
     if (!status)
         status = amli_session_run(session, &session->decode, position, error);
     return status ? status : amli_session_read(session, decode, 0, g->score, error);
@@ -279,8 +279,7 @@ aml_status amli_generate(const amli_command *command, const amli_device_kind *ki
 {
     Generating g = {.command = command};
     amli_log log;
-    aml_status status =
-        amli_find_job(command, AML_JOB_GENERATE, command->argument, &g.job, error);
+    aml_status status = amli_find_job(command, AML_JOB_GENERATE, command->argument, &g.job, error);
     if (status)
         return status;
     amli_log_begin(&log, command->quiet);
@@ -288,11 +287,11 @@ aml_status amli_generate(const amli_command *command, const amli_device_kind *ki
     g.tokenizer = command->program->dataset[g.job->data].source.tokenizer;
     g.decoder.tokenizer = g.tokenizer;
     g.length = command->length > 0 ? command->length : g.how->length;
-    g.choice = (amli_choice){
-        .temperature = command->temperature >= 0 ? command->temperature : g.how->temperature,
-        .top_k = command->top_k > 0 ? command->top_k : g.how->top_k,
-        .top_p = command->top_p >= 0 ? command->top_p : g.how->top_p,
-        .seed = command->has_seed ? command->seed : g.job->seed};
+    g.choice = (amli_choice){.temperature = command->temperature >= 0 ? command->temperature
+                                                                      : g.how->temperature,
+                             .top_k = command->top_k > 0 ? command->top_k : g.how->top_k,
+                             .top_p = command->top_p >= 0 ? command->top_p : g.how->top_p,
+                             .seed = command->has_seed ? command->seed : g.job->seed};
     amli_signals_begin();
     signal(SIGPIPE, SIG_IGN);
     status = check_job(&g, error);

@@ -41,8 +41,7 @@ static aml_status print_info(const amli_command *command)
             if (job->state[k].role == AML_ROLE_WEIGHT)
                 weights += aml_shape_elements(&job->state[k].tensor.shape);
         printf("%-12s %s (%s), batch %lld, %lld weights\n", amli_job_kind(job), job->name,
-               job->place,
-               (long long)job->batch, (long long)weights);
+               job->place, (long long)job->batch, (long long)weights);
     }
     return AML_OK;
 }

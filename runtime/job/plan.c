@@ -66,8 +66,8 @@ static void print_plan(const Planned *plan, const char *why)
 {
     const aml_job *job = plan->job;
     const amli_need *need = &plan->need;
-    printf("%s %s (%s), batch %lld\n", amli_job_kind(job), job->name,
-           job->place ? job->place : "?", (long long)job->batch);
+    printf("%s %s (%s), batch %lld\n", amli_job_kind(job), job->name, job->place ? job->place : "?",
+           (long long)job->batch);
     row("state", (double)need->state, "");
     static const char *const role[] = {"  weights", "  model state", "  optimizer", "  metrics",
                                        "  caches"};
@@ -77,8 +77,7 @@ static void print_plan(const Planned *plan, const char *why)
     row("temporaries", (double)need->arena, "the largest of:");
     const aml_function *const phase[] = {&job->init,     &job->step,          &job->eval,
                                          &job->eval_one, &job->metrics_reset, &job->metrics_value,
-                                         &job->predict,  &job->validated,
-                                         &job->decode};
+                                         &job->predict,  &job->validated,     &job->decode};
     static const char *const phase_name[] = {
         "  init",          "  step",    "  eval",    "  eval of one row",
         "  metrics reset", "  metrics", "  predict", "  after a validation",

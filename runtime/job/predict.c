@@ -269,7 +269,8 @@ static aml_status predict_job(const amli_command *command, const aml_job *job,
         status = amli_load_state(job, aml_checkpoint_weights(checkpoint), WEIGHTS,
                                  p->session.device, p->session.state, error);
     aml_checkpoint_close(checkpoint);
-    amli_load load = {.file = {command->argument}, .is_argument = true, .labels_may_be_absent = true};
+    amli_load load = {
+        .file = {command->argument}, .is_argument = true, .labels_may_be_absent = true};
     if (!status)
         status = command->held_out > 0
                      ? amli_session_load(&p->session, log, error)

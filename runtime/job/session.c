@@ -18,8 +18,8 @@ enum { FUNCTIONS = 9 };
 
 static void functions_of(const aml_job *job, const aml_function *function[FUNCTIONS])
 {
-    const aml_function *all[FUNCTIONS] = {&job->init,    &job->step,     &job->metrics_reset,
-                                          &job->eval,    &job->eval_one, &job->metrics_value,
+    const aml_function *all[FUNCTIONS] = {&job->init,    &job->step,      &job->metrics_reset,
+                                          &job->eval,    &job->eval_one,  &job->metrics_value,
                                           &job->predict, &job->validated, &job->decode};
     memcpy(function, all, sizeof all);
 }
@@ -71,8 +71,8 @@ static void unbind(amli_bound *bound)
     *bound = (amli_bound){0};
 }
 
-// The prepared field that an input reads: of its name, with a batch axis before the sample's. Or the
-// one whose classes it is the weights of: FIELD.balance.
+// The prepared field that an input reads: of its name, with a batch axis before the sample's. Or
+// the one whose classes it is the weights of: FIELD.balance.
 static aml_status bind_input(const amli_session *session, const aml_function *function, int input,
                              int *field, bool *balance, aml_error *error)
 {
@@ -118,14 +118,14 @@ static aml_status bind(const amli_session *session, const aml_function *function
     bound->balance = calloc(inputs, sizeof *bound->balance);
     bound->scalar = calloc((size_t)function->scalars + 1, sizeof *bound->scalar);
     if (!bound->input || !bound->output || !bound->input_offset || !bound->output_offset ||
-        !bound->field || !bound->scalar)
+        !bound->field || !bound->balance || !bound->scalar)
         return amli_no_memory(error, inputs + outputs, function->name);
     size_t offset = 0;
     for (int i = 0; i < function->inputs; i++) {
         bool is_field = session->job->kind != AML_JOB_GENERATE; // else tokens
-        aml_status status = is_field ? bind_input(session, function, i, &bound->field[i],
-                                                  &bound->balance[i], error)
-                                     : AML_OK;
+        aml_status status =
+            is_field ? bind_input(session, function, i, &bound->field[i], &bound->balance[i], error)
+                     : AML_OK;
         if (status)
             return status;
         bound->input_offset[i] = offset;
@@ -185,15 +185,15 @@ aml_status amli_session_open(const amli_command *command, const aml_job *job,
     size_t outputs = (size_t)session->dataset->prepare.outputs + 1;
     session->balance = calloc(outputs, sizeof *session->balance);
     session->to = calloc(outputs, sizeof *session->to);
-    session->augment_scalar = calloc((size_t)session->dataset->augment.scalars + 1,
-                                     sizeof *session->augment_scalar);
+    session->augment_scalar =
+        calloc((size_t)session->dataset->augment.scalars + 1, sizeof *session->augment_scalar);
     aml_status status = session->balance && session->to && session->augment_scalar
                             ? kind->open(kind, amli_threads(command), &session->device, error)
                             : amli_no_memory(error, outputs, job->name);
     if (!status)
         status = allocate(session, amli_job_need(job), error);
-    amli_bound *bound[FUNCTIONS] = {&session->init,    &session->step,     &session->metrics_reset,
-                                    &session->eval,    &session->eval_one, &session->metrics_value,
+    amli_bound *bound[FUNCTIONS] = {&session->init,    &session->step,      &session->metrics_reset,
+                                    &session->eval,    &session->eval_one,  &session->metrics_value,
                                     &session->predict, &session->validated, &session->decode};
     const aml_function *function[FUNCTIONS];
     functions_of(job, function);
@@ -206,8 +206,8 @@ aml_status amli_session_open(const amli_command *command, const aml_job *job,
 
 void amli_session_close(amli_session *session)
 {
-    amli_bound *bound[FUNCTIONS] = {&session->init,    &session->step,     &session->metrics_reset,
-                                    &session->eval,    &session->eval_one, &session->metrics_value,
+    amli_bound *bound[FUNCTIONS] = {&session->init,    &session->step,      &session->metrics_reset,
+                                    &session->eval,    &session->eval_one,  &session->metrics_value,
                                     &session->predict, &session->validated, &session->decode};
     for (int i = 0; i < FUNCTIONS; i++)
         unbind(bound[i]);
@@ -241,8 +241,7 @@ aml_status amli_load_options(const amli_command *command, const aml_dataset *dat
     if (dataset->source.kind == AML_SOURCE_NONE)
         return amli_fail(error, AML_INVALID, "the data set '%s' (%s) has no source", dataset->name,
                          dataset->place);
-    aml_status status =
-        load_paths(command, &dataset->source, paths->file[0], load->file, error);
+    aml_status status = load_paths(command, &dataset->source, paths->file[0], load->file, error);
     return status ? status
                   : load_paths(command, &dataset->test, paths->file[1], load->test_file, error);
 }
@@ -287,11 +286,10 @@ static aml_status balance(amli_session *session, aml_error *error)
                 continue;
             size_t bytes = amli_tensor_bytes(&bound[b]->function->input[i]);
             session->balance[field] = malloc(bytes + 1);
-            aml_status status =
-                session->balance[field]
-                    ? amli_balance(session->samples, field, session->device->pool,
-                                   session->balance[field], error)
-                    : amli_no_memory(error, bytes, "the weights of the classes");
+            aml_status status = session->balance[field]
+                                    ? amli_balance(session->samples, field, session->device->pool,
+                                                   session->balance[field], error)
+                                    : amli_no_memory(error, bytes, "the weights of the classes");
             if (status)
                 return status;
         }
@@ -302,8 +300,7 @@ aml_status amli_session_load(amli_session *session, amli_log *log, aml_error *er
 {
     amli_paths paths;
     amli_load load;
-    aml_status status =
-        amli_load_options(session->command, session->dataset, &load, &paths, error);
+    aml_status status = amli_load_options(session->command, session->dataset, &load, &paths, error);
     Skipping skipping = {log, 0};
     load.on_bad_row = on_skip;
     load.self = &skipping;
@@ -388,8 +385,8 @@ aml_status amli_session_fill(amli_session *session, const amli_bound *bound, con
     bool augments = position >= 0 && augment->run;
     aml_status status = AML_OK;
     for (int i = 0; i < augment->scalars && augments && !status; i++)
-        status = scalar_value(session, &augment->scalar[i], step, &session->augment_scalar[i],
-                              error);
+        status =
+            scalar_value(session, &augment->scalar[i], step, &session->augment_scalar[i], error);
     if (status)
         return status;
     memset(session->to, 0, sizeof *session->to * (size_t)session->samples->outputs);

@@ -76,7 +76,7 @@ static void compare(Cx *cx, const char *name, IrFunction *whole, const Decode *d
     int32_t *token = NEW_ARRAY(cx->arena, int32_t, length);
     for (int64_t i = 0; i < length; i++)
         token[i] = (int32_t)(uniform(&random) * (double)vocab);
-    float *expected = NEW_ARRAY(cx->arena, float, length * vocab);
+    float *expected = NEW_ARRAY(cx->arena, float, length *vocab);
     memory.token = token;
     memory.output = expected;
     run(cx, whole, &memory);

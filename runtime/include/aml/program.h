@@ -190,7 +190,10 @@ typedef struct aml_effective {
 
 // How a text becomes numbers. CHARACTERS: a token is a code point, its number the position in
 // `code`, which increases. BYTES: a token is a byte.
-typedef enum aml_tokenizer_kind { AML_TOKENIZER_CHARACTERS, AML_TOKENIZER_BYTES } aml_tokenizer_kind;
+typedef enum aml_tokenizer_kind {
+    AML_TOKENIZER_CHARACTERS,
+    AML_TOKENIZER_BYTES
+} aml_tokenizer_kind;
 typedef struct aml_tokenizer {
     aml_tokenizer_kind kind;
     int32_t vocab;
@@ -214,18 +217,18 @@ typedef struct aml_source {
     aml_text file[AML_SOURCE_FILES]; // looked up beside the source file, in the current directory,
                                      // under $AML_DATA; parts 0: not given
     char separator;                  // csv: ',' by default
-    aml_header header;   // csv: whether the first row names the columns; AUTO: it does if any
-                         // column is named in the source
+    aml_header header; // csv: whether the first row names the columns; AUTO: it does if any
+                       // column is named in the source
     const aml_tokenizer *tokenizer; // text
-    const char *missing; // csv: the text of a missing value, "" by default; always an error in a
-                         // number or class column
-    int64_t rows, seed;  // synthetic
+    const char *missing;   // csv: the text of a missing value, "" by default; always an error in a
+                           // number or class column
+    int64_t rows, seed;    // synthetic
     aml_function generate; // synthetic: one row; outputs are the fields
 } aml_source;
 
-// Which part of a source a field reads. csv: `count` columns from `first`, or, with `column`, the one
-// column of that name. idx: the file number `part`; `first` and `count` are the columns that stand
-// for it where samples are given as csv instead (`predict FILE`, a deployed program).
+// Which part of a source a field reads. csv: `count` columns from `first`, or, with `column`, the
+// one column of that name. idx: the file number `part`; `first` and `count` are the columns that
+// stand for it where samples are given as csv instead (`predict FILE`, a deployed program).
 typedef struct aml_field {
     aml_tensor_info tensor; // one sample's shape
     const char *place;
