@@ -177,7 +177,7 @@ static bool read_schedule(Jobs *jobs, Node *node, const DataBlock *data, const M
     return false;
 }
 
-static ProgramJob new_job(Jobs *jobs, Node *node, aml_job_kind kind)
+ProgramJob new_job(Jobs *jobs, Node *node, aml_job_kind kind)
 {
     ProgramJob job = {.span = node->as.job.name_span};
     job.table.kind = kind;

@@ -61,6 +61,7 @@ static const char *const scalar_name[] = {[AML_SCALAR_STEP] = "step",
                                           [AML_SCALAR_TOTAL_STEPS] = "total_steps",
                                           [AML_SCALAR_EPOCH_STEPS] = "epoch_steps",
                                           [AML_SCALAR_SEED] = "seed",
+                                          [AML_SCALAR_POSITION] = "position",
                                           [AML_SCALAR_SAMPLE] = "sample",
                                           [AML_SCALAR_OPTION] = "option",
                                           [AML_SCALAR_MEASURED] = "measured"};

@@ -213,6 +213,10 @@ static const char *role_name(aml_role role)
         return "optimizer";
     case AML_ROLE_METRIC:
         return "metric";
+    case AML_ROLE_CACHE:
+        return "cache";
+    case AML_ROLES:
+        break;
     }
     return "?";
 }
