@@ -29,6 +29,7 @@ typedef struct ProgramDataset {
     Span span;
     aml_dataset table; // everything but the functions
     Entry prepare, augment;
+    Entry generate[2]; // of a synthetic source, of a synthetic test source
 } ProgramDataset;
 
 typedef struct ProgramState {
@@ -42,7 +43,7 @@ typedef struct ProgramJob {
     aml_job table; // everything but the functions, states and counts of them
     Vec(ProgramState) state;
     Vec(aml_metric) metric;
-    Entry init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated;
+    Entry init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated, decode;
 } ProgramJob;
 
 // `deploy NAME { ... }`.
@@ -126,13 +127,17 @@ typedef struct Target {
     const char *cpu; // "native", "x86-64-v2", "x86-64-v3", "x86-64-v4"
     bool position_independent;
 } Target;
-typedef struct ObjectCode {
-    char *at;
+typedef struct ObjectFile {
+    const char *at;
     size_t length;
+} ObjectFile;
+typedef struct ObjectCode {
+    int files;              // they belong together; a text is one
+    const ObjectFile *file;
     const char *cpu_level, *cpu_features; // for aml_program
 } ObjectCode;
 // Emits every Entry (`entries` of them; symbol and ir must be set; fills arena_bytes and flops)
-// into one object. `state_offset[i]` is the arena offset of state row i, for each entry's own job.
+// into objects. `state_offset[i]` is the arena offset of state row i, for each entry's own job.
 typedef struct EmitEntry {
     Entry *entry;
     const size_t *state_offset;

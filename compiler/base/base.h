@@ -131,6 +131,11 @@ Span source_line_span(const Cx *cx,
 // (EFBIG).
 bool file_read(Arena *arena, const char *path, size_t limit, char **text, size_t *length);
 
+const char *path_inside(Cx *cx, const char *folder, const char *name);
+// A data file as a program finds it: beside the source, in the current folder, under $AML_DATA.
+// NULL if it is in none of them.
+const char *find_data(Cx *cx, const char *path);
+
 // ---- cx.c: a compilation -----------------------------------------------------------------------
 
 // What `-D name=value` said; `used` is set by the first const of that name.
@@ -139,6 +144,12 @@ typedef struct Define {
     const char *value;
     bool used;
 } Define;
+
+// A stage of the compilation and how long it took.
+typedef struct Lap {
+    const char *name;
+    double seconds;
+} Lap;
 
 struct DiagState; // diag/diag.h
 struct IrModule;  // ir/ir.h
@@ -151,9 +162,17 @@ struct Cx {
     struct DiagState *diag;
     Vec(Define) define;
     const char *source_dir; // folder of the main file
+    Vec(Lap) lap;
+    double lap_at; // when the last lap ended; 0: nobody asks
 };
 
 Cx *cx_new(void);
 void cx_free(Cx *cx);
+
+// ---- lap.c: where the time goes. Without lap_start the others do nothing.
+
+void lap_start(Cx *cx);
+void lap_end(Cx *cx, const char *name); // the time since the last lap belongs to `name`
+void lap_print(const Cx *cx, FILE *out);
 
 #endif
