@@ -78,7 +78,8 @@ static void pack_weights(Frame *f, const Inst *inst, const AmlConv *c, LLVMValue
     Kernel kernel, *k = &kernel;
     kernel_begin(k, f, inst, c->packed_bytes > 128 * 1024 && panels > 1 ? panels : 1);
     buffer_text(&k->key, "pack");
-    int from = kernel_operand(k, weights), to = kernel_operand(k, packed);
+    int from = kernel_operand(k, weights), to = kernel_operand(k, packed),
+        rows = kernel_operand(k, table);
     if (!kernel_open(k)) {
         kernel_close(k);
         return;
@@ -88,7 +89,7 @@ static void pack_weights(Frame *f, const Inst *inst, const AmlConv *c, LLVMValue
     divided(k, 1, panels, &begin, &end);
     LLVMValueRef arg[] = {k->operand.at[from].formal,
                           k->operand.at[to].formal,
-                          table,
+                          k->operand.at[rows].formal,
                           whole(g, c->input),
                           whole(g, c->from),
                           whole(g, c->to),
@@ -185,7 +186,7 @@ void conv_emit(Frame *f, Inst *inst, Inst *conv)
                                        : in->type.rank == 0 ? scalar_value(f, in)
                                                             : value_pointer(f, in));
     }
-    int ready = kernel_operand(k, packed),
+    int ready = kernel_operand(k, packed), taps = kernel_operand(k, table),
         copy = c.copy_bytes ? kernel_operand(k, frame_pointer(f, &memory)) : -1;
     for (int i = 0; i < inst->results; i++)
         output[i] = kernel_operand(k, result_pointer(f, inst, i));
@@ -203,7 +204,8 @@ void conv_emit(Frame *f, Inst *inst, Inst *conv)
     for (int i = 0; i < inst->results; i++)
         result[i] = k->operand.at[output[i]].formal;
     emit_body_of(k, body, conv, &c, result, k->operand.at[ready].formal,
-                 copy >= 0 ? k->operand.at[copy].formal : LLVMConstNull(g->ptr), table);
+                 copy >= 0 ? k->operand.at[copy].formal : LLVMConstNull(g->ptr),
+                 k->operand.at[taps].formal);
     kernel_close(k);
 }
 

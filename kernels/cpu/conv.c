@@ -2,8 +2,7 @@
 
 #include "conv.h"
 
-// Loops over a tile are unrolled later, when its size is known (UNROLL_LATER).
-#pragma clang diagnostic ignored "-Wpass-failed"
+enum { TILE = AML_WIDTH == 16 ? AML_CONV_TILE : AML_CONV_SMALL_TILE };
 
 #define ELEMENT float
 #define VECTOR f32v

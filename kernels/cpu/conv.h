@@ -34,7 +34,8 @@ enum {
     AML_CONV_PHASES = 16, // of all axes together, at most
     AML_CONV_COPY = 192 * 1024, // bytes of a unit's copy, about
     AML_CONV_PARTS = 32,
-    AML_CONV_TILE = 28, // accumulators
+    AML_CONV_TILE = 28,      // accumulators at most: of 32 registers,
+    AML_CONV_SMALL_TILE = 12 // and of 16
 };
 
 // One convolution, of either kind. The caller fills the first part, aml_conv_plan the second.
@@ -100,7 +101,7 @@ static inline void aml_conv_reach(const AmlConv *c, int axis, int64_t first, int
 
 static inline void aml_conv_tile(AmlConv *c)
 {
-    int64_t most = c->lanes * c->bytes == 64 ? AML_CONV_TILE : 12;
+    int64_t most = c->lanes * c->bytes == 64 ? AML_CONV_TILE : AML_CONV_SMALL_TILE;
     int64_t wide = most == AML_CONV_TILE ? 4 : 3, all = aml_ceil_div(c->to, c->lanes);
     int64_t best = -1;
     for (int64_t v = 1; v <= wide; v++) { // the fewest idle lanes, then wide
@@ -307,7 +308,7 @@ static inline int64_t aml_conv_weight_split(const AmlConvWeight *c)
 
 static inline void aml_conv_weight_tile(AmlConvWeight *c)
 {
-    int64_t room = c->lanes * c->bytes == 64 ? AML_CONV_TILE : 12;
+    int64_t room = c->lanes * c->bytes == 64 ? AML_CONV_TILE : AML_CONV_SMALL_TILE;
     int64_t all = aml_ceil_div(c->to, c->lanes), rows = c->kernel[1], columns = c->kernel[2];
     double best = -1;
     for (int64_t v = 1; v <= 4; v++) {

@@ -1,14 +1,17 @@
 // conv_template.h: convolutions, included once for each element type (conv.c). conv.h says how they
 // are computed.
 //
-// Functions stand in the order in which they are inlined, callers first (see kernel.h). Loops over
-// a tile are unrolled when its size is known.
+// Functions stand in the order in which they are inlined, callers first (see kernel.h). The loops
+// over a tile are unrolled up to the largest one; what is beyond this tile goes away when its size
+// is known.
 
 #define AXES(name) int64_t name##_d, int64_t name##_h, int64_t name##_w
+#define EACH(i, most, count)                                                                       \
+    UNROLL for (int64_t i = 0; i < most; i++) if (i < (count))
 #define TILE_PARAMETERS                                                                            \
     const ELEMENT *source, int64_t plane, int64_t row_step, int64_t step, const ELEMENT *weights,  \
         const int64_t *table, int64_t from, int64_t vectors, int64_t rows, int64_t columns,        \
-        int64_t phases, int64_t phase_base, int64_t first_phase
+        int64_t phases, int64_t phase_base, int64_t first_phase, int64_t alike
 
 TEMPLATE void NAME(conv_copy)(const ELEMENT *source, int64_t from, AXES(source), AXES(origin),
                               AXES(copy), ELEMENT *copy);
@@ -35,6 +38,7 @@ TEMPLATE void NAME(aml_conv)(const ELEMENT *source, const ELEMENT *packed, ELEME
     int64_t panel = vectors * LANES, panels = (to + panel - 1) / panel;
     int64_t source_size = source_d * source_h * source_w, plane = copy_d * copy_h * copy_w;
     int64_t wide = (result_w + phases_w - 1) / phases_w; // columns of each phase
+    int64_t alike = phases_d * phases_h * phases_w == 1 ? taps : 0;
     NO_UNROLL for (int64_t unit = unit_begin; unit < unit_end; unit++)
     {
         int64_t block = unit % blocks, group = unit / blocks % groups;
@@ -73,14 +77,14 @@ TEMPLATE void NAME(aml_conv)(const ELEMENT *source, const ELEMENT *packed, ELEME
                         int64_t all = tile_columns * tile_rows * phases_w;
                         NAME(conv_tile)
                         (row + x * step_w, plane, step_h * copy_w, step_w, weights, table, from,
-                         vectors, tile_rows, tile_columns, phases_w, base_w, phase, to, p * panel,
+                         vectors, tile_rows, tile_columns, phases_w, base_w, phase, alike, to, p * panel,
                          position + x * phases_w, left < all ? left : all, epilogue, group * to,
                          context);
                     }
                     if (wide % tile_columns)
                         NAME(conv_tile)
                         (row + x * step_w, plane, step_h * copy_w, step_w, weights, table, from,
-                         vectors, 1, wide % tile_columns, phases_w, base_w, phase, to, p * panel,
+                         vectors, 1, wide % tile_columns, phases_w, base_w, phase, alike, to, p * panel,
                          position + x * phases_w, result_w - x * phases_w, epilogue, group * to,
                          context);
                 }
@@ -136,13 +140,14 @@ TEMPLATE void NAME(conv_tile)(TILE_PARAMETERS, int64_t to, int64_t channel, int6
     enum { MOST = 4 * (AML_CONV_TILE + LANES) }; // what lies behind the last one is read, not used
     VECTOR hold[MOST];
     int64_t all = rows * columns * phases;
-    UNROLL for (int64_t e = 0; e < phases; e++)
+    EACH(e, 4, phases)
     {
         int64_t phase = first_phase * phases + (e + phase_base) % phases;
-        const int64_t *taps = table + AML_CONV_TABLE + 2 * table[2 * phase];
+        // `alike`, if there is one phase only: all taps.
+        int64_t begin = alike ? 0 : table[2 * phase], count = alike ? alike : table[2 * phase + 1];
         NAME(conv_sum)
         (source + (e + phase_base) / phases * step, plane, row_step, step,
-         weights + table[2 * phase] * from * vectors * LANES, taps, table[2 * phase + 1], from,
+         weights + begin * from * vectors * LANES, table + AML_CONV_TABLE + 2 * begin, count, from,
          vectors, rows, columns, hold + e * vectors, phases * vectors);
     }
     NO_UNROLL for (int64_t v = 0; v < vectors; v++)
@@ -170,28 +175,30 @@ TEMPLATE void NAME(conv_sum)(const ELEMENT *source, int64_t plane, int64_t row_s
                              int64_t from, int64_t vectors, int64_t rows, int64_t columns,
                              VECTOR *out, int64_t out_step)
 {
-    VECTOR sum[AML_CONV_TILE];
-    UNROLL for (int64_t i = 0; i < rows * columns * vectors; i++) sum[i] = (VECTOR){};
+    VECTOR sum[TILE][4];
+    EACH(i, TILE, rows * columns)
+    {
+        EACH(j, 4, vectors) sum[i][j] = (VECTOR){};
+    }
     NO_UNROLL for (int64_t channel = 0; channel < from; channel++)
     {
         NO_UNROLL for (int64_t t = 0; t < count; t++)
         {
             const ELEMENT *at = source + taps[2 * t];
             VECTOR right[4];
-            UNROLL for (int64_t j = 0; j < vectors; j++) right[j] = V(load)(weights + j * LANES);
-            UNROLL for (int64_t i = 0; i < rows * columns; i++)
+            EACH(j, 4, vectors) right[j] = V(load)(weights + j * LANES);
+            EACH(i, TILE, rows * columns)
             {
                 VECTOR left = V(splat)(at[i / columns * row_step + i % columns * step]);
-                UNROLL for (int64_t j = 0; j < vectors; j++) sum[i * vectors + j] =
-                    V(fma)(left, right[j], sum[i * vectors + j]);
+                EACH(j, 4, vectors) sum[i][j] = V(fma)(left, right[j], sum[i][j]);
             }
             weights += vectors * LANES;
         }
         source += plane;
     }
-    UNROLL for (int64_t i = 0; i < rows * columns; i++)
+    EACH(i, TILE, rows * columns)
     {
-        UNROLL for (int64_t j = 0; j < vectors; j++) out[i * out_step + j] = sum[i * vectors + j];
+        EACH(j, 4, vectors) out[i * out_step + j] = sum[i][j];
     }
 }
 
@@ -354,12 +361,11 @@ TEMPLATE void NAME(conv_weight_tile)(const ELEMENT *x, const ELEMENT *turned, VE
                                      int64_t columns, int64_t vectors, int64_t channels,
                                      int64_t kernel_rows, int64_t kernel_columns)
 {
-    VECTOR sum[AML_CONV_TILE];
+    VECTOR sum[TILE][4];
     int64_t each = kernel_rows * kernel_columns;
-    UNROLL for (int64_t i = 0; i < channels * each; i++)
+    EACH(i, TILE, channels * each)
     {
-        UNROLL for (int64_t j = 0; j < vectors; j++) sum[i * vectors + j] =
-            sums[i / each * sums_step + i % each * vectors + j];
+        EACH(j, 4, vectors) sum[i][j] = sums[i / each * sums_step + i % each * vectors + j];
     }
     NO_UNROLL for (int64_t z = 0; z < rows_d; z++)
     {
@@ -369,23 +375,21 @@ TEMPLATE void NAME(conv_weight_tile)(const ELEMENT *x, const ELEMENT *turned, VE
             NO_UNROLL for (int64_t column = 0; column < columns; column++)
             {
                 VECTOR right[4];
-                UNROLL for (int64_t j = 0; j < vectors; j++) right[j] = V(load)(turned + j * LANES);
-                UNROLL for (int64_t i = 0; i < channels * each; i++)
+                EACH(j, 4, vectors) right[j] = V(load)(turned + j * LANES);
+                EACH(i, TILE, channels * each)
                 {
                     VECTOR left = V(splat)(at[i / each * plane + i % each / kernel_columns * pitch +
                                               i % kernel_columns * across]);
-                    UNROLL for (int64_t j = 0; j < vectors; j++) sum[i * vectors + j] =
-                        V(fma)(left, right[j], sum[i * vectors + j]);
+                    EACH(j, 4, vectors) sum[i][j] = V(fma)(left, right[j], sum[i][j]);
                 }
                 turned += vectors * LANES;
                 at += step_w;
             }
         }
     }
-    UNROLL for (int64_t i = 0; i < channels * each; i++)
+    EACH(i, TILE, channels * each)
     {
-        UNROLL for (int64_t j = 0; j < vectors; j++)
-            sums[i / each * sums_step + i % each * vectors + j] = sum[i * vectors + j];
+        EACH(j, 4, vectors) sums[i / each * sums_step + i % each * vectors + j] = sum[i][j];
     }
 }
 
@@ -420,4 +424,5 @@ TEMPLATE void NAME(conv_weight_store)(const VECTOR *sums, int64_t count, int64_t
 }
 
 #undef AXES
+#undef EACH
 #undef TILE_PARAMETERS
