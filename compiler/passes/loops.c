@@ -420,7 +420,11 @@ static void move_out(Loop *l)
     // From the end: an operand of something that was moved has no reader left in the body.
     for (Inst *inst = l->body->last, *above; inst; inst = above) {
         above = inst->prev;
-        if (inst->uses == 0 || inst->id >= known || !worth_moving(inst))
+        if (inst->uses == 0 && op_has(inst->op, PURE)) {
+            ir_remove(l->body, inst);
+            continue;
+        }
+        if (inst->id >= known || !worth_moving(inst))
             continue;
         if (!copy)
             copy = NEW_ARRAY(l->fn->cx->scratch, Inst *, known + 1);
