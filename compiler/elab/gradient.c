@@ -202,6 +202,31 @@ static bool rule_call(Elab *e, const Inst *inst, RuleCall *call)
         for (int i = 0; i < 4; i++)
             add_static(call, axes_list(e, attr[i].list));
         break;
+    case OP_window:
+        add_input(call, inst, 0);
+        for (int i = 0; i < 5; i++)
+            add_static(call, axes_list(e, attr[i].list));
+        add_input(call, inst, 1);
+        break;
+    case OP_unwindow: {
+        int spatial = attr[0].list.count;
+        add_input(call, inst, 0);
+        add_static(call, list_of(e, inst->type.dim + inst->type.rank - spatial, spatial));
+        for (int i = 0; i < 4; i++)
+            add_static(call, axes_list(e, attr[i].list));
+        break;
+    }
+    case OP_conv:
+    case OP_conv_input:
+    case OP_conv_weight:
+        add_input(call, inst, 0);
+        add_input(call, inst, 1);
+        if (inst->op != OP_conv)
+            add_static(call, list_of(e, inst->type.dim, inst->type.rank));
+        for (int i = 0; i < 4; i++)
+            add_static(call, axes_list(e, attr[i].list));
+        add_static(call, value_int(attr[4].whole));
+        break;
     case OP_call: {
         Composite *composite = elab_composite(e, attr[0].function);
         if (!composite)
