@@ -317,7 +317,7 @@ static Inst *random_inst(Generator *g)
     if (op == OP_conv || op == OP_conv_input || op == OP_conv_weight)
         for (int i = 0; i < inputs; i++)
             if (in[i]->op != OP_parameter)
-                in[i] = g->fn->param.at[draw_below(&g->draw, INPUTS)];
+                in[i] = g->fn->param.at[draw_below(&g->draw, g->fn->param.count)];
     // Values that differ by a rounding only could change places.
     if (op == OP_argsort && dtype_info[in[0]->type.dtype].kind == KIND_FLOAT &&
         in[0]->op != OP_parameter)
