@@ -92,7 +92,7 @@ static void keep_only(Deployment *d)
     for (int i = 0; i < program->job.count; i++) {
         const ProgramJob *job = &program->job.at[i];
         DROP(job->init), DROP(job->step), DROP(job->metrics_reset), DROP(job->eval),
-            DROP(job->eval_one), DROP(job->metrics_value), DROP(job->predict);
+            DROP(job->eval_one), DROP(job->metrics_value), DROP(job->predict), DROP(job->validated);
     }
     for (int i = 0; i < program->deploy.count; i++)
         for (int p = 0; p < program->deploy.at[i].predict.count; p++)

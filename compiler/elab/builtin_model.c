@@ -82,16 +82,20 @@ static bool add_wanted(Elab *e, Value value, Wanted *wanted, Span span)
     if (value.kind == VALUE_INSTANCE || value.kind == VALUE_RECORD) {
         CellList cells = {0};
         elab_cells(e, value, &cells);
-        for (int i = 0; i < cells.count; i++) {
+        Instance none = {0};
+        Replaced saved =
+            elab_replace_begin(e, value.kind == VALUE_INSTANCE ? value.as.instance : &none);
+        bool fine = true;
+        for (int i = 0; i < cells.count && fine; i++) {
             if (!cells.at[i]->trainable)
                 continue;
             Inst *inst = elab_cell_read(e, cells.at[i], span);
-            if (!inst)
-                return false;
+            fine = inst != NULL;
             vec_push(e->cx->arena, &wanted->inst, inst);
             vec_push(e->cx->arena, &wanted->cell, cells.at[i]);
         }
-        return true;
+        elab_replace_end(e, &saved);
+        return fine;
     }
     if (value.kind == VALUE_LIST || value.kind == VALUE_TUPLE) {
         for (int i = 0; i < value.as.list.count; i++)

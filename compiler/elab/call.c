@@ -498,6 +498,35 @@ static bool is_optimizer_update(const FunctionValue *function, const Value args[
            strcmp(function->node->as.fn.name, "update") == 0;
 }
 
+// base.update(param, grad, step) of an optimizer that is made of another one, which may not ask for
+// the step.
+static int update_arguments(const FunctionValue *function, int count)
+{
+    const Instance *self = function->self;
+    bool update = self && self->weight && function->node->kind == NODE_Fn &&
+                  strcmp(function->node->as.fn.name, "update") == 0;
+    return update && count == 3 && function->node->as.fn.params.count == 2 ? 2 : count;
+}
+
+// A model with other weights, or a function of one.
+static Value call_reweighted(Elab *e, Value fn, const Value args[], const Sym names[],
+                             const Span arg_span[], int count, Span span)
+{
+    Instance own = fn.kind == VALUE_INSTANCE ? *fn.as.instance : *fn.as.function->self;
+    Replaced saved = elab_replace_begin(e, &own);
+    own.weights = NULL;
+    FunctionValue function;
+    if (fn.kind == VALUE_FUNCTION) {
+        function = *fn.as.function;
+        function.self = &own;
+        fn.as.function = &function;
+    } else
+        fn.as.instance = &own;
+    Value value = elab_call_at(e, fn, args, names, arg_span, count, span);
+    elab_replace_end(e, &saved);
+    return value;
+}
+
 Value elab_call_at(Elab *e, Value fn, const Value args[], const Sym names[], const Span arg_span[],
                    int count, Span span)
 {
@@ -508,11 +537,16 @@ Value elab_call_at(Elab *e, Value fn, const Value args[], const Sym names[], con
             return args[i];
     switch ((int)fn.kind) {
     case VALUE_FUNCTION:
+        if (fn.as.function->self && fn.as.function->self->weights)
+            return call_reweighted(e, fn, args, names, arg_span, count, span);
         if (is_optimizer_update(fn.as.function, args, count))
             return elab_optimizer_apply(e, fn.as.function->self, args[0], args[1],
                                         count > 2 ? args[2] : value_none(), span);
-        return call_function(e, fn.as.function, args, names, arg_span, count, span);
+        return call_function(e, fn.as.function, args, names, arg_span,
+                             update_arguments(fn.as.function, count), span);
     case VALUE_INSTANCE:
+        if (fn.as.instance->weights)
+            return call_reweighted(e, fn, args, names, arg_span, count, span);
         return call_instance(e, fn.as.instance, args, names, arg_span, count, span);
     case VALUE_DECLARATION: {
         CallFrame frame;

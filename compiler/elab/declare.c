@@ -20,6 +20,7 @@ Elab *elab_new(Cx *cx, Unit *unit, IrModule *module)
     names->training = sym_of(cx, "training");
     names->forward = sym_of(cx, "forward");
     names->param = sym_of(cx, "param");
+    names->path = sym_of(cx, "path");
     names->start = sym_of(cx, "start");
     names->stop = sym_of(cx, "stop");
     names->step = sym_of(cx, "step");

@@ -20,6 +20,7 @@
 //   lint.c      names of sizes that are probably misspelled
 //   call.c      calls, composites (functions with their own gradient)
 //   instance.c  models, metrics, optimizers and their weights and states (cells)
+//   average.c   averages of weights
 //   trace.c     the function being traced
 //   check.c     declarations that nothing uses
 //   builtin*.c  what cannot be written in AML: rows of builtins.def
@@ -252,6 +253,7 @@ struct Elab {
     Trace *trace;      // the function being traced, NULL: only static values may be made
     StateTable *table; // the job's; set it before tracing anything that has states
     bool training;     // what `training` means
+    bool averaged;     // weights are read as their averages, where they have one
     DType real;        // the precision of the job: what `float` means; DTYPE_F32 unless set
     Vec(OptionEntry) option;
     Vec(Composite *) composite;
@@ -369,7 +371,9 @@ struct Cell {
     bool resolved;  // `type` is known
     Type type;
     int64_t classes;
-    Cell *of; // an optimizer's state: the weight it belongs to
+    Cell *of;      // an optimizer's state: the weight it belongs to
+    Cell *average; // its average over the steps, kept for evaluation; NULL: there is none
+    Cell *source;  // such an average: what it is the average of
     StateTable *table;
     int row; // in `table`
     int visit;
@@ -389,6 +393,7 @@ struct Instance {
     ValueList part;  // of a container
     DimList unknown; // sizes to be inferred
     bool frozen;
+    const TreeValue *weights;   // a model with other weights than its own; NULL: its own
     Vec(Instance *) for_weight; // an optimizer: its copies, one for each weight
     Cell *weight;               // such a copy: its weight
     int visit;
@@ -425,6 +430,16 @@ Value elab_optimizer_apply(Elab *e, Instance *optimizer, Value model, Value grad
                            Span span);
 Instance *elab_optimizer_for(Elab *e, Instance *optimizer,
                              Cell *weight); // the copy that holds the weight's states
+// What an optimizer, or one that it is made of, says about all weights of a model before it is
+// used: `check(paths)` may report, `trains(path)` false freezes a weight. False after a report.
+bool elab_optimizer_prepare(Elab *e, Instance *optimizer, Value model, Span span);
+
+// ---- average.c: averages of weights over the steps, in place of the weights in evaluation
+
+// Every weight of `model` that is learned, and every state, gets an average.
+void elab_average_make(Elab *e, Value model);
+// One step: average <- rule(average, value, step), all in the current trace. False after a report.
+bool elab_average_update(Elab *e, Value model, Value rule, Span span);
 
 // ---- trace.c: the function being traced --------------------------------------------------------
 
@@ -433,6 +448,7 @@ typedef struct CellUse {
     Inst *param; // its value at the start; NULL: written before it was read
     Inst *current;
     bool written;
+    bool replaced; // by a model with other weights, for the time of a call
 } CellUse;
 
 struct Trace {

@@ -101,7 +101,7 @@ static Value instance_access(Elab *e, Value object, Sym name, Span span)
     Instance *self = object.as.instance;
     Value value = instance_member(e, self, name);
     if (value.kind != VALUE_HOLE)
-        return value;
+        return self->weights ? elab_reweighted_member(e, self, value) : value;
     const Value *param = self->env ? env_find(self->env, name) : NULL;
     if (param)
         return *param;

@@ -88,10 +88,14 @@ static void add_cell(Elab *e, Instance *self, Node *node)
     set_member(e, self, cell->name, (Value){.kind = VALUE_CELL, .as.cell = cell});
 }
 
-// Weights, states and members, in order. Members are evaluated outside any trace.
+// Weights, states and members, in order. Members are evaluated outside any trace. In an optimizer
+// `path` is the path of the weight that it changes.
 static bool make_members(Elab *e, Instance *self)
 {
     const NodeList *members = members_of(self->declaration);
+    if (self->declaration->kind == NODE_Optimizer)
+        set_member(e, self, e->names->path,
+                   value_text(e, self->weight ? elab_cell_path(e, self->weight) : ""));
     Trace *trace = e->trace;
     e->trace = NULL;
     bool fine = true;
@@ -240,7 +244,8 @@ Sym instance_path(Elab *e, const Instance *instance)
 
 Sym elab_cell_path(Elab *e, const Cell *cell)
 {
-    Sym above = cell->of ? elab_cell_path(e, cell->of) : instance_path(e, cell->owner);
+    Sym above = cell->of ? elab_cell_path(e, cell->of) : NULL, own = instance_path(e, cell->owner);
+    above = above && own ? sym_printf(e->cx, "%s.%s", above, own) : own ? own : above;
     return above ? sym_printf(e->cx, "%s.%s", above, cell->name) : cell->name;
 }
 
@@ -386,6 +391,13 @@ bool elab_cell_resolve(Elab *e, Cell *cell, Span use)
 {
     if (cell->resolved)
         return true;
+    if (cell->source) {
+        if (!elab_cell_resolve(e, cell->source, use))
+            return false;
+        cell->type = cell->source->type;
+        cell->classes = cell->source->classes;
+        return cell->resolved = cell->source->resolved;
+    }
     if (cell_absent(e, cell))
         return true;
     Node *type =
@@ -496,10 +508,13 @@ Inst *elab_cell_initial(Elab *e, Cell *cell)
     }
     if (!elab_cell_resolve(e, cell, span) || cell_absent(e, cell))
         return NULL;
-    Value value = cell->initial ? *cell->initial : initial_value(e, cell);
-    if (value.kind == VALUE_POISON)
-        return NULL;
-    Inst *inst = initial_tensor(e, cell, value);
+    Inst *inst = NULL;
+    if (cell->source) {
+        inst = elab_cell_read(e, cell->source, span);
+    } else {
+        Value value = cell->initial ? *cell->initial : initial_value(e, cell);
+        inst = value.kind == VALUE_POISON ? NULL : initial_tensor(e, cell, value);
+    }
     if (!inst)
         return NULL;
     // From here on the cell reads as its initial value: an optimizer's states may copy the weight.
@@ -509,17 +524,86 @@ Inst *elab_cell_initial(Elab *e, Cell *cell)
 
 // ---- optimizers ---------------------------------------------------------------------------------
 
+static bool is_optimizer(Value value)
+{
+    return value.kind == VALUE_INSTANCE && value.as.instance->declaration &&
+           value.as.instance->declaration->kind == NODE_Optimizer;
+}
+
+// The optimizers that one is made of are copied for the weight with it. `found`: there was one.
+static Value copied_for(Elab *e, Value value, Cell *weight, bool *found)
+{
+    if (is_optimizer(value)) {
+        *found = true;
+        return value_instance(elab_optimizer_for(e, value.as.instance, weight));
+    }
+    if (value.kind == VALUE_LIST || value.kind == VALUE_TUPLE) {
+        Value out = value_list(e, value.as.list.count, value.as.list.at);
+        out.kind = value.kind;
+        for (int i = 0; i < out.as.list.count; i++)
+            out.as.list.at[i] = copied_for(e, out.as.list.at[i], weight, found);
+        return *found ? out : value;
+    }
+    return value;
+}
+
 Instance *elab_optimizer_for(Elab *e, Instance *optimizer, Cell *weight)
 {
     for (int i = 0; i < optimizer->for_weight.count; i++)
         if (optimizer->for_weight.at[i]->weight == weight)
             return optimizer->for_weight.at[i];
+    const Frame *old = optimizer->env->frame;
     Instance *copy =
-        new_instance(e, optimizer->declaration, optimizer->env->frame, optimizer->span);
+        new_instance(e, optimizer->declaration, NEW(e->cx->arena, Frame), optimizer->span);
     copy->weight = weight;
+    for (int i = 0; i < old->count; i++) {
+        bool found = false;
+        Value value = copied_for(e, old->value[i], weight, &found);
+        env_bind(e, copy->env, old->name[i], value);
+        if (found)
+            elab_instance_name(e, value, copy, old->name[i]);
+    }
     make_members(e, copy);
     vec_push(e->cx->arena, &optimizer->for_weight, copy);
     return copy;
+}
+
+static bool prepare_value(Elab *e, Value value, Value paths, const CellList *cells, Span span)
+{
+    bool fine = true;
+    if (value.kind == VALUE_LIST || value.kind == VALUE_TUPLE)
+        for (int i = 0; i < value.as.list.count; i++)
+            fine = prepare_value(e, value.as.list.at[i], paths, cells, span) && fine;
+    if (!is_optimizer(value))
+        return fine;
+    Instance *self = value.as.instance;
+    if (elab_has_method(e, self, "check"))
+        fine = elab_call_method(e, self, "check", &paths, NULL, 1, span).kind != VALUE_POISON;
+    for (int i = 0; fine && i < cells->count && elab_has_method(e, self, "trains"); i++) {
+        bool trains;
+        Value answer = elab_call_method(e, self, "trains", &paths.as.list.at[i], NULL, 1, span);
+        if (!elab_truth(e, answer, &trains, span))
+            return false;
+        cells->at[i]->trainable = cells->at[i]->trainable && trains;
+    }
+    for (int i = 0; fine && i < self->env->frame->count; i++)
+        fine = prepare_value(e, self->env->frame->value[i], paths, cells, span);
+    return fine;
+}
+
+bool elab_optimizer_prepare(Elab *e, Instance *optimizer, Value model, Span span)
+{
+    CellList all = {0}, cells = {0};
+    Vec(Value) paths = {0};
+    elab_cells(e, model, &all);
+    for (int i = 0; i < all.count; i++) {
+        if (!all.at[i]->trainable)
+            continue;
+        vec_push(e->cx->arena, &cells, all.at[i]);
+        vec_push(e->cx->arena, &paths, value_text(e, elab_cell_path(e, all.at[i])));
+    }
+    return prepare_value(e, value_instance(optimizer), value_list(e, paths.count, paths.at), &cells,
+                         span);
 }
 
 static Inst *gradient_for(const TreeValue *tree, const Cell *cell, int near)

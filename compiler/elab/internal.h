@@ -39,8 +39,8 @@ void *pointer_map_get(const PointerMap *map, const void *key);
 void pointer_map_put(Arena *arena, PointerMap *map, const void *key, void *value);
 
 struct ElabNames {
-    Sym self, training, total_steps, epoch_steps, forward, weight, param, start, stop, step, rows,
-        underscore;
+    Sym self, training, total_steps, epoch_steps, forward, weight, param, path, start, stop, step,
+        rows, underscore;
     PointerMap declaration; // Node * -> Value * (being evaluated: poison with `busy`)
     PointerMap busy;        // Node * -> itself while its value is being computed
     PointerMap builtin;     // Node * (a Fn without body) -> const Builtin *
@@ -96,6 +96,26 @@ elab_parameters(Elab *e, Value fn); // of what can be called; NULL if it has non
 bool elab_bind(Elab *e, Env *env, const NodeList *params, const Value args[], const Sym names[],
                const Span arg_span[], int count, const char *what, DimList *unknown, Span span);
 const char *elab_callee_text(Elab *e, Value fn); // "'relu'", "model 'Dense'"
+
+// ---- builtin_tree.c
+// What the trace knew of the weights that a model with other weights replaces.
+typedef struct Replaced {
+    const TreeValue *tree; // NULL: none
+    Inst **current;
+    bool *replaced;
+} Replaced;
+// While an instance with weights of its own (see with_weights) is called, they are the current
+// ones.
+Replaced elab_replace_begin(Elab *e, const Instance *instance);
+void elab_replace_end(Elab *e, const Replaced *saved);
+Value elab_reweighted_member(Elab *e, const Instance *instance, Value member);
+Value elab_model_op(Elab *e, Oper op, Value a, Value b, Span span); // m - tree, tree + m
+bool elab_path_matches(const char *pattern, const char *path);      // "body.*" and body.0.weight
+// ---- trace.c
+CellUse *elab_cell_use(Elab *e, Cell *cell); // made if the trace has none
+
+// ---- average.c
+bool elab_is_averaged(Elab *e, Cell *cell, Span span); // it is a float
 
 // ---- match.c
 bool elab_is_symbol_of(Elab *e, Node *type, Sym word);     // a bare word of this enumeration

@@ -38,6 +38,7 @@ typedef struct TrainBlock {
     Value model;     // an instance; none if the step is the program's own
     Value loss;      // none if there is none
     Value loss_call; // a function that calls it where the setting is
+    Value average;   // the rule by which averages of the weights are kept; none: there are none
     StateTable *table;
     bool keeps_best;
     bool failed;
@@ -134,6 +135,7 @@ int metric_index(Jobs *jobs, const MetricSet *set, Sym name,
 bool job_train(Jobs *jobs, Node *node);
 bool job_evaluate(Jobs *jobs, Node *node);
 TrainBlock *train_block(Jobs *jobs, const Node *node);
+bool job_is_instance(Value value, NodeKind kind); // of a model, an optimizer, ...
 // `model: digits_mlp.best`. NULL after a report.
 TrainBlock *checkpoint_setting(Jobs *jobs, const Setting *setting, const char *name,
                                aml_which *which);
@@ -145,9 +147,14 @@ bool predict_entry(Jobs *jobs, TrainBlock *train, Entry *entry, const char *bloc
                    const char *function, int64_t batch, Span span);
 bool eval_entry(Jobs *jobs, Entry *entry, ProgramJob *job, const DataBlock *data, Value model,
                 Value loss, const MetricSet *metrics, const char *function, int64_t batch);
-bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Value optimizer, Value clip);
+// What `train_step` of the library is told besides the model and the batch.
+typedef struct StepSettings {
+    Value optimizer, clip, penalty;
+} StepSettings;
+bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSettings *settings);
 bool custom_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *fn, Value models,
                  Value optimizers);
+bool validated_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job, const MetricSet *metrics);
 bool init_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job);
 void state_rows(Jobs *jobs, StateTable *table, ProgramJob *job);
 // Every cell of the models gets a row, also one that no function reads.

@@ -95,12 +95,12 @@ static bool loss_outputs(Tracing *tracing, Value loss, Value output, Value targe
     return true;
 }
 
-bool eval_entry(Jobs *jobs, Entry *entry, ProgramJob *job, const DataBlock *data,
-                       Value model, Value loss, const MetricSet *metrics, const char *function,
-                       int64_t batch)
+bool eval_entry(Jobs *jobs, Entry *entry, ProgramJob *job, const DataBlock *data, Value model,
+                Value loss, const MetricSet *metrics, const char *function, int64_t batch)
 {
     Span span = job->span;
     jobs->e->training = false;
+    jobs->e->averaged = true;
     Tracing tracing = entry_begin(jobs, entry, job->table.name, function, span);
     Value record = batch_inputs(&tracing, &data->prepared, batch, span);
     Value target = column_value(record, jobs, "y");
@@ -110,6 +110,7 @@ bool eval_entry(Jobs *jobs, Entry *entry, ProgramJob *job, const DataBlock *data
         good = loss_outputs(&tracing, loss, value_tensor(output), target, batch, span);
     good = good && metrics_update(&tracing, metrics, job, value_tensor(output), target,
                                   entry == &job->eval);
+    jobs->e->averaged = false;
     if (!good) {
         entry_drop(&tracing);
         return false;
@@ -127,8 +128,10 @@ bool predict_entry(Jobs *jobs, TrainBlock *train, Entry *entry, const char *bloc
     Tracing tracing = entry_begin(jobs, entry, block, function, span);
     Value input = entry_input(&tracing, batched(x->type, batch), x->classes, x->name, span);
     Sym name = x->name;
+    jobs->e->averaged = true;
     Inst *output =
         model_output(jobs, train->model, value_record(jobs->e, 1, &name, &input), batch, span);
+    jobs->e->averaged = false;
     if (!output) {
         entry_drop(&tracing);
         return false;
@@ -189,14 +192,26 @@ static bool step_outputs(Tracing *tracing, Value result, Span span)
     return true;
 }
 
+// The rate of an optimizer, or of the one that it is made of.
+static Value rate_of(Jobs *jobs, Value optimizer)
+{
+    const Frame *frame = optimizer.as.instance->env->frame;
+    for (int i = 0; i < frame->count; i++)
+        if (frame->name[i] == job_word(jobs, "lr"))
+            return frame->value[i];
+    for (int i = 0; i < frame->count; i++)
+        if (job_is_instance(frame->value[i], NODE_Optimizer))
+            return rate_of(jobs, frame->value[i]);
+    return value_none();
+}
+
 static bool rate_output(Tracing *tracing, Value optimizer, Span span)
 {
     Elab *e = tracing->jobs->e;
-    const Value *found = env_find(optimizer.as.instance->env, job_word(tracing->jobs, "lr"));
-    Value rate = found ? *found : value_none();
+    Value rate = rate_of(tracing->jobs, optimizer);
     if (value_is(rate, VALUE_REAL) || value_is(rate, VALUE_INT) || value_is(rate, VALUE_OPTION))
         return figure_output(tracing, rate, "lr", span);
-    if (!value_is(rate, VALUE_FUNCTION))
+    if (!value_is(rate, VALUE_FUNCTION) && !value_is(rate, VALUE_INSTANCE))
         return true;
     Value step = value_tensor(
         elab_cast(e, elab_scalar(e, AML_SCALAR_STEP, -1, DTYPE_I64, span), e->real, span));
@@ -206,8 +221,13 @@ static bool rate_output(Tracing *tracing, Value optimizer, Span span)
 
 // The step of a training with one model, a loss and an optimizer: train_step of the standard
 // library.
-bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Value optimizer,
-                         Value clip)
+static bool average_step(Jobs *jobs, const TrainBlock *train, Value model, Span span)
+{
+    return value_is(train->average, VALUE_NONE) ||
+           elab_average_update(jobs->e, model, train->average, span);
+}
+
+bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSettings *settings)
 {
     Span span = job->span;
     jobs->e->training = true;
@@ -215,14 +235,17 @@ bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Value optimize
     Value record = batch_inputs(&tracing, &train->data->prepared, job->table.batch, span);
     Value args[] = {train->model,
                     train->loss_call,
-                    optimizer,
-                    clip,
+                    settings->optimizer,
+                    settings->clip,
+                    settings->penalty,
                     column_value(record, jobs, "x"),
                     column_value(record, jobs, "y")};
     Value result =
         elab_call(jobs->e, value_function(jobs->e, elab_std_function(jobs->e, "train_step"), NULL),
-                  args, NULL, 6, span);
-    bool good = step_outputs(&tracing, result, span) && rate_output(&tracing, optimizer, span);
+                  args, NULL, COUNT_OF(args), span);
+    bool good = step_outputs(&tracing, result, span) &&
+                rate_output(&tracing, settings->optimizer, span) &&
+                average_step(jobs, train, train->model, span);
     jobs->e->training = false;
     if (!good) {
         entry_drop(&tracing);
@@ -232,7 +255,7 @@ bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Value optimize
 }
 
 bool custom_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *fn, Value models,
-                        Value optimizers)
+                 Value optimizers)
 {
     Elab *e = jobs->e;
     Env *env = env_new(e, NULL, fn->span.file);
@@ -243,8 +266,65 @@ bool custom_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *fn, Value
     Tracing tracing = entry_begin(jobs, &job->step, job->table.name, "step", fn->span);
     Value batch = batch_inputs(&tracing, &train->data->prepared, job->table.batch, fn->span);
     Value result = elab_call(e, value_function(e, fn, env), &batch, NULL, 1, fn->as.fn.name_span);
-    bool good = step_outputs(&tracing, result, fn->as.fn.name_span);
+    bool good = step_outputs(&tracing, result, fn->as.fn.name_span) &&
+                average_step(jobs, train, models, fn->as.fn.name_span);
     e->training = false;
+    if (!good) {
+        entry_drop(&tracing);
+        return false;
+    }
+    return entry_end(&tracing);
+}
+
+// ---- what a validation changes
+
+// Schedules that look at what was measured are models with states and a function `validated`. Those
+// that the step reads are found among the cells that it has touched.
+bool validated_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job, const MetricSet *metrics)
+{
+    Elab *e = jobs->e;
+    Vec(Instance *) watching = {0};
+    for (int i = 0; i < train->table->cell.count; i++) {
+        Instance *owner = train->table->cell.at[i]->owner;
+        bool known = train->table->cell.at[i]->of || !owner->declaration ||
+                     owner->declaration->kind != NODE_Model ||
+                     !elab_has_method(e, owner, "validated");
+        for (int w = 0; w < watching.count; w++)
+            known = known || watching.at[w] == owner;
+        if (!known)
+            vec_push(jobs->arena, &watching, owner);
+    }
+    if (watching.count == 0)
+        return true;
+    Tracing tracing = entry_begin(jobs, &job->validated, job->table.name, "validated", job->span);
+    bool good = true;
+    for (int w = 0; good && w < watching.count; w++) {
+        Instance *self = watching.at[w];
+        Sym name = self->declaration->as.model.name;
+        self->parent = NULL;
+        self->name = w == 0 ? name : sym_printf(jobs->cx, "%s%d", name, w + 1);
+        if (train->data->part[AML_PART_VALID] <= 0 || !job->table.has_loss) {
+            report(jobs->cx, self->span, no_valid_part, name, train->data->node->as.job.name);
+            good = false;
+            break;
+        }
+        const Value *on = env_find(self->env, job_word(jobs, "on"));
+        int index = on ? metric_index(jobs, metrics, value_word(*on), self->span) : -1;
+        if (index == -3) {
+            good = false;
+            break;
+        }
+        bool lower = index < 0 || job->metric.at[index].lower_is_better;
+        CellList cells = {0};
+        elab_cells(e, value_instance(self), &cells);
+        for (int i = 0; i < cells.count; i++)
+            cells.at[i]->role = AML_ROLE_OPTIMIZER;
+        Inst *figure = elab_scalar(e, AML_SCALAR_MEASURED, index, DTYPE_F64, self->span);
+        Value args[] = {value_tensor(figure), value_bool(lower)};
+        good = !value_is(elab_call_method(e, self, "validated", args, NULL, 2, self->span),
+                         VALUE_POISON) &&
+               register_cells(jobs, value_instance(self));
+    }
     if (!good) {
         entry_drop(&tracing);
         return false;
@@ -259,9 +339,10 @@ bool init_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job)
     Tracing tracing = entry_begin(jobs, &job->init, job->table.name, "init", job->span);
     tracing.trace->first_step = true;
     bool good = true;
-    for (int i = 0; good && i < train->table->cell.count; i++) {
-        Cell *cell = train->table->cell.at[i];
-        if (cell->role == AML_ROLE_METRIC)
+    int count = train->table->cell.count;
+    for (int i = 0; good && i < 2 * count; i++) { // averages begin as what they are averages of
+        Cell *cell = train->table->cell.at[i % count];
+        if (cell->role == AML_ROLE_METRIC || (cell->source != NULL) != (i >= count))
             continue;
         Inst *initial = elab_cell_initial(e, cell);
         good = initial && elab_cell_write(e, cell, value_tensor(initial), cell->node->span);
@@ -292,9 +373,11 @@ void state_rows(Jobs *jobs, StateTable *table, ProgramJob *job)
     for (int i = 0; i < table->cell.count; i++) {
         Cell *cell = table->cell.at[i];
         ProgramState state = {.span = state_span(jobs, cell)};
-        state.info.tensor =
-            tensor_info(jobs, cell->type, cell->classes, elab_cell_path(jobs->e, cell));
-        state.info.role = cell->role;
+        Sym path = elab_cell_path(jobs->e, cell);
+        bool replaced = cell->average && cell->average->table == table;
+        state.info.tensor = tensor_info(jobs, cell->type, cell->classes,
+                                        replaced ? sym_printf(jobs->cx, "%s.raw", path) : path);
+        state.info.role = replaced ? AML_ROLE_OPTIMIZER : cell->role;
         state.decay = cell->role == AML_ROLE_WEIGHT && cell->type.rank >= 2;
         vec_push(jobs->arena, &job->state, state);
     }
@@ -333,9 +416,10 @@ void warn_unused(Jobs *jobs, Value model, const ProgramJob *job)
     for (int i = 0; i < cells.count; i++) {
         Cell *cell = cells.at[i];
         bool read = !cell->trainable || cell->role != AML_ROLE_WEIGHT;
+        const Cell *of = cell->average && cell->average->table ? cell->average : cell;
         for (int p = 0; p < fn->param.count && !read; p++)
             read = fn->param_slot.at[p].kind == SLOT_STATE &&
-                   fn->param_slot.at[p].index == cell->row && reaches[fn->param.at[p]->id];
+                   fn->param_slot.at[p].index == of->row && reaches[fn->param.at[p]->id];
         if (!read)
             report(jobs->cx, cell->node->span, unused_weight, elab_cell_path(jobs->e, cell));
     }

@@ -18,7 +18,7 @@ TrainBlock *train_block(Jobs *jobs, const Node *node)
     return NULL;
 }
 
-static bool is_instance(Value value, NodeKind kind)
+bool job_is_instance(Value value, NodeKind kind)
 {
     if (!value_is(value, VALUE_INSTANCE))
         return false;
@@ -145,6 +145,48 @@ static ProgramJob new_job(Jobs *jobs, Node *node, aml_job_kind kind)
 
 // ---- the two kinds of training
 
+static bool is_function_setting(Jobs *jobs, const Setting *setting, const char *name, Value value)
+{
+    if (value_is(value, VALUE_NONE) || value_is(value, VALUE_FUNCTION))
+        return true;
+    setting_wrong(jobs, setting, name, NULL, value);
+    return false;
+}
+
+// `ema: 0.999` is short for `average: ema(0.999)`.
+static bool read_average(Jobs *jobs, Node *node, Value *rule)
+{
+    Setting ema = setting_of(jobs, node, "ema"), average = setting_of(jobs, node, "average");
+    Value decay = setting_eval(jobs, &ema, "ema");
+    *rule = setting_eval(jobs, &average, "average");
+    if (value_is(decay, VALUE_POISON) || !is_function_setting(jobs, &average, "average", *rule))
+        return false;
+    if (value_is(decay, VALUE_NONE))
+        return true;
+    if (!value_is(*rule, VALUE_NONE)) {
+        report(jobs->cx, average.span, settings_exclude, "average", "ema");
+        note(jobs->cx, ema.span, "the other one is here");
+        return false;
+    }
+    *rule = decay;
+    if (!value_is_number(decay))
+        return is_function_setting(jobs, &ema, "ema", decay);
+    *rule = elab_call(jobs->e, value_function(jobs->e, elab_std_function(jobs->e, "ema"), NULL),
+                      &decay, NULL, 1, ema.span);
+    return value_is(*rule, VALUE_FUNCTION);
+}
+
+// What has to be known of the weights before anything is traced: which ones are frozen, and which
+// ones have an average.
+static bool prepare_weights(Jobs *jobs, TrainBlock *train, Value model, Value optimizer, Span span)
+{
+    if (!elab_optimizer_prepare(jobs->e, optimizer.as.instance, model, span))
+        return false;
+    if (!value_is(train->average, VALUE_NONE))
+        elab_average_make(jobs->e, model);
+    return true;
+}
+
 static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const MetricSet *metrics)
 {
     Node *node = train->node;
@@ -152,10 +194,12 @@ static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const Me
     Setting optimizer = setting_of(jobs, node, "optimizer"), clip = setting_of(jobs, node, "clip");
     train->model = setting_eval(jobs, &model, "model");
     train->loss = setting_eval(jobs, &loss, "loss");
+    Setting penalty = setting_of(jobs, node, "penalty");
     Value optimizer_value = setting_eval(jobs, &optimizer, "optimizer");
-    Value clip_value = setting_eval(jobs, &clip, "clip");
+    StepSettings settings = {optimizer_value, setting_eval(jobs, &clip, "clip"),
+                             setting_eval(jobs, &penalty, "penalty")};
     bool good = true;
-    if (!is_instance(train->model, NODE_Model)) {
+    if (!job_is_instance(train->model, NODE_Model)) {
         if (!value_is(train->model, VALUE_NONE) || model.written)
             setting_wrong(jobs, &model, "model", NULL, train->model);
         else if (!setting_misspelled(jobs, node, "model"))
@@ -171,7 +215,7 @@ static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const Me
             report(jobs->cx, node->as.job.name_span, no_loss, node->as.job.name);
         good = false;
     }
-    if (!is_instance(optimizer_value, NODE_Optimizer)) {
+    if (!job_is_instance(optimizer_value, NODE_Optimizer)) {
         if (!value_is(optimizer_value, VALUE_NONE) || optimizer.written)
             setting_wrong(jobs, &optimizer, "optimizer", NULL, optimizer_value);
         else if (!setting_misspelled(jobs, node, "optimizer"))
@@ -180,22 +224,20 @@ static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const Me
             help(jobs->cx, "write `%s()`", span_text(jobs, optimizer.span));
         good = false;
     }
-    if (!value_is(clip_value, VALUE_NONE) &&
-        !value_is(record_item(jobs, clip_value, "limit"), VALUE_REAL) &&
-        !value_is(record_item(jobs, clip_value, "limit"), VALUE_INT)) {
-        setting_wrong(jobs, &clip, "clip", NULL, clip_value);
-        good = false;
-    }
+    good &= is_function_setting(jobs, &clip, "clip", settings.clip);
+    good &= is_function_setting(jobs, &penalty, "penalty", settings.penalty);
     if (!good)
         return false;
     elab_instance_name(jobs->e, train->model, NULL, NULL);
+    if (!prepare_weights(jobs, train, train->model, optimizer_value, optimizer.span))
+        return false;
     train->loss_call =
         loss_at(jobs, train->loss, column_of(&train->data->prepared, "y") != NULL, loss.span);
     job->table.has_loss = true;
     int64_t batch = job->table.batch;
     return predict_entry(jobs, train, &job->predict, job->table.name, "predict", 1, model.span) &&
            register_cells(jobs, train->model) && check_classes(jobs, train, job, model.span) &&
-           default_step(jobs, train, job, optimizer_value, clip_value) &&
+           default_step(jobs, train, job, &settings) &&
            eval_entry(jobs, &job->eval, job, train->data, train->model, train->loss_call, metrics,
                       "eval", batch) &&
            eval_entry(jobs, &job->eval_one, job, train->data, train->model, train->loss_call,
@@ -221,17 +263,26 @@ static bool train_own(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *step
     }
     for (int i = 0; i < record.as.record->count; i++) {
         Value model = record.as.record->at[i];
-        if (!is_instance(model, NODE_Model)) {
+        if (!job_is_instance(model, NODE_Model)) {
             setting_wrong(jobs, &models, "models", "a record of models", model);
             return false;
         }
         elab_instance_name(jobs->e, model, NULL, record.as.record->name[i]);
     }
-    for (int i = 0; i < others.as.record->count; i++)
-        if (!record_get(record, others.as.record->name[i])) {
+    for (int i = 0; i < others.as.record->count; i++) {
+        const Value *model = record_get(record, others.as.record->name[i]);
+        Value optimizer = others.as.record->at[i];
+        if (!model) {
             report(jobs->cx, optimizers.span, not_in_block, others.as.record->name[i], "model");
             return false;
         }
+        if (!job_is_instance(optimizer, NODE_Optimizer)) {
+            setting_wrong(jobs, &optimizers, "optimizers", "a record of optimizers", optimizer);
+            return false;
+        }
+        if (!prepare_weights(jobs, train, *model, optimizer, optimizers.span))
+            return false;
+    }
     train->model = value_none();
     train->loss = value_none();
     if (!custom_step(jobs, train, job, step, record, others))
@@ -265,8 +316,11 @@ bool job_train(Jobs *jobs, Node *node)
     job.table.data = train->data->index;
     job.table.part = AML_PART_TRAIN;
     train->keeps_best = job.table.keep_best > 0;
+    good = read_average(jobs, node, &train->average);
+    if (!good)
+        return false;
     good = step ? train_own(jobs, train, &job, step) : train_model(jobs, train, &job, &metrics);
-    good = good && init_entry(jobs, train, &job);
+    good = good && validated_entry(jobs, train, &job, &metrics) && init_entry(jobs, train, &job);
     jobs->e->table = NULL;
     if (!good)
         return false;

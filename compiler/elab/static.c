@@ -251,6 +251,9 @@ Value elab_binary(Elab *e, Oper op, Value a, Value b, Span span)
         note(e->cx, dim->declared, "to be inferred, declared here");
         return value_poison();
     }
+    if ((a.kind == VALUE_TREE && b.kind == VALUE_INSTANCE) ||
+        (a.kind == VALUE_INSTANCE && b.kind == VALUE_TREE))
+        return elab_model_op(e, op, a, b, span);
     if (a.kind == VALUE_TREE || b.kind == VALUE_TREE)
         return tree_op(e, op, a, b, span);
     if (op == OPER_MATMUL)

@@ -60,7 +60,8 @@ static const char *const scalar_name[] = {[AML_SCALAR_STEP] = "step",
                                           [AML_SCALAR_TOTAL_STEPS] = "total_steps",
                                           [AML_SCALAR_EPOCH_STEPS] = "epoch_steps",
                                           [AML_SCALAR_SEED] = "seed",
-                                          [AML_SCALAR_OPTION] = "option"};
+                                          [AML_SCALAR_OPTION] = "option",
+                                          [AML_SCALAR_MEASURED] = "measured"};
 
 Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype, Span span)
 {
@@ -72,7 +73,7 @@ Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype, Span s
     }
     if (kind == AML_SCALAR_STEP && trace->first_step)
         return elab_full(e, dtype, 0, NULL, 0, span);
-    if (kind != AML_SCALAR_OPTION)
+    if (kind != AML_SCALAR_OPTION && kind != AML_SCALAR_MEASURED)
         option = 0;
     for (int i = 0; i < trace->scalar.count; i++)
         if (trace->scalar.at[i].kind == kind && trace->scalar.at[i].index == option &&
@@ -135,11 +136,22 @@ static CellUse *add_use(Elab *e, Cell *cell)
     return &e->trace->use.at[e->trace->use.count - 1];
 }
 
+CellUse *elab_cell_use(Elab *e, Cell *cell)
+{
+    CellUse *use = find_use(e->trace, cell);
+    return use ? use : add_use(e, cell);
+}
+
 Inst *elab_cell_read(Elab *e, Cell *cell, Span span)
 {
     if (!can_use(e, cell, span))
         return NULL;
     CellUse *use = find_use(e->trace, cell);
+    if (e->averaged && cell->average && !(use && use->replaced) &&
+        elab_is_averaged(e, cell, span)) {
+        cell = cell->average;
+        use = find_use(e->trace, cell);
+    }
     if (use && use->current)
         return use->current;
     if (!elab_cell_resolve(e, cell, span) || cell->absent)

@@ -11,14 +11,14 @@
 
 static const char *const dtype_constant[] = {"AML_F32", "AML_F64", "AML_F16", "AML_BF16", "AML_I8",
                                              "AML_U8",  "AML_I32", "AML_I64", "AML_BOOL"};
-static const char *const scalar_constant[] = {"AML_SCALAR_STEP", "AML_SCALAR_TOTAL_STEPS",
+static const char *const scalar_constant[] = {"AML_SCALAR_STEP",        "AML_SCALAR_TOTAL_STEPS",
                                               "AML_SCALAR_EPOCH_STEPS", "AML_SCALAR_SEED",
-                                              "AML_SCALAR_OPTION"};
+                                              "AML_SCALAR_OPTION",      "AML_SCALAR_MEASURED"};
 static const char *const role_constant[] = {"AML_ROLE_WEIGHT", "AML_ROLE_STATE",
                                             "AML_ROLE_OPTIMIZER", "AML_ROLE_METRIC"};
 
 _Static_assert(COUNT_OF(dtype_constant) == DTYPE_COUNT, "one name a dtype");
-_Static_assert(COUNT_OF(scalar_constant) == AML_SCALAR_OPTION + 1, "one name a scalar kind");
+_Static_assert(COUNT_OF(scalar_constant) == AML_SCALAR_MEASURED + 1, "one name a scalar kind");
 _Static_assert(COUNT_OF(role_constant) == AML_ROLE_METRIC + 1, "one name a role");
 
 #define TOP(...) buffer_printf(&writer->top, __VA_ARGS__)
@@ -295,7 +295,8 @@ static void write_jobs(TableWriter *writer, Program *program)
                         {"eval", &job->eval},
                         {"eval_one", &job->eval_one},
                         {"metrics_value", &job->metrics_value},
-                        {"predict", &job->predict}};
+                        {"predict", &job->predict},
+                        {"validated", &job->validated}};
         const char *state = states(writer, job, prefix), *metric = metrics(writer, job, prefix);
         buffer_printf(&rows,
                       "    {.kind = (aml_job_kind)%d, .name = %s, .doc = %s, .place = %s, .data = "

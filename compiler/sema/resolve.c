@@ -534,6 +534,8 @@ static void resolve_members(Resolver *r, const Node *owner, const NodeList *para
 {
     Cx *cx = r->unit->cx;
     int mark = r->local.count;
+    if (owner->kind == NODE_Optimizer) // made anew for each weight, which it may ask for
+        bind(r, sym_of(cx, "path"), owner->span, false);
     enter_signature(r, params, NULL);
     for (int i = 0; i < members->count; i++) {
         const Node *member = members->at[i];

@@ -231,6 +231,9 @@ static aml_status apply(amli_command *command, Option option, const char *text, 
     case OPTION_json:
         command->json = true;
         break;
+    case OPTION_tensorboard:
+        command->tensorboard = true;
+        break;
     case OPTION_quiet:
         command->quiet = true;
         break;

@@ -40,7 +40,7 @@ typedef struct amli_command {
     amli_verb verb;
     const char *argument; // the positional one, or NULL
     int threads;          // 0: not given
-    bool has_seed, resume, has_steps, json, quiet, help;
+    bool has_seed, resume, has_steps, tensorboard, json, quiet, help;
     int64_t seed, overfit, steps, held_out; // held_out 0: not given
     const char *resume_run, *checkpoint, *job, *output, *runs;
     // the values of the program's options, and what was given on the command line (NULL: nothing)
@@ -89,7 +89,8 @@ typedef struct amli_session {
     amli_memory state, arena, batch;
     char *staging; // host memory like `batch`, if the host has no view of it
     char *view;    // where the host writes batches: the device's memory, or staging
-    amli_bound init, step, metrics_reset, eval, eval_one, metrics_value, predict;
+    amli_bound init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated;
+    const struct amli_measured *measured; // by the last validation; NULL: there was none
     int64_t seed, total_steps;
     double epoch_steps;
 } amli_session;

@@ -76,10 +76,10 @@ static void print_plan(const Planned *plan, const char *why)
     row("temporaries", (double)need->arena, "the largest of:");
     const aml_function *const phase[] = {&job->init,     &job->step,          &job->eval,
                                          &job->eval_one, &job->metrics_reset, &job->metrics_value,
-                                         &job->predict};
+                                         &job->predict,  &job->validated};
     static const char *const phase_name[] = {
-        "  init",          "  step",    "  eval",   "  eval of one row",
-        "  metrics reset", "  metrics", "  predict"};
+        "  init",          "  step",    "  eval",    "  eval of one row",
+        "  metrics reset", "  metrics", "  predict", "  after a validation"};
     for (size_t i = 0; i < AMLI_COUNT(phase); i++)
         if (phase[i]->run)
             row(phase_name[i], (double)phase[i]->arena_bytes, "");

@@ -14,13 +14,13 @@ static size_t aligned(size_t bytes)
     return (bytes + AML_ALIGNMENT - 1) / AML_ALIGNMENT * AML_ALIGNMENT;
 }
 
-enum { FUNCTIONS = 7 };
+enum { FUNCTIONS = 8 };
 
 static void functions_of(const aml_job *job, const aml_function *function[FUNCTIONS])
 {
-    const aml_function *all[FUNCTIONS] = {&job->init,   &job->step,     &job->metrics_reset,
-                                          &job->eval,   &job->eval_one, &job->metrics_value,
-                                          &job->predict};
+    const aml_function *all[FUNCTIONS] = {&job->init,    &job->step,     &job->metrics_reset,
+                                          &job->eval,    &job->eval_one, &job->metrics_value,
+                                          &job->predict, &job->validated};
     memcpy(function, all, sizeof all);
 }
 
@@ -168,9 +168,9 @@ aml_status amli_session_open(const amli_command *command, const aml_job *job,
     aml_status status = kind->open(kind, threads, &session->device, error);
     if (!status)
         status = allocate(session, amli_job_need(job), error);
-    amli_bound *bound[FUNCTIONS] = {&session->init,   &session->step,     &session->metrics_reset,
-                                    &session->eval,   &session->eval_one, &session->metrics_value,
-                                    &session->predict};
+    amli_bound *bound[FUNCTIONS] = {&session->init,    &session->step,     &session->metrics_reset,
+                                    &session->eval,    &session->eval_one, &session->metrics_value,
+                                    &session->predict, &session->validated};
     const aml_function *function[FUNCTIONS];
     functions_of(job, function);
     for (int i = 0; i < FUNCTIONS && !status; i++)
@@ -182,9 +182,9 @@ aml_status amli_session_open(const amli_command *command, const aml_job *job,
 
 void amli_session_close(amli_session *session)
 {
-    amli_bound *bound[FUNCTIONS] = {&session->init,   &session->step,     &session->metrics_reset,
-                                    &session->eval,   &session->eval_one, &session->metrics_value,
-                                    &session->predict};
+    amli_bound *bound[FUNCTIONS] = {&session->init,    &session->step,     &session->metrics_reset,
+                                    &session->eval,    &session->eval_one, &session->metrics_value,
+                                    &session->predict, &session->validated};
     for (int i = 0; i < FUNCTIONS; i++)
         unbind(bound[i]);
     free(session->staging);
@@ -301,6 +301,14 @@ static aml_status scalar_value(const amli_session *session, const aml_scalar_inf
     case AML_SCALAR_SEED:
         whole = session->seed;
         break;
+    case AML_SCALAR_MEASURED: {
+        const amli_measured *measured = session->measured;
+        if (!measured)
+            return amli_fail(error, AML_INTERNAL, "a function asks for what was not measured");
+        real = info->index < 0 ? measured->loss : measured->value[info->index][0];
+        is_whole = false;
+        break;
+    }
     case AML_SCALAR_OPTION: {
         const aml_option *option = &session->program->option[info->index];
         aml_value value = session->command->value[info->index];

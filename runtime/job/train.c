@@ -317,6 +317,13 @@ static aml_status after_step(amli_training *training, bool halting, aml_error *e
         status = validate(training, error);
         if (status)
             return status;
+        if (job->validated.run) {
+            training->session.measured = &training->last;
+            status = amli_session_run(&training->session, &training->session.validated,
+                                      progress->step, error);
+        }
+        if (status)
+            return status;
         training->stopped_early = out_of_patience(training, &training->last);
         score = score_of(&training->last, job->keep_metric);
         scored = isfinite(score);
@@ -555,8 +562,10 @@ aml_status amli_train(const amli_command *given, const amli_device_kind *kind, a
 {
     amli_command command =
         *given; // resuming sets what the run was begun with; the arrays stay the caller's
-    amli_training training = {
-        .command = &command, .lock = -1, .saved_step = -1, .figures.file = -1};
+    amli_training training = {.command = &command,
+                              .lock = -1,
+                              .saved_step = -1,
+                              .figures = {.file = -1, .events.file = -1}};
     amli_log_begin(&training.log, command.quiet || command.json);
     aml_status status =
         amli_find_job(&command, AML_JOB_TRAIN, command.argument, &training.job, error);

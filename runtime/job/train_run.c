@@ -321,6 +321,9 @@ aml_status amli_training_begin_state(amli_training *training, aml_error *error)
         status = amli_join(path, sizeof path, store->run, "metrics.jsonl", error);
     if (!status)
         status = amli_figures_open(&training->figures, path, training->progress.log_bytes, error);
+    if (!status && training->command->tensorboard)
+        status = amli_events_open(&training->figures.events, store->run, training->progress.step,
+                                  error);
     if (!status)
         status = write_config(training, error);
     return status;

@@ -15,7 +15,7 @@ enum { FLUSH_AT = 65536 };
 aml_status amli_figures_open(amli_figures *figures, const char *path, int64_t length,
                              aml_error *error)
 {
-    *figures = (amli_figures){.file = -1};
+    *figures = (amli_figures){.file = -1, .events.file = -1};
     snprintf(figures->path, sizeof figures->path, "%s", path);
     figures->file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     struct stat info;
@@ -43,6 +43,7 @@ aml_status amli_figures_flush(amli_figures *figures, bool sync, aml_error *error
                                 figures->buffer.length, error);
         figures->written += (int64_t)figures->buffer.length;
         figures->buffer.length = 0;
+        figures->line = 0;
     }
     if (!status && sync && fdatasync(figures->file) != 0)
         status = amli_fail(error, AML_IO, "cannot sync %s: %s", figures->path, strerror(errno));
@@ -51,7 +52,15 @@ aml_status amli_figures_flush(amli_figures *figures, bool sync, aml_error *error
 
 aml_status amli_figures_end_line(amli_figures *figures, aml_error *error)
 {
-    amli_buffer_add(&figures->buffer, "\n", 1);
+    amli_buffer *buffer = &figures->buffer;
+    aml_status status = buffer->failed
+                            ? AML_OK
+                            : amli_events_line(&figures->events, buffer->text + figures->line,
+                                               buffer->length - figures->line, error);
+    if (status)
+        return status;
+    amli_buffer_add(buffer, "\n", 1);
+    figures->line = buffer->length;
     return figures->buffer.length >= FLUSH_AT || figures->buffer.failed
                ? amli_figures_flush(figures, false, error)
                : AML_OK;
@@ -64,6 +73,7 @@ void amli_figures_close(amli_figures *figures)
         close(figures->file);
     figures->file = -1;
     amli_buffer_free(&figures->buffer);
+    amli_events_close(&figures->events);
 }
 
 void amli_json_text(amli_buffer *buffer, const char *text)

@@ -26,12 +26,25 @@ bool amli_log_progress_due(const amli_log *log, double now); // whether progress
 void amli_log_progress(amli_log *log, double now, const char *format, ...) AMLI_PRINTF(3, 4);
 void amli_log_notice(void *log, const char *text); // an aml_notice: "warning: ..."
 
+// ---- events.c: the same figures as a TensorBoard event file
+typedef struct amli_events {
+    int file; // -1: none is written
+    char path[4096];
+} amli_events;
+
+// A new file in the run's folder; `step` is the one a resumed run goes on from.
+aml_status amli_events_open(amli_events *events, const char *run, int64_t step, aml_error *error);
+aml_status amli_events_line(amli_events *events, const char *line, size_t length, aml_error *error);
+void amli_events_close(amli_events *events);
+
 // ---- figures.c
 typedef struct amli_figures {
     int file;
     int64_t written; // bytes of the file, without what is still in the buffer
     amli_buffer buffer;
+    size_t line; // where in the buffer the current line begins
     char path[4096];
+    amli_events events;
 } amli_figures;
 
 // Opens metrics.jsonl and cuts it to `length` bytes: what came after the checkpoint that is resumed

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -156,6 +157,80 @@ def figures_are_json_lines(place):
     check(all("step" in line for line in lines), "a line without its step")
 
 
+def records_of(path):
+    """The records of a TensorBoard event file, their masked CRC-32C checked."""
+    table = []
+    for byte in range(256):
+        for _ in range(8):
+            byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
+        table.append(byte)
+
+    def masked(data):
+        crc = 0xFFFFFFFF
+        for byte in data:
+            crc = crc >> 8 ^ table[(crc ^ byte) & 255]
+        crc ^= 0xFFFFFFFF
+        return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+    data, at = path.read_bytes(), 0
+    while at < len(data):
+        length, crc = struct.unpack_from("<QI", data, at)
+        check_equal(crc, masked(data[at:at + 8]), "the checksum of a length")
+        body = data[at + 12:at + 12 + length]
+        check_equal(struct.unpack_from("<I", data, at + 12 + length)[0], masked(body), "the checksum of a record")
+        yield body
+        at += 16 + length
+
+
+def fields_of(message):
+    """Protocol buffer: (field, value) in order."""
+    at = 0
+
+    def varint():
+        nonlocal at
+        value, shift = 0, 0
+        while True:
+            byte = message[at]
+            at += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    while at < len(message):
+        key = varint()
+        if key & 7 == 0:
+            value = varint()
+        else:
+            length = {1: 8, 5: 4}.get(key & 7) or varint()
+            value = message[at:at + length]
+            at += length
+        yield key >> 3, value
+
+
+def figures_for_tensorboard(place):
+    program = place.build_digits()
+    place.run(program, "train", "--quiet", "--tensorboard", "--steps", 100)
+    place.run(program, "train", "--quiet", "--tensorboard", "--resume", "--steps", 130)
+    run = next((place.folder / "runs/digits_mlp").iterdir())
+    files = sorted(run.glob("events.out.tfevents.*"), key=lambda path: len(path.read_bytes()), reverse=True)
+    check_equal(len(files), 2, "event files: one for each session")
+    found, starts = {}, []
+    for path in files:
+        events = [dict(fields_of(record)) for record in records_of(path)]
+        check_equal(events[0][3], b"brain.Event:2", "the version")
+        starts += [event[2] for event in events if event.get(7) == b"\x08\x01"]
+        for event in events:
+            for _, value in fields_of(event.get(5, b"")):
+                entry = dict(fields_of(value))
+                found[event[2], entry[1].decode()] = struct.unpack("<f", entry[2])[0]
+    check_equal(starts, [101], "where the resumed session says it begins")
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    expected = {(line["step"], name): value for line in lines for name, value in line.items() if name != "step"}
+    check_equal(set(found), set(expected), "steps and names")
+    check(all(abs(found[key] - value) <= 1e-6 * abs(value) for key, value in expected.items()), "values differ from metrics.jsonl")
+
+
 def interrupt_writes_a_checkpoint(place):
     program = place.build_digits("digits", "-D", "hidden=1024")
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
@@ -188,5 +263,5 @@ def predict_reads_and_writes_csv(place):
 if __name__ == "__main__":
     sys.exit(main([reaches_97_percent, reaches_97_percent_with_other_seeds, threads_do_not_change_the_result,
                    wide_layers_use_threads_and_stay_equal, seed_changes_the_result, memory_is_what_was_planned,
-                   option_changes_the_learning_rate, a_few_rows_are_learned_by_heart, figures_are_json_lines, interrupt_writes_a_checkpoint,
+                   option_changes_the_learning_rate, a_few_rows_are_learned_by_heart, figures_are_json_lines, figures_for_tensorboard, interrupt_writes_a_checkpoint,
                    predict_reads_and_writes_csv]))

@@ -86,12 +86,14 @@ typedef enum aml_scalar_kind {
     AML_SCALAR_TOTAL_STEPS, // i64: the length of the training in steps
     AML_SCALAR_EPOCH_STEPS, // f64: steps in one epoch (rows / batch, not rounded)
     AML_SCALAR_SEED,        // i64
-    AML_SCALAR_OPTION       // the value of aml_program.option[index]; a duration in steps, as f64
+    AML_SCALAR_OPTION,      // the value of aml_program.option[index]; a duration in steps, as f64
+    AML_SCALAR_MEASURED     // f64: what the last validation gave for aml_job.metric[index], -1: for
+                            // the loss
 } aml_scalar_kind;
 
 typedef struct aml_scalar_info {
     aml_scalar_kind kind;
-    int32_t index;   // AML_SCALAR_OPTION only
+    int32_t index;   // AML_SCALAR_OPTION and AML_SCALAR_MEASURED only
     aml_dtype dtype; // how the function reads it: I64, I32, BOOL as whole; F32, F64 as real
 } aml_scalar_info;
 
@@ -275,6 +277,8 @@ typedef struct aml_job {
     aml_function eval_one;      // the same for a batch of 1: the rows that do not fill a batch
     aml_function metrics_value; // outputs: the value of each COMPILED metric
     bool has_loss;              // eval's first two outputs are the loss
+    aml_function validated;     // train: run after each validation; updates states that depend on
+                                // what was measured (schedules like plateau)
 
     int32_t metrics;
     const aml_metric *metric;

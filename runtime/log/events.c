@@ -1,0 +1,161 @@
+// The figures of a run as a TensorBoard event file.
+//
+// Format (tensorflow/core/lib/io/record_writer.h and tensorflow/core/util/event.proto): records of
+// {length u64, masked CRC-32C of the length, bytes, masked CRC-32C of the bytes}, little endian;
+// the bytes are a protocol buffer Event {1: wall_time double, 2: step int64, 3: file_version
+// string, 5: Summary {1: Value {1: tag string, 2: simple_value float}}, 7: SessionLog {1: status}}.
+// A SessionLog START says that steps from here on replace what an earlier session wrote.
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "runtime/log/log.h"
+
+enum { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5, SESSION_START = 1 };
+
+// CRC-32C (Castagnoli, reflected polynomial 82f63b78), masked as the format wants it.
+static uint32_t masked_crc(const char *bytes, size_t length)
+{
+    uint32_t crc = ~UINT32_C(0);
+    for (size_t i = 0; i < length; i++) {
+        crc ^= (unsigned char)bytes[i];
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc >> 1 ^ (UINT32_C(0x82f63b78) & -(crc & 1));
+    }
+    crc = ~crc;
+    return (crc >> 15 | crc << 17) + UINT32_C(0xa282ead8);
+}
+
+static void put_little(amli_buffer *to, uint64_t value, int bytes)
+{
+    for (int i = 0; i < bytes; i++) {
+        char byte = (char)(value >> 8 * i);
+        amli_buffer_add(to, &byte, 1);
+    }
+}
+
+static void put_varint(amli_buffer *to, uint64_t value)
+{
+    do {
+        char byte = (char)((value & 0x7f) | (value > 0x7f ? 0x80 : 0));
+        amli_buffer_add(to, &byte, 1);
+        value >>= 7;
+    } while (value);
+}
+
+static void put_key(amli_buffer *to, int field, int wire)
+{
+    put_varint(to, (uint64_t)field << 3 | (uint64_t)wire);
+}
+
+static void put_bytes(amli_buffer *to, int field, const char *bytes, size_t length)
+{
+    put_key(to, field, WIRE_BYTES);
+    put_varint(to, length);
+    amli_buffer_add(to, bytes, length);
+}
+
+static void begin_event(amli_buffer *event, int64_t step)
+{
+    struct timespec now;
+    double seconds;
+    uint64_t bits;
+    clock_gettime(CLOCK_REALTIME, &now);
+    seconds = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    memcpy(&bits, &seconds, sizeof bits);
+    put_key(event, 1, WIRE_64);
+    put_little(event, bits, 8);
+    put_key(event, 2, WIRE_VARINT);
+    put_varint(event, (uint64_t)step);
+}
+
+// Hands the record to the system at once, so that a reader sees it.
+static aml_status write_event(amli_events *events, amli_buffer *event, aml_error *error)
+{
+    amli_buffer record = {0};
+    put_little(&record, event->length, 8);
+    put_little(&record, masked_crc(record.text, record.failed ? 0 : 8), 4);
+    amli_buffer_add(&record, event->text, event->length);
+    put_little(&record, event->failed ? 0 : masked_crc(event->text, event->length), 4);
+    aml_status status =
+        record.failed || event->failed
+            ? amli_no_memory(error, event->length, events->path)
+            : amli_write_all(events->file, events->path, record.text, record.length, error);
+    amli_buffer_free(&record);
+    amli_buffer_free(event);
+    return status;
+}
+
+aml_status amli_events_open(amli_events *events, const char *run, int64_t step, aml_error *error)
+{
+    static const char version[] = "brain.Event:2";
+    char host[65] = "host", name[160];
+    events->file = -1;
+    gethostname(host, sizeof host - 1);
+    snprintf(name, sizeof name, "events.out.tfevents.%010lld.%s.%ld.aml", (long long)time(NULL),
+             host, (long)getpid());
+    aml_status status = amli_join(events->path, sizeof events->path, run, name, error);
+    if (status)
+        return status;
+    events->file = open(events->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (events->file < 0)
+        return amli_fail(error, AML_IO, "cannot open %s: %s", events->path, strerror(errno));
+    amli_buffer event = {0};
+    begin_event(&event, 0);
+    put_bytes(&event, 3, version, strlen(version));
+    status = write_event(events, &event, error);
+    if (status || step == 0)
+        return status;
+    const char start[] = {1 << 3 | WIRE_VARINT, SESSION_START};
+    begin_event(&event, step + 1);
+    put_bytes(&event, 7, start, sizeof start);
+    return write_event(events, &event, error);
+}
+
+// The numbers of a line of metrics.jsonl.
+aml_status amli_events_line(amli_events *events, const char *line, size_t length, aml_error *error)
+{
+    if (events->file < 0)
+        return AML_OK;
+    json_t *figures = json_loadb(line, length, 0, NULL);
+    if (!figures)
+        return amli_no_memory(error, length, events->path);
+    amli_buffer summary = {0}, event = {0};
+    const char *name;
+    json_t *value;
+    json_object_foreach(figures, name, value)
+    {
+        if (strcmp(name, "step") == 0 || !json_is_number(value))
+            continue;
+        amli_buffer entry = {0};
+        float single = (float)json_number_value(value);
+        uint32_t bits;
+        memcpy(&bits, &single, sizeof bits);
+        put_bytes(&entry, 1, name, strlen(name));
+        put_key(&entry, 2, WIRE_32);
+        put_little(&entry, bits, 4);
+        put_bytes(&summary, 1, entry.text, entry.length);
+        summary.failed = summary.failed || entry.failed;
+        amli_buffer_free(&entry);
+    }
+    begin_event(&event, json_integer_value(json_object_get(figures, "step")));
+    put_bytes(&event, 5, summary.text, summary.length);
+    event.failed = event.failed || summary.failed;
+    json_decref(figures);
+    amli_buffer_free(&summary);
+    return write_event(events, &event, error);
+}
+
+void amli_events_close(amli_events *events)
+{
+    if (events->file >= 0)
+        close(events->file);
+    events->file = -1;
+}
