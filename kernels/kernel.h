@@ -28,7 +28,7 @@ typedef struct DTypeInfo {
 } DTypeInfo;
 extern const DTypeInfo dtype_info[DTYPE_COUNT];
 
-enum { IR_MAX_RANK = 8, IR_MAX_ATTRS = 4 };
+enum { IR_MAX_RANK = 8, IR_MAX_ATTRS = 6 };
 
 typedef struct Type {
     DType dtype;
@@ -68,7 +68,7 @@ typedef struct IrData {
 
 typedef union Attr {
     IntList list;  // Axes, Shape
-    int64_t whole; // Int, Site
+    int64_t whole; // Int, Flag, Site
     double real;   // Real
     Reducer reducer;
     struct IrFunction *function; // Body, Callee

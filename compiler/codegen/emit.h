@@ -79,7 +79,7 @@ typedef struct Index {
 } Index;
 
 typedef struct Memo {
-    const Inst *inst;
+    Inst *inst;
     Index at[IR_MAX_RANK];
     LLVMValueRef value;
     int next; // the previous entry of the same instruction plus 1, 0: none

@@ -116,12 +116,14 @@ void index_split(Emit *e, Index position, int axes, const int64_t dim[], Index o
 
 // ---- memory -------------------------------------------------------------------------------------
 
+// Under a mask the address itself may lie outside (the first lanes of a padded row).
 static LLVMValueRef address(Emit *e, DType dtype, LLVMValueRef base, LLVMValueRef position)
 {
     if (is_constant(position, 0))
         return base;
     LLVMTypeRef type = memory_type(e->g, dtype, 1);
-    return LLVMBuildInBoundsGEP2(e->b, type, base, &position, 1, "");
+    return e->mask ? LLVMBuildGEP2(e->b, type, base, &position, 1, "")
+                   : LLVMBuildInBoundsGEP2(e->b, type, base, &position, 1, "");
 }
 
 static void set_alignment(LLVMValueRef access, DType dtype)
@@ -196,9 +198,7 @@ LLVMValueRef load_element(Emit *e, DType dtype, LLVMValueRef base, Index positio
             set_alignment(load, dtype);
         }
     } else {
-        LLVMValueRef at = lanes_of(e, position);
-        LLVMValueRef pointers =
-            LLVMBuildInBoundsGEP2(e->b, memory_type(e->g, dtype, 1), base, &at, 1, "");
+        LLVMValueRef pointers = address(e, dtype, base, lanes_of(e, position));
         LLVMValueRef in[] = {pointers, all_lanes(e), LLVMConstNull(type)};
         load = masked_call(e, "llvm.masked.gather", type, LLVMTypeOf(pointers), in, 3, 0, dtype);
     }
@@ -239,6 +239,15 @@ void memo_begin(Emit *e, IrFunction *body)
 void memo_forget(Emit *e, IrFunction *body)
 {
     memo_begin(e, body);
+}
+
+// Drops what was remembered since `count` entries: its lanes were masked more narrowly.
+static void memo_cut(Emit *e, int count)
+{
+    while (e->memo.count > count) {
+        const Memo *last = &e->memo.at[--e->memo.count];
+        last->inst->mark = last->next;
+    }
 }
 
 static bool index_equal(Index a, Index b)
@@ -392,8 +401,112 @@ static LLVMValueRef reduce_element(Emit *e, const Inst *inst)
     return lanes_splat(e, source->seed[e->unit]);
 }
 
+// ---- windows
+
+static bool by_lane(const Emit *e, Index at)
+{
+    return at.lanes || (at.step != 0 && e->lanes > 1);
+}
+
+// What must hold for the elements read below a window to exist.
+typedef struct Inside {
+    LLVMValueRef all;  // of all lanes alike; NULL: nothing
+    LLVMValueRef lane; // of each lane; NULL: nothing
+} Inside;
+
+static void also(Emit *e, LLVMValueRef *all, LLVMValueRef one)
+{
+    *all = *all ? LLVMBuildAnd(e->b, *all, one, "") : one;
+}
+
+// at < extent; as unsigned numbers, so that -1 is not. An index that fails for all lanes becomes 0.
+static Index confine(Emit *e, Index at, int64_t extent, Inside *inside)
+{
+    LLVMValueRef limit = whole(e->g, extent);
+    if (by_lane(e, at)) {
+        also(e, &inside->lane,
+             LLVMBuildICmp(e->b, LLVMIntULT, lanes_of(e, at), lanes_splat(e, limit), ""));
+        return at;
+    }
+    LLVMValueRef good = LLVMBuildICmp(e->b, LLVMIntULT, at.at, limit, "");
+    also(e, &inside->all, good);
+    return index_of(LLVMBuildSelect(e->b, good, at.at, whole(e->g, 0), ""), 0);
+}
+
+// at / by, if that is whole and below `extent`.
+static Index confine_quotient(Emit *e, Index at, int64_t by, int64_t extent, Inside *inside)
+{
+    if (by == 1)
+        return confine(e, at, extent, inside);
+    at = confine(e, at, (extent - 1) * by + 1, inside);
+    Index rest = index_divide(e, at, by, true);
+    LLVMValueRef zero = whole(e->g, 0);
+    if (by_lane(e, at))
+        also(e, &inside->lane,
+             LLVMBuildICmp(e->b, LLVMIntEQ, lanes_of(e, rest), lanes_splat(e, zero), ""));
+    else
+        also(e, &inside->all, LLVMBuildICmp(e->b, LLVMIntEQ, rest.at, zero, ""));
+    return index_divide(e, at, by, false);
+}
+
+// Where the positions and the places of a window, or what they cover, are in input 0.
+static Inside windowed_index(Emit *e, const Inst *inst, const Index at[], Index below[])
+{
+    bool back = inst->op == OP_unwindow;
+    const Attr *attr = inst->attr + !back;
+    Type in = inst->input[0]->type, out = inst->type;
+    int spatial = attr[0].list.count, rest = in.rank - spatial;
+    const Index *from = back ? at : at + spatial;
+    Inside inside = {0};
+    for (int i = 0; i < rest; i++)
+        below[i] = from[i];
+    for (int i = 0; i < spatial; i++) {
+        int64_t stride = attr[0].list.at[i], low = attr[1].list.at[i], step = attr[3].list.at[i];
+        int64_t extent = in.dim[rest + i], places = out.dim[i];
+        Index place = index_scale(e, at[i], back ? -step : step), position = from[rest + i];
+        if (back) {
+            position = index_add_constant(e, index_add(e, position, place), low);
+            below[rest + i] = confine_quotient(e, position, stride, extent, &inside);
+            continue;
+        }
+        int64_t last =
+            (out.dim[spatial + rest + i] - 1) * stride + (places - 1) * step - low;
+        position = index_add(e, index_scale(e, position, stride), place);
+        position = index_add_constant(e, position, -low);
+        below[rest + i] =
+            low == 0 && last < extent ? position : confine(e, position, extent, &inside);
+    }
+    return inside;
+}
+
+static LLVMValueRef windowed_element(Emit *e, Inst *inst, const Index at[])
+{
+    Index below[IR_MAX_RANK];
+    Inside inside = windowed_index(e, inst, at, below);
+    LLVMValueRef mask = e->mask;
+    int known = e->memo.count;
+    if (inside.lane)
+        e->mask = mask ? LLVMBuildAnd(e->b, mask, inside.lane, "") : inside.lane;
+    LLVMValueRef value = element(e, inst->input[0], below);
+    e->mask = mask;
+    if (inside.lane)
+        memo_cut(e, known);
+    if (!inside.lane && !inside.all)
+        return value;
+    LLVMValueRef other = inst->op == OP_window ? element(e, inst->input[1], NULL)
+                                               : emit_constant(e, inst->type.dtype, 0);
+    other = lanes_splat(e, other);
+    if (inside.lane)
+        value = LLVMBuildSelect(e->b, inside.lane, value, other, "");
+    if (inside.all)
+        value = LLVMBuildSelect(e->b, inside.all, value, other, "");
+    return value;
+}
+
 static LLVMValueRef new_element(Emit *e, Inst *inst, const Index at[])
 {
+    if (inst->op == OP_window || inst->op == OP_unwindow)
+        return windowed_element(e, inst, at);
     if (inst->op == OP_parameter)
         return parameter_element(e, inst, at);
     if (inst->op == OP_constant)
@@ -520,6 +633,22 @@ static bool cut_visited(CutWalk *walk, Inst *inst, const int axis[])
     return false;
 }
 
+// The positions and places of a window stay apart; the other axes are moved.
+static void cut_window(CutWalk *walk, const Inst *inst, const int axis[])
+{
+    bool back = inst->op == OP_unwindow;
+    int spatial = inst->attr[!back].list.count, rank = inst->type.rank, below[IR_MAX_RANK];
+    for (int i = 0; i < rank; i++) {
+        if (i >= spatial && i < rank - spatial)
+            continue;
+        cut_before(walk, axis[i]);
+        cut_after(walk, axis[i]);
+    }
+    for (int i = 0; i < inst->input[0]->type.rank; i++)
+        below[i] = axis[back ? i : i + spatial];
+    cut_walk(walk, inst->input[0], below);
+}
+
 static void cut_walk(CutWalk *walk, Inst *inst, const int axis[])
 {
     if (cut_visited(walk, inst, axis))
@@ -559,6 +688,8 @@ static void cut_walk(CutWalk *walk, Inst *inst, const int axis[])
             below[i] = axis[i];
         }
         cut_walk(walk, inst->input[0], below);
+    } else if (inst->op == OP_window || inst->op == OP_unwindow) {
+        cut_window(walk, inst, axis);
     } else if (inst->op == OP_gather) {
         int64_t at = inst->attr[0].whole;
         int rows = inst->input[1]->type.rank;

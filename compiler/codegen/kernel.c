@@ -76,6 +76,7 @@ static void key_attribute(Buffer *key, AttrKind kind, const Attr *attr)
         break;
     case ATTR_Int:
     case ATTR_Site:
+    case ATTR_Flag:
         buffer_printf(key, "%" PRId64 ";", attr->whole);
         break;
     case ATTR_Real:

@@ -349,6 +349,46 @@ static void store_scalar_or_copy(Frame *f, LLVMValueRef to, Inst *from)
         emit_copy(f, to, value_pointer(f, from), (size_t)type_bytes(from->type));
 }
 
+// A turn whose guard does not hold goes around the body: to the end of the loop if nothing can make
+// the guard hold again, else to the place where the turn's share of what is stacked is filled with
+// zeros.
+typedef struct Guard {
+    LLVMBasicBlockRef otherwise;
+    bool ends; // the loop
+} Guard;
+
+static Guard guard_begin(Frame *f, const Inst *inst, const Loop *loop, LLVMValueRef holds)
+{
+    Codegen *g = f->g;
+    Emit *e = &f->emit;
+    int64_t carried = inst->attr[1].whole, guard = inst->attr[5].whole;
+    LLVMValueRef function = LLVMGetBasicBlockParent(LLVMGetInsertBlock(e->b));
+    LLVMBasicBlockRef run = LLVMAppendBasicBlockInContext(g->llvm, function, "");
+    Guard made = {.ends = guard <= carried && inst->results == carried && !loop->once};
+    made.otherwise = made.ends ? loop->after : LLVMAppendBasicBlockInContext(g->llvm, function, "");
+    LLVMBuildCondBr(e->b, holds, run, made.otherwise);
+    LLVMPositionBuilderAtEnd(e->b, run);
+    return made;
+}
+
+static void guard_end(Frame *f, const Inst *inst, const Guard *guard, LLVMValueRef const slice[])
+{
+    Codegen *g = f->g;
+    Emit *e = &f->emit;
+    if (guard->ends)
+        return;
+    LLVMValueRef function = LLVMGetBasicBlockParent(LLVMGetInsertBlock(e->b));
+    LLVMBasicBlockRef join = LLVMAppendBasicBlockInContext(g->llvm, function, "");
+    LLVMBuildBr(e->b, join);
+    LLVMPositionBuilderAtEnd(e->b, guard->otherwise);
+    const IrFunction *body = inst->attr[3].function;
+    for (int i = (int)inst->attr[1].whole; i < inst->results; i++)
+        LLVMBuildMemSet(e->b, slice[i], LLVMConstInt(g->i8, 0, 0),
+                        whole(g, type_bytes(body->result.at[i].value->type)), 1);
+    LLVMBuildBr(e->b, join);
+    LLVMPositionBuilderAtEnd(e->b, join);
+}
+
 static void emit_loop(Frame *f, Inst *inst)
 {
     Codegen *g = f->g;
@@ -376,13 +416,17 @@ static void emit_loop(Frame *f, Inst *inst)
         next_offset += ((size_t)type_bytes(inst->input[i]->type) + 63) / 64 * 64;
     }
 
-    Loop loop = loop_begin(e, whole(g, 0), whole(g, inst->attr[0].whole), 1);
-    child.value[body->param.at[0]->id] = loop.at;
+    int64_t count = inst->attr[0].whole;
+    Loop loop = loop_begin(e, whole(g, 0), whole(g, count), 1);
+    LLVMValueRef turn = loop.at;
+    if (inst->attr[4].whole)
+        turn = LLVMBuildSub(e->b, whole(g, count - 1), turn, "");
+    child.value[body->param.at[0]->id] = turn;
     for (int i = 0; i < inst->inputs; i++) {
         Inst *param = body->param.at[i + 1];
         bool slice = i >= carried && i < carried + sliced;
         child.input[i + 1] =
-            slice ? offset_pointer(e, base[i], loop.at, type_bytes(param->type)) : base[i];
+            slice ? offset_pointer(e, base[i], turn, type_bytes(param->type)) : base[i];
         if (param->type.rank > 0)
             continue;
         if (i >= carried + sliced)
@@ -392,11 +436,16 @@ static void emit_loop(Frame *f, Inst *inst)
                 load_element(e, param->type.dtype, child.input[i + 1], index_of(whole(g, 0), 0));
     }
     for (int i = carried; i < inst->results; i++)
-        child.output[i] = offset_pointer(e, base[inst->inputs + i], loop.at,
+        child.output[i] = offset_pointer(e, base[inst->inputs + i], turn,
                                          type_bytes(body->result.at[i].value->type));
+    Guard guard = {0};
+    if (inst->attr[5].whole)
+        guard = guard_begin(f, inst, &loop, child.value[body->param.at[inst->attr[5].whole]->id]);
     emit_body(&child);
     for (int i = 0; i < carried; i++)
         emit_copy(f, base[i], child.output[i], (size_t)type_bytes(inst->input[i]->type));
+    if (inst->attr[5].whole)
+        guard_end(f, inst, &guard, child.output);
     loop_end(e, &loop);
 }
 

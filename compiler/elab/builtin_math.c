@@ -498,13 +498,15 @@ Value builtin_random_uniform(Elab *e, const Value arg[], Span span)
             return builtin_bad(e, "random_uniform", span,
                                "expected a list of sizes, or the position of a sample");
         step = elab_cast(e, arg[0].as.tensor.inst, DTYPE_I64, span);
+        if (step)
+            step = elab_draw_key(e, step, elab_span(e, span));
     } else {
         int64_t dim[IR_MAX_RANK];
         int rank;
         if (!elab_shape(e, arg[0], &rank, dim, span))
             return value_poison();
         type = type_make(type.dtype, rank, dim);
-        step = elab_scalar(e, AML_SCALAR_STEP, 0, DTYPE_I64, span);
+        step = elab_scalar(e, SCALAR_DRAW, 0, DTYPE_I64, span);
     }
     Attr attr = {.whole = e->next_site++};
     Inst *in[] = {seed, step};

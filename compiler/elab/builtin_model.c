@@ -75,7 +75,7 @@ static bool add_wanted(Elab *e, Value value, Wanted *wanted, Span span)
                                      value_what(e, value)));
             return false;
         }
-        vec_push(e->cx->arena, &wanted->inst, value.as.tensor.inst);
+        vec_push(e->cx->arena, &wanted->inst, elab_capture(e, value.as.tensor.inst));
         vec_push(e->cx->arena, &wanted->cell, NULL);
         return true;
     }
@@ -116,7 +116,7 @@ static bool add_wanted(Elab *e, Value value, Wanted *wanted, Span span)
 static Value apart(Elab *e, Value wrt, Span span)
 {
     if (wrt.kind == VALUE_TENSOR) {
-        Inst *inst = wrt.as.tensor.inst;
+        Inst *inst = elab_capture(e, wrt.as.tensor.inst);
         wrt.as.tensor.inst = ir_reshape(e->trace->fn, inst, inst->type, elab_span(e, span));
     }
     if (wrt.kind == VALUE_LIST || wrt.kind == VALUE_TUPLE) {

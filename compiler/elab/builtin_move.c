@@ -418,6 +418,12 @@ Value builtin_is_tensor(Elab *e, const Value arg[], Span span)
     return value_bool(elab_is_runtime(arg[0]) || to_be_inferred);
 }
 
+Value builtin_is_list(Elab *e, const Value arg[], Span span)
+{
+    (void)e, (void)span;
+    return value_bool(arg[0].kind == VALUE_LIST);
+}
+
 // ---- about the run ------------------------------------------------------------------------------
 
 static Value scalar_value(Elab *e, aml_scalar_kind kind, DType dtype, Span span)

@@ -385,7 +385,7 @@ static Value call_composite(Elab *e, Node *fn, Node *grad, Env *bound, const cha
         if (args[i].kind == VALUE_POISON || !composite_argument_ok(e, args[i], what, span))
             return value_poison();
         if (args[i].kind == VALUE_TENSOR)
-            in[inputs++] = args[i].as.tensor.inst;
+            in[inputs++] = elab_capture(e, args[i].as.tensor.inst);
     }
     Composite *made = find_composite(e, fn, args, params->count);
     if (!made)

@@ -22,6 +22,7 @@
 //   instance.c  models, metrics, optimizers and their weights and states (cells)
 //   average.c   averages of weights
 //   trace.c     the function being traced
+//   region.c    the part of a trace that becomes a loop
 //   check.c     declarations that nothing uses
 //   builtin*.c  what cannot be written in AML: rows of builtins.def
 //   gradient.c  reverse mode over a trace
@@ -43,10 +44,17 @@ typedef struct Value Value;
 typedef struct Instance Instance;
 typedef struct Cell Cell;
 typedef struct Trace Trace;
+typedef struct Region Region;
 typedef struct Dim Dim;
 typedef Vec(Cell *) CellList;
 typedef Vec(Dim *) DimList;
 
+// From pointer to pointer.
+typedef struct PointerMap {
+    int count, slots;
+    const void **key;
+    void **value;
+} PointerMap;
 // ---- value.c: values ---------------------------------------------------------------------------
 
 typedef enum ValueKind {
@@ -454,6 +462,7 @@ typedef struct CellUse {
 struct Trace {
     IrFunction *fn;
     Trace *outer;
+    Region *region; // the body of a loop of `outer`, else NULL
     Vec(CellUse) use;
     Vec(aml_scalar_info) scalar; // SLOT_SCALAR parameters, in order
     Vec(Inst *) scalar_inst;
@@ -474,6 +483,61 @@ Value elab_trace_input(Elab *e, Type type, int64_t classes, Sym name,
 int elab_trace_output(Elab *e, Inst *value, Sym name); // the next SLOT_OUTPUT; its position
 Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype,
                   Span span); // made at its first use
+
+// ---- region.c: the part of a trace that becomes a loop ----------------------------------------
+//
+//     Trace *loop = elab_region_begin(e, count, span);
+//     Inst *h = elab_region_carry(e, start), *x = elab_region_slice(e, xs);
+//     ... whatever is traced now is the body; values of the enclosing traces may be used ...
+//     elab_region_next(e, h, next);
+//     int ys = elab_region_stack(e, y);
+//     if (elab_region_close(e, loop, true) && elab_region_emit(e, loop))
+//         ... elab_region_after(e, loop, h), elab_region_stacked(loop, ys) ...
+
+typedef enum { REGION_CARRIED, REGION_SLICED, REGION_REST } RegionKind;
+
+typedef struct RegionInput {
+    RegionKind kind;
+    Inst *outside, *inside; // the operand of the loop, the parameter of the body
+    Inst *next;             // CARRIED: what it is after a turn
+    Inst *after;            // CARRIED: after the loop, once it is emitted
+    bool used;              // known when the region is closed; others are left out
+} RegionInput;
+
+struct Region {
+    int64_t count; // turns
+    bool reverse;  // the last turn runs first
+    Inst *turn;
+    Inst *guard; // a bool[] among the inputs: false leaves out the turn; may be NULL
+    Vec(RegionInput) input;
+    Vec(Inst *) stacked;
+    Inst **result;       // of the loop, once it is emitted
+    Inst *whole_turn;    // counted through the enclosing loops; made when needed
+    PointerMap captured; // Inst * of an enclosing trace -> Inst * of the body
+};
+
+// Starts tracing the body of a loop of the function being traced.
+Trace *elab_region_begin(Elab *e, int64_t count, Span span);
+// The body's value for a carried one that begins as `start`, for one slice a turn of `whole` (whose
+// first axis has `count` elements). Both are values of enclosing traces.
+Inst *elab_region_carry(Elab *e, Inst *start);
+Inst *elab_region_slice(Elab *e, Inst *whole);
+void elab_region_next(Elab *e, Inst *carried, Inst *next); // of the same type
+int elab_region_stack(Elab *e, Inst *value);               // one result a turn; its number
+void elab_region_guard(Elab *e, Inst *guard);              // an input of the region
+// A value of any enclosing trace as one of the trace; a value of another function is given back as
+// it is.
+Inst *elab_capture(Elab *e, Inst *inst);
+// Ends the tracing; the parameters of the body are brought into order. False if it is not complete
+// or an error was reported meanwhile: then there is no loop.
+bool elab_region_close(Elab *e, Trace *trace, bool complete);
+// Makes the loop in the trace that the region was begun in. False after a report: a stack of
+// results is too large. A region without carried values and results makes none.
+bool elab_region_emit(Elab *e, Trace *trace);
+Inst *elab_region_after(Elab *e, const Trace *trace, const Inst *carried);
+Inst *elab_region_stacked(const Trace *trace, int index);
+// The key of random numbers for a step counter: another one in every turn of the enclosing loops.
+Inst *elab_draw_key(Elab *e, Inst *step, Span span);
 
 // ---- gradient.c (reverse mode) -----------------------------------------------------------------
 

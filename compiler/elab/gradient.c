@@ -11,9 +11,11 @@
 //               adjoint)
 //        dx <- rule <--- rule <---- 1
 //
+// A loop's gradient is a loop: see gradient_loop.c.
+//
 // What is computed for an input that nobody asks for (the adjoint of the data) is left to dce.
 
-#include "elab/elab.h"
+#include "elab/internal.h"
 
 typedef struct Reverse {
     Elab *e;
@@ -200,6 +202,31 @@ static bool rule_call(Elab *e, const Inst *inst, RuleCall *call)
         for (int i = 0; i < 4; i++)
             add_static(call, axes_list(e, attr[i].list));
         break;
+    case OP_window:
+        add_input(call, inst, 0);
+        for (int i = 0; i < 5; i++)
+            add_static(call, axes_list(e, attr[i].list));
+        add_input(call, inst, 1);
+        break;
+    case OP_unwindow: {
+        int spatial = attr[0].list.count;
+        add_input(call, inst, 0);
+        add_static(call, list_of(e, inst->type.dim + inst->type.rank - spatial, spatial));
+        for (int i = 0; i < 4; i++)
+            add_static(call, axes_list(e, attr[i].list));
+        break;
+    }
+    case OP_conv:
+    case OP_conv_input:
+    case OP_conv_weight:
+        add_input(call, inst, 0);
+        add_input(call, inst, 1);
+        if (inst->op != OP_conv)
+            add_static(call, list_of(e, inst->type.dim, inst->type.rank));
+        for (int i = 0; i < 4; i++)
+            add_static(call, axes_list(e, attr[i].list));
+        add_static(call, value_int(attr[4].whole));
+        break;
     case OP_call: {
         Composite *composite = elab_composite(e, attr[0].function);
         if (!composite)
@@ -329,6 +356,28 @@ static void add_adjoints(Reverse *r, RuleCall *call, const Inst *inst)
     }
 }
 
+static bool reverse_loop(Reverse *r, Inst *loop)
+{
+    Arena *arena = r->e->cx->arena;
+    int inputs = loop->inputs;
+    Inst **input = NEW_ARRAY(arena, Inst *, inputs + 1),
+         **out = NEW_ARRAY(arena, Inst *, inputs + 1);
+    bool *wanted = NEW_ARRAY(arena, bool, inputs + 1);
+    for (int i = 0; i < inputs; i++) {
+        input[i] = loop->input[i];
+        wanted[i] = input[i]->id < r->known && r->wanted[input[i]->id] &&
+                    dtype_info[input[i]->type.dtype].kind == KIND_FLOAT;
+    }
+    Inst **adjoint = loop->results == 1 ? &r->adjoint[loop->id] : r->part[loop->id];
+    Span span = loop->span;
+    if (!gradient_of_loop(r->e, loop, adjoint, wanted, out))
+        return false;
+    for (int i = 0; i < inputs; i++)
+        if (out[i])
+            accumulate(r, input[i], out[i], span);
+    return true;
+}
+
 static bool reverse_inst(Reverse *r, Inst *inst)
 {
     if (inst->op == OP_get) {
@@ -342,6 +391,8 @@ static bool reverse_inst(Reverse *r, Inst *inst)
                              : r->adjoint[inst->id];
         return true;
     }
+    if (inst->op == OP_loop)
+        return reverse_loop(r, inst);
     RuleCall call;
     if (!rule_call(r->e, inst, &call))
         return true;
@@ -355,36 +406,44 @@ static bool reverse_inst(Reverse *r, Inst *inst)
     return take_result(r, &call, inst, result);
 }
 
-bool gradient_of(Elab *e, Inst *loss, Inst *const wrt[], int count, Inst *out[], Span span)
+bool gradient_seeded(Elab *e, Inst *const value[], Inst *const adjoint[], int seeds,
+                     Inst *const wrt[], int count, Inst *out[])
 {
     IrFunction *fn = e->trace->fn;
     Reverse r = {.e = e, .fn = fn, .known = fn->next_id};
     r.wanted = NEW_ARRAY(e->cx->arena, bool, r.known + 1);
     r.adjoint = NEW_ARRAY(e->cx->arena, Inst *, r.known + 1);
     r.part = NEW_ARRAY(e->cx->arena, Inst **, r.known + 1);
-    if (loss->type.rank != 0 || dtype_info[loss->type.dtype].kind != KIND_FLOAT)
-        bug(e->cx, span, "a loss of type %s", type_text(e->cx->arena, loss->type));
     for (int i = 0; i < count; i++)
         r.wanted[wrt[i]->id] = true;
     Inst *end = fn->last;
     for (Inst *inst = fn->first; inst; inst = inst->next)
         for (int i = 0; i < inst->inputs; i++)
             r.wanted[inst->id] |= r.wanted[inst->input[i]->id];
-
-    if (r.wanted[loss->id]) {
-        r.adjoint[loss->id] = ir_real(fn, loss->type, 1.0, span);
-        for (Inst *inst = end; inst; inst = inst->prev) {
-            if (inst->id >= r.known || !r.wanted[inst->id] ||
-                (!r.adjoint[inst->id] && !r.part[inst->id]))
-                continue;
-            if (!reverse_inst(&r, inst))
-                return false;
-        }
+    for (int i = 0; i < seeds; i++)
+        accumulate(&r, value[i], adjoint[i], value[i]->span);
+    for (Inst *inst = end, *above; inst; inst = above) {
+        above = inst->prev; // the gradient of a loop may put another in its place
+        if (inst->id < r.known && r.wanted[inst->id] && (r.adjoint[inst->id] || r.part[inst->id]) &&
+            !reverse_inst(&r, inst))
+            return false;
     }
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count; i++)
         out[i] = r.adjoint[wrt[i]->id];
+    return true;
+}
+
+bool gradient_of(Elab *e, Inst *loss, Inst *const wrt[], int count, Inst *out[], Span span)
+{
+    IrFunction *fn = e->trace->fn;
+    loss = elab_capture(e, loss);
+    if (loss->type.rank != 0 || dtype_info[loss->type.dtype].kind != KIND_FLOAT)
+        bug(e->cx, span, "a loss of type %s", type_text(e->cx->arena, loss->type));
+    Inst *one = ir_real(fn, loss->type, 1.0, span);
+    if (!gradient_seeded(e, &loss, &one, 1, wrt, count, out))
+        return false;
+    for (int i = 0; i < count; i++)
         if (!out[i])
             out[i] = ir_real(fn, wrt[i]->type, 0.0, span);
-    }
     return true;
 }

@@ -29,12 +29,6 @@ struct Env {
     Instance *self; // its members and functions are visible from here on, after `frame`
 };
 
-// From pointer to pointer.
-typedef struct PointerMap {
-    int count, slots;
-    const void **key;
-    void **value;
-} PointerMap;
 void *pointer_map_get(const PointerMap *map, const void *key);
 void pointer_map_put(Arena *arena, PointerMap *map, const void *key, void *value);
 
@@ -126,6 +120,26 @@ bool elab_element_type(
 Value elab_type_value(Elab *e, const TypeValue *type);
 bool dim_set(Elab *e, Dim *dim, int64_t value, Span bound, const char *from);
 Dim *dim_new(Elab *e, Sym name, Span declared);
+
+// ---- region.c
+// The step counter where it is the key of random numbers: in a loop it holds the turn, too. A kind
+// of scalar that only a function with its own gradient has; its callers give it theirs.
+#define SCALAR_DRAW ((aml_scalar_kind)100)
+Inst *region_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype,
+                    Span span); // elab_scalar inside a region
+Type region_stacked_type(Type type, int64_t count);
+// A slice of something that is known only later: the input's `outside` is to be set before the loop
+// is emitted, if the region reads the slice.
+Inst *region_later(Elab *e, Type type);
+RegionInput *region_input(const Region *region, const Inst *inside); // NULL: not one of its inputs
+
+// ---- gradient.c, gradient_loop.c
+// Adjoints of wrt[i] for the adjoints of several values; NULL where nothing depends on wrt[i].
+bool gradient_seeded(Elab *e, Inst *const value[], Inst *const adjoint[], int seeds,
+                     Inst *const wrt[], int count, Inst *out[]);
+// Adjoints of a loop's inputs that are wanted, from those of its results (NULL: zeros). The loop
+// stacks what its gradient needs from now on.
+bool gradient_of_loop(Elab *e, Inst *loop, Inst *const adjoint[], const bool wanted[], Inst *out[]);
 
 // ---- lint.c
 void elab_lint_signature(Elab *e, const NodeList *params, Node *result, Node *body);

@@ -21,12 +21,16 @@ Inst *elab_emit(Elab *e, Op op, Inst *const in[], int inputs, const Attr attr[],
     for (int i = 0; i < inputs; i++)
         if (!in[i])
             return NULL;
-    for (int i = 0; i < inputs; i++)
-        if (in[i]->function != e->trace->fn) {
+    Inst **operand = NEW_ARRAY(e->cx->arena, Inst *, inputs + 1);
+    for (int i = 0; i < inputs; i++) {
+        operand[i] = elab_capture(e, in[i]);
+        if (operand[i]->function != e->trace->fn) {
             report(e->cx, span, outside_trace, what);
             note(e->cx, in[i]->span, "this tensor belongs to another function");
             return NULL;
         }
+    }
+    in = operand;
     if (!elab_tick(e, span, 4))
         return NULL;
     Type out;

@@ -71,6 +71,10 @@ Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype, Span s
         report(e->cx, span, outside_trace, "a number known only when the program runs");
         return NULL;
     }
+    if (trace->region)
+        return region_scalar(e, kind, option, dtype, span);
+    if (kind == SCALAR_DRAW && !trace->callee)
+        kind = AML_SCALAR_STEP;
     if (kind == AML_SCALAR_STEP && trace->first_step)
         return elab_full(e, dtype, 0, NULL, 0, span);
     if (kind != AML_SCALAR_OPTION && kind != AML_SCALAR_MEASURED)
@@ -81,6 +85,7 @@ Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype, Span s
             return trace->scalar_inst.at[i];
     Slot slot = trace->callee ? (Slot){SLOT_VALUE, 0} : (Slot){SLOT_SCALAR, trace->scalar.count};
     Sym name = kind == AML_SCALAR_OPTION ? e->option.at[option].node->as.option.name
+               : kind == SCALAR_DRAW     ? sym_of(e->cx, "draw")
                                          : sym_of(e->cx, scalar_name[kind]);
     Inst *param = ir_param(trace->fn, type_scalar(dtype), slot, name, span);
     vec_push(e->cx->arena, &trace->scalar, ((aml_scalar_info){kind, option, (aml_dtype)dtype}));
@@ -154,6 +159,13 @@ Inst *elab_cell_read(Elab *e, Cell *cell, Span span)
     }
     if (use && use->current)
         return use->current;
+    if (e->trace->region) {
+        Trace *trace = e->trace;
+        e->trace = trace->outer;
+        Inst *outside = elab_cell_read(e, cell, span);
+        e->trace = trace;
+        return elab_capture(e, outside);
+    }
     if (!elab_cell_resolve(e, cell, span) || cell->absent)
         return NULL;
     if (!use)
@@ -166,6 +178,10 @@ bool elab_cell_write(Elab *e, Cell *cell, Value value, Span span)
 {
     if (value.kind == VALUE_POISON || !can_use(e, cell, span) || !elab_cell_resolve(e, cell, span))
         return false;
+    if (e->trace->region) {
+        report(e->cx, elab_span(e, span), outside_trace, "an update of a state in a loop");
+        return false;
+    }
     const char *what = arena_printf(e->cx->arena, "what '%s' is updated with", cell->name);
     if (cell->absent) {
         report(e->cx, elab_span(e, span), not_assignable,

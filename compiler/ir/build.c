@@ -245,6 +245,38 @@ IrFunction *ir_clone_function(IrFunction *fn, IrModule *into, Sym name)
     return copy;
 }
 
+Inst *ir_loop_set_body(Inst *loop, IrFunction *body)
+{
+    IrFunction *fn = loop->function;
+    Attr attr[IR_MAX_ATTRS];
+    memcpy(attr, loop->attr, sizeof attr);
+    attr[3].function = body;
+    Inst *made =
+        ir_insert_before(loop, OP_loop, loop->input, loop->inputs, attr, (Type){0}, loop->span);
+    made->name = loop->name;
+    if (loop->results > 1) {
+        for (Inst *get = loop->next; get && loop->uses > 0; get = get->next)
+            if (get->op == OP_get && get->input[0] == loop)
+                ir_set_input(get, 0, made);
+        ir_remove(fn, loop);
+        return made;
+    }
+    if (made->results == 1) {
+        ir_replace_uses(fn, loop, made);
+        ir_remove(fn, loop);
+        return made;
+    }
+    for (int i = 0; i < loop->inputs; i++)
+        loop->input[i]->uses--;
+    loop->op = OP_get;
+    loop->inputs = 1;
+    loop->input = NEW_ARRAY(fn->cx->arena, Inst *, 1);
+    loop->input[0] = made;
+    loop->attr[0].whole = 0;
+    made->uses++;
+    return made;
+}
+
 // ---- shorthands --------------------------------------------------------------------------------
 
 static const Type no_type;

@@ -35,7 +35,7 @@ Cost inst_cost(const Inst *inst)
         return (Cost){function_cost(inst->attr[0].function).flops, traffic(inst)};
     if (inst->op == OP_loop) {
         Cost turn = function_cost(inst->attr[3].function);
-        double count = (double)inst->attr[0].whole;
+        double count = inst->attr[0].whole == LOOP_NO_LIMIT ? 1 : (double)inst->attr[0].whole;
         return (Cost){turn.flops * count, turn.bytes * count};
     }
     Cost cost = {0, traffic(inst)};
@@ -45,6 +45,14 @@ Cost inst_cost(const Inst *inst)
         for (int i = 0; i < inst->attr[0].list.count; i++)
             depth *= (double)inst->input[0]->type.dim[inst->attr[0].list.at[i]];
         cost.flops = 2 * depth * (double)type_elements(inst->type);
+    } else if (inst->op == OP_conv || inst->op == OP_conv_input || inst->op == OP_conv_weight) {
+        // Each element of the convolution's result is a sum over the weights of its channel.
+        Type w = inst->op == OP_conv_weight ? inst->type : inst->input[1]->type;
+        Type y = inst->op == OP_conv ? inst->type : inst->input[inst->op == OP_conv_weight]->type;
+        int first = inst->op == OP_conv_weight && inst->attr[5].whole > 0 ? 2 : 1;
+        cost.flops = 2 * (double)type_elements(y);
+        for (int i = first; i < w.rank; i++)
+            cost.flops *= (double)w.dim[i];
     } else if (inst->op == OP_reduce && real) {
         cost.flops = (double)type_elements(inst->input[0]->type);
     } else if (inst->op == OP_cumulate && real) {

@@ -123,7 +123,7 @@ void ref_fused(const RefCall *call)
 }
 
 // in[]: turn, carried, slices, the rest. The carried values are double-buffered: a turn reads one
-// set and writes the other.
+// set and writes the other. A turn whose guard is false leaves them as they are.
 void ref_loop(const RefCall *call)
 {
     int64_t count = call->attr[0].whole;
@@ -136,7 +136,9 @@ void ref_loop(const RefCall *call)
         spare[i] = buffer_new(body, body->span, (size_t)type_bytes(call->out_type[i]));
         memcpy(call->out[i], call->in[i], (size_t)type_bytes(call->out_type[i]));
     }
-    for (int64_t turn = 0; turn < count; turn++) {
+    int64_t reverse = call->attr[4].whole, guard = call->attr[5].whole;
+    for (int64_t done = 0; done < count; done++) {
+        int64_t turn = reverse ? count - 1 - done : done;
         in[0] = &turn;
         for (int i = 0; i < call->inputs; i++) {
             char *from = (char *)(uintptr_t)call->in[i];
@@ -150,6 +152,13 @@ void ref_loop(const RefCall *call)
             out[i] = i < carried
                          ? spare[i]
                          : (char *)call->out[i] + turn * (type_bytes(call->out_type[i]) / count);
+        if (guard && !*(const bool *)in[guard]) {
+            if (guard <= carried && call->results == carried)
+                break; // nothing can make it true again
+            for (int i = carried; i < call->results; i++)
+                memset(out[i], 0, (size_t)(type_bytes(call->out_type[i]) / count));
+            continue;
+        }
         ir_evaluate(body, in, out);
         for (int i = 0; i < carried; i++)
             memcpy(call->out[i], spare[i], (size_t)type_bytes(call->out_type[i]));

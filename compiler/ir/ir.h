@@ -24,7 +24,8 @@ typedef enum {
     ATTR_Body,
     ATTR_Callee,
     ATTR_Data,
-    ATTR_Site
+    ATTR_Site,
+    ATTR_Flag
 } AttrKind;
 typedef struct IrFunction IrFunction;
 typedef struct Inst Inst;
@@ -61,6 +62,9 @@ struct Inst {
     int64_t mark; // scratch for the running pass, meaningless outside it
     void *note;   // the same
 };
+
+// The count of a loop that only its guard ends.
+#define LOOP_NO_LIMIT (INT64_C(1) << 40)
 
 // What a parameter or a result of a module function is bound to.
 typedef enum { SLOT_VALUE, SLOT_STATE, SLOT_INPUT, SLOT_SCALAR, SLOT_OUTPUT } SlotKind;
@@ -126,6 +130,10 @@ void ir_set_input(Inst *inst, int index, Inst *to);
 Inst *ir_clone_into(IrFunction *fn, const Inst *inst,
                     Inst *const in[]); // same op, attributes, type, span
 Inst *ir_clone_before(Inst *place, const Inst *inst, Inst *const in[]); // in place's function
+// Gives a loop another body: the same parameters, the same results and perhaps more stacked ones
+// after them. Gives back the loop; where it had one result and has several now, that is another
+// instruction, and `loop` has become the `get` of its first result.
+Inst *ir_loop_set_body(Inst *loop, IrFunction *body);
 IrFunction *ir_clone_function(IrFunction *fn, IrModule *into, Sym name);
 
 // Shorthands over ir_append.

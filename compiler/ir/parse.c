@@ -423,6 +423,7 @@ static bool parse_attr(Parser *p, AttrKind kind, Attr *attr, Line *line, int dep
         return parse_list(p, &attr->list);
     case ATTR_Int:
     case ATTR_Site:
+    case ATTR_Flag:
         return whole_number(p, &attr->whole);
     case ATTR_Real:
         return parse_element(p, DTYPE_F64, &attr->real, 0);
@@ -471,10 +472,13 @@ static bool parse_line(Parser *p, const IrFunction *fn, Line *line, int depth)
         if (p->token.kind != TOKEN_VALUE)
             return wanted(p, "a value like %1");
     }
-    for (int i = 0; i < info->attrs; i++)
+    for (int i = 0; i < info->attrs; i++) {
+        if (info->attr[i].kind == ATTR_Flag && !is(p, info->attr[i].name))
+            continue;
         if (!expect(p, info->attr[i].name) || !expect(p, "=") ||
             !parse_attr(p, info->attr[i].kind, &line->attr[i], line, depth))
             return false;
+    }
     if (!expect(p, ":"))
         return false;
     do {

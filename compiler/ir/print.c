@@ -163,6 +163,7 @@ static void put_attr(Printer *printer, const Inst *inst, int index, int depth)
         break;
     case ATTR_Int:
     case ATTR_Site:
+    case ATTR_Flag:
         buffer_printf(out, "%" PRId64, attr->whole);
         break;
     case ATTR_Real:
@@ -196,7 +197,8 @@ static void put_inst(Printer *printer, const Inst *inst, int depth)
     for (int i = 0; i < inst->inputs; i++)
         buffer_printf(out, i ? ", %%%d" : " %%%d", printer->number[inst->input[i]->id]);
     for (int i = 0; i < op_info[inst->op].attrs; i++)
-        put_attr(printer, inst, i, depth);
+        if (op_info[inst->op].attr[i].kind != ATTR_Flag || inst->attr[i].whole)
+            put_attr(printer, inst, i, depth);
     buffer_text(out, " : ");
     for (int i = 0; i < inst->results; i++)
         buffer_printf(out, i ? ", %s" : "%s",

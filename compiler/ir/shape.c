@@ -497,6 +497,190 @@ static int rule_dot(const RuleCall *call)
     return one(call, out);
 }
 
+// ---- windows and convolutions ------------------------------------------------------------------
+
+typedef struct Spatial {
+    int rank;
+    const int64_t *stride, *low, *high, *dilation;
+} Spatial;
+
+static Spatial spatial_of(const Attr attr[])
+{
+    return (Spatial){attr[0].list.count, attr[0].list.at, attr[1].list.at, attr[2].list.at,
+                     attr[3].list.at};
+}
+
+static bool spatial_ok(const RuleCall *call, const Attr attr[])
+{
+    const int64_t limit = INT64_C(1) << 31;
+    int rank = attr[0].list.count;
+    if (rank < 1 || rank > 3)
+        return refuse(call, "there are 1 to 3 spatial axes, got %d", rank), false;
+    for (int i = 1; i < 4; i++)
+        if (attr[i].list.count != rank)
+            return refuse(call, "stride, padding and dilation have one number for each axis"),
+                   false;
+    for (int i = 0; i < rank; i++) {
+        int64_t stride = attr[0].list.at[i], dilation = attr[3].list.at[i];
+        if (stride < 1 || stride > limit)
+            return refuse(call, "the stride is at least 1, got %lld", (long long)stride), false;
+        if (dilation < 1 || dilation > limit)
+            return refuse(call, "the dilation is at least 1, got %lld", (long long)dilation), false;
+        for (int k = 1; k < 3; k++)
+            if (attr[k].list.at[i] < 0 || attr[k].list.at[i] > limit)
+                return refuse(call, "the padding is not negative and not huge, got %lld",
+                              (long long)attr[k].list.at[i]),
+                       false;
+    }
+    return true;
+}
+
+// How many positions a window has along each axis; false after a refusal.
+static bool positions(const RuleCall *call, Spatial s, const int64_t size[], const int64_t kernel[],
+                      int64_t out[])
+{
+    for (int i = 0; i < s.rank; i++) {
+        int64_t padded = size[i] + s.low[i] + s.high[i];
+        int64_t reach = s.dilation[i] * (kernel[i] - 1) + 1;
+        if (kernel[i] < 1 || kernel[i] > INT64_C(1) << 31)
+            return refuse(call, "the size of a window is at least 1, got %lld",
+                          (long long)kernel[i]),
+                   false;
+        if (reach > padded)
+            return refuse(call, "a window of %lld does not fit into %lld (%lld, padded by %lld)",
+                          (long long)reach, (long long)padded, (long long)size[i],
+                          (long long)(s.low[i] + s.high[i])),
+                   false;
+        out[i] = (padded - reach) / s.stride[i] + 1;
+    }
+    return true;
+}
+
+static int rule_window(const RuleCall *call)
+{
+    Type in = in_type(call, 0), out = {.dtype = in.dtype};
+    IntList kernel = call->attr[0].list;
+    if (!spatial_ok(call, call->attr + 1))
+        return -1;
+    Spatial s = spatial_of(call->attr + 1);
+    if (kernel.count != s.rank || in.rank < s.rank || in.rank + s.rank > IR_MAX_RANK)
+        return refuse(call, "windows of %d axes do not fit %s", kernel.count, shown(call, in));
+    if (!type_equal(in_type(call, 1), type_scalar(in.dtype)))
+        return refuse(call, "the value around %s is %s[], got %s", shown(call, in),
+                      dtype_info[in.dtype].name, shown(call, in_type(call, 1)));
+    int rest = in.rank - s.rank;
+    out.rank = in.rank + s.rank;
+    for (int i = 0; i < s.rank; i++)
+        out.dim[i] = kernel.at[i];
+    for (int i = 0; i < rest; i++)
+        out.dim[s.rank + i] = in.dim[i];
+    if (!positions(call, s, in.dim + rest, kernel.at, out.dim + s.rank + rest))
+        return -1;
+    return one(call, out);
+}
+
+static int rule_unwindow(const RuleCall *call)
+{
+    Type in = in_type(call, 0), out = call->given;
+    out.dtype = in.dtype;
+    if (!spatial_ok(call, call->attr))
+        return -1;
+    if (kind_of(in) == KIND_BOOL)
+        return refuse(call, "numbers are needed, got %s", shown(call, in));
+    Spatial s = spatial_of(call->attr);
+    bool fits = in.rank >= 2 * s.rank && out.rank == in.rank && type_valid(out);
+    for (int i = 0; fits && i < in.rank - s.rank; i++)
+        fits = in.dim[i] == out.dim[i];
+    if (!fits)
+        return refuse(call, "windows %s cannot be put back into %s", shown(call, in),
+                      type_valid(out) ? shown(call, out) : "that");
+    int64_t found[3];
+    int rest = in.rank - s.rank;
+    if (!positions(call, s, out.dim + rest, in.dim, found))
+        return -1;
+    for (int i = 0; i < s.rank; i++)
+        if (found[i] != in.dim[rest + i])
+            return refuse(call, "windows %s cannot be put back into %s", shown(call, in),
+                          shown(call, out));
+    return one(call, out);
+}
+
+// The type of a convolution of x with w; false after a refusal.
+static bool conv_type(const RuleCall *call, Type x, Type w, Type *out)
+{
+    if (!spatial_ok(call, call->attr))
+        return false;
+    Spatial s = spatial_of(call->attr);
+    int64_t groups = call->attr[4].whole;
+    if (x.dtype != w.dtype || kind_of(x) == KIND_BOOL)
+        return refuse(call, "two tensors of one number type are needed, got %s and %s",
+                      shown(call, x), shown(call, w)),
+               false;
+    if (x.rank != s.rank + 2 || w.rank != s.rank + 2)
+        return refuse(call,
+                      "an input [n, channels, %d spatial axes] and weights [out, channels / groups, "
+                      "kernel] are needed, got %s and %s",
+                      s.rank, shown(call, x), shown(call, w)),
+               false;
+    if (groups < 1 || x.dim[1] % groups || w.dim[0] % groups)
+        return refuse(call, "%lld channels to %lld cannot be divided into %lld groups",
+                      (long long)x.dim[1], (long long)w.dim[0], (long long)groups),
+               false;
+    if (x.dim[1] / groups != w.dim[1])
+        return refuse(call, "%lld channels in %lld groups do not fit weights %s",
+                      (long long)x.dim[1], (long long)groups, shown(call, w)),
+               false;
+    *out = (Type){.dtype = x.dtype, .rank = x.rank, .dim = {x.dim[0], w.dim[0]}};
+    return positions(call, s, x.dim + 2, w.dim + 2, out->dim + 2);
+}
+
+static int rule_conv(const RuleCall *call)
+{
+    Type out;
+    return conv_type(call, in_type(call, 0), in_type(call, 1), &out) ? one(call, out) : -1;
+}
+
+static int rule_conv_input(const RuleCall *call)
+{
+    Type x = call->given, out;
+    x.dtype = in_type(call, 1).dtype;
+    if (!type_valid(x))
+        return one(call, x);
+    if (!conv_type(call, x, in_type(call, 1), &out))
+        return -1;
+    if (!type_equal(out, in_type(call, 0)))
+        return refuse(call, "the convolution of %s gives %s, got %s", shown(call, x),
+                      shown(call, out), shown(call, in_type(call, 0)));
+    return one(call, x);
+}
+
+static int rule_conv_weight(const RuleCall *call)
+{
+    Type w = call->given, x = in_type(call, 0), out;
+    int64_t split = call->attr[5].whole;
+    w.dtype = x.dtype;
+    if (!type_valid(w))
+        return one(call, w);
+    if (split < 0 || split > x.dim[0] || (split > 0 && (x.dim[0] % split || w.rank < 2)))
+        return refuse(call, "%lld images cannot be split into %lld", (long long)x.dim[0],
+                      (long long)split);
+    Type whole = w;
+    if (split > 0) {
+        whole.rank--;
+        for (int i = 0; i < whole.rank; i++)
+            whole.dim[i] = w.dim[i + 1];
+        if (w.dim[0] != split)
+            return refuse(call, "the first axis of %s is not %lld", shown(call, w),
+                          (long long)split);
+    }
+    if (!conv_type(call, x, whole, &out))
+        return -1;
+    if (!type_equal(out, in_type(call, 1)))
+        return refuse(call, "the convolution of %s gives %s, got %s", shown(call, x),
+                      shown(call, out), shown(call, in_type(call, 1)));
+    return one(call, w);
+}
+
 // ---- structure ---------------------------------------------------------------------------------
 
 static int fill_results(const RuleCall *call, const IrFunction *fn)
@@ -542,6 +726,13 @@ static int rule_loop(const RuleCall *call)
     if (body->param.count != call->inputs + 1 ||
         !type_equal(body->param.at[0]->type, type_scalar(DTYPE_I64)))
         return refuse(call, "the body takes the turn as i64[] and then %d values", call->inputs);
+    int64_t reverse = call->attr[4].whole, guard = call->attr[5].whole;
+    if (reverse < 0 || reverse > 1)
+        return refuse(call, "reverse is 0 or 1, got %lld", (long long)reverse);
+    if (guard < 0 || guard > call->inputs ||
+        (guard && !type_equal(body->param.at[guard]->type, type_scalar(DTYPE_BOOL))))
+        return refuse(call, "the guard is a bool[] among the values of the body, got %lld",
+                      (long long)guard);
     for (int i = 0; i < call->inputs; i++) {
         Type in = in_type(call, i), inside = body->param.at[i + 1]->type;
         if (i >= carried && i < carried + sliced) {

@@ -23,6 +23,7 @@ bool inst_same_attributes(const Inst *a, const Inst *b)
             break;
         case ATTR_Int:
         case ATTR_Site:
+        case ATTR_Flag:
             if (left->whole != right->whole)
                 return false;
             break;

@@ -82,7 +82,8 @@ static Role role_of(const Inst *inst)
     if (inst->op == OP_constant)
         return inst->attr[0].data.splat ? ROLE_FREE : ROLE_FIXED;
     if (inst->op == OP_broadcast || inst->op == OP_transpose || inst->op == OP_slice ||
-        inst->op == OP_gather || inst->op == OP_take_along || inst->op == OP_iota)
+        inst->op == OP_gather || inst->op == OP_take_along || inst->op == OP_iota ||
+        inst->op == OP_window || inst->op == OP_unwindow)
         return ROLE_FREE;
     if (op_has(inst->op, POINTWISE) || inst->op == OP_dot)
         return ROLE_FUSED;

@@ -69,6 +69,9 @@ bool inst_in_register(const Inst *inst);
 // The value is its input's memory under another shape.
 bool inst_is_alias(const Inst *inst);
 
+// conv_lower.c: convolutions that have no code of their own become windows and products, or folds
+void conv_lower(IrFunction *fn);
+
 // fuse_lower.c
 void fuse_normalise(IrFunction *fn);
 void fuse_prepare(IrFunction *fn); // wraps what no pass has fused, so that code can be generated

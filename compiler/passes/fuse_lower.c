@@ -41,7 +41,8 @@ static bool needs_body(const Inst *inst)
         return inst->attr[0].data.splat && inst->type.rank > 0;
     bool moves = inst->op == OP_broadcast || inst->op == OP_reshape || inst->op == OP_transpose ||
                  inst->op == OP_slice || inst->op == OP_gather || inst->op == OP_take_along ||
-                 inst->op == OP_iota || inst->op == OP_stop_gradient;
+                 inst->op == OP_iota || inst->op == OP_stop_gradient || inst->op == OP_window ||
+                 inst->op == OP_unwindow;
     return moves || op_has(inst->op, POINTWISE) || inst->op == OP_reduce || inst->op == OP_dot;
 }
 
@@ -144,6 +145,7 @@ static void widen_keys(Inst *sort)
 
 static void lower_kernels(IrFunction *fn)
 {
+    conv_lower(fn);
     for (Inst *inst = fn->first, *next; inst; inst = next) {
         next = inst->next;
         if (inst->op == OP_dot)

@@ -37,7 +37,8 @@ static void add_function(const Report *report, ReportPhase *phase, const IrFunct
         Cost cost = inst_cost(inst);
         double bytes = stored ? cost.bytes * times : 0;
         if (inst->op == OP_fused || inst->op == OP_loop) {
-            double turns = inst->op == OP_loop ? times * (double)inst->attr[0].whole : times;
+            bool counted = inst->op == OP_loop && inst->attr[0].whole != LOOP_NO_LIMIT;
+            double turns = counted ? times * (double)inst->attr[0].whole : times;
             if (inst->op == OP_loop)
                 bytes = 0;
             add_function(report, phase, inst_nested(inst), turns, inst->op == OP_loop);

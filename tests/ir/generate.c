@@ -124,6 +124,7 @@ static Type fill_attributes(Generator *g, Op op, Inst *in[], Attr attr[])
             attr[i].whole = type.rank ? draw_below(&g->draw, type.rank) : 0;
             break;
         case ATTR_Site:
+        case ATTR_Flag:
             attr[i].whole = draw_below(&g->draw, 1000);
             break;
         case ATTR_Reducer:
@@ -135,6 +136,22 @@ static Type fill_attributes(Generator *g, Op op, Inst *in[], Attr attr[])
         case ATTR_Data:
             break;
         }
+    if (op == OP_window || op == OP_conv || op == OP_conv_input || op == OP_conv_weight) {
+        int first = op == OP_window, spatial = op != OP_window      ? type.rank - 2
+                                               : type.rank ? 1 + (int)draw_below(&g->draw, type.rank)
+                                                           : 0;
+        for (int i = 0; i < first + 4; i++)
+            attr[i].list.count = spatial < 0 ? 0 : spatial;
+        for (int k = 0; k < spatial; k++) {
+            attr[0].list.at[k] = 1 + draw_below(&g->draw, 2);
+            attr[first].list.at[k] = 1 + draw_below(&g->draw, 2);
+            attr[first + 3].list.at[k] = 1 + draw_below(&g->draw, 2);
+        }
+        if (op != OP_window)
+            attr[4].whole = 1;
+        if (op == OP_conv_weight)
+            attr[5].whole = 0;
+    }
     if (op == OP_broadcast)
         given = grown(g, type, &attr[0].list);
     if (op == OP_reshape)
@@ -212,7 +229,8 @@ static Inst *random_loop(Generator *g)
         ir_binary(body, draw_below(&g->draw, 2) ? OP_add : OP_max, carried, slice, (Span){0});
     ir_result(body, next, (Slot){0}, NULL);
     ir_result(body, ir_binary(body, OP_sub, next, carried, (Span){0}), (Slot){0}, NULL);
-    Attr attr[] = {{.whole = 3}, {.whole = 1}, {.whole = 1}, {.function = body}};
+    Attr attr[IR_MAX_ATTRS] = {{.whole = 3}, {.whole = 1}, {.whole = 1}, {.function = body}};
+    attr[4].whole = draw_below(&g->draw, 2);
     Inst *in[] = {start, slices};
     Inst *loop = ir_append(g->fn, OP_loop, in, 2, attr, (Type){0}, (Span){0});
     keep(g, ir_get(g->fn, loop, 1, (Span){0}));
@@ -248,13 +266,18 @@ static Inst *random_inst(Generator *g)
                          : any_of_type(g, in[i == 2 ? 1 : 0]->type, op != OP_select || i == 2);
         in[i] = like ? like : any(g);
     }
+    // What lies outside of a convolution's input counts as zeros or as nothing: finite operands only.
+    if (op == OP_conv || op == OP_conv_input || op == OP_conv_weight)
+        for (int i = 0; i < inputs; i++)
+            if (in[i]->op != OP_parameter)
+                in[i] = g->fn->param.at[draw_below(&g->draw, INPUTS)];
     // Values that differ by a rounding only could change places.
     if (op == OP_argsort && dtype_info[in[0]->type.dtype].kind == KIND_FLOAT &&
         in[0]->op != OP_parameter)
         return NULL;
-    if (op == OP_random || op == OP_pad) {
+    if (op == OP_random || op == OP_pad || op == OP_window) {
         Type scalar = type_scalar(op == OP_random ? DTYPE_I64 : in[0]->type.dtype);
-        for (int i = op == OP_pad; i < inputs; i++)
+        for (int i = op != OP_random; i < inputs; i++)
             in[i] = ir_real(g->fn, scalar, (double)draw_below(&g->draw, 5), (Span){0});
     }
     Attr attr[IR_MAX_ATTRS];

@@ -369,6 +369,91 @@ def folding():
                  f"batch_b={list(batch_b)}", from_array(dtype, product))
 
 
+# ---- windows and convolutions
+
+
+def places(kernel, positions, stride, dilation):
+    """For each place of the window: it, and where it meets the padded input."""
+    for place in itertools.product(*[range(k) for k in kernel]):
+        yield place, tuple(slice(k * d, k * d + (o - 1) * s + 1, s) for k, d, o, s in zip(place, dilation, positions, stride))
+
+
+def short(dtype, shape):
+    """Numbers that are short to write: quarters, or integers."""
+    numbers = generator.integers(-9, 10, int(np.prod(shape, dtype=int)))
+    return Tensor(dtype, shape, [int(v) / (4 if dtype in FLOATS else 1) for v in numbers])
+
+
+def window_cases():
+    waiting = []
+    for name, shape, kernel, stride, low, high, dilation in (("line", (2, 7), (3,), (2,), (1,), (1,), (1,)), ("plane", (3, 4, 5), (2, 3), (1, 2), (1, 0), (0, 2), (2, 1)),
+                                                       ("halves", (6, 5), (2, 2), (2, 2), (0, 0), (0, 0), (1, 1)), ("volume", (2, 3, 3, 4), (1, 2, 2), (1, 1, 3), (0, 1, 0), (0, 1, 0), (1, 1, 2)),
+                                                       ("long", (2, 33), (3,), (1,), (1,), (1,), (1,)), ("thirds", (1, 40), (3,), (3,), (0,), (2,), (1,))):
+        attributes = f" stride={list(stride)} low={list(low)} high={list(high)} dilation={list(dilation)}"
+        rest = len(shape) - len(kernel)
+        padding = [(0, 0)] * rest + list(zip(low, high))
+        size = [n + l + h for n, l, h in zip(shape[rest:], low, high)]
+        positions = [(n - d * (k - 1) - 1) // s + 1 for n, k, d, s in zip(size, kernel, dilation, stride)]
+        for dtype in ("f32", "i32"):
+            x, value = short(dtype, shape), short(dtype, ())
+            padded = np.pad(x.array(), padding, constant_values=value.values[0])
+            out = np.empty(tuple(kernel) + shape[:rest] + tuple(positions), dtype=object)
+            for place, cut in places(kernel, positions, stride, dilation):
+                out[place] = padded[(slice(None),) * rest + cut]
+            waiting.append(("window", [x, value], f" kernel={list(kernel)}" + attributes, from_array(dtype, out), f".{name}"))
+            back = np.zeros(tuple(kernel) + padded.shape, dtype=object)
+            v = short(dtype, out.shape)
+            for place, cut in places(kernel, positions, stride, dilation):
+                back[place][(slice(None),) * rest + cut] = v.array()[place]
+            inside = tuple(slice(l, l + n) for l, n in zip(low, shape[rest:]))
+            waiting.append(("unwindow", [v], attributes, from_array(dtype, back[(slice(None),) * (len(kernel) + rest) + inside]), f".{name}"))
+
+    for each in sorted(waiting, key=lambda c: c[0]):
+        case(*each)
+
+
+def conv_cases():
+    waiting = []
+    patterns = [  # name, x, w, stride, low, high, dilation, groups
+        ("same", (2, 2, 6, 5), (4, 2, 3, 3), (1, 1), (1, 1), (1, 1), (1, 1), 1), ("strided", (2, 2, 7, 8), (3, 2, 3, 2), (2, 3), (0, 1), (1, 0), (1, 2), 1),
+        ("grouped", (1, 4, 5, 5), (6, 2, 2, 3), (2, 1), (1, 0), (0, 1), (2, 1), 2), ("depthwise", (2, 3, 5, 6), (3, 1, 3, 3), (2, 2), (1, 1), (0, 1), (1, 1), 3),
+        ("line", (3, 2, 9), (2, 2, 4), (3,), (2,), (1,), (1,), 1), ("volume", (1, 2, 3, 4, 3), (2, 2, 2, 2, 1), (1, 2, 1), (0, 1, 0), (1, 0, 0), (1, 1, 1), 1),
+        ("small", (4, 2, 2, 2), (17, 2, 1, 1), (1, 1), (0, 0), (0, 0), (1, 1), 1), ("wide", (1, 1, 5, 19), (2, 1, 3, 3), (1, 1), (1, 1), (1, 1), (1, 1), 1)]
+    for dtype in ("f32", "f64", "i32", "bf16"):
+        for name, x_shape, w_shape, stride, low, high, dilation, groups in patterns if dtype == "f32" else patterns[1:4]:
+            attributes = f" stride={list(stride)} low={list(low)} high={list(high)} dilation={list(dilation)} groups={groups}"
+            x, w = short(dtype, x_shape), short(dtype, w_shape)
+            kernel = w_shape[2:]
+            padding = [(0, 0), (0, 0)] + list(zip(low, high))
+            size = [n + l + h for n, l, h in zip(x_shape[2:], low, high)]
+            positions = tuple((n - d * (k - 1) - 1) // s + 1 for n, k, d, s in zip(size, kernel, dilation, stride))
+            y = short(dtype, (x_shape[0], w_shape[0]) + positions)
+            number = np.float64 if dtype in FLOATS else np.int64
+
+            def split(tensor, axis):
+                a = np.array(tensor.values).astype(number).reshape(tensor.shape)
+                return a.reshape(a.shape[:axis] + (groups, a.shape[axis] // groups) + a.shape[axis + 1:])
+
+            xs, ws, ys = split(x, 1), split(w, 0), split(y, 1)
+            xs = np.pad(xs, [(0, 0)] + padding)
+            out, dx = np.zeros(ys.shape, number), np.zeros(xs.shape, number)
+            dw, parts = np.zeros(ws.shape, number), np.zeros((x_shape[0],) + ws.shape, number)
+            for place, cut in places(kernel, positions, stride, dilation):
+                there, of = (slice(None),) * 3 + cut, (slice(None),) * 3 + place
+                out += np.einsum("ngc...,goc->ngo...", xs[there], ws[of])
+                dx[there] += np.einsum("ngo...,goc->ngc...", ys, ws[of])
+                each = [np.einsum("gcp,gop->goc", a.reshape(a.shape[:2] + (-1,)), b.reshape(b.shape[:2] + (-1,))) for a, b in zip(xs[there], ys)]
+                dw[of] = sum(each)
+                parts[(slice(None),) + of] = each
+            inside = (slice(None),) * 3 + tuple(slice(l, l + n) for l, n in zip(low, x_shape[2:]))
+            waiting.append(("conv", [x, w], attributes, from_array(dtype, out.reshape(y.shape)), f".{name}"))
+            waiting.append(("conv_input", [y, w], attributes, from_array(dtype, dx[inside].reshape(x_shape)), f".{name}"))
+            waiting.append(("conv_weight", [x, y], attributes + " split=0", from_array(dtype, dw.reshape(w_shape)), f".{name}"))
+            waiting.append(("conv_weight", [x, y], attributes + f" split={x_shape[0]}", from_array(dtype, parts.reshape((x_shape[0],) + w_shape)), f".{name}.parts"))
+    for each in sorted(waiting, key=lambda c: c[0]):
+        case(*each)
+
+
 # ---- leaves and structure
 
 
@@ -467,3 +552,5 @@ leaves()
 structure()
 along()
 ordering()
+window_cases()
+conv_cases()

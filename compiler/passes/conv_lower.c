@@ -1,0 +1,272 @@
+// conv_lower.c: convolutions that have no code of their own.
+//
+// With one channel in each group a convolution is a fold over the places of the window, which needs
+// no more memory than its operands:
+//
+//     conv          sum over kernel          of window(x) * w
+//     conv_input    sum over kernel          of unwindow(dy) * w
+//     conv_weight   sum over n and positions of window(x) * dy
+//
+// All others are products with the windows of x, which lie in memory: [kernel, n, c, positions].
+
+#include <string.h>
+
+#include "passes/fuse.h"
+
+typedef struct Conv {
+    Inst *inst; // new instructions go before it
+    Type x, w, y;
+    int spatial;
+    int64_t groups, places, positions; // products of kernel and of positions
+    int64_t split;                     // of a conv_weight, at least 1
+    Attr attr[4];
+} Conv;
+
+static Inst *make(const Conv *c, Op op, Inst *const in[], int inputs, const Attr attr[], Type given)
+{
+    return ir_insert_before(c->inst, op, in, inputs, attr, given, c->inst->span);
+}
+
+static Inst *reshaped(const Conv *c, Inst *in, int rank, const int64_t dim[])
+{
+    Type type = type_make(in->type.dtype, rank, dim);
+    return type_equal(type, in->type) ? in : make(c, OP_reshape, &in, 1, NULL, type);
+}
+
+static Inst *transposed(const Conv *c, Inst *in, int rank, const int64_t order[])
+{
+    Attr attr = {.list = {.count = rank}};
+    memcpy(attr.list.at, order, sizeof(int64_t) * (size_t)rank);
+    return make(c, OP_transpose, &in, 1, &attr, (Type){0});
+}
+
+static Inst *cast(const Conv *c, Inst *in, DType dtype)
+{
+    return in->type.dtype == dtype ? in
+                                   : make(c, OP_cast, &in, 1, NULL, type_make(dtype, 0, NULL));
+}
+
+static Inst *spread(const Conv *c, Inst *in, Type type, int count, const int64_t axes[])
+{
+    Attr attr = {.list = {.count = count}};
+    memcpy(attr.list.at, axes, sizeof(int64_t) * (size_t)count);
+    return make(c, OP_broadcast, &in, 1, &attr, type);
+}
+
+static Inst *folded(const Conv *c, Inst *in, int first, int count, int second, int second_count)
+{
+    Attr attr[] = {{.reducer = REDUCE_SUM}, {.list = {.count = count + second_count}}};
+    for (int i = 0; i < count; i++)
+        attr[1].list.at[i] = first + i;
+    for (int i = 0; i < second_count; i++)
+        attr[1].list.at[count + i] = second + i;
+    return make(c, OP_reduce, &in, 1, attr, (Type){0});
+}
+
+static Inst *times(const Conv *c, Inst *a, Inst *b)
+{
+    Inst *in[] = {a, b};
+    return make(c, OP_mul, in, 2, NULL, (Type){0});
+}
+
+static Conv conv_of(Inst *inst)
+{
+    Conv c = {.inst = inst};
+    c.x = inst->op == OP_conv_input ? inst->type : inst->input[0]->type;
+    c.w = inst->op == OP_conv_weight ? inst->type : inst->input[1]->type;
+    c.y = inst->op == OP_conv ? inst->type : inst->input[inst->op == OP_conv_weight]->type;
+    c.spatial = c.x.rank - 2;
+    c.groups = inst->attr[4].whole;
+    c.split = 1;
+    if (inst->op == OP_conv_weight && inst->attr[5].whole > 0) {
+        c.split = inst->attr[5].whole;
+        c.w.rank--;
+        memmove(c.w.dim, c.w.dim + 1, sizeof(int64_t) * (size_t)c.w.rank);
+    }
+    memcpy(c.attr, inst->attr, sizeof c.attr);
+    c.places = c.positions = 1;
+    for (int i = 0; i < c.spatial; i++) {
+        c.places *= c.w.dim[c.w.rank - c.spatial + i];
+        c.positions *= c.y.dim[2 + i];
+    }
+    return c;
+}
+
+// The windows of x with its first two axes taken as `rest` axes.
+static Inst *windows(const Conv *c, Inst *x, int rest, const int64_t dim[])
+{
+    int64_t size[IR_MAX_RANK];
+    for (int i = 0; i < rest; i++)
+        size[i] = dim[i];
+    for (int i = 0; i < c->spatial; i++)
+        size[rest + i] = c->x.dim[2 + i];
+    x = reshaped(c, x, rest + c->spatial, size);
+    Attr attr[5] = {{.list = {.count = c->spatial}}};
+    for (int i = 0; i < c->spatial; i++)
+        attr[0].list.at[i] = c->w.dim[c->w.rank - c->spatial + i];
+    memcpy(attr + 1, c->attr, sizeof c->attr);
+    static const int64_t zeros = 0;
+    Attr data = {.data = {true, (size_t)dtype_info[x->type.dtype].bytes, &zeros}};
+    Inst *zero = make(c, OP_constant, NULL, 0, &data, type_scalar(x->type.dtype)), *in[] = {x, zero};
+    return make(c, OP_window, in, 2, attr, (Type){0});
+}
+
+// ---- one channel in each group ------------------------------------------------------------------
+
+// [kernel, n, c, sizes], the space of the folds
+static Type fold_space(const Conv *c, Type image, DType dtype)
+{
+    Type space = {.dtype = dtype, .rank = image.rank + c->spatial};
+    for (int i = 0; i < c->spatial; i++)
+        space.dim[i] = c->w.dim[2 + i];
+    for (int i = 0; i < image.rank; i++)
+        space.dim[c->spatial + i] = image.dim[i];
+    return space;
+}
+
+// The weights [c, 1, kernel] in that space.
+static Inst *fold_weights(const Conv *c, Inst *w, Type space)
+{
+    int64_t dim[IR_MAX_RANK] = {c->w.dim[0]}, order[IR_MAX_RANK], axes[IR_MAX_RANK];
+    for (int i = 0; i < c->spatial; i++) {
+        dim[i + 1] = c->w.dim[2 + i];
+        order[i] = i + 1;
+        axes[i] = i;
+    }
+    order[c->spatial] = 0;
+    axes[c->spatial] = c->spatial + 1;
+    w = transposed(c, reshaped(c, w, c->spatial + 1, dim), c->spatial + 1, order);
+    return spread(c, cast(c, w, space.dtype), space, c->spatial + 1, axes);
+}
+
+static Inst *image_in_space(const Conv *c, Inst *image, Type space)
+{
+    int64_t axes[IR_MAX_RANK];
+    for (int i = 0; i < image->type.rank; i++)
+        axes[i] = c->spatial + i;
+    return spread(c, cast(c, image, space.dtype), space, image->type.rank, axes);
+}
+
+static Inst *by_folds(const Conv *c, DType wide)
+{
+    Inst *inst = c->inst, *a = inst->input[0], *b = inst->input[1], *sum;
+    int s = c->spatial;
+    if (inst->op == OP_conv) {
+        Type space = fold_space(c, c->y, wide);
+        Inst *w = fold_weights(c, b, space);
+        sum = folded(c, times(c, cast(c, windows(c, a, 2, c->x.dim), wide), w), 0, s, 0, 0);
+    } else if (inst->op == OP_conv_input) {
+        Type from = fold_space(c, c->y, c->y.dtype), space = fold_space(c, c->x, wide);
+        Inst *dy = image_in_space(c, a, from), *w = fold_weights(c, b, space);
+        Type given = space;
+        given.dtype = c->y.dtype;
+        dy = make(c, OP_unwindow, &dy, 1, c->attr, given);
+        sum = folded(c, times(c, cast(c, dy, wide), w), 0, s, 0, 0);
+    } else {
+        Type space = fold_space(c, c->y, wide);
+        Inst *dy = image_in_space(c, b, space), *x = cast(c, windows(c, a, 2, c->x.dim), wide);
+        sum = folded(c, times(c, x, dy), s, 1, s + 2, s);
+        int64_t order[IR_MAX_RANK] = {s};
+        for (int i = 0; i < s; i++)
+            order[i + 1] = i;
+        sum = reshaped(c, transposed(c, sum, s + 1, order), c->w.rank, c->w.dim);
+    }
+    return cast(c, sum, inst->type.dtype);
+}
+
+// ---- products -----------------------------------------------------------------------------------
+
+static Inst *product(const Conv *c, Inst *a, Inst *b, IntList contract_a, IntList contract_b,
+                     IntList batch_a, IntList batch_b)
+{
+    Inst *in[] = {a, b};
+    Attr attr[] = {{.list = contract_a}, {.list = contract_b}, {.list = batch_a}, {.list = batch_b}};
+    return make(c, OP_dot, in, 2, attr, (Type){0});
+}
+
+// [places, n, groups, c / groups, positions]
+static Inst *window_matrix(const Conv *c, Inst *x)
+{
+    int64_t rest = c->x.dim[0] * c->x.dim[1];
+    int64_t dim[] = {c->places, c->x.dim[0], c->groups, c->x.dim[1] / c->groups, c->positions};
+    return reshaped(c, windows(c, x, 1, &rest), 5, dim);
+}
+
+static Inst *weight_matrix(const Conv *c, Inst *w)
+{
+    int64_t dim[] = {c->groups, c->w.dim[0] / c->groups, c->w.dim[1], c->places};
+    return reshaped(c, w, 4, dim);
+}
+
+static Inst *result_matrix(const Conv *c, Inst *y)
+{
+    int64_t dim[] = {c->y.dim[0], c->groups, c->y.dim[1] / c->groups, c->positions};
+    return reshaped(c, y, 4, dim);
+}
+
+static Inst *forward(const Conv *c)
+{
+    Inst *x = window_matrix(c, c->inst->input[0]), *w = weight_matrix(c, c->inst->input[1]);
+    Inst *y = product(c, w, x, (IntList){2, {2, 3}}, (IntList){2, {3, 0}}, (IntList){1, {0}},
+                      (IntList){1, {2}}); // [groups, out / groups, n, positions]
+    int64_t order[] = {2, 0, 1, 3};
+    return reshaped(c, transposed(c, y, 4, order), c->y.rank, c->y.dim);
+}
+
+static Inst *to_input(const Conv *c)
+{
+    Inst *y = result_matrix(c, c->inst->input[0]), *w = weight_matrix(c, c->inst->input[1]);
+    Inst *x = product(c, w, y, (IntList){1, {1}}, (IntList){1, {2}}, (IntList){1, {0}},
+                      (IntList){1, {1}}); // [groups, c / groups, places, n, positions]
+    int64_t order[] = {2, 3, 0, 1, 4}, dim[IR_MAX_RANK];
+    x = transposed(c, x, 5, order);
+    Type to = {.dtype = x->type.dtype, .rank = 2 * c->spatial + 1};
+    for (int i = 0; i < c->spatial; i++) {
+        dim[i] = to.dim[i] = c->w.dim[2 + i];
+        dim[c->spatial + 1 + i] = c->y.dim[2 + i];
+        to.dim[c->spatial + 1 + i] = c->x.dim[2 + i];
+    }
+    dim[c->spatial] = to.dim[c->spatial] = c->x.dim[0] * c->x.dim[1];
+    x = reshaped(c, x, to.rank, dim);
+    x = make(c, OP_unwindow, &x, 1, c->attr, to);
+    return reshaped(c, folded(c, x, 0, c->spatial, 0, 0), c->x.rank, c->x.dim);
+}
+
+static Inst *to_weight(const Conv *c)
+{
+    int64_t images = c->x.dim[0] / c->split, to = c->y.dim[1] / c->groups,
+            from = c->x.dim[1] / c->groups, rest = c->x.dim[0] * c->x.dim[1];
+    int64_t x_dim[] = {c->places, c->split, images, c->groups, from, c->positions};
+    int64_t y_dim[] = {c->split, images, c->groups, to, c->positions};
+    Inst *x = reshaped(c, windows(c, c->inst->input[0], 1, &rest), 6, x_dim);
+    Inst *y = reshaped(c, c->inst->input[1], 5, y_dim);
+    Inst *w = product(c, y, x, (IntList){2, {1, 4}}, (IntList){2, {2, 5}}, (IntList){2, {0, 2}},
+                      (IntList){2, {1, 3}}); // [split, groups, out / groups, places, c / groups]
+    int64_t order[] = {0, 1, 2, 4, 3};
+    return reshaped(c, transposed(c, w, 5, order), c->inst->type.rank, c->inst->type.dim);
+}
+
+static Inst *lowered(Inst *inst)
+{
+    Conv c = conv_of(inst);
+    DType dtype = inst->type.dtype,
+          wide = dtype == DTYPE_F16 || dtype == DTYPE_BF16 ? DTYPE_F32 : dtype;
+    bool parts = inst->op == OP_conv_weight && inst->attr[5].whole > 0;
+    bool alone = c.w.dim[1] == 1 && c.groups == c.w.dim[0] && !parts;
+    if (alone)
+        return by_folds(&c, wide);
+    return inst->op == OP_conv         ? forward(&c)
+           : inst->op == OP_conv_input ? to_input(&c)
+                                       : to_weight(&c);
+}
+
+void conv_lower(IrFunction *fn)
+{
+    for (Inst *inst = fn->first, *next; inst; inst = next) {
+        next = inst->next;
+        if (inst->op != OP_conv && inst->op != OP_conv_input && inst->op != OP_conv_weight)
+            continue;
+        ir_replace_uses(fn, inst, lowered(inst));
+        ir_remove(fn, inst);
+    }
+}
