@@ -126,13 +126,17 @@ typedef struct Target {
     const char *cpu; // "native", "x86-64-v2", "x86-64-v3", "x86-64-v4"
     bool position_independent;
 } Target;
-typedef struct ObjectCode {
-    char *at;
+typedef struct ObjectFile {
+    const char *at;
     size_t length;
+} ObjectFile;
+typedef struct ObjectCode {
+    int files;              // they belong together; a text is one
+    const ObjectFile *file;
     const char *cpu_level, *cpu_features; // for aml_program
 } ObjectCode;
 // Emits every Entry (`entries` of them; symbol and ir must be set; fills arena_bytes and flops)
-// into one object. `state_offset[i]` is the arena offset of state row i, for each entry's own job.
+// into objects. `state_offset[i]` is the arena offset of state row i, for each entry's own job.
 typedef struct EmitEntry {
     Entry *entry;
     const size_t *state_offset;

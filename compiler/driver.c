@@ -138,7 +138,7 @@ static int emit_stage(Command *command, Program *program, const char *stage)
         if (!generate_program(command, program, text ? stage : NULL, &object))
             return EXIT_INPUT;
         if (text) {
-            buffer_append(&out, object.at, object.length);
+            buffer_append(&out, object.file[0].at, object.file[0].length);
         } else {
             const char *output = program->table.name;
             buffer_text(&out,

@@ -77,8 +77,12 @@ static const char *hash_sources(Cx *cx)
 Program *compile_front(Command *command, const char *path)
 {
     Cx *cx = command->cx;
+    if (command->option[OPTION_TIMING])
+        lap_start(cx);
     Unit *unit = unit_load(cx, path);
+    lap_end(cx, "read and resolve");
     Program *program = unit ? elaborate(cx, unit) : NULL;
+    lap_end(cx, "elaborate");
 
     if (!program || diag_errors(cx))
         return NULL;
@@ -156,6 +160,9 @@ bool generate_program(Command *command, Program *program, const char *emit_text,
 bool compile_program(Command *command, Program *program, const char *output)
 {
     ObjectCode object = {0};
-    return generate_program(command, program, NULL, &object) &&
-           link_program(command->cx, program, &object, output);
+    bool good = generate_program(command, program, NULL, &object) &&
+                link_program(command->cx, program, &object, output);
+    lap_end(command->cx, "link");
+    lap_print(command->cx, stderr);
+    return good;
 }

@@ -140,6 +140,12 @@ typedef struct Define {
     bool used;
 } Define;
 
+// A stage of the compilation and how long it took.
+typedef struct Lap {
+    const char *name;
+    double seconds;
+} Lap;
+
 struct DiagState; // diag/diag.h
 struct IrModule;  // ir/ir.h
 
@@ -151,9 +157,17 @@ struct Cx {
     struct DiagState *diag;
     Vec(Define) define;
     const char *source_dir; // folder of the main file
+    Vec(Lap) lap;
+    double lap_at; // when the last lap ended; 0: nobody asks
 };
 
 Cx *cx_new(void);
 void cx_free(Cx *cx);
+
+// ---- lap.c: where the time goes. Without lap_start the others do nothing.
+
+void lap_start(Cx *cx);
+void lap_end(Cx *cx, const char *name); // the time since the last lap belongs to `name`
+void lap_print(const Cx *cx, FILE *out);
 
 #endif

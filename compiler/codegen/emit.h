@@ -23,11 +23,19 @@ typedef struct Constant { // read-only data in the object
     LLVMValueRef value;
 } Constant;
 
+enum { MOST_PIECES = 8 };
+
+// A module is made in pieces, which LLVM compiles at the same time (pieces.c). Entry points and data
+// are in the first.
 typedef struct Codegen {
     Cx *cx;
-    Arena *arena; // goes away with the module
+    Arena *arena; // goes away with the modules
     LLVMContextRef llvm;
-    LLVMModuleRef module;
+    LLVMModuleRef module;    // the piece that is being written
+    LLVMModuleRef templates; // the kernels' templates, for their types
+    LLVMModuleRef piece[MOST_PIECES];
+    int64_t load[MOST_PIECES]; // instructions, roughly
+    int pieces, most_pieces;
     LLVMTargetMachineRef machine;
     const char *cpu, *features; // for function attributes
     int lanes;                  // f32 elements of a vector register
@@ -186,6 +194,8 @@ LLVMValueRef scalar_value(Frame *f, Inst *inst); // of rank 0, in a register
 
 // kernel.c: making and calling kernels
 void kernel_begin(Kernel *k, Frame *f, const Inst *inst, int64_t parts);
+// A kernel that takes sizes as operands too: all instructions with the same `what` share it.
+void kernel_begin_shared(Kernel *k, Frame *f, const Inst *inst, int64_t parts, const char *what);
 int kernel_operand(Kernel *k, LLVMValueRef actual); // the same pointer twice is one operand
 bool kernel_open(
     Kernel *k); // after the last operand. False: there is one, nothing is to be emitted
@@ -203,7 +213,16 @@ void emit_argsort(Frame *f, Inst *inst);
 void emit_cumulate(Frame *f, Inst *inst);
 void emit_add_along(Frame *f, Inst *inst);
 
+// pieces.c
+LLVMModuleRef piece_for_kernel(Codegen *g); // that the next kernel goes to
+void piece_add(Codegen *g, LLVMValueRef kernel);
+LLVMModuleRef piece_new(Codegen *g, LLVMContextRef llvm);
+LLVMModuleRef templates_read(Codegen *g, LLVMContextRef llvm); // NULL: they cannot be
+void pieces_compile(Codegen *g, const char *emit_text, ObjectCode *object);
+
 // target.c
+extern const char target_triple[];
+LLVMTargetMachineRef target_machine(const char *cpu, const char *features); // NULL: unknown
 typedef struct TargetInfo {
     const char *cpu, *features; // LLVM's names
     const char *level;          // x86-64-v3

@@ -312,7 +312,8 @@ void emit_entry(Codegen *g, EmitEntry *entry)
     LLVMTypeRef types[] = {g->ptr};
     LLVMValueRef function =
         LLVMAddFunction(g->module, e->symbol, LLVMFunctionType(g->none, types, 1, 0));
-    static const char *const attributes[] = {"nounwind", NULL};
+    // It calls kernels and little else; LLVM is slow with long functions.
+    static const char *const attributes[] = {"nounwind", "noinline", "optnone", NULL};
     function_attributes(g, function, attributes);
     Frame frame = {.g = g,
                    .fn = e->ir,

@@ -121,6 +121,13 @@ void kernel_begin(Kernel *k, Frame *f, const Inst *inst, int64_t parts)
     buffer_printf(&k->key, "%" PRId64 ":", parts);
 }
 
+void kernel_begin_shared(Kernel *k, Frame *f, const Inst *inst, int64_t parts, const char *what)
+{
+    *k = (Kernel){
+        .g = f->g, .frame = f, .inst = inst, .parts = parts, .key = {.arena = f->g->arena}};
+    buffer_printf(&k->key, "%s %d:", what, parts > 1);
+}
+
 static int operand_find(const Kernel *k, LLVMValueRef actual)
 {
     int i = 0;
@@ -151,6 +158,7 @@ bool kernel_open(Kernel *k)
         return false;
     char name[32];
     snprintf(name, sizeof name, "aml_kernel_%d", g->kernel.count);
+    g->module = piece_for_kernel(g); // until kernel_close
     int count = k->operand.count;
     LLVMTypeRef *types = NEW_ARRAY(g->arena, LLVMTypeRef, count + 2);
     for (int i = 0; i < count; i++)
@@ -161,7 +169,7 @@ bool kernel_open(Kernel *k)
     }
     k->function =
         LLVMAddFunction(g->module, name, LLVMFunctionType(g->none, types, (unsigned)count, 0));
-    LLVMSetLinkage(k->function, LLVMInternalLinkage);
+    LLVMSetVisibility(k->function, LLVMHiddenVisibility); // the caller may be in another object
     static const char *const attributes[] = {"nounwind", "noinline", NULL};
     function_attributes(g, k->function, attributes);
     unsigned noalias = LLVMGetEnumAttributeKindForName("noalias", 7);
@@ -195,7 +203,7 @@ static void make_part(Kernel *k, const char *name)
     Codegen *g = k->g;
     LLVMTypeRef types[] = {g->ptr, g->i64, g->i64};
     LLVMValueRef part = LLVMAddFunction(g->module, name, LLVMFunctionType(g->none, types, 3, 0));
-    LLVMSetLinkage(part, LLVMInternalLinkage);
+    LLVMSetVisibility(part, LLVMHiddenVisibility);
     static const char *const attributes[] = {"nounwind", NULL};
     function_attributes(g, part, attributes);
     LLVMBuilderRef b = LLVMCreateBuilderInContext(g->llvm);
@@ -238,6 +246,19 @@ static LLVMValueRef call_field(Frame *f, size_t offset)
     return LLVMBuildLoad2(f->emit.b, f->g->ptr, pointer, "");
 }
 
+// The function, or its declaration if it is in another piece.
+static LLVMValueRef function_here(Codegen *g, LLVMValueRef function)
+{
+    size_t length;
+    const char *name = LLVMGetValueName2(function, &length);
+    LLVMValueRef here = LLVMGetNamedFunction(g->module, name);
+    if (here)
+        return here;
+    here = LLVMAddFunction(g->module, name, LLVMGlobalGetValueType(function));
+    LLVMSetVisibility(here, LLVMHiddenVisibility);
+    return here;
+}
+
 static void call_parallel(Kernel *k)
 {
     Frame *f = k->frame;
@@ -246,11 +267,13 @@ static void call_parallel(Kernel *k)
     char name[64];
     size_t length;
     snprintf(name, sizeof name, "%s_part", LLVMGetValueName2(k->function, &length));
-    LLVMValueRef part = LLVMGetNamedFunction(g->module, name);
-    if (!part) {
+    LLVMModuleRef home = LLVMGetGlobalParent(k->function), here = g->module;
+    if (!LLVMGetNamedFunction(home, name)) {
+        g->module = home;
         make_part(k, name);
-        part = LLVMGetNamedFunction(g->module, name);
+        g->module = here;
     }
+    LLVMValueRef part = function_here(g, LLVMGetNamedFunction(home, name));
     LLVMTypeRef data_type = operand_struct(k);
     LLVMValueRef data = entry_alloca(f, data_type);
     for (int i = 0; i < k->operand.count; i++)
@@ -280,6 +303,8 @@ void kernel_close(Kernel *k)
     if (k->emit.b) {
         LLVMBuildRetVoid(k->emit.b);
         LLVMDisposeBuilder(k->emit.b);
+        piece_add(k->g, k->function);
+        k->g->module = k->g->piece[0];
     }
     if (k->parts > 1) {
         call_parallel(k);
@@ -288,8 +313,8 @@ void kernel_close(Kernel *k)
     LLVMValueRef *arg = NEW_ARRAY(k->g->arena, LLVMValueRef, k->operand.count + 1);
     for (int i = 0; i < k->operand.count; i++)
         arg[i] = k->operand.at[i].actual;
-    LLVMBuildCall2(k->frame->emit.b, LLVMGlobalGetValueType(k->function), k->function, arg,
-                   (unsigned)k->operand.count, "");
+    LLVMBuildCall2(k->frame->emit.b, LLVMGlobalGetValueType(k->function),
+                   function_here(k->g, k->function), arg, (unsigned)k->operand.count, "");
 }
 
 // ---- read-only data -----------------------------------------------------------------------------

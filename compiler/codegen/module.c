@@ -4,26 +4,9 @@
 #include <string.h>
 
 #include <llvm-c/Analysis.h>
-#include <llvm-c/BitReader.h>
-#include <llvm-c/Linker.h>
 #include <llvm-c/Target.h>
-#include <llvm-c/Transforms/PassBuilder.h>
 
-#include "base/embedded.h"
 #include "codegen/emit.h"
-
-extern const AmlEmbedded aml_kernel_bitcode[];
-
-// Templates first become part of the kernels that call them; then each kernel is straight-line code
-// and a few loops.
-static const char pipeline[] =
-    "always-inline,globaldce,always-inline,globaldce,"
-    "function(sroa,early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,"
-    "loop-mssa(loop-instsimplify,loop-simplifycfg,loop-rotate,licm),simplifycfg,instcombine<no-"
-    "verify-fixpoint>,"
-    "loop(loop-idiom,indvars,loop-deletion,loop-unroll-full),sroa,early-cse<memssa>,gvn,"
-    "instcombine<no-verify-fixpoint>,"
-    "loop-mssa(licm),dse,adce,simplifycfg,instcombine<no-verify-fixpoint>)";
 
 static void set_types(Codegen *g)
 {
@@ -41,124 +24,43 @@ static void set_types(Codegen *g)
 
 // ---- templates ----------------------------------------------------------------------------------
 
-static void adopt_template(Codegen *g, LLVMValueRef function)
-{
-    static const char *const text_attributes[] = {
-        "target-cpu",          "target-features", "tune-cpu", "min-legal-vector-width",
-        "prefer-vector-width", "frame-pointer"};
-    static const char *const attributes[] = {"alwaysinline", "nounwind", NULL};
-    LLVMAttributeIndex all = (LLVMAttributeIndex)LLVMAttributeFunctionIndex;
-    for (size_t i = 0; i < COUNT_OF(text_attributes); i++)
-        LLVMRemoveStringAttributeAtIndex(function, all, text_attributes[i],
-                                         (unsigned)strlen(text_attributes[i]));
-    LLVMRemoveEnumAttributeAtIndex(function, all, LLVMGetEnumAttributeKindForName("noinline", 8));
-    LLVMSetLinkage(function, LLVMInternalLinkage);
-    function_attributes(g, function, attributes);
-}
-
-static void link_templates(Codegen *g)
-{
-    char name[16];
-    snprintf(name, sizeof name, "v%d.bc", g->lanes);
-    const AmlEmbedded *file = aml_kernel_bitcode;
-    while (file->name && strcmp(file->name, name) != 0)
-        file++;
-    if (!file->name)
-        bug(g->cx, (Span){0}, "there are no kernels for %d lanes", g->lanes);
-    LLVMMemoryBufferRef buffer =
-        LLVMCreateMemoryBufferWithMemoryRange(file->at, file->length, "kernels", 0);
-    LLVMModuleRef kernels;
-    if (LLVMParseBitcodeInContext2(g->llvm, buffer, &kernels))
-        bug(g->cx, (Span){0}, "the kernels' bitcode cannot be read");
-    LLVMDisposeMemoryBuffer(buffer);
-    LLVMSetTarget(kernels, LLVMGetTarget(g->module));
-    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(g->machine);
-    LLVMSetModuleDataLayout(kernels, layout);
-    LLVMDisposeTargetData(layout);
-    if (LLVMLinkModules2(g->module, kernels))
-        bug(g->cx, (Span){0}, "the kernels cannot be linked");
-    for (LLVMValueRef function = LLVMGetFirstFunction(g->module); function;
-         function = LLVMGetNextFunction(function))
-        if (!LLVMIsDeclaration(function))
-            adopt_template(g, function);
-    for (LLVMValueRef global = LLVMGetFirstGlobal(g->module); global;
-         global = LLVMGetNextGlobal(global))
-        if (!LLVMIsDeclaration(global))
-            LLVMSetLinkage(global, LLVMInternalLinkage);
-}
-
 LLVMValueRef template_function(Codegen *g, const char *name)
 {
-    LLVMValueRef function = LLVMGetNamedFunction(g->module, name);
-    if (!function)
+    LLVMValueRef function = LLVMGetNamedFunction(g->module, name),
+                 whole = LLVMGetNamedFunction(g->templates, name);
+    if (!whole)
         bug(g->cx, (Span){0}, "there is no kernel '%s'", name);
-    return function;
+    return function ? function : LLVMAddFunction(g->module, name, LLVMGlobalGetValueType(whole));
 }
 
 // ---- the module ---------------------------------------------------------------------------------
 
-static void open_module(Codegen *g, const TargetInfo *target)
+static void open_module(Codegen *g)
 {
     LLVMInitializeX86TargetInfo();
     LLVMInitializeX86Target();
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
-    const char *triple = "x86_64-unknown-linux-gnu";
-    char *message = NULL;
-    LLVMTargetRef found;
-    if (LLVMGetTargetFromTriple(triple, &found, &message))
-        bug(g->cx, (Span){0}, "LLVM does not know %s: %s", triple, message);
-    g->machine =
-        LLVMCreateTargetMachine(found, triple, target->cpu, target->features,
-                                LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
+    g->machine = target_machine(g->cpu, g->features);
+    if (!g->machine)
+        bug(g->cx, (Span){0}, "LLVM does not know this processor");
     g->llvm = LLVMContextCreate();
-    g->module = LLVMModuleCreateWithNameInContext("aml", g->llvm);
-    LLVMSetTarget(g->module, triple);
-    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(g->machine);
-    LLVMSetModuleDataLayout(g->module, layout);
-    LLVMDisposeTargetData(layout);
+    g->templates = templates_read(g, g->llvm);
+    if (!g->templates)
+        bug(g->cx, (Span){0}, "the kernels for %d lanes cannot be read", g->lanes);
+    g->module = g->piece[0] = piece_new(g, g->llvm);
+    g->pieces = 1;
     set_types(g);
 }
 
-static void verify(Codegen *g, const char *when)
+static void verify(Codegen *g)
 {
-    char *message = NULL;
-    if (LLVMVerifyModule(g->module, LLVMReturnStatusAction, &message))
-        bug(g->cx, (Span){0}, "LLVM refuses the module %s: %s", when, message);
-    LLVMDisposeMessage(message);
-}
-
-static void optimise(Codegen *g)
-{
-    LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
-    LLVMErrorRef error = LLVMRunPasses(g->module, pipeline, g->machine, options);
-    LLVMDisposePassBuilderOptions(options);
-    if (error)
-        bug(g->cx, (Span){0}, "LLVM's passes: %s", LLVMGetErrorMessage(error));
-}
-
-static void take_text(Cx *cx, ObjectCode *object, char *text)
-{
-    object->length = strlen(text);
-    object->at = arena_text(cx->arena, text, object->length);
-    LLVMDisposeMessage(text);
-}
-
-static void finish(Codegen *g, const char *emit_text, ObjectCode *object)
-{
-    bool asm_text = emit_text && strcmp(emit_text, "asm") == 0;
-    if (emit_text && !asm_text) {
-        take_text(g->cx, object, LLVMPrintModuleToString(g->module));
-        return;
+    for (int i = 0; i < g->pieces; i++) {
+        char *message = NULL;
+        if (LLVMVerifyModule(g->piece[i], LLVMReturnStatusAction, &message))
+            bug(g->cx, (Span){0}, "LLVM refuses the module as it was made: %s", message);
+        LLVMDisposeMessage(message);
     }
-    LLVMMemoryBufferRef buffer = NULL;
-    char *message = NULL;
-    if (LLVMTargetMachineEmitToMemoryBuffer(
-            g->machine, g->module, asm_text ? LLVMAssemblyFile : LLVMObjectFile, &message, &buffer))
-        bug(g->cx, (Span){0}, "LLVM cannot write the object: %s", message);
-    object->length = LLVMGetBufferSize(buffer);
-    object->at = arena_text(g->cx->arena, LLVMGetBufferStart(buffer), object->length);
-    LLVMDisposeMemoryBuffer(buffer);
 }
 
 bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Target target,
@@ -174,23 +76,23 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
                        .arena = arena_new(),
                        .cpu = info.cpu,
                        .features = info.features,
-                       .lanes = info.lanes},
-            *g = &codegen;
-    open_module(g, &info);
-    link_templates(g);
+                       .lanes = info.lanes,
+                       .most_pieces = emit_text ? 1 : MOST_PIECES}, // one text
+        *g = &codegen;
+    open_module(g);
     for (int i = 0; i < count; i++) {
         fuse_prepare(entries[i].entry->ir);
         emit_entry(g, &entries[i]);
     }
-    verify(g, "as it was made");
-    if (!(emit_text && strcmp(emit_text, "llvm-raw") == 0)) {
-        optimise(g);
-        verify(g, "after its passes");
-    }
-    finish(g, emit_text, object);
+    lap_end(cx, "plan and emit");
+    verify(g);
+    pieces_compile(g, emit_text, object);
+    lap_end(cx, "LLVM");
     object->cpu_level = info.level;
     object->cpu_features = info.needed;
-    LLVMDisposeModule(g->module);
+    for (int i = 0; i < g->pieces; i++)
+        LLVMDisposeModule(g->piece[i]);
+    LLVMDisposeModule(g->templates);
     LLVMDisposeTargetMachine(g->machine);
     LLVMContextDispose(g->llvm);
     arena_free(g->arena);

@@ -36,25 +36,29 @@ static void emit_random(Frame *f, Inst *inst)
         chunk = ((count + 63) / 64 + 63) / 64 * 64;
         parts = (count + chunk - 1) / chunk;
     }
+    // The generator is a lot of code, so there is one for all sizes and call sites.
     Kernel kernel, *k = &kernel;
-    kernel_begin(k, f, inst, parts);
+    kernel_begin_shared(k, f, inst, parts, wide ? "random f64" : "random f32");
     int out = kernel_operand(k, value_pointer(f, inst));
     int seed = kernel_operand(k, scalar_value(f, inst->input[0])),
-        step = kernel_operand(k, scalar_value(f, inst->input[1]));
+        step = kernel_operand(k, scalar_value(f, inst->input[1])),
+        site_at =
+            kernel_operand(k, LLVMConstInt(g->i32, (unsigned long long)inst->attr[0].whole, 0)),
+        count_at = kernel_operand(k, whole(g, count)),
+        chunk_at = parts > 1 ? kernel_operand(k, whole(g, chunk)) : 0;
     if (!kernel_open(k)) {
         kernel_close(k);
         return;
     }
     Emit *e = &k->emit;
-    LLVMValueRef begin = whole(g, 0), end = whole(g, count), to = formal(k, out);
+    LLVMValueRef begin = whole(g, 0), end = formal(k, count_at), to = formal(k, out);
     if (parts > 1) {
-        begin = LLVMBuildMul(e->b, k->begin, whole(g, chunk), "");
-        LLVMValueRef stop = LLVMBuildMul(e->b, k->end, whole(g, chunk), "");
+        begin = LLVMBuildMul(e->b, k->begin, formal(k, chunk_at), "");
+        LLVMValueRef stop = LLVMBuildMul(e->b, k->end, formal(k, chunk_at), "");
         end = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntULT, stop, end, ""), stop, end, "");
         to = offset_pointer(e, to, begin, dtype_info[inst->type.dtype].bytes);
     }
-    LLVMValueRef site = LLVMConstInt(g->i32, (unsigned long long)inst->attr[0].whole, 0);
-    LLVMValueRef arg[] = {to, begin, end, formal(k, seed), formal(k, step), site};
+    LLVMValueRef arg[] = {to, begin, end, formal(k, seed), formal(k, step), formal(k, site_at)};
     LLVMValueRef function = template_function(g, wide ? "aml_random_f64" : "aml_random_f32");
     LLVMBuildCall2(e->b, LLVMGlobalGetValueType(function), function, arg, COUNT_OF(arg), "");
     kernel_close(k);

@@ -8,6 +8,20 @@
 
 #include "codegen/emit.h"
 
+const char target_triple[] = "x86_64-unknown-linux-gnu";
+
+LLVMTargetMachineRef target_machine(const char *cpu, const char *features)
+{
+    char *message = NULL;
+    LLVMTargetRef target;
+    if (LLVMGetTargetFromTriple(target_triple, &target, &message)) {
+        LLVMDisposeMessage(message);
+        return NULL;
+    }
+    return LLVMCreateTargetMachine(target, target_triple, cpu, features, LLVMCodeGenLevelDefault,
+                                   LLVMRelocPIC, LLVMCodeModelDefault);
+}
+
 typedef struct Level {
     const char *name;
     int lanes;

@@ -39,6 +39,8 @@ typedef struct TrainBlock {
     Value loss;      // none if there is none
     Value loss_call; // a function that calls it where the setting is
     Value average;   // the rule by which averages of the weights are kept; none: there are none
+    DType real;      // what `float` means in it
+    bool mixed;      // operands of its contractions are rounded to bf16
     StateTable *table;
     bool keeps_best;
     bool failed;
@@ -60,6 +62,7 @@ typedef struct Jobs {
     Unit *unit;
     Vec(DataBlock *) data;
     Vec(TrainBlock *) train;
+    bool mixed; // of the block in progress: what is traced is marked so
 } Jobs;
 
 // ---- job_setting.c
@@ -112,6 +115,7 @@ bool entry_end(Tracing *tracing);  // false after a report
 void entry_drop(Tracing *tracing); // after a mistake: closes the trace and leaves the entry empty
 aml_tensor_info tensor_info(Jobs *jobs, Type type, int64_t classes, const char *name);
 Type batched(Type type, int64_t batch);
+Value in_precision(Jobs *jobs, Value value, Span span);
 Value batch_inputs(Tracing *tracing, const ColumnList *columns, int64_t batch,
                    Span span); // a record
 
@@ -132,6 +136,13 @@ int metric_index(Jobs *jobs, const MetricSet *set, Sym name,
                  Span span); // -1: loss, -3 after a report
 
 // ---- job_train.c
+// The precision of a training, for everything that is traced in between.
+typedef struct Precision {
+    DType real;
+    bool mixed;
+} Precision;
+Precision precision_begin(Jobs *jobs, const TrainBlock *train);
+void precision_end(Jobs *jobs, Precision before);
 bool job_train(Jobs *jobs, Node *node);
 bool job_evaluate(Jobs *jobs, Node *node);
 TrainBlock *train_block(Jobs *jobs, const Node *node);

@@ -98,6 +98,11 @@ static const char *move_into_place(Cx *cx, const char *from, const char *output)
     return wrong;
 }
 
+static const char *object_name(Cx *cx, int index)
+{
+    return arena_printf(cx->arena, "code%d.o", index);
+}
+
 static const char *place_inputs(Workplace *place, const LinkRequest *request)
 {
     const char *aml = arena_printf(place->cx->arena, "%s/aml", place->folder);
@@ -113,8 +118,9 @@ static const char *place_inputs(Workplace *place, const LinkRequest *request)
         wrong = place_file(place, "exports.map", request->exports, strlen(request->exports));
     if (!wrong)
         wrong = place_file(place, "tables.c", request->source, strlen(request->source));
-    if (!wrong)
-        wrong = place_file(place, "code.o", request->object->at, request->object->length);
+    for (int i = 0; i < request->object->files && !wrong; i++)
+        wrong = place_file(place, object_name(place->cx, i), request->object->file[i].at,
+                           request->object->file[i].length);
     return wrong;
 }
 
@@ -129,7 +135,9 @@ static const char *run_compiler(Workplace *place, const LinkRequest *request,
     ARG("-std=gnu11"), ARG("-O1"), ARG("-g0"), ARG("-fPIC"), ARG("-w"), ARG("-I.");
     ARG("-fno-ident"), ARG("-fno-asynchronous-unwind-tables"), ARG("-ffunction-sections"),
         ARG("-fdata-sections");
-    ARG("tables.c"), ARG("code.o");
+    ARG("tables.c");
+    for (int i = 0; i < request->object->files; i++)
+        ARG(object_name(cx, i));
     ARG(tools->runtime), ARG("-l:libjansson.a"), ARG("-l:libnettle.a"), ARG("-lpthread");
     if (request->soname) {
         ARG("-shared"), ARG("-Wl,--version-script=exports.map");

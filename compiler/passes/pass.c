@@ -107,6 +107,7 @@ bool pass_apply(Cx *cx, IrModule *module, PassId pass)
             module->function.at[kept++] = module->function.at[i];
     module->function.count = kept;
     arena_reset(cx->scratch);
+    lap_end(cx, pass_info[pass].name);
     return changed;
 }
 

@@ -86,12 +86,15 @@ const char *cases_load(Cx *cx, IrModule *module, Case *cases, int count, const c
     char folder[] = "/tmp/aml-codegen-XXXXXX";
     if (!mkdtemp(folder))
         return "no temporary folder";
-    char *path = arena_printf(cx->arena, "%s/code.o", folder),
-         *library = arena_printf(cx->arena, "%s/code.so", folder);
-    FILE *file = fopen(path, "wb");
-    if (!file || fwrite(object.at, 1, object.length, file) != object.length || fclose(file) != 0)
-        return "the object cannot be written";
-    if (system(arena_printf(cx->arena, "cc -shared -o %s %s -lm", library, path)) != 0)
+    char *library = arena_printf(cx->arena, "%s/code.so", folder);
+    for (int i = 0; i < object.files; i++) {
+        FILE *file = fopen(arena_printf(cx->arena, "%s/code%d.o", folder, i), "wb");
+        if (!file ||
+            fwrite(object.file[i].at, 1, object.file[i].length, file) != object.file[i].length ||
+            fclose(file) != 0)
+            return "the object cannot be written";
+    }
+    if (system(arena_printf(cx->arena, "cc -shared -o %s %s/code*.o -lm", library, folder)) != 0)
         return "the object cannot be linked";
     void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
     if (!handle)

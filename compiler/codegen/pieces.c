@@ -1,0 +1,260 @@
+// pieces.c: the pieces of a module, which LLVM compiles at the same time.
+//
+// Kernels are dealt to pieces as they are made: the first piece is filled up to a size, then the
+// next one, and when there are enough of them the smallest takes the next kernel. So the pieces
+// follow from the program alone, not from the number of threads, and a build gives the same bytes
+// everywhere. An LLVM context belongs to one thread: each piece goes to its thread as bitcode and
+// meets the templates there.
+
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <llvm-c/Analysis.h>
+#include <llvm-c/BitReader.h>
+#include <llvm-c/BitWriter.h>
+#include <llvm-c/Linker.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+
+#include "base/embedded.h"
+#include "codegen/emit.h"
+
+extern const AmlEmbedded aml_kernel_bitcode[];
+
+// Templates first become part of the kernels that call them; then each kernel is straight-line code
+// and a few loops.
+static const char pipeline[] =
+    "globaldce,always-inline,globaldce,always-inline,globaldce,"
+    "function(sroa,early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,"
+    "loop-mssa(loop-instsimplify,loop-simplifycfg,loop-rotate,licm),simplifycfg,instcombine<no-"
+    "verify-fixpoint>,"
+    "loop(loop-idiom,indvars,loop-deletion,loop-unroll-full),sroa,early-cse<memssa>,gvn,"
+    "instcombine<no-verify-fixpoint>,"
+    "loop-mssa(licm),dse,adce,simplifycfg,instcombine<no-verify-fixpoint>)";
+
+// In instructions. A template becomes about as many as are stated for it.
+enum { PIECE_SIZE = 4000, PRODUCT_SIZE = 500, TEMPLATE_SIZE = 50 };
+
+// ---- dealing ------------------------------------------------------------------------------------
+
+static void set_target(Codegen *g, LLVMModuleRef module)
+{
+    LLVMSetTarget(module, target_triple);
+    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(g->machine);
+    LLVMSetModuleDataLayout(module, layout);
+    LLVMDisposeTargetData(layout);
+}
+
+LLVMModuleRef piece_new(Codegen *g, LLVMContextRef llvm)
+{
+    LLVMModuleRef module = LLVMModuleCreateWithNameInContext("aml", llvm);
+    set_target(g, module);
+    return module;
+}
+
+LLVMModuleRef piece_for_kernel(Codegen *g)
+{
+    int least = 0;
+    for (int i = 1; i < g->pieces; i++)
+        if (g->load[i] < g->load[least])
+            least = i;
+    if (g->load[least] >= PIECE_SIZE && g->pieces < g->most_pieces) {
+        least = g->pieces++;
+        g->piece[least] = piece_new(g, g->llvm);
+    }
+    return g->piece[least];
+}
+
+void piece_add(Codegen *g, LLVMValueRef kernel)
+{
+    int64_t size = 0;
+    for (LLVMBasicBlockRef block = LLVMGetFirstBasicBlock(kernel); block;
+         block = LLVMGetNextBasicBlock(block))
+        for (LLVMValueRef inst = LLVMGetFirstInstruction(block); inst;
+             inst = LLVMGetNextInstruction(inst)) {
+            LLVMValueRef callee = LLVMIsACallInst(inst) ? LLVMGetCalledValue(inst) : NULL;
+            size_t length = 0;
+            const char *name = callee ? LLVMGetValueName2(callee, &length) : "";
+            bool product = strncmp(name, "aml_dot_", 8) == 0;
+            size += product ? PRODUCT_SIZE : strncmp(name, "aml_", 4) == 0 ? TEMPLATE_SIZE : 1;
+        }
+    for (int i = 0; i < g->pieces; i++)
+        if (g->piece[i] == LLVMGetGlobalParent(kernel))
+            g->load[i] += size;
+}
+
+// ---- templates ----------------------------------------------------------------------------------
+
+LLVMModuleRef templates_read(Codegen *g, LLVMContextRef llvm)
+{
+    char name[16];
+    snprintf(name, sizeof name, "v%d.bc", g->lanes);
+    const AmlEmbedded *file = aml_kernel_bitcode;
+    while (file->name && strcmp(file->name, name) != 0)
+        file++;
+    if (!file->name)
+        return NULL;
+    LLVMMemoryBufferRef buffer =
+        LLVMCreateMemoryBufferWithMemoryRange(file->at, file->length, "kernels", 0);
+    LLVMModuleRef kernels = NULL;
+    bool wrong = LLVMParseBitcodeInContext2(llvm, buffer, &kernels);
+    LLVMDisposeMemoryBuffer(buffer);
+    if (wrong)
+        return NULL;
+    set_target(g, kernels);
+    return kernels;
+}
+
+static void adopt_template(Codegen *g, LLVMValueRef function)
+{
+    static const char *const text_attributes[] = {
+        "target-cpu",          "target-features", "tune-cpu", "min-legal-vector-width",
+        "prefer-vector-width", "frame-pointer"};
+    static const char *const attributes[] = {"alwaysinline", "nounwind", NULL};
+    LLVMAttributeIndex all = (LLVMAttributeIndex)LLVMAttributeFunctionIndex;
+    for (size_t i = 0; i < COUNT_OF(text_attributes); i++)
+        LLVMRemoveStringAttributeAtIndex(function, all, text_attributes[i],
+                                         (unsigned)strlen(text_attributes[i]));
+    LLVMRemoveEnumAttributeAtIndex(function, all, LLVMGetEnumAttributeKindForName("noinline", 8));
+    LLVMSetLinkage(function, LLVMInternalLinkage);
+    function_attributes(g, function, attributes);
+}
+
+// ---- compiling ----------------------------------------------------------------------------------
+
+typedef struct Piece {
+    LLVMMemoryBufferRef bitcode, result;
+    char *text;        // the result if it is LLVM's text
+    const char *wrong; // what LLVM said
+} Piece;
+
+typedef struct Pieces {
+    const Codegen *g;
+    const char *emit_text;
+    Piece piece[MOST_PIECES];
+    pthread_mutex_t lock; // of next
+    int next;
+} Pieces;
+
+// The templates' module with the piece's functions behind the templates, in `llvm`.
+static LLVMModuleRef join(Codegen *g, Piece *piece)
+{
+    LLVMModuleRef module = templates_read(g, g->llvm), own = NULL;
+    if (!module)
+        return NULL;
+    LLVMValueRef last = LLVMGetLastFunction(module);
+    if (LLVMParseBitcodeInContext2(g->llvm, piece->bitcode, &own) ||
+        LLVMLinkModules2(module, own)) {
+        LLVMDisposeModule(module);
+        return NULL;
+    }
+    for (LLVMValueRef function = LLVMGetFirstFunction(module); function;
+         function = function == last ? NULL : LLVMGetNextFunction(function))
+        if (!LLVMIsDeclaration(function))
+            adopt_template(g, function);
+    return module;
+}
+
+static const char *run_pipeline(LLVMModuleRef module, LLVMTargetMachineRef machine)
+{
+    char *message = NULL;
+    LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
+    LLVMErrorRef error = LLVMRunPasses(module, pipeline, machine, options);
+    LLVMDisposePassBuilderOptions(options);
+    if (error)
+        return LLVMGetErrorMessage(error);
+    if (LLVMVerifyModule(module, LLVMReturnStatusAction, &message))
+        return message;
+    LLVMDisposeMessage(message);
+    return NULL;
+}
+
+static void compile_module(Codegen *g, Piece *piece, LLVMModuleRef module, const char *emit_text)
+{
+    bool asm_text = emit_text && strcmp(emit_text, "asm") == 0;
+    char *message = NULL;
+    piece->wrong = run_pipeline(module, g->machine);
+    if (piece->wrong)
+        return;
+    if (emit_text && !asm_text)
+        piece->text = LLVMPrintModuleToString(module);
+    else if (LLVMTargetMachineEmitToMemoryBuffer(g->machine, module,
+                                                 asm_text ? LLVMAssemblyFile : LLVMObjectFile,
+                                                 &message, &piece->result))
+        piece->wrong = message;
+}
+
+static void compile_piece(Pieces *p, Piece *piece)
+{
+    Codegen own = *p->g, *g = &own; // with a context of its own
+    g->llvm = LLVMContextCreate();
+    g->machine = target_machine(g->cpu, g->features);
+    LLVMModuleRef module = join(g, piece);
+    if (module)
+        compile_module(g, piece, module, p->emit_text);
+    else
+        piece->wrong = "a piece cannot be read";
+    if (module)
+        LLVMDisposeModule(module);
+    LLVMDisposeTargetMachine(g->machine);
+    LLVMContextDispose(g->llvm);
+    LLVMDisposeMemoryBuffer(piece->bitcode);
+}
+
+static void *work(void *data)
+{
+    Pieces *p = data;
+    for (;;) {
+        pthread_mutex_lock(&p->lock);
+        int index = p->next++;
+        pthread_mutex_unlock(&p->lock);
+        if (index >= p->g->pieces)
+            return NULL;
+        compile_piece(p, &p->piece[index]);
+    }
+}
+
+static void run_all(Pieces *p)
+{
+    pthread_t thread[MOST_PIECES];
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    int started = 0;
+    pthread_mutex_init(&p->lock, NULL);
+    while (started + 1 < p->g->pieces && started + 1 < processors &&
+           pthread_create(&thread[started], NULL, work, p) == 0)
+        started++;
+    work(p);
+    for (int i = 0; i < started; i++)
+        pthread_join(thread[i], NULL);
+    pthread_mutex_destroy(&p->lock);
+}
+
+static ObjectFile take(const Codegen *g, Piece *piece)
+{
+    if (piece->wrong)
+        bug(g->cx, (Span){0}, "LLVM cannot compile the module: %s", piece->wrong);
+    ObjectFile file;
+    if (piece->text) {
+        file.length = strlen(piece->text);
+        file.at = arena_text(g->cx->arena, piece->text, file.length);
+        LLVMDisposeMessage(piece->text);
+        return file;
+    }
+    file.length = LLVMGetBufferSize(piece->result);
+    file.at = arena_text(g->cx->arena, LLVMGetBufferStart(piece->result), file.length);
+    LLVMDisposeMemoryBuffer(piece->result);
+    return file;
+}
+
+void pieces_compile(Codegen *g, const char *emit_text, ObjectCode *object)
+{
+    Pieces pieces = {.g = g, .emit_text = emit_text}, *p = &pieces;
+    for (int i = 0; i < g->pieces; i++)
+        p->piece[i].bitcode = LLVMWriteBitcodeToMemoryBuffer(g->piece[i]);
+    run_all(p);
+    ObjectFile *file = NEW_ARRAY(g->cx->arena, ObjectFile, g->pieces);
+    for (int i = 0; i < g->pieces; i++)
+        file[i] = take(g, &p->piece[i]);
+    object->files = g->pieces;
+    object->file = file;
+}
