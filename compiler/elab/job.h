@@ -4,6 +4,7 @@
 //   job_setting.c   reading settings against their schema
 //   job_entry.c     tracing one entry: its inputs, outputs and scalars
 //   job_data.c      dataset
+//   job_source.c    where its samples come from
 //   job_train.c     train, and what evaluate has in common with it
 //   job_step.c      the functions that both are compiled to
 //   job_metric.c    metrics of a train or an evaluate block
@@ -24,11 +25,20 @@ typedef struct Column {
 } Column;
 typedef Vec(Column) ColumnList;
 
+// What a source's settings say beside the table's row.
+typedef struct DataSource {
+    Span span;
+    int64_t window, stride; // 0: its rows are the samples
+    Value generate;         // of a synthetic source: a function of the row's number
+} DataSource;
+
 typedef struct DataBlock {
     Node *node;
     int index; // in Program.dataset
     ColumnList field, prepared;
     double part[4]; // share of each aml_part
+    DataSource source, test;
+    int32_t columns; // of the fields so far, one after the other
 } DataBlock;
 
 typedef struct TrainBlock {
@@ -125,6 +135,12 @@ DataBlock *data_block(Jobs *jobs, const Node *node);
 // `data: digits` or `data: digits.test`. NULL after a report.
 DataBlock *data_setting(Jobs *jobs, const Setting *setting, const char *name, bool with_part,
                         aml_part *part);
+
+// ---- job_source.c
+bool read_source(Jobs *jobs, Node *node, const char *name, aml_source *source, DataSource *out);
+const char *source_name(aml_source_kind kind);
+const char *source_expected(aml_source_kind kind); // what a field's place may be
+int source_part(aml_source_kind kind, Sym word);   // which file a field's word names, -1: none
 
 // ---- job_metric.c
 bool metrics_read(Jobs *jobs, Node *node, MetricSet *set);
