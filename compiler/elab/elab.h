@@ -456,6 +456,7 @@ typedef struct CellUse {
     Inst *param; // its value at the start; NULL: written before it was read
     Inst *current;
     bool written;
+    bool carried;  // of a loop: it goes from turn to turn, so it may be updated
     bool replaced; // by a model with other weights, for the time of a call
 } CellUse;
 

@@ -178,7 +178,8 @@ bool elab_cell_write(Elab *e, Cell *cell, Value value, Span span)
 {
     if (value.kind == VALUE_POISON || !can_use(e, cell, span) || !elab_cell_resolve(e, cell, span))
         return false;
-    if (e->trace->region) {
+    const CellUse *carried = e->trace->region ? find_use(e->trace, cell) : NULL;
+    if (e->trace->region && !(carried && carried->carried)) {
         report(e->cx, elab_span(e, span), outside_trace, "an update of a state in a loop");
         return false;
     }
