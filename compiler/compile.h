@@ -29,6 +29,7 @@ typedef struct ProgramDataset {
     Span span;
     aml_dataset table; // everything but the functions
     Entry prepare, augment;
+    Entry generate[2]; // of a synthetic source, of a synthetic test source
 } ProgramDataset;
 
 typedef struct ProgramState {
@@ -42,7 +43,7 @@ typedef struct ProgramJob {
     aml_job table; // everything but the functions, states and counts of them
     Vec(ProgramState) state;
     Vec(aml_metric) metric;
-    Entry init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated;
+    Entry init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated, decode;
 } ProgramJob;
 
 // `deploy NAME { ... }`.

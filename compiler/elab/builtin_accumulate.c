@@ -1,8 +1,8 @@
 // builtin_accumulate.c: a batch in parts, one after the other in a loop of the program, so that what
 // is kept for the gradient is that of one part.
 //
-// What the function gives for each part (sums, counts, gradients) is added up. States that the model
-// updates (running statistics) are carried from part to part.
+// What the function gives for each part (sums, counts, gradients) is added up. States that it updates
+// (running statistics) go from part to part, as in any loop.
 
 #include "elab/builtin.h"
 
@@ -69,35 +69,6 @@ static Inst *divided(Elab *e, Value value, int64_t parts, Span span)
     return elab_emit(e, OP_reshape, &whole, 1, NULL, type, "'accumulate'", span);
 }
 
-// The states of the model, carried from turn to turn.
-typedef struct Carried {
-    CellList cell;
-    InstList inside;
-} Carried;
-
-static bool carry_states(Elab *e, Value model, Trace *outer, Trace *loop, Carried *carried,
-                         Span span)
-{
-    CellList cells = {0};
-    elab_cells(e, model, &cells);
-    for (int i = 0; i < cells.count; i++) {
-        Cell *cell = cells.at[i];
-        if (cell->role != AML_ROLE_STATE)
-            continue;
-        e->trace = outer;
-        Inst *start = elab_cell_read(e, cell, span);
-        e->trace = loop;
-        if (!start)
-            return false;
-        CellUse *use = elab_cell_use(e, cell);
-        use->current = use->param = elab_region_carry(e, start);
-        use->carried = true;
-        vec_push(e->cx->arena, &carried->cell, cell);
-        vec_push(e->cx->arena, &carried->inside, use->param);
-    }
-    return true;
-}
-
 // sum <- sum + what this turn gave, from 0 on.
 static Inst *add_up(Elab *e, Trace *outer, Trace *loop, Inst *value, Span span)
 {
@@ -133,26 +104,16 @@ Value builtin_accumulate(Elab *e, const Value arg[], Span span)
     Value *slice = NEW_ARRAY(e->cx->arena, Value, xs.count + 1);
     for (int i = 0; i < xs.count; i++)
         slice[i] = value_class(elab_region_slice(e, whole[i]), xs.at[i].as.tensor.classes);
-    Value list = value_list(e, xs.count, slice), value = value_poison();
-    Carried carried = {0};
+    Value list = value_list(e, xs.count, slice), value;
     InstList each = {0}, sums = {0}, after = {0};
-    bool fine = carry_states(e, arg[3], outer, loop, &carried, span);
-    if (fine)
-        value = elab_call(e, arg[0], &list, NULL, 1, span);
-    fine = value.kind != VALUE_POISON && collect(e, value, &each, span);
+    value = elab_call(e, arg[0], &list, NULL, 1, span);
+    bool fine = value.kind != VALUE_POISON && collect(e, value, &each, span);
     for (int i = 0; i < each.count && fine; i++) {
         vec_push(e->cx->arena, &sums, add_up(e, outer, loop, each.at[i], span));
         fine = sums.at[i] != NULL;
     }
-    for (int i = 0; i < carried.cell.count && fine; i++)
-        elab_region_next(e, carried.inside.at[i], elab_cell_use(e, carried.cell.at[i])->current);
     if (!elab_region_close(e, loop, fine) || !elab_region_emit(e, loop))
         return value_poison();
-    for (int i = 0; i < carried.cell.count; i++) {
-        Inst *last = elab_region_after(e, loop, carried.inside.at[i]);
-        if (!elab_cell_write(e, carried.cell.at[i], value_tensor(last), span))
-            return value_poison();
-    }
     for (int i = 0; i < sums.count; i++)
         vec_push(e->cx->arena, &after, elab_region_after(e, loop, sums.at[i]));
     int next = 0;

@@ -13,13 +13,14 @@ static const char *const dtype_constant[] = {"AML_F32", "AML_F64", "AML_F16", "A
                                              "AML_U8",  "AML_I32", "AML_I64", "AML_BOOL"};
 static const char *const scalar_constant[] = {"AML_SCALAR_STEP",        "AML_SCALAR_TOTAL_STEPS",
                                               "AML_SCALAR_EPOCH_STEPS", "AML_SCALAR_SEED",
+                                              "AML_SCALAR_POSITION",    "AML_SCALAR_SAMPLE",
                                               "AML_SCALAR_OPTION",      "AML_SCALAR_MEASURED"};
-static const char *const role_constant[] = {"AML_ROLE_WEIGHT", "AML_ROLE_STATE",
-                                            "AML_ROLE_OPTIMIZER", "AML_ROLE_METRIC"};
+static const char *const role_constant[] = {
+    "AML_ROLE_WEIGHT", "AML_ROLE_STATE", "AML_ROLE_OPTIMIZER", "AML_ROLE_METRIC", "AML_ROLE_CACHE"};
 
 _Static_assert(COUNT_OF(dtype_constant) == DTYPE_COUNT, "one name a dtype");
 _Static_assert(COUNT_OF(scalar_constant) == AML_SCALAR_MEASURED + 1, "one name a scalar kind");
-_Static_assert(COUNT_OF(role_constant) == AML_ROLE_METRIC + 1, "one name a role");
+_Static_assert(COUNT_OF(role_constant) == AML_ROLES, "one name a role");
 
 #define TOP(...) buffer_printf(&writer->top, __VA_ARGS__)
 
@@ -131,10 +132,11 @@ const char *table_field_array(TableWriter *writer, const aml_field *field, int c
     const char *name = array_name(writer, prefix, "field");
     TOP("static const aml_field %s[] = {\n", name);
     for (int i = 0; i < count; i++)
-        TOP("    {.tensor = %s, .place = %s, .column = %s, .first = %d, .count = %d, .label = "
-            "%d},\n",
+        TOP("    {.tensor = %s, .place = %s, .column = %s, .first = %d, .count = %d, .part = "
+            "%d, .label = %d},\n",
             tensor(writer, &field[i].tensor), place(writer, field[i].place),
-            table_text(writer, field[i].column), field[i].first, field[i].count, field[i].label);
+            table_text(writer, field[i].column), field[i].first, field[i].count, field[i].part,
+            field[i].label);
     TOP("};\n");
     return name;
 }
@@ -152,14 +154,45 @@ static const char *text_parts(TableWriter *writer, const aml_text *text, const c
     return arena_printf(writer->cx->arena, "{.parts = %d, .part = %s}", text->parts, name);
 }
 
-static const char *source(TableWriter *writer, const aml_source *of, const char *prefix)
+static const char *tokenizer(TableWriter *writer, const aml_tokenizer *of, const char *prefix)
 {
-    const char *path = text_parts(writer, &of->path, prefix);
-    return arena_printf(writer->cx->arena,
-                        "{.kind = (aml_source_kind)%d, .place = %s, .path = %s, .separator = %d, "
-                        ".header = (aml_header)%d, .missing = %s}",
-                        of->kind, place(writer, of->place), path, of->separator, of->header,
-                        table_text(writer, of->missing));
+    if (!of)
+        return "0";
+    const char *code = "0", *name = array_name(writer, prefix, "tokenizer");
+    if (of->code) {
+        code = array_name(writer, prefix, "code");
+        TOP("static const uint32_t %s[] = {", code);
+        for (int i = 0; i < of->vocab; i++)
+            TOP("%s%u,", i % 16 ? " " : "\n    ", (unsigned)of->code[i]);
+        TOP("\n};\n");
+    }
+    TOP("static const aml_tokenizer %s = {.kind = (aml_tokenizer_kind)%d, .vocab = %d, .code = "
+        "%s};\n",
+        name, of->kind, of->vocab, code);
+    return arena_printf(writer->cx->arena, "&%s", name);
+}
+
+static const char *source(TableWriter *writer, const ProgramDataset *dataset, int which,
+                          const char *prefix)
+{
+    const aml_source *of = which ? &dataset->table.test : &dataset->table.source;
+    Arena *arena = writer->cx->arena;
+    if (of->kind == AML_SOURCE_NONE)
+        return "{0}";
+    Buffer files = {.arena = arena};
+    buffer_text(&files, "");
+    prefix = arena_printf(arena, "%s_%s", prefix, which ? "test" : "source");
+    for (int i = 0; i < AML_SOURCE_FILES; i++)
+        buffer_printf(&files, "%s%s", i ? ", " : "",
+                      text_parts(writer, &of->file[i], arena_printf(arena, "%s%d", prefix, i)));
+    return arena_printf(arena,
+                        "{.kind = (aml_source_kind)%d, .place = %s, .file = {%s}, .separator = %d, "
+                        ".header = (aml_header)%d, .missing = %s, .rows = %lldll, .seed = %lldll, "
+                        ".generate = %s, .tokenizer = %s}",
+                        of->kind, place(writer, of->place), files.text, of->separator, of->header,
+                        table_text(writer, of->missing), (long long)of->rows, (long long)of->seed,
+                        table_function(writer, &dataset->generate[which], prefix),
+                        tokenizer(writer, of->tokenizer, prefix));
 }
 
 static const char *quantity(TableWriter *writer, aml_quantity of)
@@ -222,21 +255,23 @@ static void write_datasets(TableWriter *writer, Program *program)
         const aml_dataset *table = &dataset->table;
         const char *prefix = arena_printf(writer->cx->arena, "data%d", i);
         const char *field = table_field_array(writer, table->field, table->fields, prefix);
-        const char *main_source = source(writer, &table->source, prefix),
-                   *test = source(writer, &table->test, prefix);
+        const char *main_source = source(writer, dataset, 0, prefix),
+                   *test = source(writer, dataset, 1, prefix);
         const char *prepare = table_function(writer, &dataset->prepare, prefix);
         const char *augment = table_function(writer, &dataset->augment, prefix);
         buffer_printf(&rows,
                       "    {.name = %s, .doc = %s, .place = %s,\n     .source = %s,\n     .test = "
-                      "%s,\n     .fields = %d, .field = %s,\n",
+                      "%s,\n     .window = %lldll, .stride = %lldll, .apart = %lldll, .fields = "
+                      "%d, .field = %s,\n",
                       table_text(writer, table->name), table_text(writer, table->doc),
-                      place(writer, table->place), main_source, test, table->fields, field);
+                      place(writer, table->place), main_source, test, (long long)table->window,
+                      (long long)table->stride, (long long)table->apart, table->fields, field);
         buffer_printf(&rows,
                       "     .split = {.train = %s, .valid = %s, .test = %s, .seed = %lldll, "
-                      ".stratify = %d},\n",
+                      ".stratify = %d, .by_time = %d},\n",
                       table_real(writer, table->split.train),
                       table_real(writer, table->split.valid), table_real(writer, table->split.test),
-                      (long long)table->split.seed, table->split.stratify);
+                      (long long)table->split.seed, table->split.stratify, table->split.by_time);
         buffer_printf(&rows,
                       "     .on_bad = (aml_on_bad)%d, .skip_limit = %s,\n     .prepare = %s,\n     "
                       ".augment = %s},\n",
@@ -254,8 +289,8 @@ static const char *states(TableWriter *writer, const ProgramJob *job, const char
     TOP("static const aml_state_info %s[] = {\n", name);
     for (int i = 0; i < job->state.count; i++) {
         const aml_state_info *info = &job->state.at[i].info;
-        TOP("    {.tensor = %s, .role = %s, .offset = %zuu},\n", tensor(writer, &info->tensor),
-            role_constant[info->role], info->offset);
+        TOP("    {.tensor = %s, .role = %s, .offset = %zuu, .stack = %d},\n",
+            tensor(writer, &info->tensor), role_constant[info->role], info->offset, info->stack);
     }
     TOP("};\n");
     return name;
@@ -278,6 +313,16 @@ static const char *metrics(TableWriter *writer, const ProgramJob *job, const cha
     return name;
 }
 
+static const char *generation(TableWriter *writer, const aml_generation *of)
+{
+    return arena_printf(writer->cx->arena,
+                        "{.context = %lld, .cached = %d, .temperature = %s, .top_k = %lld, "
+                        ".top_p = %s, .length = %lld, .prompt = %s}",
+                        (long long)of->context, of->cached, table_real(writer, of->temperature),
+                        (long long)of->top_k, table_real(writer, of->top_p), (long long)of->length,
+                        table_text(writer, of->prompt));
+}
+
 static void write_jobs(TableWriter *writer, Program *program)
 {
     Buffer rows = {.arena = writer->cx->arena};
@@ -296,7 +341,8 @@ static void write_jobs(TableWriter *writer, Program *program)
                         {"eval_one", &job->eval_one},
                         {"metrics_value", &job->metrics_value},
                         {"predict", &job->predict},
-                        {"validated", &job->validated}};
+                        {"validated", &job->validated},
+                        {"decode", &job->decode}};
         const char *state = states(writer, job, prefix), *metric = metrics(writer, job, prefix);
         buffer_printf(&rows,
                       "    {.kind = (aml_job_kind)%d, .name = %s, .doc = %s, .place = %s, .data = "
@@ -325,8 +371,8 @@ static void write_jobs(TableWriter *writer, Program *program)
                       table->keep_last, table->keep_best, table->keep_metric, table->stop_metric,
                       quantity(writer, table->stop_patience),
                       table_real(writer, table->stop_min_delta));
-        buffer_printf(&rows, "     .model_job = %d, .which = (aml_which)%d},\n", table->model_job,
-                      table->which);
+        buffer_printf(&rows, "     .model_job = %d, .which = (aml_which)%d, .generation = %s},\n",
+                      table->model_job, table->which, generation(writer, &table->generation));
     }
     if (program->job.count)
         TOP("%s};\n", rows.text);

@@ -14,7 +14,8 @@
 #define NUMBERS                                                                                    \
     WHOLE(step)                                                                                    \
     WHOLE(seed)                                                                                    \
-    WHOLE(batch) WHOLE(overfit) WHOLE(loss_count) WHOLE(best_step) WHOLE(next_validation)          \
+    WHOLE(batch)                                                                                   \
+    WHOLE(overfit) WHOLE(loss_count) WHOLE(best_step) WHOLE(next_validation)                       \
         WHOLE(next_checkpoint) WHOLE(log_bytes) REAL(seconds) REAL(loss_sum) REAL(best)
 
 aml_status amli_progress_write(const amli_progress *progress, char **text, size_t *length,
@@ -42,6 +43,13 @@ aml_status amli_progress_write(const amli_progress *progress, char **text, size_
     *text = complete ? json_dumps(state, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;
     json_decref(options);
     json_decref(state);
+    // jansson may leave something out where it has no memory, and says nothing
+    json_t *again = *text ? json_loads(*text, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    if (!again) {
+        free(*text);
+        *text = NULL;
+    }
+    json_decref(again);
     if (!*text)
         return amli_no_memory(error, 0, "state.json");
     *length = strlen(*text);

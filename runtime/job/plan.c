@@ -23,14 +23,14 @@ static aml_status plan_job(const amli_command *command, const aml_job *job, Plan
                            char *why, size_t room, aml_error *error)
 {
     const aml_dataset *dataset = &command->program->dataset[job->data];
-    char path[PATH_MAX], test_path[PATH_MAX];
+    amli_paths paths;
     amli_load load;
     amli_samples *samples = NULL;
     *plan =
         (Planned){.job = job, .need = amli_job_need(job), .steps = -1, .flops = job->step.flops};
-    aml_status status = amli_load_options(command, dataset, &load, path, test_path, error);
+    aml_status status = amli_load_options(command, dataset, &load, &paths, error);
     if (!status)
-        status = amli_samples_load(dataset, &load, &samples, error);
+        status = amli_samples_load(dataset, &load, amli_threads(command), &samples, error);
     if (status && status != AML_NOT_FOUND)
         return status;
     if (status) {
@@ -66,20 +66,22 @@ static void print_plan(const Planned *plan, const char *why)
 {
     const aml_job *job = plan->job;
     const amli_need *need = &plan->need;
-    printf("%s %s (%s), batch %lld\n", job->kind == AML_JOB_TRAIN ? "train" : "evaluate", job->name,
-           job->place ? job->place : "?", (long long)job->batch);
+    printf("%s %s (%s), batch %lld\n", amli_job_kind(job), job->name, job->place ? job->place : "?",
+           (long long)job->batch);
     row("state", (double)need->state, "");
-    static const char *const role[] = {"  weights", "  model state", "  optimizer", "  metrics"};
-    for (int i = 0; i <= AML_ROLE_METRIC; i++)
+    static const char *const role[] = {"  weights", "  model state", "  optimizer", "  metrics",
+                                       "  caches"};
+    for (int i = 0; i < AML_ROLES; i++)
         if (need->role[i])
             row(role[i], (double)need->role[i], "");
     row("temporaries", (double)need->arena, "the largest of:");
     const aml_function *const phase[] = {&job->init,     &job->step,          &job->eval,
                                          &job->eval_one, &job->metrics_reset, &job->metrics_value,
-                                         &job->predict,  &job->validated};
+                                         &job->predict,  &job->validated,     &job->decode};
     static const char *const phase_name[] = {
         "  init",          "  step",    "  eval",    "  eval of one row",
-        "  metrics reset", "  metrics", "  predict", "  after a validation"};
+        "  metrics reset", "  metrics", "  predict", "  after a validation",
+        "  one token"};
     for (size_t i = 0; i < AMLI_COUNT(phase); i++)
         if (phase[i]->run)
             row(phase_name[i], (double)phase[i]->arena_bytes, "");

@@ -196,8 +196,10 @@ static aml_status do_step(amli_training *training, aml_error *error)
     const aml_function *step = session->step.function;
     amli_sampler_pick(&training->sampler, progress->step * training->job->batch,
                       training->job->batch, training->batch_row);
+    // Whether a model can learn a few samples by heart is asked of the samples as they are.
+    int64_t position = training->command->overfit > 0 ? -1 : progress->step * training->job->batch;
     aml_status status = amli_session_fill(session, &session->step, training->batch_row,
-                                          training->job->batch, error);
+                                          training->job->batch, progress->step, position, error);
     if (!status)
         status = amli_session_run(session, &session->step, progress->step, error);
     if (status)
@@ -404,8 +406,9 @@ static aml_status choose_rows(amli_training *training, aml_error *error)
     if (!training->batch_row)
         return amli_no_memory(error, (size_t)training->job->batch * sizeof *training->batch_row,
                               "a batch");
-    return amli_sampler_new(training->train_row, training->train_rows, training->session.seed,
-                            &training->sampler, error);
+    int64_t offsets = overfit > 0 ? 1 : split->offsets;
+    return amli_sampler_new(training->train_row, training->train_rows, offsets,
+                            training->session.seed, &training->sampler, error);
 }
 
 static void announce(amli_training *training)

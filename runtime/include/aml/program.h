@@ -86,6 +86,9 @@ typedef enum aml_scalar_kind {
     AML_SCALAR_TOTAL_STEPS, // i64: the length of the training in steps
     AML_SCALAR_EPOCH_STEPS, // f64: steps in one epoch (rows / batch, not rounded)
     AML_SCALAR_SEED,        // i64
+    AML_SCALAR_POSITION,    // i64: generate: of the token, from 0
+    AML_SCALAR_SAMPLE,      // i64: which sample this is: of augment, its position in the stream of
+                            // training samples; of a synthetic source, its row
     AML_SCALAR_OPTION,      // the value of aml_program.option[index]; a duration in steps, as f64
     AML_SCALAR_MEASURED     // f64: what the last validation gave for aml_job.metric[index], -1: for
                             // the loss
@@ -113,13 +116,20 @@ typedef enum aml_role {
     AML_ROLE_WEIGHT,    // learned; saved in weights.safetensors
     AML_ROLE_STATE,     // of a model, not learned; saved in weights.safetensors
     AML_ROLE_OPTIMIZER, // moments and the like; saved in optimizer.safetensors
-    AML_ROLE_METRIC     // counts of one evaluation; never saved, reset by the job's metrics_reset
+    AML_ROLE_METRIC,    // counts of one evaluation; never saved, reset by the job's metrics_reset
+    AML_ROLE_CACHE,     // what a generation keeps of its tokens; never saved, begins as zeros
+    AML_ROLES
 } aml_role;
 
+// A part that is repeated as a loop keeps the weights of all its turns in one row: the first
+// `stack` axes of the shape count turns, and the name has a '#' for each, body.#.att.qkv.weight.
+// Outside of a program, in files and for people, such a row is the tensors body.0.att.qkv.weight,
+// ... (see aml_state_part).
 typedef struct aml_state_info {
     aml_tensor_info tensor; // the name is the path: fc1.weight
     aml_role role;
     size_t offset; // in the job's state arena
+    int32_t stack; // how many of the first axes count turns; 0: an ordinary row
 } aml_state_info;
 
 // ---- options and settings ----------------------------------------------------------------------
@@ -183,27 +193,53 @@ typedef struct aml_effective {
 
 // ---- data --------------------------------------------------------------------------------------
 
-typedef enum aml_source_kind { AML_SOURCE_NONE, AML_SOURCE_CSV } aml_source_kind;
+// How a text becomes numbers. CHARACTERS: a token is a code point, its number the position in
+// `code`, which increases. BYTES: a token is a byte.
+typedef enum aml_tokenizer_kind {
+    AML_TOKENIZER_CHARACTERS,
+    AML_TOKENIZER_BYTES
+} aml_tokenizer_kind;
+typedef struct aml_tokenizer {
+    aml_tokenizer_kind kind;
+    int32_t vocab;
+    const uint32_t *code;
+} aml_tokenizer;
+
+typedef enum aml_source_kind {
+    AML_SOURCE_NONE,
+#define SOURCE(NAME, name, files, meaning) AML_SOURCE_##NAME,
+#include "aml/source.def"
+#undef SOURCE
+    AML_SOURCE_KINDS
+} aml_source_kind;
 typedef enum aml_header { AML_HEADER_AUTO, AML_HEADER_YES, AML_HEADER_NO } aml_header;
+
+enum { AML_SOURCE_FILES = 2 };
 
 typedef struct aml_source {
     aml_source_kind kind;
-    const char *place; // "digits.aml:29"
-    aml_text path;  // looked up beside the source file, in the current directory, under $AML_DATA
-    char separator; // csv: ',' by default
-    aml_header header; // csv: whether the first row names the columns; AUTO: it does if any column
-                       // is named in the source
-    const char *missing; // csv: the text of a missing value, "" by default; always an error in a
-                         // number or class column
+    const char *place;               // "digits.aml:29"
+    aml_text file[AML_SOURCE_FILES]; // looked up beside the source file, in the current directory,
+                                     // under $AML_DATA; parts 0: not given
+    char separator;                  // csv: ',' by default
+    aml_header header; // csv: whether the first row names the columns; AUTO: it does if any
+                       // column is named in the source
+    const aml_tokenizer *tokenizer; // text
+    const char *missing;   // csv: the text of a missing value, "" by default; always an error in a
+                           // number or class column
+    int64_t rows, seed;    // synthetic
+    aml_function generate; // synthetic: one row; outputs are the fields
 } aml_source;
 
-// Which csv columns a field reads: `count` columns from `first`, or, with `name`, the one column of
-// that name.
+// Which part of a source a field reads. csv: `count` columns from `first`, or, with `column`, the
+// one column of that name. idx: the file number `part`; `first` and `count` are the columns that
+// stand for it where samples are given as csv instead (`predict FILE`, a deployed program).
 typedef struct aml_field {
     aml_tensor_info tensor; // one sample's shape
     const char *place;
     const char *column; // NULL: by position
     int32_t first, count;
+    int32_t part;
     bool label; // no job's predict depends on it: its column may be absent from the file of
                 // `predict FILE`
 } aml_field;
@@ -212,6 +248,8 @@ typedef struct aml_split {
     double train, valid, test; // fractions; what they leave over is unused
     int64_t seed;
     int32_t stratify; // index of the class field whose proportions are kept, -1: none
+    bool by_time;     // the parts are consecutive rows, in the order of the source, and no window
+                      // reaches over a border
 } aml_split;
 
 typedef enum { AML_ON_BAD_ERROR, AML_ON_BAD_SKIP } aml_on_bad;
@@ -220,6 +258,11 @@ typedef struct aml_dataset {
     const char *name, *doc, *place;
     aml_source source; // split by `split`
     aml_source test;   // a separate test source, or kind NONE
+    int64_t window;    // rows of the source in one sample, each a row of every field; 0: one row is
+                       // one sample
+    int64_t stride;    // rows from one window to the next
+    int64_t apart;     // text: only windows that begin this far apart are samples; in training all
+                       // of them are moved by another offset in each epoch. 0: all windows
     int32_t fields;
     const aml_field *field;
     aml_split split;
@@ -227,7 +270,8 @@ typedef struct aml_dataset {
     double skip_limit;    // at most this fraction of rows may be skipped
     aml_function prepare; // one sample: inputs are the fields, outputs are the prepared fields.
                           // Always present
-    aml_function augment; // one prepared sample to one; run == NULL if the data set has none
+    aml_function augment; // one prepared sample to one, with other random numbers for each position
+                          // in the stream of training samples; run == NULL if the data set has none
 } aml_dataset;
 
 typedef enum aml_part { AML_PART_ALL, AML_PART_TRAIN, AML_PART_VALID, AML_PART_TEST } aml_part;
@@ -255,7 +299,19 @@ typedef struct aml_metric {
 // A checkpoint of another job: `digits_mlp.best`.
 typedef enum aml_which { AML_WHICH_LAST, AML_WHICH_BEST } aml_which;
 
-typedef enum aml_job_kind { AML_JOB_TRAIN, AML_JOB_EVALUATE } aml_job_kind;
+typedef enum aml_job_kind { AML_JOB_TRAIN, AML_JOB_EVALUATE, AML_JOB_GENERATE } aml_job_kind;
+
+// What a `generate` block says: defaults of the options of its verb.
+typedef struct aml_generation {
+    int64_t context;    // tokens that the model sees at once
+    bool cached;        // decode reads one token (i32[1, 1]) at POSITION and keeps what later ones
+                        // need in states of role CACHE; else it reads all of them, i32[1, context]
+    double temperature; // 0: always the most likely token
+    int64_t top_k;      // 0: all
+    double top_p;       // 1: all
+    int64_t length;     // tokens to write
+    const char *prompt;
+} aml_generation;
 
 typedef struct aml_job {
     aml_job_kind kind;
@@ -300,9 +356,12 @@ typedef struct aml_job {
     aml_quantity stop_patience;
     double stop_min_delta;
 
-    // evaluate only
-    int32_t model_job; // whose checkpoint is evaluated
+    // evaluate and generate
+    int32_t model_job; // whose checkpoint is used
     aml_which which;
+
+    aml_function decode; // generate: outputs the scores of the next token, f32[vocab]
+    aml_generation generation;
 } aml_job;
 
 typedef struct aml_program {
