@@ -34,6 +34,24 @@ static void note_missing_data(Command *command, const Program *program)
     }
 }
 
+// A message of several lines: the mistake, what belongs to it, help.
+static void report_lines(Cx *cx, Span span, const char *text)
+{
+    static const char help_word[] = "help: ";
+    const char *end = strchrnul(text, '\n');
+    report(cx, span, weights_file, arena_text(cx->arena, text, (size_t)(end - text)));
+    while (*end) {
+        text = end + 1 + strspn(end + 1, " ");
+        end = strchrnul(text, '\n');
+        bool helps = strncmp(text, help_word, sizeof help_word - 1) == 0;
+        const char *line = arena_text(cx->arena, text, (size_t)(end - text));
+        if (helps)
+            help(cx, "%s", line + sizeof help_word - 1);
+        else
+            note(cx, (Span){0}, "%s", line);
+    }
+}
+
 void check_weights_files(Cx *cx, const Program *program)
 {
     for (int i = 0; i < program->job.count; i++) {
@@ -50,7 +68,7 @@ void check_weights_files(Cx *cx, const Program *program)
             const char *found = find_data(cx, source_path_text(cx, program, &load->path));
             if (found && (aml_tensors_open(found, &tensors, &error) ||
                           aml_load_check(&table, load, tensors, found, &error)))
-                report(cx, job->load_span.at[l], weights_file, error.text);
+                report_lines(cx, job->load_span.at[l], error.text);
             aml_tensors_close(tensors);
         }
     }
