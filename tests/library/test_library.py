@@ -61,9 +61,13 @@ def program(model, shape, classes, steps=1, loss="cross_entropy"):
     return PROGRAM.format(model=model, shape=", ".join(map(str, shape)), last=width - 1, width=width, classes=classes, steps=steps, loss=loss)
 
 
-def samples(width, rows, classes):
-    draw = random.Random(1)
-    return "".join(",".join([f"{draw.uniform(-1, 1):.2f}" for _ in range(width)] + [str(row % classes)]) + "\n" for row in range(rows))
+def number(draw):
+    return f"{draw.uniform(-1, 1):.2f}"
+
+
+def samples(width, rows, classes, draw=number):
+    source = random.Random(1)
+    return "".join(",".join([draw(source) for _ in range(width)] + [str(row % classes)]) + "\n" for row in range(rows))
 
 
 def published_parameters(place):
@@ -75,9 +79,9 @@ def published_parameters(place):
         check_equal(found, [expected], f"the number of parameters of {model}")
 
 
-def train_small(place, text, width, classes=3):
+def train_small(place, text, width, classes=3, draw=number):
     place.write("small.aml", text)
-    place.write("samples.csv", samples(width, 8, classes))
+    place.write("samples.csv", samples(width, 8, classes, draw))
     place.aml("build", "small.aml")
     place.run("./small", "train", "--quiet")
     lines = [json.loads(line) for path in sorted(place.folder.glob("runs/*/*/metrics.jsonl")) for line in path.read_text().splitlines()]
@@ -89,6 +93,11 @@ def small_model(model, shape):
     def case(place):
         train_small(place, program(model, shape, 3, steps=2), math.prod(shape))
     return case
+
+
+def small_lstm(place):
+    text = program("lstm_classifier(9, 3, size: 4, layers: 2, two_directions: true, padding: 0)", (5,), 3, steps=2).replace("f32[5]", "class(9)[5]")
+    train_small(place, text, 5, draw=lambda draw: str(draw.randrange(9)))
 
 
 def small_unet(place):
@@ -152,5 +161,5 @@ def named(name, case):
 
 
 if __name__ == "__main__":
-    main([parts_of_a_user, published_parameters, small_unet, small_autoencoder, small_vae] +
+    main([parts_of_a_user, published_parameters, small_unet, small_lstm, small_autoencoder, small_vae] +
          [named("small_" + name, small_model(model, shape)) for name, model, shape in SMALL])
