@@ -326,7 +326,7 @@ TEST(an_epoch_is_a_permutation)
     for (int i = 0; i < ROWS; i++)
         row[i] = 100 + i;
     amli_sampler sampler;
-    CHECK(amli_sampler_new(row, ROWS, 42, &sampler, NULL) == AML_OK);
+    CHECK(amli_sampler_new(row, ROWS, 1, 42, &sampler, NULL) == AML_OK);
     for (int64_t position = 0; position < 3 * ROWS - BATCH; position += BATCH) {
         amli_sampler_pick(&sampler, position, BATCH, batch);
         for (int i = 0; i < BATCH; i++) {
@@ -344,7 +344,7 @@ TEST(an_epoch_is_a_permutation)
     amli_sampler_pick(&sampler, ROWS, ROWS, again);
     CHECK(memcmp(first, again, sizeof first) != 0);
     amli_sampler_free(&sampler);
-    CHECK_INT(amli_sampler_new(row, 0, 42, &sampler, NULL), AML_BAD_DATA);
+    CHECK_INT(amli_sampler_new(row, 0, 1, 42, &sampler, NULL), AML_BAD_DATA);
 }
 
 TEST(philox_known_answers)
@@ -412,13 +412,26 @@ TEST(roc_auc_counts_ties_half)
         macro += slow_auc(column, label, 60, k);
         present++;
     }
-    CHECK_CLOSE(amli_roc_auc_finish(AML_FINISH_ROC_AUC_MACRO, score, label, 60, 3), macro / present,
+    CHECK_CLOSE(amli_curve_finish(AML_FINISH_ROC_AUC_MACRO, score, label, 60, 3), macro / present,
                 1e-12);
     float four[] = {0.1f, 0.4f, 0.35f, 0.8f};
     int32_t truth[] = {0, 0, 1, 1};
-    CHECK_CLOSE(amli_roc_auc_finish(AML_FINISH_ROC_AUC_MACRO, four, truth, 4, 1), 0.75, 1e-12);
+    CHECK_CLOSE(amli_curve_finish(AML_FINISH_ROC_AUC_MACRO, four, truth, 4, 1), 0.75, 1e-12);
     int32_t same[] = {1, 1, 1, 1};
-    CHECK(isnan(amli_roc_auc_finish(AML_FINISH_ROC_AUC_MACRO, four, same, 4, 1)));
+    CHECK(isnan(amli_curve_finish(AML_FINISH_ROC_AUC_MACRO, four, same, 4, 1)));
+}
+
+// Rows of equal score come in together: precision 1/1, then 2/4 for the second positive.
+TEST(average_precision_of_ties)
+{
+    float score[] = {0.9f, 0.5f, 0.5f, 0.5f, 0.1f};
+    int32_t truth[] = {1, 0, 1, 0, 0};
+    CHECK_CLOSE(amli_curve_finish(AML_FINISH_PR_AUC_MACRO, score, truth, 5, 1), 0.75, 1e-12);
+    int32_t none[] = {0, 0, 0, 0, 0};
+    CHECK(isnan(amli_curve_finish(AML_FINISH_PR_AUC_MACRO, score, none, 5, 1)));
+    float two[] = {0.9f, 0.1f, 0.2f, 0.8f, 0.6f, 0.4f};
+    int32_t classes[] = {0, 1, 1};
+    CHECK_CLOSE(amli_curve_finish(AML_FINISH_PR_AUC_WEIGHTED, two, classes, 3, 2), 1.0, 1e-12);
 }
 
 int main(void)
@@ -439,5 +452,6 @@ int main(void)
     RUN(philox_known_answers);
     RUN(shuffles_are_even);
     RUN(roc_auc_counts_ties_half);
+    RUN(average_precision_of_ties);
     CHECK_SUMMARY();
 }
