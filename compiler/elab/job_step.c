@@ -248,6 +248,7 @@ bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSett
                     settings->optimizer,
                     settings->clip,
                     settings->penalty,
+                    value_int(settings->parts),
                     column_value(record, jobs, "x"),
                     column_value(record, jobs, "y")};
     Value result =
