@@ -86,5 +86,24 @@ def training():
             "final": shown(net.named()), "predicted": tensor(torch.softmax(net(first), 1).detach())}
 
 
-print(json.dumps({"made with": {"torch": torch.__version__, "numpy": numpy.__version__}, "trainings": [training()]},
-                 indent=None, separators=(",", ":")).replace('{"program"', '\n{"program"'))
+def ctc():
+    """Values and slopes: all steps and labels; then of several lengths, with repeated labels and another blank."""
+    x, w = single(draw.normal(size=(3, 7, 5)) * 2), [3, 1, 2]
+    y, z = numpy.array([[1, 2, 2], [4, 1, 3], [3, 3, 1]]), numpy.array([[0, 0, 2], [4, 1, 1], [2, 4, 1]])
+    steps = [7, 4, 6]
+    cases = []
+
+    def case(name, labels, blank, lengths, times):
+        scores = torch.tensor(x, requires_grad=True)
+        loss = F.ctc_loss(F.log_softmax(scores, 2).transpose(0, 1), torch.tensor(labels), times, lengths, blank=blank)
+        slope, = torch.autograd.grad(loss, scores)
+        inputs = [tensor(x), tensor(labels)] + ([tensor(lengths), tensor(times)] if lengths is w else [])
+        cases.append({"name": name + "_of", "inputs": inputs, "output": tensor(loss.detach())})
+        cases.append({"name": name + "_slope", "inputs": inputs, "output": tensor(slope)})
+    case("ctc", y, 0, [3] * 3, [7] * 3)
+    case("ctc_lengths", z, 3, w, steps)
+    return cases
+
+
+print(json.dumps({"program": "recurrent_functions.aml", "functions": ctc(), "made with": {"torch": torch.__version__, "numpy": numpy.__version__}, "trainings": [training()]},
+                 indent=None, separators=(",", ":")).replace('{"name"', '\n{"name"').replace('[{"program"', '[\n{"program"'))
