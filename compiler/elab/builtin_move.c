@@ -424,7 +424,8 @@ Value builtin_is_list(Elab *e, const Value arg[], Span span)
     return value_bool(arg[0].kind == VALUE_LIST);
 }
 
-// ---- about the data ------------------------------------------------------------------------------
+// ---- about the data
+// ------------------------------------------------------------------------------
 
 // An input of the job's function that the runtime fills once it has counted the training rows.
 Value builtin_class_balance(Elab *e, const Value arg[], Span span)
@@ -434,11 +435,11 @@ Value builtin_class_balance(Elab *e, const Value arg[], Span span)
     while (root && root->region)
         root = root->outer;
     if (!root || !root->balanced || root->balanced_classes != classes)
-        return builtin_bad(
-            e, "class_balance", span,
-            arena_printf(e->cx->arena, "expected the target 'y' of a data set, which has to be "
-                                       "class(k); found %s",
-                         value_what(e, arg[0])));
+        return builtin_bad(e, "class_balance", span,
+                           arena_printf(e->cx->arena,
+                                        "expected the target 'y' of a data set, which has to be "
+                                        "class(k); found %s",
+                                        value_what(e, arg[0])));
     if (!root->balance) {
         Trace *inner = e->trace;
         e->trace = root;

@@ -40,8 +40,7 @@ static void load(const char *images, const char *labels, const aml_field *field,
                            .skip_limit = 0.5,
                            .split = {.train = 1, .stratify = -1},
                            .source = {.kind = AML_SOURCE_IDX, .place = "fuzz.aml:1"}};
-    amli_load how = {
-        .source_dir = ".", .file = {images, labels}, .labels_may_be_absent = !labels};
+    amli_load how = {.source_dir = ".", .file = {images, labels}, .labels_may_be_absent = !labels};
     amli_table *table = NULL;
     aml_error error = {0};
     if (amli_table_load(&dataset, &how, &table, &error) == AML_OK)
@@ -59,8 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char path[2][64];
     for (int i = 0; i < 2; i++)
         snprintf(path[i], sizeof path[i], "/proc/self/fd/%d", file[i]);
-    if (size && file[0] >= 0 && file[1] >= 0 &&
-        write(file[0], data + 1, first) == (ssize_t)first &&
+    if (size && file[0] >= 0 && file[1] >= 0 && write(file[0], data + 1, first) == (ssize_t)first &&
         write(file[1], data + 1 + first, left - first) == (ssize_t)(left - first)) {
         load(path[0], path[1], bytes, AML_ON_BAD_SKIP);
         load(path[0], NULL, bytes, AML_ON_BAD_ERROR);
