@@ -1,6 +1,6 @@
 // conv.c: convolutions by the C template of kernels/cpu, specialised. The weights are brought into
-// the order in which they are read: when compiling if they are constant, else by a kernel of its own
-// that runs first.
+// the order in which they are read: when compiling if they are constant, else by a kernel of its
+// own that runs first.
 
 #include <string.h>
 
@@ -98,7 +98,7 @@ static void pack_weights(Frame *f, const Inst *inst, const AmlConv *c, LLVMValue
                           whole(g, aml_conv_all(c->phases)),
                           begin,
                           end};
-    call_template(&k->emit, "aml_conv_pack", c->bytes, arg, COUNT_OF(arg));
+    call_template(&k->emit, "aml_shared_conv_pack", c->bytes, arg, COUNT_OF(arg));
     kernel_close(k);
 }
 
@@ -140,10 +140,17 @@ static void emit_body_of(Kernel *k, IrFunction *body, Inst *conv, const AmlConv 
                          LLVMValueRef const result[], LLVMValueRef packed, LLVMValueRef copy,
                          LLVMValueRef table)
 {
-    Product product = {.k = k, .body = body, .space = body_analyse(body), .dot = conv,
-                       .lanes = c->lanes, .ragged = true},
+    Product product = {.k = k,
+                       .body = body,
+                       .space = body_analyse(body),
+                       .dot = conv,
+                       .lanes = c->lanes,
+                       .ragged = true},
             *p = &product;
-    p->shape = (DotShape){.loops = 1, .loop_axis = {0}, .loop_axes = {1}, .row_axes = 1,
+    p->shape = (DotShape){.loops = 1,
+                          .loop_axis = {0},
+                          .loop_axes = {1},
+                          .row_axes = 1,
                           .column_axes = conv->type.rank - 2};
     p->shape.dot.n = aml_conv_all(c->result);
     Source *source = conv->input[0]->note;
@@ -151,8 +158,8 @@ static void emit_body_of(Kernel *k, IrFunction *body, Inst *conv, const AmlConv 
     LLVMValueRef epilogue = product_epilogue(p, result);
     if (k->parts > 1 && c->copy_bytes)
         copy = offset_pointer(&k->emit, copy, k->begin, (int64_t)c->copy_bytes);
-    emit_call(k, c, from, packed, copy, table, product_field(p, context, k->operand.count), epilogue,
-              context);
+    emit_call(k, c, from, packed, copy, table, product_field(p, context, k->operand.count),
+              epilogue, context);
 }
 
 void conv_emit(Frame *f, Inst *inst, Inst *conv)
@@ -168,8 +175,8 @@ void conv_emit(Frame *f, Inst *inst, Inst *conv)
     Buffered memory = {.kind = PLACE_ARENA, .offset = place->scratch_offset};
     const Inst *weights = inst->input[conv->input[1]->attr[0].whole];
     bool constant = value_origin(weights)->op == OP_constant && conv->input[1]->uses == 1;
-    LLVMValueRef packed = constant ? packed_constant(g, &c, rows, value_origin(weights))
-                                   : frame_pointer(f, &memory);
+    LLVMValueRef packed =
+        constant ? packed_constant(g, &c, rows, value_origin(weights)) : frame_pointer(f, &memory);
     if (!constant)
         pack_weights(f, inst, &c, table, value_pointer(f, weights), packed);
     memory.offset += (c.packed_bytes + 63) / 64 * 64;
@@ -247,9 +254,9 @@ void conv_weight_emit(Frame *f, Inst *inst)
     count = add_axes(g, arg, count, c.low);
     count = add_axes(g, arg, count, c.dilation);
     count = add_axes(g, arg, count, c.copy);
-    const int64_t rest[] = {c.direct,        c.block_axis,      c.block_rows,    c.blocks,
+    const int64_t rest[] = {c.direct,          c.block_axis,    c.block_rows,    c.blocks,
                             c.block_positions, c.vectors,       c.tile_channels, c.tile_rows,
-                            c.channel_chunk, c.channel_parts,   c.copy_elements, c.turned_elements};
+                            c.channel_chunk,   c.channel_parts, c.copy_elements, c.turned_elements};
     for (size_t i = 0; i < COUNT_OF(rest); i++)
         arg[count++] = whole(g, rest[i]);
     divided(k, c.part_chunk, c.parts, &arg[count], &arg[count + 1]);

@@ -25,8 +25,8 @@ typedef struct Constant { // read-only data in the object
 
 enum { MOST_PIECES = 8 };
 
-// A module is made in pieces, which LLVM compiles at the same time (pieces.c). Entry points and data
-// are in the first.
+// A module is made in pieces, which LLVM compiles at the same time (pieces.c). Entry points and
+// data are in the first.
 typedef struct Codegen {
     Cx *cx;
     Arena *arena; // goes away with the modules
@@ -161,8 +161,8 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
 int64_t dot_parts(const Codegen *g, const Inst *dot, bool packed);
 bool dot_plan_for(const Codegen *g, const Inst *dot, bool packed, DotShape *shape);
 
-// What a product's kernel and its epilogue share: `context` is a struct of the kernel's operands and
-// then the indices of the loops around the product.
+// What a product's kernel and its epilogue share: `context` is a struct of the kernel's operands
+// and then the indices of the loops around the product.
 typedef struct Product {
     Kernel *k;
     IrFunction *body;
@@ -178,7 +178,8 @@ LLVMValueRef product_field(Product *p, LLVMValueRef context, int field);
 LLVMValueRef product_epilogue(Product *p, LLVMValueRef const result[]);
 
 // ---- conv.c
-void conv_emit(struct Frame *f, Inst *inst, Inst *conv); // a fused instruction around conv, conv_input
+void conv_emit(struct Frame *f, Inst *inst,
+               Inst *conv); // a fused instruction around conv, conv_input
 void conv_weight_emit(struct Frame *f, Inst *inst);
 
 // ---- function.c: an entry point, and the bodies of its loops

@@ -469,8 +469,7 @@ static Inside windowed_index(Emit *e, const Inst *inst, const Index at[], Index 
             below[rest + i] = confine_quotient(e, position, stride, extent, &inside);
             continue;
         }
-        int64_t last =
-            (out.dim[spatial + rest + i] - 1) * stride + (places - 1) * step - low;
+        int64_t last = (out.dim[spatial + rest + i] - 1) * stride + (places - 1) * step - low;
         position = index_add(e, index_scale(e, position, stride), place);
         position = index_add_constant(e, position, -low);
         below[rest + i] =

@@ -75,7 +75,7 @@ void piece_add(Codegen *g, LLVMValueRef kernel)
             LLVMValueRef callee = LLVMIsACallInst(inst) ? LLVMGetCalledValue(inst) : NULL;
             size_t length = 0;
             const char *name = callee ? LLVMGetValueName2(callee, &length) : "";
-            bool product = strncmp(name, "aml_dot_", 8) == 0;
+            bool product = strncmp(name, "aml_dot_", 8) == 0 || strncmp(name, "aml_conv_", 9) == 0;
             size += product ? PRODUCT_SIZE : strncmp(name, "aml_", 4) == 0 ? TEMPLATE_SIZE : 1;
         }
     for (int i = 0; i < g->pieces; i++)
@@ -115,9 +115,13 @@ static void adopt_template(Codegen *g, LLVMValueRef function)
     for (size_t i = 0; i < COUNT_OF(text_attributes); i++)
         LLVMRemoveStringAttributeAtIndex(function, all, text_attributes[i],
                                          (unsigned)strlen(text_attributes[i]));
-    LLVMRemoveEnumAttributeAtIndex(function, all, LLVMGetEnumAttributeKindForName("noinline", 8));
+    size_t length;
+    bool shared = strncmp(LLVMGetValueName2(function, &length), "aml_shared_", 11) == 0;
+    if (!shared)
+        LLVMRemoveEnumAttributeAtIndex(function, all,
+                                       LLVMGetEnumAttributeKindForName("noinline", 8));
     LLVMSetLinkage(function, LLVMInternalLinkage);
-    function_attributes(g, function, attributes);
+    function_attributes(g, function, shared ? NULL : attributes);
 }
 
 // ---- compiling ----------------------------------------------------------------------------------

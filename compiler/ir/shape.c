@@ -617,10 +617,11 @@ static bool conv_type(const RuleCall *call, Type x, Type w, Type *out)
                       shown(call, x), shown(call, w)),
                false;
     if (x.rank != s.rank + 2 || w.rank != s.rank + 2)
-        return refuse(call,
-                      "an input [n, channels, %d spatial axes] and weights [out, channels / groups, "
-                      "kernel] are needed, got %s and %s",
-                      s.rank, shown(call, x), shown(call, w)),
+        return refuse(
+                   call,
+                   "an input [n, channels, %d spatial axes] and weights [out, channels / groups, "
+                   "kernel] are needed, got %s and %s",
+                   s.rank, shown(call, x), shown(call, w)),
                false;
     if (groups < 1 || x.dim[1] % groups || w.dim[0] % groups)
         return refuse(call, "%lld channels to %lld cannot be divided into %lld groups",

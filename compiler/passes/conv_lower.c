@@ -43,8 +43,7 @@ static Inst *transposed(const Conv *c, Inst *in, int rank, const int64_t order[]
 
 static Inst *cast(const Conv *c, Inst *in, DType dtype)
 {
-    return in->type.dtype == dtype ? in
-                                   : make(c, OP_cast, &in, 1, NULL, type_make(dtype, 0, NULL));
+    return in->type.dtype == dtype ? in : make(c, OP_cast, &in, 1, NULL, type_make(dtype, 0, NULL));
 }
 
 static Inst *spread(const Conv *c, Inst *in, Type type, int count, const int64_t axes[])
@@ -108,7 +107,8 @@ static Inst *windows(const Conv *c, Inst *x, int rest, const int64_t dim[])
     memcpy(attr + 1, c->attr, sizeof c->attr);
     static const int64_t zeros = 0;
     Attr data = {.data = {true, (size_t)dtype_info[x->type.dtype].bytes, &zeros}};
-    Inst *zero = make(c, OP_constant, NULL, 0, &data, type_scalar(x->type.dtype)), *in[] = {x, zero};
+    Inst *zero = make(c, OP_constant, NULL, 0, &data, type_scalar(x->type.dtype)),
+         *in[] = {x, zero};
     return make(c, OP_window, in, 2, attr, (Type){0});
 }
 
@@ -181,7 +181,8 @@ static Inst *product(const Conv *c, Inst *a, Inst *b, IntList contract_a, IntLis
                      IntList batch_a, IntList batch_b)
 {
     Inst *in[] = {a, b};
-    Attr attr[] = {{.list = contract_a}, {.list = contract_b}, {.list = batch_a}, {.list = batch_b}};
+    Attr attr[] = {
+        {.list = contract_a}, {.list = contract_b}, {.list = batch_a}, {.list = batch_b}};
     return make(c, OP_dot, in, 2, attr, (Type){0});
 }
 
@@ -380,8 +381,8 @@ static Inst *lowered(Inst *inst)
     Conv conv = conv_of(inst);
     if (wide != dtype && !is_depthwise(&conv))
         return widened(inst);
-    bool planned = inst->op == OP_conv_weight ? conv_weight_shape(inst, 64, &w)
-                                              : conv_shape(inst, 64, &c);
+    bool planned =
+        inst->op == OP_conv_weight ? conv_weight_shape(inst, 64, &w) : conv_shape(inst, 64, &c);
     if (!planned)
         return without_code(inst, wide);
     if (inst->op != OP_conv_weight || inst->attr[5].whole > 0)

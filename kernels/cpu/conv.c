@@ -29,16 +29,16 @@ enum { TILE = AML_WIDTH == 16 ? AML_CONV_TILE : AML_CONV_SMALL_TILE };
 #undef V
 
 // Panels begin..end of the weights of all groups in the order in which aml_conv reads them.
-TEMPLATE void aml_conv_pack_f32(const float *weights, float *packed, const int64_t *table,
-                                int64_t input, int64_t from, int64_t to, int64_t taps,
-                                int64_t panel, int64_t phases, int64_t begin, int64_t end)
+TEMPLATE void aml_shared_conv_pack_f32(const float *weights, float *packed, const int64_t *table,
+                                       int64_t input, int64_t from, int64_t to, int64_t taps,
+                                       int64_t panel, int64_t phases, int64_t begin, int64_t end)
 {
     aml_conv_pack(begin, end, 4, input, from, to, taps, panel, phases, table, weights, packed);
 }
 
-TEMPLATE void aml_conv_pack_f64(const double *weights, double *packed, const int64_t *table,
-                                int64_t input, int64_t from, int64_t to, int64_t taps,
-                                int64_t panel, int64_t phases, int64_t begin, int64_t end)
+TEMPLATE void aml_shared_conv_pack_f64(const double *weights, double *packed, const int64_t *table,
+                                       int64_t input, int64_t from, int64_t to, int64_t taps,
+                                       int64_t panel, int64_t phases, int64_t begin, int64_t end)
 {
     aml_conv_pack(begin, end, 8, input, from, to, taps, panel, phases, table, weights, packed);
 }

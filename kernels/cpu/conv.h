@@ -1,14 +1,15 @@
 // conv.h: how a convolution is computed; conv_template.h is the template.
 //
-// conv and conv_input are one thing: each result element is a sum over channels and taps of a source
-// element times a weight. Along an axis, result coordinate i has
+// conv and conv_input are one thing: each result element is a sum over channels and taps of a
+// source element times a weight. Along an axis, result coordinate i has
 //
 //     phase  (i + base) % phases         which taps it has
-//     place  (i + base) / phases * step  where it stands in the source; tap t reads place + offset[t]
+//     place  (i + base) / phases * step  where it stands in the source; tap t reads place +
+//     offset[t]
 //
-// For conv there is one phase, step is the stride and offset[t] = t * dilation - low. For conv_input
-// of a stride s there are s phases, step is 1, and the taps of a phase are those whose distance to it
-// is a multiple of s. Axes are d, h, w; a missing one has size 1.
+// For conv there is one phase, step is the stride and offset[t] = t * dilation - low. For
+// conv_input of a stride s there are s phases, step is 1, and the taps of a phase are those whose
+// distance to it is a multiple of s. Axes are d, h, w; a missing one has size 1.
 //
 // The lanes of a register are result channels, so any number of positions fills the registers:
 //
@@ -20,9 +21,9 @@
 //   s[1]  ->   | acc  | acc  |
 //     ...      tile_rows * tile_columns positions
 //
-// A finished tile is turned around, so that the epilogue gets registers of positions. A unit of work
-// is one group of one image, or a block of its rows: its source is copied with the padding around
-// it, unless none is needed. Parts are runs of units.
+// A finished tile is turned around, so that the epilogue gets registers of positions. A unit of
+// work is one group of one image, or a block of its rows: its source is copied with the padding
+// around it, unless none is needed. Parts are runs of units.
 
 #ifndef AML_KERNELS_CPU_CONV_H
 #define AML_KERNELS_CPU_CONV_H
@@ -31,7 +32,7 @@
 
 enum {
     AML_CONV_AXES = 3,
-    AML_CONV_PHASES = 16, // of all axes together, at most
+    AML_CONV_PHASES = 16,       // of all axes together, at most
     AML_CONV_COPY = 192 * 1024, // bytes of a unit's copy, about
     AML_CONV_PARTS = 32,
     AML_CONV_TILE = 28,      // accumulators at most: of 32 registers,
@@ -40,10 +41,10 @@ enum {
 
 // One convolution, of either kind. The caller fills the first part, aml_conv_plan the second.
 typedef struct AmlConv {
-    int bytes, lanes;  // of an element; elements in a register
-    bool input;        // conv_input: `from` are the convolution's results
+    int bytes, lanes; // of an element; elements in a register
+    bool input;       // conv_input: `from` are the convolution's results
     int64_t images, groups;
-    int64_t from, to;  // channels of source and result, in each group
+    int64_t from, to; // channels of source and result, in each group
     int64_t source[AML_CONV_AXES], result[AML_CONV_AXES], kernel[AML_CONV_AXES];
     int64_t stride[AML_CONV_AXES], low[AML_CONV_AXES], dilation[AML_CONV_AXES];
 
@@ -195,11 +196,12 @@ static inline bool aml_conv_plan(AmlConv *c)
     c->parts = aml_ceil_div(units, c->unit_chunk);
     // One register more: rows are written by whole registers.
     c->copy_bytes =
-        c->direct ? 0
-                  : (size_t)((c->from * aml_conv_all(c->copy) + c->lanes) * c->bytes + 63) / 64 * 64;
+        c->direct
+            ? 0
+            : (size_t)((c->from * aml_conv_all(c->copy) + c->lanes) * c->bytes + 63) / 64 * 64;
     int64_t panel = c->vectors * c->lanes;
-    c->packed_bytes = (size_t)(c->groups * aml_ceil_div(c->to, panel) * panel * c->from * c->taps *
-                               c->bytes);
+    c->packed_bytes =
+        (size_t)(c->groups * aml_ceil_div(c->to, panel) * panel * c->from * c->taps * c->bytes);
     return true;
 }
 
@@ -236,8 +238,8 @@ static inline void aml_conv_table(const AmlConv *c, int64_t table[])
 // of the panels of all groups.
 static inline __attribute__((always_inline)) void
 aml_conv_pack(int64_t begin, int64_t end, int64_t bytes, bool input, int64_t from, int64_t to,
-              int64_t taps, int64_t panel, int64_t phases, const int64_t *table, const void *weights,
-              void *packed)
+              int64_t taps, int64_t panel, int64_t phases, const int64_t *table,
+              const void *weights, void *packed)
 {
     int64_t panels = (to + panel - 1) / panel;
     for (int64_t i = begin; i < end; i++) {
@@ -249,7 +251,8 @@ aml_conv_pack(int64_t begin, int64_t end, int64_t bytes, bool input, int64_t fro
                     int64_t place = table[AML_CONV_TABLE + 2 * t + 1];
                     for (int64_t lane = 0; lane < panel; lane++, out += bytes) {
                         int64_t result = first + lane;
-                        // conv: weights [group, to, from, kernel]; conv_input: [group, from, to, kernel]
+                        // conv: weights [group, to, from, kernel]; conv_input: [group, from, to,
+                        // kernel]
                         int64_t row = input ? (group * from + channel) * to + result
                                             : (group * to + result) * from + channel;
                         const unsigned char *in =
@@ -265,9 +268,9 @@ aml_conv_pack(int64_t begin, int64_t end, int64_t bytes, bool input, int64_t fro
 
 // ---- the gradient for the weights
 //
-// Lanes are result channels here as well: the result's gradient is turned around, [positions][panel],
-// and each of its rows is multiplied by single elements of the input. A tile is all columns of some
-// rows of the kernel, for some channels of the input:
+// Lanes are result channels here as well: the result's gradient is turned around,
+// [positions][panel], and each of its rows is multiplied by single elements of the input. A tile is
+// all columns of some rows of the kernel, for some channels of the input:
 //
 //     acc[channel][kernel row][kernel column] += x[channel][place + tap] * dy[position]
 //
@@ -287,19 +290,20 @@ typedef struct AmlConvWeight {
     int64_t block_rows, blocks, block_positions;
     int64_t vectors, tile_channels, tile_rows;
     int64_t channel_chunk, channel_parts, parts, part_chunk; // a thread takes part_chunk of them
-    int64_t copy_elements, turned_elements; // of one part, whole registers
-    size_t scratch_bytes;                   // of one part
+    int64_t copy_elements, turned_elements;                  // of one part, whole registers
+    size_t scratch_bytes;                                    // of one part
 } AmlConvWeight;
 
 // Into how many groups the images are divided: it depends on the shape alone.
 static inline int64_t aml_conv_weight_split(const AmlConvWeight *c)
 {
     int64_t weights = c->to * c->from * aml_conv_all(c->kernel);
-    double work = (double)c->images * (double)c->groups * (double)weights *
-                  (double)aml_conv_all(c->result);
+    double work =
+        (double)c->images * (double)c->groups * (double)weights * (double)aml_conv_all(c->result);
     int64_t channel_parts = aml_ceil_div(weights * 4, 256 * 1024);
     channel_parts = channel_parts > c->from ? c->from : channel_parts;
-    int64_t wanted = work / (1 << 20) > AML_CONV_PARTS ? AML_CONV_PARTS : (int64_t)(work / (1 << 20));
+    int64_t wanted =
+        work / (1 << 20) > AML_CONV_PARTS ? AML_CONV_PARTS : (int64_t)(work / (1 << 20));
     int64_t split = wanted / (channel_parts * c->groups);
     while (split > 1 && (c->images % split || split * c->groups * weights > 1 << 24))
         split--;

@@ -1,39 +1,40 @@
 // conv_template.h: convolutions, included once for each element type (conv.c). conv.h says how they
 // are computed.
 //
-// Functions stand in the order in which they are inlined, callers first (see kernel.h). The loops
+// Functions stand in the order in which they are inlined, callers first (see kernel.h); what is
+// called aml_shared_ is not inlined: it exists once, for all sizes. The loops
 // over a tile are unrolled up to the largest one; what is beyond this tile goes away when its size
 // is known.
 
 #define AXES(name) int64_t name##_d, int64_t name##_h, int64_t name##_w
-#define EACH(i, most, count)                                                                       \
-    UNROLL for (int64_t i = 0; i < most; i++) if (i < (count))
+#define EACH(i, most, count) UNROLL for (int64_t i = 0; i < most; i++) if (i < (count))
 #define TILE_PARAMETERS                                                                            \
     const ELEMENT *source, int64_t plane, int64_t row_step, int64_t step, const ELEMENT *weights,  \
         const int64_t *table, int64_t from, int64_t vectors, int64_t rows, int64_t columns,        \
         int64_t phases, int64_t phase_base, int64_t first_phase, int64_t alike
 
-TEMPLATE void NAME(conv_copy)(const ELEMENT *source, int64_t from, AXES(source), AXES(origin),
-                              AXES(copy), ELEMENT *copy);
+TEMPLATE void NAME(aml_shared_conv_copy)(const ELEMENT *source, int64_t from, AXES(source),
+                                         AXES(origin), AXES(copy), ELEMENT *copy);
 TEMPLATE void NAME(conv_tile)(TILE_PARAMETERS, int64_t to, int64_t channel, int64_t position,
-                              int64_t positions, void (*epilogue)(void *, int64_t, int64_t, int,
-                                                                  VECTOR),
+                              int64_t positions,
+                              void (*epilogue)(void *, int64_t, int64_t, int, VECTOR),
                               int64_t first_row, void *context);
 TEMPLATE void NAME(conv_sum)(const ELEMENT *source, int64_t plane, int64_t row_step, int64_t step,
                              const ELEMENT *weights, const int64_t *taps, int64_t count,
                              int64_t from, int64_t vectors, int64_t rows, int64_t columns,
                              VECTOR *out, int64_t out_step);
 
-TEMPLATE void NAME(aml_conv)(const ELEMENT *source, const ELEMENT *packed, ELEMENT *copy,
-                             const int64_t *table, int64_t *image_at, int64_t groups, int64_t from,
-                             int64_t to, int64_t taps, AXES(source), AXES(result), AXES(phases),
-                             AXES(base), AXES(step), AXES(origin), AXES(copy), int64_t direct,
-                             int64_t block_axis, int64_t block_rows, int64_t blocks,
-                             int64_t vectors, int64_t tile_rows, int64_t tile_columns,
-                             int64_t unit_begin, int64_t unit_end,
-                             void (*epilogue)(void *context, int64_t row, int64_t column, int lanes,
-                                              VECTOR value),
-                             void *context)
+// Turns LANES registers around that lie `step` registers apart.
+TEMPLATE void NAME(aml_shared_square)(const VECTOR *in, int64_t step, VECTOR out[LANES]);
+
+TEMPLATE void NAME(aml_conv)(
+    const ELEMENT *source, const ELEMENT *packed, ELEMENT *copy, const int64_t *table,
+    int64_t *image_at, int64_t groups, int64_t from, int64_t to, int64_t taps, AXES(source),
+    AXES(result), AXES(phases), AXES(base), AXES(step), AXES(origin), AXES(copy), int64_t direct,
+    int64_t block_axis, int64_t block_rows, int64_t blocks, int64_t vectors, int64_t tile_rows,
+    int64_t tile_columns, int64_t unit_begin, int64_t unit_end,
+    void (*epilogue)(void *context, int64_t row, int64_t column, int lanes, VECTOR value),
+    void *context)
 {
     int64_t panel = vectors * LANES, panels = (to + panel - 1) / panel;
     int64_t source_size = source_d * source_h * source_w, plane = copy_d * copy_h * copy_w;
@@ -53,7 +54,7 @@ TEMPLATE void NAME(aml_conv)(const ELEMENT *source, const ELEMENT *packed, ELEME
         if (!direct) {
             corner_d += begin_d / phases_d * step_d;
             corner_h += begin_h / phases_h * step_h;
-            NAME(conv_copy)
+            NAME(aml_shared_conv_copy)
             (image, from, source_d, source_h, source_w, corner_d, corner_h, origin_w, copy_d,
              copy_h, copy_w, copy);
             image = copy;
@@ -68,8 +69,7 @@ TEMPLATE void NAME(aml_conv)(const ELEMENT *source, const ELEMENT *packed, ELEME
                 {
                     int64_t place_h = (y + base_h) / phases_h * step_h - corner_h;
                     int64_t phase = (z + base_d) % phases_d * phases_h + (y + base_h) % phases_h;
-                    const ELEMENT *row =
-                        image + (place_d * copy_h + place_h) * copy_w - origin_w;
+                    const ELEMENT *row = image + (place_d * copy_h + place_h) * copy_w - origin_w;
                     int64_t position = (z * result_h + y) * result_w, x = 0;
                     NO_UNROLL for (; x + tile_columns <= wide; x += tile_columns)
                     {
@@ -77,16 +77,16 @@ TEMPLATE void NAME(aml_conv)(const ELEMENT *source, const ELEMENT *packed, ELEME
                         int64_t all = tile_columns * tile_rows * phases_w;
                         NAME(conv_tile)
                         (row + x * step_w, plane, step_h * copy_w, step_w, weights, table, from,
-                         vectors, tile_rows, tile_columns, phases_w, base_w, phase, alike, to, p * panel,
-                         position + x * phases_w, left < all ? left : all, epilogue, group * to,
-                         context);
+                         vectors, tile_rows, tile_columns, phases_w, base_w, phase, alike, to,
+                         p * panel, position + x * phases_w, left < all ? left : all, epilogue,
+                         group * to, context);
                     }
                     if (wide % tile_columns)
                         NAME(conv_tile)
-                        (row + x * step_w, plane, step_h * copy_w, step_w, weights, table, from,
-                         vectors, 1, wide % tile_columns, phases_w, base_w, phase, alike, to, p * panel,
-                         position + x * phases_w, result_w - x * phases_w, epilogue, group * to,
-                         context);
+                    (row + x * step_w, plane, step_h * copy_w, step_w, weights, table, from,
+                     vectors, 1, wide % tile_columns, phases_w, base_w, phase, alike, to, p * panel,
+                     position + x * phases_w, result_w - x * phases_w, epilogue, group * to,
+                     context);
                 }
             }
         }
@@ -95,8 +95,8 @@ TEMPLATE void NAME(aml_conv)(const ELEMENT *source, const ELEMENT *packed, ELEME
 
 // The rows of the copy, from left to right: whole registers are stored, and what they hold beyond
 // their row is stored over by the next one.
-TEMPLATE void NAME(conv_copy)(const ELEMENT *source, int64_t from, AXES(source), AXES(origin),
-                              AXES(copy), ELEMENT *copy)
+TEMPLATE void NAME(aml_shared_conv_copy)(const ELEMENT *source, int64_t from, AXES(source),
+                                         AXES(origin), AXES(copy), ELEMENT *copy)
 {
     int64_t before = origin_w < 0 ? -origin_w : 0, first = origin_w < 0 ? 0 : origin_w;
     before = before < copy_w ? before : copy_w;
@@ -120,8 +120,9 @@ TEMPLATE void NAME(conv_copy)(const ELEMENT *source, int64_t from, AXES(source),
                     NO_UNROLL for (int64_t i = 0; i < whole; i++)
                         V(store)(copy + before + i * LANES, V(load)(in + i * LANES));
                     if (rest)
-                        V(store)(copy + before + whole * LANES,
-                                 V(load_some)(in + whole * LANES, (int)rest));
+                        V(store)
+                        (copy + before + whole * LANES,
+                         V(load_some)(in + whole * LANES, (int)rest));
                     NO_UNROLL for (int64_t x = before + middle; x < copy_w; x += LANES)
                         V(store)(copy + x, zero);
                 }
@@ -133,8 +134,8 @@ TEMPLATE void NAME(conv_copy)(const ELEMENT *source, int64_t from, AXES(source),
 
 // One tile: for each phase of the columns its sums, then all of them turned around.
 TEMPLATE void NAME(conv_tile)(TILE_PARAMETERS, int64_t to, int64_t channel, int64_t position,
-                              int64_t positions, void (*epilogue)(void *, int64_t, int64_t, int,
-                                                                  VECTOR),
+                              int64_t positions,
+                              void (*epilogue)(void *, int64_t, int64_t, int, VECTOR),
                               int64_t first_row, void *context)
 {
     enum { MOST = 4 * (AML_CONV_TILE + LANES) }; // what lies behind the last one is read, not used
@@ -156,18 +157,23 @@ TEMPLATE void NAME(conv_tile)(TILE_PARAMETERS, int64_t to, int64_t channel, int6
         int64_t lines = left < LANES ? left : LANES;
         NO_UNROLL for (int64_t p = 0; p < all; p += LANES)
         {
-            VECTOR square[LANES], line[LANES];
-            UNROLL for (int i = 0; i < LANES; i++) square[i] = hold[(p + i) * vectors + v];
-            NAME(dot_transpose)(square);
-            UNROLL for (int i = 0; i < LANES; i++) line[i] = square[i];
+            VECTOR line[LANES];
+            NAME(aml_shared_square)(hold + p * vectors + v, vectors, line);
             int64_t lanes = positions - p < LANES ? positions - p : LANES;
             if (lanes <= 0)
                 break;
-            NO_UNROLL for (int64_t i = 0; i < lines; i++)
-                epilogue(context, first_row + channel + v * LANES + i, position + p, (int)lanes,
-                         line[i]);
+            NO_UNROLL for (int64_t i = 0; i < lines; i++) epilogue(
+                context, first_row + channel + v * LANES + i, position + p, (int)lanes, line[i]);
         }
     }
+}
+
+TEMPLATE void NAME(aml_shared_square)(const VECTOR *in, int64_t step, VECTOR out[LANES])
+{
+    VECTOR square[LANES];
+    UNROLL for (int i = 0; i < LANES; i++) square[i] = in[i * step];
+    NAME(dot_transpose)(square);
+    UNROLL for (int i = 0; i < LANES; i++) out[i] = square[i];
 }
 
 TEMPLATE void NAME(conv_sum)(const ELEMENT *source, int64_t plane, int64_t row_step, int64_t step,
@@ -204,21 +210,22 @@ TEMPLATE void NAME(conv_sum)(const ELEMENT *source, int64_t plane, int64_t row_s
 
 // ---- the gradient for the weights
 
-TEMPLATE void NAME(conv_turn)(const ELEMENT *in, int64_t channels, int64_t channel_step,
-                              int64_t count, int64_t vectors, int64_t panels, int64_t panel_step,
-                              ELEMENT *out);
+TEMPLATE void NAME(aml_shared_conv_turn)(const ELEMENT *in, int64_t channels, int64_t channel_step,
+                                         int64_t count, int64_t vectors, int64_t panels,
+                                         int64_t panel_step, ELEMENT *out);
 TEMPLATE void NAME(conv_weight_rows)(const ELEMENT *x, const ELEMENT *turned, VECTOR *sums,
                                      int64_t channels, AXES(copy), AXES(step), AXES(kernel),
                                      AXES(dilation), int64_t rows_d, int64_t rows_h,
                                      int64_t columns, int64_t vectors, int64_t tile_channels,
-                                     int64_t tile_rows);
+                                     int64_t tile_rows, bool rest);
 TEMPLATE void NAME(conv_weight_tile)(const ELEMENT *x, const ELEMENT *turned, VECTOR *sums,
                                      int64_t plane, int64_t pitch, int64_t across,
                                      int64_t sums_step, AXES(step), int64_t rows_d, int64_t rows_h,
                                      int64_t columns, int64_t vectors, int64_t channels,
                                      int64_t kernel_rows, int64_t kernel_columns);
-TEMPLATE void NAME(conv_weight_store)(const VECTOR *sums, int64_t count, int64_t vectors,
-                                      int64_t panels, int64_t to, int64_t row_step, ELEMENT *out);
+TEMPLATE void NAME(aml_shared_conv_weight_store)(const VECTOR *sums, int64_t count, int64_t vectors,
+                                                 int64_t panels, int64_t to, int64_t row_step,
+                                                 ELEMENT *out);
 
 TEMPLATE void NAME(aml_conv_weight)(const ELEMENT *x, const ELEMENT *dy, ELEMENT *scratch,
                                     ELEMENT *out, int64_t images, int64_t groups, int64_t split,
@@ -250,23 +257,24 @@ TEMPLATE void NAME(aml_conv_weight)(const ELEMENT *x, const ELEMENT *dy, ELEMENT
             NO_UNROLL for (int64_t block = 0; block < blocks; block++)
             {
                 int64_t begin = block * block_rows;
-                int64_t begin_d = block_axis == 0 ? begin : 0, begin_h = block_axis == 1 ? begin : 0;
-                int64_t rows_d = block_axis == 1             ? result_d
+                int64_t begin_d = block_axis == 0 ? begin : 0,
+                        begin_h = block_axis == 1 ? begin : 0;
+                int64_t rows_d = block_axis == 1                 ? result_d
                                  : result_d - begin < block_rows ? result_d - begin
                                                                  : block_rows;
-                int64_t rows_h = block_axis == 0             ? result_h
+                int64_t rows_h = block_axis == 0                 ? result_h
                                  : result_h - begin < block_rows ? result_h - begin
                                                                  : block_rows;
                 const ELEMENT *at = in;
                 if (direct) {
                     at += (begin_d * stride_d * copy_h + begin_h * stride_h) * copy_w;
                 } else {
-                    NAME(conv_copy)
+                    NAME(aml_shared_conv_copy)
                     (in, channels, source_d, source_h, source_w, begin_d * stride_d - low_d,
                      begin_h * stride_h - low_h, -low_w, copy_d, copy_h, copy_w, scratch);
                     at = scratch;
                 }
-                NAME(conv_turn)
+                NAME(aml_shared_conv_turn)
                 (slope + (begin_d * result_h + begin_h) * result_w, to, positions,
                  rows_d * rows_h * result_w, vectors, panels, block_positions * vectors * LANES,
                  turned);
@@ -275,19 +283,19 @@ TEMPLATE void NAME(aml_conv_weight)(const ELEMENT *x, const ELEMENT *dy, ELEMENT
                     sums + p * channels * taps * vectors, channels, copy_d, copy_h, copy_w,
                     stride_d, stride_h, stride_w, kernel_d, kernel_h, kernel_w, dilation_d,
                     dilation_h, dilation_w, rows_d, rows_h, result_w, vectors, tile_channels,
-                    tile_rows);
+                    tile_rows, from % tile_channels != 0);
             }
         }
-        NAME(conv_weight_store)
+        NAME(aml_shared_conv_weight_store)
         (sums, channels * taps, vectors, panels, to, from * taps,
          out + (share * groups + group) * to * from * taps + first * taps);
     }
 }
 
 // `channels` rows, channel_step apart, as `count` rows of all panels; lanes beyond them are zero.
-TEMPLATE void NAME(conv_turn)(const ELEMENT *in, int64_t channels, int64_t channel_step,
-                              int64_t count, int64_t vectors, int64_t panels, int64_t panel_step,
-                              ELEMENT *out)
+TEMPLATE void NAME(aml_shared_conv_turn)(const ELEMENT *in, int64_t channels, int64_t channel_step,
+                                         int64_t count, int64_t vectors, int64_t panels,
+                                         int64_t panel_step, ELEMENT *out)
 {
     NO_UNROLL for (int64_t v = 0; v < panels * vectors; v++)
     {
@@ -298,17 +306,11 @@ TEMPLATE void NAME(conv_turn)(const ELEMENT *in, int64_t channels, int64_t chann
         {
             int64_t left = count - q < LANES ? count - q : LANES;
             VECTOR square[LANES];
-            if (left == LANES && lines >= LANES) {
-                UNROLL for (int i = 0; i < LANES; i++) square[i] =
-                    V(load)(from + i * channel_step + q);
-                NAME(dot_transpose)(square);
-                UNROLL for (int i = 0; i < LANES; i++)
-                    V(store)(to + (q + i) * vectors * LANES, square[i]);
-                continue;
-            }
             NO_UNROLL for (int64_t i = 0; i < LANES; i++) square[i] =
-                i < lines ? V(load_some)(from + i * channel_step + q, (int)left) : (VECTOR){};
-            NAME(dot_transpose)(square);
+                i >= lines      ? (VECTOR){}
+                : left == LANES ? V(load)(from + i * channel_step + q)
+                                : V(load_some)(from + i * channel_step + q, (int)left);
+            NAME(aml_shared_square)(square, 1, square);
             NO_UNROLL for (int64_t i = 0; i < left; i++)
                 V(store)(to + (q + i) * vectors * LANES, square[i]);
         }
@@ -319,7 +321,7 @@ TEMPLATE void NAME(conv_weight_rows)(const ELEMENT *x, const ELEMENT *turned, VE
                                      int64_t channels, AXES(copy), AXES(step), AXES(kernel),
                                      AXES(dilation), int64_t rows_d, int64_t rows_h,
                                      int64_t columns, int64_t vectors, int64_t tile_channels,
-                                     int64_t tile_rows)
+                                     int64_t tile_rows, bool rest)
 {
     int64_t plane = copy_d * copy_h * copy_w, taps = kernel_d * kernel_h * kernel_w;
     int64_t whole = channels / tile_channels * tile_channels;
@@ -334,18 +336,16 @@ TEMPLATE void NAME(conv_weight_rows)(const ELEMENT *x, const ELEMENT *turned, VE
             {
                 if (cut)
                     NAME(conv_weight_tile)
-                    (at + c * plane, turned, sum + c * taps * vectors, plane, dilation_h * copy_w,
-                     dilation_w, taps * vectors, step_d * copy_h * copy_w, step_h * copy_w, step_w,
-                     rows_d, rows_h, columns, vectors, tile_channels, kernel_h % tile_rows,
-                     kernel_w);
-                else
-                    NAME(conv_weight_tile)
-                    (at + c * plane, turned, sum + c * taps * vectors, plane, dilation_h * copy_w,
-                     dilation_w, taps * vectors, step_d * copy_h * copy_w, step_h * copy_w, step_w,
-                     rows_d, rows_h, columns, vectors, tile_channels, tile_rows, kernel_w);
+                (at + c * plane, turned, sum + c * taps * vectors, plane, dilation_h * copy_w,
+                 dilation_w, taps * vectors, step_d * copy_h * copy_w, step_h * copy_w, step_w,
+                 rows_d, rows_h, columns, vectors, tile_channels, kernel_h % tile_rows, kernel_w);
+                else NAME(conv_weight_tile)(
+                    at + c * plane, turned, sum + c * taps * vectors, plane, dilation_h * copy_w,
+                    dilation_w, taps * vectors, step_d * copy_h * copy_w, step_h * copy_w, step_w,
+                    rows_d, rows_h, columns, vectors, tile_channels, tile_rows, kernel_w);
             }
             // Several channels to a tile: then it has all rows of the kernel.
-            if (tile_channels > 1) {
+            if (tile_channels > 1 && rest) {
                 NO_UNROLL for (int64_t c = whole; c < channels; c++) NAME(conv_weight_tile)(
                     at + c * plane, turned, sum + c * taps * vectors, plane, dilation_h * copy_w,
                     dilation_w, taps * vectors, step_d * copy_h * copy_w, step_h * copy_w, step_w,
@@ -394,8 +394,9 @@ TEMPLATE void NAME(conv_weight_tile)(const ELEMENT *x, const ELEMENT *turned, VE
 }
 
 // sums[panel][count][vectors], lanes are rows of the result; `count` elements of each row.
-TEMPLATE void NAME(conv_weight_store)(const VECTOR *sums, int64_t count, int64_t vectors,
-                                      int64_t panels, int64_t to, int64_t row_step, ELEMENT *out)
+TEMPLATE void NAME(aml_shared_conv_weight_store)(const VECTOR *sums, int64_t count, int64_t vectors,
+                                                 int64_t panels, int64_t to, int64_t row_step,
+                                                 ELEMENT *out)
 {
     NO_UNROLL for (int64_t v = 0; v < panels * vectors; v++)
     {
@@ -407,7 +408,7 @@ TEMPLATE void NAME(conv_weight_store)(const VECTOR *sums, int64_t count, int64_t
             VECTOR square[LANES];
             NO_UNROLL for (int64_t i = 0; i < LANES; i++) square[i] =
                 i < left ? from[(q + i) * vectors] : (VECTOR){};
-            NAME(dot_transpose)(square);
+            NAME(aml_shared_square)(square, 1, square);
             NO_UNROLL for (int64_t i = 0; i < lines; i++)
             {
                 ELEMENT *row = out + (v * LANES + i) * row_step + q;

@@ -22,6 +22,7 @@
 //     their constants are known;
 //   - make everything internal, then run `always-inline,globaldce` (twice if an epilogue is still
 //   called), then the rest.
+// Functions called aml_shared_... are left as they are: they exist once, whatever the sizes.
 // The functions come in the file callers first, and `always-inline` takes them in that order: it
 // sees the constants at each level before it copies the next one. So add functions to the kernels'
 // module, or keep its order when linking.

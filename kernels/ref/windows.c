@@ -32,8 +32,8 @@ void ref_window(const RefCall *call)
     int64_t plane = product(in.dim + rest, spatial), index[IR_MAX_RANK];
     for (int64_t i = 0; i < type_elements(out); i++) {
         shape_index(out, i, index);
-        int64_t from =
-            meeting(call->attr + 1, in.dim + rest, index + spatial + rest, index), lead = 0;
+        int64_t from = meeting(call->attr + 1, in.dim + rest, index + spatial + rest, index),
+                lead = 0;
         for (int axis = 0; axis < rest; axis++)
             lead = lead * in.dim[axis] + index[spatial + axis];
         if (from < 0)

@@ -29,7 +29,7 @@ static const Shape shapes[] = {
     {3, 2, 3, 17, 1, {5, 6, 7}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}},
     {3, 1, 4, 6, 1, {6, 6, 9}, {2, 3, 1}, {2, 2, 3}, {0, 1, 0}, {0, 0, 0}, {1, 2, 1}},
     {2, 2, 6, 3, 1, {1, 1}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
-    {2, 2, 6, 6, 6, {9, 17}, {3, 3}, {2, 1}, {1, 1}, {1, 1}, {1, 1}}, // one channel to a group
+    {2, 2, 6, 6, 6, {9, 17}, {3, 3}, {2, 1}, {1, 1}, {1, 1}, {1, 1}},  // one channel to a group
     {2, 1, 3, 4, 1, {6, 40}, {1, 15}, {1, 1}, {0, 7}, {0, 7}, {1, 1}}, // a wide kernel
 };
 
@@ -75,11 +75,15 @@ static void put_function(Buffer *out, int index, const char *op, const Shape *s,
     put_type(&y_type, type, s->images, s->to, y, s->axes);
     const char *first = input ? y_type.text : x_type.text,
                *second = weight ? y_type.text : w_type.text,
-               *result = input ? x_type.text : weight ? w_type.text : y_type.text;
+               *result = input    ? x_type.text
+                         : weight ? w_type.text
+                                  : y_type.text;
     buffer_printf(out, "function @f%d {\n%%0 = parameter : %s\n%%1 = parameter : %s\n", index,
                   first, second);
     buffer_printf(out, "%%2 = parameter : %s[%d]\n%%3", type,
-                  input ? s->from : weight ? s->from / s->groups : s->to);
+                  input    ? s->from
+                  : weight ? s->from / s->groups
+                           : s->to);
     put_operation(out, op, s);
     buffer_printf(out, "%s\n%%4 = broadcast %%2 axes=[1] : %s\n%%5 = add %%3, %%4 : %s\n", result,
                   result, result);

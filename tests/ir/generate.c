@@ -138,9 +138,10 @@ static Type fill_attributes(Generator *g, Op op, Inst *in[], Attr attr[])
             break;
         }
     if (op == OP_window || op == OP_conv || op == OP_conv_input || op == OP_conv_weight) {
-        int first = op == OP_window, spatial = op != OP_window      ? type.rank - 2
-                                               : type.rank ? 1 + (int)draw_below(&g->draw, type.rank)
-                                                           : 0;
+        int first = op == OP_window, spatial = op != OP_window ? type.rank - 2
+                                               : type.rank
+                                                   ? 1 + (int)draw_below(&g->draw, type.rank)
+                                                   : 0;
         for (int i = 0; i < first + 4; i++)
             attr[i].list.count = spatial < 0 ? 0 : spatial;
         for (int k = 0; k < spatial; k++) {
@@ -313,7 +314,8 @@ static Inst *random_inst(Generator *g)
                          : any_of_type(g, in[i == 2 ? 1 : 0]->type, op != OP_select || i == 2);
         in[i] = like ? like : any(g);
     }
-    // What lies outside of a convolution's input counts as zeros or as nothing: finite operands only.
+    // What lies outside of a convolution's input counts as zeros or as nothing: finite operands
+    // only.
     if (op == OP_conv || op == OP_conv_input || op == OP_conv_weight)
         for (int i = 0; i < inputs; i++)
             if (in[i]->op != OP_parameter)
