@@ -135,10 +135,38 @@ TEST(f64)
     check_all(test_cpu, "f64", 3, 1e-11);
 }
 
+// Weights that are known are packed when they are compiled.
+TEST(constant_weights)
+{
+    static const char text[] =
+        "function @f {\n%0 = parameter : f32[2, 2, 5, 6]\n"
+        "%1 = constant value=dense(1, -2, 3, 0.5, 4, -1, 2, 0.25, -3, 1, 5, -0.5) : "
+        "f32[3, 2, 1, 2]\n"
+        "%2 = conv %0, %1 stride=[1, 2] low=[0, 1] high=[0, 1] dilation=[1, 1] groups=1 : "
+        "f32[2, 3, 5, 4]\n"
+        "%3 = conv_input %2, %1 stride=[1, 2] low=[0, 1] high=[0, 1] dilation=[1, 1] groups=1 : "
+        "f32[2, 2, 5, 6]\nresult %2\nresult %3\n}\n";
+    Cx *cx = cx_new();
+    const char *why;
+    IrModule *module = module_from_text(cx, "constant.ir", text, sizeof text - 1, &why);
+    Case one;
+    if (module) {
+        case_prepare(cx, &one, module, module->function.at[0], "f");
+        passes_run(cx, module, "fuse", NULL, NULL);
+        why = cases_load(cx, module, &one, 1, test_cpu);
+    }
+    if (module && !why)
+        why = case_check(cx, &one, 5, 1e-5);
+    if (why)
+        CHECK_FAIL("%s: %s", test_cpu, why);
+    cx_free(cx);
+}
+
 int main(int argc, char **argv)
 {
     test_cpu = argc > 1 ? argv[1] : "native";
     RUN(f32);
     RUN(f64);
+    RUN(constant_weights);
     CHECK_SUMMARY();
 }
