@@ -347,8 +347,10 @@ int verb_run(Command *command)
         .command = command, .cx = cx, .source = command->argument.at[0], .out = out ? out : "."};
 
     run.program = compile_front(command, run.source);
-    if (run.program)
+    if (run.program) {
         report_later_deploys(command, run.program, DIAG_not_deployed_yet);
+        check_weights_files(cx, run.program);
+    }
     int code = finish_diagnostics(command);
     if (!run.program || code != EXIT_OK)
         return EXIT_INPUT;

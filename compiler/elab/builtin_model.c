@@ -185,21 +185,6 @@ Value builtin_value_and_grad(Elab *e, const Value arg[], Span span)
 
 // ---- models -------------------------------------------------------------------------------------
 
-Value builtin_freeze(Elab *e, const Value arg[], Span span)
-{
-    if (arg[0].kind == VALUE_INSTANCE && arg[0].as.instance->of) {
-        report(e->cx, elab_span(e, span), repeat_part_alone);
-        return value_poison();
-    }
-    if (arg[0].kind == VALUE_INSTANCE) {
-        arg[0].as.instance->frozen = true;
-        return arg[0];
-    }
-    return builtin_bad(
-        e, "freeze", span,
-        arena_printf(e->cx->arena, "expected a model, found %s", value_what(e, arg[0])));
-}
-
 static Value container(Elab *e, int count, const Value part[], Span span)
 {
     Instance *self = NEW(e->cx->arena, Instance);

@@ -261,10 +261,12 @@ static void collect(Elab *e, Value value, bool frozen, CellList *out)
         return;
     if (value.kind == VALUE_CELL) {
         Cell *cell = value.as.cell;
+        while (cell->tied)
+            cell = cell->tied;
         if (cell->visit == e->visit)
             return;
         cell->visit = e->visit;
-        if (frozen)
+        if (frozen || elab_is_frozen(e, cell))
             cell->trainable = false;
         if (!cell_absent(e, cell))
             vec_push(e->cx->arena, out, cell);

@@ -130,6 +130,12 @@ def small_model(model, shape):
     return case
 
 
+def small_lstm(place):
+    text = program("lstm_classifier(9, 3, size: 4, layers: 2, two_directions: true, padding: 0)", (5,), 3, steps=2).replace("f32[5]", "class(9)[5]")
+    rows = "".join(",".join(str((row * k + k) % 9) for k in range(5)) + f",{row % 3}\n" for row in range(8))
+    train_small(place, text, 5, rows=rows)
+
+
 def small_unet(place):
     text = program("unet(3, width: 4, depth: 2)", (1, 8, 8), 3, loss="fn(scores, y) = cross_entropy(mean(scores, axes: [2, 3]), y)")
     train_small(place, text, 64)
@@ -191,6 +197,6 @@ def named(name, case):
 
 
 if __name__ == "__main__":
-    main([parts_of_a_user, published_parameters, published_texts, small_unet, small_autoencoder, small_vae] +
+    main([parts_of_a_user, published_parameters, published_texts, small_unet, small_lstm, small_autoencoder, small_vae] +
          [named("small_" + name, small_model(model, shape)) for name, model, shape in SMALL] +
          [named(name, small_text(*rest)) for name, *rest, _ in SMALL_TEXTS])

@@ -123,6 +123,39 @@ def groups(net):
     ], lr=0.1)
 
 
+def maml():
+    """Gradients through two inner steps, as in maml.aml."""
+    shapes = {"m.up.weight": (1, 6), "m.up.bias": (6,), "m.down.weight": (6, 1), "m.down.bias": (1,)}
+    start = {name: single(draw.normal(size=shape) * 0.7) for name, shape in shapes.items()}
+    p = {name: torch.tensor(value, requires_grad=True) for name, value in start.items()}
+
+    def apply(w, x):
+        return torch.tanh(x @ w["m.up.weight"] + w["m.up.bias"]) @ w["m.down.weight"] + w["m.down.bias"]
+
+    def task_loss(task):
+        sx, sy, qx, qy = (part[:, None] for part in task.reshape(4, 5))
+        w = p
+        for _ in range(2):
+            slopes = torch.autograd.grad(((apply(w, sx) - sy) ** 2).mean(), list(w.values()), create_graph=True)
+            w = {name: value - 0.1 * slope for (name, value), slope in zip(w.items(), slopes)}
+        return ((apply(w, qx) - qy) ** 2).mean()
+
+    batches, losses = [], []
+    for _ in range(10):
+        high, shift = draw.uniform(0.5, 3, size=(4, 1)), draw.uniform(0, 3, size=(4, 1))
+        sx, qx = draw.uniform(-3, 3, size=(2, 4, 5))
+        x = single(numpy.concatenate([sx, high * numpy.sin(sx + shift), qx, high * numpy.sin(qx + shift)], 1))
+        loss = torch.stack([task_loss(torch.tensor(task)) for task in x]).mean()
+        slopes = torch.autograd.grad(loss, list(p.values()))
+        with torch.no_grad():
+            for value, slope in zip(p.values(), slopes):
+                value -= 0.05 * slope
+        batches.append({"x": tensor(x)})
+        losses.append(float(loss.detach()))
+    return {"program": "maml.aml", "job": "maml", "start": {n: tensor(v) for n, v in start.items()}, "batches": batches, "losses": losses,
+            "norms": [], "final": {n: tensor(v.detach()) for n, v in p.items()}}
+
+
 def everything():
     look, after = looking_ahead()
 
@@ -141,6 +174,7 @@ def everything():
         training("with_l1", penalty=lambda n: 0.01 * sum(p.abs().sum() for p in n.parameters() if p.ndim > 1)),
         training("with_l2", lambda n: torch.optim.SGD(n.parameters(), lr=0.1), penalty=lambda n: 0.05 * sum((p ** 2).sum() for p in n.parameters() if p.ndim > 1)),
         training("in_parts", penalty=lambda n: 0.01 * sum(p.abs().sum() for p in n.parameters() if p.ndim > 1)),
+        maml(),
         training("plateau_job", lambda n: torch.optim.SGD(n.parameters(), lr=0.4), measured=[1.0, 0.9, 0.95, 0.899999, 0.91, 0.92, 0.93, 0.5, 0.6, 0.7],
                  scheduler=lambda o: torch.optim.lr_scheduler.ReduceLROnPlateau(o, factor=0.3, patience=1, cooldown=1, min_lr=0.01)),
     ]
