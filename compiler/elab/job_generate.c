@@ -220,9 +220,11 @@ bool job_generate(Jobs *jobs, Node *node)
     good = value_is(instance, VALUE_INSTANCE);
     Precision before = precision_begin(jobs, train);
     if (good) {
+        Precision before = precision_begin(jobs, train);
         elab_instance_name(e, instance, NULL, NULL);
         good = trace_context(jobs, &job, instance, tokenizer, model.span) &&
                register_cells(jobs, instance);
+        precision_end(jobs, before);
     }
     precision_end(jobs, before);
     e->table = NULL;
