@@ -489,7 +489,9 @@ static bool asks_for_later(Command *command, const Program *program, const Progr
         report(command->cx, deploy->quantize, cannot_deploy, "quantized weights");
     if (deploy->prune.file)
         report(command->cx, deploy->prune, cannot_deploy, "pruning");
-    return windows || deploy->quantize.file || deploy->prune.file;
+    if (deploy->entry.file && !deploy->quantize.file && !deploy->prune.file)
+        report(command->cx, deploy->entry, cannot_deploy, "a generate block as the entry");
+    return windows || deploy->quantize.file || deploy->prune.file || deploy->entry.file;
 }
 
 int deploy_block(Command *command, Program *program, const ProgramDeploy *deploy,
