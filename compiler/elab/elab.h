@@ -509,6 +509,9 @@ struct Trace {
     bool first_step;          // set it for `init`: the step counter is the constant 0
     bool scratch;             // made only to learn a type
     bool per_sample;          // random numbers are keyed by the sample instead of the step
+    Sym balanced;             // the target, whose classes class_balance() weighs; NULL: none
+    int64_t balanced_classes;
+    Inst *balance;            // what that gave: an input behind the others, NAME.balance
     int errors, branching;    // of the Elab when it began
     const Instance *turns_of; // it is a turn of this repeat: weights of its part are slices
     const Cell *each;         // it is a turn over the stack of this weight

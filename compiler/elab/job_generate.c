@@ -218,9 +218,11 @@ bool job_generate(Jobs *jobs, Node *node)
     Value instance = setting_eval(jobs, &made, "model");
     good = value_is(instance, VALUE_INSTANCE);
     if (good) {
+        Precision before = precision_begin(jobs, train);
         elab_instance_name(e, instance, NULL, NULL);
         good = trace_context(jobs, &job, instance, tokenizer, model.span) &&
                register_cells(jobs, instance);
+        precision_end(jobs, before);
     }
     e->table = NULL;
     if (!good)
