@@ -162,6 +162,7 @@ static void derive(Jobs *jobs, Node *node, ProgramJob *job)
     } else {
         drop_function(jobs->program->module, context);
         entry->ir = decode.fn;
+        decode.fn->mixed = context->mixed;
         entry->input.at[0].shape.dim[1] = 1;
         for (int i = 0; i < decode.cache.count; i++) {
             const DecodeCache *cache = &decode.cache.at[i];
