@@ -242,11 +242,14 @@ static int stage_evaluate(Run *run, const aml_job *job)
 static int stage_deploy(Run *run, const ProgramDeploy *deploy)
 {
     Cx *cx = run->cx;
-    if (deploy->quantize.file || deploy->prune.file) {
+    if (deploy->quantize.file || deploy->prune.file || deploy->entry.file) {
         fprintf(stderr,
                 "deploy %s: skipped, it asks for %s, which this version of amlc cannot do (see the "
                 "warning above)\n",
-                deploy->name, deploy->quantize.file ? "quantized weights" : "pruning");
+                deploy->name,
+                deploy->quantize.file ? "quantized weights"
+                : deploy->prune.file  ? "pruning"
+                                      : "a generate block as the entry");
         return EXIT_OK;
     }
     const char *job = run->program->job.at[deploy->job].table.name,
@@ -299,6 +302,12 @@ static int stage_predict(Run *run)
     return run_program(run, "predict", (const char *const[]){"--held_out", "8", NULL}, false);
 }
 
+static int stage_generate(Run *run, const aml_job *job)
+{
+    fprintf(stderr, "%s: what the trained model writes\n", job->name);
+    return run_program(run, "generate", (const char *const[]){job->name, NULL}, false);
+}
+
 static int run_stages(Run *run)
 {
     const Program *program = run->program;
@@ -311,7 +320,12 @@ static int run_stages(Run *run)
             code = stage_evaluate(run, &program->job.at[i].table);
     for (int i = 0; i < program->deploy.count && code == EXIT_OK; i++)
         code = stage_deploy(run, &program->deploy.at[i]);
-    return code == EXIT_OK ? stage_predict(run) : code;
+    if (code != EXIT_OK || count_jobs(run, AML_JOB_GENERATE) == 0)
+        return code == EXIT_OK ? stage_predict(run) : code;
+    for (int i = 0; i < program->job.count && code == EXIT_OK; i++)
+        if (program->job.at[i].table.kind == AML_JOB_GENERATE)
+            code = stage_generate(run, &program->job.at[i].table);
+    return code;
 }
 
 // ---- all of it

@@ -372,5 +372,10 @@ Value builtin_error(Elab *e, const Value arg[], Span span)
     Sym message = value_plain_text(arg[0]);
     Span place = e->user.file ? e->user : e->call_site.file ? e->call_site : span;
     report(e->cx, place, library_error, message ? message : value_show(e, arg[0]));
+    // Where the check stands: the library's line that called a helper which reports, or this one.
+    bool helper = e->call_site.file && source_file(e->cx, e->call_site.file)->is_std;
+    Span check = helper ? e->call_site : span;
+    if (check.file != place.file || check.start != place.start)
+        note(e->cx, check, "checked here");
     return value_poison();
 }

@@ -304,7 +304,8 @@ bool try_model(Jobs *jobs, TrainBlock *train, Span span)
     Trial trial;
     trial_begin(jobs, &trial, span);
     Sym name = x->name;
-    Value input = entry_input(&trial.tracing, batched(x->type, 1), x->classes, name, span);
+    Value input = in_precision(
+        jobs, entry_input(&trial.tracing, batched(x->type, 1), x->classes, name, span), span);
     Inst *output = model_output(jobs, train->model, value_record(e, 1, &name, &input), 1, span);
     trial_end(jobs, &trial);
     return output != NULL;

@@ -26,6 +26,7 @@ def safetensors_seeds():
 
 CSV = [b"a,b,c,class\n1,2,3,0\n4,5,6,3\n", b"\xef\xbb\xbfa,b,c,class\r\n\"1\",2e3,-.5,1\r\n", b"true;1;2\nfalse;3;4\n0;\"5\";6", b"a,b,c,class\n1,2\n",
        b"a,b,c,class\n1,2,x,9\n\n", b"\"un\"\"closed", b""]
+TEXT = ["an e{}\n\u20ac\u00e9f\U0001f600".encode(), b"\xef\xbb\xbfanne\n\n", b"a\xe2\x82", b"\xed\xa0\x80\xff\xfe\xc0\xaf\xf4\x90\x80\x80", b""]
 
 
 def idx_seeds():
@@ -46,6 +47,8 @@ def seeds(name):
         return idx_seeds()
     if name == "csv":
         return CSV + [(ROOT / "examples/digits/data/digits.csv").read_bytes()[:2000]]
+    if name == "text":
+        return TEXT
     if name == "safetensors":
         return safetensors_seeds()
     suffix, folders = (".ir", ["tests"]) if name == "ir" else (".aml", ["examples", "tests", "stdlib"])

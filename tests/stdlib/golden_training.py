@@ -51,10 +51,17 @@ def length(net):
     return torch.sqrt(sum((p.grad ** 2).sum() for p in net.parameters()))
 
 
-def training(job, make=sgd, after=None, slopes=None, penalty=None, averages=None, measured=None, scheduler=None):
+class Tied(Net):
+    def forward(self, x):
+        p = self.named()
+        y = torch.tanh(x @ p["up.weight"] + p["up.bias"]) @ p["up.weight"].T + p["down.bias"]
+        return y @ p["head.weight"] + p["head.bias"]
+
+
+def training(job, make=sgd, after=None, slopes=None, penalty=None, averages=None, measured=None, scheduler=None, model=Net, names=NAMES):
     """`after(net, step)`: what follows a step; `averages`: an AveragedModel's maker, and the steps at which it is updated."""
-    start = {name: single(draw.normal(size=shape) * 0.5 + (name == "norm.scale")) for name, shape in NAMES.items()}
-    net = Net(start)
+    start = {name: single(draw.normal(size=shape) * 0.5 + (name == "norm.scale")) for name, shape in names.items()}
+    net = model(start)
     optimizer = make(net)
     plateau = scheduler(optimizer) if scheduler else None
     average = averages[0](net) if averages else None
@@ -175,6 +182,8 @@ def everything():
         training("with_l2", lambda n: torch.optim.SGD(n.parameters(), lr=0.1), penalty=lambda n: 0.05 * sum((p ** 2).sum() for p in n.parameters() if p.ndim > 1)),
         training("in_parts", penalty=lambda n: 0.01 * sum(p.abs().sum() for p in n.parameters() if p.ndim > 1)),
         maml(),
+        training("tied", model=Tied, names={"up.weight": (3, 5), "up.bias": (5,), "down.bias": (3,), "head.weight": (3, 4), "head.bias": (4,)}),
+        training("frozen", lambda n: torch.optim.AdamW([n.named()[k] for k in ("norm.scale", "head.weight", "head.bias")], lr=0.05, weight_decay=0)),
         training("plateau_job", lambda n: torch.optim.SGD(n.parameters(), lr=0.4), measured=[1.0, 0.9, 0.95, 0.899999, 0.91, 0.92, 0.93, 0.5, 0.6, 0.7],
                  scheduler=lambda o: torch.optim.lr_scheduler.ReduceLROnPlateau(o, factor=0.3, patience=1, cooldown=1, min_lr=0.01)),
     ]
