@@ -29,6 +29,7 @@ typedef struct ProgramDataset {
     Span span;
     aml_dataset table; // everything but the functions
     Entry prepare, augment;
+    Entry generate[2]; // of a synthetic source, of a synthetic test source
 } ProgramDataset;
 
 typedef struct ProgramState {

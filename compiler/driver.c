@@ -21,15 +21,14 @@ static void note_missing_data(Command *command, const Program *program)
         const aml_dataset *dataset = &program->dataset.at[i].table;
         const aml_source *source[] = {&dataset->source, &dataset->test};
         for (size_t s = 0; s < COUNT_OF(source); s++) {
-            if (source[s]->kind == AML_SOURCE_NONE)
-                continue;
-            const char *path = source_path_text(command->cx, program, &source[s]->path);
-            if (!find_data(command->cx, path))
-                say(command, "note",
-                    "%s: the data file '%s' of '%s' is not here; it was looked for beside the .aml "
-                    "file, in the current folder and "
-                    "under $AML_DATA",
-                    source[s]->place, path, dataset->name);
+            for (int f = 0; f < AML_SOURCE_FILES && source[s]->file[f].parts; f++) {
+                const char *path = source_path_text(command->cx, program, &source[s]->file[f]);
+                if (!find_data(command->cx, path))
+                    say(command, "note",
+                        "%s: the data file '%s' of '%s' is not here; it was looked for beside the "
+                        ".aml file, in the current folder and under $AML_DATA",
+                        source[s]->place, path, dataset->name);
+            }
         }
     }
 }
@@ -291,7 +290,8 @@ int verb_doctor(Command *command)
     good &= doctor_line(tools.runtime != NULL, "libaml_runtime.a", tools.runtime,
                         arena_printf(cx->arena, "looked for %s", tools.searched));
     static const char *const library[][2] = {{"libjansson.a", "apt-get install libjansson-dev"},
-                                             {"libnettle.a", "apt-get install nettle-dev"}};
+                                             {"libnettle.a", "apt-get install nettle-dev"},
+                                             {"libz.a", "apt-get install zlib1g-dev"}};
     for (size_t i = 0; version && i < COUNT_OF(library); i++) {
         const char *option = arena_printf(cx->arena, "-print-file-name=%s", library[i][0]);
         const char *place = first_line(cx, (const char *const[]){tools.compiler, option, NULL});

@@ -127,6 +127,8 @@ static EmitList entries_of(Program *program)
     for (int i = 0; i < program->dataset.count; i++) {
         emit_entry(cx, &list, &program->dataset.at[i].prepare, NULL);
         emit_entry(cx, &list, &program->dataset.at[i].augment, NULL);
+        emit_entry(cx, &list, &program->dataset.at[i].generate[0], NULL);
+        emit_entry(cx, &list, &program->dataset.at[i].generate[1], NULL);
     }
     for (int i = 0; i < program->job.count; i++) {
         ProgramJob *job = &program->job.at[i];

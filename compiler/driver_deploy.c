@@ -88,7 +88,8 @@ static void keep_only(Deployment *d)
 #define DROP(entry)                                                                                \
     ((entry).ir ? map_put(d->cx->arena, &drop, (entry).ir->name, (entry).ir) : (void)0)
     for (int i = 0; i < program->dataset.count; i++)
-        DROP(program->dataset.at[i].prepare), DROP(program->dataset.at[i].augment);
+        DROP(program->dataset.at[i].prepare), DROP(program->dataset.at[i].augment),
+            DROP(program->dataset.at[i].generate[0]), DROP(program->dataset.at[i].generate[1]);
     for (int i = 0; i < program->job.count; i++) {
         const ProgramJob *job = &program->job.at[i];
         DROP(job->init), DROP(job->step), DROP(job->metrics_reset), DROP(job->eval),
@@ -228,7 +229,7 @@ static const char *choose_rows(Deployment *d, char **text)
     Cx *cx = d->cx;
     const char *named = d->request->data
                             ? d->request->data
-                            : source_path_text(cx, d->program, &d->data->table.source.path);
+                            : source_path_text(cx, d->program, &d->data->table.source.file[0]);
     const char *path = d->request->data ? named : find_data(cx, named);
     size_t length;
     if (!path || !file_read(cx->arena, path, (size_t)1 << 31, text, &length)) {

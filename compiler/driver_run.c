@@ -75,11 +75,11 @@ static const char *hash_data(Run *run)
         const aml_dataset *table = &run->program->dataset.at[i].table;
         const aml_source *source[] = {&table->source, &table->test};
         for (size_t s = 0; s < COUNT_OF(source); s++)
-            if (source[s]->kind != AML_SOURCE_NONE)
+            for (int f = 0; f < AML_SOURCE_FILES && source[s]->file[f].parts; f++)
                 vec_push(
                     run->cx->arena, &text,
                     hash_file(run->cx, find_data(run->cx, source_path_text(run->cx, run->program,
-                                                                           &source[s]->path))));
+                                                                           &source[s]->file[f]))));
     }
     return hash_texts(run->cx, text.at, text.count);
 }

@@ -470,6 +470,7 @@ struct Trace {
     bool callee;           // of a composite: scalars become plain parameters
     bool first_step;       // set it for `init`: the step counter is the constant 0
     bool scratch;          // made only to learn a type
+    bool per_sample;       // random numbers are keyed by the sample instead of the step
     int errors, branching; // of the Elab when it began
 };
 

@@ -4,6 +4,7 @@
 //   job_setting.c   reading settings against their schema
 //   job_entry.c     tracing one entry: its inputs, outputs and scalars
 //   job_data.c      dataset
+//   job_source.c    where its samples come from
 //   job_train.c     train, and what evaluate has in common with it
 //   job_step.c      the functions that both are compiled to
 //   job_metric.c    metrics of a train or an evaluate block
@@ -24,11 +25,20 @@ typedef struct Column {
 } Column;
 typedef Vec(Column) ColumnList;
 
+// What a source's settings say beside the table's row.
+typedef struct DataSource {
+    Span span;
+    int64_t window, stride; // 0: its rows are the samples
+    Value generate;         // of a synthetic source: a function of the row's number
+} DataSource;
+
 typedef struct DataBlock {
     Node *node;
     int index; // in Program.dataset
     ColumnList field, prepared;
     double part[4]; // share of each aml_part
+    DataSource source, test;
+    int32_t columns; // of the fields so far, one after the other
 } DataBlock;
 
 typedef struct TrainBlock {
@@ -39,6 +49,8 @@ typedef struct TrainBlock {
     Value loss;      // none if there is none
     Value loss_call; // a function that calls it where the setting is
     Value average;   // the rule by which averages of the weights are kept; none: there are none
+    DType real;      // what `float` means in it
+    bool mixed;      // operands of its contractions are rounded to bf16
     StateTable *table;
     bool keeps_best;
     bool failed;
@@ -60,6 +72,7 @@ typedef struct Jobs {
     Unit *unit;
     Vec(DataBlock *) data;
     Vec(TrainBlock *) train;
+    bool mixed; // of the block in progress: what is traced is marked so
 } Jobs;
 
 // ---- job_setting.c
@@ -112,6 +125,7 @@ bool entry_end(Tracing *tracing);  // false after a report
 void entry_drop(Tracing *tracing); // after a mistake: closes the trace and leaves the entry empty
 aml_tensor_info tensor_info(Jobs *jobs, Type type, int64_t classes, const char *name);
 Type batched(Type type, int64_t batch);
+Value in_precision(Jobs *jobs, Value value, Span span);
 Value batch_inputs(Tracing *tracing, const ColumnList *columns, int64_t batch,
                    Span span); // a record
 
@@ -121,6 +135,12 @@ DataBlock *data_block(Jobs *jobs, const Node *node);
 // `data: digits` or `data: digits.test`. NULL after a report.
 DataBlock *data_setting(Jobs *jobs, const Setting *setting, const char *name, bool with_part,
                         aml_part *part);
+
+// ---- job_source.c
+bool read_source(Jobs *jobs, Node *node, const char *name, aml_source *source, DataSource *out);
+const char *source_name(aml_source_kind kind);
+const char *source_expected(aml_source_kind kind); // what a field's place may be
+int source_part(aml_source_kind kind, Sym word);   // which file a field's word names, -1: none
 
 // ---- job_metric.c
 bool metrics_read(Jobs *jobs, Node *node, MetricSet *set);
@@ -132,6 +152,13 @@ int metric_index(Jobs *jobs, const MetricSet *set, Sym name,
                  Span span); // -1: loss, -3 after a report
 
 // ---- job_train.c
+// The precision of a training, for everything that is traced in between.
+typedef struct Precision {
+    DType real;
+    bool mixed;
+} Precision;
+Precision precision_begin(Jobs *jobs, const TrainBlock *train);
+void precision_end(Jobs *jobs, Precision before);
 bool job_train(Jobs *jobs, Node *node);
 bool job_evaluate(Jobs *jobs, Node *node);
 TrainBlock *train_block(Jobs *jobs, const Node *node);

@@ -13,103 +13,106 @@ DataBlock *data_block(Jobs *jobs, const Node *node)
     return NULL;
 }
 
-static bool read_source(Jobs *jobs, Node *node, const char *name, aml_source *source)
+// Where a field comes from in a csv file: column(...) or columns(...).
+static bool read_columns(Jobs *jobs, const Node *field, Value value, aml_field *out)
 {
-    Setting setting = setting_of(jobs, node, name);
-    Value value = setting_eval(jobs, &setting, name);
-    *source = (aml_source){.kind = AML_SOURCE_NONE, .missing = ""};
-    if (value_is(value, VALUE_NONE)) {
-        if (strcmp(name, "source") != 0)
-            return true;
-        if (diag_errors(jobs->cx) == 0)
-            report(jobs->cx, node->as.job.name_span, setting_missing, "dataset", name);
+    const Node *node = field->as.data.value;
+    Sym kind = value_word(record_item(jobs, value, "columns"));
+    Value name = record_item(jobs, value, "name");
+    Value first = record_item(jobs, value, "first"), last = record_item(jobs, value, "last");
+    enum { MOST_COLUMNS = 1 << 24 };
+    if (kind && strcmp(kind, "one") == 0 && value_plain_text(name)) {
+        out->column = value_plain_text(name);
+        out->count = 1;
+    } else if (kind && strcmp(kind, "one") == 0 && value_is(name, VALUE_INT) &&
+               name.as.whole >= 0 && name.as.whole < MOST_COLUMNS) {
+        out->first = (int32_t)name.as.whole;
+        out->count = 1;
+    } else if (kind && strcmp(kind, "range") == 0 && value_is(first, VALUE_INT) &&
+               value_is(last, VALUE_INT) && first.as.whole >= 0 &&
+               last.as.whole >= first.as.whole && last.as.whole < MOST_COLUMNS) {
+        out->first = (int32_t)first.as.whole;
+        out->count = (int32_t)(last.as.whole - first.as.whole + 1);
+    } else if (kind && strcmp(kind, "one") == 0 && value_is(name, VALUE_INT)) {
+        report(jobs->cx, node->span, setting_range, "column", "a position from 0 or a name",
+               value_show(jobs->e, name));
+        return false;
+    } else {
+        report(jobs->cx, node->span, field_source, field->as.data.name,
+               source_expected(AML_SOURCE_CSV), value_show(jobs->e, value));
         return false;
     }
-    Sym kind = value_word(record_item(jobs, value, "source"));
-    Value path = record_item(jobs, value, "path");
-    if (!kind || strcmp(kind, "csv") != 0 || !value_is(path, VALUE_TEXT)) {
-        setting_wrong(jobs, &setting, name, NULL, value);
-        return false;
-    }
-    Sym separator = value_plain_text(record_item(jobs, value, "separator"));
-    if (!separator || strlen(separator) != 1 || separator[0] == '"' || separator[0] == '\n' ||
-        separator[0] == '\r') {
-        report(jobs->cx, setting.span, setting_range, "separator",
-               "one character other than a quote or a line end",
-               value_show(jobs->e, record_item(jobs, value, "separator")));
-        return false;
-    }
-    Sym header = value_word(record_item(jobs, value, "header"));
-    Sym missing = value_plain_text(record_item(jobs, value, "missing"));
-    source->kind = AML_SOURCE_CSV;
-    source->place = job_place(jobs, setting.span);
-    source->path = job_text(jobs, path);
-    source->separator = separator[0];
-    source->header = !header || strcmp(header, "auto") == 0 ? AML_HEADER_AUTO
-                     : strcmp(header, "yes") == 0           ? AML_HEADER_YES
-                                                            : AML_HEADER_NO;
-    source->missing = missing ? missing : "";
     return true;
 }
 
-// Where a field comes from: column(...) or columns(...).
-static bool read_columns(Jobs *jobs, Node *field, const TypeValue *type, aml_field *out)
+// How many columns a field needs. A window of w rows is [w] of one column, [w, k] of k columns.
+static bool field_width(Jobs *jobs, const Node *field, const TypeValue *type, int64_t window,
+                        int64_t *width)
 {
-    Env *env = env_new(jobs->e, NULL, field->span.file);
-    Node *node = field->as.data.value;
-    int64_t needed = 1;
+    *width = 1;
     for (int i = 0; i < type->rank; i++)
-        needed *= type->dim[i];
+        *width *= type->dim[i];
+    if (window == 0)
+        return true;
+    if (type->rank > 0 && type->dim[0] == window) {
+        *width /= window;
+        return true;
+    }
+    report(jobs->cx, field->as.data.type->span, field_window, field->as.data.name,
+           span_text(jobs, field->as.data.type->span), (long long)window);
+    help(jobs->cx, "its first size is the window: [%lld], or [%lld, k] of k columns",
+         (long long)window, (long long)window);
+    return false;
+}
+
+// Which part of the source a field reads.
+static bool read_place(Jobs *jobs, Node *field, const TypeValue *type, const DataBlock *block,
+                       aml_source_kind kind, aml_field *out)
+{
+    Node *node = field->as.data.value;
+    Env *env = env_new(jobs->e, NULL, field->span.file);
+    Sym word = node && node->kind == NODE_Name ? node->as.name.name : NULL;
+    int64_t needed;
+    if (!field_width(jobs, field, type, block->source.window, &needed))
+        return false;
+    if (kind != AML_SOURCE_CSV) {
+        int part = source_part(kind, node ? word : field->as.data.name);
+        bool by_name = kind == AML_SOURCE_SYNTHETIC;
+        out->first = block->columns;
+        out->count = (int32_t)needed;
+        out->part = by_name ? 0 : part;
+        if (by_name ? !node : part >= 0)
+            return true;
+        report(jobs->cx, node ? node->span : field->span, field_source, field->as.data.name,
+               source_expected(kind), node ? span_text(jobs, node->span) : "nothing");
+        return false;
+    }
     if (!node) { // the column of the field's own name
         out->column = field->as.data.name;
         out->count = 1;
     } else {
         Value value = elab_eval(jobs->e, env, node);
-        if (value_is(value, VALUE_POISON))
+        if (value_is(value, VALUE_POISON) || !read_columns(jobs, field, value, out))
             return false;
-        Sym kind = value_word(record_item(jobs, value, "columns"));
-        Value name = record_item(jobs, value, "name");
-        Value first = record_item(jobs, value, "first"), last = record_item(jobs, value, "last");
-        if (kind && strcmp(kind, "one") == 0 && value_plain_text(name)) {
-            out->column = value_plain_text(name);
-            out->count = 1;
-        } else if (kind && strcmp(kind, "one") == 0 && value_is(name, VALUE_INT) &&
-                   name.as.whole >= 0 && name.as.whole < 1 << 24) {
-            out->first = (int32_t)name.as.whole;
-            out->count = 1;
-        } else if (kind && strcmp(kind, "range") == 0 && value_is(first, VALUE_INT) &&
-                   value_is(last, VALUE_INT) && first.as.whole >= 0 &&
-                   last.as.whole >= first.as.whole && last.as.whole < 1 << 24) {
-            out->first = (int32_t)first.as.whole;
-            out->count = (int32_t)(last.as.whole - first.as.whole + 1);
-        } else if (kind && strcmp(kind, "one") == 0 && value_is(name, VALUE_INT)) {
-            report(jobs->cx, node->span, setting_range, "column", "a position from 0 or a name",
-                   value_show(jobs->e, name));
-            return false;
-        } else {
-            report(jobs->cx, node->span, field_source, field->as.data.name,
-                   value_show(jobs->e, value));
-            return false;
-        }
     }
-    if (out->count != needed) {
-        report(jobs->cx, node ? node->span : field->span, field_columns, field->as.data.name,
-               span_text(jobs, field->as.data.type->span), (long long)needed,
-               (long long)out->count);
-        note(jobs->cx, field->as.data.type->span, "this is what the field should be");
-        return false;
-    }
-    return true;
+    if (out->count == needed)
+        return true;
+    report(jobs->cx, node ? node->span : field->span, field_columns, field->as.data.name,
+           span_text(jobs, field->as.data.type->span), (long long)needed, (long long)out->count);
+    note(jobs->cx, field->as.data.type->span, "this is what the field should be");
+    return false;
 }
 
-static bool read_field(Jobs *jobs, Node *field, aml_field *out, Column *column)
+static bool read_field(Jobs *jobs, Node *field, const aml_dataset *table, DataBlock *block,
+                       aml_field *out, Column *column)
 {
     Env *env = env_new(jobs->e, NULL, field->span.file);
     TypeValue type;
     if (!elab_type(jobs->e, env, field->as.data.type, &type))
         return false;
     if (type.dtype >= DTYPE_COUNT || (!type.castable && type.classes == 0)) {
-        report(jobs->cx, field->as.data.type->span, field_type, field->as.data.name, "a csv file",
+        report(jobs->cx, field->as.data.type->span, field_type, field->as.data.name,
+               arena_printf(jobs->arena, "%s data", source_name(table->source.kind)),
                span_text(jobs, field->as.data.type->span));
         return false;
     }
@@ -118,7 +121,25 @@ static bool read_field(Jobs *jobs, Node *field, aml_field *out, Column *column)
     column->classes = type.classes;
     out->tensor = tensor_info(jobs, column->type, column->classes, column->name);
     out->place = job_place(jobs, field->span);
-    return read_columns(jobs, field, &type, out);
+    if (!read_place(jobs, field, &type, block, table->source.kind, out))
+        return false;
+    block->columns += out->count;
+    return true;
+}
+
+// Windows overlap: dealt at random, the parts would share rows.
+static bool read_order(Jobs *jobs, Node *node, const DataBlock *block, bool *by_time)
+{
+    Setting setting = setting_item(jobs, node, "split", "by");
+    Sym word = value_word(setting_eval(jobs, &setting, "split.by"));
+    bool windows = block->source.window > 0;
+    *by_time = word ? strcmp(word, "time") == 0 : windows;
+    if (!word || *by_time || !windows || block->source.stride >= block->source.window)
+        return true;
+    report(jobs->cx, setting.span, split_overlaps, (long long)block->source.window,
+           (long long)block->source.stride);
+    help(jobs->cx, "write `by: time`, or a `stride` of at least the window");
+    return false;
 }
 
 static bool read_split(Jobs *jobs, Node *node, ProgramDataset *data, DataBlock *block)
@@ -145,10 +166,16 @@ static bool read_split(Jobs *jobs, Node *node, ProgramDataset *data, DataBlock *
     }
     Setting seed = setting_item(jobs, node, "split", "seed");
     Value seed_value = setting_eval(jobs, &seed, "split.seed");
+    bool by_time = false;
+    good &= read_order(jobs, node, block, &by_time);
     Setting stratify = setting_item(jobs, node, "split", "stratify");
     Value stratify_value = setting_eval(jobs, &stratify, "split.stratify");
     aml_split *split = &data->table.split;
-    *split = (aml_split){block->part[1], block->part[2], block->part[3], 0, -1};
+    *split = (aml_split){.train = block->part[1],
+                         .valid = block->part[2],
+                         .test = block->part[3],
+                         .stratify = -1,
+                         .by_time = by_time};
     if (value_is(seed_value, VALUE_INT))
         split->seed = seed_value.as.whole;
     else if (!value_is(seed_value, VALUE_NONE)) {
@@ -171,6 +198,10 @@ static bool read_split(Jobs *jobs, Node *node, ProgramDataset *data, DataBlock *
         const char *near = word ? closest_name(word, candidates, count) : NULL;
         if (near)
             help(jobs->cx, "did you mean `%s`?", near);
+        return false;
+    }
+    if (by_time) {
+        report(jobs->cx, stratify.span, split_by_time, "stratify");
         return false;
     }
     const Column *column = &block->field.at[split->stratify];
@@ -196,6 +227,11 @@ static bool read_on_bad(Jobs *jobs, Node *node, aml_dataset *table)
         return false;
     }
     Value limit = record_item(jobs, value, "limit");
+    if (table->window > 0) {
+        report(jobs->cx, setting.span, setting_range, "on_bad",
+               "error_row() for windows of rows, which need every row", "skip(...)");
+        return false;
+    }
     table->on_bad = AML_ON_BAD_SKIP;
     table->skip_limit = value_is(limit, VALUE_QUANTITY) ? limit.as.quantity.value
                         : value_is_number(limit)        ? value_number(limit)
@@ -233,6 +269,7 @@ static bool sample_function(Jobs *jobs, Node *node, Node *fn, const char *name, 
 {
     Span span = fn ? fn->span : node->as.job.name_span;
     Tracing tracing = entry_begin(jobs, entry, node->as.job.name, name, span);
+    tracing.trace->per_sample = true;
     Value sample = batch_inputs(&tracing, in, 0, span);
     Value result = sample;
     if (fn)
@@ -261,16 +298,19 @@ static bool check_prepared(Jobs *jobs, Node *fn, const DataBlock *block)
 }
 
 // What prepare makes of a sample is computed once, and again in the deployed program: nothing of a
-// run may go in.
-static bool check_constant(Jobs *jobs, Node *fn, const Entry *prepare)
+// run may go in. The rows of a synthetic source may be random: with its own seed, by their number.
+static bool check_constant(Jobs *jobs, Span span, const char *name, const Entry *entry)
 {
-    for (int i = 0; i < prepare->scalar.count; i++) {
-        const aml_scalar_info *scalar = &prepare->scalar.at[i];
-        const char *what = "the step or a random number";
+    bool is_source = strcmp(name, "prepare") != 0;
+    for (int i = 0; i < entry->scalar.count; i++) {
+        const aml_scalar_info *scalar = &entry->scalar.at[i];
+        if (is_source && (scalar->kind == AML_SCALAR_SEED || scalar->kind == AML_SCALAR_SAMPLE))
+            continue;
+        const char *what = is_source ? "the step" : "the step or a random number";
         if (scalar->kind == AML_SCALAR_OPTION)
             what = arena_printf(jobs->arena, "the option '%s'",
                                 jobs->e->option.at[scalar->index].node->as.option.name);
-        report(jobs->cx, fn->as.fn.name_span, prepare_varies, what);
+        report(jobs->cx, span, prepare_varies, name, what);
         return false;
     }
     return true;
@@ -293,26 +333,90 @@ static bool check_augmented(Jobs *jobs, Node *fn, const ColumnList *prepared,
     return true;
 }
 
+// The function that makes the rows of a synthetic source: its outputs are the fields, in order.
+static bool generate_entry(Jobs *jobs, Node *node, const DataBlock *block, const DataSource *source,
+                           const char *name, Entry *entry)
+{
+    Elab *e = jobs->e;
+    if (!value_is(source->generate, VALUE_FUNCTION))
+        return true;
+    Tracing tracing = entry_begin(jobs, entry, node->as.job.name, name, source->span);
+    tracing.trace->per_sample = true;
+    Value row = value_tensor(elab_scalar(e, AML_SCALAR_SAMPLE, 0, DTYPE_I64, source->span));
+    Value result = elab_call(e, source->generate, &row, NULL, 1, source->span);
+    bool good = !value_is(result, VALUE_POISON);
+    if (good && !value_is(result, VALUE_RECORD)) {
+        report(jobs->cx, source->span, prepare_result, name, value_what(e, result));
+        good = false;
+    }
+    for (int i = 0; good && i < block->field.count; i++) {
+        const Column *field = &block->field.at[i];
+        const Value *value = record_get(result, field->name);
+        Inst *inst = value ? elab_tensor(e, *value, field->type.dtype, source->span) : NULL;
+        good = inst && type_equal(inst->type, field->type);
+        if (good)
+            entry_output(&tracing, inst, field->classes, field->name);
+        else if (!value || inst)
+            report(jobs->cx, source->span, generated_field, field->name,
+                   type_text(jobs->arena, field->type),
+                   inst ? type_text(jobs->arena, inst->type) : "nothing");
+    }
+    if (!good) {
+        entry_drop(&tracing);
+        return false;
+    }
+    return entry_end(&tracing) && check_constant(jobs, source->span, "synthetic", entry);
+}
+
+static bool read_sources(Jobs *jobs, Node *node, aml_dataset *table, DataBlock *block)
+{
+    bool good = read_source(jobs, node, "source", &table->source, &block->source);
+    good &= read_source(jobs, node, "test", &table->test, &block->test);
+    table->window = block->source.window;
+    table->stride = block->source.stride;
+    if (!good || table->test.kind == AML_SOURCE_NONE)
+        return good;
+    block->part[AML_PART_TEST] = 1;
+    bool same = table->source.kind == table->test.kind &&
+                block->test.window == block->source.window &&
+                block->test.stride == block->source.stride;
+    if (!same) {
+        report(jobs->cx, block->test.span, test_source_differs);
+        note(jobs->cx, block->source.span, "this is the other source");
+    }
+    return same;
+}
+
+static bool augment_entry(Jobs *jobs, Node *node, Node *augment, const DataBlock *block,
+                          Entry *entry)
+{
+    ColumnList augmented = {0};
+    jobs->e->training = true;
+    bool good =
+        sample_function(jobs, node, augment, "augment", entry, &block->prepared, &augmented) &&
+        check_augmented(jobs, augment, &block->prepared, &augmented);
+    jobs->e->training = false;
+    return good;
+}
+
 bool job_dataset(Jobs *jobs, Node *node)
 {
     Arena *arena = jobs->arena;
     DataBlock *block = NEW(arena, DataBlock);
     ProgramDataset data = {.span = node->as.job.name_span};
     Vec(aml_field) fields = {0};
-    bool good = true;
 
     data.table.name = node->as.job.name;
     data.table.doc = node->as.job.doc;
     data.table.place = job_place(jobs, node->as.job.name_span);
-    good &= read_source(jobs, node, "source", &data.table.source);
-    good &= read_source(jobs, node, "test", &data.table.test);
-    for (int i = 0; i < node->as.job.items.count; i++) {
+    bool has_source = read_sources(jobs, node, &data.table, block), good = has_source;
+    for (int i = 0; i < node->as.job.items.count && has_source; i++) {
         Node *item = node->as.job.items.at[i];
         if (item->kind != NODE_Field)
             continue;
         aml_field field = {0};
         Column column = {0};
-        if (!read_field(jobs, item, &field, &column)) {
+        if (!read_field(jobs, item, &data.table, block, &field, &column)) {
             good = false;
             continue;
         }
@@ -322,30 +426,24 @@ bool job_dataset(Jobs *jobs, Node *node)
     data.table.fields = fields.count;
     data.table.field = fields.at;
     block->node = node;
+    double test = block->part[AML_PART_TEST];
     good = good && read_split(jobs, node, &data, block);
-    if (data.table.test.kind != AML_SOURCE_NONE)
+    if (test > 0)
         block->part[AML_PART_TEST] = 1;
     good = read_on_bad(jobs, node, &data.table) && good;
     jobs->e->training = false;
     jobs->e->table = NULL;
     Node *prepare = job_function(node, job_word(jobs, "prepare"));
     Node *augment = job_function(node, job_word(jobs, "augment"));
+    good = good && generate_entry(jobs, node, block, &block->source, "source", &data.generate[0]) &&
+           generate_entry(jobs, node, block, &block->test, "test", &data.generate[1]);
     good = good &&
            sample_function(jobs, node, prepare, "prepare", &data.prepare, &block->field,
                            &block->prepared) &&
            check_prepared(jobs, prepare, block);
-    good = good && (!prepare || check_constant(jobs, prepare, &data.prepare));
-    if (good && augment) {
-        ColumnList augmented = {0};
-        jobs->e->training = true;
-        good = sample_function(jobs, node, augment, "augment", &data.augment, &block->prepared,
-                               &augmented) &&
-               check_augmented(jobs, augment, &block->prepared, &augmented);
-        jobs->e->training = false;
-        if (good)
-            report(jobs->cx, augment->as.fn.name_span, augment_later);
-        good = false;
-    }
+    good = good &&
+           (!prepare || check_constant(jobs, prepare->as.fn.name_span, "prepare", &data.prepare));
+    good = good && (!augment || augment_entry(jobs, node, augment, block, &data.augment));
     settings_record(jobs, node);
     if (!good)
         return false;

@@ -2,6 +2,8 @@
 
 #include "elab/job.h"
 
+#include "elab/internal.h"
+
 #include <string.h>
 
 aml_tensor_info tensor_info(Jobs *jobs, Type type, int64_t classes, const char *name)
@@ -26,9 +28,9 @@ Tracing entry_begin(Jobs *jobs, Entry *entry, const char *block, const char *fun
 {
     *entry = (Entry){0};
     entry->symbol = sym_printf(jobs->cx, "aml_%s_%s", block, function);
-    return (Tracing){
-        jobs, elab_trace_begin(jobs->e, sym_printf(jobs->cx, "%s_%s", block, function), span),
-        entry};
+    Trace *trace = elab_trace_begin(jobs->e, sym_printf(jobs->cx, "%s_%s", block, function), span);
+    trace->fn->mixed = jobs->mixed;
+    return (Tracing){jobs, trace, entry};
 }
 
 Value entry_input(Tracing *tracing, Type type, int64_t classes, Sym name, Span span)
@@ -63,6 +65,15 @@ void entry_drop(Tracing *tracing)
     *tracing->entry = (Entry){0};
 }
 
+// Samples are f32; a job of a wider precision computes with them in its own.
+Value in_precision(Jobs *jobs, Value value, Span span)
+{
+    Inst *inst = value.as.tensor.inst;
+    if (jobs->e->real != DTYPE_F64 || inst->type.dtype != DTYPE_F32)
+        return value;
+    return value_tensor(elab_cast(jobs->e, inst, DTYPE_F64, span));
+}
+
 Value batch_inputs(Tracing *tracing, const ColumnList *columns, int64_t batch, Span span)
 {
     Jobs *jobs = tracing->jobs;
@@ -72,7 +83,8 @@ Value batch_inputs(Tracing *tracing, const ColumnList *columns, int64_t batch, S
         const Column *column = &columns->at[i];
         Type type = batch > 0 ? batched(column->type, batch) : column->type;
         name[i] = column->name;
-        at[i] = entry_input(tracing, type, column->classes, column->name, span);
+        at[i] = in_precision(jobs, entry_input(tracing, type, column->classes, column->name, span),
+                             span);
     }
     return value_record(jobs->e, columns->count, name, at);
 }

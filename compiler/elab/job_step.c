@@ -118,7 +118,7 @@ bool eval_entry(Jobs *jobs, Entry *entry, ProgramJob *job, const DataBlock *data
     return entry_end(&tracing);
 }
 
-bool predict_entry(Jobs *jobs, TrainBlock *train, Entry *entry, const char *block,
+static bool trace_predict(Jobs *jobs, TrainBlock *train, Entry *entry, const char *block,
                    const char *function, int64_t batch, Span span)
 {
     const Column *x = column_of(&train->data->prepared, "x"),
@@ -126,7 +126,8 @@ bool predict_entry(Jobs *jobs, TrainBlock *train, Entry *entry, const char *bloc
     jobs->e->training = false;
     jobs->e->table = train->table;
     Tracing tracing = entry_begin(jobs, entry, block, function, span);
-    Value input = entry_input(&tracing, batched(x->type, batch), x->classes, x->name, span);
+    Value input = in_precision(
+        jobs, entry_input(&tracing, batched(x->type, batch), x->classes, x->name, span), span);
     Sym name = x->name;
     jobs->e->averaged = true;
     Inst *output =
@@ -155,6 +156,15 @@ bool predict_entry(Jobs *jobs, TrainBlock *train, Entry *entry, const char *bloc
         entry_output(&tracing, output, 0, "prediction");
     }
     return entry_end(&tracing);
+}
+
+bool predict_entry(Jobs *jobs, TrainBlock *train, Entry *entry, const char *block,
+                   const char *function, int64_t batch, Span span)
+{
+    Precision before = precision_begin(jobs, train);
+    bool good = trace_predict(jobs, train, entry, block, function, batch, span);
+    precision_end(jobs, before);
+    return good;
 }
 
 static bool figure_output(Tracing *tracing, Value value, const char *name, Span span)

@@ -26,6 +26,52 @@ bool job_is_instance(Value value, NodeKind kind)
     return declaration ? declaration->kind == kind : kind == NODE_Model;
 }
 
+// ---- precision
+
+Precision precision_begin(Jobs *jobs, const TrainBlock *train)
+{
+    Precision before = {jobs->e->real, jobs->mixed};
+    jobs->e->real = train->real;
+    jobs->mixed = train->mixed;
+    return before;
+}
+
+void precision_end(Jobs *jobs, Precision before)
+{
+    jobs->e->real = before.real;
+    jobs->mixed = before.mixed;
+}
+
+// `precision: f64`, `precision: mixed(bf16)`.
+static bool read_precision(Jobs *jobs, TrainBlock *train)
+{
+    Setting setting = setting_of(jobs, train->node, "precision");
+    Value value = setting_eval(jobs, &setting, "precision");
+    train->real = jobs->e->real;
+    if (value_is(value, VALUE_NONE))
+        return true;
+    Value type = value, mixed = record_item(jobs, value, "mixed");
+    train->mixed = !value_is(mixed, VALUE_NONE);
+    if (train->mixed)
+        type = mixed;
+    bool plain = value_is(type, VALUE_TYPE) && !type.as.type->has_dims && type.as.type->castable;
+    if (plain && train->mixed && type.as.type->dtype == DTYPE_BF16)
+        return true;
+    if (plain && !train->mixed &&
+        (type.as.type->dtype == DTYPE_F32 || type.as.type->dtype == DTYPE_F64)) {
+        train->real = type.as.type->dtype;
+        return true;
+    }
+    bool half = plain && (type.as.type->dtype == DTYPE_F16 || type.as.type->dtype == DTYPE_BF16);
+    setting_wrong(jobs, &setting, "precision", NULL, value);
+    if (half && type.as.type->dtype == DTYPE_F16)
+        help(jobs->cx, "f16 needs its losses scaled, which this version cannot do: `mixed(bf16)` has "
+                       "the range of f32");
+    else if (half)
+        help(jobs->cx, "weights stay f32: write `mixed(bf16)`");
+    return false;
+}
+
 // ---- settings of a training
 
 // Where the named argument of a setting like `early(on: f1)` stands; the whole setting if it is not
@@ -316,11 +362,14 @@ bool job_train(Jobs *jobs, Node *node)
     job.table.data = train->data->index;
     job.table.part = AML_PART_TRAIN;
     train->keeps_best = job.table.keep_best > 0;
-    good = read_average(jobs, node, &train->average);
-    if (!good)
+    if (!read_precision(jobs, train))
         return false;
-    good = step ? train_own(jobs, train, &job, step) : train_model(jobs, train, &job, &metrics);
+    Precision before = precision_begin(jobs, train);
+    good = read_average(jobs, node, &train->average);
+    good = good && (step ? train_own(jobs, train, &job, step)
+                         : train_model(jobs, train, &job, &metrics));
     good = good && validated_entry(jobs, train, &job, &metrics) && init_entry(jobs, train, &job);
+    precision_end(jobs, before);
     jobs->e->table = NULL;
     if (!good)
         return false;
@@ -385,6 +434,7 @@ bool job_evaluate(Jobs *jobs, Node *node)
     Value instance = setting_eval(jobs, &made, "model");
     if (!value_is(instance, VALUE_INSTANCE))
         return false;
+    Precision before = precision_begin(jobs, train);
     elab_instance_name(jobs->e, instance, NULL, NULL);
     job.table.data = block->index;
     job.table.model_job = train->index;
@@ -395,6 +445,7 @@ bool job_evaluate(Jobs *jobs, Node *node)
            eval_entry(jobs, &job.eval, &job, block, instance, train->loss_call, &metrics, "eval",
                       job.table.batch) &&
            metrics_entries(jobs, &metrics, &job, job.table.name);
+    precision_end(jobs, before);
     jobs->e->table = NULL;
     if (!good)
         return false;

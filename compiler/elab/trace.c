@@ -13,6 +13,7 @@ Trace *elab_trace_begin(Elab *e, Sym name, Span span)
     Trace *trace = NEW(e->cx->arena, Trace);
     trace->fn = ir_function_new(e->cx, e->module, name, span);
     trace->outer = e->trace;
+    trace->per_sample = e->trace && e->trace->per_sample;
     trace->errors = diag_errors(e->cx);
     trace->branching = e->branching;
     e->branching = 0;
@@ -60,6 +61,7 @@ static const char *const scalar_name[] = {[AML_SCALAR_STEP] = "step",
                                           [AML_SCALAR_TOTAL_STEPS] = "total_steps",
                                           [AML_SCALAR_EPOCH_STEPS] = "epoch_steps",
                                           [AML_SCALAR_SEED] = "seed",
+                                          [AML_SCALAR_SAMPLE] = "sample",
                                           [AML_SCALAR_OPTION] = "option",
                                           [AML_SCALAR_MEASURED] = "measured"};
 
@@ -74,7 +76,7 @@ Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype, Span s
     if (trace->region)
         return region_scalar(e, kind, option, dtype, span);
     if (kind == SCALAR_DRAW && !trace->callee)
-        kind = AML_SCALAR_STEP;
+        kind = trace->per_sample ? AML_SCALAR_SAMPLE : AML_SCALAR_STEP;
     if (kind == AML_SCALAR_STEP && trace->first_step)
         return elab_full(e, dtype, 0, NULL, 0, span);
     if (kind != AML_SCALAR_OPTION && kind != AML_SCALAR_MEASURED)

@@ -227,6 +227,7 @@ IrFunction *ir_clone_function(IrFunction *fn, IrModule *into, Sym name)
 {
     Cx *cx = fn->cx;
     IrFunction *copy = ir_function_new(cx, into, name, fn->span);
+    copy->mixed = fn->mixed;
     Inst **twin = NEW_ARRAY(cx->arena, Inst *, outermost(fn)->next_id); // by id
     for (int i = 0; i < fn->param.count; i++) {
         const Inst *param = fn->param.at[i];

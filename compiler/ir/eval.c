@@ -42,6 +42,28 @@ static void drop_reader(Value *value, const Inst *inst)
         give_back(value, inst);
 }
 
+// An operand of a contraction in a mixed function, rounded to bf16, as the caller's buffer.
+static void *rounded(IrFunction *fn, const Inst *inst, const void *at, Type type)
+{
+    Type half = type;
+    half.dtype = DTYPE_BF16;
+    void *narrow = buffer_new(fn, inst->span, (size_t)type_bytes(half)),
+         *wide = buffer_new(fn, inst->span, (size_t)type_bytes(type));
+    const void *from = at;
+    ref_kernel[OP_cast](&(RefCall){OP_cast, NULL, 1, 1, &type, &from, &half, &narrow});
+    from = narrow;
+    ref_kernel[OP_cast](&(RefCall){OP_cast, NULL, 1, 1, &half, &from, &type, &wide});
+    free(narrow);
+    return wide;
+}
+
+static bool is_mixed(const IrFunction *fn, const Inst *inst)
+{
+    while (fn->parent)
+        fn = fn->parent;
+    return fn->mixed && op_has(inst->op, CONTRACTS) && inst->type.dtype == DTYPE_F32;
+}
+
 // Runs one instruction into fresh buffers.
 static void run(IrFunction *fn, const Inst *inst, Value *values, const int *place, void *const in[])
 {
@@ -62,9 +84,14 @@ static void run(IrFunction *fn, const Inst *inst, Value *values, const int *plac
     }
     if (inst->op == OP_parameter)
         operand[0] = in[inst->attr[0].whole];
+    bool mixed = is_mixed(fn, inst);
+    for (int i = 0; mixed && i < inst->inputs; i++)
+        operand[i] = rounded(fn, inst, operand[i], types[inst->results + i]);
     RefCall call = {inst->op, inst->attr, inst->inputs, inst->results, types + inst->results,
                     operand,  types,      value->part};
     ref_kernel[inst->op](&call);
+    for (int i = 0; mixed && i < inst->inputs; i++)
+        free((void *)(uintptr_t)operand[i]);
     free(types);
     free(operand);
 }

@@ -13,7 +13,7 @@
 #include "base/base.h"
 #include "kernel.h" // DType, Type, Op, Reducer, Attr: what kernels know too
 
-enum OpTrait { PURE = 1, POINTWISE = 2, COMMUTES = 4, LEAF = 8, MULTI = 16 };
+enum OpTrait { PURE = 1, POINTWISE = 2, COMMUTES = 4, LEAF = 8, MULTI = 16, CONTRACTS = 32 };
 
 typedef enum {
     ATTR_Axes,
@@ -89,6 +89,7 @@ struct IrFunction {
     Inst *first, *last;
     Vec(IrResult) result;
     IrFunction *parent; // of a nested body: the function that holds the instruction
+    bool mixed; // operands of CONTRACTS ops on f32 mean those rounded to bf16; precision.c says so
     int next_id;
 };
 

@@ -11,9 +11,9 @@
 
 static const char *const dtype_constant[] = {"AML_F32", "AML_F64", "AML_F16", "AML_BF16", "AML_I8",
                                              "AML_U8",  "AML_I32", "AML_I64", "AML_BOOL"};
-static const char *const scalar_constant[] = {"AML_SCALAR_STEP",        "AML_SCALAR_TOTAL_STEPS",
-                                              "AML_SCALAR_EPOCH_STEPS", "AML_SCALAR_SEED",
-                                              "AML_SCALAR_OPTION",      "AML_SCALAR_MEASURED"};
+static const char *const scalar_constant[] = {
+    "AML_SCALAR_STEP",   "AML_SCALAR_TOTAL_STEPS", "AML_SCALAR_EPOCH_STEPS", "AML_SCALAR_SEED",
+    "AML_SCALAR_SAMPLE", "AML_SCALAR_OPTION",      "AML_SCALAR_MEASURED"};
 static const char *const role_constant[] = {"AML_ROLE_WEIGHT", "AML_ROLE_STATE",
                                             "AML_ROLE_OPTIMIZER", "AML_ROLE_METRIC"};
 
@@ -131,10 +131,11 @@ const char *table_field_array(TableWriter *writer, const aml_field *field, int c
     const char *name = array_name(writer, prefix, "field");
     TOP("static const aml_field %s[] = {\n", name);
     for (int i = 0; i < count; i++)
-        TOP("    {.tensor = %s, .place = %s, .column = %s, .first = %d, .count = %d, .label = "
-            "%d},\n",
+        TOP("    {.tensor = %s, .place = %s, .column = %s, .first = %d, .count = %d, .part = "
+            "%d, .label = %d},\n",
             tensor(writer, &field[i].tensor), place(writer, field[i].place),
-            table_text(writer, field[i].column), field[i].first, field[i].count, field[i].label);
+            table_text(writer, field[i].column), field[i].first, field[i].count, field[i].part,
+            field[i].label);
     TOP("};\n");
     return name;
 }
@@ -152,14 +153,26 @@ static const char *text_parts(TableWriter *writer, const aml_text *text, const c
     return arena_printf(writer->cx->arena, "{.parts = %d, .part = %s}", text->parts, name);
 }
 
-static const char *source(TableWriter *writer, const aml_source *of, const char *prefix)
+static const char *source(TableWriter *writer, const ProgramDataset *dataset, int which,
+                          const char *prefix)
 {
-    const char *path = text_parts(writer, &of->path, prefix);
-    return arena_printf(writer->cx->arena,
-                        "{.kind = (aml_source_kind)%d, .place = %s, .path = %s, .separator = %d, "
-                        ".header = (aml_header)%d, .missing = %s}",
-                        of->kind, place(writer, of->place), path, of->separator, of->header,
-                        table_text(writer, of->missing));
+    const aml_source *of = which ? &dataset->table.test : &dataset->table.source;
+    Arena *arena = writer->cx->arena;
+    if (of->kind == AML_SOURCE_NONE)
+        return "{0}";
+    Buffer files = {.arena = arena};
+    buffer_text(&files, "");
+    prefix = arena_printf(arena, "%s_%s", prefix, which ? "test" : "source");
+    for (int i = 0; i < AML_SOURCE_FILES; i++)
+        buffer_printf(&files, "%s%s", i ? ", " : "",
+                      text_parts(writer, &of->file[i], arena_printf(arena, "%s%d", prefix, i)));
+    return arena_printf(arena,
+                        "{.kind = (aml_source_kind)%d, .place = %s, .file = {%s}, .separator = %d, "
+                        ".header = (aml_header)%d, .missing = %s, .rows = %lldll, .seed = %lldll, "
+                        ".generate = %s}",
+                        of->kind, place(writer, of->place), files.text, of->separator, of->header,
+                        table_text(writer, of->missing), (long long)of->rows, (long long)of->seed,
+                        table_function(writer, &dataset->generate[which], prefix));
 }
 
 static const char *quantity(TableWriter *writer, aml_quantity of)
@@ -222,21 +235,22 @@ static void write_datasets(TableWriter *writer, Program *program)
         const aml_dataset *table = &dataset->table;
         const char *prefix = arena_printf(writer->cx->arena, "data%d", i);
         const char *field = table_field_array(writer, table->field, table->fields, prefix);
-        const char *main_source = source(writer, &table->source, prefix),
-                   *test = source(writer, &table->test, prefix);
+        const char *main_source = source(writer, dataset, 0, prefix),
+                   *test = source(writer, dataset, 1, prefix);
         const char *prepare = table_function(writer, &dataset->prepare, prefix);
         const char *augment = table_function(writer, &dataset->augment, prefix);
         buffer_printf(&rows,
                       "    {.name = %s, .doc = %s, .place = %s,\n     .source = %s,\n     .test = "
-                      "%s,\n     .fields = %d, .field = %s,\n",
+                      "%s,\n     .window = %lldll, .stride = %lldll, .fields = %d, .field = %s,\n",
                       table_text(writer, table->name), table_text(writer, table->doc),
-                      place(writer, table->place), main_source, test, table->fields, field);
+                      place(writer, table->place), main_source, test, (long long)table->window,
+                      (long long)table->stride, table->fields, field);
         buffer_printf(&rows,
                       "     .split = {.train = %s, .valid = %s, .test = %s, .seed = %lldll, "
-                      ".stratify = %d},\n",
+                      ".stratify = %d, .by_time = %d},\n",
                       table_real(writer, table->split.train),
                       table_real(writer, table->split.valid), table_real(writer, table->split.test),
-                      (long long)table->split.seed, table->split.stratify);
+                      (long long)table->split.seed, table->split.stratify, table->split.by_time);
         buffer_printf(&rows,
                       "     .on_bad = (aml_on_bad)%d, .skip_limit = %s,\n     .prepare = %s,\n     "
                       ".augment = %s},\n",

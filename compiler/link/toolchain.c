@@ -20,7 +20,7 @@
 #define AML_DEFAULT_CC "cc"
 #endif
 
-extern const AmlEmbedded aml_program_headers[]; // aml/program.h and aml/status.def
+extern const AmlEmbedded aml_program_headers[]; // aml/program.h and what it includes
 
 Toolchain toolchain_find(Cx *cx)
 {
@@ -138,7 +138,8 @@ static const char *run_compiler(Workplace *place, const LinkRequest *request,
     ARG("tables.c");
     for (int i = 0; i < request->object->files; i++)
         ARG(object_name(cx, i));
-    ARG(tools->runtime), ARG("-l:libjansson.a"), ARG("-l:libnettle.a"), ARG("-lpthread");
+    ARG(tools->runtime), ARG("-l:libjansson.a"), ARG("-l:libnettle.a"), ARG("-l:libz.a"),
+        ARG("-lpthread");
     if (request->soname) {
         ARG("-shared"), ARG("-Wl,--version-script=exports.map");
         ARG(arena_printf(cx->arena, "-Wl,-soname,%s", request->soname));

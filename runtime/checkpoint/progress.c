@@ -42,6 +42,13 @@ aml_status amli_progress_write(const amli_progress *progress, char **text, size_
     *text = complete ? json_dumps(state, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;
     json_decref(options);
     json_decref(state);
+    // jansson may leave something out where it has no memory, and says nothing
+    json_t *again = *text ? json_loads(*text, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    if (!again) {
+        free(*text);
+        *text = NULL;
+    }
+    json_decref(again);
     if (!*text)
         return amli_no_memory(error, 0, "state.json");
     *length = strlen(*text);

@@ -1,9 +1,10 @@
 // data/: from files to batches.
 //
 //   locate.c   which file a path means
-//   table.c    a csv file as columns of typed fields, one array per field
-//   split.c    which rows train, validate, test
-//   samples.c  the rows after `prepare`, and batches of them
+//   source.h   what a kind of source (csv, idx, ...) has to do; source_*.c do it
+//   table.c    a source as columns of typed fields, one array per field
+//   split.c    which samples train, validate, test
+//   samples.c  the samples after `prepare` and `augment`, and batches of them
 //   sampler.c  the order of training
 //
 // Everything here is in host memory. An object is used by one thread at a time; whoever creates it
@@ -26,24 +27,33 @@ aml_status amli_locate(const char *path, const char *source_dir, const char *pla
 
 // ---- table.c
 
+// Samples in the order of the source, then those of the test source. A sample is a row of the
+// source, or a window of consecutive rows; windows overlap in memory as they do in the source.
 typedef struct amli_table {
     int fields;
-    int64_t rows; // those of the source, then those of the test source
-    int64_t source_rows;
-    int64_t bad;                      // rows that were refused
-    void **field;                     // field[i]: rows * elements of field i, dense
-    size_t *row_bytes;                // of one sample of field i
-    size_t bytes;                     // of all columns
-    char fingerprint[AMLI_HASH_TEXT]; // SHA-256 of the file; with a test source, of both hashes one
-                                      // after the other
+    int64_t rows;           // samples
+    int64_t source_rows;    // those of the source
+    int64_t units[2];       // rows that were read from the source, from the test source
+    int64_t window, stride; // rows in a sample, from one sample to the next; 1 and 1: rows
+    int64_t bad;            // rows that were refused
+    void **field;           // field[i]: all rows of field i, dense
+    size_t *row_bytes;      // of one sample of field i
+    size_t *unit_bytes;     // of one row of field i
+    size_t bytes;           // of all columns
+    char fingerprint[AMLI_HASH_TEXT]; // SHA-256 of the file; of several the hash of their hashes
+                                      // one after the other; of a source without files of its rows
     char path[PATH_MAX];
 } amli_table;
 
+// Field `field` of a sample.
+const void *amli_table_at(const amli_table *table, int field, int64_t row);
+
 typedef struct amli_load {
     const char *source_dir;
-    const char *path, *test_path; // as the program names them; test_path NULL: no test source
-    bool is_argument; // a file of the command line: it is not looked up, "-" is standard input, and
-                      // no row may be bad
+    // as the program names them; NULL: none
+    const char *file[AML_SOURCE_FILES], *test_file[AML_SOURCE_FILES];
+    bool is_argument; // file[0] is of the command line: it is not looked up, "-" is standard input,
+                      // no row may be bad, and it may be csv whatever the source is
     bool check_all;   // read on after a bad row, whatever on_bad says
     bool labels_may_be_absent; // `predict FILE`
     aml_notice *on_bad_row;    // told about each bad row that is passed over; may be NULL
@@ -70,45 +80,70 @@ typedef struct amli_split {
 aml_status amli_split_rows(const aml_split *how, int64_t source_rows, int64_t rows,
                            const int64_t *stratum, int64_t strata, amli_split *split,
                            aml_error *error);
+// Splits the samples of a table into consecutive parts of its rows: a sample belongs to the part
+// that has all its rows, and to none if it reaches over a border.
+aml_status amli_split_by_time(const aml_split *how, const amli_table *table, amli_split *split,
+                              aml_error *error);
 void amli_split_free(amli_split *split);
 
 // ---- samples.c
 
+// One activation of prepare, augment or a synthetic source's function, for one thread at a time.
+typedef struct amli_preparer {
+    const aml_function *function;
+    char *memory; // arena, inputs and outputs in one allocation
+    size_t bytes;
+    void *arena, **input, **output;
+    aml_value *scalar; // to be set before a call
+} amli_preparer;
+aml_status amli_preparer_new(const aml_function *function, amli_preparer *preparer,
+                             aml_error *error);
+void amli_preparer_free(amli_preparer *preparer);
+// Runs it on one sample whose fields are at in[i] (any alignment) and copies its outputs to out[i]
+// (any alignment; NULL: not wanted).
+void amli_prepare(const amli_preparer *preparer, const void *const in[], void *const out[]);
+
 typedef struct amli_samples {
     const aml_dataset *dataset;
     int64_t rows;
-    int outputs;   // of prepare
-    char **column; // column[i]: output i of all rows, dense
+    int outputs;       // of prepare
+    char **column;     // column[i]: output i of all rows, dense; NULL: prepared when asked for
+    amli_table *table; // the raw samples; NULL if all are prepared
     size_t *row_bytes;
-    size_t bytes; // of all columns
+    size_t bytes; // of everything that is held
     amli_split split;
     char fingerprint[AMLI_HASH_TEXT];
     char path[PATH_MAX];
     int64_t skipped;
+    int workers; // threads that can prepare at once
+    struct amli_worker *worker;
 } amli_samples;
 
-// Loads, splits and prepares. The raw table is gone when this returns.
-aml_status amli_samples_load(const aml_dataset *dataset, const amli_load *load, amli_samples **out,
-                             aml_error *error);
+// Loads, splits and prepares; `threads` are going to take part in making batches. Samples that take
+// much more memory prepared than raw are not prepared before they are asked for.
+aml_status amli_samples_load(const aml_dataset *dataset, const amli_load *load, int threads,
+                             amli_samples **out, aml_error *error);
 void amli_samples_free(amli_samples *samples); // NULL is allowed
 
 size_t amli_sample_bytes(const aml_dataset *dataset); // of one prepared sample
 int amli_sample_output(const aml_dataset *dataset,
                        const char *name); // index of a prepared field, or -1
-void amli_gather(const amli_samples *samples, int output, const int64_t row[], int64_t count,
-                 void *to);
 
-// Runs prepare on one sample whose fields are at in[i] (any alignment) and copies its outputs to
-// out[i] (any alignment).
-typedef struct amli_preparer {
-    const aml_function *function;
-    char *memory; // arena, inputs and outputs in one allocation
-    void *arena, **input, **output;
-} amli_preparer;
-aml_status amli_preparer_new(const aml_function *function, amli_preparer *preparer,
-                             aml_error *error);
-void amli_preparer_free(amli_preparer *preparer);
-void amli_prepare(const amli_preparer *preparer, const void *const in[], void *const out[]);
+// How training samples are augmented.
+typedef struct amli_augmenting {
+    const aml_value *scalar; // of augment's scalars; SAMPLE is set for each sample
+    int64_t first;           // position of the first one in the stream of training samples
+} amli_augmenting;
+
+// Puts output i of these rows to to[i], dense; NULL: not wanted. `augmenting` NULL: as they are.
+// Work is shared over `pool` (may be NULL), which changes nothing in the result.
+void amli_samples_batch(const amli_samples *samples, const int64_t row[], int64_t count,
+                        const amli_augmenting *augmenting, void *pool, void *const to[]);
+
+// The weight of each class of a prepared field, so that all classes of the training part count the
+// same: rows / (classes * rows of the class); 0 for a class without rows.
+aml_status amli_balance(const amli_samples *samples, int output, void *pool, float weight[],
+                        aml_error *error);
 
 size_t amli_tensor_bytes(const aml_tensor_info *tensor);
 

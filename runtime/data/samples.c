@@ -1,13 +1,16 @@
 // The rows after `prepare`.
 //
-// prepare is a compiled function of one sample. It is run once over all rows when a job starts:
-// without augmentation a prepared sample never changes, so an epoch costs no more than copying rows
-// into batches.
+// prepare is a compiled function of one sample. It is run once over all rows when a job starts: a
+// prepared sample never changes, so an epoch costs no more than copying rows into batches. Where
+// the prepared samples would take much more memory than the raw ones (images of bytes, overlapping
+// windows), it is run when a batch is made. augment is always run then. Both are shared out over
+// the pool, sample by sample; each sample is computed by itself, so threads change nothing.
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime/data/data.h"
+#include "runtime/pool/pool.h"
 
 size_t amli_sample_bytes(const aml_dataset *dataset)
 {
@@ -34,19 +37,22 @@ aml_status amli_preparer_new(const aml_function *function, amli_preparer *prepar
                              aml_error *error)
 {
     *preparer = (amli_preparer){.function = function};
-    size_t pointers = aligned((size_t)(function->inputs + function->outputs) * sizeof(void *));
+    size_t pointers = aligned((size_t)(function->inputs + function->outputs) * sizeof(void *) +
+                              (size_t)function->scalars * sizeof(aml_value));
     size_t bytes = pointers + aligned(function->arena_bytes);
     for (int i = 0; i < function->inputs; i++)
         bytes += aligned(amli_tensor_bytes(&function->input[i]));
     for (int i = 0; i < function->outputs; i++)
         bytes += aligned(amli_tensor_bytes(&function->output[i]));
     bytes += AML_ALIGNMENT;
+    preparer->bytes = bytes;
     preparer->memory = aligned_alloc(AML_ALIGNMENT, bytes);
     if (!preparer->memory)
         return amli_no_memory(error, bytes, "prepare");
     memset(preparer->memory, 0, bytes);
     preparer->input = (void **)preparer->memory;
     preparer->output = preparer->input + function->inputs;
+    preparer->scalar = (aml_value *)(preparer->output + function->outputs);
     char *at = preparer->memory + pointers;
     preparer->arena = at;
     at += aligned(function->arena_bytes);
@@ -72,22 +78,80 @@ void amli_prepare(const amli_preparer *preparer, const void *const in[], void *c
     const aml_function *function = preparer->function;
     for (int i = 0; i < function->inputs; i++)
         memcpy(preparer->input[i], in[i], amli_tensor_bytes(&function->input[i]));
-    aml_value none[8] = {0};
     aml_call call = {.arena = preparer->arena,
                      .input = preparer->input,
                      .output = preparer->output,
-                     .scalar = none};
+                     .scalar = preparer->scalar};
     function->run(&call);
     for (int i = 0; i < function->outputs; i++)
-        memcpy(out[i], preparer->output[i], amli_tensor_bytes(&function->output[i]));
+        if (out[i])
+            memcpy(out[i], preparer->output[i], amli_tensor_bytes(&function->output[i]));
+}
+
+// ---- workers: what a thread needs to make samples ----------------------------------------------
+
+typedef struct amli_worker {
+    amli_preparer prepare, augment; // augment.memory NULL: the data set has none
+    const void **raw;               // the fields of a sample
+    void **out;                     // where its outputs go
+} amli_worker;
+
+static void workers_free(amli_samples *samples)
+{
+    for (int i = 0; i < samples->workers; i++) {
+        amli_preparer_free(&samples->worker[i].prepare);
+        amli_preparer_free(&samples->worker[i].augment);
+        free(samples->worker[i].raw);
+        free(samples->worker[i].out);
+    }
+    free(samples->worker);
+    samples->worker = NULL;
+    samples->workers = 0;
+    samples->bytes = 0;
+}
+
+static aml_status workers_new(amli_samples *samples, int count, aml_error *error)
+{
+    const aml_dataset *dataset = samples->dataset;
+    count = count < 1 ? 1 : count;
+    samples->worker = calloc((size_t)count, sizeof *samples->worker);
+    if (!samples->worker)
+        return amli_no_memory(error, (size_t)count * sizeof *samples->worker, "the data");
+    samples->workers = count;
+    for (int i = 0; i < count; i++) {
+        amli_worker *worker = &samples->worker[i];
+        worker->raw = calloc((size_t)dataset->fields + 1, sizeof *worker->raw);
+        worker->out = calloc((size_t)samples->outputs + 1, sizeof *worker->out);
+        aml_status status = worker->raw && worker->out
+                                ? amli_preparer_new(&dataset->prepare, &worker->prepare, error)
+                                : amli_no_memory(error, sizeof *worker, "the data");
+        if (!status && dataset->augment.run)
+            status = amli_preparer_new(&dataset->augment, &worker->augment, error);
+        if (status)
+            return status;
+        samples->bytes += worker->prepare.bytes + worker->augment.bytes;
+    }
+    return AML_OK;
 }
 
 static aml_status check_prepare(const aml_dataset *dataset, aml_error *error)
 {
     const aml_function *prepare = &dataset->prepare;
-    if (!prepare->run || prepare->inputs != dataset->fields || prepare->scalars > 8)
+    if (!prepare->run || prepare->inputs != dataset->fields)
         return amli_fail(error, AML_INTERNAL,
                          "prepare of the data set '%s' does not read its fields", dataset->name);
+    const aml_function *augment = &dataset->augment;
+    bool same = !augment->run ||
+                (augment->inputs == prepare->outputs && augment->outputs == prepare->outputs);
+    for (int i = 0; same && augment->run && i < prepare->outputs; i++) {
+        size_t bytes = amli_tensor_bytes(&prepare->output[i]);
+        same = amli_tensor_bytes(&augment->input[i]) == bytes &&
+               amli_tensor_bytes(&augment->output[i]) == bytes;
+    }
+    if (!same)
+        return amli_fail(error, AML_INTERNAL,
+                         "augment of the data set '%s' does not give what prepare gives",
+                         dataset->name);
     for (int i = 0; i < dataset->fields; i++)
         if (amli_tensor_bytes(&prepare->input[i]) != amli_tensor_bytes(&dataset->field[i].tensor))
             return amli_fail(error, AML_INTERNAL,
@@ -96,33 +160,60 @@ static aml_status check_prepare(const aml_dataset *dataset, aml_error *error)
     return AML_OK;
 }
 
-static aml_status prepare_all(amli_samples *samples, const amli_table *table, aml_error *error)
+// The prepared fields of a row to out[i]; it is one of a table, or was prepared before.
+static void prepared(const amli_samples *samples, amli_worker *worker, int64_t row,
+                     void *const out[])
 {
-    const aml_function *prepare = &samples->dataset->prepare;
-    amli_preparer preparer;
-    aml_status status = amli_preparer_new(prepare, &preparer, error);
-    const void **in = calloc((size_t)prepare->inputs + 1, sizeof *in);
-    void **out = calloc((size_t)prepare->outputs + 1, sizeof *out);
-    if (!status && (!in || !out))
-        status = amli_no_memory(error, sizeof *in, "prepare");
-    for (int i = 0; i < samples->outputs && !status; i++) {
-        samples->row_bytes[i] = amli_tensor_bytes(&prepare->output[i]);
+    if (samples->table) {
+        for (int i = 0; i < samples->table->fields; i++)
+            worker->raw[i] = amli_table_at(samples->table, i, row);
+        amli_prepare(&worker->prepare, worker->raw, out);
+        return;
+    }
+    for (int i = 0; i < samples->outputs; i++)
+        if (out[i])
+            memcpy(out[i], samples->column[i] + (size_t)row * samples->row_bytes[i],
+                   samples->row_bytes[i]);
+}
+
+// Prepares all samples, unless that takes much more memory than the raw ones: then the table stays,
+// and a sample is prepared when it is asked for.
+static aml_status prepare_all(amli_samples *samples, amli_table **table, int threads,
+                              aml_error *error)
+{
+    enum { MOST_PREPARED = 64 << 20 };
+    const aml_dataset *dataset = samples->dataset;
+    size_t all = 0;
+    for (int i = 0; i < samples->outputs; i++) {
+        samples->row_bytes[i] = amli_tensor_bytes(&dataset->prepare.output[i]);
+        all += (size_t)samples->rows * samples->row_bytes[i];
+    }
+    samples->table = *table;
+    *table = NULL;
+    bool later = all > samples->table->bytes && all > MOST_PREPARED;
+    aml_status status = workers_new(samples, later || dataset->augment.run ? threads : 1, error);
+    if (status || later) {
+        samples->bytes += samples->table->bytes;
+        return status;
+    }
+    for (int i = 0; i < samples->outputs; i++) {
         size_t bytes = (size_t)samples->rows * samples->row_bytes[i];
         samples->column[i] = malloc(bytes ? bytes : 1);
         if (!samples->column[i])
-            status = amli_no_memory(error, bytes, "the prepared data");
-        samples->bytes += bytes;
+            return amli_no_memory(error, bytes, "the prepared data");
     }
-    for (int64_t row = 0; row < samples->rows && !status; row++) {
-        for (int i = 0; i < prepare->inputs; i++)
-            in[i] = (const char *)table->field[i] + (size_t)row * table->row_bytes[i];
-        for (int i = 0; i < prepare->outputs; i++)
-            out[i] = samples->column[i] + (size_t)row * samples->row_bytes[i];
-        amli_prepare(&preparer, in, out);
+    amli_worker *worker = &samples->worker[0];
+    for (int64_t row = 0; row < samples->rows; row++) {
+        for (int i = 0; i < samples->outputs; i++)
+            worker->out[i] = samples->column[i] + (size_t)row * samples->row_bytes[i];
+        prepared(samples, worker, row, worker->out);
     }
-    free(in), free(out);
-    amli_preparer_free(&preparer);
-    return status;
+    amli_table_free(samples->table);
+    samples->table = NULL;
+    if (!dataset->augment.run)
+        workers_free(samples);
+    samples->bytes += all;
+    return AML_OK;
 }
 
 // The class of each row, for a stratified split; NULL if the split is not.
@@ -134,7 +225,8 @@ static aml_status strata(const aml_dataset *dataset, const amli_table *table, in
     if (field < 0 || field >= dataset->fields)
         return AML_OK;
     size_t size = aml_dtype_bytes(dataset->field[field].tensor.dtype);
-    if (dataset->field[field].tensor.classes <= 0 || table->row_bytes[field] != size)
+    if (dataset->field[field].tensor.classes <= 0 || table->row_bytes[field] != size ||
+        table->window != 1)
         return amli_fail(error, AML_INVALID,
                          "%s: stratify needs a field that is one class, and '%s' is not",
                          dataset->place, dataset->field[field].tensor.name);
@@ -148,8 +240,8 @@ static aml_status strata(const aml_dataset *dataset, const amli_table *table, in
     return AML_OK;
 }
 
-aml_status amli_samples_load(const aml_dataset *dataset, const amli_load *load, amli_samples **out,
-                             aml_error *error)
+aml_status amli_samples_load(const aml_dataset *dataset, const amli_load *load, int threads,
+                             amli_samples **out, aml_error *error)
 {
     *out = NULL;
     amli_table *table = NULL;
@@ -176,13 +268,15 @@ aml_status amli_samples_load(const aml_dataset *dataset, const amli_load *load, 
         status = amli_no_memory(error, sizeof *samples, "the data");
     if (!status)
         status = strata(dataset, table, &stratum, error);
-    if (!status)
+    if (!status && dataset->split.by_time)
+        status = amli_split_by_time(&dataset->split, table, &samples->split, error);
+    else if (!status)
         status =
             amli_split_rows(&dataset->split, table->source_rows, table->rows, stratum,
                             stratum ? dataset->field[dataset->split.stratify].tensor.classes : 1,
                             &samples->split, error);
     if (!status)
-        status = prepare_all(samples, table, error);
+        status = prepare_all(samples, &table, threads, error);
     free(stratum);
     amli_table_free(table);
     if (status) {
@@ -201,15 +295,110 @@ void amli_samples_free(amli_samples *samples)
         free(samples->column[i]);
     free(samples->column);
     free(samples->row_bytes);
+    workers_free(samples);
+    amli_table_free(samples->table);
     amli_split_free(&samples->split);
     free(samples);
 }
 
-void amli_gather(const amli_samples *samples, int output, const int64_t row[], int64_t count,
-                 void *to)
+typedef struct Batch {
+    const amli_samples *samples;
+    const int64_t *row;
+    int64_t count;
+    const amli_augmenting *augmenting;
+    void *const *to;
+} Batch;
+
+// augment has prepare's outputs as inputs: they are made where it reads them.
+static void augmented(const Batch *batch, amli_worker *worker, int64_t index)
 {
-    size_t bytes = samples->row_bytes[output];
-    const char *from = samples->column[output];
-    for (int64_t i = 0; i < count; i++)
-        memcpy((char *)to + (size_t)i * bytes, from + (size_t)row[i] * bytes, bytes);
+    const aml_function *function = worker->augment.function;
+    for (int i = 0; i < function->scalars; i++) {
+        worker->augment.scalar[i] = batch->augmenting->scalar[i];
+        if (function->scalar[i].kind == AML_SCALAR_SAMPLE)
+            worker->augment.scalar[i].whole = batch->augmenting->first + index;
+    }
+    prepared(batch->samples, worker, batch->row[index], worker->augment.input);
+    aml_call call = {.arena = worker->augment.arena,
+                     .input = worker->augment.input,
+                     .output = worker->augment.output,
+                     .scalar = worker->augment.scalar};
+    function->run(&call);
+    for (int i = 0; i < function->outputs; i++)
+        if (worker->out[i])
+            memcpy(worker->out[i], worker->augment.output[i], batch->samples->row_bytes[i]);
+}
+
+// One part for each worker: consecutive samples.
+static void batch_part(void *data, int64_t begin, int64_t end)
+{
+    const Batch *batch = data;
+    const amli_samples *samples = batch->samples;
+    for (int64_t part = begin; part < end; part++) {
+        amli_worker *worker = &samples->worker[part];
+        int64_t first = batch->count * part / samples->workers,
+                last = batch->count * (part + 1) / samples->workers;
+        for (int64_t k = first; k < last; k++) {
+            for (int i = 0; i < samples->outputs; i++)
+                worker->out[i] =
+                    batch->to[i] ? (char *)batch->to[i] + (size_t)k * samples->row_bytes[i] : NULL;
+            if (batch->augmenting)
+                augmented(batch, worker, k);
+            else
+                prepared(samples, worker, batch->row[k], worker->out);
+        }
+    }
+}
+
+static void copy_rows(const Batch *batch)
+{
+    const amli_samples *samples = batch->samples;
+    for (int i = 0; i < samples->outputs; i++) {
+        size_t bytes = samples->row_bytes[i];
+        for (int64_t k = 0; batch->to[i] && k < batch->count; k++)
+            memcpy((char *)batch->to[i] + (size_t)k * bytes,
+                   samples->column[i] + (size_t)batch->row[k] * bytes, bytes);
+    }
+}
+
+void amli_samples_batch(const amli_samples *samples, const int64_t row[], int64_t count,
+                        const amli_augmenting *augmenting, void *pool, void *const to[])
+{
+    bool augments = augmenting && samples->dataset->augment.run;
+    Batch batch = {samples, row, count, augments ? augmenting : NULL, to};
+    if (!augments && !samples->table)
+        copy_rows(&batch);
+    else if (pool && count > 1)
+        amli_pool_for(pool, samples->workers, batch_part, &batch);
+    else
+        batch_part(&batch, 0, samples->workers);
+}
+
+aml_status amli_balance(const amli_samples *samples, int output, void *pool, float weight[],
+                        aml_error *error)
+{
+    enum { AT_ONCE = 256 };
+    const aml_tensor_info *info = &samples->dataset->prepare.output[output];
+    const int64_t *row = samples->split.row[AML_PART_TRAIN];
+    int64_t rows = samples->split.rows[AML_PART_TRAIN], elements = 0;
+    size_t size = aml_dtype_bytes(info->dtype), bytes = samples->row_bytes[output];
+    int64_t *count = calloc((size_t)info->classes + 1, sizeof *count);
+    char *labels = malloc(AT_ONCE * bytes + 1);
+    void **to = calloc((size_t)samples->outputs + 1, sizeof *to);
+    bool complete = count && labels && to;
+    for (int64_t at = 0; complete && at < rows; at += AT_ONCE) {
+        int64_t now = rows - at < AT_ONCE ? rows - at : AT_ONCE;
+        to[output] = labels;
+        amli_samples_batch(samples, row + at, now, NULL, pool, to);
+        for (size_t i = 0; i < (size_t)now * bytes / size; i++, elements++) {
+            int64_t value = 0;
+            memcpy(&value, labels + i * size, size);
+            if (value >= 0 && value < info->classes)
+                count[value]++;
+        }
+    }
+    for (int64_t k = 0; complete && k < info->classes; k++)
+        weight[k] = count[k] ? (float)((double)elements / (double)(info->classes * count[k])) : 0;
+    free(count), free(labels), free(to);
+    return complete ? AML_OK : amli_no_memory(error, AT_ONCE * bytes, "the weights of the classes");
 }

@@ -5,6 +5,8 @@
 // whole number below, and what is left over goes to the largest remainders (the first part wins a
 // tie). With classes, the remainders are carried from class to class, so that each class is within
 // one row of its quota and each part as a whole is as well.
+//
+// By time the parts are consecutive rows in the same order: train, valid, test, unused.
 
 #include <math.h>
 #include <stdlib.h>
@@ -38,32 +40,61 @@ static void deal(int64_t rows, const double quota[DEALT], int64_t given[DEALT], 
         given[i] += now[i];
 }
 
-aml_status amli_split_rows(const aml_split *how, int64_t source_rows, int64_t rows,
-                           const int64_t *stratum, int64_t strata, amli_split *split,
-                           aml_error *error)
+static aml_status fractions(const aml_split *how, double fraction[DEALT], aml_error *error)
 {
-    *split = (amli_split){0};
-    double fraction[DEALT] = {how->train, how->valid, how->test, 0};
     double sum = how->train + how->valid + how->test;
     if (!(how->train >= 0 && how->valid >= 0 && how->test >= 0 && sum <= 1 + 1e-9))
         return amli_fail(error, AML_INVALID,
                          "the parts of a split must be fractions that add up to 100%% at most, "
                          "found %g%%, %g%%, %g%%",
                          how->train * 100, how->valid * 100, how->test * 100);
-    if (sum == 0)
-        fraction[0] = sum = 1;
-    fraction[3] = sum < 1 - 1e-9 ? 1 - sum : 0;
+    fraction[0] = sum == 0 ? 1 : how->train;
+    fraction[1] = how->valid;
+    fraction[2] = how->test;
+    fraction[3] = sum > 0 && sum < 1 - 1e-9 ? 1 - sum : 0;
+    return AML_OK;
+}
+
+static bool split_room(amli_split *split, int64_t rows)
+{
+    bool complete = true;
+    for (int i = 0; i <= AML_PART_TEST; i++) {
+        split->row[i] = malloc((size_t)(rows + 1) * sizeof(int64_t));
+        complete = complete && split->row[i];
+    }
+    return complete;
+}
+
+static void split_fit(amli_split *split)
+{
+    for (int i = 0; i <= AML_PART_TEST; i++) {
+        size_t bytes = (size_t)split->rows[i] * sizeof(int64_t);
+        int64_t *fitting = realloc(split->row[i], bytes ? bytes : 1);
+        split->row[i] = fitting ? fitting : split->row[i];
+        split->bytes += bytes;
+    }
+}
+
+static void put(amli_split *split, aml_part part, int64_t row)
+{
+    split->row[part][split->rows[part]++] = row;
+}
+
+aml_status amli_split_rows(const aml_split *how, int64_t source_rows, int64_t rows,
+                           const int64_t *stratum, int64_t strata, amli_split *split,
+                           aml_error *error)
+{
+    *split = (amli_split){0};
+    double fraction[DEALT];
+    aml_status status = fractions(how, fraction, error);
+    if (status)
+        return status;
     if (!stratum)
         strata = 1;
     size_t room = (size_t)(rows + 1) * sizeof(int64_t);
     int64_t *order = malloc(room), *start = calloc((size_t)strata + 2, sizeof *start),
             *part_of = malloc(room);
-    for (int i = 0; i <= AML_PART_TEST; i++)
-        split->row[i] = malloc(room);
-    bool complete = order && start && part_of;
-    for (int i = 0; i <= AML_PART_TEST; i++)
-        complete = complete && split->row[i];
-    if (!complete) {
+    if (!split_room(split, rows) || !order || !start || !part_of) {
         free(order), free(start), free(part_of);
         amli_split_free(split);
         return amli_no_memory(error, room, "the split");
@@ -89,18 +120,46 @@ aml_status amli_split_rows(const aml_split *how, int64_t source_rows, int64_t ro
                 part_of[order[at++]] = i;
     }
     for (int64_t i = 0; i < rows; i++) {
-        split->row[AML_PART_ALL][split->rows[AML_PART_ALL]++] = i;
+        put(split, AML_PART_ALL, i);
         int64_t dealt = i < source_rows ? part_of[i] : 2;
         if (dealt < 3)
-            split->row[AML_PART_TRAIN + dealt][split->rows[AML_PART_TRAIN + dealt]++] = i;
+            put(split, (aml_part)(AML_PART_TRAIN + dealt), i);
     }
     free(order), free(start), free(part_of);
-    for (int i = 0; i <= AML_PART_TEST; i++) {
-        size_t bytes = (size_t)split->rows[i] * sizeof(int64_t);
-        int64_t *fitting = realloc(split->row[i], bytes ? bytes : 1);
-        split->row[i] = fitting ? fitting : split->row[i];
-        split->bytes += bytes;
+    split_fit(split);
+    return AML_OK;
+}
+
+aml_status amli_split_by_time(const aml_split *how, const amli_table *table, amli_split *split,
+                              aml_error *error)
+{
+    *split = (amli_split){0};
+    double fraction[DEALT];
+    aml_status status = fractions(how, fraction, error);
+    if (!status && !split_room(split, table->rows))
+        status = amli_no_memory(error, (size_t)table->rows * sizeof(int64_t), "the split");
+    if (status) {
+        amli_split_free(split);
+        return status;
     }
+    int64_t quota[DEALT], given[DEALT] = {0};
+    double due[DEALT];
+    for (int i = 0; i < DEALT; i++)
+        due[i] = fraction[i] * (double)table->units[0];
+    deal(table->units[0], due, given, quota);
+    int64_t row = 0, from = 0;
+    for (int i = 0; i < DEALT; i++) {
+        int64_t to = from + quota[i];
+        for (; row < table->source_rows && row * table->stride < to; row++)
+            if (i < 3 && row * table->stride >= from && row * table->stride + table->window <= to)
+                put(split, (aml_part)(AML_PART_TRAIN + i), row);
+        from = to;
+    }
+    for (row = table->source_rows; row < table->rows; row++)
+        put(split, AML_PART_TEST, row);
+    for (row = 0; row < table->rows; row++)
+        put(split, AML_PART_ALL, row);
+    split_fit(split);
     return AML_OK;
 }
 

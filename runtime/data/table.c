@@ -1,11 +1,11 @@
-// A csv file as columns of typed fields.
+// A source as columns of typed fields.
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "runtime/data/data.h"
+#include "runtime/data/source.h"
 
 size_t amli_tensor_bytes(const aml_tensor_info *tensor)
 {
@@ -13,173 +13,234 @@ size_t amli_tensor_bytes(const aml_tensor_info *tensor)
     return count < 0 ? 0 : (size_t)count * aml_dtype_bytes(tensor->dtype);
 }
 
-// What reading one file needs.
-typedef struct Reading {
-    const aml_dataset *dataset;
-    const aml_source *source;
-    const amli_load *load;
-    amli_table *table;
-    const char *path;
-    amli_csv csv;
-    amli_cell *cell, *header; // `columns` of each; header NULL: the file has none
-    int64_t columns;
-    int64_t *column;  // of each field
-    void **to;        // of each field: the sample being written
-    int64_t capacity; // rows
-} Reading;
-
-static aml_status grow(Reading *r, aml_error *error)
+// The first row of a sample.
+static int64_t first_unit(const amli_table *table, int64_t row)
 {
-    amli_table *table = r->table;
-    int64_t capacity = r->capacity ? r->capacity * 2 : 1024;
+    return row < table->source_rows ? row * table->stride
+                                    : table->units[0] + (row - table->source_rows) * table->stride;
+}
+
+const void *amli_table_at(const amli_table *table, int field, int64_t row)
+{
+    return (const char *)table->field[field] +
+           (size_t)first_unit(table, row) * table->unit_bytes[field];
+}
+
+static aml_status grow(amli_table *table, int64_t *capacity, aml_error *error)
+{
+    int64_t more_rows = *capacity ? *capacity * 2 : 1024;
     for (int i = 0; i < table->fields; i++) {
         size_t bytes;
-        if (__builtin_mul_overflow((size_t)capacity, table->row_bytes[i], &bytes))
+        if (__builtin_mul_overflow((size_t)more_rows, table->unit_bytes[i], &bytes))
             return amli_no_memory(error, SIZE_MAX, "the data");
         void *more = realloc(table->field[i], bytes ? bytes : 1);
         if (!more)
             return amli_no_memory(error, bytes, "the data");
         table->field[i] = more;
     }
-    r->capacity = capacity;
+    *capacity = more_rows;
     return AML_OK;
 }
 
 // A bad row: the answer is AML_OK if it is passed over.
-static aml_status refuse(Reading *r, const aml_error *error)
+static aml_status refuse(const amli_reading *reading, amli_table *table, const char *hint,
+                         aml_error *error)
 {
-    r->table->bad++;
-    if (!r->load->check_all && (r->dataset->on_bad == AML_ON_BAD_ERROR || r->load->is_argument))
-        return error->status;
-    if (r->load->on_bad_row)
-        r->load->on_bad_row(r->load->self, error->text);
-    return AML_OK;
-}
-
-// The first row says how many columns there are, and their names if it is a header.
-static aml_status begin(Reading *r, const char *text, size_t length, aml_error *error)
-{
-    const aml_dataset *dataset = r->dataset;
-    char separator = r->source->separator ? r->source->separator : ',';
-    amli_csv_begin(&r->csv, text, length, true, separator);
-    amli_csv first = r->csv;
-    amli_csv_result result = amli_csv_next(&first, NULL, 0, true);
-    if (result == AMLI_CSV_END)
-        return amli_fail(error, AML_BAD_DATA, "%s:1:1: expected rows, found an empty file",
-                         r->path);
-    r->columns = first.cells;
-    r->cell = calloc((size_t)r->columns, sizeof *r->cell);
-    if (!r->cell)
-        return amli_no_memory(error, (size_t)r->columns * sizeof *r->cell, r->path);
-    if (amli_has_header(r->source->header, dataset->field, dataset->fields)) {
-        r->header = calloc((size_t)r->columns, sizeof *r->header);
-        if (!r->header)
-            return amli_no_memory(error, (size_t)r->columns * sizeof *r->header, r->path);
-        amli_csv_next(&r->csv, r->header, r->columns, true);
-        if (result == AMLI_CSV_BAD) {
-            int64_t line, column;
-            amli_csv_place(&r->csv, r->csv.problem_at, &line, &column);
-            return amli_fail(error, AML_BAD_DATA,
-                             "%s:%lld:%lld: expected the names of the columns, found %s", r->path,
-                             (long long)line, (long long)column, r->csv.problem);
-        }
-    }
-    aml_status status =
-        r->header ? amli_check_header(r->source->header, r->header, r->columns, error) : AML_OK;
-    if (!status)
-        status = amli_bind_columns(dataset->field, dataset->fields, r->header, r->columns,
-                                   r->load->labels_may_be_absent, r->column, error);
-    if (!status)
+    const amli_load *load = reading->load;
+    table->bad++;
+    bool stops = reading->dataset->on_bad == AML_ON_BAD_ERROR || load->is_argument;
+    if (load->check_all || !stops) {
+        if (load->on_bad_row)
+            load->on_bad_row(load->self, error->text);
         return AML_OK;
-    size_t row = (size_t)(first.at - first.row);
-    const char *other =
-        r->columns > 1                 ? NULL
-        : memchr(first.row, '\t', row) ? "a tab: source: csv(..., separator: \"\\t\")"
-        : memchr(first.row, ';', row)  ? "a semicolon: source: csv(..., separator: \";\")"
-                                       : NULL;
-    char what[AML_ERROR_ROOM];
-    snprintf(what, sizeof what, "%s", error->text);
-    return amli_fail(error, status, "%s:%lld:1: %.3000s%s%s", r->path, (long long)first.line, what,
-                     other ? "\nhelp: the separator is \",\" and the first row has " : "",
-                     other ? other : "");
+    }
+    if (!hint)
+        return error->status;
+    aml_error bad = *error;
+    return amli_fail(error, bad.status, "%s%s", bad.text, hint);
 }
 
-static aml_status read_rows(Reading *r, aml_error *error)
+static aml_status read_rows(amli_reading *reading, const amli_source_kind *kind, amli_table *table,
+                            int which, int64_t *capacity, aml_error *error)
 {
-    const aml_dataset *dataset = r->dataset;
-    amli_table *table = r->table;
-    bool first = !r->header;
-    aml_status status = AML_OK;
+    void **to = calloc((size_t)table->fields + 1, sizeof *to);
+    aml_status status = to ? AML_OK : amli_no_memory(error, sizeof *to, "the data");
     while (!status) {
-        amli_csv_result result = amli_csv_next(&r->csv, r->cell, r->columns, r->columns > 1);
-        if (result == AMLI_CSV_END || result == AMLI_CSV_MORE)
-            break;
-        if (table->rows == r->capacity && (status = grow(r, error)))
+        int64_t unit = table->units[0] + table->units[1];
+        if (unit == *capacity && (status = grow(table, capacity, error)))
             break;
         for (int i = 0; i < table->fields; i++)
-            r->to[i] = (char *)table->field[i] + (size_t)table->rows * table->row_bytes[i];
+            to[i] = (char *)table->field[i] + (size_t)unit * table->unit_bytes[i];
         aml_error bad;
-        if (amli_decode_row(&r->csv, r->path, r->cell, r->columns, r->header, dataset->field,
-                            dataset->fields, r->column, r->source->missing, r->to, &bad)) {
-            table->rows++;
-        } else if ((status = refuse(r, &bad))) {
-            amli_fail(error, status, "%s%s", bad.text,
-                      first ? "\nhelp: if the first row names the columns, say so: source: "
-                              "csv(..., header: yes)"
-                            : "");
-        }
-        first = false;
+        const char *hint = reading->hint;
+        amli_row row = kind->next(reading, to, &bad);
+        if (row == AMLI_ROW_END)
+            break;
+        reading->hint = NULL;
+        if (row == AMLI_ROW_READ)
+            table->units[which]++;
+        else if (row == AMLI_ROW_BAD)
+            status = refuse(reading, table, hint, &bad);
+        else
+            status = AML_BAD_DATA;
+        if (status && error)
+            *error = bad;
+    }
+    free(to);
+    return status;
+}
+
+static aml_status read_files(amli_reading *reading, const char *const named[], aml_error *error)
+{
+    const amli_load *load = reading->load;
+    aml_status status = AML_OK;
+    for (int i = 0; i < AML_SOURCE_FILES && !status; i++) {
+        amli_source_file *file = &reading->file[i];
+        if (!named[i])
+            continue;
+        bool is_input = load->is_argument && strcmp(named[i], "-") == 0;
+        if (!load->is_argument)
+            status =
+                amli_locate(named[i], load->source_dir, reading->source->place, file->path, error);
+        else if ((size_t)snprintf(file->path, PATH_MAX, "%s",
+                                  is_input ? "standard input" : named[i]) >= PATH_MAX)
+            status = amli_fail(error, AML_INVALID, "the path %s is too long", named[i]);
+        if (!status)
+            status = is_input ? amli_read_descriptor(STDIN_FILENO, file->path, &file->text,
+                                                     &file->length, error)
+                              : amli_read_file(file->path, &file->text, &file->length, error);
     }
     return status;
 }
 
-static aml_status read_file(amli_table *table, const aml_dataset *dataset, const aml_source *source,
-                            const char *named, const amli_load *load, char hash[AMLI_HASH_TEXT],
-                            char path[PATH_MAX], int64_t *capacity, aml_error *error)
+// A file of the command line may hold the samples of any source as csv, the fields one after the
+// other.
+static const amli_source_kind *kind_to_read(const amli_reading *reading)
 {
-    char *text;
-    size_t length;
-    aml_status status = AML_OK;
-    bool is_input = load->is_argument && strcmp(named, "-") == 0;
-    if (!load->is_argument)
-        status = amli_locate(named, load->source_dir, source->place, path, error);
-    else if ((size_t)snprintf(path, PATH_MAX, "%s", is_input ? "standard input" : named) >=
-             PATH_MAX)
-        status = amli_fail(error, AML_INVALID, "the path %s is too long", named);
+    aml_source_kind kind = reading->source->kind;
+    const amli_source_file *file = &reading->file[0];
+    bool is_csv = reading->load->is_argument &&
+                  !(kind == AML_SOURCE_IDX && amli_is_idx(file->text, file->length));
+    return amli_source_kind_of(is_csv ? AML_SOURCE_CSV : kind);
+}
+
+// The hash of the source's files; of its rows where it has none.
+static void fingerprint(const amli_reading *reading, const amli_table *table, int64_t before,
+                        char text[AMLI_HASH_TEXT])
+{
+    char all[2 * AML_SOURCE_FILES * AMLI_HASH_TEXT], one[AMLI_HASH_TEXT];
+    int files = 0;
+    size_t used = 0;
+    for (int i = 0; i < AML_SOURCE_FILES; i++)
+        if (reading->file[i].text) {
+            amli_hash(reading->file[i].text, reading->file[i].length, one);
+            memcpy(all + used, one, AMLI_HASH_TEXT - 1);
+            used += AMLI_HASH_TEXT - 1;
+            files++;
+        }
+    if (files == 1) {
+        memcpy(text, one, AMLI_HASH_TEXT);
+        return;
+    }
+    amli_hash(all, used, text);
+    for (int i = 0; i < table->fields && files == 0; i++) {
+        size_t bytes = table->unit_bytes[i];
+        int64_t rows = table->units[0] + table->units[1] - before;
+        amli_hash((const char *)table->field[i] + (size_t)before * bytes, (size_t)rows * bytes,
+                  one);
+        memcpy(all, text, AMLI_HASH_TEXT - 1);
+        memcpy(all + AMLI_HASH_TEXT - 1, one, AMLI_HASH_TEXT - 1);
+        amli_hash(all, 2 * (AMLI_HASH_TEXT - 1), text);
+    }
+}
+
+static aml_status read_source(amli_table *table, const aml_dataset *dataset, int which,
+                              const amli_load *load, char hash[AMLI_HASH_TEXT], int64_t *capacity,
+                              aml_error *error)
+{
+    const aml_source *source = which ? &dataset->test : &dataset->source;
+    amli_reading *reading = calloc(1, sizeof *reading); // the paths are too large for the stack
+    if (!reading)
+        return amli_no_memory(error, sizeof *reading, "the data");
+    *reading = (amli_reading){
+        .dataset = dataset, .source = source, .load = load, .unit_bytes = table->unit_bytes};
+    int64_t before = table->units[0] + table->units[1];
+    aml_status status = read_files(reading, which ? load->test_file : load->file, error);
+    const amli_source_kind *kind = status ? NULL : kind_to_read(reading);
+    if (!status && !kind)
+        status = amli_fail(error, AML_INTERNAL, "the data set '%s' has no source", dataset->name);
+    if (!status && !which)
+        snprintf(table->path, sizeof table->path, "%s",
+                 reading->file[0].text ? reading->file[0].path : source->place);
     if (!status)
-        status = is_input ? amli_read_descriptor(STDIN_FILENO, path, &text, &length, error)
-                          : amli_read_file(path, &text, &length, error);
-    if (status)
-        return status;
-    amli_hash(text, length, hash);
-    Reading r = {.dataset = dataset,
-                 .source = source,
-                 .load = load,
-                 .table = table,
-                 .path = path,
-                 .capacity = *capacity};
-    r.column = calloc((size_t)dataset->fields + 1, sizeof *r.column);
-    r.to = calloc((size_t)dataset->fields + 1, sizeof *r.to);
-    status =
-        r.column && r.to ? begin(&r, text, length, error) : amli_no_memory(error, length, path);
+        status = kind->open(reading, error);
     if (!status)
-        status = read_rows(&r, error);
-    *capacity = r.capacity;
-    free(r.cell), free(r.header), free(r.column), free(r.to);
-    free(text);
+        status = read_rows(reading, kind, table, which, capacity, error);
+    if (kind)
+        kind->close(reading);
+    if (!status)
+        fingerprint(reading, table, before, hash);
+    for (int i = 0; i < AML_SOURCE_FILES; i++)
+        free(reading->file[i].text);
+    free(reading);
     return status;
 }
 
 static aml_status check_fields(const aml_dataset *dataset, aml_error *error)
 {
+    int64_t window = dataset->window > 0 ? dataset->window : 1;
     for (int i = 0; i < dataset->fields; i++)
-        if (aml_shape_elements(&dataset->field[i].tensor.shape) != dataset->field[i].count)
+        if (aml_shape_elements(&dataset->field[i].tensor.shape) !=
+                dataset->field[i].count * window ||
+            dataset->field[i].part < 0 || dataset->field[i].part >= AML_SOURCE_FILES)
             return amli_fail(error, AML_INTERNAL,
                              "the field '%s' has a shape of %lld elements and reads %d columns",
                              dataset->field[i].tensor.name,
                              (long long)aml_shape_elements(&dataset->field[i].tensor.shape),
                              dataset->field[i].count);
     return AML_OK;
+}
+
+static int64_t windows(const amli_table *table, int64_t units)
+{
+    return units < table->window ? 0 : (units - table->window) / table->stride + 1;
+}
+
+static aml_status check_rows(const amli_table *table, const aml_dataset *dataset,
+                             const amli_load *load, aml_error *error)
+{
+    int64_t all = table->units[0] + table->units[1] + table->bad;
+    if (!load->check_all && table->bad > 0 &&
+        (double)table->bad > dataset->skip_limit * (double)all)
+        return amli_fail(error, AML_BAD_DATA,
+                         "%s: %lld of %lld rows are bad, and at most %g%% may be skipped "
+                         "(%s)\nhelp: `data check` lists them",
+                         table->path, (long long)table->bad, (long long)all,
+                         dataset->skip_limit * 100, dataset->place);
+    if (table->rows > 0 || (load->check_all && table->bad > 0))
+        return AML_OK;
+    if (table->units[0] > 0)
+        return amli_fail(error, AML_BAD_DATA,
+                         "%s: expected at least the %lld rows of one window, found %lld",
+                         table->path, (long long)table->window, (long long)table->units[0]);
+    return amli_fail(error, AML_BAD_DATA, "%s: expected rows, found none%s", table->path,
+                     dataset->source.kind == AML_SOURCE_CSV ? " behind the header" : "");
+}
+
+static aml_status read_all(amli_table *table, const aml_dataset *dataset, const amli_load *load,
+                           aml_error *error)
+{
+    int64_t capacity = 0;
+    aml_status status = read_source(table, dataset, 0, load, table->fingerprint, &capacity, error);
+    if (!status && dataset->test.kind != AML_SOURCE_NONE && !load->is_argument) {
+        char both[2 * AMLI_HASH_TEXT];
+        memcpy(both, table->fingerprint, AMLI_HASH_TEXT - 1);
+        status = read_source(table, dataset, 1, load, both + AMLI_HASH_TEXT - 1, &capacity, error);
+        amli_hash(both, 2 * (AMLI_HASH_TEXT - 1), table->fingerprint);
+    }
+    table->source_rows = windows(table, table->units[0]);
+    table->rows = table->source_rows + windows(table, table->units[1]);
+    return status ? status : check_rows(table, dataset, load, error);
 }
 
 aml_status amli_table_load(const aml_dataset *dataset, const amli_load *load, amli_table **out,
@@ -192,38 +253,27 @@ aml_status amli_table_load(const aml_dataset *dataset, const amli_load *load, am
     amli_table *table = calloc(1, sizeof *table);
     if (!table)
         return amli_no_memory(error, sizeof *table, "the data");
+    size_t fields = (size_t)dataset->fields + 1;
     table->fields = dataset->fields;
-    table->field = calloc((size_t)dataset->fields + 1, sizeof *table->field);
-    table->row_bytes = calloc((size_t)dataset->fields + 1, sizeof *table->row_bytes);
-    if (!table->field || !table->row_bytes)
-        status = amli_no_memory(error, sizeof *table->field, "the data");
-    for (int i = 0; i < dataset->fields && !status; i++)
+    table->window = dataset->window > 0 ? dataset->window : 1;
+    table->stride = dataset->stride > 0 ? dataset->stride : 1;
+    table->field = calloc(fields, sizeof *table->field);
+    table->row_bytes = calloc(fields, sizeof *table->row_bytes);
+    table->unit_bytes = calloc(fields, sizeof *table->unit_bytes);
+    if (!table->field || !table->row_bytes || !table->unit_bytes)
+        status = amli_no_memory(error, fields * sizeof *table->field, "the data");
+    for (int i = 0; i < dataset->fields && !status; i++) {
         table->row_bytes[i] = amli_tensor_bytes(&dataset->field[i].tensor);
-    int64_t capacity = 0;
-    if (!status)
-        status = read_file(table, dataset, &dataset->source, load->path, load, table->fingerprint,
-                           table->path, &capacity, error);
-    table->source_rows = table->rows;
-    if (!status && load->test_path) {
-        char both[2 * AMLI_HASH_TEXT], path[PATH_MAX];
-        memcpy(both, table->fingerprint, AMLI_HASH_TEXT - 1);
-        status = read_file(table, dataset, &dataset->test, load->test_path, load,
-                           both + AMLI_HASH_TEXT - 1, path, &capacity, error);
-        amli_hash(both, 2 * (AMLI_HASH_TEXT - 1), table->fingerprint);
+        table->unit_bytes[i] = table->row_bytes[i] / (size_t)table->window;
     }
-    int64_t all = table->rows + table->bad;
-    if (!status && !load->check_all && table->bad > 0 &&
-        (double)table->bad > dataset->skip_limit * (double)all)
-        status = amli_fail(error, AML_BAD_DATA,
-                           "%s: %lld of %lld rows are bad, and at most %g%% may be skipped "
-                           "(%s)\nhelp: `data check` lists them",
-                           table->path, (long long)table->bad, (long long)all,
-                           dataset->skip_limit * 100, dataset->place);
-    if (!status && table->rows == 0 && !(load->check_all && table->bad > 0))
-        status = amli_fail(error, AML_BAD_DATA, "%s: expected rows, found none behind the header",
-                           table->path);
-    for (int i = 0; i < table->fields && !status; i++)
-        table->bytes += (size_t)table->rows * table->row_bytes[i];
+    if (!status)
+        status = read_all(table, dataset, load, error);
+    for (int i = 0; i < table->fields && !status; i++) {
+        size_t bytes = (size_t)(table->units[0] + table->units[1]) * table->unit_bytes[i];
+        void *fitting = realloc(table->field[i], bytes ? bytes : 1);
+        table->field[i] = fitting ? fitting : table->field[i];
+        table->bytes += bytes;
+    }
     if (status) {
         amli_table_free(table);
         return status;
@@ -240,5 +290,6 @@ void amli_table_free(amli_table *table)
         free(table->field[i]);
     free(table->field);
     free(table->row_bytes);
+    free(table->unit_bytes);
     free(table);
 }

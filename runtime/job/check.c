@@ -34,11 +34,12 @@ static void print_classes(const aml_field *field, const amli_table *table, int i
     int64_t classes = field->tensor.classes;
     if (classes <= 0 || classes > 1000 || field->count != 1)
         return;
+    int64_t rows = table->units[0] + table->units[1];
     int64_t *count = calloc((size_t)classes, sizeof *count);
     if (!count)
         return;
     size_t size = aml_dtype_bytes(field->tensor.dtype);
-    for (int64_t i = 0; i < table->rows; i++) {
+    for (int64_t i = 0; i < rows; i++) {
         int64_t value = 0;
         memcpy(&value, (const char *)table->field[index] + (size_t)i * size, size);
         count[value]++;
@@ -53,11 +54,11 @@ static void print_classes(const aml_field *field, const amli_table *table, int i
 static aml_status check(const amli_command *command, const aml_dataset *dataset, int64_t *bad,
                         aml_error *error)
 {
-    char path[PATH_MAX], test_path[PATH_MAX];
+    amli_paths paths;
     amli_load load;
     Checking checking = {command->json, 0};
     amli_table *table;
-    aml_status status = amli_load_options(command, dataset, &load, path, test_path, error);
+    aml_status status = amli_load_options(command, dataset, &load, &paths, error);
     if (status)
         return status;
     load.check_all = true;

@@ -75,7 +75,8 @@ typedef struct amli_bound {
     const aml_function *function;
     amli_memory *input, *output; // what the launch passes
     size_t *input_offset, *output_offset;
-    int *field; // the prepared field that each input reads
+    int *field;    // the prepared field that each input reads
+    bool *balance; // an input FIELD.balance: the weights of the field's classes
     aml_value *scalar;
 } amli_bound;
 
@@ -86,6 +87,9 @@ typedef struct amli_session {
     const aml_dataset *dataset;
     amli_device *device;
     amli_samples *samples;
+    aml_value *augment_scalar; // of the data set's augment
+    float **balance;           // of each prepared field; NULL: not asked for
+    void **to;                 // of each prepared field: where a batch of it goes
     amli_memory state, arena, batch;
     char *staging; // host memory like `batch`, if the host has no view of it
     char *view;    // where the host writes batches: the device's memory, or staging
@@ -113,17 +117,23 @@ void amli_session_close(amli_session *session);
 // Loads the job's data into session->samples. `log` is told about rows that are skipped.
 aml_status amli_session_load(amli_session *session, amli_log *log, aml_error *error);
 
-// Puts these rows into the function's inputs.
+int amli_threads(const amli_command *command); // that a job runs on
+
+// Puts these rows into the function's inputs. position: of the first one in the stream of training
+// samples, which are augmented; -1: they are taken as they are.
 aml_status amli_session_fill(amli_session *session, const amli_bound *bound, const int64_t row[],
-                             int64_t count, aml_error *error);
+                             int64_t count, int64_t step, int64_t position, aml_error *error);
 aml_status amli_session_run(amli_session *session, amli_bound *bound, int64_t step,
                             aml_error *error);
 aml_status amli_session_read(amli_session *session, const amli_bound *bound, int output, void *to,
                              aml_error *error);
 
+// The paths of a data set's files, with the values of options in them. `load` points into `paths`.
+typedef struct amli_paths {
+    char file[2][AML_SOURCE_FILES][PATH_MAX]; // of the source, of the test source
+} amli_paths;
 aml_status amli_load_options(const amli_command *command, const aml_dataset *dataset,
-                             amli_load *load, char path[PATH_MAX], char test_path[PATH_MAX],
-                             aml_error *error);
+                             amli_load *load, amli_paths *paths, aml_error *error);
 
 double amli_element(aml_dtype dtype, const void *at, int64_t index);
 

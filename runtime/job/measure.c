@@ -100,7 +100,7 @@ static aml_status run_rows(amli_session *session, const int64_t row[], int64_t r
         if (!bound->function->run)
             return amli_fail(error, AML_INTERNAL, "the job '%s' has no function for single rows",
                              job->name);
-        status = amli_session_fill(session, bound, row + at, count, error);
+        status = amli_session_fill(session, bound, row + at, count, step, -1, error);
         if (!status)
             status = amli_session_run(session, bound, step, error);
         for (int k = 0; k < 2 && job->has_loss && !status; k++) {

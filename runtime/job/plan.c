@@ -23,14 +23,14 @@ static aml_status plan_job(const amli_command *command, const aml_job *job, Plan
                            char *why, size_t room, aml_error *error)
 {
     const aml_dataset *dataset = &command->program->dataset[job->data];
-    char path[PATH_MAX], test_path[PATH_MAX];
+    amli_paths paths;
     amli_load load;
     amli_samples *samples = NULL;
     *plan =
         (Planned){.job = job, .need = amli_job_need(job), .steps = -1, .flops = job->step.flops};
-    aml_status status = amli_load_options(command, dataset, &load, path, test_path, error);
+    aml_status status = amli_load_options(command, dataset, &load, &paths, error);
     if (!status)
-        status = amli_samples_load(dataset, &load, &samples, error);
+        status = amli_samples_load(dataset, &load, amli_threads(command), &samples, error);
     if (status && status != AML_NOT_FOUND)
         return status;
     if (status) {

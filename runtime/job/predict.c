@@ -55,7 +55,7 @@ static aml_status predict_row(Predicting *p, int64_t row, int64_t step, aml_erro
     const aml_function *prepare = &session->dataset->prepare;
     amli_bound *predict = &session->predict;
     for (int i = 0; i < prepare->inputs; i++)
-        p->in[i] = (const char *)p->table->field[i] + (size_t)row * p->table->row_bytes[i];
+        p->in[i] = amli_table_at(p->table, i, row);
     amli_prepare(&p->preparer, p->in, p->prepared);
     aml_status status = AML_OK;
     for (int i = 0; i < predict->function->inputs && !status; i++)
@@ -206,11 +206,12 @@ static void write_held_out_row(FILE *out, const Predicting *p, int64_t row, int 
     const amli_session *session = &p->session;
     write_row_number(out, row, json);
     if (expected >= 0) {
+        memset(session->to, 0, sizeof *session->to * (size_t)session->samples->outputs);
+        session->to[expected] = p->prepared[expected];
+        amli_samples_batch(session->samples, &row, 1, NULL, NULL, session->to);
         fputs(json ? ", \"expected\": " : ",", out);
-        write_element(out, &session->dataset->prepare.output[expected],
-                      session->samples->column[expected] +
-                          (size_t)row * session->samples->row_bytes[expected],
-                      0, json);
+        write_element(out, &session->dataset->prepare.output[expected], p->prepared[expected], 0,
+                      json);
     }
     if (json)
         write_outputs(out, p, json);
@@ -235,7 +236,7 @@ static aml_status predict_held_out(FILE *out, Predicting *p, const amli_command 
     aml_status status = AML_OK;
     for (int64_t k = 0; k < shown && !status; k++) {
         int64_t row = split->row[part][k * rows / shown]; // spread over the part
-        status = amli_session_fill(session, &session->predict, &row, 1, error);
+        status = amli_session_fill(session, &session->predict, &row, 1, step, -1, error);
         if (!status)
             status = amli_session_run(session, &session->predict, step, error);
         for (int i = 0; i < predict->outputs && !status; i++)
@@ -268,7 +269,8 @@ static aml_status predict_job(const amli_command *command, const aml_job *job,
         status = amli_load_state(job, aml_checkpoint_weights(checkpoint), WEIGHTS,
                                  p->session.device, p->session.state, error);
     aml_checkpoint_close(checkpoint);
-    amli_load load = {.path = command->argument, .is_argument = true, .labels_may_be_absent = true};
+    amli_load load = {
+        .file = {command->argument}, .is_argument = true, .labels_may_be_absent = true};
     if (!status)
         status = command->held_out > 0
                      ? amli_session_load(&p->session, log, error)

@@ -66,21 +66,30 @@ static void unbind(amli_bound *bound)
     free(bound->input_offset);
     free(bound->output_offset);
     free(bound->field);
+    free(bound->balance);
     free(bound->scalar);
     *bound = (amli_bound){0};
 }
 
-// The prepared field that an input reads: of its name, with a batch axis before the sample's.
+// The prepared field that an input reads: of its name, with a batch axis before the sample's. Or
+// the one whose classes it is the weights of: FIELD.balance.
 static aml_status bind_input(const amli_session *session, const aml_function *function, int input,
-                             int *field, aml_error *error)
+                             int *field, bool *balance, aml_error *error)
 {
     const aml_tensor_info *wanted = &function->input[input];
-    *field = amli_sample_output(session->dataset, wanted->name);
+    const char *dot = strchr(wanted->name, '.');
+    char name[256];
+    snprintf(name, sizeof name, "%.*s", dot ? (int)(dot - wanted->name) : 255, wanted->name);
+    *balance = dot && strcmp(dot, ".balance") == 0;
+    *field = amli_sample_output(session->dataset, name);
     if (*field < 0)
         return amli_fail(error, AML_INTERNAL,
                          "%s of '%s' reads '%s', which prepare of '%s' does not give",
                          function->name, session->job->name, wanted->name, session->dataset->name);
     const aml_tensor_info *sample = &session->dataset->prepare.output[*field];
+    if (*balance && wanted->dtype == AML_F32 &&
+        aml_shape_elements(&wanted->shape) == sample->classes)
+        return AML_OK;
     bool fits = wanted->dtype == sample->dtype && wanted->shape.rank == sample->shape.rank + 1;
     for (int i = 0; fits && i < sample->shape.rank; i++)
         fits = wanted->shape.dim[i + 1] == sample->shape.dim[i];
@@ -106,13 +115,15 @@ static aml_status bind(const amli_session *session, const aml_function *function
     bound->input_offset = calloc(inputs, sizeof *bound->input_offset);
     bound->output_offset = calloc(outputs, sizeof *bound->output_offset);
     bound->field = calloc(inputs, sizeof *bound->field);
+    bound->balance = calloc(inputs, sizeof *bound->balance);
     bound->scalar = calloc((size_t)function->scalars + 1, sizeof *bound->scalar);
     if (!bound->input || !bound->output || !bound->input_offset || !bound->output_offset ||
-        !bound->field || !bound->scalar)
+        !bound->field || !bound->balance || !bound->scalar)
         return amli_no_memory(error, inputs + outputs, function->name);
     size_t offset = 0;
     for (int i = 0; i < function->inputs; i++) {
-        aml_status status = bind_input(session, function, i, &bound->field[i], error);
+        aml_status status =
+            bind_input(session, function, i, &bound->field[i], &bound->balance[i], error);
         if (status)
             return status;
         bound->input_offset[i] = offset;
@@ -156,6 +167,11 @@ static aml_status allocate(amli_session *session, amli_need need, aml_error *err
     return AML_OK;
 }
 
+int amli_threads(const amli_command *command)
+{
+    return command->threads ? command->threads : amli_usable_cpus();
+}
+
 aml_status amli_session_open(const amli_command *command, const aml_job *job,
                              const amli_device_kind *kind, amli_session *session, aml_error *error)
 {
@@ -164,8 +180,14 @@ aml_status amli_session_open(const amli_command *command, const aml_job *job,
                               .job = job,
                               .dataset = &command->program->dataset[job->data]};
     session->seed = command->has_seed ? command->seed : job->seed;
-    int threads = command->threads ? command->threads : amli_usable_cpus();
-    aml_status status = kind->open(kind, threads, &session->device, error);
+    size_t outputs = (size_t)session->dataset->prepare.outputs + 1;
+    session->balance = calloc(outputs, sizeof *session->balance);
+    session->to = calloc(outputs, sizeof *session->to);
+    session->augment_scalar =
+        calloc((size_t)session->dataset->augment.scalars + 1, sizeof *session->augment_scalar);
+    aml_status status = session->balance && session->to && session->augment_scalar
+                            ? kind->open(kind, amli_threads(command), &session->device, error)
+                            : amli_no_memory(error, outputs, job->name);
     if (!status)
         status = allocate(session, amli_job_need(job), error);
     amli_bound *bound[FUNCTIONS] = {&session->init,    &session->step,     &session->metrics_reset,
@@ -188,26 +210,38 @@ void amli_session_close(amli_session *session)
     for (int i = 0; i < FUNCTIONS; i++)
         unbind(bound[i]);
     free(session->staging);
+    for (int i = 0; session->balance && i < session->dataset->prepare.outputs; i++)
+        free(session->balance[i]);
+    free(session->balance), free(session->to), free(session->augment_scalar);
     amli_samples_free(session->samples);
     if (session->device)
         session->device->kind->close(session->device);
     *session = (amli_session){0};
 }
 
-aml_status amli_load_options(const amli_command *command, const aml_dataset *dataset,
-                             amli_load *load, char path[PATH_MAX], char test_path[PATH_MAX],
-                             aml_error *error)
+static aml_status load_paths(const amli_command *command, const aml_source *source,
+                             char paths[][PATH_MAX], const char *file[], aml_error *error)
 {
-    *load = (amli_load){.source_dir = command->program->source_dir, .path = path};
+    aml_status status = AML_OK;
+    for (int i = 0; i < AML_SOURCE_FILES && !status; i++) {
+        if (source->file[i].parts == 0)
+            continue;
+        status = amli_text_value(command, &source->file[i], paths[i], error);
+        file[i] = paths[i];
+    }
+    return status;
+}
+
+aml_status amli_load_options(const amli_command *command, const aml_dataset *dataset,
+                             amli_load *load, amli_paths *paths, aml_error *error)
+{
+    *load = (amli_load){.source_dir = command->program->source_dir};
     if (dataset->source.kind == AML_SOURCE_NONE)
         return amli_fail(error, AML_INVALID, "the data set '%s' (%s) has no source", dataset->name,
                          dataset->place);
-    aml_status status = amli_text_value(command, &dataset->source.path, path, error);
-    if (!status && dataset->test.kind != AML_SOURCE_NONE) {
-        status = amli_text_value(command, &dataset->test.path, test_path, error);
-        load->test_path = test_path;
-    }
-    return status;
+    aml_status status = load_paths(command, &dataset->source, paths->file[0], load->file, error);
+    return status ? status
+                  : load_paths(command, &dataset->test, paths->file[1], load->test_file, error);
 }
 
 enum { SHOWN_BAD_ROWS = 5 };
@@ -239,17 +273,38 @@ int64_t amli_total_steps(const amli_command *command, const aml_job *job, double
     return steps - (double)whole > 1e-9 * (steps + 1) ? whole + 1 : whole;
 }
 
+// The weights of classes that the job's functions ask for.
+static aml_status balance(amli_session *session, aml_error *error)
+{
+    const amli_bound *bound[] = {&session->step, &session->eval, &session->eval_one};
+    for (size_t b = 0; b < AMLI_COUNT(bound); b++)
+        for (int i = 0; bound[b]->balance && i < bound[b]->function->inputs; i++) {
+            int field = bound[b]->field[i];
+            if (!bound[b]->balance[i] || session->balance[field])
+                continue;
+            size_t bytes = amli_tensor_bytes(&bound[b]->function->input[i]);
+            session->balance[field] = malloc(bytes + 1);
+            aml_status status = session->balance[field]
+                                    ? amli_balance(session->samples, field, session->device->pool,
+                                                   session->balance[field], error)
+                                    : amli_no_memory(error, bytes, "the weights of the classes");
+            if (status)
+                return status;
+        }
+    return AML_OK;
+}
+
 aml_status amli_session_load(amli_session *session, amli_log *log, aml_error *error)
 {
-    char path[PATH_MAX], test_path[PATH_MAX];
+    amli_paths paths;
     amli_load load;
-    aml_status status =
-        amli_load_options(session->command, session->dataset, &load, path, test_path, error);
+    aml_status status = amli_load_options(session->command, session->dataset, &load, &paths, error);
     Skipping skipping = {log, 0};
     load.on_bad_row = on_skip;
     load.self = &skipping;
     if (!status)
-        status = amli_samples_load(session->dataset, &load, &session->samples, error);
+        status = amli_samples_load(session->dataset, &load, amli_threads(session->command),
+                                   &session->samples, error);
     if (!status && skipping.shown > SHOWN_BAD_ROWS)
         amli_log_line(log, "warning: %d rows were skipped in all; `data check` lists them",
                       skipping.shown);
@@ -262,24 +317,7 @@ aml_status amli_session_load(amli_session *session, amli_log *log, aml_error *er
         session->job->kind == AML_JOB_TRAIN
             ? amli_total_steps(session->command, session->job, session->epoch_steps)
             : 0;
-    return AML_OK;
-}
-
-aml_status amli_session_fill(amli_session *session, const amli_bound *bound, const int64_t row[],
-                             int64_t count, aml_error *error)
-{
-    for (int i = 0; i < bound->function->inputs; i++) {
-        char *to = session->view + bound->input_offset[i];
-        amli_gather(session->samples, bound->field[i], row, count, to);
-        if (!session->staging)
-            continue;
-        size_t bytes = (size_t)count * session->samples->row_bytes[bound->field[i]];
-        aml_status status = session->device->kind->upload(session->device, session->batch,
-                                                          bound->input_offset[i], to, bytes, error);
-        if (status)
-            return status;
-    }
-    return AML_OK;
+    return balance(session, error);
 }
 
 static aml_status scalar_value(const amli_session *session, const aml_scalar_info *info,
@@ -300,6 +338,8 @@ static aml_status scalar_value(const amli_session *session, const aml_scalar_inf
         break;
     case AML_SCALAR_SEED:
         whole = session->seed;
+        break;
+    case AML_SCALAR_SAMPLE: // another one for each sample
         break;
     case AML_SCALAR_MEASURED: {
         const amli_measured *measured = session->measured;
@@ -332,6 +372,35 @@ static aml_status scalar_value(const amli_session *session, const aml_scalar_inf
     else
         out->real = is_whole ? (double)whole : real;
     return AML_OK;
+}
+
+aml_status amli_session_fill(amli_session *session, const amli_bound *bound, const int64_t row[],
+                             int64_t count, int64_t step, int64_t position, aml_error *error)
+{
+    const aml_function *function = bound->function, *augment = &session->dataset->augment;
+    amli_augmenting augmenting = {session->augment_scalar, position};
+    bool augments = position >= 0 && augment->run;
+    aml_status status = AML_OK;
+    for (int i = 0; i < augment->scalars && augments && !status; i++)
+        status =
+            scalar_value(session, &augment->scalar[i], step, &session->augment_scalar[i], error);
+    if (status)
+        return status;
+    memset(session->to, 0, sizeof *session->to * (size_t)session->samples->outputs);
+    for (int i = 0; i < function->inputs; i++) {
+        char *to = session->view + bound->input_offset[i];
+        if (bound->balance[i])
+            memcpy(to, session->balance[bound->field[i]], amli_tensor_bytes(&function->input[i]));
+        else
+            session->to[bound->field[i]] = to;
+    }
+    amli_samples_batch(session->samples, row, count, augments ? &augmenting : NULL,
+                       session->device->pool, session->to);
+    for (int i = 0; i < function->inputs && session->staging && !status; i++)
+        status = session->device->kind->upload(
+            session->device, session->batch, bound->input_offset[i],
+            session->view + bound->input_offset[i], amli_tensor_bytes(&function->input[i]), error);
+    return status;
 }
 
 aml_status amli_session_run(amli_session *session, amli_bound *bound, int64_t step,

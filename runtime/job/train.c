@@ -196,8 +196,10 @@ static aml_status do_step(amli_training *training, aml_error *error)
     const aml_function *step = session->step.function;
     amli_sampler_pick(&training->sampler, progress->step * training->job->batch,
                       training->job->batch, training->batch_row);
+    // Whether a model can learn a few samples by heart is asked of the samples as they are.
+    int64_t position = training->command->overfit > 0 ? -1 : progress->step * training->job->batch;
     aml_status status = amli_session_fill(session, &session->step, training->batch_row,
-                                          training->job->batch, error);
+                                          training->job->batch, progress->step, position, error);
     if (!status)
         status = amli_session_run(session, &session->step, progress->step, error);
     if (status)

@@ -79,6 +79,7 @@ static void put(Type type, void *at, double value)
 static double scalar_input(const Elab *e, const aml_scalar_info *scalar)
 {
     switch (scalar->kind) {
+    case AML_SCALAR_SAMPLE:
     case AML_SCALAR_STEP:
         return 3;
     case AML_SCALAR_TOTAL_STEPS:

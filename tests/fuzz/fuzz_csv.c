@@ -37,10 +37,10 @@ static void load(const char *path, const aml_field *field, aml_on_bad on_bad, ch
                            .split = {.train = 1, .stratify = -1},
                            .source = {.kind = AML_SOURCE_CSV,
                                       .place = "fuzz.aml:1",
-                                      .path = {1, &path_part},
+                                      .file = {{1, &path_part}},
                                       .separator = separator,
                                       .missing = ""}};
-    amli_load how = {.source_dir = ".", .path = path};
+    amli_load how = {.source_dir = ".", .file = {path}};
     amli_table *table = NULL;
     aml_error error = {0};
     if (amli_table_load(&dataset, &how, &table, &error) == AML_OK)

@@ -70,8 +70,10 @@ TEST(wrong_arguments_are_refused)
 }
 
 static const aml_field class_field[] = {
-    {{.name = "x", .dtype = AML_F32, .shape = {1, {TOY_IN}}}, NULL, NULL, 0, TOY_IN, false},
-    {{.name = "y", .dtype = AML_I32, .classes = TOY_CLASSES}, NULL, NULL, TOY_IN, 1, false}};
+    {.tensor = {.name = "x", .dtype = AML_F32, .shape = {1, {TOY_IN}}}, .count = TOY_IN},
+    {.tensor = {.name = "y", .dtype = AML_I32, .classes = TOY_CLASSES},
+     .first = TOY_IN,
+     .count = 1}};
 static const aml_tensor_info class_input[] = {
     {.name = "x", .dtype = AML_F32, .shape = {1, {TOY_IN}}}, {.name = "y", .dtype = AML_I32}};
 

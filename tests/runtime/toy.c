@@ -283,13 +283,17 @@ static const aml_effective effectives[] = {{"train toy", "batch", "16", "toy.aml
 
 static const aml_text_part corpus_part[] = {{NULL, 4}};
 static const aml_field fields[] = {
-    {F32("x", 1, TOY_IN), "toy.aml:15", NULL, 0, TOY_IN, false},
-    {{.name = "y", .dtype = AML_I32, .classes = TOY_CLASSES}, "toy.aml:16", "class", 0, 1, true},
+    {.tensor = F32("x", 1, TOY_IN), .place = "toy.aml:15", .count = TOY_IN},
+    {.tensor = {.name = "y", .dtype = AML_I32, .classes = TOY_CLASSES},
+     .place = "toy.aml:16",
+     .column = "class",
+     .count = 1,
+     .label = true},
 };
 #define SOURCE                                                                                     \
     {                                                                                              \
-        .kind = AML_SOURCE_CSV, .place = "toy.aml:14", .path = {1, corpus_part}, .separator = ',', \
-        .header = AML_HEADER_AUTO, .missing = ""                                                   \
+        .kind = AML_SOURCE_CSV, .place = "toy.aml:14", .file = {{1, corpus_part}},                 \
+        .separator = ',', .header = AML_HEADER_AUTO, .missing = ""                                 \
     }
 #define PREPARE FUNCTION("prepare", toy_prepare, 0, raw, 2, raw, 2, NULL, 0)
 static const aml_dataset datasets[] = {

@@ -86,6 +86,8 @@ typedef enum aml_scalar_kind {
     AML_SCALAR_TOTAL_STEPS, // i64: the length of the training in steps
     AML_SCALAR_EPOCH_STEPS, // f64: steps in one epoch (rows / batch, not rounded)
     AML_SCALAR_SEED,        // i64
+    AML_SCALAR_SAMPLE,      // i64: which sample this is: of augment, its position in the stream of
+                            // training samples; of a synthetic source, its row
     AML_SCALAR_OPTION,      // the value of aml_program.option[index]; a duration in steps, as f64
     AML_SCALAR_MEASURED     // f64: what the last validation gave for aml_job.metric[index], -1: for
                             // the loss
@@ -183,27 +185,40 @@ typedef struct aml_effective {
 
 // ---- data --------------------------------------------------------------------------------------
 
-typedef enum aml_source_kind { AML_SOURCE_NONE, AML_SOURCE_CSV } aml_source_kind;
+typedef enum aml_source_kind {
+    AML_SOURCE_NONE,
+#define SOURCE(NAME, name, files, meaning) AML_SOURCE_##NAME,
+#include "aml/source.def"
+#undef SOURCE
+    AML_SOURCE_KINDS
+} aml_source_kind;
 typedef enum aml_header { AML_HEADER_AUTO, AML_HEADER_YES, AML_HEADER_NO } aml_header;
+
+enum { AML_SOURCE_FILES = 2 };
 
 typedef struct aml_source {
     aml_source_kind kind;
-    const char *place; // "digits.aml:29"
-    aml_text path;  // looked up beside the source file, in the current directory, under $AML_DATA
-    char separator; // csv: ',' by default
-    aml_header header; // csv: whether the first row names the columns; AUTO: it does if any column
-                       // is named in the source
-    const char *missing; // csv: the text of a missing value, "" by default; always an error in a
-                         // number or class column
+    const char *place;               // "digits.aml:29"
+    aml_text file[AML_SOURCE_FILES]; // looked up beside the source file, in the current directory,
+                                     // under $AML_DATA; parts 0: not given
+    char separator;                  // csv: ',' by default
+    aml_header header;     // csv: whether the first row names the columns; AUTO: it does if any
+                           // column is named in the source
+    const char *missing;   // csv: the text of a missing value, "" by default; always an error in a
+                           // number or class column
+    int64_t rows, seed;    // synthetic
+    aml_function generate; // synthetic: one row; outputs are the fields
 } aml_source;
 
-// Which csv columns a field reads: `count` columns from `first`, or, with `name`, the one column of
-// that name.
+// Which part of a source a field reads. csv: `count` columns from `first`, or, with `column`, the
+// one column of that name. idx: the file number `part`; `first` and `count` are the columns that
+// stand for it where samples are given as csv instead (`predict FILE`, a deployed program).
 typedef struct aml_field {
     aml_tensor_info tensor; // one sample's shape
     const char *place;
     const char *column; // NULL: by position
     int32_t first, count;
+    int32_t part;
     bool label; // no job's predict depends on it: its column may be absent from the file of
                 // `predict FILE`
 } aml_field;
@@ -212,6 +227,8 @@ typedef struct aml_split {
     double train, valid, test; // fractions; what they leave over is unused
     int64_t seed;
     int32_t stratify; // index of the class field whose proportions are kept, -1: none
+    bool by_time;     // the parts are consecutive rows, in the order of the source, and no window
+                      // reaches over a border
 } aml_split;
 
 typedef enum { AML_ON_BAD_ERROR, AML_ON_BAD_SKIP } aml_on_bad;
@@ -220,6 +237,9 @@ typedef struct aml_dataset {
     const char *name, *doc, *place;
     aml_source source; // split by `split`
     aml_source test;   // a separate test source, or kind NONE
+    int64_t window;    // rows of the source in one sample, each a row of every field; 0: one row is
+                       // one sample
+    int64_t stride;    // rows from one window to the next
     int32_t fields;
     const aml_field *field;
     aml_split split;
@@ -227,7 +247,8 @@ typedef struct aml_dataset {
     double skip_limit;    // at most this fraction of rows may be skipped
     aml_function prepare; // one sample: inputs are the fields, outputs are the prepared fields.
                           // Always present
-    aml_function augment; // one prepared sample to one; run == NULL if the data set has none
+    aml_function augment; // one prepared sample to one, with other random numbers for each position
+                          // in the stream of training samples; run == NULL if the data set has none
 } aml_dataset;
 
 typedef enum aml_part { AML_PART_ALL, AML_PART_TRAIN, AML_PART_VALID, AML_PART_TEST } aml_part;

@@ -1,0 +1,156 @@
+// job_source.c: where a data set's samples come from: one function a kind of source.
+
+#include "elab/job.h"
+
+#include <string.h>
+
+// What reading a source's settings needs.
+typedef struct Reading {
+    Jobs *jobs;
+    const Setting *setting;
+    const char *name; // source or test
+    Value value;      // the record that csv(...), idx(...) made
+    aml_source *source;
+    DataSource *out;
+} Reading;
+
+static bool wrong(Reading *r)
+{
+    setting_wrong(r->jobs, r->setting, r->name, NULL, r->value);
+    return false;
+}
+
+static Value item(Reading *r, const char *name)
+{
+    return record_item(r->jobs, r->value, name);
+}
+
+static bool read_path(Reading *r, const char *name, int file)
+{
+    Value path = item(r, name);
+    if (!value_is(path, VALUE_TEXT))
+        return wrong(r);
+    r->source->file[file] = job_text(r->jobs, path);
+    return true;
+}
+
+static bool read_whole(Reading *r, const char *name, int64_t least, int64_t most, int64_t *out)
+{
+    Value value = item(r, name);
+    if (value_is(value, VALUE_INT) && value.as.whole >= least && value.as.whole <= most) {
+        *out = value.as.whole;
+        return true;
+    }
+    report(r->jobs->cx, r->setting->span, setting_range, name,
+           arena_printf(r->jobs->arena, "%lld to %lld", (long long)least, (long long)most),
+           value_show(r->jobs->e, value));
+    return false;
+}
+
+// ---- one function a kind: false after a report
+
+enum { MOST_ROWS = 1 << 30 };
+
+static bool read_csv(Reading *r)
+{
+    Jobs *jobs = r->jobs;
+    aml_source *source = r->source;
+    if (!read_path(r, "path", 0))
+        return false;
+    Sym separator = value_plain_text(item(r, "separator"));
+    if (!separator || strlen(separator) != 1 || separator[0] == '"' || separator[0] == '\n' ||
+        separator[0] == '\r') {
+        report(jobs->cx, r->setting->span, setting_range, "separator",
+               "one character other than a quote or a line end",
+               value_show(jobs->e, item(r, "separator")));
+        return false;
+    }
+    Sym header = value_word(item(r, "header"));
+    Sym missing = value_plain_text(item(r, "missing"));
+    source->separator = separator[0];
+    source->header = !header || strcmp(header, "auto") == 0 ? AML_HEADER_AUTO
+                     : strcmp(header, "yes") == 0           ? AML_HEADER_YES
+                                                            : AML_HEADER_NO;
+    source->missing = missing ? missing : "";
+    if (value_is(item(r, "window"), VALUE_NONE))
+        return true;
+    return read_whole(r, "window", 1, MOST_ROWS, &r->out->window) &&
+           read_whole(r, "stride", 1, MOST_ROWS, &r->out->stride);
+}
+
+static bool read_idx(Reading *r)
+{
+    if (!read_path(r, "images", 0))
+        return false;
+    return value_is(item(r, "labels"), VALUE_NONE) || read_path(r, "labels", 1);
+}
+
+static bool read_synthetic(Reading *r)
+{
+    Value seed = item(r, "seed");
+    r->out->generate = item(r, "sample");
+    if (!value_is(r->out->generate, VALUE_FUNCTION) || !value_is(seed, VALUE_INT))
+        return wrong(r);
+    r->source->seed = seed.as.whole;
+    return read_whole(r, "count", 1, MOST_ROWS, &r->source->rows);
+}
+
+static const struct {
+    const char *name;
+    aml_source_kind kind;
+    bool (*read)(Reading *r);
+    const char *expected; // what a field may be
+    const char *part[AML_SOURCE_FILES];
+} source_info[] = {
+    [AML_SOURCE_NONE] = {"", AML_SOURCE_NONE, NULL, "", {NULL}},
+    [AML_SOURCE_CSV] = {"csv", AML_SOURCE_CSV, read_csv, "column(...) or columns(...)", {NULL}},
+    [AML_SOURCE_IDX] = {"idx", AML_SOURCE_IDX, read_idx, "images or labels", {"images", "labels"}},
+    [AML_SOURCE_SYNTHETIC] = {"synthetic",
+                              AML_SOURCE_SYNTHETIC,
+                              read_synthetic,
+                              "nothing (what the source's function returns)",
+                              {NULL}},
+};
+_Static_assert(COUNT_OF(source_info) == AML_SOURCE_KINDS, "one row a kind of source");
+
+const char *source_name(aml_source_kind kind)
+{
+    return source_info[kind].name;
+}
+
+const char *source_expected(aml_source_kind kind)
+{
+    return source_info[kind].expected;
+}
+
+int source_part(aml_source_kind kind, Sym word)
+{
+    for (int i = 0; i < AML_SOURCE_FILES; i++)
+        if (word && source_info[kind].part[i] && strcmp(source_info[kind].part[i], word) == 0)
+            return i;
+    return -1;
+}
+
+bool read_source(Jobs *jobs, Node *node, const char *name, aml_source *source, DataSource *out)
+{
+    Setting setting = setting_of(jobs, node, name);
+    Value value = setting_eval(jobs, &setting, name);
+    *source = (aml_source){.kind = AML_SOURCE_NONE, .missing = ""};
+    *out = (DataSource){.span = setting.span, .generate = value_none()};
+    if (value_is(value, VALUE_NONE)) {
+        if (strcmp(name, "source") != 0)
+            return true;
+        if (diag_errors(jobs->cx) == 0)
+            report(jobs->cx, node->as.job.name_span, setting_missing, "dataset", name);
+        return false;
+    }
+    Reading reading = {jobs, &setting, name, value, source, out};
+    Sym kind = value_word(record_item(jobs, value, "source"));
+    for (size_t i = 1; kind && i < COUNT_OF(source_info); i++)
+        if (strcmp(source_info[i].name, kind) == 0) {
+            source->kind = source_info[i].kind;
+            source->place = job_place(jobs, setting.span);
+            return source_info[i].read(&reading);
+        }
+    return wrong(&reading);
+}
