@@ -43,7 +43,7 @@ typedef struct ProgramJob {
     aml_job table; // everything but the functions, states and counts of them
     Vec(ProgramState) state;
     Vec(aml_metric) metric;
-    Entry init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated;
+    Entry init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated, decode;
 } ProgramJob;
 
 // `deploy NAME { ... }`.

@@ -61,10 +61,6 @@ const char *program_name(Cx *cx, const char *path); // digits of some/folder/dig
 // Where the executable goes by default: the program's name; NAME-train if a deploy block has that
 // name and will want it.
 const char *default_output(const Program *program);
-const char *path_inside(Cx *cx, const char *folder, const char *name);
-// A data file as a program finds it: beside the source, here, under $AML_DATA. NULL if it is in
-// none of them.
-const char *find_data(Cx *cx, const char *path);
 const char *source_path_text(Cx *cx, const Program *program,
                              const aml_text *text); // options at their defaults
 

@@ -31,13 +31,6 @@ const char *default_output(const Program *program)
     return program->table.name;
 }
 
-const char *path_inside(Cx *cx, const char *folder, const char *name)
-{
-    if (name[0] == '/' || !folder || !*folder || strcmp(folder, ".") == 0)
-        return name;
-    return arena_printf(cx->arena, "%s/%s", folder, name);
-}
-
 const char *source_path_text(Cx *cx, const Program *program, const aml_text *text)
 {
     Buffer out = {.arena = cx->arena};
@@ -48,17 +41,6 @@ const char *source_path_text(Cx *cx, const Program *program, const aml_text *tex
         buffer_text(&out, part ? part : "");
     }
     return out.text;
-}
-
-const char *find_data(Cx *cx, const char *path)
-{
-    const char *shared = getenv("AML_DATA");
-    const char *place[] = {path_inside(cx, cx->source_dir, path), path,
-                           shared && *shared ? path_inside(cx, shared, path) : NULL};
-    for (size_t i = 0; i < COUNT_OF(place); i++)
-        if (place[i] && access(place[i], R_OK) == 0)
-            return place[i];
-    return NULL;
 }
 
 // Everything that was read to make the program, in order: what it does follows from these bytes.
@@ -135,9 +117,9 @@ static EmitList entries_of(Program *program)
         size_t *offset = NEW_ARRAY(cx->arena, size_t, job->state.count + 1);
         for (int s = 0; s < job->state.count; s++)
             offset[s] = job->state.at[s].info.offset;
-        Entry *entry[] = {&job->init,    &job->step,     &job->metrics_reset,
-                          &job->eval,    &job->eval_one, &job->metrics_value,
-                          &job->predict, &job->validated};
+        Entry *entry[] = {&job->init,    &job->step,      &job->metrics_reset,
+                          &job->eval,    &job->eval_one,  &job->metrics_value,
+                          &job->predict, &job->validated, &job->decode};
         for (size_t e = 0; e < COUNT_OF(entry); e++)
             emit_entry(cx, &list, entry[e], offset);
     }

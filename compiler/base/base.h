@@ -131,6 +131,11 @@ Span source_line_span(const Cx *cx,
 // (EFBIG).
 bool file_read(Arena *arena, const char *path, size_t limit, char **text, size_t *length);
 
+const char *path_inside(Cx *cx, const char *folder, const char *name);
+// A data file as a program finds it: beside the source, in the current folder, under $AML_DATA.
+// NULL if it is in none of them.
+const char *find_data(Cx *cx, const char *path);
+
 // ---- cx.c: a compilation -----------------------------------------------------------------------
 
 // What `-D name=value` said; `used` is set by the first const of that name.

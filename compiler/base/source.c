@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -105,4 +106,24 @@ bool file_read(Arena *arena, const char *path, size_t limit, char **text, size_t
     *text = into;
     *length = done;
     return true;
+}
+
+// ---- data files --------------------------------------------------------------------------------
+
+const char *path_inside(Cx *cx, const char *folder, const char *name)
+{
+    if (name[0] == '/' || !folder || !*folder || strcmp(folder, ".") == 0)
+        return name;
+    return arena_printf(cx->arena, "%s/%s", folder, name);
+}
+
+const char *find_data(Cx *cx, const char *path)
+{
+    const char *shared = getenv("AML_DATA");
+    const char *place[] = {path_inside(cx, cx->source_dir, path), path,
+                           shared && *shared ? path_inside(cx, shared, path) : NULL};
+    for (size_t i = 0; i < COUNT_OF(place); i++)
+        if (place[i] && access(place[i], R_OK) == 0)
+            return place[i];
+    return NULL;
 }

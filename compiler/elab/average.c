@@ -35,6 +35,32 @@ bool elab_is_averaged(Elab *e, Cell *cell, Span span)
            dtype_info[cell->type.dtype].kind == KIND_FLOAT;
 }
 
+typedef struct Rule {
+    Value rule;
+    Inst *counter;
+    const Cell *average;
+    Span span;
+} Rule;
+
+static Inst *average_one(Elab *e, Inst *const one[], void *data)
+{
+    const Rule *rule = data;
+    Value args[] = {value_tensor(one[0]), value_tensor(one[1]),
+                    value_tensor(elab_cast(e, rule->counter, e->real, rule->span))};
+    Value value = elab_call(e, rule->rule, args, NULL, 3, rule->span);
+    if (value.kind == VALUE_POISON)
+        return NULL;
+    const char *what =
+        arena_printf(e->cx->arena, "the average of '%s'", elab_cell_path(e, rule->average));
+    Inst *inst = elab_tensor_for(e, what, value, rule->average->type.dtype, rule->span);
+    if (inst && !type_equal(inst->type, rule->average->type)) {
+        report(e->cx, elab_span(e, rule->span), type_mismatch, what,
+               type_text(e->cx->arena, rule->average->type), type_text(e->cx->arena, inst->type));
+        return NULL;
+    }
+    return inst;
+}
+
 bool elab_average_update(Elab *e, Value model, Value rule, Span span)
 {
     CellList cells = {0};
@@ -44,13 +70,12 @@ bool elab_average_update(Elab *e, Value model, Value rule, Span span)
         Cell *cell = cells.at[i];
         if (!cell->average || !elab_is_averaged(e, cell, span))
             continue;
-        Inst *average = elab_cell_read(e, cell->average, span),
-             *value = elab_cell_read(e, cell, span);
-        if (!average || !value)
+        Inst *whole[] = {elab_cell_whole(e, cell->average, span), elab_cell_whole(e, cell, span)};
+        if (!whole[0] || !whole[1])
             return false;
-        Value args[] = {value_tensor(average), value_tensor(value),
-                        value_tensor(elab_cast(e, counter, e->real, span))};
-        if (!elab_cell_write(e, cell->average, elab_call(e, rule, args, NULL, 3, span), span))
+        Rule one = {rule, counter, cell->average, span};
+        Inst *next = elab_on_each(e, cell->average, whole, 2, average_one, &one, span);
+        if (!next || !elab_assign_whole(e, cell->average, next, span))
             return false;
     }
     return true;

@@ -79,6 +79,10 @@ static bool add_wanted(Elab *e, Value value, Wanted *wanted, Span span)
         vec_push(e->cx->arena, &wanted->cell, NULL);
         return true;
     }
+    if (value.kind == VALUE_INSTANCE && value.as.instance->of) {
+        report(e->cx, elab_span(e, span), repeat_part_alone);
+        return false;
+    }
     if (value.kind == VALUE_INSTANCE || value.kind == VALUE_RECORD) {
         CellList cells = {0};
         elab_cells(e, value, &cells);
@@ -89,7 +93,7 @@ static bool add_wanted(Elab *e, Value value, Wanted *wanted, Span span)
         for (int i = 0; i < cells.count && fine; i++) {
             if (!cells.at[i]->trainable)
                 continue;
-            Inst *inst = elab_cell_read(e, cells.at[i], span);
+            Inst *inst = elab_cell_whole(e, cells.at[i], span);
             fine = inst != NULL;
             vec_push(e->cx->arena, &wanted->inst, inst);
             vec_push(e->cx->arena, &wanted->cell, cells.at[i]);
@@ -177,6 +181,10 @@ Value builtin_value_and_grad(Elab *e, const Value arg[], Span span)
 
 Value builtin_freeze(Elab *e, const Value arg[], Span span)
 {
+    if (arg[0].kind == VALUE_INSTANCE && arg[0].as.instance->of) {
+        report(e->cx, elab_span(e, span), repeat_part_alone);
+        return value_poison();
+    }
     if (arg[0].kind == VALUE_INSTANCE) {
         arg[0].as.instance->frozen = true;
         return arg[0];
@@ -221,11 +229,7 @@ Value builtin_repeat(Elab *e, const Value arg[], Span span)
     if (count < 1 || count > 4096)
         return builtin_bad(e, "repeat", span,
                            "the number of repetitions is at least 1 and at most 4096");
-    Value *part = NEW_ARRAY(e->cx->arena, Value, count);
-    part[0] = arg[1];
-    for (int64_t i = 1; i < count && elab_tick(e, span, 1); i++)
-        part[i] = value_instance(instance_clone(e, arg[1].as.instance));
-    return e->gave_up ? value_poison() : container(e, (int)count, part, span);
+    return repeat_make(e, count, arg[1].as.instance, span);
 }
 
 // ---- static values ------------------------------------------------------------------------------

@@ -84,10 +84,11 @@ static Value reweighted(Elab *e, Value model, const TreeValue *tree, const char 
             return builtin_bad(e, what, span,
                                arena_printf(e->cx->arena, "'%s' is no weight of this model",
                                             elab_cell_path(e, cell)));
-        if (!type_equal(tree->at[i]->type, cell->type)) {
+        if (!type_equal(tree->at[i]->type, elab_cell_type(cell))) {
             report(e->cx, elab_span(e, span), type_mismatch,
                    arena_printf(e->cx->arena, "the new '%s'", elab_cell_path(e, cell)),
-                   type_text(e->cx->arena, cell->type), type_text(e->cx->arena, tree->at[i]->type));
+                   type_text(e->cx->arena, elab_cell_type(cell)),
+                   type_text(e->cx->arena, tree->at[i]->type));
             return value_poison();
         }
     }
@@ -108,7 +109,7 @@ static Value weights_of(Elab *e, Value model, Span span)
     for (int i = 0; i < cells.count && fine; i++) {
         if (!cells.at[i]->trainable)
             continue;
-        Inst *inst = elab_cell_read(e, cells.at[i], span);
+        Inst *inst = elab_cell_whole(e, cells.at[i], span);
         fine = inst != NULL;
         vec_push(e->cx->arena, &at, inst);
         vec_push(e->cx->arena, &learned, cells.at[i]);
@@ -151,6 +152,25 @@ Value builtin_with_weights(Elab *e, const Value arg[], Span span)
     return reweighted(e, arg[0], arg[1].as.tree, "with_weights", span);
 }
 
+typedef struct Mapped {
+    Value function;
+    int count;
+    Span span;
+} Mapped;
+
+static Inst *map_one(Elab *e, Inst *const one[], void *data)
+{
+    const Mapped *mapped = data;
+    Value args[2];
+    for (int i = 0; i < mapped->count; i++)
+        args[i] = value_tensor(one[i]);
+    Value value = elab_call(e, mapped->function, args, NULL, mapped->count, mapped->span);
+    if (value.kind == VALUE_POISON)
+        return NULL;
+    return elab_tensor_for(e, "what 'map_weights' makes of a weight", value, one[0]->type.dtype,
+                           mapped->span);
+}
+
 Value builtin_map_weights(Elab *e, const Value arg[], Span span)
 {
     for (int i = 1; i < 3; i++)
@@ -162,18 +182,14 @@ Value builtin_map_weights(Elab *e, const Value arg[], Span span)
     const TreeValue *xs = arg[1].as.tree, *ys = arg[2].kind == VALUE_TREE ? arg[2].as.tree : NULL;
     Inst **at = NEW_ARRAY(e->cx->arena, Inst *, xs->count + 1);
     for (int i = 0; i < xs->count; i++) {
-        Value args[2] = {value_tensor(xs->at[i])};
         Inst *other = ys ? tree_find(ys, xs->cell[i]) : NULL;
         if (ys && !other)
             return builtin_bad(e, "map_weights", span,
                                arena_printf(e->cx->arena, "the second one has nothing for '%s'",
                                             elab_cell_path(e, xs->cell[i])));
-        args[1] = ys ? value_tensor(other) : value_none();
-        Value value = elab_call(e, arg[0], args, NULL, ys ? 2 : 1, span);
-        if (value.kind == VALUE_POISON)
-            return value;
-        at[i] = elab_tensor_for(e, "what 'map_weights' makes of a weight", value,
-                                xs->at[i]->type.dtype, span);
+        Mapped one = {arg[0], ys ? 2 : 1, span};
+        at[i] = elab_on_each(e, xs->cell[i], (Inst *[]){xs->at[i], other}, one.count, map_one, &one,
+                             span);
         if (!at[i])
             return value_poison();
     }

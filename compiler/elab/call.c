@@ -475,6 +475,10 @@ static Value not_callable(Elab *e, Value fn, Span span)
 static Value call_instance(Elab *e, Instance *self, const Value args[], const Sym names[],
                            const Span arg_span[], int count, Span span)
 {
+    if (self->of)
+        return repeat_part_call(e, self, args, names, count, span);
+    if (self->repeats && count >= 1 && !(names && names[0]))
+        return repeat_call(e, self, args, names, count, span);
     if (!self->declaration) {
         if (count == 1)
             return elab_container_call(e, self, args[0], span);

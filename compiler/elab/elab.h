@@ -23,6 +23,8 @@
 //   average.c   averages of weights
 //   trace.c     the function being traced
 //   region.c    the part of a trace that becomes a loop
+//   batch.c     such a part as instructions on whole stacks, where no loop is needed
+//   repeat.c    models that are repeated as one loop
 //   check.c     declarations that nothing uses
 //   builtin*.c  what cannot be written in AML: rows of builtins.def
 //   gradient.c  reverse mode over a trace
@@ -274,6 +276,8 @@ struct Elab {
     int branch_depth;        // call_depth of that branch
     bool dead;               // the branch ended in error(): it is taken to be never chosen
     int next_site;           // of `random`
+    int open_repeats;        // of which it is not decided yet whether they are loops
+    const struct Pin *pin;   // the turns of repeats that are meant outside of their loops
     int call_depth, depth;   // of AML calls, of nested expressions
     int64_t steps;           // evaluated so far; a program that never ends is refused
     bool gave_up;            // a limit was reached: everything is poison from here on, silently
@@ -394,12 +398,19 @@ struct Instance {
     Node *declaration; // Model, Metric or Optimizer; NULL: a container made by sequence or repeat
     Env *env;          // its parameters and static members; parent: the declarations of its file
     Instance *parent;
-    Sym name;        // member name in the parent, "0" in a container
-    Span span;       // where it was made
-    Map member;      // name -> Value *: weights and states as VALUE_CELL, others as they are;
-                     // declaration order
-    ValueList part;  // of a container
-    DimList unknown; // sizes to be inferred
+    Sym name;         // member name in the parent, "0" in a container, "#" of a repeated part
+    Span span;        // where it was made
+    Map member;       // name -> Value *: weights and states as VALUE_CELL, others as they are;
+                      // declaration order
+    ValueList part;   // of a container
+    bool repeats;     // made by repeat
+    int turns;        // of a repeat that is one loop: how often its one part runs; else 0
+    bool settled;     // of a repeat: whether it is a loop was decided
+    Instance *of;     // body[2]: one turn of the repeat `of`, or something inside it
+    int at;           // which
+    Instance *inside; // what is meant of it: a model inside the repeated part
+    Instance *around; // of a repeat inside a repeat: the turn of the outer one
+    DimList unknown;  // sizes to be inferred
     bool frozen;
     const TreeValue *weights;   // a model with other weights than its own; NULL: its own
     Vec(Instance *) for_weight; // an optimizer: its copies, one for each weight
@@ -456,6 +467,7 @@ typedef struct CellUse {
     Inst *param; // its value at the start; NULL: written before it was read
     Inst *current;
     bool written;
+    int stacked;   // a region that cuts the cell's stack: which of its stacked results it is
     bool replaced; // by a model with other weights, for the time of a call
 } CellUse;
 
@@ -466,13 +478,27 @@ struct Trace {
     Vec(CellUse) use;
     Vec(aml_scalar_info) scalar; // SLOT_SCALAR parameters, in order
     Vec(Inst *) scalar_inst;
-    int inputs, outputs;   // SLOT_INPUT, SLOT_OUTPUT used so far
-    bool callee;           // of a composite: scalars become plain parameters
-    bool first_step;       // set it for `init`: the step counter is the constant 0
-    bool scratch;          // made only to learn a type
-    bool per_sample;       // random numbers are keyed by the sample instead of the step
-    int errors, branching; // of the Elab when it began
+    int inputs, outputs;      // SLOT_INPUT, SLOT_OUTPUT used so far
+    bool callee;              // of a composite: scalars become plain parameters
+    bool first_step;          // set it for `init`: the step counter is the constant 0
+    bool scratch;             // made only to learn a type
+    bool per_sample;          // random numbers are keyed by the sample instead of the step
+    int errors, branching;    // of the Elab when it began
+    const Instance *turns_of; // it is a turn of this repeat: weights of its part are slices
+    const Cell *each;         // it is a turn over the stack of this weight
 };
+
+// How often a cell is stacked, and the repeats that do it, outermost first.
+typedef struct CellStack {
+    int count;
+    Instance *repeat[IR_MAX_RANK];
+} CellStack;
+CellStack elab_cell_stack(const Cell *cell);
+// The type of its row in the state table: with the turns in front.
+Type elab_cell_type(const Cell *cell);
+// Its value in the current trace with all turns that the trace is not itself one of; what an
+// optimizer or a gradient is about. NULL after a report.
+Inst *elab_cell_whole(Elab *e, Cell *cell, Span span);
 
 // Starts tracing a new function of the module; the one traced before waits. elab_trace_end binds
 // every written state as a result, verifies the function and gives it back; NULL if an error was

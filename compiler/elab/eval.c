@@ -117,7 +117,8 @@ Value elab_member(Elab *e, Value object, Sym name, Span span)
     case VALUE_POISON:
         return object;
     case VALUE_INSTANCE:
-        return instance_access(e, object, name, span);
+        return object.as.instance->of ? repeat_part_member(e, object.as.instance, name, span)
+                                      : instance_access(e, object, name, span);
     case VALUE_RECORD: {
         const Value *found = record_get(object, name);
         if (found)
@@ -209,6 +210,15 @@ bool elab_items(Elab *e, Value value, ValueList *out, const char *what, Span spa
     }
     if (value.kind == VALUE_POISON)
         return false;
+    if (value.kind == VALUE_INSTANCE && !value.as.instance->declaration &&
+        !value.as.instance->of) { // sequence and repeat: their parts
+        Instance *self = value.as.instance;
+        out->count = self->turns > 0 ? self->turns : self->part.count;
+        out->at = NEW_ARRAY(e->cx->arena, Value, out->count + 1);
+        for (int i = 0; i < out->count; i++)
+            out->at[i] = repeat_part(e, self, i, span);
+        return true;
+    }
     if (value.kind == VALUE_TREE) {
         out->count = value.as.tree->count;
         out->at = NEW_ARRAY(e->cx->arena, Value, out->count + 1);

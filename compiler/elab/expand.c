@@ -3,6 +3,8 @@
 
 #include "elab/job.h"
 
+#include "aml/text.h"
+
 #include <string.h>
 
 static void print_doc(const char *doc, const char *indent, FILE *out)
@@ -60,11 +62,17 @@ static void print_figures(const Program *program, const char *block, FILE *out)
         for (int s = 0; s < job->state.count; s++) {
             const aml_state_info *info = &job->state.at[s].info;
             static const char *const role[] = {"weight", "state", "optimizer", "metric"};
-            fprintf(out, "  // %-9s %s: %s[", role[info->role], info->tensor.name,
-                    dtype_info[info->tensor.dtype].name);
-            for (int d = 0; d < info->tensor.shape.rank; d++)
-                fprintf(out, "%s%lld", d ? ", " : "", (long long)info->tensor.shape.dim[d]);
-            fprintf(out, "]\n");
+            int64_t parts = aml_state_parts(info);
+            for (int64_t part = 0; part < parts; part++) {
+                aml_tensor_info tensor;
+                char name[1024], type[160];
+                aml_state_part(info, part, &tensor, name, sizeof name);
+                if (tensor.shape.rank > 0)
+                    aml_shape_text(tensor.dtype, &tensor.shape, type, sizeof type);
+                else
+                    snprintf(type, sizeof type, "%s[]", dtype_info[tensor.dtype].name);
+                fprintf(out, "  // %-9s %s: %s\n", role[info->role], name, type);
+            }
         }
     }
 }

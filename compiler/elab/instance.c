@@ -179,6 +179,8 @@ static Value clone_param(Elab *e, Instance *self, Instance *from, Value value)
 
 Instance *instance_clone(Elab *e, Instance *from)
 {
+    if (from->turns > 0)
+        return repeat_clone(e, from);
     if (!from->declaration) {
         Instance *self = new_instance(e, NULL, NULL, from->span);
         self->part = value_list(e, from->part.count, from->part.at).as.list;
@@ -274,9 +276,12 @@ static void collect(Elab *e, Value value, bool frozen, CellList *out)
     if (value.kind == VALUE_RECORD)
         for (int i = 0; i < value.as.record->count; i++)
             collect(e, value.as.record->at[i], frozen, out);
-    if (value.kind != VALUE_INSTANCE || value.as.instance->visit == e->visit)
+    if (value.kind != VALUE_INSTANCE || value.as.instance->visit == e->visit ||
+        value.as.instance->of)
         return;
     Instance *self = value.as.instance;
+    if (self->repeats)
+        repeat_settle(e, self);
     self->visit = e->visit;
     frozen = frozen || self->frozen;
     if (self->env)
@@ -305,12 +310,9 @@ static Value initial_value(Elab *e, Cell *cell)
     Env *env = env_new(e, cell->owner->env, 0);
     if (cell->of) { // an optimizer's state may speak of its weight
         Cell *weight = cell->of;
-        Inst *param = NULL;
         if (!elab_cell_resolve(e, weight, cell->node->span))
             return value_poison();
-        for (int i = 0; e->trace && i < e->trace->use.count; i++)
-            if (e->trace->use.at[i].cell == weight)
-                param = e->trace->use.at[i].current;
+        Inst *param = e->trace ? cell_current(e, weight) : NULL;
         if (!param)
             param = elab_full(e, weight->type.dtype, weight->type.rank, weight->type.dim, 0,
                               cell->node->span);
@@ -332,6 +334,7 @@ static void learn_initial(Elab *e, Cell *cell)
     cell->has_initial = true;
     IrModule *module = e->module;
     int site = e->next_site;
+    int composites = e->composite.count;
     e->module = NULL;
     Trace *trace = elab_trace_begin(e, NULL, cell->node->span);
     trace->scratch = trace->first_step = true;
@@ -346,6 +349,7 @@ static void learn_initial(Elab *e, Cell *cell)
     elab_trace_end(e, trace);
     e->module = module;
     e->next_site = site;
+    e->composite.count = composites; // those traced for it are of no module
     if (value.kind == VALUE_NONE)
         cell->absent = true;
     if (value.kind == VALUE_POISON || !depends_on_trace(value)) {
@@ -499,6 +503,14 @@ static Inst *initial_tensor(Elab *e, Cell *cell, Value value)
     return elab_broadcast_to(e, elab_cast(e, inst, cell->type.dtype, span), cell->type, what, span);
 }
 
+static Inst *initial_one(Elab *e, Inst *const whole[], void *data)
+{
+    Cell *cell = data;
+    (void)whole;
+    Value value = cell->initial ? *cell->initial : initial_value(e, cell);
+    return value.kind == VALUE_POISON ? NULL : initial_tensor(e, cell, value);
+}
+
 Inst *elab_cell_initial(Elab *e, Cell *cell)
 {
     Span span = cell->node->span;
@@ -508,13 +520,8 @@ Inst *elab_cell_initial(Elab *e, Cell *cell)
     }
     if (!elab_cell_resolve(e, cell, span) || cell_absent(e, cell))
         return NULL;
-    Inst *inst = NULL;
-    if (cell->source) {
-        inst = elab_cell_read(e, cell->source, span);
-    } else {
-        Value value = cell->initial ? *cell->initial : initial_value(e, cell);
-        inst = value.kind == VALUE_POISON ? NULL : initial_tensor(e, cell, value);
-    }
+    Inst *inst = cell->source ? elab_cell_whole(e, cell->source, span)
+                              : elab_on_each(e, cell, NULL, 0, initial_one, cell, span);
     if (!inst)
         return NULL;
     // From here on the cell reads as its initial value: an optimizer's states may copy the weight.
@@ -616,6 +623,36 @@ static Inst *gradient_for(const TreeValue *tree, const Cell *cell, int near)
     return NULL;
 }
 
+typedef struct Update {
+    Instance *own; // the optimizer's copy for the weight
+    Value step;
+    bool without_step;
+    Span span;
+} Update;
+
+// The new value of one weight, from its value and its gradient.
+static Inst *update_weight(Elab *e, Inst *const gradient[], void *data)
+{
+    const Update *update = data;
+    Cell *cell = update->own->weight;
+    Inst *param = elab_cell_read(e, cell, update->span);
+    if (!param)
+        return NULL;
+    Value args[] = {value_tensor(param), value_tensor(gradient[0]), update->step};
+    Value value = elab_call_method(e, update->own, "update", args, NULL,
+                                   update->without_step ? 2 : 3, update->span);
+    const char *what = arena_printf(e->cx->arena, "the new value of '%s'", elab_cell_path(e, cell));
+    Inst *inst = value.kind == VALUE_POISON
+                     ? NULL
+                     : elab_tensor_for(e, what, value, cell->type.dtype, update->span);
+    if (inst && !type_equal(inst->type, cell->type)) {
+        report(e->cx, elab_span(e, update->span), type_mismatch, what,
+               type_text(e->cx->arena, cell->type), type_text(e->cx->arena, inst->type));
+        return NULL;
+    }
+    return inst;
+}
+
 Value elab_optimizer_apply(Elab *e, Instance *optimizer, Value model, Value gradients, Value step,
                            Span span)
 {
@@ -640,22 +677,11 @@ Value elab_optimizer_apply(Elab *e, Instance *optimizer, Value model, Value grad
             cell->trainable ? gradient_for(gradients.as.tree, cell, values.count) : NULL;
         if (!gradient)
             continue;
-        Inst *param = elab_cell_read(e, cell, span);
-        Value args[] = {value_tensor(param), value_tensor(gradient), step};
-        Value value = elab_call_method(e, elab_optimizer_for(e, optimizer, cell), "update", args,
-                                       NULL, update->as.fn.params.count < 3 ? 2 : 3, span);
-        const char *what =
-            arena_printf(e->cx->arena, "the new value of '%s'", elab_cell_path(e, cell));
-        Inst *inst = value.kind == VALUE_POISON
-                         ? NULL
-                         : elab_tensor_for(e, what, value, cell->type.dtype, span);
+        Update one = {elab_optimizer_for(e, optimizer, cell), step, update->as.fn.params.count < 3,
+                      span};
+        Inst *inst = elab_on_each(e, cell, &gradient, 1, update_weight, &one, span);
         if (!inst)
             return value_poison();
-        if (!type_equal(inst->type, cell->type)) {
-            report(e->cx, elab_span(e, span), type_mismatch, what,
-                   type_text(e->cx->arena, cell->type), type_text(e->cx->arena, inst->type));
-            return value_poison();
-        }
         vec_push(e->cx->arena, &updated, cell);
         vec_push(e->cx->arena, &values, inst);
     }

@@ -131,6 +131,8 @@ Type region_stacked_type(Type type, int64_t count);
 // A slice of something that is known only later: the input's `outside` is to be set before the loop
 // is emitted, if the region reads the slice.
 Inst *region_later(Elab *e, Type type);
+// One more parameter of the body.
+Inst *region_add(Elab *e, Trace *trace, RegionKind kind, Inst *outside, Type type);
 RegionInput *region_input(const Region *region, const Inst *inside); // NULL: not one of its inputs
 
 // ---- gradient.c, gradient_loop.c
@@ -149,6 +151,8 @@ void elab_lint_signature(Elab *e, const NodeList *params, Node *result, Node *bo
 // made here.
 Inst *elab_emit(Elab *e, Op op, Inst *const in[], int inputs, const Attr attr[], Type given,
                 const char *what, Span span);
+// Reports that a tensor of another function is used; poison.
+Value elab_foreign(Elab *e, const Inst *inst, const char *what, Span span);
 Inst *elab_cast(Elab *e, Inst *a, DType dtype, Span span);
 bool elab_is_runtime(Value v); // a tensor, or a number known only when the program runs
 // Two values to two tensors of one type and shape.
@@ -156,6 +160,43 @@ bool elab_pair(Elab *e, Value a, Value b, Inst **x, Inst **y, bool broadcast, co
                Span span);
 Value elab_convert(Elab *e, Value value, const TypeValue *type, Span span); // f32(x)
 Value elab_number_op(Elab *e, Oper op, Value a, Value b, Span span);
+
+// ---- batch.c
+// Emits a closed region; without a loop if it can be.
+bool region_batch(Elab *e, Trace *trace);
+// body(...) for each turn of the repeats that `cell` is in, given each one of whole[], which are
+// stacks like the cell's; what it gives, stacked. Optimizers, averages and initial values thereby
+// see the weight of one layer. NULL after a report.
+typedef Inst *EachBody(Elab *e, Inst *const one[], void *data);
+Inst *elab_on_each(Elab *e, Cell *cell, Inst *const whole[], int count, EachBody *body, void *data,
+                   Span span);
+
+// ---- trace.c
+// Weights and states written in a region: they are stacked or carried; and, after the loop, the
+// values of the trace around.
+// How many of its repeats the trace knows the turn of.
+int cell_level(const Trace *trace, const Cell *cell, const CellStack *stack);
+void region_cells_close(Elab *e, Trace *trace);
+bool region_cells_store(Elab *e, Trace *trace);
+Inst *cell_current(Elab *e, const Cell *cell); // NULL if no enclosing trace has used it
+bool elab_assign_whole(Elab *e, Cell *cell, Inst *whole, Span span);
+
+// ---- repeat.c
+// One turn of a repeat that is meant outside of its loop: body[2](x).
+typedef struct Pin {
+    const Instance *repeat;
+    int64_t at;
+    const struct Pin *above;
+} Pin;
+Value repeat_make(Elab *e, int64_t count, Instance *part, Span span);
+Value repeat_call(Elab *e, Instance *self, const Value args[], const Sym names[], int count,
+                  Span span);
+Value repeat_part(Elab *e, Instance *self, int64_t at, Span span);
+Value repeat_part_member(Elab *e, Instance *view, Sym name, Span span);
+Value repeat_part_call(Elab *e, Instance *view, const Value args[], const Sym names[], int count,
+                       Span span);
+Instance *repeat_clone(Elab *e, Instance *from);
+void repeat_settle(Elab *e, Instance *self); // it is a loop, unless it was decided otherwise
 
 // ---- instance.c
 Value elab_instance_make(Elab *e, Node *declaration, const Value args[], const Sym names[],

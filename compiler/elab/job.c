@@ -106,12 +106,6 @@ static bool is_kind(const Node *job, const char *kind)
     return strcmp(job->as.job.kind, kind) == 0;
 }
 
-static void other_block(Jobs *jobs, Node *node)
-{
-    settings_record(jobs, node);
-    report(jobs->cx, node->as.job.kind_span, unsupported_block, node->as.job.kind);
-}
-
 Program *elaborate(Cx *cx, Unit *unit)
 {
     return elaborate_in(cx, unit, DTYPE_F32);
@@ -126,28 +120,20 @@ Program *elaborate_in(Cx *cx, Unit *unit, DType real)
     Elab *e = elab_new(cx, unit, program->module);
     Jobs jobs = {.e = e, .cx = cx, .arena = cx->arena, .program = program, .unit = unit};
     e->job_data = &jobs;
+    e->job_member = text_member;
     e->real = real;
     elab_globals(e);
     static const struct {
         const char *kind;
         bool (*run)(Jobs *jobs, Node *node);
     } order[] = {
-        {"dataset", job_dataset},
-        {"train", job_train},
-        {"evaluate", job_evaluate},
-        {"deploy", job_deploy},
+        {"dataset", job_dataset},   {"train", job_train},   {"evaluate", job_evaluate},
+        {"generate", job_generate}, {"deploy", job_deploy},
     };
     for (size_t k = 0; k < COUNT_OF(order); k++)
         for (int i = 0; i < unit->job.count; i++)
             if (is_kind(unit->job.at[i], order[k].kind))
                 order[k].run(&jobs, unit->job.at[i]);
-    for (int i = 0; i < unit->job.count; i++) {
-        bool known = false;
-        for (size_t k = 0; k < COUNT_OF(order); k++)
-            known |= is_kind(unit->job.at[i], order[k].kind);
-        if (!known)
-            other_block(&jobs, unit->job.at[i]);
-    }
     elab_check_unused(e);
     if (diag_errors(cx) > 0)
         return NULL;

@@ -8,6 +8,8 @@
 //   job_train.c     train, and what evaluate has in common with it
 //   job_step.c      the functions that both are compiled to
 //   job_metric.c    metrics of a train or an evaluate block
+//   job_text.c      texts: tokenizers and vocabularies
+//   job_generate.c  generate
 //   job_deploy.c    deploy
 //   expand.c        the effective program as text
 
@@ -29,6 +31,7 @@ typedef Vec(Column) ColumnList;
 typedef struct DataSource {
     Span span;
     int64_t window, stride; // 0: its rows are the samples
+    int64_t apart;          // see aml_dataset
     Value generate;         // of a synthetic source: a function of the row's number
 } DataSource;
 
@@ -64,6 +67,12 @@ typedef struct MetricSet {
     Span *span;
 } MetricSet;
 
+// A data set whose source is a text.
+typedef struct TextBlock {
+    Node *node;
+    const aml_tokenizer *tokenizer; // NULL: its mistakes were reported
+} TextBlock;
+
 typedef struct Jobs {
     Elab *e;
     Cx *cx;
@@ -72,6 +81,7 @@ typedef struct Jobs {
     Unit *unit;
     Vec(DataBlock *) data;
     Vec(TrainBlock *) train;
+    Vec(TextBlock) text;
     bool mixed; // of the block in progress: what is traced is marked so
 } Jobs;
 
@@ -161,6 +171,7 @@ Precision precision_begin(Jobs *jobs, const TrainBlock *train);
 void precision_end(Jobs *jobs, Precision before);
 bool job_train(Jobs *jobs, Node *node);
 bool job_evaluate(Jobs *jobs, Node *node);
+ProgramJob new_job(Jobs *jobs, Node *node, aml_job_kind kind);
 TrainBlock *train_block(Jobs *jobs, const Node *node);
 bool job_is_instance(Value value, NodeKind kind); // of a model, an optimizer, ...
 // `model: digits_mlp.best`. NULL after a report.
@@ -179,6 +190,10 @@ typedef struct StepSettings {
     Value optimizer, clip, penalty;
 } StepSettings;
 bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSettings *settings);
+// Try out the model or the step where that has to come first; false after a report.
+bool try_model(Jobs *jobs, TrainBlock *train, Span span);
+bool try_step(Jobs *jobs, TrainBlock *train, const ProgramJob *job, Node *fn, Value models,
+              Value optimizers);
 bool custom_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *fn, Value models,
                  Value optimizers);
 bool validated_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job, const MetricSet *metrics);
@@ -188,6 +203,17 @@ void state_rows(Jobs *jobs, StateTable *table, ProgramJob *job);
 bool register_cells(Jobs *jobs, Value model);
 void warn_unused(Jobs *jobs, Value model, const ProgramJob *job);
 bool check_classes(Jobs *jobs, const TrainBlock *train, const ProgramJob *job, Span at);
+
+// ---- job_text.c
+// False after a report: `field ids: class(vocab)[window] = tokens`.
+bool text_field(Jobs *jobs, const Node *field, const TypeValue *type, int64_t window,
+                const aml_tokenizer *tokenizer);
+// The tokenizer of a data set. NULL: it has none, or after a report.
+const aml_tokenizer *text_tokenizer(Jobs *jobs, Node *dataset);
+Value text_member(Elab *e, Node *job, Sym part, Span span); // shakespeare.vocab
+
+// ---- job_generate.c
+bool job_generate(Jobs *jobs, Node *node);
 
 // ---- job_deploy.c
 bool job_deploy(Jobs *jobs, Node *node);

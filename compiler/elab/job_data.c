@@ -108,7 +108,12 @@ static bool read_field(Jobs *jobs, Node *field, const aml_dataset *table, DataBl
 {
     Env *env = env_new(jobs->e, NULL, field->span.file);
     TypeValue type;
+    const aml_tokenizer *tokenizer = table->source.tokenizer;
+    if (tokenizer)
+        env_bind(jobs->e, env, job_word(jobs, "vocab"), value_int(tokenizer->vocab));
     if (!elab_type(jobs->e, env, field->as.data.type, &type))
+        return false;
+    if (tokenizer && !text_field(jobs, field, &type, block->source.window, tokenizer))
         return false;
     if (type.dtype >= DTYPE_COUNT || (!type.castable && type.classes == 0)) {
         report(jobs->cx, field->as.data.type->span, field_type, field->as.data.name,
@@ -374,6 +379,7 @@ static bool read_sources(Jobs *jobs, Node *node, aml_dataset *table, DataBlock *
     good &= read_source(jobs, node, "test", &table->test, &block->test);
     table->window = block->source.window;
     table->stride = block->source.stride;
+    table->apart = block->source.apart;
     if (!good || table->test.kind == AML_SOURCE_NONE)
         return good;
     block->part[AML_PART_TEST] = 1;

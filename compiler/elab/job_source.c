@@ -7,6 +7,7 @@
 // What reading a source's settings needs.
 typedef struct Reading {
     Jobs *jobs;
+    Node *node; // the block
     const Setting *setting;
     const char *name; // source or test
     Value value;      // the record that csv(...), idx(...) made
@@ -95,6 +96,18 @@ static bool read_synthetic(Reading *r)
     return read_whole(r, "count", 1, MOST_ROWS, &r->source->rows);
 }
 
+// A sample is a window of tokens, of which the last is only a target. Samples begin where the
+// targets of the one before end: an epoch has every token as a target once.
+static bool read_text(Reading *r)
+{
+    if (!read_path(r, "path", 0) || !read_whole(r, "window", 2, MOST_ROWS, &r->out->window))
+        return false;
+    r->out->stride = 1;
+    r->out->apart = r->out->window - 1;
+    r->source->tokenizer = text_tokenizer(r->jobs, r->node);
+    return r->source->tokenizer != NULL;
+}
+
 static const struct {
     const char *name;
     aml_source_kind kind;
@@ -110,6 +123,7 @@ static const struct {
                               read_synthetic,
                               "nothing (what the source's function returns)",
                               {NULL}},
+    [AML_SOURCE_TEXT] = {"text", AML_SOURCE_TEXT, read_text, "tokens", {"tokens"}},
 };
 _Static_assert(COUNT_OF(source_info) == AML_SOURCE_KINDS, "one row a kind of source");
 
@@ -144,7 +158,7 @@ bool read_source(Jobs *jobs, Node *node, const char *name, aml_source *source, D
             report(jobs->cx, node->as.job.name_span, setting_missing, "dataset", name);
         return false;
     }
-    Reading reading = {jobs, &setting, name, value, source, out};
+    Reading reading = {jobs, node, &setting, name, value, source, out};
     Sym kind = value_word(record_item(jobs, value, "source"));
     for (size_t i = 1; kind && i < COUNT_OF(source_info); i++)
         if (strcmp(source_info[i].name, kind) == 0) {

@@ -264,18 +264,85 @@ bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSett
     return entry_end(&tracing);
 }
 
-bool custom_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *fn, Value models,
-                 Value optimizers)
+// Whether a repeat is one loop or is written out is decided by its first call, and what is said of
+// the weights before anything is traced (frozen, averaged) has to know it: so the call is tried
+// out.
+typedef struct Trial {
+    IrModule *module;
+    int site, composites;
+    Entry entry;
+    Tracing tracing;
+} Trial;
+
+static void trial_begin(Jobs *jobs, Trial *trial, Span span)
 {
+    Elab *e = jobs->e;
+    trial->module = e->module;
+    trial->site = e->next_site;
+    trial->composites = e->composite.count;
+    e->module = NULL;
+    trial->tracing = entry_begin(jobs, &trial->entry, "", "", span);
+    trial->tracing.trace->scratch = true;
+}
+
+static void trial_end(Jobs *jobs, Trial *trial)
+{
+    Elab *e = jobs->e;
+    entry_drop(&trial->tracing);
+    e->module = trial->module;
+    e->next_site = trial->site;
+    e->composite.count = trial->composites;
+}
+
+bool try_model(Jobs *jobs, TrainBlock *train, Span span)
+{
+    Elab *e = jobs->e;
+    const Column *x = column_of(&train->data->prepared, "x");
+    if (e->open_repeats == 0)
+        return true;
+    Trial trial;
+    trial_begin(jobs, &trial, span);
+    Sym name = x->name;
+    Value input = entry_input(&trial.tracing, batched(x->type, 1), x->classes, name, span);
+    Inst *output = model_output(jobs, train->model, value_record(e, 1, &name, &input), 1, span);
+    trial_end(jobs, &trial);
+    return output != NULL;
+}
+
+static Value run_step(Tracing *tracing, const TrainBlock *train, const ProgramJob *job, Node *fn,
+                      Value models, Value optimizers)
+{
+    Jobs *jobs = tracing->jobs;
     Elab *e = jobs->e;
     Env *env = env_new(e, NULL, fn->span.file);
     for (int i = 0; i < models.as.record->count; i++)
         env_bind(e, env, models.as.record->name[i], models.as.record->at[i]);
     env_bind(e, env, job_word(jobs, "optimizers"), optimizers);
+    Value batch = batch_inputs(tracing, &train->data->prepared, job->table.batch, fn->span);
+    return elab_call(e, value_function(e, fn, env), &batch, NULL, 1, fn->as.fn.name_span);
+}
+
+bool try_step(Jobs *jobs, TrainBlock *train, const ProgramJob *job, Node *fn, Value models,
+              Value optimizers)
+{
+    if (jobs->e->open_repeats == 0)
+        return true;
+    Trial trial;
+    jobs->e->training = true;
+    trial_begin(jobs, &trial, fn->span);
+    Value result = run_step(&trial.tracing, train, job, fn, models, optimizers);
+    trial_end(jobs, &trial);
+    jobs->e->training = false;
+    return !value_is(result, VALUE_POISON);
+}
+
+bool custom_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *fn, Value models,
+                 Value optimizers)
+{
+    Elab *e = jobs->e;
     e->training = true;
     Tracing tracing = entry_begin(jobs, &job->step, job->table.name, "step", fn->span);
-    Value batch = batch_inputs(&tracing, &train->data->prepared, job->table.batch, fn->span);
-    Value result = elab_call(e, value_function(e, fn, env), &batch, NULL, 1, fn->as.fn.name_span);
+    Value result = run_step(&tracing, train, job, fn, models, optimizers);
     bool good = step_outputs(&tracing, result, fn->as.fn.name_span) &&
                 average_step(jobs, train, models, fn->as.fn.name_span);
     e->training = false;
@@ -355,7 +422,7 @@ bool init_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job)
         if (cell->role == AML_ROLE_METRIC || (cell->source != NULL) != (i >= count))
             continue;
         Inst *initial = elab_cell_initial(e, cell);
-        good = initial && elab_cell_write(e, cell, value_tensor(initial), cell->node->span);
+        good = initial && elab_assign_whole(e, cell, initial, cell->node->span);
     }
     e->training = false;
     if (!good) {
@@ -385,8 +452,9 @@ void state_rows(Jobs *jobs, StateTable *table, ProgramJob *job)
         ProgramState state = {.span = state_span(jobs, cell)};
         Sym path = elab_cell_path(jobs->e, cell);
         bool replaced = cell->average && cell->average->table == table;
-        state.info.tensor = tensor_info(jobs, cell->type, cell->classes,
+        state.info.tensor = tensor_info(jobs, elab_cell_type(cell), cell->classes,
                                         replaced ? sym_printf(jobs->cx, "%s.raw", path) : path);
+        state.info.stack = elab_cell_stack(cell).count;
         state.info.role = replaced ? AML_ROLE_OPTIMIZER : cell->role;
         state.decay = cell->role == AML_ROLE_WEIGHT && cell->type.rank >= 2;
         vec_push(jobs->arena, &job->state, state);

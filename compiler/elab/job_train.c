@@ -177,7 +177,7 @@ static bool read_schedule(Jobs *jobs, Node *node, const DataBlock *data, const M
     return false;
 }
 
-static ProgramJob new_job(Jobs *jobs, Node *node, aml_job_kind kind)
+ProgramJob new_job(Jobs *jobs, Node *node, aml_job_kind kind)
 {
     ProgramJob job = {.span = node->as.job.name_span};
     job.table.kind = kind;
@@ -275,7 +275,8 @@ static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const Me
     if (!good)
         return false;
     elab_instance_name(jobs->e, train->model, NULL, NULL);
-    if (!prepare_weights(jobs, train, train->model, optimizer_value, optimizer.span))
+    if (!try_model(jobs, train, model.span) ||
+        !prepare_weights(jobs, train, train->model, optimizer_value, optimizer.span))
         return false;
     train->loss_call =
         loss_at(jobs, train->loss, column_of(&train->data->prepared, "y") != NULL, loss.span);
@@ -315,6 +316,8 @@ static bool train_own(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *step
         }
         elab_instance_name(jobs->e, model, NULL, record.as.record->name[i]);
     }
+    if (!try_step(jobs, train, job, step, record, others))
+        return false;
     for (int i = 0; i < others.as.record->count; i++) {
         const Value *model = record_get(record, others.as.record->name[i]);
         Value optimizer = others.as.record->at[i];

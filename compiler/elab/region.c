@@ -43,7 +43,7 @@ static Region *region_of(Elab *e)
     return e->trace->region;
 }
 
-static Inst *add_input(Elab *e, Trace *trace, RegionKind kind, Inst *outside, Type type)
+Inst *region_add(Elab *e, Trace *trace, RegionKind kind, Inst *outside, Type type)
 {
     Inst *inside = ir_param(trace->fn, type, (Slot){0}, outside ? outside->name : NULL,
                             outside ? outside->span : trace->fn->span);
@@ -66,7 +66,7 @@ static Inst *capture_in(Elab *e, Trace *trace, Inst *inst)
         return NULL;
     inside = outside->op == OP_constant || outside->op == OP_iota
                  ? ir_clone_into(trace->fn, outside, NULL)
-                 : add_input(e, trace, REGION_REST, outside, outside->type);
+                 : region_add(e, trace, REGION_REST, outside, outside->type);
     pointer_map_put(e->cx->arena, &trace->region->captured, inst, inside);
     return inside;
 }
@@ -90,7 +90,7 @@ Inst *elab_region_carry(Elab *e, Inst *start)
 {
     region_of(e);
     start = outer_value(e, start);
-    return add_input(e, e->trace, REGION_CARRIED, start, start->type);
+    return region_add(e, e->trace, REGION_CARRIED, start, start->type);
 }
 
 Inst *elab_region_slice(Elab *e, Inst *whole)
@@ -103,13 +103,13 @@ Inst *elab_region_slice(Elab *e, Inst *whole)
             type_text(e->cx->arena, type), (long long)region->count);
     memmove(type.dim, type.dim + 1, sizeof type.dim[0] * (size_t)(type.rank - 1));
     type.rank--;
-    return add_input(e, e->trace, REGION_SLICED, whole, type);
+    return region_add(e, e->trace, REGION_SLICED, whole, type);
 }
 
 Inst *region_later(Elab *e, Type type)
 {
     region_of(e);
-    return add_input(e, e->trace, REGION_SLICED, NULL, type);
+    return region_add(e, e->trace, REGION_SLICED, NULL, type);
 }
 
 RegionInput *region_input(const Region *region, const Inst *inside)
@@ -152,7 +152,7 @@ void elab_region_guard(Elab *e, Inst *guard)
     if (region_input(region, region->guard))
         return;
     Inst *outside = outer_value(e, guard); // a constant
-    region->guard = add_input(e, e->trace, REGION_REST, outside, outside->type);
+    region->guard = region_add(e, e->trace, REGION_REST, outside, outside->type);
 }
 
 // ---- the end ------------------------------------------------------------------------------------
@@ -182,6 +182,8 @@ bool elab_region_close(Elab *e, Trace *trace, bool complete)
     if (e->trace != trace || !trace->region)
         bug(e->cx, trace->fn->span, "regions are closed in the order in which they began");
     Region *region = trace->region;
+    if (complete)
+        region_cells_close(e, trace);
     e->trace = trace->outer;
     e->branching = trace->branching;
     if (!complete || diag_errors(e->cx) > trace->errors || e->gave_up)
@@ -244,7 +246,7 @@ bool elab_region_emit(Elab *e, Trace *trace)
     for (int i = 0; i < region->input.count; i++)
         if (region->input.at[i].kind == REGION_CARRIED)
             region->input.at[i].after = region->result[next++];
-    return true;
+    return region_cells_store(e, trace);
 }
 
 Inst *elab_region_after(Elab *e, const Trace *trace, const Inst *carried)

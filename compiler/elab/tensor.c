@@ -663,6 +663,11 @@ Value elab_index(Elab *e, Value object, const Value items[], int count, Span spa
             return items[i];
     if (object.kind == VALUE_TENSOR)
         return index_tensor(e, object, items, count, span);
+    int64_t at;
+    if (object.kind == VALUE_INSTANCE && count == 1 && !object.as.instance->declaration)
+        return elab_int(e, items[0], &at, "the index of a model", span)
+                   ? repeat_part(e, object.as.instance, at, span)
+                   : value_poison();
     bool list =
         object.kind == VALUE_LIST || object.kind == VALUE_TUPLE || object.kind == VALUE_RANGE;
     if (count != 1 || (!list && object.kind != VALUE_TEXT && object.kind != VALUE_RECORD)) {

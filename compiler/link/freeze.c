@@ -7,6 +7,8 @@
 
 #include "link/link.h"
 
+#include "aml/text.h"
+
 #include <string.h>
 
 #include "diag/diag.h"
@@ -61,12 +63,11 @@ static const char *weight_shape(Arena *arena, aml_dtype dtype, aml_shape shape)
     return type_text(arena, type_make(dtype_of[dtype], shape.rank, shape.dim));
 }
 
-// The checkpoint's tensor for a row of the state table, or NULL after reporting that there is none
-// that fits.
-static const Weight *weight_of(Cx *cx, const ProgramState *state, const Weight *weight, int weights,
-                               Span span)
+// The checkpoint's tensor for one of a row of the state table, or NULL after reporting that there
+// is none that fits.
+static const Weight *weight_of(Cx *cx, const ProgramState *state, const aml_tensor_info *info,
+                               const Weight *weight, int weights, Span span)
 {
-    const aml_tensor_info *info = &state->info.tensor;
     const Weight *found = find_weight(weight, weights, info->name);
     const char *expected = weight_shape(cx->arena, info->dtype, info->shape);
     const char *there = found ? weight_shape(cx->arena, found->dtype, found->shape) : NULL;
@@ -81,24 +82,46 @@ static const Weight *weight_of(Cx *cx, const ProgramState *state, const Weight *
     return NULL;
 }
 
+// The elements of a row of the state table: the checkpoint's tensors one after the other. NULL
+// after a report.
+static const void *row_elements(Cx *cx, const ProgramState *state, const Weight *weight,
+                                int weights, Span span)
+{
+    int64_t parts = aml_state_parts(&state->info);
+    char name[1024], *all = NULL;
+    for (int64_t part = 0; part < parts; part++) {
+        aml_tensor_info tensor;
+        aml_state_part(&state->info, part, &tensor, name, sizeof name);
+        const Weight *found = weight_of(cx, state, &tensor, weight, weights, span);
+        if (!found)
+            return NULL;
+        if (parts == 1)
+            return found->at;
+        size_t bytes =
+            (size_t)aml_shape_elements(&tensor.shape) * (size_t)aml_dtype_bytes(tensor.dtype);
+        if (!all)
+            all = arena_alloc(cx->arena, bytes * (size_t)parts);
+        memcpy(all + bytes * (size_t)part, found->at, bytes);
+    }
+    return all;
+}
+
 bool freeze_weights(Cx *cx, IrFunction *fn, const ProgramJob *job, const Weight *weight,
                     int weights, Span span)
 {
     bool good = true;
+    const void **elements = NEW_ARRAY(cx->arena, const void *, fn->param.count + 1);
     for (int i = 0; i < fn->param.count; i++)
-        if (fn->param_slot.at[i].kind == SLOT_STATE)
-            good =
-                weight_of(cx, &job->state.at[fn->param_slot.at[i].index], weight, weights, span) &&
-                good;
+        if (fn->param_slot.at[i].kind == SLOT_STATE) {
+            elements[i] =
+                row_elements(cx, &job->state.at[fn->param_slot.at[i].index], weight, weights, span);
+            good = elements[i] && good;
+        }
     if (!good)
         return false;
     for (int i = fn->param.count - 1; i >= 0; i--)
         if (fn->param_slot.at[i].kind == SLOT_STATE)
-            param_to_constant(
-                fn, i,
-                weight_of(cx, &job->state.at[fn->param_slot.at[i].index], weight, weights, span)
-                    ->at,
-                false);
+            param_to_constant(fn, i, elements[i], false);
     for (int i = fn->result.count - 1; i >= 0;
          i--) // running statistics do not move when predicting
         if (fn->result.at[i].slot.kind == SLOT_STATE) {

@@ -11,15 +11,16 @@
 
 static const char *const dtype_constant[] = {"AML_F32", "AML_F64", "AML_F16", "AML_BF16", "AML_I8",
                                              "AML_U8",  "AML_I32", "AML_I64", "AML_BOOL"};
-static const char *const scalar_constant[] = {
-    "AML_SCALAR_STEP",   "AML_SCALAR_TOTAL_STEPS", "AML_SCALAR_EPOCH_STEPS", "AML_SCALAR_SEED",
-    "AML_SCALAR_SAMPLE", "AML_SCALAR_OPTION",      "AML_SCALAR_MEASURED"};
-static const char *const role_constant[] = {"AML_ROLE_WEIGHT", "AML_ROLE_STATE",
-                                            "AML_ROLE_OPTIMIZER", "AML_ROLE_METRIC"};
+static const char *const scalar_constant[] = {"AML_SCALAR_STEP",        "AML_SCALAR_TOTAL_STEPS",
+                                              "AML_SCALAR_EPOCH_STEPS", "AML_SCALAR_SEED",
+                                              "AML_SCALAR_POSITION",    "AML_SCALAR_SAMPLE",
+                                              "AML_SCALAR_OPTION",      "AML_SCALAR_MEASURED"};
+static const char *const role_constant[] = {
+    "AML_ROLE_WEIGHT", "AML_ROLE_STATE", "AML_ROLE_OPTIMIZER", "AML_ROLE_METRIC", "AML_ROLE_CACHE"};
 
 _Static_assert(COUNT_OF(dtype_constant) == DTYPE_COUNT, "one name a dtype");
 _Static_assert(COUNT_OF(scalar_constant) == AML_SCALAR_MEASURED + 1, "one name a scalar kind");
-_Static_assert(COUNT_OF(role_constant) == AML_ROLE_METRIC + 1, "one name a role");
+_Static_assert(COUNT_OF(role_constant) == AML_ROLES, "one name a role");
 
 #define TOP(...) buffer_printf(&writer->top, __VA_ARGS__)
 
@@ -153,6 +154,24 @@ static const char *text_parts(TableWriter *writer, const aml_text *text, const c
     return arena_printf(writer->cx->arena, "{.parts = %d, .part = %s}", text->parts, name);
 }
 
+static const char *tokenizer(TableWriter *writer, const aml_tokenizer *of, const char *prefix)
+{
+    if (!of)
+        return "0";
+    const char *code = "0", *name = array_name(writer, prefix, "tokenizer");
+    if (of->code) {
+        code = array_name(writer, prefix, "code");
+        TOP("static const uint32_t %s[] = {", code);
+        for (int i = 0; i < of->vocab; i++)
+            TOP("%s%u,", i % 16 ? " " : "\n    ", (unsigned)of->code[i]);
+        TOP("\n};\n");
+    }
+    TOP("static const aml_tokenizer %s = {.kind = (aml_tokenizer_kind)%d, .vocab = %d, .code = "
+        "%s};\n",
+        name, of->kind, of->vocab, code);
+    return arena_printf(writer->cx->arena, "&%s", name);
+}
+
 static const char *source(TableWriter *writer, const ProgramDataset *dataset, int which,
                           const char *prefix)
 {
@@ -169,10 +188,11 @@ static const char *source(TableWriter *writer, const ProgramDataset *dataset, in
     return arena_printf(arena,
                         "{.kind = (aml_source_kind)%d, .place = %s, .file = {%s}, .separator = %d, "
                         ".header = (aml_header)%d, .missing = %s, .rows = %lldll, .seed = %lldll, "
-                        ".generate = %s}",
+                        ".generate = %s, .tokenizer = %s}",
                         of->kind, place(writer, of->place), files.text, of->separator, of->header,
                         table_text(writer, of->missing), (long long)of->rows, (long long)of->seed,
-                        table_function(writer, &dataset->generate[which], prefix));
+                        table_function(writer, &dataset->generate[which], prefix),
+                        tokenizer(writer, of->tokenizer, prefix));
 }
 
 static const char *quantity(TableWriter *writer, aml_quantity of)
@@ -241,10 +261,11 @@ static void write_datasets(TableWriter *writer, Program *program)
         const char *augment = table_function(writer, &dataset->augment, prefix);
         buffer_printf(&rows,
                       "    {.name = %s, .doc = %s, .place = %s,\n     .source = %s,\n     .test = "
-                      "%s,\n     .window = %lldll, .stride = %lldll, .fields = %d, .field = %s,\n",
+                      "%s,\n     .window = %lldll, .stride = %lldll, .apart = %lldll, .fields = "
+                      "%d, .field = %s,\n",
                       table_text(writer, table->name), table_text(writer, table->doc),
                       place(writer, table->place), main_source, test, (long long)table->window,
-                      (long long)table->stride, table->fields, field);
+                      (long long)table->stride, (long long)table->apart, table->fields, field);
         buffer_printf(&rows,
                       "     .split = {.train = %s, .valid = %s, .test = %s, .seed = %lldll, "
                       ".stratify = %d, .by_time = %d},\n",
@@ -268,8 +289,8 @@ static const char *states(TableWriter *writer, const ProgramJob *job, const char
     TOP("static const aml_state_info %s[] = {\n", name);
     for (int i = 0; i < job->state.count; i++) {
         const aml_state_info *info = &job->state.at[i].info;
-        TOP("    {.tensor = %s, .role = %s, .offset = %zuu},\n", tensor(writer, &info->tensor),
-            role_constant[info->role], info->offset);
+        TOP("    {.tensor = %s, .role = %s, .offset = %zuu, .stack = %d},\n",
+            tensor(writer, &info->tensor), role_constant[info->role], info->offset, info->stack);
     }
     TOP("};\n");
     return name;
@@ -292,6 +313,16 @@ static const char *metrics(TableWriter *writer, const ProgramJob *job, const cha
     return name;
 }
 
+static const char *generation(TableWriter *writer, const aml_generation *of)
+{
+    return arena_printf(writer->cx->arena,
+                        "{.context = %lld, .cached = %d, .temperature = %s, .top_k = %lld, "
+                        ".top_p = %s, .length = %lld, .prompt = %s}",
+                        (long long)of->context, of->cached, table_real(writer, of->temperature),
+                        (long long)of->top_k, table_real(writer, of->top_p), (long long)of->length,
+                        table_text(writer, of->prompt));
+}
+
 static void write_jobs(TableWriter *writer, Program *program)
 {
     Buffer rows = {.arena = writer->cx->arena};
@@ -310,7 +341,8 @@ static void write_jobs(TableWriter *writer, Program *program)
                         {"eval_one", &job->eval_one},
                         {"metrics_value", &job->metrics_value},
                         {"predict", &job->predict},
-                        {"validated", &job->validated}};
+                        {"validated", &job->validated},
+                        {"decode", &job->decode}};
         const char *state = states(writer, job, prefix), *metric = metrics(writer, job, prefix);
         buffer_printf(&rows,
                       "    {.kind = (aml_job_kind)%d, .name = %s, .doc = %s, .place = %s, .data = "
@@ -339,8 +371,8 @@ static void write_jobs(TableWriter *writer, Program *program)
                       table->keep_last, table->keep_best, table->keep_metric, table->stop_metric,
                       quantity(writer, table->stop_patience),
                       table_real(writer, table->stop_min_delta));
-        buffer_printf(&rows, "     .model_job = %d, .which = (aml_which)%d},\n", table->model_job,
-                      table->which);
+        buffer_printf(&rows, "     .model_job = %d, .which = (aml_which)%d, .generation = %s},\n",
+                      table->model_job, table->which, generation(writer, &table->generation));
     }
     if (program->job.count)
         TOP("%s};\n", rows.text);

@@ -6,6 +6,8 @@
 #include "passes/fuse.h"
 #include "report/report.h"
 
+#include "aml/text.h"
+
 static Place place_of(const Report *report, Span span)
 {
     return span.file ? source_place(report->cx, span) : (Place){0};
@@ -211,6 +213,10 @@ static const char *role_name(aml_role role)
         return "optimizer";
     case AML_ROLE_METRIC:
         return "metric";
+    case AML_ROLE_CACHE:
+        return "cache";
+    case AML_ROLES:
+        break;
     }
     return "?";
 }
@@ -220,6 +226,21 @@ static Type type_of_info(const aml_tensor_info *info)
     return type_make((DType)info->dtype, info->shape.rank, info->shape.dim);
 }
 
+// The tensors that a row is for people: one for each turn of a repeated part.
+static void add_parts(const Report *report, ReportBlock *block, const aml_state_info *info,
+                      ReportState row)
+{
+    int64_t parts = aml_state_parts(info);
+    for (int64_t part = 0; part < parts; part++) {
+        aml_tensor_info tensor;
+        char name[1024];
+        aml_state_part(info, part, &tensor, name, sizeof name);
+        row.name = arena_text(report->cx->arena, name, strlen(name));
+        row.type = type_of_info(&tensor);
+        vec_push(report->cx->arena, &block->state, row);
+    }
+}
+
 static size_t add_states(const Report *report, ReportBlock *block, const ProgramJob *job)
 {
     size_t bytes = 0;
@@ -227,8 +248,8 @@ static size_t add_states(const Report *report, ReportBlock *block, const Program
         const ProgramState *state = &job->state.at[i];
         ReportState row = {state->info.tensor.name, role_name(state->info.role),
                            type_of_info(&state->info.tensor), place_of(report, state->span)};
-        vec_push(report->cx->arena, &block->state, row);
         bytes += aligned((size_t)type_bytes(row.type));
+        add_parts(report, block, &state->info, row);
         if (state->info.role == AML_ROLE_WEIGHT) {
             block->parameters += type_elements(row.type);
             ReportLine *line = line_at(report->cx->arena, &block->line, row.place);

@@ -16,7 +16,6 @@ static void report_unknown_kind(Unit *unit, const Node *job)
         buffer_printf(&list, "%s%s", i ? ", " : "", unit->schema.key[i]);
     }
     report(cx, job->as.job.kind_span, unknown_kind, job->as.job.kind);
-    diag_silence(cx, DIAG_unsupported_block, job->as.job.kind_span);
     static const char *const words[] = {"fn",        "model", "loss",  "metric",
                                         "optimizer", "grad",  "const", "option"};
     const char *closest = closest_name(job->as.job.kind, kinds.at, kinds.count);

@@ -107,7 +107,12 @@ void amli_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t resu
 // where j = (word(i) * (i + 1)) >> 64 and word(i) is the first 64 bits of Philox with counter
 // {lo(i), hi(i), lo(stream), hi(stream)} and key {lo(seed), hi(seed) ^ use}. So the order depends
 // on nothing but (seed, stream, use, count).
-enum { AMLI_USE_EPOCH = 0x65706f63, AMLI_USE_SPLIT = 0x73706c69 };
+enum {
+    AMLI_USE_EPOCH = 0x65706f63,
+    AMLI_USE_SPLIT = 0x73706c69,
+    AMLI_USE_OFFSET = 0x6f666673,
+    AMLI_USE_CHOICE = 0x63686f69
+};
 void amli_shuffle(int64_t *order, int64_t count, int64_t seed, uint64_t stream, uint32_t use);
 
 // ---- features.c: what this machine's CPU can do

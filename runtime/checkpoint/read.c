@@ -240,10 +240,12 @@ aml_status amli_check_state(const aml_job *job, const aml_tensors *tensors, unsi
     size_t used = 0;
     int wrong = 0;
     text[0] = 0;
-    for (int i = 0; i < job->states; i++) {
-        const aml_tensor_info *ours = &job->state[i].tensor;
-        if (!(roles >> job->state[i].role & 1))
-            continue;
+    amli_rows rows;
+    aml_status status = amli_rows_make(job, roles, &rows, error);
+    if (status)
+        return status;
+    for (int i = 0; i < rows.count; i++) {
+        const aml_tensor_info *ours = &rows.at[i].tensor;
         char a[160], b[160];
         int32_t at = aml_tensors_find(tensors, ours->name);
         const aml_tensor_info *theirs = at < 0 ? NULL : aml_tensors_info(tensors, at);
@@ -262,15 +264,15 @@ aml_status amli_check_state(const aml_job *job, const aml_tensors *tensors, unsi
         const aml_tensor_info *theirs = aml_tensors_info(tensors, at);
         char a[160];
         bool known = false;
-        for (int i = 0; i < job->states && !known; i++)
-            known = (roles >> job->state[i].role & 1) &&
-                    strcmp(job->state[i].tensor.name, theirs->name) == 0;
+        for (int i = 0; i < rows.count && !known; i++)
+            known = strcmp(rows.at[i].tensor.name, theirs->name) == 0;
         if (known || ++wrong > SHOWN || used >= sizeof text - 1)
             continue;
         used += (size_t)snprintf(
             text + used, sizeof text - used, "\n  %.200s: the program has none, the checkpoint %s",
             theirs->name, aml_shape_text(theirs->dtype, &theirs->shape, a, sizeof a));
     }
+    amli_rows_free(&rows);
     if (wrong == 0)
         return AML_OK;
     if (wrong > SHOWN && used < sizeof text - 1)
@@ -282,15 +284,17 @@ aml_status amli_check_state(const aml_job *job, const aml_tensors *tensors, unsi
 aml_status amli_load_state(const aml_job *job, const aml_tensors *tensors, unsigned roles,
                            amli_device *device, amli_memory state, aml_error *error)
 {
-    aml_status status = AML_OK;
-    for (int i = 0; i < job->states && !status; i++) {
-        int32_t at = roles >> job->state[i].role & 1
-                         ? aml_tensors_find(tensors, job->state[i].tensor.name)
-                         : -1;
+    amli_rows rows;
+    aml_status status = amli_rows_make(job, roles, &rows, error);
+    if (status)
+        return status;
+    for (int i = 0; i < rows.count && !status; i++) {
+        int32_t at = aml_tensors_find(tensors, rows.at[i].tensor.name);
         if (at >= 0)
-            status = device->kind->upload(device, state, job->state[i].offset,
+            status = device->kind->upload(device, state, rows.at[i].offset,
                                           aml_tensors_data(tensors, at),
                                           aml_tensors_bytes(tensors, at), error);
     }
+    amli_rows_free(&rows);
     return status;
 }

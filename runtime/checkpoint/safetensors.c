@@ -264,8 +264,7 @@ aml_status aml_tensors_parse(const char *name, const void *bytes, size_t length,
 
 static int compare_states(const void *a, const void *b)
 {
-    const aml_state_info *x = *(const aml_state_info *const *)a,
-                         *y = *(const aml_state_info *const *)b;
+    const aml_state_info *x = a, *y = b;
     size_t left = aml_dtype_bytes(x->tensor.dtype), right = aml_dtype_bytes(y->tensor.dtype);
     if (left != right)
         return left > right ? -1 : 1;
@@ -278,19 +277,19 @@ static size_t state_bytes(const aml_state_info *state)
 }
 
 // The header with its length before it and its padding; the caller frees. NULL: no memory.
-static char *make_header(const aml_state_info *const *state, int count, size_t *length)
+static char *make_header(const aml_state_info *state, int count, size_t *length)
 {
     json_t *header = json_object();
     bool complete = header && json_object_set_new(header, "__metadata__",
                                                   json_pack("{s:s}", "format", "aml")) == 0;
     size_t offset = 0;
     for (int i = 0; i < count && complete; i++) {
-        const aml_tensor_info *tensor = &state[i]->tensor;
+        const aml_tensor_info *tensor = &state[i].tensor;
         json_t *shape = json_array();
         for (int k = 0; k < tensor->shape.rank; k++)
             complete =
                 complete && json_array_append_new(shape, json_integer(tensor->shape.dim[k])) == 0;
-        size_t end = offset + state_bytes(state[i]);
+        size_t end = offset + state_bytes(&state[i]);
         json_t *entry =
             json_pack("{s:s, s:o, s:[I, I]}", "dtype", stored_name[tensor->dtype], "shape", shape,
                       "data_offsets", (json_int_t)offset, (json_int_t)end);
@@ -319,7 +318,7 @@ static char *make_header(const aml_state_info *const *state, int count, size_t *
 enum { CHUNK = 1 << 20 };
 
 static aml_status write_tensors(int descriptor, const char *path, amli_device *device,
-                                amli_memory memory, const aml_state_info *const *state, int count,
+                                amli_memory memory, const aml_state_info *state, int count,
                                 char *chunk, struct sha256_ctx *hash, size_t *bytes,
                                 aml_error *error)
 {
@@ -332,11 +331,11 @@ static aml_status write_tensors(int descriptor, const char *path, amli_device *d
     aml_status status = amli_write_all(descriptor, path, header, length, error);
     free(header);
     for (int i = 0; i < count && !status; i++) {
-        size_t size = state_bytes(state[i]);
+        size_t size = state_bytes(&state[i]);
         for (size_t at = 0; at < size && !status; at += CHUNK) {
             size_t part = size - at < CHUNK ? size - at : CHUNK;
             status =
-                device->kind->download(device, memory, state[i]->offset + at, chunk, part, error);
+                device->kind->download(device, memory, state[i].offset + at, chunk, part, error);
             if (!status)
                 status = amli_write_all(descriptor, path, chunk, part, error);
             sha256_update(hash, part, (const uint8_t *)chunk);
@@ -350,32 +349,30 @@ aml_status amli_tensors_write(const char *path, amli_device *device, amli_memory
                               const aml_job *job, unsigned roles, size_t *bytes,
                               char text[AMLI_HASH_TEXT], aml_error *error)
 {
-    const aml_state_info **state = calloc((size_t)job->states + 1, sizeof *state);
+    amli_rows rows;
+    aml_status status = amli_rows_make(job, roles, &rows, error);
+    if (status)
+        return status;
     char *chunk = malloc(CHUNK);
-    int count = 0;
-    if (!state || !chunk) {
-        free(state), free(chunk);
+    if (!chunk) {
+        amli_rows_free(&rows);
         return amli_no_memory(error, CHUNK, path);
     }
-    for (int i = 0; i < job->states; i++)
-        if (roles >> job->state[i].role & 1)
-            state[count++] = &job->state[i];
-    if (count)
-        qsort(state, (size_t)count, sizeof *state, compare_states);
+    if (rows.count)
+        qsort(rows.at, (size_t)rows.count, sizeof *rows.at, compare_states);
     int descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    aml_status status = AML_OK;
     if (descriptor < 0) {
         status = amli_fail(error, AML_IO, "cannot create %s: %s", path, strerror(errno));
     } else {
         struct sha256_ctx hash;
         sha256_init(&hash);
-        status = write_tensors(descriptor, path, device, memory, state, count, chunk, &hash, bytes,
-                               error);
+        status = write_tensors(descriptor, path, device, memory, rows.at, rows.count, chunk, &hash,
+                               bytes, error);
         if (close(descriptor) != 0 && !status)
             status = amli_fail(error, AML_IO, "cannot write %s: %s", path, strerror(errno));
         amli_hash_finish(&hash, text);
     }
-    free(state);
+    amli_rows_free(&rows);
     free(chunk);
     return status;
 }

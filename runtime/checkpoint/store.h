@@ -1,5 +1,6 @@
 // checkpoint/: saving and finding what a run has learned.
 //
+//   rows.c         the state table as files know it
 //   safetensors.c  the file format, both ways
 //   progress.c     state.json: where a training stands
 //   write.c        the protocol by which a checkpoint becomes visible, whole, and what is kept
@@ -19,6 +20,18 @@
 #define AMLI_OPTIMIZER_FILE "optimizer.safetensors"
 #define AMLI_STATE_FILE "state.json"
 #define AMLI_MANIFEST_FILE "MANIFEST.json"
+
+// ---- rows.c
+
+// One ordinary row (stack 0) for each tensor that the states of certain roles are in a file.
+typedef struct amli_rows {
+    int count;
+    aml_state_info *at;
+    char *text; // their names
+} amli_rows;
+
+aml_status amli_rows_make(const aml_job *job, unsigned roles, amli_rows *rows, aml_error *error);
+void amli_rows_free(amli_rows *rows);
 
 // ---- safetensors.c
 

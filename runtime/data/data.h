@@ -34,6 +34,7 @@ typedef struct amli_table {
     int64_t rows;           // samples
     int64_t source_rows;    // those of the source
     int64_t units[2];       // rows that were read from the source, from the test source
+    int64_t apart;          // of its windows only every apart-th is a sample; 1: all are
     int64_t window, stride; // rows in a sample, from one sample to the next; 1 and 1: rows
     int64_t bad;            // rows that were refused
     void **field;           // field[i]: all rows of field i, dense
@@ -71,6 +72,7 @@ void amli_table_free(amli_table *table); // NULL is allowed
 typedef struct amli_split {
     int64_t rows[AML_PART_TEST + 1]; // how many
     int64_t *row[AML_PART_TEST + 1]; // which, increasing
+    int64_t offsets;                 // by 0..offsets-1 rows all of the training part can be moved
     size_t bytes;                    // of these lists
 } amli_split;
 
@@ -151,15 +153,17 @@ size_t amli_tensor_bytes(const aml_tensor_info *tensor);
 
 // The stream of training samples: the permutations of epochs 0, 1, 2, ... one after the other.
 // Position p is element p mod count of the permutation of epoch p / count, which depends on (seed,
-// epoch) alone, so a run is resumed by knowing its step number.
+// epoch) alone, so a run is resumed by knowing its step number. With several `offsets`, rows of an
+// epoch are moved by one of them, drawn from (seed, epoch) as well.
 typedef struct amli_sampler {
     const int64_t *row;
     int64_t count, seed;
+    int64_t offsets, offset;
     int64_t epoch; // of `order`, -1: none yet
     int64_t *order;
 } amli_sampler;
-aml_status amli_sampler_new(const int64_t *row, int64_t count, int64_t seed, amli_sampler *sampler,
-                            aml_error *error);
+aml_status amli_sampler_new(const int64_t *row, int64_t count, int64_t offsets, int64_t seed,
+                            amli_sampler *sampler, aml_error *error);
 void amli_sampler_free(amli_sampler *sampler);
 void amli_sampler_pick(amli_sampler *sampler, int64_t position, int64_t count, int64_t row[]);
 

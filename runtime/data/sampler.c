@@ -4,10 +4,11 @@
 
 #include "runtime/data/data.h"
 
-aml_status amli_sampler_new(const int64_t *row, int64_t count, int64_t seed, amli_sampler *sampler,
-                            aml_error *error)
+aml_status amli_sampler_new(const int64_t *row, int64_t count, int64_t offsets, int64_t seed,
+                            amli_sampler *sampler, aml_error *error)
 {
-    *sampler = (amli_sampler){.row = row, .count = count, .seed = seed, .epoch = -1};
+    *sampler =
+        (amli_sampler){.row = row, .count = count, .offsets = offsets, .seed = seed, .epoch = -1};
     if (count <= 0)
         return amli_fail(error, AML_BAD_DATA, "no rows to train on");
     sampler->order = malloc((size_t)count * sizeof *sampler->order);
@@ -23,6 +24,17 @@ void amli_sampler_free(amli_sampler *sampler)
     *sampler = (amli_sampler){0};
 }
 
+static int64_t offset_of(const amli_sampler *sampler, int64_t epoch)
+{
+    if (sampler->offsets <= 1)
+        return 0;
+    uint64_t seed = (uint64_t)sampler->seed;
+    uint32_t counter[4] = {(uint32_t)epoch, (uint32_t)((uint64_t)epoch >> 32), 0, 0}, word[4];
+    uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32) ^ AMLI_USE_OFFSET};
+    amli_philox(counter, key, word);
+    return (int64_t)(((uint64_t)word[0] << 32 | word[1]) % (uint64_t)sampler->offsets);
+}
+
 void amli_sampler_pick(amli_sampler *sampler, int64_t position, int64_t count, int64_t row[])
 {
     for (int64_t i = 0; i < count; i++, position++) {
@@ -33,7 +45,8 @@ void amli_sampler_pick(amli_sampler *sampler, int64_t position, int64_t count, i
             amli_shuffle(sampler->order, sampler->count, sampler->seed, (uint64_t)epoch,
                          AMLI_USE_EPOCH);
             sampler->epoch = epoch;
+            sampler->offset = offset_of(sampler, epoch);
         }
-        row[i] = sampler->row[sampler->order[position % sampler->count]];
+        row[i] = sampler->row[sampler->order[position % sampler->count]] + sampler->offset;
     }
 }

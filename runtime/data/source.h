@@ -3,6 +3,7 @@
 //   source.c             the list of kinds (aml/source.def)
 //   source_csv.c         rows of separated values
 //   source_idx.c         arrays of numbers, as in MNIST; unpack.c: bytes that may be compressed
+//   source_text.c        tokens of a text
 //   source_synthetic.c   rows that a compiled function makes
 //
 // table.c reads the files into memory, asks the kind for rows until there are no more, and puts

@@ -130,6 +130,23 @@ aml_status amli_split_rows(const aml_split *how, int64_t source_rows, int64_t ro
     return AML_OK;
 }
 
+// Samples that lie apart can be moved without meeting the next one. `last` is the last window of
+// the training part. Where little is left behind the last sample it is given up, so that the others
+// can be moved to every place between two.
+static void make_offsets(const amli_table *table, int64_t last, amli_split *split)
+{
+    int64_t *rows = &split->rows[AML_PART_TRAIN];
+    split->offsets = 1;
+    if (table->apart == 1 || *rows == 0)
+        return;
+    int64_t left = last - split->row[AML_PART_TRAIN][*rows - 1];
+    if (left < table->apart - 1 && *rows > 1) {
+        --*rows;
+        left += table->apart;
+    }
+    split->offsets = left + 1 < table->apart ? left + 1 : table->apart;
+}
+
 aml_status amli_split_by_time(const aml_split *how, const amli_table *table, amli_split *split,
                               aml_error *error)
 {
@@ -147,18 +164,22 @@ aml_status amli_split_by_time(const aml_split *how, const amli_table *table, aml
     for (int i = 0; i < DEALT; i++)
         due[i] = fraction[i] * (double)table->units[0];
     deal(table->units[0], due, given, quota);
-    int64_t row = 0, from = 0;
+    int64_t from = 0, last = 0;
     for (int i = 0; i < DEALT; i++) {
-        int64_t to = from + quota[i];
-        for (; row < table->source_rows && row * table->stride < to; row++)
-            if (i < 3 && row * table->stride >= from && row * table->stride + table->window <= to)
-                put(split, (aml_part)(AML_PART_TRAIN + i), row);
+        int64_t to = from + quota[i], row = (from + table->stride - 1) / table->stride;
+        for (; i < 3 && row * table->stride + table->window <= to; row += table->apart)
+            put(split, (aml_part)(AML_PART_TRAIN + i), row);
         from = to;
+        last = i == 0 ? (to - table->window) / table->stride : last;
     }
-    for (row = table->source_rows; row < table->rows; row++)
+    make_offsets(table, last, split);
+    for (int64_t row = table->source_rows; row < table->rows; row += table->apart)
         put(split, AML_PART_TEST, row);
-    for (row = 0; row < table->rows; row++)
-        put(split, AML_PART_ALL, row);
+    for (int64_t row = 0; row < table->rows; row++) {
+        int64_t begin = row < table->source_rows ? 0 : table->source_rows;
+        if ((row - begin) % table->apart == 0)
+            put(split, AML_PART_ALL, row);
+    }
     split_fit(split);
     return AML_OK;
 }

@@ -219,11 +219,12 @@ static aml_status check_rows(const amli_table *table, const aml_dataset *dataset
                          dataset->skip_limit * 100, dataset->place);
     if (table->rows > 0 || (load->check_all && table->bad > 0))
         return AML_OK;
+    const char *what = dataset->source.kind == AML_SOURCE_TEXT ? "tokens" : "rows";
     if (table->units[0] > 0)
         return amli_fail(error, AML_BAD_DATA,
-                         "%s: expected at least the %lld rows of one window, found %lld",
-                         table->path, (long long)table->window, (long long)table->units[0]);
-    return amli_fail(error, AML_BAD_DATA, "%s: expected rows, found none%s", table->path,
+                         "%s: expected at least the %lld %s of one window, found %lld", table->path,
+                         (long long)table->window, what, (long long)table->units[0]);
+    return amli_fail(error, AML_BAD_DATA, "%s: expected %s, found none%s", table->path, what,
                      dataset->source.kind == AML_SOURCE_CSV ? " behind the header" : "");
 }
 
@@ -257,6 +258,7 @@ aml_status amli_table_load(const aml_dataset *dataset, const amli_load *load, am
     table->fields = dataset->fields;
     table->window = dataset->window > 0 ? dataset->window : 1;
     table->stride = dataset->stride > 0 ? dataset->stride : 1;
+    table->apart = dataset->apart > 0 ? dataset->apart : 1;
     table->field = calloc(fields, sizeof *table->field);
     table->row_bytes = calloc(fields, sizeof *table->row_bytes);
     table->unit_bytes = calloc(fields, sizeof *table->unit_bytes);

@@ -185,6 +185,23 @@ static aml_status whole_number(const char *name, const char *text, int64_t least
     return AML_OK;
 }
 
+// A number of at least 0; a share is above 0 and at most 1, or a percentage.
+static aml_status real_number(const char *name, const char *text, bool share, double *out,
+                              aml_error *error)
+{
+    double number;
+    aml_unit unit;
+    bool good = amli_parse_quantity(text, &number, &unit) && isfinite(number) &&
+                (unit == AML_UNIT_NONE || (share && unit == AML_UNIT_FRACTION));
+    if (!good || (share ? !(number > 0 && number <= 1) : !(number >= 0)))
+        return amli_fail(error, AML_USAGE, "--%s: expected %s, found \"%s\"", name,
+                         share ? "a share above 0 and at most 1, such as 0.9 or 90%"
+                               : "a number that is not negative",
+                         text);
+    *out = number;
+    return AML_OK;
+}
+
 // Applies an option that every program has. `text` is NULL where it has no argument.
 static aml_status apply(amli_command *command, Option option, const char *text, aml_error *error)
 {
@@ -205,6 +222,21 @@ static aml_status apply(amli_command *command, Option option, const char *text, 
     case OPTION_resume:
         command->resume = true;
         command->resume_run = text;
+        break;
+    case OPTION_prompt:
+        command->prompt = text;
+        break;
+    case OPTION_length:
+        status = whole_number("length", text, 1, &command->length, error);
+        break;
+    case OPTION_top_k:
+        status = whole_number("top_k", text, 1, &command->top_k, error);
+        break;
+    case OPTION_temperature:
+        status = real_number("temperature", text, false, &command->temperature, error);
+        break;
+    case OPTION_top_p:
+        status = real_number("top_p", text, true, &command->top_p, error);
         break;
     case OPTION_overfit:
         status = whole_number("overfit", text, 1, &command->overfit, error);
@@ -256,7 +288,17 @@ static aml_status find_verb(amli_command *command, const char *text, aml_error *
             return AML_OK;
         }
     }
+    const aml_program *program = command->program;
+    for (int i = 0; i < program->jobs; i++)
+        if (program->job[i].kind == AML_JOB_GENERATE && strcmp(program->job[i].name, text) == 0) {
+            command->verb = AMLI_VERB_GENERATE;
+            command->argument = program->job[i].name;
+            return AML_OK;
+        }
     const char *near = amli_closest(text, names, AMLI_VERBS);
+    for (int i = 0; i < program->jobs && !near; i++)
+        if (program->job[i].kind == AML_JOB_GENERATE)
+            near = amli_closest(text, &program->job[i].name, 1);
     return amli_fail(error, AML_USAGE, "unknown verb \"%s\"%s%s%s", text,
                      near ? "\nhelp: did you mean " : "\nhelp: `help` lists all verbs",
                      near ? near : "", near ? "?" : "");
@@ -291,7 +333,11 @@ static aml_status parse_option(amli_command *command, int argc, char **argv, int
         inline_value = name[length] ? name + length + 1 : NULL;
     }
     const char *next = *at + 1 < argc ? argv[*at + 1] : NULL;
-    for (int i = 0; i < program->options; i++) {
+    bool of_verb = false; // a generation's own options come first, as its block's settings do
+    for (int i = 0; i < OPTIONS && command->verb == AMLI_VERB_GENERATE; i++)
+        of_verb |= same_name(name, length, option_info[i].name) &&
+                   (option_info[i].verbs >> command->verb & 1);
+    for (int i = 0; i < program->options && !of_verb; i++) {
         if (!same_name(name, length, program->option[i].name))
             continue;
         const char *text = inline_value ? inline_value : next;
@@ -343,6 +389,8 @@ aml_status amli_command_parse(const aml_program *program, int argc, char **argv,
                                       : argc > 0 ? argv[0]
                                                  : program->name,
                               .verb = AMLI_VERB_HELP,
+                              .temperature = -1,
+                              .top_p = -1,
                               .runs = "runs"};
     size_t options = (size_t)program->options + 1;
     command->value = calloc(options, sizeof *command->value);
@@ -370,7 +418,7 @@ aml_status amli_command_parse(const aml_program *program, int argc, char **argv,
         return amli_fail(error, AML_USAGE, "expected a verb before %s, such as `%s train %s`",
                          argv[1], command->name, argv[1]);
     aml_status status = find_verb(command, argv[1], error);
-    int arguments = 0;
+    int arguments = command->argument != NULL; // the name of a generate block is a verb
     bool only_arguments = false;
     for (int at = 2; at < argc && !status; at++) {
         if (!only_arguments && strcmp(argv[at], "--") == 0) {
@@ -438,11 +486,19 @@ void amli_quantity_value(const amli_command *command, const aml_quantity *quanti
     *unit = command->unit[quantity->option];
 }
 
+static const char *const kind_name[] = {
+    [AML_JOB_TRAIN] = "train", [AML_JOB_EVALUATE] = "evaluate", [AML_JOB_GENERATE] = "generate"};
+
+const char *amli_job_kind(const aml_job *job)
+{
+    return kind_name[job->kind];
+}
+
 aml_status amli_find_job(const amli_command *command, aml_job_kind kind, const char *name,
                          const aml_job **out, aml_error *error)
 {
     const aml_program *program = command->program;
-    const char *what = kind == AML_JOB_TRAIN ? "train" : "evaluate";
+    const char *what = kind_name[kind];
     const char **names = calloc((size_t)program->jobs + 1, sizeof *names);
     int count = 0;
     char list[1024] = "";

@@ -76,8 +76,7 @@ void amli_help(const aml_program *program, const char *name, FILE *out)
         fprintf(out, "\njobs\n");
         for (int i = 0; i < program->jobs; i++) {
             const aml_job *job = &program->job[i];
-            fprintf(out, "  %-8s %-20s", job->kind == AML_JOB_TRAIN ? "train" : "evaluate",
-                    job->name);
+            fprintf(out, "  %-8s %-20s", amli_job_kind(job), job->name);
             print_doc(out, job->doc);
             fprintf(out, "  (%s)\n", job->place ? job->place : "?");
         }

@@ -5,6 +5,7 @@
 //   session.c   a job's memory on a device, and its compiled functions bound to it
 //   measure.c   a model on some rows: loss and metrics; roc.c: metrics that need all rows at once
 //   train.c     the training loop; train_run.c its folder: config, resume, checkpoints
+//   generate.c  text from a trained model; choose.c: which token comes next
 //   evaluate.c, predict.c, plan.c, check.c
 
 #ifndef AMLI_JOB_H
@@ -42,7 +43,9 @@ typedef struct amli_command {
     int threads;          // 0: not given
     bool has_seed, resume, has_steps, tensorboard, json, quiet, help;
     int64_t seed, overfit, steps, held_out; // held_out 0: not given
-    const char *resume_run, *checkpoint, *job, *output, *runs;
+    int64_t length, top_k;                  // of a generation; 0: not given
+    double temperature, top_p;              // the same; negative: not given
+    const char *resume_run, *checkpoint, *job, *output, *runs, *prompt;
     // the values of the program's options, and what was given on the command line (NULL: nothing)
     aml_value *value;
     aml_unit *unit;
@@ -64,6 +67,8 @@ void amli_quantity_value(const amli_command *command, const aml_quantity *quanti
 // The job of this kind that is meant by `name`, or the only one if name is NULL.
 aml_status amli_find_job(const amli_command *command, aml_job_kind kind, const char *name,
                          const aml_job **out, aml_error *error);
+
+const char *amli_job_kind(const aml_job *job); // "train"
 
 // ---- help.c
 void amli_help(const aml_program *program, const char *name, FILE *out);
@@ -93,7 +98,7 @@ typedef struct amli_session {
     amli_memory state, arena, batch;
     char *staging; // host memory like `batch`, if the host has no view of it
     char *view;    // where the host writes batches: the device's memory, or staging
-    amli_bound init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated;
+    amli_bound init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated, decode;
     const struct amli_measured *measured; // by the last validation; NULL: there was none
     int64_t seed, total_steps;
     double epoch_steps;
@@ -102,7 +107,7 @@ typedef struct amli_session {
 // What a job needs, in bytes: exactly what a session allocates.
 typedef struct amli_need {
     size_t state, arena, batch;
-    size_t role[AML_ROLE_METRIC + 1]; // parts of the state
+    size_t role[AML_ROLES]; // parts of the state
 } amli_need;
 amli_need amli_job_need(const aml_job *job);
 
@@ -136,6 +141,20 @@ aml_status amli_load_options(const amli_command *command, const aml_dataset *dat
                              amli_load *load, amli_paths *paths, aml_error *error);
 
 double amli_element(aml_dtype dtype, const void *at, int64_t index);
+
+// ---- choose.c
+
+typedef struct amli_choice {
+    double temperature; // 0: always the most likely
+    int64_t top_k;      // 0: all
+    double top_p;       // 1: all
+    int64_t seed;
+} amli_choice;
+
+// The token that is drawn from `count` scores as number `position`; -1: a score is not finite.
+// `work` has room for 2 * count numbers. The same scores, choice and position give the same token.
+int64_t amli_choose(const amli_choice *how, const float score[], int64_t count, int64_t position,
+                    double work[]);
 
 // ---- measure.c
 
@@ -180,6 +199,8 @@ aml_status amli_evaluate(const amli_command *command, const amli_device_kind *ki
                          aml_error *error);
 aml_status amli_predict(const amli_command *command, const amli_device_kind *kind,
                         aml_error *error);
+aml_status amli_generate(const amli_command *command, const amli_device_kind *kind,
+                         aml_error *error);
 aml_status amli_plan(const amli_command *command, aml_error *error);
 aml_status amli_data_check(const amli_command *command, aml_error *error);
 

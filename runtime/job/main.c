@@ -40,9 +40,8 @@ static aml_status print_info(const amli_command *command)
         for (int k = 0; k < job->states; k++)
             if (job->state[k].role == AML_ROLE_WEIGHT)
                 weights += aml_shape_elements(&job->state[k].tensor.shape);
-        printf("%-12s %s (%s), batch %lld, %lld weights\n",
-               job->kind == AML_JOB_TRAIN ? "train" : "evaluate", job->name, job->place,
-               (long long)job->batch, (long long)weights);
+        printf("%-12s %s (%s), batch %lld, %lld weights\n", amli_job_kind(job), job->name,
+               job->place, (long long)job->batch, (long long)weights);
     }
     return AML_OK;
 }
@@ -52,7 +51,8 @@ static aml_status run_verb(const amli_command *command, const amli_device_kind *
 {
     const aml_program *program = command->program;
     bool computes = command->verb == AMLI_VERB_TRAIN || command->verb == AMLI_VERB_EVALUATE ||
-                    command->verb == AMLI_VERB_PREDICT || command->verb == AMLI_VERB_DATA;
+                    command->verb == AMLI_VERB_PREDICT || command->verb == AMLI_VERB_DATA ||
+                    command->verb == AMLI_VERB_GENERATE;
     aml_status status =
         computes ? amli_check_cpu(program->cpu_level, program->cpu_features, error) : AML_OK;
     if (status)
@@ -64,6 +64,8 @@ static aml_status run_verb(const amli_command *command, const amli_device_kind *
         return amli_evaluate(command, kind, error);
     case AMLI_VERB_PREDICT:
         return amli_predict(command, kind, error);
+    case AMLI_VERB_GENERATE:
+        return amli_generate(command, kind, error);
     case AMLI_VERB_PLAN:
         return amli_plan(command, error);
     case AMLI_VERB_DATA:

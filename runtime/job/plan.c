@@ -66,20 +66,22 @@ static void print_plan(const Planned *plan, const char *why)
 {
     const aml_job *job = plan->job;
     const amli_need *need = &plan->need;
-    printf("%s %s (%s), batch %lld\n", job->kind == AML_JOB_TRAIN ? "train" : "evaluate", job->name,
-           job->place ? job->place : "?", (long long)job->batch);
+    printf("%s %s (%s), batch %lld\n", amli_job_kind(job), job->name, job->place ? job->place : "?",
+           (long long)job->batch);
     row("state", (double)need->state, "");
-    static const char *const role[] = {"  weights", "  model state", "  optimizer", "  metrics"};
-    for (int i = 0; i <= AML_ROLE_METRIC; i++)
+    static const char *const role[] = {"  weights", "  model state", "  optimizer", "  metrics",
+                                       "  caches"};
+    for (int i = 0; i < AML_ROLES; i++)
         if (need->role[i])
             row(role[i], (double)need->role[i], "");
     row("temporaries", (double)need->arena, "the largest of:");
     const aml_function *const phase[] = {&job->init,     &job->step,          &job->eval,
                                          &job->eval_one, &job->metrics_reset, &job->metrics_value,
-                                         &job->predict,  &job->validated};
+                                         &job->predict,  &job->validated,     &job->decode};
     static const char *const phase_name[] = {
         "  init",          "  step",    "  eval",    "  eval of one row",
-        "  metrics reset", "  metrics", "  predict", "  after a validation"};
+        "  metrics reset", "  metrics", "  predict", "  after a validation",
+        "  one token"};
     for (size_t i = 0; i < AMLI_COUNT(phase); i++)
         if (phase[i]->run)
             row(phase_name[i], (double)phase[i]->arena_bytes, "");

@@ -14,13 +14,13 @@ static size_t aligned(size_t bytes)
     return (bytes + AML_ALIGNMENT - 1) / AML_ALIGNMENT * AML_ALIGNMENT;
 }
 
-enum { FUNCTIONS = 8 };
+enum { FUNCTIONS = 9 };
 
 static void functions_of(const aml_job *job, const aml_function *function[FUNCTIONS])
 {
-    const aml_function *all[FUNCTIONS] = {&job->init,    &job->step,     &job->metrics_reset,
-                                          &job->eval,    &job->eval_one, &job->metrics_value,
-                                          &job->predict, &job->validated};
+    const aml_function *all[FUNCTIONS] = {&job->init,    &job->step,      &job->metrics_reset,
+                                          &job->eval,    &job->eval_one,  &job->metrics_value,
+                                          &job->predict, &job->validated, &job->decode};
     memcpy(function, all, sizeof all);
 }
 
@@ -122,8 +122,10 @@ static aml_status bind(const amli_session *session, const aml_function *function
         return amli_no_memory(error, inputs + outputs, function->name);
     size_t offset = 0;
     for (int i = 0; i < function->inputs; i++) {
+        bool is_field = session->job->kind != AML_JOB_GENERATE; // else tokens
         aml_status status =
-            bind_input(session, function, i, &bound->field[i], &bound->balance[i], error);
+            is_field ? bind_input(session, function, i, &bound->field[i], &bound->balance[i], error)
+                     : AML_OK;
         if (status)
             return status;
         bound->input_offset[i] = offset;
@@ -190,9 +192,9 @@ aml_status amli_session_open(const amli_command *command, const aml_job *job,
                             : amli_no_memory(error, outputs, job->name);
     if (!status)
         status = allocate(session, amli_job_need(job), error);
-    amli_bound *bound[FUNCTIONS] = {&session->init,    &session->step,     &session->metrics_reset,
-                                    &session->eval,    &session->eval_one, &session->metrics_value,
-                                    &session->predict, &session->validated};
+    amli_bound *bound[FUNCTIONS] = {&session->init,    &session->step,      &session->metrics_reset,
+                                    &session->eval,    &session->eval_one,  &session->metrics_value,
+                                    &session->predict, &session->validated, &session->decode};
     const aml_function *function[FUNCTIONS];
     functions_of(job, function);
     for (int i = 0; i < FUNCTIONS && !status; i++)
@@ -204,9 +206,9 @@ aml_status amli_session_open(const amli_command *command, const aml_job *job,
 
 void amli_session_close(amli_session *session)
 {
-    amli_bound *bound[FUNCTIONS] = {&session->init,    &session->step,     &session->metrics_reset,
-                                    &session->eval,    &session->eval_one, &session->metrics_value,
-                                    &session->predict, &session->validated};
+    amli_bound *bound[FUNCTIONS] = {&session->init,    &session->step,      &session->metrics_reset,
+                                    &session->eval,    &session->eval_one,  &session->metrics_value,
+                                    &session->predict, &session->validated, &session->decode};
     for (int i = 0; i < FUNCTIONS; i++)
         unbind(bound[i]);
     free(session->staging);
@@ -328,6 +330,7 @@ static aml_status scalar_value(const amli_session *session, const aml_scalar_inf
     bool is_whole = true;
     switch (info->kind) {
     case AML_SCALAR_STEP:
+    case AML_SCALAR_POSITION:
         whole = step;
         break;
     case AML_SCALAR_TOTAL_STEPS:

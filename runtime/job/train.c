@@ -406,8 +406,9 @@ static aml_status choose_rows(amli_training *training, aml_error *error)
     if (!training->batch_row)
         return amli_no_memory(error, (size_t)training->job->batch * sizeof *training->batch_row,
                               "a batch");
-    return amli_sampler_new(training->train_row, training->train_rows, training->session.seed,
-                            &training->sampler, error);
+    int64_t offsets = overfit > 0 ? 1 : split->offsets;
+    return amli_sampler_new(training->train_row, training->train_rows, offsets,
+                            training->session.seed, &training->sampler, error);
 }
 
 static void announce(amli_training *training)

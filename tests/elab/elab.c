@@ -81,6 +81,7 @@ static double scalar_input(const Elab *e, const aml_scalar_info *scalar)
     switch (scalar->kind) {
     case AML_SCALAR_SAMPLE:
     case AML_SCALAR_STEP:
+    case AML_SCALAR_POSITION:
         return 3;
     case AML_SCALAR_TOTAL_STEPS:
         return 100;

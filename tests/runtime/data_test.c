@@ -326,7 +326,7 @@ TEST(an_epoch_is_a_permutation)
     for (int i = 0; i < ROWS; i++)
         row[i] = 100 + i;
     amli_sampler sampler;
-    CHECK(amli_sampler_new(row, ROWS, 42, &sampler, NULL) == AML_OK);
+    CHECK(amli_sampler_new(row, ROWS, 1, 42, &sampler, NULL) == AML_OK);
     for (int64_t position = 0; position < 3 * ROWS - BATCH; position += BATCH) {
         amli_sampler_pick(&sampler, position, BATCH, batch);
         for (int i = 0; i < BATCH; i++) {
@@ -344,7 +344,7 @@ TEST(an_epoch_is_a_permutation)
     amli_sampler_pick(&sampler, ROWS, ROWS, again);
     CHECK(memcmp(first, again, sizeof first) != 0);
     amli_sampler_free(&sampler);
-    CHECK_INT(amli_sampler_new(row, 0, 42, &sampler, NULL), AML_BAD_DATA);
+    CHECK_INT(amli_sampler_new(row, 0, 1, 42, &sampler, NULL), AML_BAD_DATA);
 }
 
 TEST(philox_known_answers)

@@ -25,16 +25,17 @@ enum {
     }
 
 static const aml_state_info train_state[] = {
-    {F32("fc.weight", 2, TOY_IN, TOY_CLASSES), AML_ROLE_WEIGHT, AT_W},
-    {F32("fc.bias", 1, TOY_CLASSES), AML_ROLE_WEIGHT, AT_B},
-    {F32("fc.weight.m", 2, TOY_IN, TOY_CLASSES), AML_ROLE_OPTIMIZER, AT_MW},
-    {F32("fc.bias.m", 1, TOY_CLASSES), AML_ROLE_OPTIMIZER, AT_MB},
-    {F32("norm.mean", 1, TOY_IN), AML_ROLE_STATE, AT_MEAN},
-    {{.name = "accuracy.hits", .dtype = AML_I64}, AML_ROLE_METRIC, AT_HITS},
-    {{.name = "accuracy.total", .dtype = AML_I64}, AML_ROLE_METRIC, AT_TOTAL},
+    {F32("fc.weight", 2, TOY_IN, TOY_CLASSES), AML_ROLE_WEIGHT, AT_W, 0},
+    {F32("fc.bias", 1, TOY_CLASSES), AML_ROLE_WEIGHT, AT_B, 0},
+    {F32("fc.weight.m", 2, TOY_IN, TOY_CLASSES), AML_ROLE_OPTIMIZER, AT_MW, 0},
+    {F32("fc.bias.m", 1, TOY_CLASSES), AML_ROLE_OPTIMIZER, AT_MB, 0},
+    {F32("norm.mean", 1, TOY_IN), AML_ROLE_STATE, AT_MEAN, 0},
+    {{.name = "accuracy.hits", .dtype = AML_I64}, AML_ROLE_METRIC, AT_HITS, 0},
+    {{.name = "accuracy.total", .dtype = AML_I64}, AML_ROLE_METRIC, AT_TOTAL, 0},
     {{.name = "confusion.count", .dtype = AML_I64, .shape = {2, {TOY_CLASSES, TOY_CLASSES}}},
      AML_ROLE_METRIC,
-     AT_CONFUSION},
+     AT_CONFUSION,
+     0},
 };
 
 // A generator of its own, so that nothing of the runtime is tested with itself.

@@ -86,6 +86,7 @@ typedef enum aml_scalar_kind {
     AML_SCALAR_TOTAL_STEPS, // i64: the length of the training in steps
     AML_SCALAR_EPOCH_STEPS, // f64: steps in one epoch (rows / batch, not rounded)
     AML_SCALAR_SEED,        // i64
+    AML_SCALAR_POSITION,    // i64: generate: of the token, from 0
     AML_SCALAR_SAMPLE,      // i64: which sample this is: of augment, its position in the stream of
                             // training samples; of a synthetic source, its row
     AML_SCALAR_OPTION,      // the value of aml_program.option[index]; a duration in steps, as f64
@@ -115,13 +116,20 @@ typedef enum aml_role {
     AML_ROLE_WEIGHT,    // learned; saved in weights.safetensors
     AML_ROLE_STATE,     // of a model, not learned; saved in weights.safetensors
     AML_ROLE_OPTIMIZER, // moments and the like; saved in optimizer.safetensors
-    AML_ROLE_METRIC     // counts of one evaluation; never saved, reset by the job's metrics_reset
+    AML_ROLE_METRIC,    // counts of one evaluation; never saved, reset by the job's metrics_reset
+    AML_ROLE_CACHE,     // what a generation keeps of its tokens; never saved, begins as zeros
+    AML_ROLES
 } aml_role;
 
+// A part that is repeated as a loop keeps the weights of all its turns in one row: the first
+// `stack` axes of the shape count turns, and the name has a '#' for each, body.#.att.qkv.weight.
+// Outside of a program, in files and for people, such a row is the tensors body.0.att.qkv.weight,
+// ... (see aml_state_part).
 typedef struct aml_state_info {
     aml_tensor_info tensor; // the name is the path: fc1.weight
     aml_role role;
     size_t offset; // in the job's state arena
+    int32_t stack; // how many of the first axes count turns; 0: an ordinary row
 } aml_state_info;
 
 // ---- options and settings ----------------------------------------------------------------------
@@ -185,6 +193,18 @@ typedef struct aml_effective {
 
 // ---- data --------------------------------------------------------------------------------------
 
+// How a text becomes numbers. CHARACTERS: a token is a code point, its number the position in
+// `code`, which increases. BYTES: a token is a byte.
+typedef enum aml_tokenizer_kind {
+    AML_TOKENIZER_CHARACTERS,
+    AML_TOKENIZER_BYTES
+} aml_tokenizer_kind;
+typedef struct aml_tokenizer {
+    aml_tokenizer_kind kind;
+    int32_t vocab;
+    const uint32_t *code;
+} aml_tokenizer;
+
 typedef enum aml_source_kind {
     AML_SOURCE_NONE,
 #define SOURCE(NAME, name, files, meaning) AML_SOURCE_##NAME,
@@ -202,8 +222,9 @@ typedef struct aml_source {
     aml_text file[AML_SOURCE_FILES]; // looked up beside the source file, in the current directory,
                                      // under $AML_DATA; parts 0: not given
     char separator;                  // csv: ',' by default
-    aml_header header;     // csv: whether the first row names the columns; AUTO: it does if any
-                           // column is named in the source
+    aml_header header; // csv: whether the first row names the columns; AUTO: it does if any
+                       // column is named in the source
+    const aml_tokenizer *tokenizer; // text
     const char *missing;   // csv: the text of a missing value, "" by default; always an error in a
                            // number or class column
     int64_t rows, seed;    // synthetic
@@ -240,6 +261,8 @@ typedef struct aml_dataset {
     int64_t window;    // rows of the source in one sample, each a row of every field; 0: one row is
                        // one sample
     int64_t stride;    // rows from one window to the next
+    int64_t apart;     // text: only windows that begin this far apart are samples; in training all
+                       // of them are moved by another offset in each epoch. 0: all windows
     int32_t fields;
     const aml_field *field;
     aml_split split;
@@ -276,7 +299,19 @@ typedef struct aml_metric {
 // A checkpoint of another job: `digits_mlp.best`.
 typedef enum aml_which { AML_WHICH_LAST, AML_WHICH_BEST } aml_which;
 
-typedef enum aml_job_kind { AML_JOB_TRAIN, AML_JOB_EVALUATE } aml_job_kind;
+typedef enum aml_job_kind { AML_JOB_TRAIN, AML_JOB_EVALUATE, AML_JOB_GENERATE } aml_job_kind;
+
+// What a `generate` block says: defaults of the options of its verb.
+typedef struct aml_generation {
+    int64_t context;    // tokens that the model sees at once
+    bool cached;        // decode reads one token (i32[1, 1]) at POSITION and keeps what later ones
+                        // need in states of role CACHE; else it reads all of them, i32[1, context]
+    double temperature; // 0: always the most likely token
+    int64_t top_k;      // 0: all
+    double top_p;       // 1: all
+    int64_t length;     // tokens to write
+    const char *prompt;
+} aml_generation;
 
 typedef struct aml_job {
     aml_job_kind kind;
@@ -321,9 +356,12 @@ typedef struct aml_job {
     aml_quantity stop_patience;
     double stop_min_delta;
 
-    // evaluate only
-    int32_t model_job; // whose checkpoint is evaluated
+    // evaluate and generate
+    int32_t model_job; // whose checkpoint is used
     aml_which which;
+
+    aml_function decode; // generate: outputs the scores of the next token, f32[vocab]
+    aml_generation generation;
 } aml_job;
 
 typedef struct aml_program {

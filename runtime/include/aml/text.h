@@ -37,6 +37,14 @@ int64_t aml_shape_elements(const aml_shape *shape);
 // "f32[64, 10]" into text, cut to `room` bytes with the NUL. Returns text.
 const char *aml_shape_text(aml_dtype dtype, const aml_shape *shape, char *text, size_t room);
 
+// How many tensors a row of the state table is outside of a program: 1, or one for each turn.
+int64_t aml_state_parts(const aml_state_info *state);
+
+// The shape and name of its tensor `part`, which begins at element part * elements(part) of the
+// row. The name is written to `name` (cut to `room` bytes with the NUL) and *tensor points to it.
+void aml_state_part(const aml_state_info *state, int64_t part, aml_tensor_info *tensor, char *name,
+                    size_t room);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,160 @@
+// job_text.c: texts as data: tokenizers and their vocabulary.
+//
+// The vocabulary of characters() is a size of the model, so it is fixed when the program is
+// compiled: the code points of the text that the source names by default. The program carries it;
+// another text given when it runs has to do with the same characters.
+
+#include "elab/job.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "aml/utf8.h"
+
+enum { CODE_POINTS = 0x110000, LARGEST_TEXT = 1 << 30 };
+
+// The text of a path where every option has its default.
+static const char *default_text(Jobs *jobs, Value text)
+{
+    Buffer out = {.arena = jobs->arena};
+    buffer_text(&out, "");
+    for (int i = 0; i < text.as.text.parts; i++) {
+        const TextPart *part = &text.as.text.part[i];
+        const char *piece = part->text;
+        if (part->option >= 0)
+            piece = value_plain_text(jobs->e->option.at[part->option].value);
+        buffer_text(&out, piece ? piece : "");
+    }
+    return out.text;
+}
+
+static const char *place_of(Jobs *jobs, const char *text, size_t at)
+{
+    long long line = 1, column = 1;
+    for (size_t i = 0; i < at; i++) {
+        bool next = ((unsigned char)text[i] & 0xC0) != 0x80;
+        line += text[i] == '\n';
+        column = text[i] == '\n' ? 1 : column + next;
+    }
+    return arena_printf(jobs->arena,
+                        "line %lld, column %lld is the byte 0x%02x, which is not UTF-8", line,
+                        column, (unsigned)(unsigned char)text[at]);
+}
+
+// The distinct code points of a text, increasing. NULL: `why`.
+static const uint32_t *code_points(Jobs *jobs, const char *text, size_t length, int32_t *count,
+                                   const char **why)
+{
+    Arena *seen_in = arena_new();
+    bool *seen = arena_alloc(seen_in, CODE_POINTS);
+    uint32_t *code = NULL;
+    *count = 0;
+    *why = NULL;
+    for (size_t at = aml_utf8_mark(text, length), step; at < length; at += step) {
+        uint32_t found = 0;
+        step = aml_utf8_read((const unsigned char *)text + at, length - at, &found);
+        if (step == 0) {
+            *why = place_of(jobs, text, at);
+            break;
+        }
+        *count += !seen[found];
+        seen[found] = true;
+    }
+    if (!*why && *count < 2)
+        *why = *count ? "it holds one and the same character" : "it is empty";
+    if (!*why) {
+        code = NEW_ARRAY(jobs->arena, uint32_t, *count);
+        for (uint32_t c = 0, k = 0; c < CODE_POINTS; c++)
+            if (seen[c])
+                code[k++] = c;
+    }
+    arena_free(seen_in);
+    return code;
+}
+
+static bool read_characters(Jobs *jobs, Value path, Span span, aml_tokenizer *out)
+{
+    const char *name = default_text(jobs, path), *found = find_data(jobs->cx, name), *why;
+    if (!found) {
+        report(jobs->cx, span, corpus_missing, name);
+        help(jobs->cx, "bytes() needs no vocabulary: every text is made of 256 of them");
+        return false;
+    }
+    Arena *arena = arena_new();
+    char *text;
+    size_t length;
+    if (!file_read(arena, found, LARGEST_TEXT, &text, &length)) {
+        why = errno == EFBIG ? "it is larger than 1 GiB" : strerror(errno);
+        report(jobs->cx, span, corpus_unfit, name, why);
+    } else {
+        out->code = code_points(jobs, text, length, &out->vocab, &why);
+        if (!out->code)
+            report(jobs->cx, span, corpus_unfit, name, why);
+    }
+    arena_free(arena);
+    return out->code != NULL;
+}
+
+// The tokenizer that a source asks for. NULL after a report.
+static const aml_tokenizer *read_tokenizer(Jobs *jobs, const Setting *setting, Value source)
+{
+    Value value = record_item(jobs, source, "tokenizer");
+    Sym kind = value_word(record_item(jobs, value, "tokenizer"));
+    Value path = record_item(jobs, source, "path");
+    aml_tokenizer *tokenizer = NEW(jobs->arena, aml_tokenizer);
+    if (kind && strcmp(kind, "bytes") == 0) {
+        *tokenizer = (aml_tokenizer){.kind = AML_TOKENIZER_BYTES, .vocab = 256};
+        return tokenizer;
+    }
+    if (!kind || strcmp(kind, "characters") != 0 || !value_is(path, VALUE_TEXT)) {
+        bool named = value_is(path, VALUE_TEXT);
+        if (!value_is(value, VALUE_POISON) && !value_is(path, VALUE_POISON))
+            report(jobs->cx, setting->span, setting_type, named ? "tokenizer" : "text",
+                   named ? "characters() or bytes()" : "the path of a text",
+                   value_what(jobs->e, named ? value : path));
+        return NULL;
+    }
+    return read_characters(jobs, path, setting->span, tokenizer) ? tokenizer : NULL;
+}
+
+const aml_tokenizer *text_tokenizer(Jobs *jobs, Node *dataset)
+{
+    for (int i = 0; i < jobs->text.count; i++)
+        if (jobs->text.at[i].node == dataset)
+            return jobs->text.at[i].tokenizer;
+    Setting setting = setting_of(jobs, dataset, "source");
+    Value source = setting_eval(jobs, &setting, "source");
+    Sym kind = value_word(record_item(jobs, source, "source"));
+    TextBlock block = {dataset, NULL};
+    if (kind && strcmp(kind, "text") == 0)
+        block.tokenizer = read_tokenizer(jobs, &setting, source);
+    vec_push(jobs->arena, &jobs->text, block);
+    return block.tokenizer;
+}
+
+Value text_member(Elab *e, Node *job, Sym part, Span span)
+{
+    Jobs *jobs = e->job_data;
+    if (strcmp(job->as.job.kind, "dataset") != 0 || strcmp(part, "vocab") != 0)
+        return (Value){.kind = VALUE_JOB, .as.job = {job, part}};
+    int errors = diag_errors(e->cx);
+    const aml_tokenizer *tokenizer = text_tokenizer(jobs, job);
+    if (tokenizer)
+        return value_int(tokenizer->vocab);
+    if (diag_errors(e->cx) == errors)
+        report(e->cx, elab_span(e, span), no_vocab, job->as.job.name);
+    return value_poison();
+}
+
+bool text_field(Jobs *jobs, const Node *field, const TypeValue *type, int64_t window,
+                const aml_tokenizer *tokenizer)
+{
+    if (type->classes == tokenizer->vocab && type->rank == 1 && type->dim[0] == window)
+        return true;
+    const Node *stated = field->as.data.type;
+    report(jobs->cx, stated->span, text_field, field->as.data.name,
+           arena_printf(jobs->arena, "class(vocab)[%lld]", (long long)window),
+           span_text(jobs, stated->span));
+    note(jobs->cx, stated->span, "the vocabulary has %d tokens", tokenizer->vocab);
+    return false;
+}

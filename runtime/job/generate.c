@@ -1,0 +1,310 @@
+// generate: text that goes on from a prompt.
+//
+// The model is asked for the scores of the next token, one is drawn, written and given to the model
+// in turn. With caches a step computes one position; the prompt goes through the same steps. When
+// the context is full, the window slides: the caches are emptied and filled again with the last
+// half of it, so that a token costs little on average and the model always sees at least half a
+// context.
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "runtime/data/tokenizer.h"
+#include "runtime/job/job.h"
+
+enum { WEIGHTS = 1 << AML_ROLE_WEIGHT | 1 << AML_ROLE_STATE };
+
+typedef struct Generating {
+    const amli_command *command;
+    const aml_job *job;
+    const aml_generation *how;
+    const aml_tokenizer *tokenizer;
+    amli_session session;
+    amli_choice choice;
+    amli_decoder decoder;
+    int64_t length;        // tokens to write
+    int32_t *token;        // the prompt and what was written so far
+    int64_t tokens, begin; // begin: the first one that the model sees
+    int32_t *window;       // without caches: what the model reads
+    float *score;
+    double *work;
+    bool closed; // nobody reads any more
+} Generating;
+
+// ---- the prompt
+
+static aml_status read_prompt(Generating *g, aml_error *error)
+{
+    const char *prompt = g->command->prompt ? g->command->prompt : g->how->prompt;
+    size_t length = strlen(prompt);
+    if (length == 0)
+        return amli_fail(error, AML_USAGE,
+                         "--prompt: expected a text, found an empty one: the model needs something "
+                         "to go on from");
+    if (g->length > INT64_MAX / 16 - (int64_t)length)
+        return amli_fail(error, AML_USAGE, "--length: %lld is too large", (long long)g->length);
+    size_t bytes = (length + (size_t)g->length) * sizeof *g->token;
+    g->token = malloc(bytes);
+    if (!g->token)
+        return amli_no_memory(error, bytes, "the tokens");
+    amli_encoder encoder;
+    amli_encoder_begin(&encoder, g->tokenizer, "the prompt", prompt, length);
+    for (;;) {
+        int32_t token;
+        aml_status status = amli_encode(&encoder, &token, error);
+        if (status)
+            return status;
+        if (token < 0)
+            break;
+        g->token[g->tokens++] = token;
+    }
+    return g->tokens > 0 ? AML_OK : amli_fail(error, AML_USAGE, "the prompt holds no characters");
+}
+
+// ---- one position
+
+static aml_status empty_caches(Generating *g, aml_error *error)
+{
+    amli_device *device = g->session.device;
+    static const char zeros[1 << 16];
+    for (int i = 0; i < g->job->states; i++) {
+        const aml_state_info *state = &g->job->state[i];
+        size_t left = state->role == AML_ROLE_CACHE ? amli_tensor_bytes(&state->tensor) : 0;
+        for (size_t at = state->offset; left > 0;) {
+            size_t now = left < sizeof zeros ? left : sizeof zeros;
+            aml_status status =
+                device->kind->upload(device, g->session.state, at, zeros, now, error);
+            if (status)
+                return status;
+            at += now;
+            left -= now;
+        }
+    }
+    return AML_OK;
+}
+
+// Gives the model `tokens` of which the last is at `position`, and reads the scores of the next.
+static aml_status run(Generating *g, const int32_t *token, int64_t position, aml_error *error)
+{
+    amli_session *session = &g->session;
+    const amli_bound *decode = &session->decode;
+    aml_status status =
+        session->device->kind->upload(session->device, session->batch, decode->input_offset[0],
+                                      token, amli_tensor_bytes(&decode->function->input[0]), error);
+    if (!status)
+        status = amli_session_run(session, &session->decode, position, error);
+    return status ? status : amli_session_read(session, decode, 0, g->score, error);
+}
+
+// The scores behind token number `last`, which is the newest that the model has seen.
+static aml_status score(Generating *g, int64_t last, aml_error *error)
+{
+    int64_t position = last - g->begin;
+    if (g->how->cached)
+        return run(g, &g->token[last], position, error);
+    memset(g->window, 0, (size_t)g->how->context * sizeof *g->window);
+    memcpy(g->window, g->token + g->begin, (size_t)(position + 1) * sizeof *g->window);
+    return run(g, g->window, position, error);
+}
+
+// Shows the model tokens begin..until-1. The scores are those behind the last.
+static aml_status fill(Generating *g, int64_t begin, int64_t until, aml_error *error)
+{
+    g->begin = begin;
+    aml_status status = g->how->cached ? empty_caches(g, error) : AML_OK;
+    for (int64_t i = g->how->cached ? begin : until - 1; i < until && !status; i++) {
+        if (amli_signal_seen())
+            return AML_OK;
+        status = score(g, i, error);
+    }
+    return status;
+}
+
+// Without caches the model is given the whole context, of which the end is not known yet: if that
+// makes a difference, it looks ahead, and what it was trained on was to read the answer.
+static aml_status check_order(Generating *g, aml_error *error)
+{
+    int64_t vocab = g->tokenizer->vocab;
+    float *other = malloc((size_t)vocab * sizeof *other);
+    if (!other)
+        return amli_no_memory(error, (size_t)vocab * sizeof *other, "scores");
+    memset(g->window, 0, (size_t)g->how->context * sizeof *g->window);
+    aml_status status = run(g, g->window, 0, error);
+    memcpy(other, g->score, (size_t)vocab * sizeof *other);
+    for (int64_t i = 1; i < g->how->context; i++)
+        g->window[i] = (int32_t)(vocab - 1);
+    if (!status)
+        status = run(g, g->window, 0, error);
+    double most = 0, apart = 0;
+    for (int64_t i = 0; i < vocab; i++) {
+        most = fmax(most, fabs((double)other[i]));
+        apart = fmax(apart, fabs((double)other[i] - (double)g->score[i]));
+    }
+    free(other);
+    if (!status && apart > 1e-4 * fmax(most, 1))
+        return amli_fail(error, AML_INVALID,
+                         "%s (%s): the model's scores at a position depend on later tokens, so it "
+                         "cannot write one token after the other\nhelp: attention that does not "
+                         "look ahead is causal: true",
+                         g->job->name, g->job->place);
+    return status;
+}
+
+// ---- writing
+
+static aml_status put(Generating *g, const char *text, size_t length, aml_error *error)
+{
+    while (length > 0 && !g->closed) {
+        ssize_t written = write(STDOUT_FILENO, text, length);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0 && errno == EPIPE) {
+            g->closed = true; // as with `| head`: enough was read
+            break;
+        }
+        if (written < 0)
+            return amli_fail(error, AML_IO, "writing to standard output failed: %s",
+                             strerror(errno));
+        text += written;
+        length -= (size_t)written;
+    }
+    return AML_OK;
+}
+
+static aml_status put_token(Generating *g, int32_t token, aml_error *error)
+{
+    char text[AMLI_DECODED];
+    return put(g, text, amli_decode_token(&g->decoder, token, text), error);
+}
+
+static aml_status write_text(Generating *g, amli_log *log, aml_error *error)
+{
+    int64_t prompt = g->tokens, context = g->how->context;
+    double began = amli_seconds();
+    aml_status status = AML_OK;
+    for (int64_t i = 0; i < prompt && !status; i++)
+        status = put_token(g, g->token[i], error);
+    if (!status)
+        status = fill(g, prompt > context ? prompt - context : 0, prompt, error);
+    int64_t written = 0;
+    while (!status && !g->closed && !amli_signal_seen() && written < g->length) {
+        int64_t next = amli_choose(&g->choice, g->score, g->tokenizer->vocab, written, g->work);
+        if (next < 0)
+            status = amli_fail(error, AML_NOT_FINITE, "the scores of token %lld are not finite",
+                               (long long)written + 1);
+        if (status)
+            break;
+        g->token[g->tokens++] = (int32_t)next;
+        status = put_token(g, (int32_t)next, error);
+        if (++written == g->length || status)
+            break;
+        if (g->tokens - g->begin > context)
+            status = fill(g, g->tokens - (context + 1) / 2, g->tokens, error);
+        else
+            status = score(g, g->tokens - 1, error);
+    }
+    char rest[AMLI_DECODED];
+    size_t length = amli_decode_end(&g->decoder, rest);
+    rest[length++] = '\n';
+    if (!status)
+        status = put(g, rest, length, error);
+    double seconds = amli_seconds() - began;
+    if (!status && amli_signal_seen())
+        return amli_fail(error, amli_signal_seen() == SIGINT ? AML_INTERRUPTED : AML_TERMINATED,
+                         "interrupted after %lld of %lld tokens", (long long)written,
+                         (long long)g->length);
+    if (!status && seconds > 0)
+        amli_log_line(log, "%s: %lld tokens, %.0f tokens/s", g->job->name, (long long)written,
+                      (double)written / seconds);
+    return status;
+}
+
+// ---- beginning and end
+
+static aml_status begin(Generating *g, const amli_device_kind *kind, amli_log *log,
+                        aml_error *error)
+{
+    const amli_command *command = g->command;
+    const aml_job *trained = &command->program->job[g->job->model_job];
+    aml_checkpoint *checkpoint;
+    aml_status status = command->checkpoint
+                            ? aml_checkpoint_open(command->checkpoint, &checkpoint, error)
+                            : aml_checkpoint_find(command->runs, trained->name, g->job->which,
+                                                  amli_log_notice, log, &checkpoint, error);
+    if (status)
+        return status;
+    status = amli_check_state(g->job, aml_checkpoint_weights(checkpoint), WEIGHTS, false,
+                              aml_checkpoint_path(checkpoint), error);
+    if (!status)
+        status = amli_session_open(command, g->job, kind, &g->session, error);
+    if (!status)
+        status = amli_load_state(g->job, aml_checkpoint_weights(checkpoint), WEIGHTS,
+                                 g->session.device, g->session.state, error);
+    aml_checkpoint_close(checkpoint);
+    size_t vocab = (size_t)g->tokenizer->vocab, context = (size_t)g->how->context;
+    g->score = calloc(vocab, sizeof *g->score);
+    g->work = calloc(2 * vocab, sizeof *g->work);
+    g->window = calloc(context, sizeof *g->window);
+    if (!status && (!g->score || !g->work || !g->window))
+        status = amli_no_memory(error, vocab * 20 + context * 4, "the generation");
+    if (!status && !g->how->cached) {
+        amli_log_line(log,
+                      "%s: this model cannot go on from where it was: every token computes the "
+                      "whole context of %lld",
+                      g->job->name, (long long)g->how->context);
+        status = check_order(g, error);
+    }
+    return status;
+}
+
+static aml_status check_job(const Generating *g, aml_error *error)
+{
+    const aml_function *decode = &g->job->decode;
+    int64_t read = g->how->cached ? 1 : g->how->context;
+    bool fits = decode->run && g->tokenizer && decode->inputs == 1 && decode->outputs == 1 &&
+                decode->input[0].dtype == AML_I32 && decode->output[0].dtype == AML_F32 &&
+                aml_shape_elements(&decode->input[0].shape) == read &&
+                aml_shape_elements(&decode->output[0].shape) == g->tokenizer->vocab;
+    return fits ? AML_OK
+                : amli_fail(error, AML_INTERNAL, "the block '%s' (%s) has no function of tokens",
+                            g->job->name, g->job->place);
+}
+
+aml_status amli_generate(const amli_command *command, const amli_device_kind *kind,
+                         aml_error *error)
+{
+    Generating g = {.command = command};
+    amli_log log;
+    aml_status status = amli_find_job(command, AML_JOB_GENERATE, command->argument, &g.job, error);
+    if (status)
+        return status;
+    amli_log_begin(&log, command->quiet);
+    g.how = &g.job->generation;
+    g.tokenizer = command->program->dataset[g.job->data].source.tokenizer;
+    g.decoder.tokenizer = g.tokenizer;
+    g.length = command->length > 0 ? command->length : g.how->length;
+    g.choice = (amli_choice){.temperature = command->temperature >= 0 ? command->temperature
+                                                                      : g.how->temperature,
+                             .top_k = command->top_k > 0 ? command->top_k : g.how->top_k,
+                             .top_p = command->top_p >= 0 ? command->top_p : g.how->top_p,
+                             .seed = command->has_seed ? command->seed : g.job->seed};
+    amli_signals_begin();
+    signal(SIGPIPE, SIG_IGN);
+    status = check_job(&g, error);
+    if (!status)
+        status = read_prompt(&g, error);
+    if (!status)
+        status = begin(&g, kind, &log, error);
+    if (!status)
+        status = write_text(&g, &log, error);
+    signal(SIGPIPE, SIG_DFL);
+    amli_signals_end();
+    amli_session_close(&g.session);
+    free(g.token), free(g.window), free(g.score), free(g.work);
+    amli_log_end(&log);
+    return status;
+}

@@ -1,0 +1,138 @@
+// The function of one more token against the function of a whole context, with random weights, at
+// every position; and models that look ahead, for which there must be none.
+
+#include "check.h"
+
+#include "elab/decode.h"
+#include "elab/elab.h"
+#include "sema/sema.h"
+
+#include <stdlib.h>
+
+typedef struct Random {
+    uint64_t state;
+} Random;
+
+static double uniform(Random *random)
+{
+    random->state = random->state * 6364136223846793005u + 1442695040888963407u;
+    return (double)(random->state >> 11) * 0x1p-53;
+}
+
+// Memory of a function's parameters and results; states are shared by row.
+typedef struct Memory {
+    void **state;
+    int32_t *token;
+    int64_t position;
+    float *output;
+} Memory;
+
+static void run(Cx *cx, IrFunction *fn, const Memory *memory)
+{
+    void **in = NEW_ARRAY(cx->arena, void *, fn->param.count + 1);
+    void **out = NEW_ARRAY(cx->arena, void *, fn->result.count + 1);
+    for (int i = 0; i < fn->param.count; i++) {
+        Slot slot = fn->param_slot.at[i];
+        in[i] = slot.kind == SLOT_STATE   ? memory->state[slot.index]
+                : slot.kind == SLOT_INPUT ? (void *)memory->token
+                                          : (void *)&memory->position;
+    }
+    for (int i = 0; i < fn->result.count; i++) {
+        Slot slot = fn->result.at[i].slot;
+        size_t bytes = (size_t)type_bytes(fn->result.at[i].value->type);
+        out[i] = slot.kind == SLOT_STATE ? arena_alloc(cx->arena, bytes) : (void *)memory->output;
+    }
+    ir_evaluate(fn, in, out);
+    for (int i = 0; i < fn->result.count; i++)
+        if (fn->result.at[i].slot.kind == SLOT_STATE)
+            memcpy(memory->state[fn->result.at[i].slot.index], out[i],
+                   (size_t)type_bytes(fn->result.at[i].value->type));
+}
+
+static void fill_states(Cx *cx, IrFunction *fn, Random *random, void *state[])
+{
+    for (int i = 0; i < fn->param.count; i++) {
+        Slot slot = fn->param_slot.at[i];
+        if (slot.kind != SLOT_STATE)
+            continue;
+        int64_t count = type_elements(fn->param.at[i]->type);
+        float *at = arena_alloc(cx->arena, (size_t)count * sizeof *at);
+        for (int64_t k = 0; k < count; k++)
+            at[k] = (float)(uniform(random) * 2 - 1);
+        state[slot.index] = at;
+    }
+}
+
+static void compare(Cx *cx, const char *name, IrFunction *whole, const Decode *decode, int rows)
+{
+    Random random = {7};
+    Type scores = whole->result.at[0].value->type;
+    int64_t length = scores.dim[1], vocab = scores.dim[2];
+    Memory memory = {.state = NEW_ARRAY(cx->arena, void *, rows + decode->cache.count + 1)};
+    fill_states(cx, whole, &random, memory.state);
+    for (int i = 0; i < decode->cache.count; i++)
+        memory.state[rows + i] =
+            arena_alloc(cx->arena, (size_t)type_bytes(decode->cache.at[i].type));
+    int32_t *token = NEW_ARRAY(cx->arena, int32_t, length);
+    for (int64_t i = 0; i < length; i++)
+        token[i] = (int32_t)(uniform(&random) * (double)vocab);
+    float *expected = NEW_ARRAY(cx->arena, float, length *vocab);
+    memory.token = token;
+    memory.output = expected;
+    run(cx, whole, &memory);
+    float *found = NEW_ARRAY(cx->arena, float, vocab);
+    double largest = 0, apart = 0;
+    for (int64_t i = 0; i < length * vocab; i++)
+        largest = fmax(largest, fabs((double)expected[i]));
+    memory.output = found;
+    for (int64_t p = 0; p < length; p++) {
+        memory.token = token + p;
+        memory.position = p;
+        run(cx, decode->fn, &memory);
+        for (int64_t k = 0; k < vocab; k++)
+            apart = fmax(apart, fabs((double)found[k] - (double)expected[p * vocab + k]));
+    }
+    if (!(largest > 0.1 && apart <= 1e-5 * largest))
+        CHECK_FAIL("%s: the largest score is %g, the largest difference %g", name, largest, apart);
+}
+
+static void test_model(Cx *cx, Program *program, ProgramJob *job)
+{
+    const char *name = job->table.name;
+    Decode decode =
+        decode_derive(cx, program->module, job->predict.ir, sym_of(cx, name), job->state.count);
+    bool wanted = strncmp(name, "cached_", 7) == 0;
+    if (wanted != (decode.fn != NULL))
+        CHECK_FAIL("%s: %s", name, decode.fn ? "is derived" : decode.why);
+    if (!decode.fn)
+        return;
+    const char *why = ir_verify_function(cx->arena, decode.fn);
+    if (why)
+        CHECK_FAIL("%s: %s", name, why);
+    compare(cx, name, job->predict.ir, &decode, job->state.count);
+}
+
+static const char *path;
+
+TEST(models)
+{
+    Cx *cx = cx_new();
+    Unit *unit = unit_load(cx, path);
+    Program *program = unit ? elaborate(cx, unit) : NULL;
+    if (!program)
+        diag_print(cx, stderr, FORMAT_HUMAN, false);
+    CHECK(program != NULL);
+    CHECK(program->job.count >= 14);
+    for (int i = 0; i < program->job.count; i++)
+        test_model(cx, program, &program->job.at[i]);
+    cx_free(cx);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2)
+        return 2;
+    path = argv[1];
+    RUN(models);
+    CHECK_SUMMARY();
+}
