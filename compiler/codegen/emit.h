@@ -177,6 +177,8 @@ typedef struct Frame {
     LLVMValueRef call; // the aml_call
     LLVMValueRef arena, state;
     LLVMValueRef *input, *output; // pointers, by position
+    LLVMValueRef *carried; // of a loop's body: where its carried values are, its states; else NULL
+    int carries;
     LLVMValueRef *scalar;
     const size_t *state_offset;
     LLVMValueRef *value; // by Inst.id: rank-0 values in registers

@@ -20,7 +20,8 @@ static LLVMValueRef new_pointer(Frame *f, const Buffered *place)
     case PLACE_ARENA:
         return frame_address(f, f->arena, place->offset);
     case PLACE_STATE:
-        return frame_address(f, f->state, f->state_offset[place->index]);
+        return f->carried ? f->carried[place->index]
+                          : frame_address(f, f->state, f->state_offset[place->index]);
     case PLACE_INPUT:
         return f->input[place->index];
     case PLACE_OUTPUT:
@@ -204,10 +205,15 @@ void emit_copy(Frame *f, LLVMValueRef to, LLVMValueRef from, size_t bytes)
     LLVMBuildMemCpy(f->emit.b, to, 1, from, 1, whole(f->g, (int64_t)bytes));
 }
 
+static bool is_state(const Frame *f, int result)
+{
+    return result < f->carries || f->fn->result.at[result].slot.kind == SLOT_STATE;
+}
+
 static LLVMValueRef result_target(Frame *f, int index)
 {
     Slot slot = f->fn->result.at[index].slot;
-    Buffered place = {.kind = slot.kind == SLOT_STATE ? PLACE_STATE : PLACE_OUTPUT,
+    Buffered place = {.kind = is_state(f, index) ? PLACE_STATE : PLACE_OUTPUT,
                       .index = slot.kind == SLOT_VALUE ? index : slot.index};
     return frame_pointer(f, &place);
 }
@@ -218,7 +224,7 @@ static void emit_results(Frame *f, bool states)
 {
     for (int i = 0; i < f->fn->result.count; i++) {
         const IrResult *result = &f->fn->result.at[i];
-        if ((result->slot.kind == SLOT_STATE) != states)
+        if (is_state(f, i) != states)
             continue;
         Inst *value = result->value;
         LLVMValueRef target = result_target(f, i);

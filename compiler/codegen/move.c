@@ -344,13 +344,21 @@ static LLVMValueRef scratch_pointer(Frame *f, const Inst *inst)
     return frame_pointer(f, &memory);
 }
 
-static void store_scalar_or_copy(Frame *f, LLVMValueRef to, Inst *from)
+// The value that a loop starts from, in the memory of its result.
+static void store_start(Frame *f, LLVMValueRef to, Inst *from)
 {
+    const IrData *data = from->op == OP_constant ? &from->attr[0].data : NULL;
+    bool zeros = data != NULL;
+    for (size_t i = 0; zeros && i < data->bytes; i++)
+        zeros = ((const char *)data->at)[i] == 0;
+    int64_t bytes = type_bytes(from->type);
     if (inst_in_register(from))
         store_element(&f->emit, from->type.dtype, to, index_of(whole(f->g, 0), 0),
                       scalar_value(f, from));
-    else
-        emit_copy(f, to, value_pointer(f, from), (size_t)type_bytes(from->type));
+    else if (zeros)
+        LLVMBuildMemSet(f->emit.b, to, LLVMConstInt(f->g->i8, 0, 0), whole(f->g, bytes), 1);
+    else if (value_pointer(f, from) != to)
+        emit_copy(f, to, value_pointer(f, from), (size_t)bytes);
 }
 
 // A turn whose guard does not hold goes around the body: to the end of the loop if nothing can make
@@ -398,27 +406,22 @@ static void emit_loop(Frame *f, Inst *inst)
     Codegen *g = f->g;
     IrFunction *body = inst->attr[3].function;
     int carried = (int)inst->attr[1].whole, sliced = (int)inst->attr[2].whole;
-    const Buffered *place = inst->note;
     Emit *e = &f->emit;
     Frame child = child_frame(f, body, scratch_pointer(f, inst));
-    size_t next_offset = place->scratch_bytes;
     LLVMValueRef *base = NEW_ARRAY(g->arena, LLVMValueRef, inst->inputs + inst->results + 1);
     for (int i = 0; i < inst->inputs; i++) {
         Inst *in = inst->input[i];
         if (i < carried) {
             base[i] = result_pointer(f, inst, i);
-            store_scalar_or_copy(f, base[i], in);
-            next_offset -= ((size_t)type_bytes(in->type) + 63) / 64 * 64;
+            store_start(f, base[i], in);
         } else {
             base[i] = in->type.rank == 0 ? scalar_value(f, in) : value_pointer(f, in);
         }
     }
     for (int i = carried; i < inst->results; i++)
         base[inst->inputs + i] = result_pointer(f, inst, i);
-    for (int i = 0; i < carried; i++) {
-        child.output[i] = frame_address(f, child.arena, next_offset);
-        next_offset += ((size_t)type_bytes(inst->input[i]->type) + 63) / 64 * 64;
-    }
+    child.carried = base;
+    child.carries = carried;
 
     int64_t count = inst->attr[0].whole;
     Loop loop = loop_begin(e, whole(g, 0), whole(g, count), 1);
@@ -446,8 +449,6 @@ static void emit_loop(Frame *f, Inst *inst)
     if (inst->attr[5].whole)
         guard = guard_begin(f, inst, &loop, child.value[body->param.at[inst->attr[5].whole]->id]);
     emit_body(&child);
-    for (int i = 0; i < carried; i++)
-        emit_copy(f, base[i], child.output[i], (size_t)type_bytes(inst->input[i]->type));
     if (inst->attr[5].whole)
         guard_end(f, inst, &guard, child.output);
     loop_end(e, &loop);

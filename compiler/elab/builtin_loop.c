@@ -50,6 +50,11 @@ static bool collect_tensors(Elab *e, Value value, const char *what, InstList *ou
     }
     if (value.kind == VALUE_NONE)
         return true;
+    if (value.kind == VALUE_TREE) {
+        for (int i = 0; i < value.as.tree->count; i++)
+            vec_push(e->cx->arena, out, value.as.tree->at[i]);
+        return true;
+    }
     if (!elab_is_runtime(value) && !value_is_number(value) && value.kind != VALUE_BOOL) {
         report(e->cx, elab_span(e, span), type_mismatch, what,
                "a tensor, or a tuple, list or record of tensors", value_what(e, value));
@@ -74,6 +79,11 @@ static Value replace_tensors(Elab *e, Value value, Inst *const at[], int *next, 
     }
     if (value.kind == VALUE_NONE)
         return value;
+    if (value.kind == VALUE_TREE) {
+        *next += value.as.tree->count;
+        return value_tree(e, value.as.tree->count, value.as.tree->cell,
+                          at + *next - value.as.tree->count);
+    }
     int64_t classes = keep && value.kind == VALUE_TENSOR ? value.as.tensor.classes : 0;
     return value_class(at[(*next)++], classes);
 }
@@ -106,7 +116,14 @@ static bool collect_next(Elab *e, Value start, Value value, const InstList *carr
             if (!collect_next(e, from.at[i], to.at[i], carried, out, part, span))
                 return false;
         }
-    } else if (!holds_parts(start) && start.kind != VALUE_NONE) {
+    } else if (start.kind == VALUE_TREE && fits) {
+        const TreeValue *from = start.as.tree, *to = value.as.tree;
+        fits = from->count == to->count;
+        for (int i = 0; fits && i < from->count; i++) {
+            fits = from->cell[i] == to->cell[i] && type_equal(from->at[i]->type, to->at[i]->type);
+            vec_push(e->cx->arena, out, to->at[i]);
+        }
+    } else if (!holds_parts(start) && start.kind != VALUE_NONE && start.kind != VALUE_TREE) {
         Inst *before = carried->at[out->count];
         bool number = value_is_number(value) || value.kind == VALUE_BOOL;
         fits = number || elab_is_runtime(value);

@@ -60,6 +60,12 @@ Value builtin_mean_count(Elab *e, const Value arg[], Span span)
     return part_of_mean(e, arg[0], true, span);
 }
 
+Value builtin_is_mean(Elab *e, const Value arg[], Span span)
+{
+    (void)e, (void)span;
+    return value_bool(arg[0].kind == VALUE_MEAN);
+}
+
 // What is differentiated by: tensors as they are, models by their learned weights.
 typedef struct Wanted {
     Vec(Inst *) inst;

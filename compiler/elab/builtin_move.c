@@ -414,7 +414,8 @@ Value builtin_classes(Elab *e, const Value arg[], Span span)
 Value builtin_is_tensor(Elab *e, const Value arg[], Span span)
 {
     (void)e, (void)span;
-    return value_bool(elab_is_runtime(arg[0]));
+    bool to_be_inferred = value_is(arg[0], VALUE_DIM) && !arg[0].as.dim->known;
+    return value_bool(elab_is_runtime(arg[0]) || to_be_inferred);
 }
 
 Value builtin_is_list(Elab *e, const Value arg[], Span span)

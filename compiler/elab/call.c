@@ -7,6 +7,7 @@
 #include "elab/internal.h"
 #include "sema/sema.h"
 
+#include <ctype.h>
 #include <string.h>
 
 enum { MOST_COMPOSITE_ARGS = 12 };
@@ -84,6 +85,11 @@ static void unknown_argument(Elab *e, const char *what, Sym name, const NodeList
         help(e->cx, "did you mean `%s`?", near);
     else if (list.text)
         help(e->cx, "it takes: %s", list.text);
+}
+
+void elab_unknown_argument(Elab *e, Value callee, Sym name, const NodeList *params, Span span)
+{
+    unknown_argument(e, elab_callee_text(e, callee), name, params, span);
 }
 
 static Span span_of(const Span arg_span[], int index, Span span)
@@ -420,6 +426,22 @@ static bool has_tensor(const Value args[], int count)
 
 // ---- calls --------------------------------------------------------------------------------------
 
+// The name by which messages speak of a function. Some are not called by their own: forward is
+// called by the member or the model, update by what measures or trains, and what the library's
+// models do inside is their own business.
+static Sym shown_name(Elab *e, const FunctionValue *function, Sym name)
+{
+    const Instance *self = function->self;
+    if (!self)
+        return name;
+    const Node *declared = self->declaration;
+    bool inside = is_std_node(e, declared) && (e->user.file != 0 || declared->kind != NODE_Model);
+    if (name != e->names->forward && !inside)
+        return name;
+    bool named = self->name && declared->kind == NODE_Model && !isdigit((unsigned char)*self->name);
+    return named ? self->name : signature_of(declared).name;
+}
+
 static Value call_function(Elab *e, const FunctionValue *function, const Value args[],
                            const Sym names[], const Span arg_span[], int count, Span span)
 {
@@ -430,11 +452,7 @@ static Value call_function(Elab *e, const FunctionValue *function, const Value a
     if (!signature.params || !signature.body)
         return value_poison();
     CallFrame frame;
-    // forward is not called by its name: messages speak of the member, or of the model.
-    Sym shown = signature.name;
-    if (function->self && shown == e->names->forward)
-        shown = function->self->name ? function->self->name
-                                     : signature_of(function->self->declaration).name;
+    Sym shown = shown_name(e, function, signature.name);
     if (!enter(e, node, shown, span, &frame))
         return value_poison();
     pointer_map_put(e->cx->arena, &e->names->called, node, node);

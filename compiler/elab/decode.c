@@ -14,247 +14,189 @@
 // that looks ahead has no such mask, and nothing is derived: the function is right or absent.
 
 #include "elab/decode.h"
+#include "elab/decode_known.h"
 
 #include <string.h>
 
-typedef enum Beyond {
-    BEYOND_SAME,    // like the elements before: they are known
-    BEYOND_UNKNOWN, // finite, and else nothing
-    BEYOND_ZERO,
-    BEYOND_LOW, // at most LOW: of no weight in a softmax
-    BEYOND_FALSE,
-    BEYOND_TRUE
-} Beyond;
-
-#define LOW (-1e9)
-
-// What is known of a value's elements, beside those beyond the position: that they count.
-typedef enum Form { FORM_NONE, FORM_INDEX, FORM_POSITION } Form;
-
-typedef struct Part {
-    Inst *inst; // NULL: it cannot be had
-    uint8_t beyond[IR_MAX_RANK];
-    Form form; // INDEX: the index along `axis` plus `offset`; POSITION: the position plus it
-    int axis;
-    double offset;
-} Part;
+// The attributes of a loop, in the order of ops.def.
+enum { LOOP_COUNT, LOOP_CARRIED, LOOP_SLICED, LOOP_BODY, LOOP_REVERSE, LOOP_GUARD };
 
 enum { WHOLE = -1, WAYS = IR_MAX_RANK + 1 };
 typedef enum { NEW_PART, BUSY, DONE } PartState;
 
+// A result of a loop of forward.
+typedef struct LoopResult {
+    bool depends;
+    unsigned times;
+} LoopResult;
+
 typedef struct Asked { // an instruction of forward, asked for in each of its ways
     PartState state[WAYS];
     Part part[WAYS];
-    bool depends;   // on the tokens
-    unsigned times; // bit a: axis a is one of time
+    bool depends;       // on the tokens
+    unsigned times;     // bit a: axis a is one of time
+    LoopResult *result; // of a loop
+    PartState made;     // whether the loop was derived
+    Inst *loop;
 } Asked;
 
 typedef struct Cached {
     Inst *param, *update;
+    const Inst *reader; // the cache is needed if it is: the update, or the loop that makes it
     const Inst *of;
 } Cached;
 
-typedef struct Deriving {
+// An input of a derived loop that is the same in each turn.
+typedef struct Rest {
+    Inst *param, *outside;
+} Rest;
+
+typedef struct Deriving Deriving;
+struct Deriving {
     Cx *cx;
     Arena *arena;
-    IrFunction *flat; // forward without calls
+    const IrFunction *from; // forward without calls, or the body of a loop in it
     IrFunction *fn;
-    Asked *asked; // by id of the flat function
-    Inst **param; // of fn, by index of the parameter in flat
+    Asked *asked; // by id
+    Part *param;  // of each parameter of `from` that is there; others are made when asked for
     Inst *position, *index;
-    Inst *token;
-    int64_t length;
-    int first_row;
     Vec(Cached) cached;
     const char *why;
     Span where;
-} Deriving;
+    // of a body
+    Deriving *outer;
+    const Inst *loop;
+    Vec(Rest) rest;
+};
 
 static Part ask(Deriving *d, const Inst *inst, int axis);
 
 // ---- forward without calls
 
-typedef struct Copying {
-    IrFunction *to;
-    Arena *arena;
-} Copying;
+static IrFunction *flattened(Cx *cx, const IrFunction *fn);
 
 // Copies the instructions of `fn`, whose parameters are value[], and sets result[].
-static void copy_flat(Copying *c, const IrFunction *fn, Inst *const value[], Inst *result[])
+static void copy_flat(IrFunction *to, const IrFunction *fn, Inst *const value[], Inst *result[])
 {
-    Inst **twin = NEW_ARRAY(c->arena, Inst *, fn->next_id + 1);
-    Inst ***several = NEW_ARRAY(c->arena, Inst **, fn->next_id + 1);
+    Arena *arena = to->cx->arena;
+    const IrFunction *root = fn;
+    while (root->parent)
+        root = root->parent;
+    Inst **twin = NEW_ARRAY(arena, Inst *, root->next_id + 1);
+    Inst ***several = NEW_ARRAY(arena, Inst **, root->next_id + 1);
     for (int i = 0; i < fn->param.count; i++)
         twin[fn->param.at[i]->id] = value[i];
     for (const Inst *inst = fn->first; inst; inst = inst->next) {
-        Inst **in = NEW_ARRAY(c->arena, Inst *, inst->inputs + 1);
+        Inst **in = NEW_ARRAY(arena, Inst *, inst->inputs + 1);
         for (int i = 0; i < inst->inputs; i++)
             in[i] = twin[inst->input[i]->id];
         if (inst->op == OP_call) {
-            Inst **out = NEW_ARRAY(c->arena, Inst *, inst->results + 1);
-            copy_flat(c, inst->attr[0].function, in, out);
+            Inst **out = NEW_ARRAY(arena, Inst *, inst->results + 1);
+            copy_flat(to, inst->attr[0].function, in, out);
             twin[inst->id] = out[0];
             several[inst->id] = inst->results > 1 ? out : NULL;
         } else if (inst->op == OP_get && several[inst->input[0]->id]) {
             twin[inst->id] = several[inst->input[0]->id][inst->attr[0].whole];
+        } else if (inst->op == OP_loop) {
+            Attr *attr = arena_copy(arena, inst->attr, sizeof inst->attr);
+            attr[LOOP_BODY].function = flattened(to->cx, inst_nested(inst));
+            twin[inst->id] = ir_append(to, OP_loop, in, inst->inputs, attr, inst->type, inst->span);
         } else {
-            twin[inst->id] = ir_clone_into(c->to, inst, in);
+            twin[inst->id] = ir_clone_into(to, inst, in);
         }
     }
     for (int i = 0; i < fn->result.count; i++)
         result[i] = twin[fn->result.at[i].value->id];
 }
 
-static IrFunction *flattened(Cx *cx, const IrFunction *forward)
+static IrFunction *flattened(Cx *cx, const IrFunction *fn)
 {
-    Copying copying = {ir_function_new(cx, NULL, NULL, forward->span), cx->arena};
-    Inst **value = NEW_ARRAY(cx->arena, Inst *, forward->param.count + 1);
-    Inst **result = NEW_ARRAY(cx->arena, Inst *, forward->result.count + 1);
-    for (int i = 0; i < forward->param.count; i++)
-        value[i] = ir_param(copying.to, forward->param.at[i]->type, forward->param_slot.at[i],
-                            forward->param.at[i]->name, forward->param.at[i]->span);
-    copy_flat(&copying, forward, value, result);
-    for (int i = 0; i < forward->result.count; i++)
-        ir_result(copying.to, result[i], forward->result.at[i].slot, forward->result.at[i].name);
-    return copying.to;
+    IrFunction *flat = ir_function_new(cx, NULL, NULL, fn->span);
+    Inst **value = NEW_ARRAY(cx->arena, Inst *, fn->param.count + 1);
+    Inst **result = NEW_ARRAY(cx->arena, Inst *, fn->result.count + 1);
+    for (int i = 0; i < fn->param.count; i++)
+        value[i] = ir_param(flat, fn->param.at[i]->type, fn->param_slot.at[i],
+                            fn->param.at[i]->name, fn->param.at[i]->span);
+    copy_flat(flat, fn, value, result);
+    for (int i = 0; i < fn->result.count; i++)
+        ir_result(flat, result[i], fn->result.at[i].slot, fn->result.at[i].name);
+    return flat;
 }
 
-// ---- axes
+// ---- time
 
-static bool list_has(IntList list, int64_t item)
+static void find_times(Asked *asked, const IrFunction *fn);
+
+static void add_times(Asked *to, bool depends, unsigned times)
 {
-    for (int i = 0; i < list.count; i++)
-        if (list.at[i] == item)
-            return true;
-    return false;
+    to->depends |= depends;
+    to->times |= times;
 }
 
-static int list_find(IntList list, int64_t item)
+// Carried values begin as their inputs and go on as the body's results, so their axes of time are
+// those of both. Slices of what depends on the tokens are turns of another kind.
+static void find_loop_times(Asked *asked, const Inst *loop)
 {
-    for (int i = 0; i < list.count; i++)
-        if (list.at[i] == item)
-            return i;
-    return -1;
-}
-
-// The axis of `from` that is `axis` of `to`, where the one is the other reshaped; -1: there is
-// none.
-static int same_axis(Type to, int axis, Type from)
-{
-    int64_t before = 1, at = 1;
-    for (int i = 0; i < axis; i++)
-        before *= to.dim[i];
-    for (int i = 0; i < from.rank; i++) {
-        if (at == before && from.dim[i] == to.dim[axis])
-            return i;
-        at *= from.dim[i];
+    const IrFunction *body = inst_nested(loop);
+    int carried = (int)loop->attr[LOOP_CARRIED].whole, sliced = (int)loop->attr[LOOP_SLICED].whole;
+    Asked *own = &asked[loop->id];
+    own->result = NEW_ARRAY(body->cx->arena, LoopResult, loop->results + 1);
+    for (int i = 0; i < loop->inputs; i++) {
+        const Asked *from = &asked[loop->input[i]->id];
+        bool is_slice = i >= carried && i < carried + sliced;
+        add_times(&asked[body->param.at[i + 1]->id], from->depends, is_slice ? 0 : from->times);
     }
-    return -1;
-}
-
-// The axes of an operand of a dot that are neither contracted nor batches, in order.
-static int free_axes(IntList contract, IntList batch, int rank, int axes[])
-{
-    int count = 0;
-    for (int i = 0; i < rank; i++)
-        if (!list_has(contract, i) && !list_has(batch, i))
-            axes[count++] = i;
-    return count;
-}
-
-// The axis of input `operand` that becomes `axis` of the result; -1: none does. `axis` of the
-// result may come from several inputs.
-static int axis_in(const Inst *inst, int operand, int axis)
-{
-    const Attr *attr = inst->attr;
-    Type in = inst->input[operand]->type;
-    switch ((int)inst->op) {
-    case OP_broadcast: {
-        int i = list_find(attr[0].list, axis);
-        return i >= 0 && in.dim[i] == inst->type.dim[axis] ? i : -1;
-    }
-    case OP_reshape:
-        return same_axis(inst->type, axis, in);
-    case OP_transpose:
-        return (int)attr[0].list.at[axis];
-    case OP_slice:
-        return attr[0].list.at[axis] == 0 && attr[1].list.at[axis] == in.dim[axis] &&
-                       attr[2].list.at[axis] == 1
-                   ? axis
-                   : -1;
-    case OP_pad:
-        return operand == 0 && attr[0].list.at[axis] == 0 && attr[1].list.at[axis] == 0 ? axis : -1;
-    case OP_concat:
-        return attr[0].whole == axis ? -1 : axis;
-    case OP_gather: {
-        int at = (int)attr[0].whole, rows = inst->input[1]->type.rank;
-        if (operand == 1)
-            return axis >= at && axis < at + rows ? axis - at : -1;
-        return axis < at ? axis : axis >= at + rows ? axis - rows + 1 : -1;
-    }
-    case OP_reduce:
-    case OP_argmax: {
-        int kept = 0;
-        for (int i = 0; i < in.rank; i++) {
-            bool folded = inst->op == OP_argmax ? attr[0].whole == i : list_has(attr[1].list, i);
-            if (!folded && kept++ == axis)
-                return i;
+    for (bool again = true; again;) {
+        again = false;
+        find_times(asked, body);
+        for (int i = 0; i < carried; i++) {
+            const Asked *from = &asked[body->result.at[i].value->id];
+            Asked *to = &asked[body->param.at[i + 1]->id];
+            again |= (from->depends && !to->depends) || (from->times & ~to->times);
+            add_times(to, from->depends, from->times);
         }
-        return -1;
     }
-    case OP_dot: {
-        IntList batch = attr[2 + operand].list;
-        if (axis < batch.count)
-            return (int)batch.at[axis];
-        int a[IR_MAX_RANK], b[IR_MAX_RANK], at = axis - batch.count;
-        int of_a = free_axes(attr[0].list, attr[2].list, inst->input[0]->type.rank, a);
-        free_axes(attr[1].list, attr[3].list, inst->input[1]->type.rank, b);
-        if (operand == 0)
-            return at < of_a ? a[at] : -1;
-        return at >= of_a ? b[at - of_a] : -1;
+    for (int i = 0; i < loop->results; i++) {
+        const Asked *from =
+            &asked[i < carried ? body->param.at[i + 1]->id : body->result.at[i].value->id];
+        own->result[i].depends = from->depends;
+        own->result[i].times = i < carried ? from->times : from->times << 1;
+        own->depends |= from->depends;
     }
-    default:
-        return op_has(inst->op, POINTWISE) || inst->op == OP_stop_gradient ? axis : -1;
-    }
+    if (loop->results == 1)
+        own->times = own->result[0].times;
 }
 
 // Which instructions depend on the tokens, and along which axes time goes.
-static void find_times(Deriving *d)
+static void find_times(Asked *asked, const IrFunction *fn)
 {
-    for (int i = 0; i < d->flat->param.count; i++)
-        if (d->flat->param_slot.at[i].kind == SLOT_INPUT) {
-            Asked *asked = &d->asked[d->flat->param.at[i]->id];
-            asked->depends = true;
-            asked->times = 1u << 1;
-        }
-    for (const Inst *inst = d->flat->first; inst; inst = inst->next) {
-        Asked *asked = &d->asked[inst->id];
-        for (int i = 0; i < inst->inputs; i++) {
-            const Asked *from = &d->asked[inst->input[i]->id];
-            asked->depends |= from->depends;
-            for (int axis = 0; from->times && axis < inst->type.rank; axis++) {
-                int source = axis_in(inst, i, axis);
-                if (source >= 0 && (from->times >> source & 1))
-                    asked->times |= 1u << axis;
+    for (const Inst *inst = fn->first; inst; inst = inst->next) {
+        Asked *own = &asked[inst->id];
+        if (inst->op == OP_loop) {
+            find_loop_times(asked, inst);
+        } else if (inst->op == OP_get && asked[inst->input[0]->id].result) {
+            const LoopResult *result = asked[inst->input[0]->id].result;
+            add_times(own, result[inst->attr[0].whole].depends, result[inst->attr[0].whole].times);
+        } else {
+            for (int i = 0; i < inst->inputs; i++) {
+                const Asked *from = &asked[inst->input[i]->id];
+                own->depends |= from->depends;
+                for (int axis = 0; from->times && axis < inst->type.rank; axis++) {
+                    int source = decode_axis(inst, i, axis);
+                    if (source >= 0 && (from->times >> source & 1))
+                        own->times |= 1u << axis;
+                }
             }
         }
     }
 }
 
-// ---- what is known beyond the position
-
-// Whether the elements beyond the position are what they are in `forward`.
-static bool is_valid(Beyond beyond)
+static int only_axis(unsigned times)
 {
-    return beyond != BEYOND_UNKNOWN && beyond != BEYOND_LOW;
-}
-
-static bool is_known(const Part *part)
-{
-    for (int i = 0; i < part->inst->type.rank; i++)
-        if (!is_valid((Beyond)part->beyond[i]))
-            return false;
-    return true;
+    int axis = 0;
+    while (axis < IR_MAX_RANK && !(times >> axis & 1))
+        axis++;
+    return times == 1u << axis ? axis : -1;
 }
 
 static Part refused(Deriving *d, const Inst *inst, const char *why)
@@ -264,216 +206,6 @@ static Part refused(Deriving *d, const Inst *inst, const char *why)
         d->where = inst->span;
     }
     return (Part){0};
-}
-
-// What a constant is everywhere, and so beyond the position.
-static Beyond everywhere(const Part *part, Beyond otherwise)
-{
-    const Inst *inst = part->inst;
-    double value;
-    while (inst->op == OP_broadcast || inst->op == OP_reshape || inst->op == OP_cast)
-        inst = inst->input[0];
-    if (otherwise != BEYOND_SAME || !inst_is_splat(inst, &value))
-        return otherwise;
-    if (part->inst->type.dtype == DTYPE_BOOL)
-        return value != 0 ? BEYOND_TRUE : BEYOND_FALSE;
-    return value == 0 ? BEYOND_ZERO : value <= LOW ? BEYOND_LOW : BEYOND_SAME;
-}
-
-static Beyond opposite(Beyond beyond)
-{
-    return beyond == BEYOND_FALSE ? BEYOND_TRUE : beyond == BEYOND_TRUE ? BEYOND_FALSE : beyond;
-}
-
-// a <= b or a < b at the elements beyond the position along `axis`, where one is the index along
-// it, at least position + 1, and the other is the position.
-static Beyond compared(Op op, const Part *a, const Part *b, int axis)
-{
-    bool strict = op == OP_lt;
-    double apart = a->offset - b->offset;
-    if (a->form == FORM_INDEX && a->axis == axis && b->form == FORM_POSITION)
-        return apart + 1 > 0 || (strict && apart + 1 == 0) ? BEYOND_FALSE : BEYOND_SAME;
-    if (b->form == FORM_INDEX && b->axis == axis && a->form == FORM_POSITION)
-        return apart < 1 || (!strict && apart == 1) ? BEYOND_TRUE : BEYOND_SAME;
-    return BEYOND_SAME;
-}
-
-static Beyond beyond_pointwise(const Inst *inst, const Part in[], int axis)
-{
-    Beyond a = (Beyond)in[0].beyond[axis];
-    Beyond b = inst->inputs > 1 ? (Beyond)in[1].beyond[axis] : BEYOND_SAME;
-    Beyond c = inst->inputs > 2 ? (Beyond)in[2].beyond[axis] : BEYOND_SAME;
-    switch ((int)inst->op) {
-    case OP_select:
-        if (a == BEYOND_TRUE)
-            return everywhere(&in[1], b);
-        if (a == BEYOND_FALSE)
-            return everywhere(&in[2], c);
-        break;
-    case OP_and:
-        if (a == BEYOND_FALSE || b == BEYOND_FALSE)
-            return BEYOND_FALSE;
-        if (a == BEYOND_TRUE && b == BEYOND_TRUE)
-            return BEYOND_TRUE;
-        break;
-    case OP_or:
-        if (a == BEYOND_TRUE || b == BEYOND_TRUE)
-            return BEYOND_TRUE;
-        if (a == BEYOND_FALSE && b == BEYOND_FALSE)
-            return BEYOND_FALSE;
-        break;
-    case OP_not:
-        return opposite(a);
-    case OP_le:
-    case OP_lt:
-        if (a == BEYOND_SAME && b == BEYOND_SAME)
-            return compared(inst->op, &in[0], &in[1], axis);
-        break;
-    case OP_exp:
-        if (a == BEYOND_LOW)
-            return BEYOND_ZERO;
-        break;
-    case OP_add:
-        if (a == BEYOND_LOW || b == BEYOND_LOW)
-            return BEYOND_LOW;
-        if (a == BEYOND_ZERO && b == BEYOND_ZERO)
-            return BEYOND_ZERO;
-        break;
-    case OP_sub:
-        if (a == BEYOND_LOW)
-            return BEYOND_LOW;
-        if (a == BEYOND_ZERO && b == BEYOND_ZERO)
-            return BEYOND_ZERO;
-        break;
-    case OP_mul:
-        if (a == BEYOND_ZERO || b == BEYOND_ZERO)
-            return BEYOND_ZERO;
-        break;
-    case OP_div:
-        if (a == BEYOND_ZERO)
-            return BEYOND_ZERO;
-        break;
-    case OP_neg:
-    case OP_abs:
-        if (a == BEYOND_ZERO)
-            return BEYOND_ZERO;
-        break;
-    case OP_cast:
-        return a == BEYOND_FALSE ? BEYOND_ZERO : a == BEYOND_TRUE ? BEYOND_SAME : a;
-    default:
-        break;
-    }
-    bool valid = is_valid(a) && is_valid(b) && is_valid(c);
-    return valid ? BEYOND_SAME : BEYOND_UNKNOWN;
-}
-
-static Beyond beyond_of(const Inst *inst, const Part in[], int axis)
-{
-    bool pointwise = op_has(inst->op, POINTWISE);
-    if (pointwise)
-        return beyond_pointwise(inst, in, axis);
-    Beyond found = BEYOND_SAME;
-    for (int i = 0; i < inst->inputs; i++) {
-        int source = axis_in(inst, i, axis);
-        Beyond from = source >= 0 ? (Beyond)in[i].beyond[source] : BEYOND_SAME;
-        if (inst->op == OP_dot && (found == BEYOND_ZERO || from == BEYOND_ZERO))
-            found = BEYOND_ZERO; // a batch axis of both, or a free axis of one
-        else if (inst->op == OP_dot || inst->op == OP_gather || inst->op == OP_reduce ||
-                 inst->op == OP_argmax)
-            found = is_valid(found) && is_valid(from) ? BEYOND_SAME : BEYOND_UNKNOWN;
-        else if (i > 0 && from != found)
-            found = is_valid(found) && is_valid(from) ? BEYOND_SAME : BEYOND_UNKNOWN;
-        else
-            found = from;
-    }
-    return found;
-}
-
-// Whether folding `axis` of an operand may do without knowing what is beyond the position.
-static bool may_fold(const Inst *inst, Beyond beyond)
-{
-    if (is_valid(beyond))
-        return true;
-    return beyond == BEYOND_LOW && (inst->op == OP_argmax ||
-                                    (inst->op == OP_reduce && inst->attr[0].reducer == REDUCE_MAX));
-}
-
-// Every axis of an operand of which something beyond the position is unknown has to be an axis of
-// the result, or be folded where that cannot matter. NULL, or why it does.
-static const char *check_folds(const Inst *inst, const Part in[])
-{
-    for (int i = 0; i < inst->inputs; i++) {
-        for (int axis = 0; axis < in[i].inst->type.rank; axis++) {
-            Beyond beyond = (Beyond)in[i].beyond[axis];
-            if (is_valid(beyond))
-                continue;
-            bool stays = false;
-            for (int to = 0; to < inst->type.rank; to++)
-                stays |= axis_in(inst, i, to) == axis;
-            if (stays || may_fold(inst, beyond))
-                continue;
-            int pair = inst->op == OP_dot ? list_find(inst->attr[i].list, axis) : -1;
-            if (pair >= 0 && in[1 - i].beyond[inst->attr[1 - i].list.at[pair]] == BEYOND_ZERO &&
-                beyond == BEYOND_UNKNOWN)
-                continue;
-            return inst->op == OP_dot || inst->op == OP_reduce || inst->op == OP_argmax
-                       ? "a position depends on later ones here"
-                       : "what is done here along the axis of time cannot be done one position at "
-                         "a time";
-        }
-    }
-    return NULL;
-}
-
-// ---- forms
-
-static bool constant_of(const Part *part, double *value)
-{
-    const Inst *inst = part->inst;
-    while (inst->op == OP_broadcast || inst->op == OP_reshape || inst->op == OP_cast)
-        inst = inst->input[0];
-    return inst_is_splat(inst, value);
-}
-
-static void set_form(const Inst *inst, const Part in[], Part *out)
-{
-    double value;
-    if (inst->inputs == 0)
-        return;
-    Part from = in[0];
-    bool turned = inst->op == OP_add && from.form == FORM_NONE;
-    switch ((int)inst->op) {
-    case OP_add:
-        from = turned ? in[1] : from;
-        if (from.form == FORM_NONE || !constant_of(&in[turned ? 0 : 1], &value))
-            return;
-        from.offset += value;
-        break;
-    case OP_sub:
-        if (from.form == FORM_NONE || !constant_of(&in[1], &value))
-            return;
-        from.offset -= value;
-        break;
-    case OP_cast:
-    case OP_stop_gradient:
-    case OP_broadcast:
-    case OP_transpose:
-    case OP_reshape:
-        break;
-    default:
-        return;
-    }
-    if (from.form == FORM_NONE)
-        return;
-    int axis = -1;
-    for (int to = 0; from.form == FORM_INDEX && to < out->inst->type.rank; to++)
-        if (axis_in(inst, turned ? 1 : 0, to) == from.axis)
-            axis = to;
-    if (from.form == FORM_INDEX && axis < 0)
-        return;
-    out->form = from.form;
-    out->offset = from.offset;
-    out->axis = axis;
 }
 
 // ---- making what was asked for
@@ -497,6 +229,26 @@ static Type narrowed(const Inst *inst, int axis, Attr attr[])
     return type;
 }
 
+// A parameter as it is: of the function a weight or a scalar as a whole, the tokens as their slice;
+// of a body what is carried as its slice. What is the same in each turn is asked for outside.
+static Part make_param(Deriving *d, const Inst *inst, int axis)
+{
+    int index = (int)inst->attr[0].whole;
+    const Part *there = &d->param[index];
+    int time = d->asked[inst->id].depends ? only_axis(d->asked[inst->id].times) : WHOLE;
+    if (there->inst)
+        return axis == time ? *there : (Part){0};
+    if (!d->outer)
+        return (Part){0};
+    Part out = ask(d->outer, d->loop->input[index - 1], axis);
+    if (out.inst) {
+        Rest rest = {ir_param(d->fn, out.inst->type, (Slot){0}, inst->name, inst->span), out.inst};
+        vec_push(d->arena, &d->rest, rest);
+        out.inst = rest.param;
+    }
+    return out;
+}
+
 static Part make_leaf(Deriving *d, const Inst *inst, int axis)
 {
     Part out = {0};
@@ -508,58 +260,29 @@ static Part make_leaf(Deriving *d, const Inst *inst, int axis)
             out.form = FORM_POSITION;
         } else {
             out.inst = ir_append(d->fn, OP_iota, NULL, 0, attr, type, inst->span);
-            out.form = inst->type.dim[inst->attr[0].whole] == d->length ? FORM_INDEX : FORM_NONE;
+            out.form = FORM_INDEX;
             out.axis = (int)inst->attr[0].whole;
         }
         return out;
     }
     if (inst->op == OP_constant && (axis == WHOLE || inst->attr[0].data.splat))
         out.inst = ir_append(d->fn, OP_constant, NULL, 0, attr, type, inst->span);
-    else if (inst->op == OP_parameter && d->asked[inst->id].depends)
-        out.inst = axis == 1 ? d->token : NULL;
-    else if (inst->op == OP_parameter && axis == WHOLE)
-        out.inst = d->param[inst->attr[0].whole];
+    else if (inst->op == OP_parameter)
+        out = make_param(d, inst, axis);
     return out;
 }
 
-// Operations of which axis_in says everything.
-static bool is_understood(const Inst *inst)
-{
-    switch ((int)inst->op) {
-    case OP_stop_gradient:
-    case OP_broadcast:
-    case OP_reshape:
-    case OP_transpose:
-    case OP_slice:
-    case OP_pad:
-    case OP_concat:
-    case OP_gather:
-    case OP_reduce:
-    case OP_argmax:
-    case OP_dot:
-        return true;
-    default:
-        return op_has(inst->op, POINTWISE);
-    }
-}
-
-// Whether the question for a slice along `axis` of the result can be passed on to the inputs.
-static bool passes_on(const Inst *inst, int axis)
-{
-    if (!is_understood(inst) || inst->op == OP_broadcast)
-        return inst->op == OP_broadcast;
-    int from = 0;
-    for (int i = 0; i < inst->inputs; i++)
-        from += axis_in(inst, i, axis) >= 0;
-    return inst->op == OP_concat ? from == inst->inputs : from > 0;
-}
+static Part make_loop(Deriving *d, const Inst *inst, int axis);
 
 static Part make(Deriving *d, const Inst *inst, int axis)
 {
     if (inst->inputs == 0)
         return make_leaf(d, inst, axis);
     bool depends = d->asked[inst->id].depends;
-    if (axis != WHOLE && !passes_on(inst, axis))
+    bool of_loop = inst->op == OP_loop || (inst->op == OP_get && inst->input[0]->op == OP_loop);
+    if (depends && of_loop)
+        return make_loop(d, inst, axis);
+    if (axis != WHOLE && !decode_passes_on(inst, axis))
         return refused(d, inst,
                        "what is done here along the axis of time cannot be done one position at a "
                        "time");
@@ -568,15 +291,15 @@ static Part make(Deriving *d, const Inst *inst, int axis)
     Part *in = NEW_ARRAY(d->arena, Part, inst->inputs + 1), out = {0};
     Inst **input = NEW_ARRAY(d->arena, Inst *, inst->inputs + 1);
     for (int i = 0; i < inst->inputs; i++) {
-        in[i] = ask(d, inst->input[i], axis == WHOLE ? WHOLE : axis_in(inst, i, axis));
+        in[i] = ask(d, inst->input[i], axis == WHOLE ? WHOLE : decode_axis(inst, i, axis));
         input[i] = in[i].inst;
         if (!input[i])
             return out;
     }
-    const char *why = depends ? check_folds(inst, in) : NULL;
-    if (depends && !why && !is_understood(inst))
+    const char *why = depends ? part_check_folds(inst, in) : NULL;
+    if (depends && !why && !decode_understands(inst))
         for (int i = 0; i < inst->inputs; i++)
-            if (!is_known(&in[i]))
+            if (!part_is_known(&in[i]))
                 why = "this operation is not one that is done one position at a time";
     if (why)
         return refused(d, inst, why);
@@ -589,8 +312,8 @@ static Part make(Deriving *d, const Inst *inst, int axis)
     if (inst->results > 1)
         return out;
     for (int i = 0; i < inst->type.rank; i++)
-        out.beyond[i] = (uint8_t)(i == axis ? BEYOND_SAME : beyond_of(inst, in, i));
-    set_form(inst, in, &out);
+        out.beyond[i] = (uint8_t)(i == axis ? BEYOND_SAME : part_beyond(inst, in, i));
+    part_set_form(inst, in, &out);
     return out;
 }
 
@@ -606,6 +329,182 @@ static Part cut(Deriving *d, const Inst *inst, int axis)
     out.beyond[axis] = BEYOND_SAME;
     out.form = FORM_NONE;
     return out;
+}
+
+// ---- loops
+
+static void drop_dead(IrFunction *fn)
+{
+    for (Inst *inst = fn->last, *above; inst; inst = above) {
+        above = inst->prev;
+        if (inst->uses == 0)
+            ir_remove(fn, inst);
+    }
+}
+
+// Which instructions of a function its results need.
+static bool *find_needed(Deriving *d)
+{
+    bool *needed = NEW_ARRAY(d->arena, bool, d->fn->next_id + 1);
+    for (int i = 0; i < d->fn->result.count; i++)
+        needed[d->fn->result.at[i].value->id] = true;
+    for (Inst *inst = d->fn->last; inst; inst = inst->prev)
+        for (int i = 0; needed[inst->id] && i < inst->inputs; i++)
+            needed[inst->input[i]->id] = true;
+    return needed;
+}
+
+// The body's parameters before what is the same in each turn: the turn, what is carried, slices.
+static bool begin_body(Deriving *d, int carried, int sliced)
+{
+    for (int i = 0; i < 1 + carried + sliced; i++) {
+        const Inst *param = d->from->param.at[i];
+        const Asked *asked = &d->asked[param->id];
+        Type type = param->type;
+        int time = only_axis(asked->times);
+        if (asked->depends && (i > carried || time < 0))
+            return false;
+        if (asked->depends)
+            type.dim[time] = 1;
+        d->param[i].inst =
+            ir_param(d->fn, type, d->from->param_slot.at[i], param->name, param->span);
+    }
+    Span span = d->from->span;
+    Rest rest = {ir_param(d->fn, type_scalar(DTYPE_I64), (Slot){0}, d->outer->position->name, span),
+                 d->outer->position};
+    vec_push(d->arena, &d->rest, rest);
+    d->position = rest.param;
+    d->index = ir_reshape(d->fn, d->position, type_make(DTYPE_I64, 1, (int64_t[]){1}), span);
+    return true;
+}
+
+// Derives the body: its results are the carried values and the caches that they need. False: it
+// cannot be.
+static bool derive_body(Deriving *d, int carried, int sliced)
+{
+    if (!begin_body(d, carried, sliced))
+        return false;
+    for (int i = 0; i < carried; i++) {
+        const Inst *value = d->from->result.at[i].value;
+        const Asked *param = &d->asked[d->from->param.at[i + 1]->id];
+        Part part = ask(d, value, param->depends ? only_axis(param->times) : WHOLE);
+        if (!part.inst || !part_is_known(&part))
+            return false;
+        ir_result(d->fn, part.inst, (Slot){0}, d->from->result.at[i].name);
+    }
+    const bool *needed = find_needed(d);
+    int kept = 0;
+    for (int i = 0; i < d->cached.count; i++)
+        if (needed[d->cached.at[i].reader->id])
+            d->cached.at[kept++] = d->cached.at[i];
+    d->cached.count = kept;
+    for (int i = 0; i < kept; i++)
+        ir_result(d->fn, d->cached.at[i].update, (Slot){0}, NULL);
+    drop_dead(d->fn);
+    kept = 0;
+    for (int i = 0; i < d->rest.count; i++)
+        if (d->rest.at[i].param->uses > 0)
+            d->rest.at[kept++] = d->rest.at[i];
+    d->rest.count = kept;
+    // in order: the turn, what is carried, slices, of caches too, the rest
+    Vec(Inst *) param = {0};
+    for (int i = 0; i < 1 + carried + sliced; i++)
+        vec_push(d->arena, &param, d->param[i].inst);
+    for (int i = 0; i < d->cached.count; i++)
+        vec_push(d->arena, &param, d->cached.at[i].param);
+    for (int i = 0; i < d->rest.count; i++)
+        vec_push(d->arena, &param, d->rest.at[i].param);
+    for (int i = 0; i < param.count; i++) {
+        param.at[i]->attr[0].whole = i;
+        d->fn->param.at[i] = param.at[i];
+        d->fn->param_slot.at[i] = (Slot){0};
+    }
+    d->fn->param.count = d->fn->param_slot.count = param.count;
+    return true;
+}
+
+static Type stacked(Type type, int64_t count)
+{
+    Type out = {type.dtype, type.rank + 1, {count}};
+    memcpy(out.dim + 1, type.dim, sizeof type.dim[0] * (size_t)type.rank);
+    return out;
+}
+
+// The loop that carries slices. NULL: there is none.
+static Inst *derive_loop(Deriving *outer, const Inst *loop)
+{
+    const Attr *attr = loop->attr;
+    int carried = (int)attr[LOOP_CARRIED].whole, sliced = (int)attr[LOOP_SLICED].whole;
+    const IrFunction *from = inst_nested(loop);
+    Deriving body = {.cx = outer->cx,
+                     .arena = outer->arena,
+                     .from = from,
+                     .fn = ir_function_new(outer->cx, NULL, NULL, from->span),
+                     .asked = outer->asked,
+                     .param = NEW_ARRAY(outer->arena, Part, from->param.count + 1),
+                     .outer = outer,
+                     .loop = loop};
+    if (attr[LOOP_GUARD].whole || !derive_body(&body, carried, sliced)) {
+        if (body.why && !outer->why)
+            outer->why = body.why, outer->where = body.where;
+        return NULL;
+    }
+    Vec(Inst *) in = {0};
+    for (int i = 0; i < carried + sliced; i++) {
+        const Asked *asked = &outer->asked[loop->input[i]->id];
+        const Asked *param = &outer->asked[from->param.at[i + 1]->id];
+        bool slice = i < carried && param->depends;
+        Part part = ask(outer, loop->input[i], slice ? only_axis(param->times) : WHOLE);
+        if (!part.inst || (asked->depends && !part_is_known(&part)))
+            return NULL;
+        vec_push(outer->arena, &in, part.inst);
+    }
+    for (int i = 0; i < body.cached.count; i++)
+        if (body.cached.at[i].param->type.rank == IR_MAX_RANK)
+            return NULL;
+    int first = outer->cached.count;
+    for (int i = 0; i < body.cached.count; i++) {
+        const Cached *cached = &body.cached.at[i];
+        Cached all = {.of = cached->of};
+        all.param = ir_param(outer->fn, stacked(cached->param->type, attr[LOOP_COUNT].whole),
+                             (Slot){SLOT_STATE, 0}, NULL, cached->of->span);
+        vec_push(outer->arena, &outer->cached, all);
+        vec_push(outer->arena, &in, all.param);
+    }
+    for (int i = 0; i < body.rest.count; i++)
+        vec_push(outer->arena, &in, body.rest.at[i].outside);
+    Attr *made = arena_copy(outer->arena, attr, sizeof loop->attr);
+    made[LOOP_SLICED].whole += body.cached.count;
+    made[LOOP_BODY].function = body.fn;
+    Inst *out = ir_append(outer->fn, OP_loop, in.at, in.count, made, (Type){0}, loop->span);
+    for (int i = 0; i < body.cached.count; i++) {
+        Cached *cached = &outer->cached.at[first + i];
+        cached->reader = out;
+        cached->update = out->results == 1 ? out : ir_get(outer->fn, out, carried + i, loop->span);
+    }
+    return out;
+}
+
+// What a loop carries, at the position.
+static Part make_loop(Deriving *d, const Inst *inst, int axis)
+{
+    const Inst *loop = inst->op == OP_get ? inst->input[0] : inst;
+    int index = inst->op == OP_get ? (int)inst->attr[0].whole : 0;
+    Asked *asked = &d->asked[loop->id];
+    const LoopResult *result = &asked->result[index];
+    if (axis == WHOLE || axis != only_axis(result->times) ||
+        index >= loop->attr[LOOP_CARRIED].whole)
+        return refused(d, inst, "this loop does not go on from where it was");
+    if (asked->made == NEW_PART) {
+        asked->made = BUSY;
+        asked->loop = derive_loop(d, loop);
+        asked->made = DONE;
+    }
+    if (!asked->loop)
+        return refused(d, inst, "this loop does not go on from where it was");
+    Inst *value =
+        asked->loop->results == 1 ? asked->loop : ir_get(d->fn, asked->loop, index, inst->span);
+    return (Part){.inst = value};
 }
 
 // ---- caches
@@ -629,7 +528,7 @@ static Part keep(Deriving *d, const Inst *inst, int axis)
     Part slice = ask(d, inst, axis);
     if (!slice.inst)
         return slice;
-    if (!is_known(&slice))
+    if (!part_is_known(&slice))
         return refused(d, inst, "a position depends on later ones here");
     Slot slot = {SLOT_STATE, 0}; // its row is known in the end
     Cached cached = {.of = inst};
@@ -637,18 +536,11 @@ static Part keep(Deriving *d, const Inst *inst, int axis)
     Inst *in[] = {cached.param, d->index, slice.inst};
     Attr attr = {.whole = axis};
     cached.update = ir_append(d->fn, OP_scatter_add, in, 3, &attr, inst->type, inst->span);
+    cached.reader = cached.update;
     vec_push(d->arena, &d->cached, cached);
     Part out = {.inst = cached.update};
     out.beyond[axis] = BEYOND_UNKNOWN;
     return out;
-}
-
-static int only_axis(unsigned times)
-{
-    int axis = 0;
-    while (axis < IR_MAX_RANK && !(times >> axis & 1))
-        axis++;
-    return times == 1u << axis ? axis : -1;
 }
 
 static Part ask(Deriving *d, const Inst *inst, int axis)
@@ -676,32 +568,22 @@ static Part ask(Deriving *d, const Inst *inst, int axis)
 
 // ---- the function
 
-// Makes the caches that the result needs results as well, in their rows, and drops what is not
-// needed.
-static void finish(Deriving *d, Decode *decode, Inst *output)
+// The caches that the result needs become results as well, in their rows; the others go away.
+static void finish(Deriving *d, Decode *decode, int first_row)
 {
-    ir_result(d->fn, output, (Slot){SLOT_OUTPUT, 0}, sym_of(d->cx, "scores"));
-    bool *needed = NEW_ARRAY(d->arena, bool, d->fn->next_id + 1);
-    needed[output->id] = true;
-    for (Inst *inst = d->fn->last; inst; inst = inst->prev)
-        for (int i = 0; needed[inst->id] && i < inst->inputs; i++)
-            needed[inst->input[i]->id] = true;
+    const bool *needed = find_needed(d);
     for (int i = 0; i < d->cached.count; i++) {
         Cached *cached = &d->cached.at[i];
-        if (!needed[cached->update->id])
+        if (!needed[cached->reader->id])
             continue;
-        Slot slot = {SLOT_STATE, d->first_row + decode->cache.count};
+        Slot slot = {SLOT_STATE, first_row + decode->cache.count};
         cached->param->name = sym_printf(d->cx, "cache.%d", decode->cache.count);
         d->fn->param_slot.at[cached->param->attr[0].whole] = slot;
         ir_result(d->fn, cached->update, slot, cached->param->name);
-        DecodeCache cache = {cached->of->type, cached->param->name, cached->of->span};
+        DecodeCache cache = {cached->param->type, cached->param->name, cached->of->span};
         vec_push(d->cx->arena, &decode->cache, cache);
     }
-    for (Inst *inst = d->fn->last, *above; inst; inst = above) {
-        above = inst->prev;
-        if (inst->uses == 0)
-            ir_remove(d->fn, inst);
-    }
+    drop_dead(d->fn);
     int kept = 0;
     for (int i = 0; i < d->fn->param.count; i++) {
         Inst *param = d->fn->param.at[i];
@@ -715,35 +597,39 @@ static void finish(Deriving *d, Decode *decode, Inst *output)
     d->fn->param.count = d->fn->param_slot.count = kept;
 }
 
-Decode decode_derive(Cx *cx, IrModule *module, const IrFunction *forward, Sym name, int first_row)
+static void begin_function(Deriving *d)
 {
-    Decode decode = {0};
-    Deriving d = {.cx = cx, .arena = cx->arena, .first_row = first_row};
-    d.flat = flattened(cx, forward);
-    d.fn = ir_function_new(cx, NULL, name, forward->span);
-    d.asked = NEW_ARRAY(cx->arena, Asked, d.flat->next_id + 1);
-    d.param = NEW_ARRAY(cx->arena, Inst *, d.flat->param.count + 1);
-    Inst *scores = d.flat->result.at[0].value;
     int scalars = 0;
-    for (int i = 0; i < d.flat->param.count; i++) {
-        const Inst *param = d.flat->param.at[i];
-        Slot slot = d.flat->param_slot.at[i];
+    for (int i = 0; i < d->from->param.count; i++) {
+        const Inst *param = d->from->param.at[i];
+        Slot slot = d->from->param_slot.at[i];
         Type type = param->type;
         scalars += slot.kind == SLOT_SCALAR;
         if (slot.kind == SLOT_INPUT) {
-            d.length = type.dim[1];
+            add_times(&d->asked[param->id], true, 1u << 1);
             type.dim[1] = 1;
         }
-        d.param[i] = ir_param(d.fn, type, slot, param->name, param->span);
-        if (slot.kind == SLOT_INPUT)
-            d.token = d.param[i];
+        d->param[i].inst = ir_param(d->fn, type, slot, param->name, param->span);
     }
-    d.position = ir_param(d.fn, type_scalar(DTYPE_I64), (Slot){SLOT_SCALAR, scalars},
-                          sym_of(cx, "position"), forward->span);
-    d.index = ir_reshape(d.fn, d.position, type_make(DTYPE_I64, 1, (int64_t[]){1}), forward->span);
-    find_times(&d);
+    d->position = ir_param(d->fn, type_scalar(DTYPE_I64), (Slot){SLOT_SCALAR, scalars},
+                           sym_of(d->cx, "position"), d->from->span);
+    d->index =
+        ir_reshape(d->fn, d->position, type_make(DTYPE_I64, 1, (int64_t[]){1}), d->from->span);
+}
+
+Decode decode_derive(Cx *cx, IrModule *module, const IrFunction *forward, Sym name, int first_row)
+{
+    Decode decode = {0};
+    Deriving d = {.cx = cx, .arena = cx->arena, .from = flattened(cx, forward)};
+    d.fn = ir_function_new(cx, NULL, name, forward->span);
+    d.fn->mixed = forward->mixed;
+    d.asked = NEW_ARRAY(cx->arena, Asked, d.from->next_id + 1);
+    d.param = NEW_ARRAY(cx->arena, Part, d.from->param.count + 1);
+    Inst *scores = d.from->result.at[0].value;
+    begin_function(&d);
+    find_times(d.asked, d.from);
     Part part = ask(&d, scores, 1);
-    if (part.inst && !is_known(&part))
+    if (part.inst && !part_is_known(&part))
         part = refused(&d, scores, "a position depends on later ones");
     if (!part.inst) {
         decode.why = d.why ? d.why : "it does not go through time one position after the other";
@@ -752,7 +638,8 @@ Decode decode_derive(Cx *cx, IrModule *module, const IrFunction *forward, Sym na
     }
     Inst *flat = ir_reshape(d.fn, part.inst, type_make(scores->type.dtype, 1, &scores->type.dim[2]),
                             scores->span);
-    finish(&d, &decode, flat);
+    ir_result(d.fn, flat, (Slot){SLOT_OUTPUT, 0}, sym_of(cx, "scores"));
+    finish(&d, &decode, first_row);
     vec_push(cx->arena, &module->function, d.fn);
     decode.fn = d.fn;
     return decode;

@@ -359,11 +359,16 @@ static Value eval_call(Elab *e, Env *env, Node *node, Node *callee_node, const V
         Node *value_node = plain ? arg : arg->as.arg.value;
         names[at] = plain ? NULL : arg->as.arg.name;
         spans[at] = value_node->span;
-        Node *type = NULL;
+        Node *param = NULL;
         for (int j = 0; params && j < params->count; j++)
             if (names[at] ? params->at[j]->as.param.name == names[at] : j == at)
-                type = params->at[j]->as.param.type;
-        if (poison && value_node->kind == NODE_Name)
+                param = params->at[j];
+        Node *type = param ? param->as.param.type : NULL;
+        if (names[at] && params && !param && !poison) {
+            // before its value: that may be a word that only the right argument knows
+            elab_unknown_argument(e, callee, names[at], params, value_node->span);
+            args[at] = value_poison();
+        } else if (poison && value_node->kind == NODE_Name)
             args[at] = value_poison(); // it may have been a word that only the callee knows
         else
             args[at] = elab_expect(e, env, value_node, type);

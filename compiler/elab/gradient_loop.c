@@ -245,6 +245,22 @@ static bool is_cheap(const Inst *inst)
     }
 }
 
+// What is made element by element from something expensive that nothing else reads is kept in its
+// place: it costs the same memory, and its other operands need not be there.
+static bool stands_for_saved(const Inst *inst, const bool *varies, int depth)
+{
+    if (!op_has(inst->op, POINTWISE) || depth == 8)
+        return false;
+    for (int i = 0; i < inst->inputs; i++) {
+        const Inst *from = inst->input[i];
+        if (from->uses == 1 && varies[from->id] && from->op != OP_parameter &&
+            type_equal(from->type, inst->type) &&
+            (is_cheap(from) ? stands_for_saved(from, varies, depth + 1) : from->results == 1))
+            return true;
+    }
+    return false;
+}
+
 static void save(LoopGradient *g, Inst *inst, Inst *kept)
 {
     Inst *slice = region_later(g->e, inst->type);
@@ -280,7 +296,8 @@ static void save_forward(LoopGradient *g, IrFunction *forward, Inst **twin, int 
         above = inst->prev;
         if (inst->uses == 0)
             ir_remove(fn, inst);
-        else if (varies[inst->id] && !is_cheap(inst) && inst->results == 1)
+        else if (varies[inst->id] && inst->results == 1 &&
+                 (!is_cheap(inst) || stands_for_saved(inst, varies, 0)))
             save(g, inst, twin[inst->id]);
     }
 }

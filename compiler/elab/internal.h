@@ -87,6 +87,8 @@ Value elab_call_at(Elab *e, Value fn, const Value args[], const Sym names[], con
                    int count, Span span);
 const NodeList *
 elab_parameters(Elab *e, Value fn); // of what can be called; NULL if it has none that are known
+// The callee has no parameter of this name.
+void elab_unknown_argument(Elab *e, Value callee, Sym name, const NodeList *params, Span span);
 bool elab_bind(Elab *e, Env *env, const NodeList *params, const Value args[], const Sym names[],
                const Span arg_span[], int count, const char *what, DimList *unknown, Span span);
 const char *elab_callee_text(Elab *e, Value fn); // "'relu'", "model 'Dense'"

@@ -16,6 +16,9 @@ static const struct {
     {"roc_auc_macro", AML_FINISH_ROC_AUC_MACRO},
     {"roc_auc_micro", AML_FINISH_ROC_AUC_MICRO},
     {"roc_auc_weighted", AML_FINISH_ROC_AUC_WEIGHTED},
+    {"pr_auc_macro", AML_FINISH_PR_AUC_MACRO},
+    {"pr_auc_micro", AML_FINISH_PR_AUC_MICRO},
+    {"pr_auc_weighted", AML_FINISH_PR_AUC_WEIGHTED},
 };
 
 static bool is_metric(Value value)
@@ -81,7 +84,7 @@ static bool metric_collect(Tracing *tracing, const MetricSet *set, int index, am
             metric->finish = finishes[i].finish;
     if (metric->finish == AML_FINISH_COMPILED) {
         report(jobs->cx, set->span[index], metric_finish, set->name[index], value_show(e, finish),
-               "roc_auc_macro, roc_auc_micro or roc_auc_weighted");
+               "roc_auc_macro, roc_auc_micro, roc_auc_weighted or the same with pr_auc");
         return false;
     }
     bool good =

@@ -248,6 +248,7 @@ bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSett
                     settings->optimizer,
                     settings->clip,
                     settings->penalty,
+                    value_int(settings->parts),
                     column_value(record, jobs, "x"),
                     column_value(record, jobs, "y")};
     Value result =
@@ -503,8 +504,8 @@ void warn_unused(Jobs *jobs, Value model, const ProgramJob *job)
     }
 }
 
-// `cross_entropy(scores: float[n, k], y: class(k)[n])`: a loss whose signature asks for as many
-// scores as classes is checked here, where both places can be named.
+// `cross_entropy(scores: float[n, ..., k], y: class(k)[n, ...])`: a loss whose signature asks for
+// as many scores as classes is checked here, where both places can be named.
 bool check_classes(Jobs *jobs, const TrainBlock *train, const ProgramJob *job, Span at)
 {
     const Column *y = column_of(&train->data->prepared, "y");
@@ -516,15 +517,16 @@ bool check_classes(Jobs *jobs, const TrainBlock *train, const ProgramJob *job, S
     const Node *scores = params->count >= 2 ? params->at[0]->as.param.type : NULL,
                *target = params->count >= 2 ? params->at[1]->as.param.type : NULL;
     if (!scores || !target || scores->kind != NODE_Type || target->kind != NODE_Type ||
-        scores->as.type.dims.count != 2 || target->as.type.args.count != 1)
+        scores->as.type.dims.count < 2 || target->as.type.args.count != 1)
         return true;
-    const Node *wide = scores->as.type.dims.at[1], *classes = target->as.type.args.at[0];
+    const Node *wide = scores->as.type.dims.at[scores->as.type.dims.count - 1],
+               *classes = target->as.type.args.at[0];
     if (wide->kind != NODE_Name || classes->kind != NODE_Name ||
         wide->as.name.name != classes->as.name.name)
         return true;
     const aml_shape *shape = &job->predict.output.at[job->predict.output.count - 1].shape;
-    int64_t given = shape->rank == 2 ? shape->dim[1] : -1;
-    if (shape->rank != 2 || given == y->classes)
+    int64_t given = shape->rank >= 2 ? shape->dim[shape->rank - 1] : y->classes;
+    if (given == y->classes)
         return true;
     report(jobs->cx, at, class_count, (long long)given, y->name, (long long)y->classes);
     Node *forward = train->model.as.instance->declaration

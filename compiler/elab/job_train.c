@@ -243,7 +243,7 @@ static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const Me
     Setting penalty = setting_of(jobs, node, "penalty");
     Value optimizer_value = setting_eval(jobs, &optimizer, "optimizer");
     StepSettings settings = {optimizer_value, setting_eval(jobs, &clip, "clip"),
-                             setting_eval(jobs, &penalty, "penalty")};
+                             setting_eval(jobs, &penalty, "penalty"), 1};
     bool good = true;
     if (!job_is_instance(train->model, NODE_Model)) {
         if (!value_is(train->model, VALUE_NONE) || model.written)
@@ -268,6 +268,13 @@ static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const Me
             report(jobs->cx, node->as.job.name_span, setting_missing, "train", "optimizer");
         if (value_is(optimizer_value, VALUE_DECLARATION))
             help(jobs->cx, "write `%s()`", span_text(jobs, optimizer.span));
+        good = false;
+    }
+    good &= setting_whole(jobs, node, "accumulate", 1, &settings.parts);
+    if (good && job->table.batch % settings.parts) {
+        Setting parts = setting_of(jobs, node, "accumulate");
+        report(jobs->cx, parts.span, accumulate_parts, (long long)job->table.batch,
+               (long long)settings.parts);
         good = false;
     }
     good &= is_function_setting(jobs, &clip, "clip", settings.clip);
@@ -331,6 +338,16 @@ static bool train_own(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *step
         }
         if (!prepare_weights(jobs, train, *model, optimizer, optimizers.span))
             return false;
+    }
+    static const char *const unused[] = {"clip", "penalty", "accumulate"};
+    for (size_t i = 0; i < COUNT_OF(unused); i++) {
+        Setting setting = setting_of(jobs, train->node, unused[i]);
+        if (!setting.written)
+            continue;
+        report(jobs->cx, setting.span, settings_exclude, unused[i], "fn step");
+        note(jobs->cx, step->as.fn.name_span, "the step is written here");
+        help(jobs->cx, "do it in the step: `g <- optimizers.g.update(g, norm(1.0)(slopes, g))`");
+        return false;
     }
     train->model = value_none();
     train->loss = value_none();

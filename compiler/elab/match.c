@@ -249,6 +249,14 @@ static bool is_function(const Value *value)
                                               value->as.instance->declaration->kind == NODE_Model));
 }
 
+// A function that gives what is asked for, and was not called.
+static bool makes(const Value *value, Sym type)
+{
+    const Node *node = value->kind == VALUE_FUNCTION ? value->as.function->node : NULL;
+    const Node *result = node && node->kind == NODE_Fn ? node->as.fn.result : NULL;
+    return result && result->kind == NODE_Type && result->as.type.name == type;
+}
+
 static bool is_instance(const Value *value, NodeKind kind)
 {
     return value->kind == VALUE_INSTANCE &&
@@ -289,6 +297,12 @@ static bool match_named(const Matching *m, Node *type, TypeName name, Value *val
             if (name == TYPE_schedule)
                 *value = constant_function(e, e->names->step, *value);
             return true;
+        }
+        if (makes(value, type->as.type.name)) {
+            wrong_type(m, type, value);
+            if (!m->quiet)
+                help(e->cx, "write `%s(...)`", value->as.function->node->as.fn.name);
+            return false;
         }
         return fits_or_reports(m, type, value, is_function(value));
     case TYPE_function:

@@ -198,9 +198,10 @@ bool match_dims(const Matching *m, Node *type, const Type *actual)
     int rest = -1;
     for (int i = 0; i < dims->count; i++)
         if (dims->at[i]->kind == NODE_Rest) {
-            if (i > 0) {
-                report(m->e->cx, dims->at[i]->span, bad_type, "`...` after another size");
-                help(m->e->cx, "`...` stands for leading sizes: write it first");
+            if (rest >= 0) {
+                report(m->e->cx, dims->at[i]->span, bad_type, "a second `...`");
+                help(m->e->cx, "`...` stands for any number of sizes: with two of them it is open "
+                               "which sizes belong to which");
                 return false;
             }
             rest = i;
@@ -211,12 +212,13 @@ bool match_dims(const Matching *m, Node *type, const Type *actual)
             report_shape(m, type, actual, NULL);
         return false;
     }
-    for (int i = 0; i < stated; i++) {
-        Node *dim = dims->at[i + (rest >= 0)];
+    for (int i = 0; i < dims->count; i++) {
+        Node *dim = dims->at[i];
+        int place = rest < 0 || i < rest ? i : actual->rank - dims->count + i;
         bool bad = false;
-        if (dim->kind == NODE_Hole || dim->kind == NODE_Error)
+        if (dim->kind == NODE_Rest || dim->kind == NODE_Hole || dim->kind == NODE_Error)
             continue;
-        if (size_solve(m, dim, actual->dim[actual->rank - stated + i], actual, &bad))
+        if (size_solve(m, dim, actual->dim[place], actual, &bad))
             continue;
         if (!m->quiet && !bad)
             report_shape(m, type, actual, dim);

@@ -164,16 +164,25 @@ const char *type_text_with(Elab *e, Env *env, Node *type, const Type *actual, bo
         buffer_text(&out, ")");
     }
     buffer_text(&out, "[");
+    bool after_rest = false;
     for (int i = 0; i < t->dims.count; i++) {
         Node *dim = t->dims.at[i];
         int64_t size;
-        buffer_text(&out, i ? ", " : "");
-        int place = actual ? actual->rank - t->dims.count + i : -1;
+        bool left_out = false;
+        int place = !actual ? -1 : after_rest ? actual->rank - t->dims.count + i : i;
+        if (actual && place >= actual->rank)
+            place = -1;
         if (dim->kind == NODE_Rest) {
-            int leading = actual ? actual->rank - t->dims.count + 1 : 0;
-            for (int j = 0; j < leading; j++)
-                buffer_printf(&out, "%s%" PRId64, j ? ", " : "", actual->dim[j]);
-            if (leading <= 0)
+            int open = actual ? actual->rank - t->dims.count + 1 : 0;
+            left_out = actual && open == 0;
+            after_rest = true;
+        }
+        buffer_text(&out, i && !left_out ? ", " : "");
+        if (dim->kind == NODE_Rest) {
+            int open = actual ? actual->rank - t->dims.count + 1 : 0;
+            for (int j = 0; j < open; j++)
+                buffer_printf(&out, "%s%" PRId64, j ? ", " : "", actual->dim[i + j]);
+            if (open < 0 || !actual)
                 buffer_text(&out, "...");
         } else if (known_size(env, dim, &size)) {
             if (names && dim->kind == NODE_Name)

@@ -260,19 +260,29 @@ void fuse_normalise(IrFunction *fn)
     }
 }
 
+// The state that a value is, before the function changes it; -1: none. What a loop carries is a
+// state of its body.
+static int state_of(const IrFunction *fn, const Inst *value, int carried)
+{
+    while (value->op != OP_parameter && value->op != OP_get && inst_is_alias(value))
+        value = value->input[0];
+    if (value->op != OP_parameter || inst_in_register(value))
+        return -1;
+    int index = (int)value->attr[0].whole;
+    if (index >= 1 && index <= carried)
+        return index - 1;
+    return fn->param_slot.at[index].kind == SLOT_STATE ? fn->param_slot.at[index].index : -1;
+}
+
 // A state that becomes another state is a value of its own, or two states could not change places:
 // what is copied when the function ends would overwrite what another copy still has to read.
-static void copy_states(IrFunction *fn)
+static void copy_states(IrFunction *fn, int carried)
 {
     for (int i = 0; i < fn->result.count; i++) {
         IrResult *result = &fn->result.at[i];
-        Inst *value = result->value, *from = value;
-        while (from->op != OP_parameter && from->op != OP_get && inst_is_alias(from))
-            from = from->input[0];
-        if (result->slot.kind != SLOT_STATE || from->op != OP_parameter || inst_in_register(from))
-            continue;
-        Slot slot = fn->param_slot.at[from->attr[0].whole];
-        if (slot.kind != SLOT_STATE || slot.index == result->slot.index)
+        Inst *value = result->value;
+        int from = state_of(fn, value, carried), to = i < carried ? i : result->slot.index;
+        if ((i >= carried && result->slot.kind != SLOT_STATE) || from < 0 || from == to)
             continue;
         IrFunction *body = ir_function_new(fn->cx, NULL, NULL, value->span);
         ir_result(body, ir_param(body, value->type, (Slot){0}, NULL, value->span), (Slot){0}, NULL);
@@ -283,17 +293,22 @@ static void copy_states(IrFunction *fn)
     }
 }
 
-void fuse_prepare(IrFunction *fn)
+static void prepare(IrFunction *fn, int carried)
 {
-    copy_states(fn);
+    copy_states(fn, carried);
     lower_kernels(fn);
     for (Inst *inst = fn->first, *next; inst; inst = next) {
         next = inst->next;
         if (inst->op == OP_loop)
-            fuse_prepare(inst->attr[3].function);
+            prepare(inst->attr[3].function, (int)inst->attr[1].whole);
         else if (inst->op == OP_call)
-            fuse_prepare(inst->attr[0].function);
+            prepare(inst->attr[0].function, 0);
         else if (needs_body(inst))
             wrap_one(fn, inst);
     }
+}
+
+void fuse_prepare(IrFunction *fn)
+{
+    prepare(fn, 0);
 }

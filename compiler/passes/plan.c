@@ -6,6 +6,9 @@
 // free gap that holds it. It takes over the memory of an input that dies there if the kernel allows
 // it (body_in_place).
 //
+// What a loop carries is like a state of its body: turn after turn it lies in the memory of the
+// loop's result. The loop takes over the memory of what it starts from if that dies there.
+//
 // A result is computed directly in its state's or output's own buffer. For a state this overwrites
 // the old value, so it is only done if every read of that is over, or happens in the same kernel at
 // the same element; otherwise the new value is computed in the arena and copied when the function
@@ -30,6 +33,7 @@ typedef struct Planner {
     Cx *cx;
     Arena *arena;
     IrFunction *fn;
+    int carried;        // of the loop whose body fn is
     int end;            // the position after the last instruction
     Vec(Value *) value; // in the arena or possibly so, by position
     Vec(Value *) live;  // placed in the arena, sorted by offset
@@ -56,13 +60,26 @@ static Value *value_of(const Inst *inst)
     return inst->note;
 }
 
+// What a parameter and a result of a body are bound to: carried values are its states.
+static Slot param_slot(const Planner *p, int index)
+{
+    if (index >= 1 && index <= p->carried)
+        return (Slot){SLOT_STATE, index - 1};
+    return p->fn->param_slot.at[index];
+}
+
+static Slot result_slot(const Planner *p, int index)
+{
+    return index < p->carried ? (Slot){SLOT_STATE, index} : p->fn->result.at[index].slot;
+}
+
 // ---- lifetimes ----------------------------------------------------------------------------------
 
 static void plan_parameters(Planner *p)
 {
     for (int i = 0; i < p->fn->param.count; i++) {
         Inst *param = p->fn->param.at[i];
-        Slot slot = p->fn->param_slot.at[i];
+        Slot slot = param_slot(p, i);
         size_t bytes = (size_t)type_bytes(param->type);
         param->note = NULL;
         if (inst_in_register(param))
@@ -71,6 +88,8 @@ static void plan_parameters(Planner *p)
         param->note = value_new(p, kind, slot.kind == SLOT_VALUE ? i : slot.index, bytes, 0, param);
     }
 }
+
+static Plan plan_body(Cx *cx, IrFunction *fn, int carried);
 
 static size_t scratch_of(Planner *p, const Inst *inst)
 {
@@ -86,11 +105,7 @@ static size_t scratch_of(Planner *p, const Inst *inst)
         return plan_function(p->cx, inst->attr[0].function).arena_bytes;
     if (inst->op != OP_loop)
         return 0;
-    // A turn's own temporaries, then the next values of what is carried.
-    size_t bytes = aligned(plan_function(p->cx, inst->attr[3].function).arena_bytes);
-    for (int i = 0; i < inst->attr[1].whole; i++)
-        bytes += aligned((size_t)type_bytes(inst->input[i]->type));
-    return bytes;
+    return plan_body(p->cx, inst->attr[3].function, (int)inst->attr[1].whole).arena_bytes;
 }
 
 static void plan_instruction(Planner *p, Inst *inst, int position)
@@ -140,10 +155,22 @@ static int result_of(const Value *value)
     return value->inst->results == 1 ? 0 : value->place.index;
 }
 
+// A carried result of a loop that begins as `old`, which the loop reads nowhere else.
+static bool starts_from(const Value *value, const Value *old)
+{
+    const Inst *loop = value->inst;
+    for (int i = 0; i < loop->inputs; i++)
+        if ((value_of(loop->input[i]) == old) != (i == result_of(value)))
+            return false;
+    return result_of(value) < loop->attr[1].whole;
+}
+
 // The instruction that makes `value` may write it over `old`, which it reads.
 static bool may_take_over(const Value *value, const Value *old)
 {
     const Inst *inst = value->inst;
+    if (inst->op == OP_loop)
+        return starts_from(value, old);
     if (inst->op != OP_fused)
         return false;
     for (int i = 0; i < inst->inputs; i++)
@@ -156,17 +183,16 @@ static bool may_take_over(const Value *value, const Value *old)
 static Value *state_value(const Planner *p, int row)
 {
     for (int i = 0; i < p->fn->param.count; i++)
-        if (p->fn->param_slot.at[i].kind == SLOT_STATE && p->fn->param_slot.at[i].index == row)
+        if (param_slot(p, i).kind == SLOT_STATE && param_slot(p, i).index == row)
             return value_of(p->fn->param.at[i]);
     return NULL;
 }
 
 static bool bound_before(const Planner *p, int result)
 {
-    Slot slot = p->fn->result.at[result].slot;
+    Slot slot = result_slot(p, result);
     for (int i = 0; i < result; i++)
-        if (p->fn->result.at[i].slot.kind == slot.kind &&
-            p->fn->result.at[i].slot.index == slot.index)
+        if (result_slot(p, i).kind == slot.kind && result_slot(p, i).index == slot.index)
             return true;
     return false;
 }
@@ -177,20 +203,21 @@ static void bind_result(Planner *p, int index)
     Value *value = value_of(result->value);
     if (!value || value->place.kind != PLACE_ARENA)
         return;
-    if (result->slot.kind == SLOT_OUTPUT || result->slot.kind == SLOT_VALUE) {
+    Slot slot = result_slot(p, index);
+    if (slot.kind == SLOT_OUTPUT || slot.kind == SLOT_VALUE) {
         value->place.kind = PLACE_OUTPUT;
-        value->place.index = result->slot.kind == SLOT_VALUE ? index : result->slot.index;
+        value->place.index = slot.kind == SLOT_VALUE ? index : slot.index;
         return;
     }
-    if (result->slot.kind != SLOT_STATE || bound_before(p, index))
+    if (slot.kind != SLOT_STATE || bound_before(p, index))
         return;
-    const Value *old = state_value(p, result->slot.index);
+    const Value *old = state_value(p, slot.index);
     if (old && old->last > value->first)
         return;
     if (old && old->last == value->first && !may_take_over(value, old))
         return;
     value->place.kind = PLACE_STATE;
-    value->place.index = result->slot.index;
+    value->place.index = slot.index;
 }
 
 static void plan_results(Planner *p)
@@ -265,7 +292,7 @@ static bool taken_over(const Planner *p, const Value *old)
 static bool place_over(Planner *p, Value *value)
 {
     const Inst *inst = value->inst;
-    if (inst->op != OP_fused)
+    if (inst->op != OP_fused && inst->op != OP_loop)
         return false;
     for (int i = 0; i < inst->inputs; i++) {
         Value *old = value_of(inst->input[i]);
@@ -362,9 +389,9 @@ static void find_peak(const Planner *p, Plan *plan)
     }
 }
 
-Plan plan_function(Cx *cx, IrFunction *fn)
+static Plan plan_body(Cx *cx, IrFunction *fn, int carried)
 {
-    Planner *p = &(Planner){.cx = cx, .arena = cx->arena, .fn = fn};
+    Planner *p = &(Planner){.cx = cx, .arena = cx->arena, .fn = fn, .carried = carried};
     int position = 1;
     plan_parameters(p);
     for (Inst *inst = fn->first; inst; inst = inst->next)
@@ -376,4 +403,9 @@ Plan plan_function(Cx *cx, IrFunction *fn)
     Plan plan = {.arena_bytes = p->top};
     find_peak(p, &plan);
     return plan;
+}
+
+Plan plan_function(Cx *cx, IrFunction *fn)
+{
+    return plan_body(cx, fn, 0);
 }

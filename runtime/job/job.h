@@ -175,16 +175,20 @@ void amli_measured_line(const amli_measured *measured, const char *loss_name,
                         amli_buffer *buffer); // loss 0.1234  accuracy 0.98
 void amli_measured_print(const amli_measured *measured, FILE *out);
 
-// ---- roc.c
+// ---- curve.c
 
 // The area under the ROC curve of `score[i * stride]` for the rows whose target is `target`,
 // against all others; ties count half. NaN if all rows are of one kind. `order` is scratch for
 // `rows` indices.
 double amli_roc_auc(const float *score, int64_t stride, const int32_t *label, int32_t target,
                     int64_t rows, int64_t *order);
+// The average precision, the area under the curve of precision over recall, likewise. NaN if no row
+// is of the class.
+double amli_average_precision(const float *score, int64_t stride, const int32_t *label,
+                              int32_t target, int64_t rows, int64_t *order);
 // Over all classes; NaN if no class has a curve, or without memory.
-double amli_roc_auc_finish(aml_finish finish, const float *score, const int32_t *label,
-                           int64_t rows, int64_t classes);
+double amli_curve_finish(aml_finish finish, const float *score, const int32_t *label, int64_t rows,
+                         int64_t classes);
 
 // ---- signals.c: the only global of the runtime, since a handler has nothing else to write to
 

@@ -69,7 +69,7 @@ static aml_status finish(amli_session *session, const Collected *collected, amli
             status = metric_room(measured, i, &(aml_shape){0}, error);
             if (!status)
                 measured->value[i][0] =
-                    amli_roc_auc_finish(metric->finish, collected[i].score, collected[i].label,
+                    amli_curve_finish(metric->finish, collected[i].score, collected[i].label,
                                         collected[i].rows, collected[i].classes);
             continue;
         }

@@ -15,6 +15,7 @@ typedef struct Generator {
     IrFunction *fn;
     Inst *pool[POOL];
     int count;
+    int depth; // of loops around
 } Generator;
 
 static void keep(Generator *g, Inst *inst)
@@ -208,33 +209,79 @@ static Inst *random_dot(Generator *g)
     return ir_append(g->fn, OP_dot, in, 2, attr, (Type){0}, (Span){0});
 }
 
-// loop over a small body: carried <- carried op slice; stacked: the carried value of each turn.
+static Inst *random_inst(Generator *g);
+
+enum { TURNS = 3 };
+
+// One element for each turn: a constant, or a value repeated.
+static Inst *random_slices(Generator *g)
+{
+    Inst *value = any(g);
+    Type type = {.dtype = value->type.dtype, .rank = value->type.rank + 1, .dim = {TURNS}};
+    IntList axes = {.count = value->type.rank};
+    for (int i = 0; i < value->type.rank; i++) {
+        type.dim[i + 1] = value->type.dim[i];
+        axes.at[i] = i + 1;
+    }
+    if (draw_below(&g->draw, 3) == 0)
+        return ir_broadcast(g->fn, value, type, axes, (Span){0});
+    void *data = arena_alloc(g->cx->arena, (size_t)type_bytes(type));
+    fill_values(&g->draw, type, data);
+    return ir_constant(g->fn, type, data, false, (Span){0});
+}
+
+// A loop around a few instructions of what it carries, is given in slices and is given whole.
 static Inst *random_loop(Generator *g)
 {
-    Inst *start = any(g);
-    if (dtype_info[start->type.dtype].kind == KIND_BOOL || start->type.rank == 3)
+    Inst *in[8];
+    int carried = (int)draw_below(&g->draw, 3), sliced = (int)draw_below(&g->draw, 3),
+        inputs = carried + sliced + (int)draw_below(&g->draw, 3), guard = 0;
+    if (g->depth == 2 || inputs == 0)
         return NULL;
-    Type stacked = {.dtype = start->type.dtype, .rank = start->type.rank + 1, .dim = {3}};
-    for (int i = 0; i < start->type.rank; i++)
-        stacked.dim[i + 1] = start->type.dim[i];
-    IntList axes = {.count = start->type.rank};
-    for (int i = 0; i < axes.count; i++)
-        axes.at[i] = i + 1;
-    Inst *slices = ir_broadcast(g->fn, start, stacked, axes, (Span){0});
     IrFunction *body = ir_function_new(g->cx, NULL, NULL, (Span){0});
+    Generator *inner =
+        &(Generator){.cx = g->cx, .draw = g->draw, .fn = body, .depth = g->depth + 1};
     ir_param(body, type_scalar(DTYPE_I64), (Slot){0}, NULL, (Span){0});
-    Inst *carried = ir_param(body, start->type, (Slot){0}, NULL, (Span){0});
-    Inst *slice = ir_param(body, start->type, (Slot){0}, NULL, (Span){0});
-    Inst *next =
-        ir_binary(body, draw_below(&g->draw, 2) ? OP_add : OP_max, carried, slice, (Span){0});
-    ir_result(body, next, (Slot){0}, NULL);
-    ir_result(body, ir_binary(body, OP_sub, next, carried, (Span){0}), (Slot){0}, NULL);
-    Attr attr[IR_MAX_ATTRS] = {{.whole = 3}, {.whole = 1}, {.whole = 1}, {.function = body}};
-    attr[4].whole = draw_below(&g->draw, 2);
-    Inst *in[] = {start, slices};
-    Inst *loop = ir_append(g->fn, OP_loop, in, 2, attr, (Type){0}, (Span){0});
-    keep(g, ir_get(g->fn, loop, 1, (Span){0}));
-    return ir_get(g->fn, loop, 0, (Span){0});
+    for (int i = 0; i < inputs; i++) {
+        in[i] = i >= carried && i < carried + sliced ? random_slices(g) : any(g);
+        Type type = in[i]->type;
+        if (i >= carried && i < carried + sliced) {
+            type.rank--;
+            memmove(type.dim, type.dim + 1, sizeof type.dim[0] * (size_t)type.rank);
+        }
+        keep(inner, ir_param(body, type, (Slot){0}, NULL, (Span){0}));
+        if (type_equal(type, type_scalar(DTYPE_BOOL)) && draw_below(&g->draw, 2))
+            guard = i + 1;
+    }
+    inner->draw = g->draw;
+    keep(inner, body->param.at[0]);
+    for (int tries = 0, made = 0; tries < 40 && made < 4; tries++) {
+        Inst *inst = random_inst(inner);
+        if (inst)
+            keep(inner, inst);
+        made += inst != NULL;
+    }
+    for (int i = 0; i < carried; i++)
+        ir_result(body, any_of_type(inner, in[i]->type, true), (Slot){0}, NULL);
+    for (int i = 0; i < 2 || body->result.count == 0; i++) {
+        Inst *stacked = any(inner);
+        if (stacked->type.rank < 4 && stacked->results == 1)
+            ir_result(body, stacked, (Slot){0}, NULL);
+    }
+    g->draw = inner->draw;
+    Attr attr[IR_MAX_ATTRS] = {{.whole = draw_below(&g->draw, 8) ? TURNS : 1},
+                               {.whole = carried},
+                               {.whole = sliced},
+                               {.function = body},
+                               {.whole = draw_below(&g->draw, 2)},
+                               {.whole = guard}};
+    if (sliced > 0)
+        attr[0].whole = TURNS;
+    Inst *loop = ir_append(g->fn, OP_loop, in, inputs, attr, (Type){0}, (Span){0});
+    for (int i = 1; i < loop->results; i++)
+        if (draw_below(&g->draw, 3))
+            keep(g, ir_get(g->fn, loop, i, (Span){0}));
+    return loop->results == 1 ? loop : ir_get(g->fn, loop, 0, (Span){0});
 }
 
 // A value that may grow without bound, or whose steps make a rounding difference large, is left
@@ -250,7 +297,7 @@ static Inst *random_inst(Generator *g)
     Op op = (Op)draw_below(&g->draw, OP_COUNT);
     if (op == OP_dot)
         return random_dot(g);
-    if (op == OP_loop)
+    if (op == OP_loop || (g->depth == 0 && draw_below(&g->draw, 12) == 0))
         return random_loop(g);
     if (op == OP_constant)
         return random_constant(g);
@@ -270,7 +317,7 @@ static Inst *random_inst(Generator *g)
     if (op == OP_conv || op == OP_conv_input || op == OP_conv_weight)
         for (int i = 0; i < inputs; i++)
             if (in[i]->op != OP_parameter)
-                in[i] = g->fn->param.at[draw_below(&g->draw, INPUTS)];
+                in[i] = g->fn->param.at[draw_below(&g->draw, g->fn->param.count)];
     // Values that differ by a rounding only could change places.
     if (op == OP_argsort && dtype_info[in[0]->type.dtype].kind == KIND_FLOAT &&
         in[0]->op != OP_parameter)

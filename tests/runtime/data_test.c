@@ -412,13 +412,26 @@ TEST(roc_auc_counts_ties_half)
         macro += slow_auc(column, label, 60, k);
         present++;
     }
-    CHECK_CLOSE(amli_roc_auc_finish(AML_FINISH_ROC_AUC_MACRO, score, label, 60, 3), macro / present,
+    CHECK_CLOSE(amli_curve_finish(AML_FINISH_ROC_AUC_MACRO, score, label, 60, 3), macro / present,
                 1e-12);
     float four[] = {0.1f, 0.4f, 0.35f, 0.8f};
     int32_t truth[] = {0, 0, 1, 1};
-    CHECK_CLOSE(amli_roc_auc_finish(AML_FINISH_ROC_AUC_MACRO, four, truth, 4, 1), 0.75, 1e-12);
+    CHECK_CLOSE(amli_curve_finish(AML_FINISH_ROC_AUC_MACRO, four, truth, 4, 1), 0.75, 1e-12);
     int32_t same[] = {1, 1, 1, 1};
-    CHECK(isnan(amli_roc_auc_finish(AML_FINISH_ROC_AUC_MACRO, four, same, 4, 1)));
+    CHECK(isnan(amli_curve_finish(AML_FINISH_ROC_AUC_MACRO, four, same, 4, 1)));
+}
+
+// Rows of equal score come in together: precision 1/1, then 2/4 for the second positive.
+TEST(average_precision_of_ties)
+{
+    float score[] = {0.9f, 0.5f, 0.5f, 0.5f, 0.1f};
+    int32_t truth[] = {1, 0, 1, 0, 0};
+    CHECK_CLOSE(amli_curve_finish(AML_FINISH_PR_AUC_MACRO, score, truth, 5, 1), 0.75, 1e-12);
+    int32_t none[] = {0, 0, 0, 0, 0};
+    CHECK(isnan(amli_curve_finish(AML_FINISH_PR_AUC_MACRO, score, none, 5, 1)));
+    float two[] = {0.9f, 0.1f, 0.2f, 0.8f, 0.6f, 0.4f};
+    int32_t classes[] = {0, 1, 1};
+    CHECK_CLOSE(amli_curve_finish(AML_FINISH_PR_AUC_WEIGHTED, two, classes, 3, 2), 1.0, 1e-12);
 }
 
 int main(void)
@@ -439,5 +452,6 @@ int main(void)
     RUN(philox_known_answers);
     RUN(shuffles_are_even);
     RUN(roc_auc_counts_ties_half);
+    RUN(average_precision_of_ties);
     CHECK_SUMMARY();
 }

@@ -143,8 +143,12 @@ def metrics():
             "accuracy": tensor(sklearn.metrics.accuracy_score(y, found)),
             "f1_macro": tensor(f1("macro")), "f1_micro": tensor(f1("micro")), "f1_weighted": tensor(f1("weighted")),
             "confusion": tensor(sklearn.metrics.confusion_matrix(y, found)),
+            **{f"iou_{average}": tensor(sklearn.metrics.jaccard_score(y, found, average=average)) for average in ("macro", "micro", "weighted")},
+            "iou_each": tensor(sklearn.metrics.jaccard_score(y, found, average=None, labels=range(4))),
         },
-        "collected": {"auc_macro": auc("macro"), "auc_micro": auc("micro"), "auc_weighted": auc("weighted")},
+        "collected": {"auc_macro": auc("macro"), "auc_micro": auc("micro"), "auc_weighted": auc("weighted"), **{
+            f"precision_{average}": sklearn.metrics.average_precision_score(numpy.eye(4)[y], probability, average=average)
+            for average in ("macro", "micro", "weighted")}, "precision_1": sklearn.metrics.average_precision_score(y == 1, probability[:, 1])},
         "loss": float(F.cross_entropy(torch.tensor(scores), torch.tensor(y))),
     }
 

@@ -140,6 +140,7 @@ def everything():
         training("grouped", groups),
         training("with_l1", penalty=lambda n: 0.01 * sum(p.abs().sum() for p in n.parameters() if p.ndim > 1)),
         training("with_l2", lambda n: torch.optim.SGD(n.parameters(), lr=0.1), penalty=lambda n: 0.05 * sum((p ** 2).sum() for p in n.parameters() if p.ndim > 1)),
+        training("in_parts", penalty=lambda n: 0.01 * sum(p.abs().sum() for p in n.parameters() if p.ndim > 1)),
         training("plateau_job", lambda n: torch.optim.SGD(n.parameters(), lr=0.4), measured=[1.0, 0.9, 0.95, 0.899999, 0.91, 0.92, 0.93, 0.5, 0.6, 0.7],
                  scheduler=lambda o: torch.optim.lr_scheduler.ReduceLROnPlateau(o, factor=0.3, patience=1, cooldown=1, min_lr=0.01)),
     ]

@@ -452,7 +452,7 @@ static const char *check_metrics(Cx *cx, const json_t *wanted)
         const aml_metric *metric = &job->metric.at[m];
         if (metric->finish != AML_FINISH_COMPILED) {
             const Collected *own = &collected[m];
-            double area = amli_roc_auc_finish(metric->finish, own->score, own->label, rows,
+            double area = amli_curve_finish(metric->finish, own->score, own->label, rows,
                                               (int)own->classes);
             double expected = json_number_value(json_object_get(areas, metric->name));
             verdict(metric->name,

@@ -285,7 +285,10 @@ typedef enum aml_finish {
     AML_FINISH_ROC_AUC_MACRO, // of collected (scores f32[k], target i32[]): mean over classes of
                               // one against the rest, ties count half
     AML_FINISH_ROC_AUC_MICRO,
-    AML_FINISH_ROC_AUC_WEIGHTED
+    AML_FINISH_ROC_AUC_WEIGHTED,
+    AML_FINISH_PR_AUC_MACRO, // average precision, likewise
+    AML_FINISH_PR_AUC_MICRO,
+    AML_FINISH_PR_AUC_WEIGHTED
 } aml_finish;
 
 typedef struct aml_metric {
