@@ -43,6 +43,8 @@ typedef struct ProgramJob {
     aml_job table; // everything but the functions, states and counts of them
     Vec(ProgramState) state;
     Vec(aml_metric) metric;
+    Vec(aml_load) load;
+    Vec(Span) load_span; // where each stands
     Entry init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated, decode;
 } ProgramJob;
 
@@ -132,7 +134,7 @@ typedef struct ObjectFile {
     size_t length;
 } ObjectFile;
 typedef struct ObjectCode {
-    int files;              // they belong together; a text is one
+    int files; // they belong together; a text is one
     const ObjectFile *file;
     const char *cpu_level, *cpu_features; // for aml_program
 } ObjectCode;

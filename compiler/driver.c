@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "aml/checkpoint.h"
 #include "passes/pass.h"
 #include "report/report.h"
 #include "sema/sema.h"
@@ -29,6 +30,46 @@ static void note_missing_data(Command *command, const Program *program)
                         ".aml file, in the current folder and under $AML_DATA",
                         source[s]->place, path, dataset->name);
             }
+        }
+    }
+}
+
+// A message of several lines: the mistake, what belongs to it, help.
+static void report_lines(Cx *cx, Span span, const char *text)
+{
+    static const char help_word[] = "help: ";
+    const char *end = strchrnul(text, '\n');
+    report(cx, span, weights_file, arena_text(cx->arena, text, (size_t)(end - text)));
+    while (*end) {
+        text = end + 1 + strspn(end + 1, " ");
+        end = strchrnul(text, '\n');
+        bool helps = strncmp(text, help_word, sizeof help_word - 1) == 0;
+        const char *line = arena_text(cx->arena, text, (size_t)(end - text));
+        if (helps)
+            help(cx, "%s", line + sizeof help_word - 1);
+        else
+            note(cx, (Span){0}, "%s", line);
+    }
+}
+
+void check_weights_files(Cx *cx, const Program *program)
+{
+    for (int i = 0; i < program->job.count; i++) {
+        const ProgramJob *job = &program->job.at[i];
+        aml_job table = {.name = job->table.name, .states = job->state.count};
+        aml_state_info *state = NEW_ARRAY(cx->arena, aml_state_info, job->state.count + 1);
+        for (int s = 0; s < job->state.count; s++)
+            state[s] = job->state.at[s].info;
+        table.state = state;
+        for (int l = 0; l < job->load.count; l++) {
+            const aml_load *load = &job->load.at[l];
+            aml_error error = {0};
+            aml_tensors *tensors = NULL;
+            const char *found = find_data(cx, source_path_text(cx, program, &load->path));
+            if (found && (aml_tensors_open(found, &tensors, &error) ||
+                          aml_load_check(&table, load, tensors, found, &error)))
+                report_lines(cx, job->load_span.at[l], error.text);
+            aml_tensors_close(tensors);
         }
     }
 }
@@ -56,6 +97,7 @@ int verb_check(Command *command)
         if (!program || diag_errors(cx) > before)
             continue;
         report_later_deploys(command, program, DIAG_not_deployed_yet);
+        check_weights_files(cx, program);
         if (!quiet)
             note_missing_data(command, program);
     }
@@ -169,8 +211,10 @@ static int build_file(Command *command, const char *path)
     const char *output = command->option[OPTION_OUTPUT];
     double start = seconds_now();
     Program *program = compile_front(command, path);
-    if (program)
+    if (program) {
         report_later_deploys(command, program, DIAG_not_deployed_yet);
+        check_weights_files(command->cx, program);
+    }
     int code = finish_diagnostics(command);
     if (!program || code != EXIT_OK)
         return EXIT_INPUT;

@@ -65,6 +65,9 @@ const char *source_path_text(Cx *cx, const Program *program,
                              const aml_text *text); // options at their defaults
 
 // driver.c
+// Files that `load` names: their headers are compared with the model while compiling, if they are
+// there; the program does it again when it starts.
+void check_weights_files(Cx *cx, const Program *program);
 void report_later_deploys(Command *command, const Program *program, DiagId id);
 const char *size_text(Cx *cx, double bytes); // 12.5 KiB
 double seconds_now(void);

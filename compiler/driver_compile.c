@@ -43,8 +43,9 @@ const char *source_path_text(Cx *cx, const Program *program, const aml_text *tex
     return out.text;
 }
 
-// Everything that was read to make the program, in order: what it does follows from these bytes.
-static const char *hash_sources(Cx *cx)
+// Everything that was read to make the program, in order: what it does follows from these bytes. Of
+// a text its vocabulary.
+static const char *hash_sources(Cx *cx, const Program *program)
 {
     Buffer all = {.arena = cx->arena};
     buffer_text(&all, "");
@@ -52,6 +53,12 @@ static const char *hash_sources(Cx *cx)
         const SourceFile *file = cx->source.at[i];
         buffer_printf(&all, "%zu\n", file->length);
         buffer_append(&all, file->text, file->length);
+    }
+    for (int i = 0; i < program->dataset.count; i++) {
+        const aml_tokenizer *tokenizer = program->dataset.at[i].table.source.tokenizer;
+        if (tokenizer && tokenizer->code)
+            buffer_append(&all, (const char *)tokenizer->code,
+                          sizeof *tokenizer->code * (size_t)tokenizer->vocab);
     }
     return sha256_hex(cx, all.text, all.length);
 }
@@ -73,7 +80,7 @@ Program *compile_front(Command *command, const char *path)
     program->table.source = path;
     program->table.name = program_name(cx, path);
     program->table.compiler = "amlc " AML_VERSION_TEXT;
-    program->table.source_hash = hash_sources(cx);
+    program->table.source_hash = hash_sources(cx, program);
     return program;
 }
 

@@ -299,6 +299,12 @@ static int stage_predict(Run *run)
     return run_program(run, "predict", (const char *const[]){"--held_out", "8", NULL}, false);
 }
 
+static int stage_generate(Run *run, const aml_job *job)
+{
+    fprintf(stderr, "%s: what the trained model writes\n", job->name);
+    return run_program(run, "generate", (const char *const[]){job->name, NULL}, false);
+}
+
 static int run_stages(Run *run)
 {
     const Program *program = run->program;
@@ -311,7 +317,12 @@ static int run_stages(Run *run)
             code = stage_evaluate(run, &program->job.at[i].table);
     for (int i = 0; i < program->deploy.count && code == EXIT_OK; i++)
         code = stage_deploy(run, &program->deploy.at[i]);
-    return code == EXIT_OK ? stage_predict(run) : code;
+    if (code != EXIT_OK || count_jobs(run, AML_JOB_GENERATE) == 0)
+        return code == EXIT_OK ? stage_predict(run) : code;
+    for (int i = 0; i < program->job.count && code == EXIT_OK; i++)
+        if (program->job.at[i].table.kind == AML_JOB_GENERATE)
+            code = stage_generate(run, &program->job.at[i].table);
+    return code;
 }
 
 // ---- all of it
@@ -347,8 +358,10 @@ int verb_run(Command *command)
         .command = command, .cx = cx, .source = command->argument.at[0], .out = out ? out : "."};
 
     run.program = compile_front(command, run.source);
-    if (run.program)
+    if (run.program) {
         report_later_deploys(command, run.program, DIAG_not_deployed_yet);
+        check_weights_files(cx, run.program);
+    }
     int code = finish_diagnostics(command);
     if (!run.program || code != EXIT_OK)
         return EXIT_INPUT;

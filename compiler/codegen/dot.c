@@ -38,16 +38,6 @@ int64_t dot_parts(const Codegen *g, const Inst *dot, bool packed)
     return shape.loops ? loop_parts(&shape, &chunk) : shape.dot.parts;
 }
 
-typedef struct Product {
-    Kernel *k;
-    IrFunction *body;
-    BodyShape space;
-    DotShape shape;
-    Inst *dot;
-    LLVMTypeRef context; // the kernel's operands, then the loops' indices
-    int lanes;
-} Product;
-
 // ---- the epilogue -------------------------------------------------------------------------------
 
 static void group_index(Emit *e, const Product *p, unsigned cuts, int first, int axes, Index at,
@@ -108,7 +98,7 @@ static void epilogue_elements(Emit *e, Product *p, LLVMValueRef function,
     seed->seed[0] = column_vector ? LLVMBuildExtractElement(e->b, value, whole(g, 0), "") : value;
     p->dot->note = seed;
     e->lanes = column_vector ? 1 : p->lanes;
-    if (!column_vector && p->shape.dot.n % p->lanes) {
+    if (!column_vector && (p->ragged || p->shape.dot.n % p->lanes)) {
         LLVMValueRef order[64];
         for (int i = 0; i < p->lanes; i++)
             order[i] = LLVMConstInt(g->i32, (unsigned)i, 0);
@@ -143,7 +133,7 @@ static void epilogue_elements(Emit *e, Product *p, LLVMValueRef function,
     }
 }
 
-static LLVMValueRef make_epilogue(Product *p, LLVMValueRef const result[])
+LLVMValueRef product_epilogue(Product *p, LLVMValueRef const result[])
 {
     Codegen *g = p->k->g;
     LLVMValueRef function =
@@ -161,12 +151,12 @@ static LLVMValueRef make_epilogue(Product *p, LLVMValueRef const result[])
 
 // ---- the product --------------------------------------------------------------------------------
 
-static LLVMValueRef context_field(Product *p, LLVMValueRef context, int field)
+LLVMValueRef product_field(Product *p, LLVMValueRef context, int field)
 {
     return LLVMBuildStructGEP2(p->k->emit.b, p->context, context, (unsigned)field, "");
 }
 
-static LLVMValueRef make_context(Product *p)
+LLVMValueRef product_context(Product *p)
 {
     Kernel *k = p->k;
     int count = k->operand.count + p->shape.loops;
@@ -176,7 +166,7 @@ static LLVMValueRef make_context(Product *p)
     p->context = LLVMStructTypeInContext(k->g->llvm, types, (unsigned)count, 0);
     LLVMValueRef context = LLVMBuildAlloca(k->emit.b, p->context, "");
     for (int i = 0; i < k->operand.count; i++)
-        LLVMBuildStore(k->emit.b, k->operand.at[i].formal, context_field(p, context, i));
+        LLVMBuildStore(k->emit.b, k->operand.at[i].formal, product_field(p, context, i));
     return context;
 }
 
@@ -199,7 +189,7 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
 
     Source *left = p->dot->input[0]->note, *right = p->dot->input[1]->note;
     LLVMValueRef a = left->base, b = right->base;
-    LLVMValueRef context = make_context(p), epilogue = make_epilogue(p, result);
+    LLVMValueRef context = product_context(p), epilogue = product_epilogue(p, result);
     LLVMValueRef begin = whole(g, 0), end = whole(g, dot->parts);
     Loop loop[IR_MAX_RANK];
     int64_t each = ((int64_t)dot->scratch_bytes + 63) / 64 * 64;
@@ -219,7 +209,7 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
             to = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntULT, stop, to, ""), stop, to, "");
         }
         loop[i] = loop_begin(e, from, to, 1);
-        LLVMBuildStore(e->b, loop[i].at, context_field(p, context, k->operand.count + i));
+        LLVMBuildStore(e->b, loop[i].at, product_field(p, context, k->operand.count + i));
         a = advance(e, a, loop[i].at, p->shape.a_step[i] * dot->bytes);
         b = advance(e, b, loop[i].at, p->shape.b_step[i] * dot->bytes);
     }

@@ -161,6 +161,26 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
 int64_t dot_parts(const Codegen *g, const Inst *dot, bool packed);
 bool dot_plan_for(const Codegen *g, const Inst *dot, bool packed, DotShape *shape);
 
+// What a product's kernel and its epilogue share: `context` is a struct of the kernel's operands and
+// then the indices of the loops around the product.
+typedef struct Product {
+    Kernel *k;
+    IrFunction *body;
+    BodyShape space;
+    DotShape shape; // which axes of the result are loops, rows and columns
+    Inst *dot;
+    LLVMTypeRef context;
+    int lanes;
+    bool ragged; // the epilogue may get any number of lanes anywhere
+} Product;
+LLVMValueRef product_context(Product *p); // a new one, with the operands in it
+LLVMValueRef product_field(Product *p, LLVMValueRef context, int field);
+LLVMValueRef product_epilogue(Product *p, LLVMValueRef const result[]);
+
+// ---- conv.c
+void conv_emit(struct Frame *f, Inst *inst, Inst *conv); // a fused instruction around conv, conv_input
+void conv_weight_emit(struct Frame *f, Inst *inst);
+
 // ---- function.c: an entry point, and the bodies of its loops
 
 typedef struct Pointer { // the address of a place, made once
@@ -192,6 +212,8 @@ LLVMValueRef frame_pointer(Frame *f, const Buffered *place);
 LLVMValueRef frame_address(Frame *f, LLVMValueRef base, size_t offset);
 LLVMValueRef value_pointer(Frame *f, const Inst *inst); // where a value with memory is
 LLVMValueRef result_pointer(Frame *f, const Inst *inst, int result);
+const Inst *value_origin(const Inst *inst); // the instruction whose memory an alias is
+const void *constant_bytes(Codegen *g, const Inst *constant, size_t *bytes);
 LLVMValueRef scalar_value(Frame *f, Inst *inst); // of rank 0, in a register
 
 // kernel.c: making and calling kernels

@@ -49,7 +49,7 @@ LLVMValueRef frame_pointer(Frame *f, const Buffered *place)
     return pointer.value;
 }
 
-static const void *constant_bytes(Codegen *g, const Inst *constant, size_t *bytes)
+const void *constant_bytes(Codegen *g, const Inst *constant, size_t *bytes)
 {
     IrData data = constant->attr[0].data;
     *bytes = (size_t)type_bytes(constant->type);
@@ -62,7 +62,7 @@ static const void *constant_bytes(Codegen *g, const Inst *constant, size_t *byte
 }
 
 // The instruction whose memory an alias is.
-static const Inst *origin(const Inst *inst)
+const Inst *value_origin(const Inst *inst)
 {
     while (inst->op != OP_get && inst_is_alias(inst))
         inst = inst->input[0];
@@ -76,7 +76,7 @@ LLVMValueRef value_pointer(Frame *f, const Inst *inst)
         bug(f->g->cx, inst->span, "'%s' has no memory", op_info[inst->op].name);
     if (place->kind == PLACE_CONSTANT) {
         size_t bytes;
-        const void *at = constant_bytes(f->g, origin(inst), &bytes);
+        const void *at = constant_bytes(f->g, value_origin(inst), &bytes);
         return constant_pointer(f->g, at, bytes);
     }
     return frame_pointer(f, place);
@@ -113,10 +113,10 @@ LLVMValueRef scalar_value(Frame *f, Inst *inst)
 
 // ---- kernels ------------------------------------------------------------------------------------
 
-static Inst *body_dot(IrFunction *body)
+static Inst *body_product(IrFunction *body)
 {
     for (Inst *inst = body->first; inst; inst = inst->next)
-        if (inst->op == OP_dot)
+        if (inst_is_product(inst))
             return inst;
     return NULL;
 }
@@ -126,7 +126,7 @@ static LLVMValueRef packed_operand(Frame *f, const Inst *inst, const Inst *dot, 
 {
     if (dot->input[1]->op != OP_parameter)
         return NULL;
-    const Inst *right = origin(inst->input[dot->input[1]->attr[0].whole]);
+    const Inst *right = value_origin(inst->input[dot->input[1]->attr[0].whole]);
     if (right->op != OP_constant || dot->input[1]->uses != 1 ||
         !dot_plan_for(f->g, dot, true, shape) || shape->loops)
         return NULL;
@@ -141,7 +141,11 @@ static void emit_fused(Frame *f, Inst *inst)
 {
     Codegen *g = f->g;
     IrFunction *body = inst->attr[0].function;
-    Inst *dot = body_dot(body);
+    Inst *dot = body_product(body);
+    if (dot && dot->op != OP_dot) {
+        conv_emit(f, inst, dot);
+        return;
+    }
     DotShape shape;
     LLVMValueRef packed = dot ? packed_operand(f, inst, dot, &shape) : NULL;
     Kernel kernel, *k = &kernel;

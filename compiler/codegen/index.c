@@ -545,7 +545,7 @@ static LLVMValueRef new_element(Emit *e, Inst *inst, const Index at[])
         return iota_element(e, inst, at);
     if (inst->op == OP_reduce)
         return reduce_element(e, inst);
-    if (inst->op == OP_dot) {
+    if (inst_is_product(inst)) {
         const Source *source = inst->note;
         return source->seed[0];
     }
@@ -694,7 +694,7 @@ static void cut_walk(CutWalk *walk, Inst *inst, const int axis[])
     Type in = inst->inputs ? inst->input[0]->type : inst->type;
     for (int i = 0; i < in.rank; i++)
         below[i] = -1;
-    if (inst->op == OP_parameter || inst->op == OP_dot) {
+    if (inst->op == OP_parameter || inst_is_product(inst)) {
         cut_dense(walk, inst->type, axis);
     } else if (inst->op == OP_iota) {
         cut_before(walk, axis[inst->attr[0].whole]);

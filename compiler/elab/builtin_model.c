@@ -185,21 +185,6 @@ Value builtin_value_and_grad(Elab *e, const Value arg[], Span span)
 
 // ---- models -------------------------------------------------------------------------------------
 
-Value builtin_freeze(Elab *e, const Value arg[], Span span)
-{
-    if (arg[0].kind == VALUE_INSTANCE && arg[0].as.instance->of) {
-        report(e->cx, elab_span(e, span), repeat_part_alone);
-        return value_poison();
-    }
-    if (arg[0].kind == VALUE_INSTANCE) {
-        arg[0].as.instance->frozen = true;
-        return arg[0];
-    }
-    return builtin_bad(
-        e, "freeze", span,
-        arena_printf(e->cx->arena, "expected a model, found %s", value_what(e, arg[0])));
-}
-
 static Value container(Elab *e, int count, const Value part[], Span span)
 {
     Instance *self = NEW(e->cx->arena, Instance);
@@ -387,5 +372,10 @@ Value builtin_error(Elab *e, const Value arg[], Span span)
     Sym message = value_plain_text(arg[0]);
     Span place = e->user.file ? e->user : e->call_site.file ? e->call_site : span;
     report(e->cx, place, library_error, message ? message : value_show(e, arg[0]));
+    // Where the check stands: the library's line that called a helper which reports, or this one.
+    bool helper = e->call_site.file && source_file(e->cx, e->call_site.file)->is_std;
+    Span check = helper ? e->call_site : span;
+    if (check.file != place.file || check.start != place.start)
+        note(e->cx, check, "checked here");
     return value_poison();
 }

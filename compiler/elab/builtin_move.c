@@ -424,6 +424,33 @@ Value builtin_is_list(Elab *e, const Value arg[], Span span)
     return value_bool(arg[0].kind == VALUE_LIST);
 }
 
+// ---- about the data
+// ------------------------------------------------------------------------------
+
+// An input of the job's function that the runtime fills once it has counted the training rows.
+Value builtin_class_balance(Elab *e, const Value arg[], Span span)
+{
+    int64_t classes = classes_in(arg[0]);
+    Trace *root = e->trace;
+    while (root && root->region)
+        root = root->outer;
+    if (!root || !root->balanced || root->balanced_classes != classes)
+        return builtin_bad(e, "class_balance", span,
+                           arena_printf(e->cx->arena,
+                                        "expected the target 'y' of a data set, which has to be "
+                                        "class(k); found %s",
+                                        value_what(e, arg[0])));
+    if (!root->balance) {
+        Trace *inner = e->trace;
+        e->trace = root;
+        Value made = elab_trace_input(e, type_make(DTYPE_F32, 1, &classes), 0,
+                                      sym_printf(e->cx, "%s.balance", root->balanced), span);
+        root->balance = made.as.tensor.inst;
+        e->trace = inner;
+    }
+    return value_tensor(elab_cast(e, root->balance, e->real, span));
+}
+
 // ---- about the run ------------------------------------------------------------------------------
 
 static Value scalar_value(Elab *e, aml_scalar_kind kind, DType dtype, Span span)

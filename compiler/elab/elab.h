@@ -21,6 +21,7 @@
 //   call.c      calls, composites (functions with their own gradient)
 //   instance.c  models, metrics, optimizers and their weights and states (cells)
 //   average.c   averages of weights
+//   load.c      freeze, tie, load: what a model is told about its weights
 //   trace.c     the function being traced
 //   region.c    the part of a trace that becomes a loop
 //   batch.c     such a part as instructions on whole stacks, where no loop is needed
@@ -386,6 +387,9 @@ struct Cell {
     Cell *of;      // an optimizer's state: the weight it belongs to
     Cell *average; // its average over the steps, kept for evaluation; NULL: there is none
     Cell *source;  // such an average: what it is the average of
+    Cell *tied;    // it is another one, see tie; NULL: it is itself
+    bool turned;   // ... whose two axes are exchanged
+    Span tied_at;
     StateTable *table;
     int row; // in `table`
     int visit;
@@ -412,9 +416,11 @@ struct Instance {
     Instance *around; // of a repeat inside a repeat: the turn of the outer one
     DimList unknown;  // sizes to be inferred
     bool frozen;
-    const TreeValue *weights;   // a model with other weights than its own; NULL: its own
-    Vec(Instance *) for_weight; // an optimizer: its copies, one for each weight
-    Cell *weight;               // such a copy: its weight
+    ValueList frozen_only;          // patterns of paths: only these weights are frozen
+    Vec(struct WeightsFile *) file; // files that its weights are read from
+    const TreeValue *weights;       // a model with other weights than its own; NULL: its own
+    Vec(Instance *) for_weight;     // an optimizer: its copies, one for each weight
+    Cell *weight;                   // such a copy: its weight
     int visit;
 };
 
@@ -453,6 +459,26 @@ Instance *elab_optimizer_for(Elab *e, Instance *optimizer,
 // used: `check(paths)` may report, `trains(path)` false freezes a weight. False after a report.
 bool elab_optimizer_prepare(Elab *e, Instance *optimizer, Value model, Span span);
 
+// ---- load.c: weights from files
+
+typedef struct FileRule { // model path, name in the file (both may have `*`), how axes are
+                          // exchanged
+    Sym model, file;
+    IntList axes;
+} FileRule;
+
+// load(m, "x.safetensors", ...)
+typedef struct WeightsFile {
+    Value path; // a text
+    Sym below;  // the path of m; NULL: the whole model
+    Vec(FileRule) rule;
+    Vec(Sym) missing, unused;
+    Span span;
+} WeightsFile;
+typedef Vec(WeightsFile *) WeightsFileList;
+void elab_weights_files(Elab *e, Value model,
+                        WeightsFileList *out); // all that were given to `load`
+
 // ---- average.c: averages of weights over the steps, in place of the weights in evaluation
 
 // Every weight of `model` that is learned, and every state, gets an average.
@@ -483,6 +509,9 @@ struct Trace {
     bool first_step;          // set it for `init`: the step counter is the constant 0
     bool scratch;             // made only to learn a type
     bool per_sample;          // random numbers are keyed by the sample instead of the step
+    Sym balanced;             // the target, whose classes class_balance() weighs; NULL: none
+    int64_t balanced_classes;
+    Inst *balance;            // what that gave: an input behind the others, NAME.balance
     int errors, branching;    // of the Elab when it began
     const Instance *turns_of; // it is a turn of this repeat: weights of its part are slices
     const Cell *each;         // it is a turn over the stack of this weight

@@ -67,10 +67,7 @@ static void print_figures(const Program *program, const char *block, FILE *out)
                 aml_tensor_info tensor;
                 char name[1024], type[160];
                 aml_state_part(info, part, &tensor, name, sizeof name);
-                if (tensor.shape.rank > 0)
-                    aml_shape_text(tensor.dtype, &tensor.shape, type, sizeof type);
-                else
-                    snprintf(type, sizeof type, "%s[]", dtype_info[tensor.dtype].name);
+                aml_shape_text(tensor.dtype, &tensor.shape, type, sizeof type);
                 fprintf(out, "  // %-9s %s: %s\n", role[info->role], name, type);
             }
         }

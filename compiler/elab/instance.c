@@ -88,6 +88,15 @@ static void add_cell(Elab *e, Instance *self, Node *node)
     set_member(e, self, cell->name, (Value){.kind = VALUE_CELL, .as.cell = cell});
 }
 
+// The path below the model, whose own name (of several in one training) is left out.
+static Sym path_in_model(Elab *e, const Cell *cell)
+{
+    const Instance *root = cell->owner;
+    while (root->parent)
+        root = root->parent;
+    return elab_cell_path(e, cell) + (root->name ? strlen(root->name) + 1 : 0);
+}
+
 // Weights, states and members, in order. Members are evaluated outside any trace. In an optimizer
 // `path` is the path of the weight that it changes.
 static bool make_members(Elab *e, Instance *self)
@@ -95,7 +104,7 @@ static bool make_members(Elab *e, Instance *self)
     const NodeList *members = members_of(self->declaration);
     if (self->declaration->kind == NODE_Optimizer)
         set_member(e, self, e->names->path,
-                   value_text(e, self->weight ? elab_cell_path(e, self->weight) : ""));
+                   value_text(e, self->weight ? path_in_model(e, self->weight) : ""));
     Trace *trace = e->trace;
     e->trace = NULL;
     bool fine = true;
@@ -261,10 +270,12 @@ static void collect(Elab *e, Value value, bool frozen, CellList *out)
         return;
     if (value.kind == VALUE_CELL) {
         Cell *cell = value.as.cell;
+        while (cell->tied)
+            cell = cell->tied;
         if (cell->visit == e->visit)
             return;
         cell->visit = e->visit;
-        if (frozen)
+        if (frozen || elab_is_frozen(e, cell))
             cell->trainable = false;
         if (!cell_absent(e, cell))
             vec_push(e->cx->arena, out, cell);
@@ -607,7 +618,7 @@ bool elab_optimizer_prepare(Elab *e, Instance *optimizer, Value model, Span span
         if (!all.at[i]->trainable)
             continue;
         vec_push(e->cx->arena, &cells, all.at[i]);
-        vec_push(e->cx->arena, &paths, value_text(e, elab_cell_path(e, all.at[i])));
+        vec_push(e->cx->arena, &paths, value_text(e, path_in_model(e, all.at[i])));
     }
     return prepare_value(e, value_instance(optimizer), value_list(e, paths.count, paths.at), &cells,
                          span);

@@ -110,6 +110,10 @@ bool elab_path_matches(const char *pattern, const char *path);      // "body.*" 
 // ---- trace.c
 CellUse *elab_cell_use(Elab *e, Cell *cell); // made if the trace has none
 
+// ---- load.c
+Inst *elab_cell_tied(Elab *e, Cell *cell, Span span); // the value of the weight that it is
+bool elab_is_frozen(Elab *e, const Cell *cell);       // by a pattern given to freeze
+
 // ---- average.c
 bool elab_is_averaged(Elab *e, Cell *cell, Span span); // it is a float
 

@@ -49,6 +49,7 @@ typedef struct TrainBlock {
     int index; // in Program.job
     DataBlock *data;
     Value model;     // an instance; none if the step is the program's own
+    Value models;    // then: the record of them
     Value loss;      // none if there is none
     Value loss_call; // a function that calls it where the setting is
     Value average;   // the rule by which averages of the weights are kept; none: there are none
@@ -199,6 +200,7 @@ bool custom_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *fn, Value
                  Value optimizers);
 bool validated_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job, const MetricSet *metrics);
 bool init_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job);
+void load_rows(Jobs *jobs, Value model, ProgramJob *job);
 void state_rows(Jobs *jobs, StateTable *table, ProgramJob *job);
 // Every cell of the models gets a row, also one that no function reads.
 bool register_cells(Jobs *jobs, Value model);

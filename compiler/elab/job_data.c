@@ -3,6 +3,8 @@
 
 #include "elab/job.h"
 
+#include "elab/internal.h"
+
 #include <string.h>
 
 DataBlock *data_block(Jobs *jobs, const Node *node)
@@ -358,6 +360,9 @@ static bool generate_entry(Jobs *jobs, Node *node, const DataBlock *block, const
         const Column *field = &block->field.at[i];
         const Value *value = record_get(result, field->name);
         Inst *inst = value ? elab_tensor(e, *value, field->type.dtype, source->span) : NULL;
+        // a whole number is one of any width, and its range is checked when the row is read
+        if (inst && dtype_info[inst->type.dtype].kind == dtype_info[field->type.dtype].kind)
+            inst = elab_cast(e, inst, field->type.dtype, source->span);
         good = inst && type_equal(inst->type, field->type);
         if (good)
             entry_output(&tracing, inst, field->classes, field->name);

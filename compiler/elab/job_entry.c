@@ -56,6 +56,10 @@ bool entry_end(Tracing *tracing)
     tracing->entry->ir = elab_trace_end(jobs->e, trace);
     for (int i = 0; i < trace->scalar.count; i++) // complete only now: the end may add some
         vec_push(jobs->arena, &tracing->entry->scalar, trace->scalar.at[i]);
+    if (trace->balance)
+        vec_push(jobs->arena, &tracing->entry->input,
+                 tensor_info(jobs, trace->balance->type, 0,
+                             sym_printf(jobs->cx, "%s.balance", trace->balanced)));
     return tracing->entry->ir != NULL;
 }
 
@@ -83,6 +87,10 @@ Value batch_inputs(Tracing *tracing, const ColumnList *columns, int64_t batch, S
         const Column *column = &columns->at[i];
         Type type = batch > 0 ? batched(column->type, batch) : column->type;
         name[i] = column->name;
+        if (column->classes > 0 && strcmp(column->name, "y") == 0) {
+            tracing->trace->balanced = column->name;
+            tracing->trace->balanced_classes = column->classes;
+        }
         at[i] = in_precision(jobs, entry_input(tracing, type, column->classes, column->name, span),
                              span);
     }

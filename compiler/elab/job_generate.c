@@ -162,6 +162,7 @@ static void derive(Jobs *jobs, Node *node, ProgramJob *job)
     } else {
         drop_function(jobs->program->module, context);
         entry->ir = decode.fn;
+        decode.fn->mixed = context->mixed;
         entry->input.at[0].shape.dim[1] = 1;
         for (int i = 0; i < decode.cache.count; i++) {
             const DecodeCache *cache = &decode.cache.at[i];
@@ -217,11 +218,15 @@ bool job_generate(Jobs *jobs, Node *node)
     Setting made = setting_of(jobs, train->node, "model");
     Value instance = setting_eval(jobs, &made, "model");
     good = value_is(instance, VALUE_INSTANCE);
+    Precision before = precision_begin(jobs, train);
     if (good) {
+        Precision before = precision_begin(jobs, train);
         elab_instance_name(e, instance, NULL, NULL);
         good = trace_context(jobs, &job, instance, tokenizer, model.span) &&
                register_cells(jobs, instance);
+        precision_end(jobs, before);
     }
+    precision_end(jobs, before);
     e->table = NULL;
     if (!good)
         return false;

@@ -28,7 +28,7 @@ static const struct {
     {"clip", "norm(limit), value(limit), adaptive(limit) or a function of gradients and model"},
     {"precision", "f32, f64 or mixed(bf16)"},
     {"penalty", "l1(strength), l2(strength) or a function of the model"},
-    {"averaging", "ema(0.999), swa(from: 75%) or a function of average, value and step"},
+    {"averaging", "ema(0.999), swa(after: 75%) or a function of average, value and step"},
     {"stop", "early(on: metric, patience: 10 epochs)"},
     {"keep", "last(n) or best(n, on: metric)"},
     {"on_bad", "error_row() or skip(limit: 0.1%)"},

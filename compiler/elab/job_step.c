@@ -119,7 +119,7 @@ bool eval_entry(Jobs *jobs, Entry *entry, ProgramJob *job, const DataBlock *data
 }
 
 static bool trace_predict(Jobs *jobs, TrainBlock *train, Entry *entry, const char *block,
-                   const char *function, int64_t batch, Span span)
+                          const char *function, int64_t batch, Span span)
 {
     const Column *x = column_of(&train->data->prepared, "x"),
                  *y = column_of(&train->data->prepared, "y");
@@ -304,7 +304,8 @@ bool try_model(Jobs *jobs, TrainBlock *train, Span span)
     Trial trial;
     trial_begin(jobs, &trial, span);
     Sym name = x->name;
-    Value input = entry_input(&trial.tracing, batched(x->type, 1), x->classes, name, span);
+    Value input = in_precision(
+        jobs, entry_input(&trial.tracing, batched(x->type, 1), x->classes, name, span), span);
     Inst *output = model_output(jobs, train->model, value_record(e, 1, &name, &input), 1, span);
     trial_end(jobs, &trial);
     return output != NULL;
@@ -444,6 +445,34 @@ static Span state_span(const Jobs *jobs, const Cell *cell)
         if (owner->span.file)
             span = owner->span;
     return span;
+}
+
+// What `load` was told, as rows of the program's table.
+void load_rows(Jobs *jobs, Value model, ProgramJob *job)
+{
+    WeightsFileList files = {0};
+    elab_weights_files(jobs->e, model, &files);
+    for (int i = 0; i < files.count; i++) {
+        const WeightsFile *file = files.at[i];
+        aml_load_rule *rule = NEW_ARRAY(jobs->arena, aml_load_rule, file->rule.count + 1);
+        for (int r = 0; r < file->rule.count; r++) {
+            const FileRule *from = &file->rule.at[r];
+            rule[r] = (aml_load_rule){from->model, from->file, from->axes.count, {0}};
+            for (int a = 0; a < from->axes.count; a++)
+                rule[r].axis[a] = (int32_t)from->axes.at[a];
+        }
+        aml_load load = {.place = job_place(jobs, file->span),
+                         .below = file->below,
+                         .path = job_text(jobs, file->path),
+                         .rules = file->rule.count,
+                         .missings = file->missing.count,
+                         .unuseds = file->unused.count,
+                         .rule = rule,
+                         .missing = file->missing.at,
+                         .unused = file->unused.at};
+        vec_push(jobs->arena, &job->load, load);
+        vec_push(jobs->arena, &job->load_span, file->span);
+    }
 }
 
 void state_rows(Jobs *jobs, StateTable *table, ProgramJob *job)

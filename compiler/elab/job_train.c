@@ -65,8 +65,9 @@ static bool read_precision(Jobs *jobs, TrainBlock *train)
     bool half = plain && (type.as.type->dtype == DTYPE_F16 || type.as.type->dtype == DTYPE_BF16);
     setting_wrong(jobs, &setting, "precision", NULL, value);
     if (half && type.as.type->dtype == DTYPE_F16)
-        help(jobs->cx, "f16 needs its losses scaled, which this version cannot do: `mixed(bf16)` has "
-                       "the range of f32");
+        help(jobs->cx,
+             "f16 needs its losses scaled, which this version cannot do: `mixed(bf16)` has "
+             "the range of f32");
     else if (half)
         help(jobs->cx, "weights stay f32: write `mixed(bf16)`");
     return false;
@@ -349,6 +350,7 @@ static bool train_own(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *step
         help(jobs->cx, "do it in the step: `g <- optimizers.g.update(g, norm(1.0)(slopes, g))`");
         return false;
     }
+    train->models = record;
     train->model = value_none();
     train->loss = value_none();
     if (!custom_step(jobs, train, job, step, record, others))
@@ -386,8 +388,8 @@ bool job_train(Jobs *jobs, Node *node)
         return false;
     Precision before = precision_begin(jobs, train);
     good = read_average(jobs, node, &train->average);
-    good = good && (step ? train_own(jobs, train, &job, step)
-                         : train_model(jobs, train, &job, &metrics));
+    good = good &&
+           (step ? train_own(jobs, train, &job, step) : train_model(jobs, train, &job, &metrics));
     good = good && validated_entry(jobs, train, &job, &metrics) && init_entry(jobs, train, &job);
     precision_end(jobs, before);
     jobs->e->table = NULL;
@@ -395,6 +397,7 @@ bool job_train(Jobs *jobs, Node *node)
         return false;
     if (!step)
         warn_unused(jobs, train->model, &job);
+    load_rows(jobs, step ? train->models : train->model, &job);
     state_rows(jobs, train->table, &job);
     train->index = jobs->program->job.count;
     train->failed = false;

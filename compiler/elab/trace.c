@@ -344,6 +344,8 @@ Inst *elab_cell_read(Elab *e, Cell *cell, Span span)
 {
     if (!can_use(e, cell, span))
         return NULL;
+    if (cell->tied)
+        return elab_cell_tied(e, cell, span);
     cell = meant(e, cell, span);
     if (!read_whole(e, cell, span))
         return NULL;

@@ -323,6 +323,59 @@ static const char *generation(TableWriter *writer, const aml_generation *of)
                         table_text(writer, of->prompt));
 }
 
+static const char *text_list(TableWriter *writer, const char *const at[], int count,
+                             const char *prefix, const char *what)
+{
+    if (count == 0)
+        return "0";
+    const char *name = array_name(writer, prefix, what);
+    TOP("static const char *const %s[] = {", name);
+    for (int i = 0; i < count; i++)
+        TOP("%s%s", i ? ", " : "", table_text(writer, at[i]));
+    TOP("};\n");
+    return name;
+}
+
+static const char *load_rules(TableWriter *writer, const aml_load *load, const char *prefix)
+{
+    if (load->rules == 0)
+        return "0";
+    const char *name = array_name(writer, prefix, "rules");
+    TOP("static const aml_load_rule %s[] = {\n", name);
+    for (int r = 0; r < load->rules; r++) {
+        TOP("    {%s, %s, %d, {", table_text(writer, load->rule[r].model),
+            table_text(writer, load->rule[r].file), load->rule[r].axes);
+        for (int a = 0; a < (load->rule[r].axes ? load->rule[r].axes : 1); a++)
+            TOP("%s%d", a ? ", " : "", load->rule[r].axis[a]);
+        TOP("}},\n");
+    }
+    TOP("};\n");
+    return name;
+}
+
+static const char *loads(TableWriter *writer, const ProgramJob *job, const char *job_prefix)
+{
+    if (job->load.count == 0)
+        return "0";
+    Buffer rows = {.arena = writer->cx->arena};
+    const char *name = array_name(writer, job_prefix, "loads");
+    for (int i = 0; i < job->load.count; i++) {
+        const aml_load *load = &job->load.at[i];
+        const char *prefix = arena_printf(writer->cx->arena, "%s_load%d", job_prefix, i);
+        const char *rule = load_rules(writer, load, prefix),
+                   *path = text_parts(writer, &load->path, prefix),
+                   *missing = text_list(writer, load->missing, load->missings, prefix, "missing"),
+                   *unused = text_list(writer, load->unused, load->unuseds, prefix, "unused");
+        buffer_printf(&rows,
+                      "    {.place = %s, .below = %s, .path = %s, .rules = %d, .rule = %s,\n"
+                      "     .missings = %d, .missing = %s, .unuseds = %d, .unused = %s},\n",
+                      place(writer, load->place), table_text(writer, load->below), path,
+                      load->rules, rule, load->missings, missing, load->unuseds, unused);
+    }
+    TOP("static const aml_load %s[] = {\n%s};\n", name, rows.text);
+    return name;
+}
+
 static void write_jobs(TableWriter *writer, Program *program)
 {
     Buffer rows = {.arena = writer->cx->arena};
@@ -343,7 +396,8 @@ static void write_jobs(TableWriter *writer, Program *program)
                         {"predict", &job->predict},
                         {"validated", &job->validated},
                         {"decode", &job->decode}};
-        const char *state = states(writer, job, prefix), *metric = metrics(writer, job, prefix);
+        const char *state = states(writer, job, prefix), *metric = metrics(writer, job, prefix),
+                   *load = loads(writer, job, prefix);
         buffer_printf(&rows,
                       "    {.kind = (aml_job_kind)%d, .name = %s, .doc = %s, .place = %s, .data = "
                       "%d, .part = (aml_part)%d, .batch = %lld,\n",
@@ -358,6 +412,7 @@ static void write_jobs(TableWriter *writer, Program *program)
                                arena_printf(writer->cx->arena, "%s_%s", prefix, function[f].name));
             buffer_printf(&rows, "     .%s = %s,\n", function[f].name, text);
         }
+        buffer_printf(&rows, "     .loads = %d, .load = %s,\n", job->load.count, load);
         buffer_printf(&rows, "     .has_loss = %d, .metrics = %d, .metric = %s,\n", table->has_loss,
                       job->metric.count, metric);
         buffer_printf(

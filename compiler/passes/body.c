@@ -85,7 +85,7 @@ BodyShape body_analyse(IrFunction *body)
     for (Inst *inst = body->first; inst; inst = inst->next) {
         if (inst->op == OP_reduce) {
             analyse_reduce(body, &shape, inst);
-        } else if (inst->op == OP_dot) {
+        } else if (inst_is_product(inst)) {
             shape.kind = BODY_DOT;
             shape.dot = inst;
             shape.space = inst->type;
@@ -228,6 +228,11 @@ bool dot_shape(const Inst *dot, DotShape *out)
         out->dot.b_k = b_step;
     }
     return true;
+}
+
+bool inst_is_product(const Inst *inst)
+{
+    return inst->op == OP_dot || inst->op == OP_conv || inst->op == OP_conv_input;
 }
 
 size_t dot_scratch_bytes(const Inst *dot)

@@ -1,4 +1,5 @@
-// conv_lower.c: convolutions that have no code of their own.
+// conv_lower.c: which convolutions have code of their own (kernels/cpu/conv.h), and what becomes of
+// the others.
 //
 // With one channel in each group a convolution is a fold over the places of the window, which needs
 // no more memory than its operands:
@@ -246,18 +247,147 @@ static Inst *to_weight(const Conv *c)
     return reshaped(c, transposed(c, w, 5, order), c->inst->type.rank, c->inst->type.dim);
 }
 
-static Inst *lowered(Inst *inst)
+// ---- those with code of their own ---------------------------------------------------------------
+
+static void axes_of(const Conv *c, const int64_t dim[], int64_t missing, int64_t out[AML_CONV_AXES])
+{
+    for (int axis = 0; axis < AML_CONV_AXES; axis++) {
+        int i = axis - (AML_CONV_AXES - c->spatial);
+        out[axis] = i < 0 ? missing : dim[i];
+    }
+}
+
+// One channel in each group: the lanes of a register would be idle.
+static bool is_depthwise(const Conv *c)
+{
+    return c->w.dim[1] == 1 && c->groups == c->w.dim[0];
+}
+
+bool conv_shape(const Inst *inst, int width, AmlConv *out)
+{
+    Conv c = conv_of((Inst *)(uintptr_t)inst);
+    bool input = inst->op == OP_conv_input;
+    int64_t from = c.x.dim[1] / c.groups, to = c.y.dim[1] / c.groups;
+    if ((inst->type.dtype != DTYPE_F32 && inst->type.dtype != DTYPE_F64) || is_depthwise(&c))
+        return false;
+    *out = (AmlConv){.bytes = dtype_info[inst->type.dtype].bytes,
+                     .input = input,
+                     .images = c.x.dim[0],
+                     .groups = c.groups,
+                     .from = input ? to : from,
+                     .to = input ? from : to};
+    out->lanes = width / out->bytes;
+    axes_of(&c, input ? c.y.dim + 2 : c.x.dim + 2, 1, out->source);
+    axes_of(&c, input ? c.x.dim + 2 : c.y.dim + 2, 1, out->result);
+    axes_of(&c, c.w.dim + 2, 1, out->kernel);
+    axes_of(&c, c.attr[0].list.at, 1, out->stride);
+    axes_of(&c, c.attr[1].list.at, 0, out->low);
+    axes_of(&c, c.attr[3].list.at, 1, out->dilation);
+    return aml_conv_plan(out);
+}
+
+bool conv_weight_shape(const Inst *inst, int width, AmlConvWeight *out)
+{
+    Conv c = conv_of((Inst *)(uintptr_t)inst);
+    if ((inst->type.dtype != DTYPE_F32 && inst->type.dtype != DTYPE_F64) || is_depthwise(&c))
+        return false;
+    *out = (AmlConvWeight){.bytes = dtype_info[inst->type.dtype].bytes,
+                           .images = c.x.dim[0],
+                           .groups = c.groups,
+                           .split = c.split,
+                           .from = c.x.dim[1] / c.groups,
+                           .to = c.y.dim[1] / c.groups};
+    out->lanes = width / out->bytes;
+    axes_of(&c, c.x.dim + 2, 1, out->source);
+    axes_of(&c, c.y.dim + 2, 1, out->result);
+    axes_of(&c, c.w.dim + 2, 1, out->kernel);
+    axes_of(&c, c.attr[0].list.at, 1, out->stride);
+    axes_of(&c, c.attr[1].list.at, 0, out->low);
+    axes_of(&c, c.attr[3].list.at, 1, out->dilation);
+    return aml_conv_weight_plan(out);
+}
+
+static size_t aligned(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+size_t conv_scratch_bytes(const Inst *conv)
+{
+    size_t most = 0;
+    AmlConv c;
+    for (int width = 16; width <= 64; width *= 2) {
+        if (!conv_shape(conv, width, &c))
+            continue;
+        size_t all = aligned(c.packed_bytes) + c.copy_bytes * (size_t)c.parts;
+        most = all > most ? all : most;
+    }
+    return most;
+}
+
+size_t conv_weight_scratch_bytes(const Inst *conv)
+{
+    size_t most = 0;
+    AmlConvWeight c;
+    for (int width = 16; width <= 64; width *= 2) {
+        if (!conv_weight_shape(conv, width, &c))
+            continue;
+        size_t all = c.scratch_bytes * (size_t)aml_ceil_div(c.parts, c.part_chunk);
+        most = all > most ? all : most;
+    }
+    return most;
+}
+
+// The sum over the images is made in several parts at once, which are added up in their order.
+static Inst *in_parts(Inst *inst, int64_t split)
 {
     Conv c = conv_of(inst);
-    DType dtype = inst->type.dtype,
-          wide = dtype == DTYPE_F16 || dtype == DTYPE_BF16 ? DTYPE_F32 : dtype;
+    Type given = {.dtype = inst->type.dtype, .rank = inst->type.rank + 1, .dim = {split}};
+    memcpy(given.dim + 1, inst->type.dim, sizeof(int64_t) * (size_t)inst->type.rank);
+    Attr attr[6];
+    memcpy(attr, inst->attr, sizeof attr);
+    attr[5].whole = split;
+    return folded(&c, make(&c, OP_conv_weight, inst->input, 2, attr, given), 0, 1, 0, 0);
+}
+
+static Inst *widened(Inst *inst)
+{
+    Conv c = conv_of(inst);
+    Inst *in[] = {cast(&c, inst->input[0], DTYPE_F32), cast(&c, inst->input[1], DTYPE_F32)};
+    Type given = inst->type;
+    given.dtype = DTYPE_F32;
+    return cast(&c, make(&c, inst->op, in, 2, inst->attr, given), inst->type.dtype);
+}
+
+static Inst *without_code(Inst *inst, DType wide)
+{
+    Conv c = conv_of(inst);
     bool parts = inst->op == OP_conv_weight && inst->attr[5].whole > 0;
-    bool alone = c.w.dim[1] == 1 && c.groups == c.w.dim[0] && !parts;
-    if (alone)
+    if (is_depthwise(&c) && !parts)
         return by_folds(&c, wide);
     return inst->op == OP_conv         ? forward(&c)
            : inst->op == OP_conv_input ? to_input(&c)
                                        : to_weight(&c);
+}
+
+// NULL: it stays.
+static Inst *lowered(Inst *inst)
+{
+    DType dtype = inst->type.dtype,
+          wide = dtype == DTYPE_F16 || dtype == DTYPE_BF16 ? DTYPE_F32 : dtype;
+    AmlConv c;
+    AmlConvWeight w;
+    Conv conv = conv_of(inst);
+    if (wide != dtype && !is_depthwise(&conv))
+        return widened(inst);
+    bool planned = inst->op == OP_conv_weight ? conv_weight_shape(inst, 64, &w)
+                                              : conv_shape(inst, 64, &c);
+    if (!planned)
+        return without_code(inst, wide);
+    if (inst->op != OP_conv_weight || inst->attr[5].whole > 0)
+        return NULL;
+    int64_t split = aml_conv_weight_split(&w);
+    return split > 1 ? in_parts(inst, split) : NULL;
 }
 
 void conv_lower(IrFunction *fn)
@@ -266,7 +396,11 @@ void conv_lower(IrFunction *fn)
         next = inst->next;
         if (inst->op != OP_conv && inst->op != OP_conv_input && inst->op != OP_conv_weight)
             continue;
-        ir_replace_uses(fn, inst, lowered(inst));
+        Inst *first = inst->prev, *instead = lowered(inst);
+        if (!instead)
+            continue;
+        ir_replace_uses(fn, inst, instead);
         ir_remove(fn, inst);
+        next = first ? first->next : fn->first; // what was made may be lowered further
     }
 }

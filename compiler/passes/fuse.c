@@ -87,7 +87,7 @@ static Role role_of(const Inst *inst)
         return ROLE_FREE;
     if (inst->op == OP_pad && inst_is_outer_pad(inst))
         return ROLE_FREE;
-    if (op_has(inst->op, POINTWISE) || inst->op == OP_dot)
+    if (op_has(inst->op, POINTWISE) || inst_is_product(inst))
         return ROLE_FUSED;
     return inst->op == OP_reduce && inst->attr[1].list.count > 0 ? ROLE_FUSED : ROLE_FIXED;
 }
@@ -136,7 +136,7 @@ static void make_nodes(Fuser *f)
     }
     for (int i = f->node.count - 1; i >= 0; i--) {
         const Node *node = &f->node.at[i];
-        bool memory = node->role == ROLE_FIXED || node->inst->op == OP_dot ||
+        bool memory = node->role == ROLE_FIXED || inst_is_product(node->inst) ||
                       (node->role == ROLE_FREE && node->solid);
         for (int k = 0; k < node->inst->inputs && memory; k++) {
             Node *in = node_of(f, node->inst->input[k]);
@@ -153,7 +153,7 @@ static void make_edges(Fuser *f)
         if (node->role == ROLE_FREE && !node->solid)
             continue;
         const Inst *inst = node->inst;
-        bool elsewhere = node->role != ROLE_FUSED || inst->op == OP_dot;
+        bool elsewhere = node->role != ROLE_FUSED || inst_is_product(inst);
         for (int k = 0; k < inst->inputs; k++) {
             const Node *in = node_of(f, inst->input[k]);
             if (in && in->role == ROLE_FREE && elsewhere)
@@ -173,7 +173,7 @@ static void make_groups(Fuser *f)
                          .space = node->inst->type,
                          .fusible = node->role == ROLE_FUSED,
                          .last = i};
-        if (node->inst->op == OP_dot)
+        if (inst_is_product(node->inst))
             group->kind = BODY_DOT;
         if (node->inst->op == OP_reduce) {
             group->kind = BODY_REDUCE;
@@ -448,7 +448,7 @@ static Inst *inside(BodyMaker *m, Inst *inst, bool operand)
         return body_parameter(m, inst);
     Inst **in = NEW_ARRAY(m->f->arena, Inst *, inst->inputs + 1);
     for (int i = 0; i < inst->inputs; i++)
-        in[i] = inside(m, inst->input[i], inst->op == OP_dot);
+        in[i] = inside(m, inst->input[i], inst_is_product(inst));
     node->twin = ir_clone_into(m->body, inst, in);
     node->made_for = m->group + 1;
     return node->twin;

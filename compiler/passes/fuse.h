@@ -9,8 +9,8 @@
 //                the axes that are kept). A KEPT value may come back to SPACE through a broadcast
 //                along exactly the kept axes (softmax: phases over one row). Results may be of
 //                either level.
-//   BODY_DOT     one `dot` of two parameters of the body, the space is its result; the rest is its
-//                epilogue
+//   BODY_DOT     one `dot`, `conv` or `conv_input` of two parameters of the body, the space is its
+//                result; the rest is its epilogue
 //
 // Values reached through any other data movement are computed where they are read, at the index
 // that the movement gives.
@@ -18,7 +18,7 @@
 #ifndef AML_PASSES_FUSE_H
 #define AML_PASSES_FUSE_H
 
-#include "cpu/kernel.h"
+#include "cpu/conv.h"
 #include "ir/ir.h"
 
 typedef enum { BODY_MAP, BODY_REDUCE, BODY_DOT } BodyKind;
@@ -28,7 +28,7 @@ typedef struct BodyShape {
     Type space;
     unsigned folded; // REDUCE: bit i: axis i of the space is folded
     IntList kept;    // REDUCE: the other axes
-    Inst *dot;       // DOT
+    Inst *dot;       // DOT: the product
     int phases;      // REDUCE: how often the space is walked
 } BodyShape;
 
@@ -63,6 +63,7 @@ enum { DOT_MOST_PARTS = 64 }; // of the outermost loop
 // reduce.
 bool dot_shape(const Inst *dot, DotShape *out);
 size_t dot_scratch_bytes(const Inst *dot); // the most that any vector width needs, for all parts
+bool inst_is_product(const Inst *inst);    // dot, conv, conv_input
 
 // Rank-0 arithmetic: scalar code in registers of the entry point, no kernel and no memory.
 bool inst_in_register(const Inst *inst);
@@ -73,6 +74,10 @@ bool inst_is_alias(const Inst *inst);
 
 // conv_lower.c: convolutions that have no code of their own become windows and products, or folds
 void conv_lower(IrFunction *fn);
+bool conv_shape(const Inst *conv, int width, AmlConv *out); // registers of `width` bytes
+size_t conv_scratch_bytes(const Inst *conv); // of conv and conv_input: packed weights, then copies
+bool conv_weight_shape(const Inst *conv, int width, AmlConvWeight *out);
+size_t conv_weight_scratch_bytes(const Inst *conv);
 
 // fuse_lower.c
 void fuse_normalise(IrFunction *fn);

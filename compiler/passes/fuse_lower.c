@@ -45,7 +45,7 @@ static bool needs_body(const Inst *inst)
                  inst->op == OP_unwindow;
     if (inst->op == OP_pad)
         return inst_is_outer_pad(inst);
-    return moves || op_has(inst->op, POINTWISE) || inst->op == OP_reduce || inst->op == OP_dot;
+    return moves || op_has(inst->op, POINTWISE) || inst->op == OP_reduce || inst_is_product(inst);
 }
 
 // ---- products -----------------------------------------------------------------------------------

@@ -95,12 +95,14 @@ static size_t scratch_of(Planner *p, const Inst *inst)
 {
     if (inst->op == OP_fused) {
         for (const Inst *in = inst->attr[0].function->first; in; in = in->next)
-            if (in->op == OP_dot)
-                return dot_scratch_bytes(in);
+            if (inst_is_product(in))
+                return in->op == OP_dot ? dot_scratch_bytes(in) : conv_scratch_bytes(in);
         return 0;
     }
     if (inst->op == OP_argsort) // positions beside the result's, for the merges
         return (size_t)type_bytes(inst->type);
+    if (inst->op == OP_conv_weight)
+        return conv_weight_scratch_bytes(inst);
     if (inst->op == OP_call)
         return plan_function(p->cx, inst->attr[0].function).arena_bytes;
     if (inst->op != OP_loop)

@@ -143,6 +143,23 @@ void ref_conv(const RefCall *call)
             }
 }
 
+// The position that meets `at` of x at place k, -1: none.
+static int64_t met_by(const Conv *c, int64_t at, int64_t k)
+{
+    const Attr *attr = c->call->attr;
+    int64_t index[IR_MAX_RANK], place[IR_MAX_RANK], position = 0;
+    shape_index(spatial_of(c->x), at, index);
+    shape_index(spatial_of(c->w), k, place);
+    for (int i = 0; i < c->spatial; i++) {
+        int64_t apart = index[i] + attr[1].list.at[i] - place[i] * attr[3].list.at[i];
+        if (apart < 0 || apart % attr[0].list.at[i] != 0 ||
+            apart / attr[0].list.at[i] >= c->y.dim[2 + i])
+            return -1;
+        position = position * c->y.dim[2 + i] + apart / attr[0].list.at[i];
+    }
+    return position;
+}
+
 void ref_conv_input(const RefCall *call)
 {
     Conv c = conv_of(call, call->out_type[0], call->in_type[1], call->in_type[0]);
@@ -152,17 +169,15 @@ void ref_conv_input(const RefCall *call)
             for (int64_t at = 0; at < c.x_plane; at++) {
                 Sum sum = {0};
                 int64_t group = channel / c.from_group, from = channel % c.from_group;
-                for (int64_t o = 0; o < c.y_plane; o++)
-                    for (int64_t k = 0; k < c.w_plane; k++) {
-                        if (meets(&c, o, k) != at)
-                            continue;
-                        for (int64_t i = 0; i < c.to_group; i++) {
-                            int64_t to = group * c.to_group + i;
-                            add_product(c.x.dtype, &sum, call->in[0],
-                                        (n * c.y.dim[1] + to) * c.y_plane + o, call->in[1],
-                                        (to * c.from_group + from) * c.w_plane + k);
-                        }
+                for (int64_t k = 0; k < c.w_plane; k++) {
+                    int64_t o = met_by(&c, at, k);
+                    for (int64_t i = 0; o >= 0 && i < c.to_group; i++) {
+                        int64_t to = group * c.to_group + i;
+                        add_product(c.x.dtype, &sum, call->in[0],
+                                    (n * c.y.dim[1] + to) * c.y_plane + o, call->in[1],
+                                    (to * c.from_group + from) * c.w_plane + k);
                     }
+                }
                 store_sum(c.x.dtype, call->out[0], out++, sum);
             }
 }

@@ -5,6 +5,7 @@
 //   progress.c     state.json: where a training stands
 //   write.c        the protocol by which a checkpoint becomes visible, whole, and what is kept
 //   read.c         opening and verifying one
+//   load.c         weights from other files
 //   runs.c         runs/JOB/RUN/checkpoints/step-000123: names, and finding the newest sound one
 
 #ifndef AMLI_STORE_H
@@ -113,6 +114,15 @@ aml_status amli_check_state(const aml_job *job, const aml_tensors *tensors, unsi
 // Loads the states of these roles. They were checked.
 aml_status amli_load_state(const aml_job *job, const aml_tensors *tensors, unsigned roles,
                            amli_device *device, amli_memory state, aml_error *error);
+
+// ---- load.c
+
+// Reads what a `load` asks for into the job's states, and into their averages.
+aml_status amli_load_file(const aml_job *job, const aml_load *load, const aml_tensors *tensors,
+                          const char *name, amli_device *device, amli_memory state,
+                          aml_error *error);
+
+// ---- read.c
 
 aml_status amli_checkpoint_optimizer(const aml_checkpoint *checkpoint, aml_tensors **out,
                                      aml_error *error);

@@ -67,7 +67,6 @@ aml_status amli_unpack_begin(amli_unpack *unpack, const char *text, size_t lengt
 // How many of `bytes` were read; fewer at the end, or if `problem` says what is wrong.
 size_t amli_unpack_read(amli_unpack *unpack, void *to, size_t bytes, const char **problem);
 void amli_unpack_end(amli_unpack *unpack);
-// No file of `length` bytes has more than this unpacked.
-size_t amli_unpack_most(const amli_unpack *unpack, size_t length);
+size_t amli_unpack_most(const amli_unpack *unpack); // no more than this can follow
 
 #endif

@@ -93,12 +93,13 @@ static aml_status read_head(Array *array, const amli_source_file *file, aml_erro
     too_large |=
         __builtin_mul_overflow(array->elements, form_info[array->form].bytes, &array->bytes);
     too_large |= __builtin_mul_overflow(array->bytes, array->samples, &all);
-    if (too_large || all > amli_unpack_most(&array->unpack, file->length))
+    size_t most = amli_unpack_most(&array->unpack);
+    if (too_large || all > most)
         return amli_fail(error, AML_BAD_DATA,
                          "%s: expected %lld samples of %zu bytes as its beginning says, found a "
                          "file of %zu bytes, which is too short",
                          file->path, (long long)array->samples, array->bytes, file->length);
-    array->sample = malloc(array->bytes + 1);
+    array->sample = malloc(array->samples ? array->bytes + 1 : 1);
     return array->sample ? AML_OK : amli_no_memory(error, array->bytes, file->path);
 }
 

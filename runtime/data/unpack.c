@@ -27,13 +27,14 @@ void amli_unpack_end(amli_unpack *unpack)
     *unpack = (amli_unpack){0};
 }
 
-size_t amli_unpack_most(const amli_unpack *unpack, size_t length)
+size_t amli_unpack_most(const amli_unpack *unpack)
 {
-    enum { MOST_TIMES = 1032 }; // deflate's limit: 258 bytes for two bits
+    enum { MOST_TIMES = 1032, WAITING = 1 << 16 }; // deflate's limit: 258 bytes for two bits
     size_t most;
     if (!unpack->packed)
-        return length;
-    return __builtin_mul_overflow(length, MOST_TIMES, &most) ? SIZE_MAX : most;
+        return unpack->left;
+    bool too_large = __builtin_mul_overflow(unpack->left + WAITING, MOST_TIMES, &most);
+    return too_large ? SIZE_MAX : most;
 }
 
 static size_t copy(amli_unpack *unpack, void *to, size_t bytes)

@@ -68,6 +68,7 @@ static aml_status check(const amli_command *command, const aml_dataset *dataset,
     if (status)
         return status;
     *bad += table->bad;
+    int64_t rows = table->units[0] + table->units[1];
     char bytes[32];
     if (command->json) {
         amli_buffer line = {0};
@@ -76,14 +77,17 @@ static aml_status check(const amli_command *command, const aml_dataset *dataset,
         amli_buffer_printf(&line, ", \"path\": ");
         amli_json_text(&line, table->path);
         amli_buffer_printf(&line, ", \"rows\": %lld, \"bad\": %lld, \"sha256\": \"%s\"}",
-                           (long long)table->rows, (long long)table->bad, table->fingerprint);
+                           (long long)rows, (long long)table->bad, table->fingerprint);
         if (!line.failed)
             puts(line.text);
         amli_buffer_free(&line);
     } else {
         printf("%s: %s: %lld rows, %lld bad, %s, SHA-256 %s\n", dataset->name, table->path,
-               (long long)table->rows, (long long)table->bad,
+               (long long)rows, (long long)table->bad,
                amli_bytes_text((double)table->bytes, bytes, sizeof bytes), table->fingerprint);
+        if (dataset->window > 0)
+            printf("  %lld windows of %lld rows\n", (long long)table->rows,
+                   (long long)dataset->window);
         for (int i = 0; i < dataset->fields; i++)
             print_classes(&dataset->field[i], table, i);
     }

@@ -292,6 +292,31 @@ static aml_status remember_options(amli_training *training, aml_error *error)
     return status;
 }
 
+// Initial values, then what files have.
+static aml_status begin_weights(amli_training *training, aml_error *error)
+{
+    amli_session *session = &training->session;
+    const aml_job *job = training->job;
+    aml_status status = amli_session_run(session, &session->init, 0, error);
+    for (int i = 0; i < job->loads && !status; i++) {
+        char path[PATH_MAX], found[PATH_MAX];
+        aml_tensors *tensors = NULL;
+        status = amli_text_value(training->command, &job->load[i].path, path, error);
+        if (!status)
+            status =
+                amli_locate(path, session->program->source_dir, job->load[i].place, found, error);
+        if (!status)
+            status = aml_tensors_open(found, &tensors, error);
+        if (!status)
+            status = amli_load_file(job, &job->load[i], tensors, found, session->device,
+                                    session->state, error);
+        if (!status)
+            amli_log_line(&training->log, "weights from %s", found);
+        aml_tensors_close(tensors);
+    }
+    return status;
+}
+
 aml_status amli_training_begin_state(amli_training *training, aml_error *error)
 {
     amli_session *session = &training->session;
@@ -305,8 +330,8 @@ aml_status amli_training_begin_state(amli_training *training, aml_error *error)
         job->keep_metric >= 0 ? job->metric[job->keep_metric].lower_is_better : true;
     aml_status status = remember_options(training, error);
     if (!status)
-        status = training->is_new ? amli_session_run(session, &session->init, 0, error)
-                                  : load_checkpoint(training, error);
+        status =
+            training->is_new ? begin_weights(training, error) : load_checkpoint(training, error);
     aml_checkpoint_close(training->resumed);
     training->resumed = NULL;
     if (status)
@@ -322,8 +347,8 @@ aml_status amli_training_begin_state(amli_training *training, aml_error *error)
     if (!status)
         status = amli_figures_open(&training->figures, path, training->progress.log_bytes, error);
     if (!status && training->command->tensorboard)
-        status = amli_events_open(&training->figures.events, store->run, training->progress.step,
-                                  error);
+        status =
+            amli_events_open(&training->figures.events, store->run, training->progress.step, error);
     if (!status)
         status = write_config(training, error);
     return status;

@@ -8,10 +8,11 @@
 
 #include "harness.h"
 
+// Of this thread: what else runs on the machine does not count.
 static double now(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
@@ -51,9 +52,19 @@ int main(int argc, char **argv)
            c.entry.arena_bytes);
     void *input[64], *output[64];
     aml_value scalar[64] = {{0}};
+    size_t most = 1 << 20;
+    for (int i = 0; i < c.reference->param.count; i++) {
+        size_t bytes = (size_t)type_bytes(c.reference->param.at[i]->type);
+        most = bytes > most ? bytes : most;
+    }
+    for (int i = 0; i < c.reference->result.count; i++) {
+        size_t bytes = (size_t)type_bytes(c.reference->result.at[i].value->type);
+        most = bytes > most ? bytes : most;
+    }
+    int slots = c.reference->param.count + c.reference->result.count;
     for (int i = 0; i < 64; i++) {
-        input[i] = filled(cx, 1 << 24);
-        output[i] = filled(cx, 1 << 24);
+        input[i] = i < slots ? filled(cx, most) : NULL;
+        output[i] = i < slots ? filled(cx, most) : NULL;
         scalar[i].whole = 1;
     }
     aml_call call = {filled(cx, c.state_bytes),

@@ -3,6 +3,7 @@
 
 Seeds are the sources, tests and data of the repository. An input that fails stays in BUILD/fuzz/.
 """
+import gzip
 import json
 import pathlib
 import struct
@@ -25,11 +26,29 @@ def safetensors_seeds():
 
 CSV = [b"a,b,c,class\n1,2,3,0\n4,5,6,3\n", b"\xef\xbb\xbfa,b,c,class\r\n\"1\",2e3,-.5,1\r\n", b"true;1;2\nfalse;3;4\n0;\"5\";6", b"a,b,c,class\n1,2\n",
        b"a,b,c,class\n1,2,x,9\n\n", b"\"un\"\"closed", b""]
+TEXT = ["an e{}\n\u20ac\u00e9f\U0001f600".encode(), b"\xef\xbb\xbfanne\n\n", b"a\xe2\x82", b"\xed\xa0\x80\xff\xfe\xc0\xaf\xf4\x90\x80\x80", b""]
+
+
+def idx_seeds():
+    def idx(code, sizes, elements):
+        return bytes([0, 0, code, len(sizes)]) + b"".join(struct.pack(">I", n) for n in sizes) + elements
+
+    def both(images, labels):
+        return bytes([len(images)]) + images + labels
+    images, labels = idx(8, [3, 2, 3], bytes(range(18))), idx(8, [3], bytes([0, 3, 1]))
+    reals = idx(13, [2, 4], struct.pack(">8f", *range(8)))
+    return [both(images, labels), both(gzip.compress(images, mtime=0), gzip.compress(labels, mtime=0)), both(images, labels[:-1]), both(reals, b""),
+            both(gzip.compress(reals, mtime=0) * 2, b""), both(idx(12, [1, 4], struct.pack(">4i", 1, -2, 127, 128)), b""),
+            both(idx(8, [1 << 31, 2, 3], b""), labels), both(images, idx(8, [3], bytes([0, 4, 1]))), b""]
 
 
 def seeds(name):
+    if name == "idx":
+        return idx_seeds()
     if name == "csv":
         return CSV + [(ROOT / "examples/digits/data/digits.csv").read_bytes()[:2000]]
+    if name == "text":
+        return TEXT
     if name == "safetensors":
         return safetensors_seeds()
     suffix, folders = (".ir", ["tests"]) if name == "ir" else (".aml", ["examples", "tests", "stdlib"])
@@ -67,7 +86,7 @@ def run(build, name, seconds):
 
 def main():
     build, seconds = pathlib.Path(sys.argv[1]).absolute(), int(sys.argv[2])
-    names = sys.argv[3:] or ["parse", "front", "ir", "csv", "safetensors"]
+    names = sys.argv[3:] or ["parse", "front", "ir", "csv", "idx", "safetensors"]
     return 1 if sum(run(build, name, seconds) for name in names) else 0
 
 

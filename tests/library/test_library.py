@@ -56,6 +56,30 @@ train net {{
 """
 
 
+# Models of texts: (name, declarations, model, tokens, what prepare makes of a row of 9 tokens and a class, parameters)
+TEXTS = [
+    ("gpt", "", "gpt2_small()", 50257, "{ x: s.x[:-1], y: s.x[1:] }", 124439808),
+    ("bert", """model Reader {
+  net = bert_base()
+  fn forward(ids: class(30522)[b, t]) -> float[b, 2] { return net(ids)[1][:, :2] }
+}
+""", "Reader()", 30522, "{ x: s.x, y: s.y }", 109482240),
+]
+SMALL_TEXTS = [
+    ("small_gpt", "", "Gpt(12, context: 16, size: 8, depth: 3, heads: 2, rate: 10%)", 12, "{ x: s.x[:-1], y: s.x[1:] }", None),
+    ("small_bert", """model Reader {
+  net = BertClassifier(2, vocab: 12, context: 16, size: 8, depth: 3, heads: 2)
+  fn forward(ids: class(12)[b, t]) -> float[b, 2] { return net(ids, real: ids != 0) }
+}
+""", "Reader()", 12, "{ x: s.x, y: s.y }", None),
+]
+
+
+def text_program(declarations, model, tokens, prepared):
+    text = program(model, (9,), 2, steps=2).replace("f32[9]", f"class({tokens})[9]")
+    return text.replace("column(9)\n", f"column(9)\n  fn prepare(s) {{ return {prepared} }}\n").replace("dataset", declarations + "dataset", 1)
+
+
 def program(model, shape, classes, steps=1, loss="cross_entropy"):
     width = math.prod(shape)
     return PROGRAM.format(model=model, shape=", ".join(map(str, shape)), last=width - 1, width=width, classes=classes, steps=steps, loss=loss)
@@ -75,9 +99,24 @@ def published_parameters(place):
         check_equal(found, [expected], f"the number of parameters of {model}")
 
 
-def train_small(place, text, width, classes=3):
+def published_texts(place):
+    for name, declarations, model, tokens, prepared, expected in TEXTS:
+        place.write(f"{name}.aml", text_program(declarations, model, tokens, prepared))
+        report = json.loads(place.aml("report", "--json", f"{name}.aml").out)
+        found = [job["parameters"] for job in report["blocks"] if job["kind"] == "train"]
+        check_equal(found, [expected], f"the number of parameters of {model}")
+
+
+def small_text(declarations, model, tokens, prepared):
+    def case(place):
+        rows = "".join(",".join(str((row * k + k) % tokens) for k in range(9)) + f",{row % 2}\n" for row in range(8))
+        train_small(place, text_program(declarations, model, tokens, prepared), 9, rows=rows)
+    return case
+
+
+def train_small(place, text, width, classes=3, rows=None):
     place.write("small.aml", text)
-    place.write("samples.csv", samples(width, 8, classes))
+    place.write("samples.csv", rows or samples(width, 8, classes))
     place.aml("build", "small.aml")
     place.run("./small", "train", "--quiet")
     lines = [json.loads(line) for path in sorted(place.folder.glob("runs/*/*/metrics.jsonl")) for line in path.read_text().splitlines()]
@@ -89,6 +128,12 @@ def small_model(model, shape):
     def case(place):
         train_small(place, program(model, shape, 3, steps=2), math.prod(shape))
     return case
+
+
+def small_lstm(place):
+    text = program("lstm_classifier(9, 3, size: 4, layers: 2, two_directions: true, padding: 0)", (5,), 3, steps=2).replace("f32[5]", "class(9)[5]")
+    rows = "".join(",".join(str((row * k + k) % 9) for k in range(5)) + f",{row % 3}\n" for row in range(8))
+    train_small(place, text, 5, rows=rows)
 
 
 def small_unet(place):
@@ -152,5 +197,6 @@ def named(name, case):
 
 
 if __name__ == "__main__":
-    main([parts_of_a_user, published_parameters, small_unet, small_autoencoder, small_vae] +
-         [named("small_" + name, small_model(model, shape)) for name, model, shape in SMALL])
+    main([parts_of_a_user, published_parameters, published_texts, small_unet, small_lstm, small_autoencoder, small_vae] +
+         [named("small_" + name, small_model(model, shape)) for name, model, shape in SMALL] +
+         [named(name, small_text(*rest)) for name, *rest, _ in SMALL_TEXTS])

@@ -368,6 +368,44 @@ TEST(another_model_is_refused)
     amli_store_free(&store);
 }
 
+// A row that holds the turns of a repeat is one tensor for each turn in the file, and is read back
+// from them.
+TEST(turns_are_tensors_of_their_own)
+{
+    aml_job job = toy_program.job[0];
+    aml_state_info rows[8];
+    memcpy(rows, job.state, sizeof rows);
+    rows[0].tensor.name = "body.#.inner.#.weight";
+    rows[0].stack = 2;
+    job.state = rows;
+    amli_store store = open_store(&job, "turns");
+    aml_error error;
+    CHECK(save(&store, 1, false, 0) == AML_OK);
+    aml_checkpoint *checkpoint;
+    CHECK(amli_run_open(store.run, AML_WHICH_LAST, NULL, NULL, &checkpoint, &error) == AML_OK);
+    const aml_tensors *weights = aml_checkpoint_weights(checkpoint);
+    CHECK_INT(aml_tensors_count(weights), 2 + TOY_IN * TOY_CLASSES);
+    int32_t at = aml_tensors_find(weights, "body.2.inner.1.weight");
+    CHECK(at >= 0);
+    CHECK_INT(aml_tensors_info(weights, at)->shape.rank, 0);
+    const char *data = aml_tensors_data(weights, at);
+    for (size_t i = 0; i < 4; i++)
+        CHECK(data[i] == (char)((4 * (2 * TOY_CLASSES + 1) + i) * 31 + 7));
+    unsigned roles = 1 << AML_ROLE_WEIGHT | 1 << AML_ROLE_STATE;
+    CHECK(amli_check_state(&job, weights, roles, true, "it", &error) == AML_OK);
+    char before[1024], after[1024];
+    device->kind->download(device, memory, 0, before, job.state_bytes, NULL);
+    fill_state(&job, 9);
+    CHECK(amli_load_state(&job, weights, roles, device, memory, &error) == AML_OK);
+    device->kind->download(device, memory, 0, after, job.state_bytes, NULL);
+    CHECK(memcmp(before + rows[0].offset, after + rows[0].offset, TOY_IN * TOY_CLASSES * 4) == 0);
+    rows[0].tensor.shape.dim[0]++;
+    CHECK_INT(amli_check_state(&job, weights, roles, true, "it", &error), AML_BAD_CHECKPOINT);
+    CHECK(strstr(error.text, "body.4.inner.0.weight: the program has f32[], the checkpoint none"));
+    aml_checkpoint_close(checkpoint);
+    amli_store_free(&store);
+}
+
 TEST(missing_runs_are_named)
 {
     aml_checkpoint *checkpoint;
@@ -396,6 +434,7 @@ int main(void)
     RUN(a_damaged_one_is_passed_over);
     RUN(newest_and_best_are_kept);
     RUN(another_model_is_refused);
+    RUN(turns_are_tensors_of_their_own);
     RUN(missing_runs_are_named);
     device->kind->close(device);
     char command[64];

@@ -51,10 +51,17 @@ def length(net):
     return torch.sqrt(sum((p.grad ** 2).sum() for p in net.parameters()))
 
 
-def training(job, make=sgd, after=None, slopes=None, penalty=None, averages=None, measured=None, scheduler=None):
+class Tied(Net):
+    def forward(self, x):
+        p = self.named()
+        y = torch.tanh(x @ p["up.weight"] + p["up.bias"]) @ p["up.weight"].T + p["down.bias"]
+        return y @ p["head.weight"] + p["head.bias"]
+
+
+def training(job, make=sgd, after=None, slopes=None, penalty=None, averages=None, measured=None, scheduler=None, model=Net, names=NAMES):
     """`after(net, step)`: what follows a step; `averages`: an AveragedModel's maker, and the steps at which it is updated."""
-    start = {name: single(draw.normal(size=shape) * 0.5 + (name == "norm.scale")) for name, shape in NAMES.items()}
-    net = Net(start)
+    start = {name: single(draw.normal(size=shape) * 0.5 + (name == "norm.scale")) for name, shape in names.items()}
+    net = model(start)
     optimizer = make(net)
     plateau = scheduler(optimizer) if scheduler else None
     average = averages[0](net) if averages else None
@@ -123,6 +130,39 @@ def groups(net):
     ], lr=0.1)
 
 
+def maml():
+    """Gradients through two inner steps, as in maml.aml."""
+    shapes = {"m.up.weight": (1, 6), "m.up.bias": (6,), "m.down.weight": (6, 1), "m.down.bias": (1,)}
+    start = {name: single(draw.normal(size=shape) * 0.7) for name, shape in shapes.items()}
+    p = {name: torch.tensor(value, requires_grad=True) for name, value in start.items()}
+
+    def apply(w, x):
+        return torch.tanh(x @ w["m.up.weight"] + w["m.up.bias"]) @ w["m.down.weight"] + w["m.down.bias"]
+
+    def task_loss(task):
+        sx, sy, qx, qy = (part[:, None] for part in task.reshape(4, 5))
+        w = p
+        for _ in range(2):
+            slopes = torch.autograd.grad(((apply(w, sx) - sy) ** 2).mean(), list(w.values()), create_graph=True)
+            w = {name: value - 0.1 * slope for (name, value), slope in zip(w.items(), slopes)}
+        return ((apply(w, qx) - qy) ** 2).mean()
+
+    batches, losses = [], []
+    for _ in range(10):
+        high, shift = draw.uniform(0.5, 3, size=(4, 1)), draw.uniform(0, 3, size=(4, 1))
+        sx, qx = draw.uniform(-3, 3, size=(2, 4, 5))
+        x = single(numpy.concatenate([sx, high * numpy.sin(sx + shift), qx, high * numpy.sin(qx + shift)], 1))
+        loss = torch.stack([task_loss(torch.tensor(task)) for task in x]).mean()
+        slopes = torch.autograd.grad(loss, list(p.values()))
+        with torch.no_grad():
+            for value, slope in zip(p.values(), slopes):
+                value -= 0.05 * slope
+        batches.append({"x": tensor(x)})
+        losses.append(float(loss.detach()))
+    return {"program": "maml.aml", "job": "maml", "start": {n: tensor(v) for n, v in start.items()}, "batches": batches, "losses": losses,
+            "norms": [], "final": {n: tensor(v.detach()) for n, v in p.items()}}
+
+
 def everything():
     look, after = looking_ahead()
 
@@ -141,6 +181,9 @@ def everything():
         training("with_l1", penalty=lambda n: 0.01 * sum(p.abs().sum() for p in n.parameters() if p.ndim > 1)),
         training("with_l2", lambda n: torch.optim.SGD(n.parameters(), lr=0.1), penalty=lambda n: 0.05 * sum((p ** 2).sum() for p in n.parameters() if p.ndim > 1)),
         training("in_parts", penalty=lambda n: 0.01 * sum(p.abs().sum() for p in n.parameters() if p.ndim > 1)),
+        maml(),
+        training("tied", model=Tied, names={"up.weight": (3, 5), "up.bias": (5,), "down.bias": (3,), "head.weight": (3, 4), "head.bias": (4,)}),
+        training("frozen", lambda n: torch.optim.AdamW([n.named()[k] for k in ("norm.scale", "head.weight", "head.bias")], lr=0.05, weight_decay=0)),
         training("plateau_job", lambda n: torch.optim.SGD(n.parameters(), lr=0.4), measured=[1.0, 0.9, 0.95, 0.899999, 0.91, 0.92, 0.93, 0.5, 0.6, 0.7],
                  scheduler=lambda o: torch.optim.lr_scheduler.ReduceLROnPlateau(o, factor=0.3, patience=1, cooldown=1, min_lr=0.01)),
     ]

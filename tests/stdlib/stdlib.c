@@ -298,6 +298,13 @@ static const ProgramJob *job_named(const Program *program, const char *name)
     return NULL;
 }
 
+// The batches of a training: its own, or those of this name that several share.
+static json_t *batches_of(const json_t *wanted)
+{
+    json_t *batches = json_object_get(wanted, "batches");
+    return json_is_string(batches) ? json_object_get(golden, json_string_value(batches)) : batches;
+}
+
 // What the trained model makes of the first batch, if golden says it: as many of its rows as
 // `predict` takes.
 static const char *check_prediction(Cx *cx, const Run *run, const ProgramJob *job,
@@ -306,8 +313,7 @@ static const char *check_prediction(Cx *cx, const Run *run, const ProgramJob *jo
     const json_t *predicted = json_object_get(wanted, "predicted");
     if (!predicted)
         return NULL;
-    void **out =
-        run_entry(run, &job->predict, json_array_get(json_object_get(wanted, "batches"), 0));
+    void **out = run_entry(run, &job->predict, json_array_get(batches_of(wanted), 0));
     int last = job->predict.output.count - 1;
     Type type = info_type(&job->predict.output.at[last]);
     double tolerance = tolerance_of(wanted);
@@ -320,9 +326,8 @@ static const char *check_prediction(Cx *cx, const Run *run, const ProgramJob *jo
     return NULL;
 }
 
-static const char *check_training(Cx *cx, const json_t *wanted)
+static const char *check_training(Cx *cx, const Program *program, const json_t *wanted)
 {
-    Program *program = load_program(cx, json_string_value(json_object_get(wanted, "program")));
     if (!program)
         return "the program is not accepted";
     const ProgramJob *job = job_named(program, json_string_value(json_object_get(wanted, "job")));
@@ -343,7 +348,7 @@ static const char *check_training(Cx *cx, const json_t *wanted)
     size_t i;
     json_t *batch, *losses = json_object_get(wanted, "losses"),
                    *norms = json_object_get(wanted, "norms");
-    json_array_foreach(json_object_get(wanted, "batches"), i, batch)
+    json_array_foreach(batches_of(wanted), i, batch)
     {
         run.step = (int64_t)i;
         void **out = run_entry(&run, &job->step, batch);
@@ -452,8 +457,8 @@ static const char *check_metrics(Cx *cx, const json_t *wanted)
         const aml_metric *metric = &job->metric.at[m];
         if (metric->finish != AML_FINISH_COMPILED) {
             const Collected *own = &collected[m];
-            double area = amli_curve_finish(metric->finish, own->score, own->label, rows,
-                                              (int)own->classes);
+            double area =
+                amli_curve_finish(metric->finish, own->score, own->label, rows, (int)own->classes);
             double expected = json_number_value(json_object_get(areas, metric->name));
             verdict(metric->name,
                     fabs(area - expected) < 1e-9
@@ -475,17 +480,27 @@ static void check_file(void)
     check_functions();
     size_t i;
     json_t *wanted;
+    Cx *cx = NULL;
+    Program *program = NULL;
+    const char *loaded = NULL;
     json_array_foreach(json_object_get(golden, "trainings"), i, wanted)
     {
-        Cx *cx = cx_new();
-        const char *program = json_string_value(json_object_get(wanted, "program")),
+        const char *name = json_string_value(json_object_get(wanted, "program")),
                    *job = json_string_value(json_object_get(wanted, "job"));
-        verdict(job ? job : program, check_training(cx, wanted));
-        cx_free(cx);
+        if (!loaded || strcmp(loaded, name) != 0) { // neighbours share a program
+            if (cx)
+                cx_free(cx);
+            cx = cx_new();
+            program = load_program(cx, name);
+            loaded = name;
+        }
+        verdict(job ? job : name, check_training(cx, program, wanted));
     }
+    if (cx)
+        cx_free(cx);
     json_array_foreach(json_object_get(golden, "metrics"), i, wanted)
     {
-        Cx *cx = cx_new();
+        cx = cx_new();
         verdict(json_string_value(json_object_get(wanted, "program")), check_metrics(cx, wanted));
         cx_free(cx);
     }

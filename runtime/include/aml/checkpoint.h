@@ -42,6 +42,11 @@ const void *aml_tensors_data(const aml_tensors *tensors,
                              int32_t index); // dense, row-major; not necessarily aligned
 size_t aml_tensors_bytes(const aml_tensors *tensors, int32_t index);
 
+// Whether a file has what a `load` of a job asks for; `name` is used in errors. AML_BAD_CHECKPOINT
+// says what is missing, unused, or of another shape, with both sides.
+aml_status aml_load_check(const aml_job *job, const aml_load *load, const aml_tensors *tensors,
+                          const char *name, aml_error *error);
+
 // ---- a checkpoint
 
 typedef struct aml_checkpoint aml_checkpoint;

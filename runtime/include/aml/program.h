@@ -302,6 +302,20 @@ typedef struct aml_metric {
 // A checkpoint of another job: `digits_mlp.best`.
 typedef enum aml_which { AML_WHICH_LAST, AML_WHICH_BEST } aml_which;
 
+// load(m, "x.safetensors"): what a training's weights begin with. Paths are those below `below`.
+typedef struct aml_load_rule {
+    const char *model, *file;   // patterns; each `*` of file is what the one of model stands for
+    int32_t axes;               // 0: as they are; else how many
+    int32_t axis[AML_MAX_RANK]; // the file's axis that each axis is
+} aml_load_rule;
+typedef struct aml_load {
+    const char *place, *below; // below: NULL for the whole model
+    aml_text path;
+    int32_t rules, missings, unuseds;
+    const aml_load_rule *rule;
+    const char *const *missing, *const *unused; // patterns: of paths, of names in the file
+} aml_load;
+
 typedef enum aml_job_kind { AML_JOB_TRAIN, AML_JOB_EVALUATE, AML_JOB_GENERATE } aml_job_kind;
 
 // What a `generate` block says: defaults of the options of its verb.
@@ -358,6 +372,9 @@ typedef struct aml_job {
     int32_t stop_metric;           // early stop; -2: no early stop, -1: the validation loss
     aml_quantity stop_patience;
     double stop_min_delta;
+
+    int32_t loads; // train: files that the weights are read from at the beginning, after init
+    const aml_load *load;
 
     // evaluate and generate
     int32_t model_job; // whose checkpoint is used

@@ -1,0 +1,258 @@
+// conv.c: convolutions by the C template of kernels/cpu, specialised. The weights are brought into
+// the order in which they are read: when compiling if they are constant, else by a kernel of its own
+// that runs first.
+
+#include <string.h>
+
+#include "codegen/emit.h"
+
+static LLVMValueRef offset_pointer(Emit *e, LLVMValueRef base, LLVMValueRef count, int64_t bytes)
+{
+    LLVMValueRef offset = LLVMBuildMul(e->b, count, whole(e->g, bytes), "");
+    return LLVMBuildInBoundsGEP2(e->b, e->g->i8, base, &offset, 1, "");
+}
+
+// The parts begin..end of a kernel as its work from..to, of which a part has `chunk`.
+static void divided(Kernel *k, int64_t chunk, int64_t all, LLVMValueRef *from, LLVMValueRef *to)
+{
+    Emit *e = &k->emit;
+    *from = whole(e->g, 0);
+    *to = whole(e->g, all);
+    if (k->parts == 1)
+        return;
+    *from = LLVMBuildMul(e->b, k->begin, whole(e->g, chunk), "");
+    LLVMValueRef stop = LLVMBuildMul(e->b, k->end, whole(e->g, chunk), "");
+    *to = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntULT, stop, *to, ""), stop, *to, "");
+}
+
+static int add_axes(Codegen *g, LLVMValueRef arg[], int count, const int64_t size[AML_CONV_AXES])
+{
+    for (int axis = 0; axis < AML_CONV_AXES; axis++)
+        arg[count++] = whole(g, size[axis]);
+    return count;
+}
+
+static void call_template(Emit *e, const char *stem, int bytes, LLVMValueRef arg[], int count)
+{
+    char name[32];
+    snprintf(name, sizeof name, "%s_%s", stem, bytes == 8 ? "f64" : "f32");
+    LLVMValueRef function = template_function(e->g, name);
+    if (LLVMCountParams(function) != (unsigned)count)
+        bug(e->g->cx, (Span){0}, "'%s' takes %u arguments, not %d", name, LLVMCountParams(function),
+            count);
+    LLVMBuildCall2(e->b, LLVMGlobalGetValueType(function), function, arg, (unsigned)count, "");
+}
+
+// ---- weights ------------------------------------------------------------------------------------
+
+static const int64_t *table_of(Codegen *g, const AmlConv *c, LLVMValueRef *value)
+{
+    size_t bytes = sizeof(int64_t) * (AML_CONV_TABLE + 2 * (size_t)c->taps);
+    int64_t *table = arena_alloc(g->arena, bytes);
+    memset(table, 0, bytes);
+    aml_conv_table(c, table);
+    *value = constant_pointer(g, table, bytes);
+    return table;
+}
+
+static int64_t panels_of(const AmlConv *c)
+{
+    return c->groups * aml_ceil_div(c->to, c->vectors * c->lanes);
+}
+
+static LLVMValueRef packed_constant(Codegen *g, const AmlConv *c, const int64_t *table,
+                                    const Inst *weights)
+{
+    size_t bytes;
+    const void *at = constant_bytes(g, weights, &bytes);
+    void *packed = arena_alloc(g->arena, c->packed_bytes);
+    aml_conv_pack(0, panels_of(c), c->bytes, c->input, c->from, c->to, c->taps,
+                  c->vectors * c->lanes, aml_conv_all(c->phases), table, at, packed);
+    return constant_pointer(g, packed, c->packed_bytes);
+}
+
+static void pack_weights(Frame *f, const Inst *inst, const AmlConv *c, LLVMValueRef table,
+                         LLVMValueRef weights, LLVMValueRef packed)
+{
+    int64_t panels = panels_of(c);
+    Kernel kernel, *k = &kernel;
+    kernel_begin(k, f, inst, c->packed_bytes > 128 * 1024 && panels > 1 ? panels : 1);
+    buffer_text(&k->key, "pack");
+    int from = kernel_operand(k, weights), to = kernel_operand(k, packed),
+        rows = kernel_operand(k, table);
+    if (!kernel_open(k)) {
+        kernel_close(k);
+        return;
+    }
+    Codegen *g = f->g;
+    LLVMValueRef begin, end;
+    divided(k, 1, panels, &begin, &end);
+    LLVMValueRef arg[] = {k->operand.at[from].formal,
+                          k->operand.at[to].formal,
+                          k->operand.at[rows].formal,
+                          whole(g, c->input),
+                          whole(g, c->from),
+                          whole(g, c->to),
+                          whole(g, c->taps),
+                          whole(g, c->vectors * c->lanes),
+                          whole(g, aml_conv_all(c->phases)),
+                          begin,
+                          end};
+    call_template(&k->emit, "aml_conv_pack", c->bytes, arg, COUNT_OF(arg));
+    kernel_close(k);
+}
+
+// ---- conv, conv_input ---------------------------------------------------------------------------
+
+static void emit_call(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValueRef packed,
+                      LLVMValueRef copy, LLVMValueRef table, LLVMValueRef image_at,
+                      LLVMValueRef epilogue, LLVMValueRef context)
+{
+    Codegen *g = k->g;
+    LLVMValueRef arg[64] = {source, packed, copy, table, image_at};
+    int count = 5;
+    arg[count++] = whole(g, c->groups);
+    arg[count++] = whole(g, c->from);
+    arg[count++] = whole(g, c->to);
+    arg[count++] = whole(g, c->taps);
+    count = add_axes(g, arg, count, c->source);
+    count = add_axes(g, arg, count, c->result);
+    count = add_axes(g, arg, count, c->phases);
+    count = add_axes(g, arg, count, c->base);
+    count = add_axes(g, arg, count, c->step);
+    count = add_axes(g, arg, count, c->origin);
+    count = add_axes(g, arg, count, c->copy);
+    arg[count++] = whole(g, c->direct);
+    arg[count++] = whole(g, c->block_axis);
+    arg[count++] = whole(g, c->block_rows);
+    arg[count++] = whole(g, c->blocks);
+    arg[count++] = whole(g, c->vectors);
+    arg[count++] = whole(g, c->tile_rows);
+    arg[count++] = whole(g, c->tile_columns);
+    divided(k, c->unit_chunk, c->images * c->groups * c->blocks, &arg[count], &arg[count + 1]);
+    count += 2;
+    arg[count++] = epilogue;
+    arg[count++] = context;
+    call_template(&k->emit, "aml_conv", c->bytes, arg, count);
+}
+
+static void emit_body_of(Kernel *k, IrFunction *body, Inst *conv, const AmlConv *c,
+                         LLVMValueRef const result[], LLVMValueRef packed, LLVMValueRef copy,
+                         LLVMValueRef table)
+{
+    Product product = {.k = k, .body = body, .space = body_analyse(body), .dot = conv,
+                       .lanes = c->lanes, .ragged = true},
+            *p = &product;
+    p->shape = (DotShape){.loops = 1, .loop_axis = {0}, .loop_axes = {1}, .row_axes = 1,
+                          .column_axes = conv->type.rank - 2};
+    p->shape.dot.n = aml_conv_all(c->result);
+    Source *source = conv->input[0]->note;
+    LLVMValueRef from = source->base, context = product_context(p);
+    LLVMValueRef epilogue = product_epilogue(p, result);
+    if (k->parts > 1 && c->copy_bytes)
+        copy = offset_pointer(&k->emit, copy, k->begin, (int64_t)c->copy_bytes);
+    emit_call(k, c, from, packed, copy, table, product_field(p, context, k->operand.count), epilogue,
+              context);
+}
+
+void conv_emit(Frame *f, Inst *inst, Inst *conv)
+{
+    Codegen *g = f->g;
+    IrFunction *body = inst->attr[0].function;
+    AmlConv c;
+    if (!conv_shape(conv, g->lanes * 4, &c))
+        bug(g->cx, conv->span, "a convolution without code was left");
+    LLVMValueRef table;
+    const int64_t *rows = table_of(g, &c, &table);
+    const Buffered *place = inst->note;
+    Buffered memory = {.kind = PLACE_ARENA, .offset = place->scratch_offset};
+    const Inst *weights = inst->input[conv->input[1]->attr[0].whole];
+    bool constant = value_origin(weights)->op == OP_constant && conv->input[1]->uses == 1;
+    LLVMValueRef packed = constant ? packed_constant(g, &c, rows, value_origin(weights))
+                                   : frame_pointer(f, &memory);
+    if (!constant)
+        pack_weights(f, inst, &c, table, value_pointer(f, weights), packed);
+    memory.offset += (c.packed_bytes + 63) / 64 * 64;
+
+    Kernel kernel, *k = &kernel;
+    kernel_begin(k, f, inst, c.parts);
+    buffer_text(&k->key, constant ? "packed" : "");
+    int *operand = NEW_ARRAY(g->arena, int, inst->inputs + 1),
+        *output = NEW_ARRAY(g->arena, int, inst->results + 1);
+    for (int i = 0; i < inst->inputs; i++) {
+        Inst *in = inst->input[i];
+        bool is_weights = conv->input[1] == body->param.at[i] && conv->input[1]->uses == 1;
+        operand[i] = kernel_operand(k, is_weights           ? packed
+                                       : in->type.rank == 0 ? scalar_value(f, in)
+                                                            : value_pointer(f, in));
+    }
+    int ready = kernel_operand(k, packed), taps = kernel_operand(k, table),
+        copy = c.copy_bytes ? kernel_operand(k, frame_pointer(f, &memory)) : -1;
+    for (int i = 0; i < inst->results; i++)
+        output[i] = kernel_operand(k, result_pointer(f, inst, i));
+    if (!kernel_open(k)) {
+        kernel_close(k);
+        return;
+    }
+    for (int i = 0; i < inst->inputs; i++) {
+        Source *source = NEW(g->arena, Source);
+        source->base = k->operand.at[operand[i]].formal;
+        source->by_value = inst->input[i]->type.rank == 0;
+        body->param.at[i]->note = source;
+    }
+    LLVMValueRef *result = NEW_ARRAY(g->arena, LLVMValueRef, inst->results + 1);
+    for (int i = 0; i < inst->results; i++)
+        result[i] = k->operand.at[output[i]].formal;
+    emit_body_of(k, body, conv, &c, result, k->operand.at[ready].formal,
+                 copy >= 0 ? k->operand.at[copy].formal : LLVMConstNull(g->ptr),
+                 k->operand.at[taps].formal);
+    kernel_close(k);
+}
+
+// ---- conv_weight --------------------------------------------------------------------------------
+
+void conv_weight_emit(Frame *f, Inst *inst)
+{
+    Codegen *g = f->g;
+    AmlConvWeight c;
+    if (!conv_weight_shape(inst, g->lanes * 4, &c))
+        bug(g->cx, inst->span, "a convolution without code was left");
+    const Buffered *place = inst->note;
+    Buffered memory = {.kind = PLACE_ARENA, .offset = place->scratch_offset};
+    Kernel kernel, *k = &kernel;
+    kernel_begin(k, f, inst, aml_ceil_div(c.parts, c.part_chunk));
+    int x = kernel_operand(k, value_pointer(f, inst->input[0])),
+        dy = kernel_operand(k, value_pointer(f, inst->input[1])),
+        scratch = kernel_operand(k, frame_pointer(f, &memory)),
+        out = kernel_operand(k, value_pointer(f, inst));
+    if (!kernel_open(k)) {
+        kernel_close(k);
+        return;
+    }
+    LLVMValueRef own = k->operand.at[scratch].formal, arg[64];
+    if (k->parts > 1)
+        own = offset_pointer(&k->emit, own, k->begin, (int64_t)c.scratch_bytes);
+    int count = 0;
+    arg[count++] = k->operand.at[x].formal;
+    arg[count++] = k->operand.at[dy].formal;
+    arg[count++] = own;
+    arg[count++] = k->operand.at[out].formal;
+    const int64_t first[] = {c.images, c.groups, c.split, c.from, c.to};
+    for (size_t i = 0; i < COUNT_OF(first); i++)
+        arg[count++] = whole(g, first[i]);
+    count = add_axes(g, arg, count, c.source);
+    count = add_axes(g, arg, count, c.result);
+    count = add_axes(g, arg, count, c.kernel);
+    count = add_axes(g, arg, count, c.stride);
+    count = add_axes(g, arg, count, c.low);
+    count = add_axes(g, arg, count, c.dilation);
+    count = add_axes(g, arg, count, c.copy);
+    const int64_t rest[] = {c.direct,        c.block_axis,      c.block_rows,    c.blocks,
+                            c.block_positions, c.vectors,       c.tile_channels, c.tile_rows,
+                            c.channel_chunk, c.channel_parts,   c.copy_elements, c.turned_elements};
+    for (size_t i = 0; i < COUNT_OF(rest); i++)
+        arg[count++] = whole(g, rest[i]);
+    divided(k, c.part_chunk, c.parts, &arg[count], &arg[count + 1]);
+    call_template(&k->emit, "aml_conv_weight", c.bytes, arg, count + 2);
+    kernel_close(k);
+}

@@ -1,0 +1,396 @@
+// conv.h: how a convolution is computed; conv_template.h is the template.
+//
+// conv and conv_input are one thing: each result element is a sum over channels and taps of a source
+// element times a weight. Along an axis, result coordinate i has
+//
+//     phase  (i + base) % phases         which taps it has
+//     place  (i + base) / phases * step  where it stands in the source; tap t reads place + offset[t]
+//
+// For conv there is one phase, step is the stride and offset[t] = t * dilation - low. For conv_input
+// of a stride s there are s phases, step is 1, and the taps of a phase are those whose distance to it
+// is a multiple of s. Axes are d, h, w; a missing one has size 1.
+//
+// The lanes of a register are result channels, so any number of positions fills the registers:
+//
+//              weights: `vectors` registers of channels
+//              +------+------+
+//              | w[0] | w[1] |      for each channel of the source and each tap: one row of packed
+//              +------+------+      weights, and one source element for each position of the tile
+//   s[0]  ->   | acc  | acc  |
+//   s[1]  ->   | acc  | acc  |
+//     ...      tile_rows * tile_columns positions
+//
+// A finished tile is turned around, so that the epilogue gets registers of positions. A unit of work
+// is one group of one image, or a block of its rows: its source is copied with the padding around
+// it, unless none is needed. Parts are runs of units.
+
+#ifndef AML_KERNELS_CPU_CONV_H
+#define AML_KERNELS_CPU_CONV_H
+
+#include "kernel.h"
+
+enum {
+    AML_CONV_AXES = 3,
+    AML_CONV_PHASES = 16, // of all axes together, at most
+    AML_CONV_COPY = 192 * 1024, // bytes of a unit's copy, about
+    AML_CONV_PARTS = 32,
+    AML_CONV_TILE = 28,      // accumulators at most: of 32 registers,
+    AML_CONV_SMALL_TILE = 12 // and of 16
+};
+
+// One convolution, of either kind. The caller fills the first part, aml_conv_plan the second.
+typedef struct AmlConv {
+    int bytes, lanes;  // of an element; elements in a register
+    bool input;        // conv_input: `from` are the convolution's results
+    int64_t images, groups;
+    int64_t from, to;  // channels of source and result, in each group
+    int64_t source[AML_CONV_AXES], result[AML_CONV_AXES], kernel[AML_CONV_AXES];
+    int64_t stride[AML_CONV_AXES], low[AML_CONV_AXES], dilation[AML_CONV_AXES];
+
+    int64_t phases[AML_CONV_AXES], base[AML_CONV_AXES], step[AML_CONV_AXES];
+    int64_t origin[AML_CONV_AXES]; // of the copy of the first block, in source coordinates
+    int64_t copy[AML_CONV_AXES];   // sizes of the copy
+    bool direct;                   // the source is read where it is
+    int block_axis;                // 0 or 1: the axis of the result that is cut into blocks
+    int64_t block_rows, blocks;
+    int64_t vectors, tile_rows, tile_columns;
+    int64_t parts, unit_chunk; // units in a part
+    int64_t taps;              // of all phases
+    size_t copy_bytes;         // of one part
+    size_t packed_bytes;       // of all weights
+} AmlConv;
+
+static inline int64_t aml_conv_all(const int64_t size[AML_CONV_AXES])
+{
+    return size[0] * size[1] * size[2];
+}
+
+// The taps of a phase along an axis: their kernel positions and source offsets. How many there are.
+static inline int aml_conv_taps(const AmlConv *c, int axis, int64_t phase, int64_t at[],
+                                int64_t offset[])
+{
+    int count = 0;
+    for (int64_t k = 0; k < c->kernel[axis]; k++) {
+        int64_t apart = k * c->dilation[axis];
+        if (c->input && (apart - phase) % c->stride[axis] != 0)
+            continue;
+        if (at) {
+            at[count] = k;
+            offset[count] = c->input ? -((apart - phase) / c->stride[axis]) : apart - c->low[axis];
+        }
+        count++;
+    }
+    return count;
+}
+
+// The least and the largest place + offset along an axis, for rows first..last of the result.
+static inline void aml_conv_reach(const AmlConv *c, int axis, int64_t first, int64_t last,
+                                  int64_t *least, int64_t *most)
+{
+    int64_t from = (first + c->base[axis]) / c->phases[axis] * c->step[axis],
+            to = (last + c->base[axis]) / c->phases[axis] * c->step[axis];
+    int64_t reach = (c->kernel[axis] - 1) * c->dilation[axis];
+    if (c->input) {
+        *least = from - reach / c->stride[axis];
+        *most = to;
+    } else {
+        *least = from - c->low[axis];
+        *most = to + reach - c->low[axis];
+    }
+}
+
+static inline void aml_conv_tile(AmlConv *c)
+{
+    int64_t most = c->lanes * c->bytes == 64 ? AML_CONV_TILE : AML_CONV_SMALL_TILE;
+    int64_t wide = most == AML_CONV_TILE ? 4 : 3, all = aml_ceil_div(c->to, c->lanes);
+    int64_t best = -1;
+    for (int64_t v = 1; v <= wide; v++) { // the fewest idle lanes, then wide
+        int64_t waste = aml_ceil_div(all, v) * v - all;
+        if (best < 0 || waste <= aml_ceil_div(all, best) * best - all)
+            best = v;
+    }
+    if (best == 4 && c->from * c->taps * 4 * c->lanes * c->bytes > 512 * 1024)
+        best = 2; // weights that do not stay in the cache are read half as often
+    c->vectors = best;
+    int64_t room = most / best, columns = aml_ceil_div(c->result[2], c->phases[2]);
+    c->tile_rows = 1;
+    c->tile_columns = columns < room ? columns : room;
+    for (int64_t try = room; columns > room && try > room / 2; try--)
+        if (columns % try == 0) {
+            c->tile_columns = try;
+            break;
+        }
+    bool plain = c->phases[0] * c->phases[1] * c->phases[2] == 1;
+    int64_t rows = c->result[1];
+    for (int64_t try = room / columns; plain && columns <= room && try > 1; try--)
+        if (rows % try == 0) {
+            c->tile_rows = try;
+            break;
+        }
+}
+
+static inline void aml_conv_blocks(AmlConv *c)
+{
+    c->block_axis = c->result[0] > 1 ? 0 : 1;
+    int64_t rows = c->result[c->block_axis];
+    int64_t unit = c->block_axis == 1 ? c->tile_rows * c->phases[1] : c->phases[0];
+    c->block_rows = rows;
+    while (true) {
+        int64_t least, most;
+        c->direct = true;
+        for (int axis = 0; axis < AML_CONV_AXES; axis++) {
+            int64_t last = axis == c->block_axis ? c->block_rows - 1 : c->result[axis] - 1;
+            aml_conv_reach(c, axis, 0, last, &least, &most);
+            c->origin[axis] = least;
+            c->copy[axis] = most - least + 1;
+            aml_conv_reach(c, axis, 0, c->result[axis] - 1, &least, &most);
+            c->direct = c->direct && least >= 0 && most < c->source[axis];
+        }
+        int64_t bytes = c->from * aml_conv_all(c->copy) * c->bytes;
+        int64_t units = c->images * c->groups * aml_ceil_div(rows, c->block_rows);
+        double work = (double)c->images * (double)c->groups * (double)c->to * (double)c->from *
+                      (double)c->taps * (double)aml_conv_all(c->result);
+        bool idle = units < 8 && work / (double)units > 4e6;
+        if (c->block_rows <= unit || ((c->direct || bytes <= AML_CONV_COPY) && !idle))
+            break;
+        c->block_rows = aml_ceil_div(aml_ceil_div(c->block_rows, 2), unit) * unit;
+    }
+    c->blocks = aml_ceil_div(rows, c->block_rows);
+    if (c->direct)
+        for (int axis = 0; axis < AML_CONV_AXES; axis++) {
+            c->origin[axis] = 0;
+            c->copy[axis] = c->source[axis];
+        }
+}
+
+// False: there is no code for it.
+static inline bool aml_conv_plan(AmlConv *c)
+{
+    bool flat = true;
+    int64_t phases = 1;
+    c->taps = 1;
+    for (int axis = 0; axis < AML_CONV_AXES; axis++) {
+        c->phases[axis] = c->input ? c->stride[axis] : 1;
+        c->base[axis] = c->input ? c->low[axis] : 0;
+        c->step[axis] = c->input ? 1 : c->stride[axis];
+        phases *= c->phases[axis];
+        c->taps *= c->kernel[axis];
+        flat = flat && c->kernel[axis] == 1 && c->stride[axis] == 1 && c->low[axis] == 0 &&
+               c->source[axis] == c->result[axis];
+    }
+    if (phases > AML_CONV_PHASES || c->phases[2] > 4 || c->taps > 4096)
+        return false;
+    if (flat) { // every position is alike
+        c->source[2] = c->result[2] = aml_conv_all(c->source);
+        c->source[0] = c->source[1] = c->result[0] = c->result[1] = 1;
+    }
+    aml_conv_tile(c);
+    aml_conv_blocks(c);
+    int64_t units = c->images * c->groups * c->blocks;
+    double work = (double)c->images * (double)c->groups * (double)c->to * (double)c->from *
+                  (double)c->taps * (double)aml_conv_all(c->result);
+    int64_t wanted = (int64_t)(work / (1 << 19));
+    wanted = wanted < 1 ? 1 : wanted > AML_CONV_PARTS ? AML_CONV_PARTS : wanted;
+    c->unit_chunk = aml_ceil_div(units, wanted);
+    c->parts = aml_ceil_div(units, c->unit_chunk);
+    // One register more: rows are written by whole registers.
+    c->copy_bytes =
+        c->direct ? 0
+                  : (size_t)((c->from * aml_conv_all(c->copy) + c->lanes) * c->bytes + 63) / 64 * 64;
+    int64_t panel = c->vectors * c->lanes;
+    c->packed_bytes = (size_t)(c->groups * aml_ceil_div(c->to, panel) * panel * c->from * c->taps *
+                               c->bytes);
+    return true;
+}
+
+enum { AML_CONV_TABLE = 2 * AML_CONV_PHASES };
+
+// For each phase (d, h, w; w fastest) where its taps begin and how many there are, then, from
+// AML_CONV_TABLE on, the offset of each tap in the copy and its place in the kernel:
+//
+//   begin count begin count ...   offset kernel offset kernel ...
+static inline void aml_conv_table(const AmlConv *c, int64_t table[])
+{
+    int64_t next = 0;
+    for (int64_t f = 0; f < aml_conv_all(c->phases); f++) {
+        int64_t phase[] = {f / (c->phases[1] * c->phases[2]), f / c->phases[2] % c->phases[1],
+                           f % c->phases[2]};
+        table[2 * f] = next;
+        int64_t at[3][4096], offset[3][4096];
+        int count[3];
+        for (int axis = 0; axis < AML_CONV_AXES; axis++)
+            count[axis] = aml_conv_taps(c, axis, phase[axis], at[axis], offset[axis]);
+        for (int i = 0; i < count[0]; i++)
+            for (int j = 0; j < count[1]; j++)
+                for (int k = 0; k < count[2]; k++, next++) {
+                    int64_t *row = table + AML_CONV_TABLE + 2 * next;
+                    row[0] = (offset[0][i] * c->copy[1] + offset[1][j]) * c->copy[2] + offset[2][k];
+                    row[1] = (at[0][i] * c->kernel[1] + at[1][j]) * c->kernel[2] + at[2][k];
+                }
+        table[2 * f + 1] = next - table[2 * f];
+    }
+}
+
+// The weights [out, in, kernel] in the order in which they are read: for each group, each panel of
+// `vectors` registers of result channels and each phase: [from][taps][panel]. Elements begin..end
+// of the panels of all groups.
+static inline __attribute__((always_inline)) void
+aml_conv_pack(int64_t begin, int64_t end, int64_t bytes, bool input, int64_t from, int64_t to,
+              int64_t taps, int64_t panel, int64_t phases, const int64_t *table, const void *weights,
+              void *packed)
+{
+    int64_t panels = (to + panel - 1) / panel;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t group = i / panels, first = i % panels * panel;
+        unsigned char *out = (unsigned char *)packed + i * panel * from * taps * bytes;
+        for (int64_t f = 0; f < phases; f++)
+            for (int64_t channel = 0; channel < from; channel++)
+                for (int64_t t = table[2 * f]; t < table[2 * f] + table[2 * f + 1]; t++) {
+                    int64_t place = table[AML_CONV_TABLE + 2 * t + 1];
+                    for (int64_t lane = 0; lane < panel; lane++, out += bytes) {
+                        int64_t result = first + lane;
+                        // conv: weights [group, to, from, kernel]; conv_input: [group, from, to, kernel]
+                        int64_t row = input ? (group * from + channel) * to + result
+                                            : (group * to + result) * from + channel;
+                        const unsigned char *in =
+                            (const unsigned char *)weights + (row * taps + place) * bytes;
+                        if (result >= to)
+                            __builtin_memset(out, 0, (size_t)bytes);
+                        else
+                            __builtin_memcpy(out, in, (size_t)bytes);
+                    }
+                }
+    }
+}
+
+// ---- the gradient for the weights
+//
+// Lanes are result channels here as well: the result's gradient is turned around, [positions][panel],
+// and each of its rows is multiplied by single elements of the input. A tile is all columns of some
+// rows of the kernel, for some channels of the input:
+//
+//     acc[channel][kernel row][kernel column] += x[channel][place + tap] * dy[position]
+//
+// A part has some channels of the input and some of the images (`split`: each group of images is a
+// result of its own). Its sums wait in scratch while it goes from image to image.
+
+typedef struct AmlConvWeight {
+    int bytes, lanes;
+    int64_t images, groups, split; // split: at least 1
+    int64_t from, to;              // channels of input and result, in each group
+    int64_t source[AML_CONV_AXES], result[AML_CONV_AXES], kernel[AML_CONV_AXES];
+    int64_t stride[AML_CONV_AXES], low[AML_CONV_AXES], dilation[AML_CONV_AXES];
+
+    int64_t copy[AML_CONV_AXES];
+    bool direct;
+    int block_axis;
+    int64_t block_rows, blocks, block_positions;
+    int64_t vectors, tile_channels, tile_rows;
+    int64_t channel_chunk, channel_parts, parts, part_chunk; // a thread takes part_chunk of them
+    int64_t copy_elements, turned_elements; // of one part, whole registers
+    size_t scratch_bytes;                   // of one part
+} AmlConvWeight;
+
+// Into how many groups the images are divided: it depends on the shape alone.
+static inline int64_t aml_conv_weight_split(const AmlConvWeight *c)
+{
+    int64_t weights = c->to * c->from * aml_conv_all(c->kernel);
+    double work = (double)c->images * (double)c->groups * (double)weights *
+                  (double)aml_conv_all(c->result);
+    int64_t channel_parts = aml_ceil_div(weights * 4, 256 * 1024);
+    channel_parts = channel_parts > c->from ? c->from : channel_parts;
+    int64_t wanted = work / (1 << 20) > AML_CONV_PARTS ? AML_CONV_PARTS : (int64_t)(work / (1 << 20));
+    int64_t split = wanted / (channel_parts * c->groups);
+    while (split > 1 && (c->images % split || split * c->groups * weights > 1 << 24))
+        split--;
+    return split < 1 ? 1 : split;
+}
+
+static inline void aml_conv_weight_tile(AmlConvWeight *c)
+{
+    int64_t room = c->lanes * c->bytes == 64 ? AML_CONV_TILE : AML_CONV_SMALL_TILE;
+    int64_t all = aml_ceil_div(c->to, c->lanes), rows = c->kernel[1], columns = c->kernel[2];
+    double best = -1;
+    for (int64_t v = 1; v <= 4; v++) {
+        int64_t height = room / (v * columns), channels = 1;
+        if (height < 1)
+            continue;
+        height = height > rows ? rows : height;
+        height = aml_ceil_div(rows, aml_ceil_div(rows, height));
+        if (height == rows) {
+            channels = room / (v * columns * rows);
+            channels = channels > c->from ? c->from : channels;
+            while (channels > 1 && c->from % channels && channels * 2 > room / (v * columns * rows))
+                channels--;
+        }
+        double used = (double)(v * columns * height * channels);
+        double loads = ((double)v + (double)(columns * height * channels)) / used;
+        double score = (double)all / (double)(aml_ceil_div(all, v) * v) / (1 + 0.5 * loads);
+        if (used < (double)room / 3)
+            score *= used / ((double)room / 3);
+        if (score > best) {
+            best = score;
+            c->vectors = v;
+            c->tile_rows = height;
+            c->tile_channels = channels;
+        }
+    }
+}
+
+// False: there is no code for it.
+static inline bool aml_conv_weight_plan(AmlConvWeight *c)
+{
+    bool flat = true;
+    for (int axis = 0; axis < AML_CONV_AXES; axis++)
+        flat = flat && c->kernel[axis] == 1 && c->stride[axis] == 1 && c->low[axis] == 0 &&
+               c->source[axis] == c->result[axis];
+    if (c->kernel[2] > 12)
+        return false;
+    if (flat) {
+        c->source[2] = c->result[2] = aml_conv_all(c->source);
+        c->source[0] = c->source[1] = c->result[0] = c->result[1] = 1;
+    }
+    aml_conv_weight_tile(c);
+    int64_t panel = c->vectors * c->lanes, panels = aml_ceil_div(c->to, panel);
+    int64_t taps = aml_conv_all(c->kernel);
+    int64_t sums = panels * panel * c->from * taps * c->bytes;
+    int64_t tiles = aml_ceil_div(c->from, c->tile_channels);
+    int64_t wanted = aml_ceil_div(sums, 256 * 1024);
+    wanted = wanted > tiles ? tiles : wanted;
+    c->channel_chunk = aml_ceil_div(tiles, wanted) * c->tile_channels;
+    c->channel_parts = aml_ceil_div(c->from, c->channel_chunk);
+    c->parts = c->groups * c->split * c->channel_parts;
+    c->part_chunk = aml_ceil_div(c->parts, 2 * AML_CONV_PARTS);
+
+    c->block_axis = c->result[0] > 1 ? 0 : 1;
+    int64_t all = c->result[c->block_axis];
+    c->block_rows = all;
+    while (true) {
+        c->direct = true;
+        for (int axis = 0; axis < AML_CONV_AXES; axis++) {
+            int64_t rows = axis == c->block_axis ? c->block_rows : c->result[axis];
+            int64_t reach = (c->kernel[axis] - 1) * c->dilation[axis];
+            c->copy[axis] = (rows - 1) * c->stride[axis] + reach + 1;
+            c->direct = c->direct && c->low[axis] == 0 &&
+                        (c->result[axis] - 1) * c->stride[axis] + reach < c->source[axis];
+        }
+        c->block_positions = aml_conv_all(c->result) / all * c->block_rows;
+        c->copy_elements = c->direct ? 0 : c->channel_chunk * aml_conv_all(c->copy) + c->lanes;
+        c->copy_elements = aml_ceil_div(c->copy_elements, c->lanes) * c->lanes;
+        c->turned_elements = panels * panel * c->block_positions;
+        if (c->block_rows == 1 ||
+            (c->copy_elements + c->turned_elements) * c->bytes <= 2 * AML_CONV_COPY)
+            break;
+        c->block_rows = aml_ceil_div(c->block_rows, 2);
+    }
+    c->blocks = aml_ceil_div(all, c->block_rows);
+    if (c->direct)
+        for (int axis = 0; axis < AML_CONV_AXES; axis++)
+            c->copy[axis] = c->source[axis];
+    int64_t kept = panels * panel * c->channel_chunk * taps;
+    c->scratch_bytes =
+        (size_t)((c->copy_elements + c->turned_elements + kept) * c->bytes + 63) / 64 * 64;
+    return true;
+}
+
+#endif

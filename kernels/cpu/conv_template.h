@@ -1,0 +1,428 @@
+// conv_template.h: convolutions, included once for each element type (conv.c). conv.h says how they
+// are computed.
+//
+// Functions stand in the order in which they are inlined, callers first (see kernel.h). The loops
+// over a tile are unrolled up to the largest one; what is beyond this tile goes away when its size
+// is known.
+
+#define AXES(name) int64_t name##_d, int64_t name##_h, int64_t name##_w
+#define EACH(i, most, count)                                                                       \
+    UNROLL for (int64_t i = 0; i < most; i++) if (i < (count))
+#define TILE_PARAMETERS                                                                            \
+    const ELEMENT *source, int64_t plane, int64_t row_step, int64_t step, const ELEMENT *weights,  \
+        const int64_t *table, int64_t from, int64_t vectors, int64_t rows, int64_t columns,        \
+        int64_t phases, int64_t phase_base, int64_t first_phase, int64_t alike
+
+TEMPLATE void NAME(conv_copy)(const ELEMENT *source, int64_t from, AXES(source), AXES(origin),
+                              AXES(copy), ELEMENT *copy);
+TEMPLATE void NAME(conv_tile)(TILE_PARAMETERS, int64_t to, int64_t channel, int64_t position,
+                              int64_t positions, void (*epilogue)(void *, int64_t, int64_t, int,
+                                                                  VECTOR),
+                              int64_t first_row, void *context);
+TEMPLATE void NAME(conv_sum)(const ELEMENT *source, int64_t plane, int64_t row_step, int64_t step,
+                             const ELEMENT *weights, const int64_t *taps, int64_t count,
+                             int64_t from, int64_t vectors, int64_t rows, int64_t columns,
+                             VECTOR *out, int64_t out_step);
+
+TEMPLATE void NAME(aml_conv)(const ELEMENT *source, const ELEMENT *packed, ELEMENT *copy,
+                             const int64_t *table, int64_t *image_at, int64_t groups, int64_t from,
+                             int64_t to, int64_t taps, AXES(source), AXES(result), AXES(phases),
+                             AXES(base), AXES(step), AXES(origin), AXES(copy), int64_t direct,
+                             int64_t block_axis, int64_t block_rows, int64_t blocks,
+                             int64_t vectors, int64_t tile_rows, int64_t tile_columns,
+                             int64_t unit_begin, int64_t unit_end,
+                             void (*epilogue)(void *context, int64_t row, int64_t column, int lanes,
+                                              VECTOR value),
+                             void *context)
+{
+    int64_t panel = vectors * LANES, panels = (to + panel - 1) / panel;
+    int64_t source_size = source_d * source_h * source_w, plane = copy_d * copy_h * copy_w;
+    int64_t wide = (result_w + phases_w - 1) / phases_w; // columns of each phase
+    int64_t alike = phases_d * phases_h * phases_w == 1 ? taps : 0;
+    NO_UNROLL for (int64_t unit = unit_begin; unit < unit_end; unit++)
+    {
+        int64_t block = unit % blocks, group = unit / blocks % groups;
+        *image_at = unit / blocks / groups;
+        int64_t begin = block * block_rows, end = begin + block_rows;
+        int64_t begin_d = block_axis == 0 ? begin : 0, end_d = block_axis == 0 ? end : result_d;
+        int64_t begin_h = block_axis == 1 ? begin : 0, end_h = block_axis == 1 ? end : result_h;
+        end_d = end_d < result_d ? end_d : result_d;
+        end_h = end_h < result_h ? end_h : result_h;
+        const ELEMENT *image = source + unit / blocks * from * source_size;
+        int64_t corner_d = origin_d, corner_h = origin_h;
+        if (!direct) {
+            corner_d += begin_d / phases_d * step_d;
+            corner_h += begin_h / phases_h * step_h;
+            NAME(conv_copy)
+            (image, from, source_d, source_h, source_w, corner_d, corner_h, origin_w, copy_d,
+             copy_h, copy_w, copy);
+            image = copy;
+        }
+        NO_UNROLL for (int64_t p = 0; p < panels; p++)
+        {
+            const ELEMENT *weights = packed + (group * panels + p) * panel * from * taps;
+            NO_UNROLL for (int64_t z = begin_d; z < end_d; z++)
+            {
+                int64_t place_d = (z + base_d) / phases_d * step_d - corner_d;
+                NO_UNROLL for (int64_t y = begin_h; y < end_h; y += tile_rows)
+                {
+                    int64_t place_h = (y + base_h) / phases_h * step_h - corner_h;
+                    int64_t phase = (z + base_d) % phases_d * phases_h + (y + base_h) % phases_h;
+                    const ELEMENT *row =
+                        image + (place_d * copy_h + place_h) * copy_w - origin_w;
+                    int64_t position = (z * result_h + y) * result_w, x = 0;
+                    NO_UNROLL for (; x + tile_columns <= wide; x += tile_columns)
+                    {
+                        int64_t left = result_w * tile_rows - x * phases_w;
+                        int64_t all = tile_columns * tile_rows * phases_w;
+                        NAME(conv_tile)
+                        (row + x * step_w, plane, step_h * copy_w, step_w, weights, table, from,
+                         vectors, tile_rows, tile_columns, phases_w, base_w, phase, alike, to, p * panel,
+                         position + x * phases_w, left < all ? left : all, epilogue, group * to,
+                         context);
+                    }
+                    if (wide % tile_columns)
+                        NAME(conv_tile)
+                        (row + x * step_w, plane, step_h * copy_w, step_w, weights, table, from,
+                         vectors, 1, wide % tile_columns, phases_w, base_w, phase, alike, to, p * panel,
+                         position + x * phases_w, result_w - x * phases_w, epilogue, group * to,
+                         context);
+                }
+            }
+        }
+    }
+}
+
+// The rows of the copy, from left to right: whole registers are stored, and what they hold beyond
+// their row is stored over by the next one.
+TEMPLATE void NAME(conv_copy)(const ELEMENT *source, int64_t from, AXES(source), AXES(origin),
+                              AXES(copy), ELEMENT *copy)
+{
+    int64_t before = origin_w < 0 ? -origin_w : 0, first = origin_w < 0 ? 0 : origin_w;
+    before = before < copy_w ? before : copy_w;
+    int64_t middle = source_w - first < copy_w - before ? source_w - first : copy_w - before;
+    middle = middle < 0 ? 0 : middle;
+    int64_t whole = middle / LANES, rest = middle % LANES;
+    VECTOR zero = {};
+    NO_UNROLL for (int64_t channel = 0; channel < from; channel++)
+    {
+        NO_UNROLL for (int64_t z = origin_d; z < origin_d + copy_d; z++)
+        {
+            NO_UNROLL for (int64_t y = origin_h; y < origin_h + copy_h; y++)
+            {
+                bool outside = z < 0 || z >= source_d || y < 0 || y >= source_h;
+                if (outside) {
+                    NO_UNROLL for (int64_t x = 0; x < copy_w; x += LANES) V(store)(copy + x, zero);
+                } else {
+                    const ELEMENT *in =
+                        source + ((channel * source_d + z) * source_h + y) * source_w + first;
+                    NO_UNROLL for (int64_t x = 0; x < before; x += LANES) V(store)(copy + x, zero);
+                    NO_UNROLL for (int64_t i = 0; i < whole; i++)
+                        V(store)(copy + before + i * LANES, V(load)(in + i * LANES));
+                    if (rest)
+                        V(store)(copy + before + whole * LANES,
+                                 V(load_some)(in + whole * LANES, (int)rest));
+                    NO_UNROLL for (int64_t x = before + middle; x < copy_w; x += LANES)
+                        V(store)(copy + x, zero);
+                }
+                copy += copy_w;
+            }
+        }
+    }
+}
+
+// One tile: for each phase of the columns its sums, then all of them turned around.
+TEMPLATE void NAME(conv_tile)(TILE_PARAMETERS, int64_t to, int64_t channel, int64_t position,
+                              int64_t positions, void (*epilogue)(void *, int64_t, int64_t, int,
+                                                                  VECTOR),
+                              int64_t first_row, void *context)
+{
+    enum { MOST = 4 * (AML_CONV_TILE + LANES) }; // what lies behind the last one is read, not used
+    VECTOR hold[MOST];
+    int64_t all = rows * columns * phases;
+    EACH(e, 4, phases)
+    {
+        int64_t phase = first_phase * phases + (e + phase_base) % phases;
+        // `alike`, if there is one phase only: all taps.
+        int64_t begin = alike ? 0 : table[2 * phase], count = alike ? alike : table[2 * phase + 1];
+        NAME(conv_sum)
+        (source + (e + phase_base) / phases * step, plane, row_step, step,
+         weights + begin * from * vectors * LANES, table + AML_CONV_TABLE + 2 * begin, count, from,
+         vectors, rows, columns, hold + e * vectors, phases * vectors);
+    }
+    NO_UNROLL for (int64_t v = 0; v < vectors; v++)
+    {
+        int64_t left = to - channel - v * LANES;
+        int64_t lines = left < LANES ? left : LANES;
+        NO_UNROLL for (int64_t p = 0; p < all; p += LANES)
+        {
+            VECTOR square[LANES], line[LANES];
+            UNROLL for (int i = 0; i < LANES; i++) square[i] = hold[(p + i) * vectors + v];
+            NAME(dot_transpose)(square);
+            UNROLL for (int i = 0; i < LANES; i++) line[i] = square[i];
+            int64_t lanes = positions - p < LANES ? positions - p : LANES;
+            if (lanes <= 0)
+                break;
+            NO_UNROLL for (int64_t i = 0; i < lines; i++)
+                epilogue(context, first_row + channel + v * LANES + i, position + p, (int)lanes,
+                         line[i]);
+        }
+    }
+}
+
+TEMPLATE void NAME(conv_sum)(const ELEMENT *source, int64_t plane, int64_t row_step, int64_t step,
+                             const ELEMENT *weights, const int64_t *taps, int64_t count,
+                             int64_t from, int64_t vectors, int64_t rows, int64_t columns,
+                             VECTOR *out, int64_t out_step)
+{
+    VECTOR sum[TILE][4];
+    EACH(i, TILE, rows * columns)
+    {
+        EACH(j, 4, vectors) sum[i][j] = (VECTOR){};
+    }
+    NO_UNROLL for (int64_t channel = 0; channel < from; channel++)
+    {
+        NO_UNROLL for (int64_t t = 0; t < count; t++)
+        {
+            const ELEMENT *at = source + taps[2 * t];
+            VECTOR right[4];
+            EACH(j, 4, vectors) right[j] = V(load)(weights + j * LANES);
+            EACH(i, TILE, rows * columns)
+            {
+                VECTOR left = V(splat)(at[i / columns * row_step + i % columns * step]);
+                EACH(j, 4, vectors) sum[i][j] = V(fma)(left, right[j], sum[i][j]);
+            }
+            weights += vectors * LANES;
+        }
+        source += plane;
+    }
+    EACH(i, TILE, rows * columns)
+    {
+        EACH(j, 4, vectors) out[i * out_step + j] = sum[i][j];
+    }
+}
+
+// ---- the gradient for the weights
+
+TEMPLATE void NAME(conv_turn)(const ELEMENT *in, int64_t channels, int64_t channel_step,
+                              int64_t count, int64_t vectors, int64_t panels, int64_t panel_step,
+                              ELEMENT *out);
+TEMPLATE void NAME(conv_weight_rows)(const ELEMENT *x, const ELEMENT *turned, VECTOR *sums,
+                                     int64_t channels, AXES(copy), AXES(step), AXES(kernel),
+                                     AXES(dilation), int64_t rows_d, int64_t rows_h,
+                                     int64_t columns, int64_t vectors, int64_t tile_channels,
+                                     int64_t tile_rows);
+TEMPLATE void NAME(conv_weight_tile)(const ELEMENT *x, const ELEMENT *turned, VECTOR *sums,
+                                     int64_t plane, int64_t pitch, int64_t across,
+                                     int64_t sums_step, AXES(step), int64_t rows_d, int64_t rows_h,
+                                     int64_t columns, int64_t vectors, int64_t channels,
+                                     int64_t kernel_rows, int64_t kernel_columns);
+TEMPLATE void NAME(conv_weight_store)(const VECTOR *sums, int64_t count, int64_t vectors,
+                                      int64_t panels, int64_t to, int64_t row_step, ELEMENT *out);
+
+TEMPLATE void NAME(aml_conv_weight)(const ELEMENT *x, const ELEMENT *dy, ELEMENT *scratch,
+                                    ELEMENT *out, int64_t images, int64_t groups, int64_t split,
+                                    int64_t from, int64_t to, AXES(source), AXES(result),
+                                    AXES(kernel), AXES(stride), AXES(low), AXES(dilation),
+                                    AXES(copy), int64_t direct, int64_t block_axis,
+                                    int64_t block_rows, int64_t blocks, int64_t block_positions,
+                                    int64_t vectors, int64_t tile_channels, int64_t tile_rows,
+                                    int64_t channel_chunk, int64_t channel_parts,
+                                    int64_t copy_elements, int64_t turned_elements,
+                                    int64_t part_begin, int64_t part_end)
+{
+    int64_t panels = (to + vectors * LANES - 1) / (vectors * LANES);
+    int64_t taps = kernel_d * kernel_h * kernel_w, positions = result_d * result_h * result_w;
+    int64_t source_size = source_d * source_h * source_w;
+    ELEMENT *turned = scratch + copy_elements;
+    VECTOR *sums = (VECTOR *)(turned + turned_elements);
+    NO_UNROLL for (int64_t part = part_begin; part < part_end; part++)
+    {
+        int64_t first = part % channel_parts * channel_chunk, third = part / channel_parts;
+        int64_t channels = from - first < channel_chunk ? from - first : channel_chunk;
+        int64_t group = third / split, share = third % split, each = images / split;
+        NO_UNROLL for (int64_t i = 0; i < panels * channels * taps * vectors; i++) sums[i] =
+            (VECTOR){};
+        NO_UNROLL for (int64_t image = share * each; image < (share + 1) * each; image++)
+        {
+            const ELEMENT *in = x + ((image * groups + group) * from + first) * source_size;
+            const ELEMENT *slope = dy + (image * groups + group) * to * positions;
+            NO_UNROLL for (int64_t block = 0; block < blocks; block++)
+            {
+                int64_t begin = block * block_rows;
+                int64_t begin_d = block_axis == 0 ? begin : 0, begin_h = block_axis == 1 ? begin : 0;
+                int64_t rows_d = block_axis == 1             ? result_d
+                                 : result_d - begin < block_rows ? result_d - begin
+                                                                 : block_rows;
+                int64_t rows_h = block_axis == 0             ? result_h
+                                 : result_h - begin < block_rows ? result_h - begin
+                                                                 : block_rows;
+                const ELEMENT *at = in;
+                if (direct) {
+                    at += (begin_d * stride_d * copy_h + begin_h * stride_h) * copy_w;
+                } else {
+                    NAME(conv_copy)
+                    (in, channels, source_d, source_h, source_w, begin_d * stride_d - low_d,
+                     begin_h * stride_h - low_h, -low_w, copy_d, copy_h, copy_w, scratch);
+                    at = scratch;
+                }
+                NAME(conv_turn)
+                (slope + (begin_d * result_h + begin_h) * result_w, to, positions,
+                 rows_d * rows_h * result_w, vectors, panels, block_positions * vectors * LANES,
+                 turned);
+                NO_UNROLL for (int64_t p = 0; p < panels; p++) NAME(conv_weight_rows)(
+                    at, turned + p * block_positions * vectors * LANES,
+                    sums + p * channels * taps * vectors, channels, copy_d, copy_h, copy_w,
+                    stride_d, stride_h, stride_w, kernel_d, kernel_h, kernel_w, dilation_d,
+                    dilation_h, dilation_w, rows_d, rows_h, result_w, vectors, tile_channels,
+                    tile_rows);
+            }
+        }
+        NAME(conv_weight_store)
+        (sums, channels * taps, vectors, panels, to, from * taps,
+         out + (share * groups + group) * to * from * taps + first * taps);
+    }
+}
+
+// `channels` rows, channel_step apart, as `count` rows of all panels; lanes beyond them are zero.
+TEMPLATE void NAME(conv_turn)(const ELEMENT *in, int64_t channels, int64_t channel_step,
+                              int64_t count, int64_t vectors, int64_t panels, int64_t panel_step,
+                              ELEMENT *out)
+{
+    NO_UNROLL for (int64_t v = 0; v < panels * vectors; v++)
+    {
+        int64_t lines = channels - v * LANES;
+        const ELEMENT *from = in + v * LANES * channel_step;
+        ELEMENT *to = out + v / vectors * panel_step + v % vectors * LANES;
+        NO_UNROLL for (int64_t q = 0; q < count; q += LANES)
+        {
+            int64_t left = count - q < LANES ? count - q : LANES;
+            VECTOR square[LANES];
+            if (left == LANES && lines >= LANES) {
+                UNROLL for (int i = 0; i < LANES; i++) square[i] =
+                    V(load)(from + i * channel_step + q);
+                NAME(dot_transpose)(square);
+                UNROLL for (int i = 0; i < LANES; i++)
+                    V(store)(to + (q + i) * vectors * LANES, square[i]);
+                continue;
+            }
+            NO_UNROLL for (int64_t i = 0; i < LANES; i++) square[i] =
+                i < lines ? V(load_some)(from + i * channel_step + q, (int)left) : (VECTOR){};
+            NAME(dot_transpose)(square);
+            NO_UNROLL for (int64_t i = 0; i < left; i++)
+                V(store)(to + (q + i) * vectors * LANES, square[i]);
+        }
+    }
+}
+
+TEMPLATE void NAME(conv_weight_rows)(const ELEMENT *x, const ELEMENT *turned, VECTOR *sums,
+                                     int64_t channels, AXES(copy), AXES(step), AXES(kernel),
+                                     AXES(dilation), int64_t rows_d, int64_t rows_h,
+                                     int64_t columns, int64_t vectors, int64_t tile_channels,
+                                     int64_t tile_rows)
+{
+    int64_t plane = copy_d * copy_h * copy_w, taps = kernel_d * kernel_h * kernel_w;
+    int64_t whole = channels / tile_channels * tile_channels;
+    NO_UNROLL for (int64_t z = 0; z < kernel_d; z++)
+    {
+        NO_UNROLL for (int64_t y = 0; y < kernel_h; y += tile_rows)
+        {
+            const ELEMENT *at = x + (z * dilation_d * copy_h + y * dilation_h) * copy_w;
+            VECTOR *sum = sums + (z * kernel_h + y) * kernel_w * vectors;
+            bool cut = kernel_h % tile_rows && y + tile_rows > kernel_h;
+            NO_UNROLL for (int64_t c = 0; c < whole; c += tile_channels)
+            {
+                if (cut)
+                    NAME(conv_weight_tile)
+                    (at + c * plane, turned, sum + c * taps * vectors, plane, dilation_h * copy_w,
+                     dilation_w, taps * vectors, step_d * copy_h * copy_w, step_h * copy_w, step_w,
+                     rows_d, rows_h, columns, vectors, tile_channels, kernel_h % tile_rows,
+                     kernel_w);
+                else
+                    NAME(conv_weight_tile)
+                    (at + c * plane, turned, sum + c * taps * vectors, plane, dilation_h * copy_w,
+                     dilation_w, taps * vectors, step_d * copy_h * copy_w, step_h * copy_w, step_w,
+                     rows_d, rows_h, columns, vectors, tile_channels, tile_rows, kernel_w);
+            }
+            // Several channels to a tile: then it has all rows of the kernel.
+            if (tile_channels > 1) {
+                NO_UNROLL for (int64_t c = whole; c < channels; c++) NAME(conv_weight_tile)(
+                    at + c * plane, turned, sum + c * taps * vectors, plane, dilation_h * copy_w,
+                    dilation_w, taps * vectors, step_d * copy_h * copy_w, step_h * copy_w, step_w,
+                    rows_d, rows_h, columns, vectors, 1, tile_rows, kernel_w);
+            }
+        }
+    }
+}
+
+TEMPLATE void NAME(conv_weight_tile)(const ELEMENT *x, const ELEMENT *turned, VECTOR *sums,
+                                     int64_t plane, int64_t pitch, int64_t across,
+                                     int64_t sums_step, AXES(step), int64_t rows_d, int64_t rows_h,
+                                     int64_t columns, int64_t vectors, int64_t channels,
+                                     int64_t kernel_rows, int64_t kernel_columns)
+{
+    VECTOR sum[TILE][4];
+    int64_t each = kernel_rows * kernel_columns;
+    EACH(i, TILE, channels * each)
+    {
+        EACH(j, 4, vectors) sum[i][j] = sums[i / each * sums_step + i % each * vectors + j];
+    }
+    NO_UNROLL for (int64_t z = 0; z < rows_d; z++)
+    {
+        NO_UNROLL for (int64_t y = 0; y < rows_h; y++)
+        {
+            const ELEMENT *at = x + z * step_d + y * step_h;
+            NO_UNROLL for (int64_t column = 0; column < columns; column++)
+            {
+                VECTOR right[4];
+                EACH(j, 4, vectors) right[j] = V(load)(turned + j * LANES);
+                EACH(i, TILE, channels * each)
+                {
+                    VECTOR left = V(splat)(at[i / each * plane + i % each / kernel_columns * pitch +
+                                              i % kernel_columns * across]);
+                    EACH(j, 4, vectors) sum[i][j] = V(fma)(left, right[j], sum[i][j]);
+                }
+                turned += vectors * LANES;
+                at += step_w;
+            }
+        }
+    }
+    EACH(i, TILE, channels * each)
+    {
+        EACH(j, 4, vectors) sums[i / each * sums_step + i % each * vectors + j] = sum[i][j];
+    }
+}
+
+// sums[panel][count][vectors], lanes are rows of the result; `count` elements of each row.
+TEMPLATE void NAME(conv_weight_store)(const VECTOR *sums, int64_t count, int64_t vectors,
+                                      int64_t panels, int64_t to, int64_t row_step, ELEMENT *out)
+{
+    NO_UNROLL for (int64_t v = 0; v < panels * vectors; v++)
+    {
+        int64_t lines = to - v * LANES < LANES ? to - v * LANES : LANES;
+        const VECTOR *from = sums + v / vectors * count * vectors + v % vectors;
+        NO_UNROLL for (int64_t q = 0; q < count; q += LANES)
+        {
+            int64_t left = count - q < LANES ? count - q : LANES;
+            VECTOR square[LANES];
+            NO_UNROLL for (int64_t i = 0; i < LANES; i++) square[i] =
+                i < left ? from[(q + i) * vectors] : (VECTOR){};
+            NAME(dot_transpose)(square);
+            NO_UNROLL for (int64_t i = 0; i < lines; i++)
+            {
+                ELEMENT *row = out + (v * LANES + i) * row_step + q;
+                if (left == LANES) {
+                    V(store)(row, square[i]);
+                } else {
+                    ELEMENT line[LANES];
+                    V(store)(line, square[i]);
+                    NO_UNROLL for (int64_t k = 0; k < left; k++) row[k] = line[k];
+                }
+            }
+        }
+    }
+}
+
+#undef AXES
+#undef EACH
+#undef TILE_PARAMETERS

@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""Settings of a training in real programs: averages, wrappers, plateau, parts of a batch, precision, weights from a file."""
+import json
+import random
+import struct
+import sys
+
+from harness import check, check_equal, check_in, checkpoints, main
+
+PROGRAM = """aml 1
+use std.nn
+use std.optim
+use std.data
+use std.metrics
+
+model Net {
+  up   = Dense(24, activation: relu)
+  norm = BatchNorm()
+  body = repeat(2, Dense(24, input: 24, activation: relu))
+  drop = Dropout(10%)
+  head = Dense(3)
+  fn forward(x: float[n, 4]) -> float[n, 3] { return x |> up |> norm |> body |> drop |> head }
+}
+
+dataset points {
+  source: csv("points.csv")
+  field x: f32[4]   = columns(0..3)
+  field y: class(3) = column("class")
+  split: { train: 80%, valid: 20%, seed: 3 }
+}
+
+train net {
+  model:     MODEL
+  data:      points
+  loss:      cross_entropy
+  optimizer: OPTIMIZER
+  length:    LENGTH
+  batch:     32
+  metrics:   { accuracy: accuracy() }
+  seed:      5
+MORE}
+
+evaluate report {
+  model:   net.last
+  data:    points.valid
+  metrics: { accuracy: accuracy() }
+}
+
+deploy net_f32 {
+  model: net.last
+}
+"""
+
+
+def program(place, name="net", model="Net()", optimizer="adamw(lr: 5e-3)", length="6 epochs", more=()):
+    chance = random.Random(4)
+    lines = ["a,b,c,d,class"]
+    for i in range(400):
+        kind = i % 3
+        lines.append(",".join(f"{chance.gauss(1.5 * (k == kind), 1):.4f}" for k in range(4)) + f",{kind}")
+    place.write("points.csv", "\n".join(lines) + "\n")
+    text = PROGRAM.replace("MODEL", model).replace("OPTIMIZER", optimizer).replace("LENGTH", length)
+    place.write(name + ".aml", text.replace("MORE", "".join(f"  {line}\n" for line in more)))
+    place.aml("build", name + ".aml", "-o", name)
+    return place.folder / name
+
+
+def tensors(path):
+    """A safetensors file of f32 and i64: name to (shape, values)."""
+    data = path.read_bytes()
+    size = struct.unpack("<Q", data[:8])[0]
+    found = {}
+    for name, entry in json.loads(data[8:8 + size]).items():
+        if name == "__metadata__":
+            continue
+        begin, end = (8 + size + at for at in entry["data_offsets"])
+        form = {"F32": "f", "F64": "d", "I64": "q"}[entry["dtype"]]
+        found[name] = (entry["shape"], list(struct.unpack(f"<{(end - begin) // struct.calcsize(form)}{form}", data[begin:end])))
+    return found
+
+
+def write_tensors(path, named):
+    header, data = {}, b""
+    for name, (shape, values) in named.items():
+        block = struct.pack(f"<{len(values)}f", *values)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(block)]}
+        data += block
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def last_files(folder):
+    last = checkpoints(folder, "net")[-1]
+    return {name: (last / name).read_bytes() for name in ("weights.safetensors", "optimizer.safetensors")}
+
+
+EVERYTHING = {
+    "optimizer": 'groups([("*.bias", noisy(sgd(lr: 1e-2), strength: 1e-6)), ("norm", lookahead(sgd(lr: 1e-2), every: 3))], '
+                 "otherwise: lookahead(adamw(lr: warmup(plateau(5e-3, patience: 0, on: accuracy), over: 4 steps), decay: 0.1)))",
+    "more": ("ema:        0.9", "accumulate: 2", "clip:       adaptive(0.1)", "penalty:    l1(1e-5)", "precision:  mixed(bf16)",
+             "validate:   { every: 4 steps }"),
+}
+
+
+def interrupted_run_ends_in_the_same_bytes(place):
+    net = program(place, **EVERYTHING)
+    whole, halves = place.folder / "whole", place.folder / "halves"
+    whole.mkdir(), halves.mkdir()
+    place.run(net, "train", "--quiet", cwd=whole)
+    place.run(net, "train", "--quiet", "--steps", 23, cwd=halves)
+    place.run(net, "train", "--quiet", "--resume", "--threads", 1, cwd=halves)
+    check(last_files(whole) == last_files(halves), "the interrupted run ends in other bytes")
+
+
+def averages_are_what_is_measured_and_deployed(place):
+    net = program(place, more=("ema: 0.95",))
+    done = place.run(net, "train", "--json")
+    files = checkpoints(place.folder, "net")[-1]
+    weights, rest = tensors(files / "weights.safetensors"), tensors(files / "optimizer.safetensors")
+    check_equal(sorted(n + ".raw" for n in weights), sorted(n for n in rest if n.endswith(".raw")), "the weights that have an average")
+    check(weights["head.weight"] != rest["head.weight.raw"], "the average is the weight")
+    validated = json.loads(done.out.splitlines()[-1])["validation"]["accuracy"]
+    check_in(f"{validated:.4f}"[:6], place.run(net, "evaluate").out)
+    place.aml("deploy", "net.aml", "net_f32")      # compares what it makes with the program's own predictions
+
+
+def parts_of_a_batch_need_less_memory(place):
+    def step_memory(more):
+        text = place.run(program(place, more=more), "plan").out
+        return int(next(line for line in text.splitlines() if line.startswith("    step")).split()[1])
+    whole, parts = step_memory(()), step_memory(("accumulate: 8",))
+    check(parts < 0.75 * whole, f"the step needs {parts} bytes in parts, {whole} as a whole")
+
+
+def precisions_agree(place):
+    losses = {}
+    for precision in ("f32", "f64", "mixed(bf16)"):
+        net = program(place, more=(f"precision: {precision}",))
+        losses[precision] = json.loads(place.run(net, "train", "--json").out.splitlines()[-1])["validation"]["loss"]
+    check(abs(losses["f64"] - losses["f32"]) < 1e-3, f"{losses}")
+    check(0 < abs(losses["mixed(bf16)"] - losses["f32"]) < 0.03, f"{losses}")
+
+
+def frozen_weights_stay(place):
+    net = program(place, model='freeze(Net(), only: ["body", "up.weight"])', optimizer="adamw(lr: 5e-3)")
+    place.run(net, "train", "--quiet", "--steps", 0)
+    before = tensors(checkpoints(place.folder, "net")[-1] / "weights.safetensors")
+    place.run(net, "train", "--quiet", "--resume")
+    last = checkpoints(place.folder, "net")[-1]
+    after, kept = tensors(last / "weights.safetensors"), tensors(last / "optimizer.safetensors")
+    changed = sorted(name for name in before if before[name] != after[name] and "running" not in name)
+    check_equal(changed, ["head.bias", "head.weight", "norm.scale", "norm.shift", "up.bias"], "the weights that changed")
+    check(not [name for name in kept if "body" in name], "an optimizer keeps something for frozen weights")
+
+
+def weights_come_from_a_file(place):
+    net = program(place)
+    place.run(net, "train", "--quiet", "--steps", 10)
+    source = tensors(checkpoints(place.folder, "net")[-1] / "weights.safetensors")
+    renamed = {"encoder." + name: value for name, value in source.items() if not name.startswith("head")}
+    rows, columns = source["up.weight"][0]
+    values = source["up.weight"][1]
+    renamed["encoder.up.weight"] = ([columns, rows], [values[r * columns + c] for c in range(columns) for r in range(rows)])
+    write_tensors(place.folder / "w.safetensors", {**renamed, "steps": ([1], [3.0])})
+    found = place.aml("check", program_text(place, 'load(Net(), "w.safetensors", map: [("*", "encoder.*")], unused: ["steps"])'), code=1)
+    for part in ("up.weight is f32[4, 24]", "'encoder.up.weight' of the file is f32[24, 4]", "[1, 0]", "head.weight (f32[24, 3]) is not in the file"):
+        check_in(part, found.all)
+    fits = 'load(Net(), "w.safetensors", map: [("up.weight", "encoder.up.weight", [1, 0]), ("*", "encoder.*")], missing: ["head"], unused: ["steps"])'
+    tuned = program(place, "tuned", model=fits, length="1 steps", optimizer="sgd(lr: 1e-30)", more=("ema: 0.5",))
+    place.run(tuned, "train", "--quiet", "--steps", 1)
+    last = checkpoints(place.folder, "net")[-1]
+    weights, rest = tensors(last / "weights.safetensors"), tensors(last / "optimizer.safetensors")
+    for name in ("up.weight", "body.1.weight", "norm.scale"):
+        check_equal(weights[name], source[name], name)
+        check_equal(rest[name + ".raw"], source[name], name + ".raw")
+    check(weights["head.weight"] != source["head.weight"], "head.weight was not to be loaded")
+    write_tensors(place.folder / "w.safetensors", renamed | {"encoder.up.bias": ([3], [1.0, 2.0, 3.0]), "steps": ([1], [3.0])})
+    check_in("up.bias is f32[24], 'encoder.up.bias' of the file is f32[3]", place.run(tuned, "train", code=None).err)
+    (place.folder / "w.safetensors").write_bytes(b"no such file")
+    check(place.run(tuned, "train", code=None).code != 0, "a file that is no safetensors file is accepted")
+    (place.folder / "w.safetensors").unlink()
+    check_in("w.safetensors", place.run(tuned, "train", code=None).err)
+
+
+def program_text(place, model):
+    text = (place.folder / "net.aml").read_text().replace("model:     Net()", "model:     " + model)
+    return place.write("wrong.aml", text)
+
+
+if __name__ == "__main__":
+    sys.exit(main([interrupted_run_ends_in_the_same_bytes, averages_are_what_is_measured_and_deployed, parts_of_a_batch_need_less_memory,
+                   precisions_agree, frozen_weights_stay, weights_come_from_a_file]))
