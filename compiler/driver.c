@@ -82,6 +82,8 @@ void report_later_deploys(Command *command, const Program *program, DiagId id)
             report_id(command->cx, deploy->quantize, id, "quantized weights");
         if (deploy->prune.file)
             report_id(command->cx, deploy->prune, id, "pruning");
+        if (deploy->entry.file && !deploy->quantize.file && !deploy->prune.file)
+            report_id(command->cx, deploy->entry, id, "a generate block as the entry");
     }
 }
 

@@ -462,7 +462,9 @@ static bool asks_for_later(Command *command, const ProgramDeploy *deploy)
         report(command->cx, deploy->quantize, cannot_deploy, "quantized weights");
     if (deploy->prune.file)
         report(command->cx, deploy->prune, cannot_deploy, "pruning");
-    return deploy->quantize.file || deploy->prune.file;
+    if (deploy->entry.file && !deploy->quantize.file && !deploy->prune.file)
+        report(command->cx, deploy->entry, cannot_deploy, "a generate block as the entry");
+    return deploy->quantize.file || deploy->prune.file || deploy->entry.file;
 }
 
 int deploy_block(Command *command, Program *program, const ProgramDeploy *deploy,

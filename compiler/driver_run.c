@@ -242,11 +242,14 @@ static int stage_evaluate(Run *run, const aml_job *job)
 static int stage_deploy(Run *run, const ProgramDeploy *deploy)
 {
     Cx *cx = run->cx;
-    if (deploy->quantize.file || deploy->prune.file) {
+    if (deploy->quantize.file || deploy->prune.file || deploy->entry.file) {
         fprintf(stderr,
                 "deploy %s: skipped, it asks for %s, which this version of amlc cannot do (see the "
                 "warning above)\n",
-                deploy->name, deploy->quantize.file ? "quantized weights" : "pruning");
+                deploy->name,
+                deploy->quantize.file ? "quantized weights"
+                : deploy->prune.file  ? "pruning"
+                                      : "a generate block as the entry");
         return EXIT_OK;
     }
     const char *job = run->program->job.at[deploy->job].table.name,

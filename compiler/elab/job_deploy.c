@@ -96,6 +96,20 @@ static bool read_later(Jobs *jobs, Node *node, const char *name, Span *span)
     return false;
 }
 
+static bool read_entry(Jobs *jobs, Node *node, Span *span)
+{
+    Setting setting = setting_of(jobs, node, "entry");
+    Value value = setting_eval(jobs, &setting, "entry");
+    if (value_is(value, VALUE_NONE))
+        return true;
+    *span = setting.span;
+    if (value_is(value, VALUE_JOB) && !value.as.job.part &&
+        strcmp(value.as.job.node->as.job.kind, "generate") == 0)
+        return true;
+    setting_wrong(jobs, &setting, "entry", "a generate block", value);
+    return false;
+}
+
 bool job_deploy(Jobs *jobs, Node *node)
 {
     ProgramDeploy deploy = {
@@ -116,6 +130,7 @@ bool job_deploy(Jobs *jobs, Node *node)
     good &= read_emit(jobs, node, &deploy);
     good &= read_later(jobs, node, "quantize", &deploy.quantize);
     good &= read_later(jobs, node, "prune", &deploy.prune);
+    good &= read_entry(jobs, node, &deploy.entry);
     if (!good || !train)
         return false;
     deploy.job = train->index;

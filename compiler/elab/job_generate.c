@@ -218,7 +218,6 @@ bool job_generate(Jobs *jobs, Node *node)
     Setting made = setting_of(jobs, train->node, "model");
     Value instance = setting_eval(jobs, &made, "model");
     good = value_is(instance, VALUE_INSTANCE);
-    Precision before = precision_begin(jobs, train);
     if (good) {
         Precision before = precision_begin(jobs, train);
         elab_instance_name(e, instance, NULL, NULL);
@@ -226,7 +225,6 @@ bool job_generate(Jobs *jobs, Node *node)
                register_cells(jobs, instance);
         precision_end(jobs, before);
     }
-    precision_end(jobs, before);
     e->table = NULL;
     if (!good)
         return false;

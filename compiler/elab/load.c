@@ -62,7 +62,8 @@ Value builtin_freeze(Elab *e, const Value arg[], Span span)
     if (!texts(e, arg[1], "argument 'only' of 'freeze'", &only, span))
         return value_poison();
     CellList cells = {0};
-    elab_cells(e, arg[0], &cells);
+    if (only.count > 0) // asking for the weights decides that a repeat is a loop
+        elab_cells(e, arg[0], &cells);
     for (int i = 0; i < only.count; i++) {
         bool fits = false;
         for (int c = 0; c < cells.count && !fits; c++)

@@ -157,6 +157,8 @@ def changed_type_is_written_out(place):
     shapes = [found[f"body.{i}.weight"][0] for i in range(3)]
     check_equal(shapes, [[24, 16], [16, 16], [16, 16]], "the shapes of the three")
     check_equal(found["body.1.weight.m"][0], [16, 16], "the shape of a moment")
+    frozen = trained(place, "frozen", text.replace("= repeat(3, Dense(16, activation: relu))", "= freeze(repeat(3, Dense(16, activation: relu)))"))
+    check_equal(sorted(set(found) - set(frozen)), [f"body.{i}.{w}.{m}" for i in range(3) for w in ("bias", "weight") for m in "mv"], "what freezing leaves out")
 
 
 def checkpoints_are_the_same_files(place):
