@@ -239,11 +239,84 @@ static Inst *abs_rules(Inst *inst)
     return a->op == OP_neg && is_float(a->type) ? unary(inst, OP_abs, a->input[0]) : NULL;
 }
 
+// ---- a sum of parts, each with zeros around it
+
+// The parts of a sum that nothing else reads, each a pad with zeros. False if it is something else.
+static bool padded_parts(Inst *a, Inst *part[], int *count, int room)
+{
+    if (a->op == OP_add && (*count == 0 || a->uses == 1))
+        return padded_parts(a->input[0], part, count, room) &&
+               padded_parts(a->input[1], part, count, room);
+    if (a->op != OP_pad || !is_all(a->input[1], 0) || a->uses != 1 || *count == room)
+        return false;
+    part[(*count)++] = a;
+    return true;
+}
+
+// The only axis along which the parts lie apart, one after the other; -1: they do not.
+static int parts_axis(Inst *const part[], int count)
+{
+    for (int axis = 0; axis < part[0]->type.rank; axis++) {
+        bool fits = true;
+        int64_t at = part[0]->attr[0].list.at[axis];
+        for (int i = 0; i < count; i++) {
+            IntList low = part[i]->attr[0].list, high = part[i]->attr[1].list;
+            fits = fits && low.at[axis] == at;
+            at += part[i]->input[0]->type.dim[axis];
+            for (int k = 0; k < part[i]->type.rank; k++)
+                fits = fits && (k == axis || (low.at[k] == part[0]->attr[0].list.at[k] &&
+                                              high.at[k] == part[0]->attr[1].list.at[k]));
+        }
+        if (fits)
+            return axis;
+    }
+    return -1;
+}
+
+// The gradient of an x that is cut into parts is a sum of their gradients, each with zeros around
+// it: it is the parts one after the other.
+static Inst *parts_in_a_row(Inst *inst)
+{
+    enum { MOST_PARTS = 16 };
+    Inst *part[MOST_PARTS], *in[MOST_PARTS];
+    int count = 0;
+    if (inst->type.rank == 0 || !padded_parts(inst, part, &count, MOST_PARTS))
+        return NULL;
+    for (int i = 1; i < count; i++) // in the order of their places
+        for (int k = i; k > 0; k--)
+            for (int axis = 0; axis < inst->type.rank; axis++) {
+                int64_t left = part[k - 1]->attr[0].list.at[axis],
+                        right = part[k]->attr[0].list.at[axis];
+                if (left == right)
+                    continue;
+                if (left > right) {
+                    Inst *other = part[k];
+                    part[k] = part[k - 1];
+                    part[k - 1] = other;
+                }
+                break;
+            }
+    int axis = parts_axis(part, count);
+    if (axis < 0)
+        return NULL;
+    for (int i = 0; i < count; i++)
+        in[i] = part[i]->input[0];
+    Attr along = {.whole = axis}, around[2] = {part[0]->attr[0], part[0]->attr[1]};
+    around[1].list.at[axis] = part[count - 1]->attr[1].list.at[axis];
+    Inst *row = ir_insert_before(inst, OP_concat, in, count, &along, (Type){0}, inst->span);
+    if (type_equal(row->type, inst->type))
+        return row;
+    Inst *pad[] = {row, part[0]->input[1]};
+    return make(inst, OP_pad, pad, around, (Type){0});
+}
+
 static Inst *add_rules(Inst *inst)
 {
     Inst *a = inst->input[0], *b = inst->input[1];
     if (is_all(b, 0))
         return a;
+    if (a->op == OP_pad || b->op == OP_pad)
+        return parts_in_a_row(inst);
     if (b->op == OP_neg)
         return binary(inst, OP_sub, a, b->input[0]);
     if (a->op == OP_neg)
@@ -604,6 +677,29 @@ static Inst *first_of_equal_type(Inst *inst) // pad by nothing, concat of one
     return only && type_equal(inst->input[0]->type, inst->type) ? inst->input[0] : NULL;
 }
 
+// Rows of rows are one row, if nothing else reads the inner one.
+static Inst *concat_of_concat(Inst *inst)
+{
+    int count = 0;
+    bool nested = false;
+    for (int i = 0; i < inst->inputs; i++) {
+        const Inst *a = inst->input[i];
+        bool inner = a->op == OP_concat && a->uses == 1 && a->attr[0].whole == inst->attr[0].whole;
+        count += inner ? a->inputs : 1;
+        nested |= inner;
+    }
+    if (!nested)
+        return NULL;
+    Inst **in = NEW_ARRAY(inst->function->cx->scratch, Inst *, count);
+    for (int i = 0, next = 0; i < inst->inputs; i++) {
+        Inst *a = inst->input[i];
+        bool inner = a->op == OP_concat && a->uses == 1 && a->attr[0].whole == inst->attr[0].whole;
+        for (int k = 0; k < (inner ? a->inputs : 1); k++)
+            in[next++] = inner ? a->input[k] : a;
+    }
+    return ir_insert_before(inst, OP_concat, in, count, inst->attr, inst->type, inst->span);
+}
+
 // ---- folding and contracting -------------------------------------------------------------------
 
 static IntList without(IntList list, int64_t from_rank) // the axes that are not in the list
@@ -765,7 +861,7 @@ static Rule *const rules[OP_COUNT][MOST_RULES] = {
     [OP_transpose] = {transpose_rules},
     [OP_slice] = {slice_rules},
     [OP_pad] = {first_of_equal_type},
-    [OP_concat] = {first_of_equal_type},
+    [OP_concat] = {first_of_equal_type, concat_of_concat},
     [OP_reduce] = {reduce_rules},
     [OP_dot] = {dot_rules},
 };

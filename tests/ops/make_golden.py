@@ -517,6 +517,69 @@ function @turn_numbers.1 {{
   result %2
   result %6
 }}
+function @backwards_behind_a_guard.1 {{
+  %0 = constant value=dense(true, false, true, true) : bool[4]
+  %1 = constant value=dense(1, 10, 100, 1000) : i64[4]
+  %2 = constant value=dense(5) : i64[1]
+  %3 = loop %2, %0, %1 count=4 carried=1 sliced=2 body={{
+    %4 = parameter : i64[]
+    %5 = parameter : i64[1]
+    %6 = parameter : bool[]
+    %7 = parameter : i64[]
+    %8 = broadcast %7 axes=[] : i64[1]
+    %9 = add %5, %8 : i64[1]
+    result %9
+    result %9
+    result %4
+  }} reverse=1 guard=2 : i64[1], i64[4, 1], i64[4]
+  %10 = get %3 index=0 : i64[1]
+  %11 = get %3 index=1 : i64[4, 1]
+  %12 = get %3 index=2 : i64[4]
+  %13 = reshape %11 : i64[4]
+  %14 = concat %10, %13, %12 axis=0 : i64[9]
+  %15 = constant value=dense(1106, 1106, 0, 1105, 1005, 0, 0, 2, 3) : i64[9]
+  result %14
+  result %15
+}}
+function @until_the_guard_ends_it.1 {{
+  %0 = constant value=dense(true) : bool[1]
+  %1 = constant value=dense(3, 7) : i64[2]
+  %2 = reshape %0 : bool[]
+  %3 = loop %2, %1 count=1099511627776 carried=2 sliced=0 body={{
+    %4 = parameter : i64[]
+    %5 = parameter : bool[]
+    %6 = parameter : i64[2]
+    %7 = add %6, %6 : i64[2]
+    %8 = reduce %7 with=sum axes=[0] : i64[]
+    %9 = constant value=splat(100) : i64[]
+    %10 = lt %8, %9 : bool[]
+    result %10
+    result %7
+  }} guard=1 : bool[], i64[2]
+  %11 = get %3 index=1 : i64[2]
+  %12 = constant value=dense(48, 112) : i64[2]
+  result %11
+  result %12
+}}
+function @two_change_places.1 {{
+  %0 = constant value=dense(1, 2) : i64[2]
+  %1 = constant value=dense(30, 40) : i64[2]
+  %2 = loop %0, %1 count=3 carried=2 sliced=0 body={{
+    %3 = parameter : i64[]
+    %4 = parameter : i64[2]
+    %5 = parameter : i64[2]
+    %6 = add %4, %5 : i64[2]
+    result %5
+    result %4
+    result %6
+  }} : i64[2], i64[2], i64[3, 2]
+  %7 = get %2 index=0 : i64[2]
+  %8 = get %2 index=1 : i64[2]
+  %9 = concat %7, %8 axis=0 : i64[4]
+  %10 = constant value=dense(30, 40, 1, 2) : i64[4]
+  result %9
+  result %10
+}}
 function @square {{
   %0 = parameter : i32[3]
   %1 = mul %0, %0 : i32[3]

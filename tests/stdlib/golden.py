@@ -343,6 +343,11 @@ def more_functions(draw):
     bounds("truncated_spread", 1e-2, lambda a: init.trunc_normal_(a, std=0.5, a=-1, b=1))
     points = numpy.array([-1 + 2 ** -20, -0.9921875, -0.703125, -0.125, -(2 ** -20), 0, 0.3125, 0.5, 0.90625, 0.9990234375, 1 - 2 ** -17])
     case("inverse_erf_of", torch.erfinv(torch.tensor(points)), points, tolerance64=1e-5)
+    rows = single(draw.normal(size=(3, 2)))
+    case("mixed_back", numpy.zeros((3, 2)), rows, tolerance=1e-6)
+    case("shares_of_mixing", numpy.ones(3), rows)
+    case("cut_back", numpy.zeros((3, 2)), rows, tolerance=1e-6)
+    case("beta_spread", numpy.array([0.5, 0.125]), 1.0, tolerance=0.12, tolerance64=0.12)     # the mean and variance of Beta(1/2, 1/2)
     case("orthogonal_wide", torch.eye(7), 0.0)
     case("orthogonal_square", 9 * torch.eye(40), 0.0)
     return cases
