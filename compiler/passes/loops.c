@@ -16,8 +16,6 @@
 //
 // Loops are changed in place: parameters and results are dropped one at a time.
 
-#include <string.h>
-
 #include "passes/pass.h"
 
 typedef struct Loop {
@@ -100,7 +98,8 @@ static Inst *add_rest(Loop *l, Inst *value)
         if (is_rest(l, i) && inst->input[i] == value)
             return param_of(l, i);
     Inst **input = NEW_ARRAY(l->fn->cx->arena, Inst *, inst->inputs + 1);
-    memcpy(input, inst->input, sizeof *input * (size_t)inst->inputs);
+    for (int i = 0; i < inst->inputs; i++)
+        input[i] = inst->input[i];
     input[inst->inputs++] = value;
     inst->input = input;
     value->uses++;
