@@ -119,6 +119,13 @@ static aml_header has_header(const aml_dataset *table)
     return AML_HEADER_NO;
 }
 
+// Samples of any source are given as csv to a deployed program.
+static char separator_of(const Deployment *d)
+{
+    char separator = d->data->table.source.separator;
+    return separator ? separator : ',';
+}
+
 static bool make_functions(Deployment *d, ObjectCode *object)
 {
     Cx *cx = d->cx;
@@ -131,7 +138,7 @@ static bool make_functions(Deployment *d, ObjectCode *object)
         .weights_hash = arena_text(cx->arena, info->weights_hash, strlen(info->weights_hash)),
         .data_fingerprint =
             arena_text(cx->arena, info->data_fingerprint, strlen(info->data_fingerprint)),
-        .separator = d->data->table.source.separator,
+        .separator = separator_of(d),
         .header = has_header(&d->data->table)};
     bool good = true;
     for (int i = 0; i < d->deploy->predict.count; i++) {
@@ -223,10 +230,22 @@ static const char *absolute(Cx *cx, const char *path)
     return result;
 }
 
-// The rows to compare with, written to a file of their own: the head of the data set's file.
-static const char *choose_rows(Deployment *d, char **text)
+static const char *predictions(Deployment *d, const char *const argv[], const char *verb);
+
+// The rows to compare with, written to a file of their own: the head of the data set's file, or
+// what the training program reads from it if that is no csv file.
+static const char *choose_rows(Deployment *d, const char *reference, char **text)
 {
     Cx *cx = d->cx;
+    if (!d->request->data && d->data->table.source.kind != AML_SOURCE_CSV) {
+        const char *all = predictions(
+            d, (const char *const[]){reference, "data", "rows", "--job", d->job->table.name, NULL},
+            "data rows");
+        const char *rows = arena_printf(cx->arena, "%s/rows.csv", d->folder);
+        const char *some = all ? csv_head(cx, all, COMPARED_ROWS) : NULL;
+        *text = some ? arena_text(cx->arena, some, strlen(some)) : NULL;
+        return some && write_text(d, rows, some) ? rows : NULL;
+    }
     const char *named = d->request->data
                             ? d->request->data
                             : source_path_text(cx, d->program, &d->data->table.source.file[0]);
@@ -269,12 +288,12 @@ static const char *build_reference(Deployment *d)
     return NULL;
 }
 
-static const char *predictions(Deployment *d, const char *const argv[])
+static const char *predictions(Deployment *d, const char *const argv[], const char *verb)
 {
     ProcessResult result = process_run(d->cx, argv, NULL, PROCESS_CAPTURE);
     if (result.code == 0)
         return result.output;
-    say(d->command, "error", "`%s predict` failed with code %d", argv[0], result.code);
+    say(d->command, "error", "`%s %s` failed with code %d", argv[0], verb, result.code);
     return NULL;
 }
 
@@ -290,10 +309,8 @@ static bool accuracies(Deployment *d, const char *expected, const char *found, c
             input |= strcmp(d->artifact.field[a].tensor.name, field->tensor.name) == 0;
         if (input || field->tensor.classes == 0 || field->tensor.shape.rank != 0)
             continue;
-        *before = accuracy_of(d->cx, expected, rows, table->source.separator, field->column,
-                              field->first);
-        *after =
-            accuracy_of(d->cx, found, rows, table->source.separator, field->column, field->first);
+        *before = accuracy_of(d->cx, expected, rows, separator_of(d), field->column, field->first);
+        *after = accuracy_of(d->cx, found, rows, separator_of(d), field->column, field->first);
         return *before >= 0 && *after >= 0;
     }
     return false;
@@ -313,16 +330,22 @@ static bool compare(Deployment *d)
 {
     Cx *cx = d->cx;
     char *rows_text;
-    const char *rows = choose_rows(d, &rows_text), *reference = rows ? build_reference(d) : NULL;
-    if (!reference)
+    const char *reference = build_reference(d),
+               *rows = reference ? choose_rows(d, reference, &rows_text) : NULL;
+    if (!rows)
         return false;
     const char *checkpoint = absolute(cx, aml_checkpoint_path(d->checkpoint));
     const char *expected =
-        predictions(d, (const char *const[]){reference, "predict", rows, "--checkpoint", checkpoint,
-                                             "--job", d->job->table.name, NULL});
-    const char *found = expected ? predictions(d, (const char *const[]){absolute(cx, d->executable),
-                                                                        "predict", rows, NULL})
-                                 : NULL;
+        predictions(d,
+                    (const char *const[]){reference, "predict", rows, "--checkpoint", checkpoint,
+                                          "--job", d->job->table.name, NULL},
+                    "predict");
+    const char *found =
+        expected
+            ? predictions(d,
+                          (const char *const[]){absolute(cx, d->executable), "predict", rows, NULL},
+                          "predict")
+            : NULL;
     if (!found)
         return false;
     Comparison result = compare_predictions(cx, expected, found);
@@ -456,22 +479,26 @@ static void remove_folder(Cx *cx, const char *folder)
     rmdir(folder);
 }
 
-static bool asks_for_later(Command *command, const ProgramDeploy *deploy)
+static bool asks_for_later(Command *command, const Program *program, const ProgramDeploy *deploy)
 {
+    // a row of a csv file is one sample to a deployed program, and a window is several
+    bool windows = program->dataset.at[program->job.at[deploy->job].table.data].table.window > 0;
+    if (windows)
+        report(command->cx, deploy->span, cannot_deploy, "a model of windows of rows");
     if (deploy->quantize.file)
         report(command->cx, deploy->quantize, cannot_deploy, "quantized weights");
     if (deploy->prune.file)
         report(command->cx, deploy->prune, cannot_deploy, "pruning");
     if (deploy->entry.file && !deploy->quantize.file && !deploy->prune.file)
         report(command->cx, deploy->entry, cannot_deploy, "a generate block as the entry");
-    return deploy->quantize.file || deploy->prune.file || deploy->entry.file;
+    return windows || deploy->quantize.file || deploy->prune.file || deploy->entry.file;
 }
 
 int deploy_block(Command *command, Program *program, const ProgramDeploy *deploy,
                  const DeployRequest *request)
 {
     Cx *cx = command->cx;
-    if (asks_for_later(command, deploy))
+    if (asks_for_later(command, program, deploy))
         return EXIT_INPUT;
     const char *temporary = getenv("TMPDIR");
     char *folder =

@@ -107,3 +107,33 @@ aml_status amli_data_check(const amli_command *command, aml_error *error)
                            bad == 1 ? " is" : "s are");
     return status;
 }
+
+enum { SHOWN_ROWS = 1000 };
+
+aml_status amli_data_rows(const amli_command *command, aml_error *error)
+{
+    const aml_job *job;
+    amli_paths paths;
+    amli_load load;
+    amli_table *table = NULL;
+    aml_status status = amli_find_job(command, AML_JOB_TRAIN, command->job, &job, error);
+    const aml_dataset *dataset = status ? NULL : &command->program->dataset[job->data];
+    if (!status)
+        status = amli_load_options(command, dataset, &load, &paths, error);
+    if (!status)
+        status = amli_table_load(dataset, &load, &table, error);
+    for (int64_t row = 0; !status && row < table->rows && row < SHOWN_ROWS; row++) {
+        for (int i = 0; i < table->fields; i++) {
+            const aml_tensor_info *info = &dataset->field[i].tensor;
+            const void *at = amli_table_at(table, i, row);
+            for (int64_t k = 0; k < aml_shape_elements(&info->shape); k++) {
+                if (i || k)
+                    putchar(',');
+                amli_write_element(stdout, info, at, k, false);
+            }
+        }
+        putchar('\n');
+    }
+    amli_table_free(table);
+    return status;
+}

@@ -207,6 +207,11 @@ aml_status amli_generate(const amli_command *command, const amli_device_kind *ki
                          aml_error *error);
 aml_status amli_plan(const amli_command *command, aml_error *error);
 aml_status amli_data_check(const amli_command *command, aml_error *error);
+// `data rows`: the first samples of a training's data, before prepare, as `predict FILE` reads them
+aml_status amli_data_rows(const amli_command *command, aml_error *error);
+// One element of a tensor as text.
+void amli_write_element(FILE *out, const aml_tensor_info *info, const void *at, int64_t index,
+                        bool json);
 
 // The length of the training in steps; unit SECONDS gives -1 (not known).
 int64_t amli_total_steps(const amli_command *command, const aml_job *job, double epoch_steps);

@@ -69,8 +69,8 @@ static aml_status predict_row(Predicting *p, int64_t row, int64_t step, aml_erro
     return status;
 }
 
-static void write_element(FILE *out, const aml_tensor_info *info, const void *at, int64_t index,
-                          bool json)
+void amli_write_element(FILE *out, const aml_tensor_info *info, const void *at, int64_t index,
+                        bool json)
 {
     char text[40];
     double value = amli_element(info->dtype, at, index);
@@ -110,7 +110,7 @@ static void write_outputs(FILE *out, const Predicting *p, bool json)
         for (int64_t k = 0; k < count; k++) {
             if (!json || k)
                 fputs(json ? ", " : ",", out);
-            write_element(out, info, p->result[i], k, json);
+            amli_write_element(out, info, p->result[i], k, json);
         }
         if (json && count != 1)
             fputc(']', out);
@@ -196,7 +196,7 @@ static void write_largest(FILE *out, const Predicting *p)
                 amli_element(info->dtype, p->result[i], best))
                 best = e;
         fputc(',', out);
-        write_element(out, info, p->result[i], best, false);
+        amli_write_element(out, info, p->result[i], best, false);
     }
     fputc('\n', out);
 }
@@ -210,8 +210,8 @@ static void write_held_out_row(FILE *out, const Predicting *p, int64_t row, int 
         session->to[expected] = p->prepared[expected];
         amli_samples_batch(session->samples, &row, 1, NULL, NULL, session->to);
         fputs(json ? ", \"expected\": " : ",", out);
-        write_element(out, &session->dataset->prepare.output[expected], p->prepared[expected], 0,
-                      json);
+        amli_write_element(out, &session->dataset->prepare.output[expected], p->prepared[expected],
+                           0, json);
     }
     if (json)
         write_outputs(out, p, json);

@@ -92,6 +92,17 @@ def idx_files_are_read(place):
     check_equal(place.run(program, "predict", "rows.csv").out, predicted, "the predictions of rows")
 
 
+def a_model_of_images_is_deployed(place):
+    program = build(place)
+    place.run(program, "train", "--quiet")
+    place.write("deployed.aml", 'aml 1\nuse "pictures.aml"\ndeploy small {\n  model: net.last\n}\n')
+    check_in("compared with the training program on 60 rows", place.aml("deploy", "deployed.aml", "small").err)
+    rows = place.run(program, "data", "rows").out
+    check_equal(len(rows.splitlines()), COUNT, "rows")
+    place.write("rows.csv", rows)
+    check_equal(place.run("./small", "predict", "rows.csv").out, place.run(program, "predict", "images").out, "the predictions of the deployed program")
+
+
 def bad_idx_files_are_refused(place):
     program = build(place)
     huge = idx(8, [1 << 31, 1 << 15, 1 << 15], [])
@@ -267,6 +278,6 @@ def synthetic_rows_depend_on_their_seed(place):
 
 
 if __name__ == "__main__":
-    raise SystemExit(main([idx_files_are_read, bad_idx_files_are_refused, augmented_samples_depend_on_seed_and_step_alone,
+    raise SystemExit(main([idx_files_are_read, a_model_of_images_is_deployed, bad_idx_files_are_refused, augmented_samples_depend_on_seed_and_step_alone,
                            only_training_samples_are_augmented, balanced_weights_are_those_of_the_training_rows, windows_of_a_time_series,
                            synthetic_rows_depend_on_their_seed]))
