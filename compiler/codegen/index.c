@@ -375,6 +375,36 @@ static void moved_index(Emit *e, Inst *inst, const Index at[], Index below[])
     }
 }
 
+// Inside of the padded tensor its element, which is read at a place that exists in any case.
+static LLVMValueRef pad_element(Emit *e, Inst *inst, const Index at[])
+{
+    Type in = inst->input[0]->type;
+    Index below[IR_MAX_RANK];
+    LLVMValueRef inside = NULL;
+    for (int axis = 0; axis < in.rank; axis++) {
+        below[axis] = at[axis];
+        if (in.dim[axis] == inst->type.dim[axis])
+            continue;
+        Index moved = index_add_constant(e, at[axis], -inst->attr[0].list.at[axis]);
+        bool one = !moved.lanes && (moved.step == 0 || e->lanes == 1);
+        LLVMValueRef number = one ? moved.at : lanes_of(e, moved), end = whole(e->g, in.dim[axis]),
+                     zero = whole(e->g, 0);
+        if (!one) {
+            end = lanes_splat(e, end);
+            zero = lanes_splat(e, zero);
+        }
+        LLVMValueRef exists = LLVMBuildICmp(e->b, LLVMIntULT, number, end, "");
+        number = LLVMBuildSelect(e->b, exists, number, zero, "");
+        below[axis] = one ? index_of(number, 0) : (Index){NULL, 0, number};
+        if (one)
+            exists = lanes_splat(e, exists);
+        inside = inside ? LLVMBuildAnd(e->b, inside, exists, "") : exists;
+    }
+    LLVMValueRef value = element(e, inst->input[0], below);
+    return inside ? LLVMBuildSelect(e->b, inside, value, element(e, inst->input[1], below), "")
+                  : value;
+}
+
 static LLVMValueRef parameter_element(Emit *e, Inst *param, const Index at[])
 {
     const Source *source = param->note;
@@ -520,6 +550,8 @@ static LLVMValueRef new_element(Emit *e, Inst *inst, const Index at[])
     }
     if (inst->op == OP_stop_gradient)
         return element(e, inst->input[0], at);
+    if (inst->op == OP_pad)
+        return pad_element(e, inst, at);
     if (op_has(inst->op, POINTWISE)) {
         LLVMValueRef in[3] = {0};
         for (int i = 0; i < inst->inputs; i++)
@@ -689,6 +721,16 @@ static void cut_walk(CutWalk *walk, Inst *inst, const int axis[])
         cut_walk(walk, inst->input[0], below);
     } else if (inst->op == OP_window || inst->op == OP_unwindow) {
         cut_window(walk, inst, axis);
+    } else if (inst->op == OP_pad) {
+        for (int i = 0; i < in.rank; i++) {
+            below[i] = axis[i];
+            if (in.dim[i] == inst->type.dim[i])
+                continue;
+            cut_before(walk, axis[i]);
+            cut_after(walk, axis[i]);
+        }
+        cut_walk(walk, inst->input[0], below);
+        cut_walk(walk, inst->input[1], below);
     } else if (inst->op == OP_gather) {
         int64_t at = inst->attr[0].whole;
         int rows = inst->input[1]->type.rank;

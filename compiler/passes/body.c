@@ -274,6 +274,14 @@ bool inst_in_register(const Inst *inst)
     return moves && inst->input[0]->type.rank == 0;
 }
 
+// Around the last axis it would be read lane by lane, so that is left to a kernel of its own.
+bool inst_is_outer_pad(const Inst *inst)
+{
+    Type in = inst->input[0]->type;
+    return inst->op == OP_pad && in.rank > 0 && in.dim[in.rank - 1] > 1 &&
+           in.dim[in.rank - 1] == inst->type.dim[in.rank - 1];
+}
+
 bool inst_is_alias(const Inst *inst)
 {
     if (inst->op == OP_get)

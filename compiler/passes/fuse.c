@@ -85,6 +85,8 @@ static Role role_of(const Inst *inst)
         inst->op == OP_gather || inst->op == OP_take_along || inst->op == OP_iota ||
         inst->op == OP_window || inst->op == OP_unwindow)
         return ROLE_FREE;
+    if (inst->op == OP_pad && inst_is_outer_pad(inst))
+        return ROLE_FREE;
     if (op_has(inst->op, POINTWISE) || inst_is_product(inst))
         return ROLE_FUSED;
     return inst->op == OP_reduce && inst->attr[1].list.count > 0 ? ROLE_FUSED : ROLE_FIXED;

@@ -67,6 +67,8 @@ bool inst_is_product(const Inst *inst);    // dot, conv, conv_input
 
 // Rank-0 arithmetic: scalar code in registers of the entry point, no kernel and no memory.
 bool inst_in_register(const Inst *inst);
+// A pad that is computed where it is read.
+bool inst_is_outer_pad(const Inst *inst);
 // The value is its input's memory under another shape.
 bool inst_is_alias(const Inst *inst);
 

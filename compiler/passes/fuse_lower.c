@@ -43,6 +43,8 @@ static bool needs_body(const Inst *inst)
                  inst->op == OP_slice || inst->op == OP_gather || inst->op == OP_take_along ||
                  inst->op == OP_iota || inst->op == OP_stop_gradient || inst->op == OP_window ||
                  inst->op == OP_unwindow;
+    if (inst->op == OP_pad)
+        return inst_is_outer_pad(inst);
     return moves || op_has(inst->op, POINTWISE) || inst->op == OP_reduce || inst_is_product(inst);
 }
 
