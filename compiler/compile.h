@@ -56,7 +56,7 @@ typedef struct ProgramDeploy {
     int job; // whose weights: index in jobs
     aml_which which;
     Span quantize, prune, entry; // where the block asks for them; file 0 if it does not
-    Vec(int64_t) batch;   // increasing
+    Vec(int64_t) batch;          // increasing
     Vec(Entry)
         predict; // one per batch size; the weights are SLOT_STATE parameters of the job's table
     bool executable, shared_library;

@@ -1,8 +1,8 @@
-// builtin_accumulate.c: a batch in parts, one after the other in a loop of the program, so that what
-// is kept for the gradient is that of one part.
+// builtin_accumulate.c: a batch in parts, one after the other in a loop of the program, so that
+// what is kept for the gradient is that of one part.
 //
-// What the function gives for each part (sums, counts, gradients) is added up. States that it updates
-// (running statistics) go from part to part, as in any loop.
+// What the function gives for each part (sums, counts, gradients) is added up. States that it
+// updates (running statistics) go from part to part, as in any loop.
 
 #include "elab/builtin.h"
 
@@ -50,9 +50,9 @@ static Inst *divided(Elab *e, Value value, int64_t parts, Span span)
 {
     if (value.kind != VALUE_TENSOR || value.as.tensor.inst->type.rank == 0 ||
         value.as.tensor.inst->type.rank >= IR_MAX_RANK) {
-        builtin_bad(e, "accumulate", span,
-                    arena_printf(e->cx->arena, "a batch is a tensor, found %s",
-                                 value_what(e, value)));
+        builtin_bad(
+            e, "accumulate", span,
+            arena_printf(e->cx->arena, "a batch is a tensor, found %s", value_what(e, value)));
         return NULL;
     }
     Inst *whole = value.as.tensor.inst;

@@ -504,12 +504,12 @@ struct Trace {
     Vec(CellUse) use;
     Vec(aml_scalar_info) scalar; // SLOT_SCALAR parameters, in order
     Vec(Inst *) scalar_inst;
-    int inputs, outputs;      // SLOT_INPUT, SLOT_OUTPUT used so far
-    bool callee;              // of a composite: scalars become plain parameters
-    bool first_step;          // set it for `init`: the step counter is the constant 0
-    bool scratch;             // made only to learn a type
-    bool per_sample;          // random numbers are keyed by the sample instead of the step
-    Sym balanced;             // the target, whose classes class_balance() weighs; NULL: none
+    int inputs, outputs; // SLOT_INPUT, SLOT_OUTPUT used so far
+    bool callee;         // of a composite: scalars become plain parameters
+    bool first_step;     // set it for `init`: the step counter is the constant 0
+    bool scratch;        // made only to learn a type
+    bool per_sample;     // random numbers are keyed by the sample instead of the step
+    Sym balanced;        // the target, whose classes class_balance() weighs; NULL: none
     int64_t balanced_classes;
     Inst *balance;            // what that gave: an input behind the others, NAME.balance
     int errors, branching;    // of the Elab when it began

@@ -3,12 +3,12 @@
 //   dot(a, b)   becomes   dot(f32(bf16(a)), f32(bf16(b)))
 //
 // That is what such a function means already (ir/eval.c); here it is written out. A product of two
-// bf16 numbers is exact in f32, and sums stay f32, so this is what hardware with bf16 units computes,
-// up to the order of the sum; a device without them gives the same numbers. Everything else (weights,
-// norms, softmax, losses, what optimizers do element by element) stays f32.
+// bf16 numbers is exact in f32, and sums stay f32, so this is what hardware with bf16 units
+// computes, up to the order of the sum; a device without them gives the same numbers. Everything
+// else (weights, norms, softmax, losses, what optimizers do element by element) stays f32.
 //
-// A value is rounded where it is made, before it is transposed, reshaped or repeated, and once for all
-// contractions that read it: rounding an element does not depend on where it is.
+// A value is rounded where it is made, before it is transposed, reshaped or repeated, and once for
+// all contractions that read it: rounding an element does not depend on where it is.
 
 #include "passes/pass.h"
 
@@ -22,8 +22,8 @@ static bool moves(const Inst *inst)
     return inst->op == OP_transpose || inst->op == OP_reshape || inst->op == OP_broadcast;
 }
 
-// Values are asked for in the order of their contractions, so what is made before `place` is there for
-// all later ones.
+// Values are asked for in the order of their contractions, so what is made before `place` is there
+// for all later ones.
 static Inst *rounded(Rounding *r, Inst *in, Inst *place)
 {
     if (in->id >= r->count || in->type.dtype != DTYPE_F32)

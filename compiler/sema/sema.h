@@ -87,7 +87,7 @@ void std_modules(Cx *cx, NameList *out);
 // setting (train.clip), a kind (train), a name of the standard library (Dense), a unit. Writes to
 // `out`. Exit code: 0, or 1 after a report to cx.
 int explain(Cx *cx, const char *topic, FILE *out);
-const char *node_source(Cx *cx, Span span);                   // the text, on one line
+const char *node_source(Cx *cx, Span span);                  // the text, on one line
 const char *declaration_signature(Cx *cx, const Node *node); // a declaration up to its body
 
 // ---- manual.c: `amlc explain manual`: the reference manual as Markdown, a file for each page in

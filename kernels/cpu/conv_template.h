@@ -121,8 +121,7 @@ TEMPLATE void NAME(aml_shared_conv_copy)(const ELEMENT *source, int64_t from, AX
                         V(store)(copy + before + i * LANES, V(load)(in + i * LANES));
                     if (rest)
                         V(store)
-                        (copy + before + whole * LANES,
-                         V(load_some)(in + whole * LANES, (int)rest));
+                    (copy + before + whole * LANES, V(load_some)(in + whole * LANES, (int)rest));
                     NO_UNROLL for (int64_t x = before + middle; x < copy_w; x += LANES)
                         V(store)(copy + x, zero);
                 }

@@ -15,8 +15,9 @@
     WHOLE(step)                                                                                    \
     WHOLE(seed)                                                                                    \
     WHOLE(batch)                                                                                   \
-    WHOLE(overfit) WHOLE(loss_count) WHOLE(best_step) WHOLE(next_validation)                       \
-        WHOLE(next_checkpoint) WHOLE(log_bytes) REAL(seconds) REAL(loss_sum) REAL(best)
+    WHOLE(overfit)                                                                                 \
+    WHOLE(loss_count) WHOLE(best_step) WHOLE(next_validation) WHOLE(next_checkpoint)               \
+        WHOLE(log_bytes) REAL(seconds) REAL(loss_sum) REAL(best)
 
 aml_status amli_progress_write(const amli_progress *progress, char **text, size_t *length,
                                aml_error *error)

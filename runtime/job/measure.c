@@ -70,7 +70,7 @@ static aml_status finish(amli_session *session, const Collected *collected, amli
             if (!status)
                 measured->value[i][0] =
                     amli_curve_finish(metric->finish, collected[i].score, collected[i].label,
-                                        collected[i].rows, collected[i].classes);
+                                      collected[i].rows, collected[i].classes);
             continue;
         }
         const aml_tensor_info *info = &session->metrics_value.function->output[metric->output];
