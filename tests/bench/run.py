@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures AML and, in the same run, its peers.
 
-Usage: tests/bench/run.py BUILD [step|start|compile ...] [--peers VENV] [--json FILE] [--write]
+Usage: tests/bench/run.py BUILD [step|networks|start|compile ...] [--peers VENV] [--json FILE] [--write]
 --peers (or $AML_PEERS): a virtual environment, or its python, with numpy, torch and jax. --write: also docs/benchmarks.md.
 A benchmark is never a pass/fail test. README.md says what is measured and how.
 """
@@ -21,6 +21,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = ROOT / "tests/bench"
 ROUNDS = 11                     # each round measures everybody twice: A B C C B A
+NETWORK_ROUNDS = 4              # the same for networks
 STEPS = 400                     # of a peer, in one measurement
 SHORT, LONG = 1000, 11000       # steps of the two trainings whose difference is AML's measurement
 STEP_FLOPS = 2 * 64 * (2 * 64 * 128 + 3 * 128 * 10)     # products: forward, gradients of both weights, of the hidden layer
@@ -129,6 +130,71 @@ def bench_step(amlc, folder, peers):
     return result
 
 
+class OwnNetwork:
+    """A compiled training: the difference of a long and a short one, so that its start and its end do not count."""
+
+    def __init__(self, program, threads, steps):
+        self.program, self.threads, self.steps = program, threads, steps
+
+    def train(self, steps):
+        return seconds(self.program, "train", "--threads", self.threads, "--quiet", "--length", f"{steps} steps", cwd=self.program.parent)
+
+    def step(self):
+        taken = self.train(self.steps + 2) - self.train(2)
+        shutil.rmtree(self.program.parent / "runs")
+        return taken / self.steps
+
+
+class PeerNetwork(Peer):
+    def __init__(self, python, name, threads, steps):
+        self.steps = steps
+        self.process = subprocess.Popen([str(python), str(HERE / "network_peer.py"), name, str(threads)], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        ready = self.process.stdout.readline()
+        if not ready:
+            sys.exit(f"network_peer.py {name} does not start with {python}")
+        self.versions = json.loads(ready)
+
+    def step(self):
+        self.process.stdin.write(f"{self.steps}\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline()) / self.steps
+
+
+NETWORKS = {"gpt": (6, "GPT, 4 layers of width 128, 4 heads, 128 tokens, batch 32, AdamW, clipped"),
+            "convolution": (12, "the residual network of fashion.aml, batch 128, SGD with momentum"),
+            "lstm": (40, "LSTM of width 256, 64 steps, batch 16, SGD")}
+
+
+def bench_networks(amlc, folder, peers):
+    result = {"versions": {}, "ms": []}
+    print(f"training step of networks, time that passes, median (least .. most) of {NETWORK_ROUNDS * 2}")
+    for name, (steps, title) in NETWORKS.items():
+        program = folder / name
+        call(amlc, "build", HERE / "networks" / f"{name}.aml", "-o", program)
+        for threads in (1, 2):
+            runners = {"aml": OwnNetwork(program, threads, steps)}
+            if peers:
+                runners["torch"] = PeerNetwork(peers, name, threads, steps)
+                result["versions"].update(runners["torch"].versions)
+            taken = {who: [] for who in runners}
+            for _ in range(NETWORK_ROUNDS):
+                for who in [*runners, *reversed(runners)]:
+                    taken[who].append(1e3 * runners[who].step())
+            if peers:
+                runners["torch"].close()
+            entry = {"name": name, "title": title, "threads": threads}
+            for who, values in taken.items():
+                entry[who] = {"median": median(values), "least": min(values), "most": max(values)}
+            text = "  ".join(f"{who} {v['median']:.1f} ms ({v['least']:.1f} .. {v['most']:.1f})" for who, v in entry.items() if isinstance(v, dict))
+            if peers:
+                entry["ratio"] = entry["torch"]["median"] / entry["aml"]["median"]
+                text += f"  ratio {entry['ratio']:.2f}"
+            print(f"  {name:<12} {threads} thread{'s' if threads > 1 else ' '}  {text}", flush=True)
+            result["ms"].append(entry)
+    return result
+
+
 def bench_start(amlc, folder, _):
     digits = ROOT / "examples/digits"
     call(amlc, "build", digits / "digits_f32.aml", "-o", folder / "trainer")
@@ -186,6 +252,12 @@ def write_table(results):
                  "is the fairer one.", "",
                  "Where this does not show an advantage: large networks, where all three spend their time in products of about the same speed; several",
                  "threads, which a step this small does not use; GPUs."]
+    networks = results.get("networks")
+    if networks and networks["versions"]:
+        text += ["", "## A training step of networks", "",
+                 f"f32; time that passes, median of {2 * NETWORK_ROUNDS} measurements each, interleaved. PyTorch {networks['versions']['torch']} eager. A ratio",
+                 "below 1 is a loss.", "", "| | threads | AML | PyTorch | PyTorch, times AML's |", "|---|---|---|---|---|"]
+        text += [f"| {e['title']} | {e['threads']} | {e['aml']['median']:.1f} ms | {e['torch']['median']:.1f} ms | {e['ratio']:.2f} |" for e in networks["ms"]]
     for name, title in (("start", "Starting"), ("compile", "Compiling")):
         found = results.get(name)
         if found:
@@ -196,7 +268,7 @@ def write_table(results):
 
 
 def main():
-    benches = {"step": bench_step, "start": bench_start, "compile": bench_compile}
+    benches = {"step": bench_step, "networks": bench_networks, "start": bench_start, "compile": bench_compile}
     parser = argparse.ArgumentParser()
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("names", nargs="*", choices=[*benches, []])
