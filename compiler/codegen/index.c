@@ -273,7 +273,8 @@ static LLVMValueRef memo_find(const Emit *e, const Inst *inst, const Index at[])
 static void memo_put(Emit *e, Inst *inst, const Index at[], LLVMValueRef value)
 {
     Memo memo = {.inst = inst, .value = value, .next = (int)inst->mark};
-    memcpy(memo.at, at, sizeof(Index) * (size_t)inst->type.rank);
+    for (int i = 0; i < inst->type.rank; i++)
+        memo.at[i] = at[i];
     vec_push(e->g->arena, &e->memo, memo);
     inst->mark = e->memo.count;
 }
