@@ -48,6 +48,32 @@ typedef struct ProgramJob {
     Entry init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated, decode;
 } ProgramJob;
 
+// `quantize: int8(...)` of a deploy block.
+typedef enum { RANGES_MIN_MAX, RANGES_PERCENTILE, RANGES_ENTROPY, RANGES_MSE } Ranges;
+typedef struct QuantizeSetting {
+    Span span; // file 0: not asked for
+    Ranges ranges;
+    bool per_tensor;            // scales of weights
+    bool keep_first, keep_last; // layers that stay f32
+    double keep_below;          // dB: layers with a larger error stay f32
+    int64_t samples;
+    int dataset; // that ranges are taken from, index in datasets; -1: no activations are quantized
+    aml_part part;
+    bool weights_only;
+    int64_t group; // weights that share a scale; 0: a row or the tensor
+    int bits;      // of weights: 8 or 4
+} QuantizeSetting;
+
+// `prune: channels(...)` or `prune: magnitude(...)`.
+typedef struct PruneSetting {
+    Span span; // file 0: not asked for
+    bool channels;
+    bool squares;    // importance by sums of squares, not of magnitudes
+    bool each_layer; // magnitude: the share is of each layer, not of all
+    double share;
+    aml_quantity finetune; // value 0: none
+} PruneSetting;
+
 // `deploy NAME { ... }`.
 typedef struct ProgramDeploy {
     Sym name;
@@ -55,8 +81,10 @@ typedef struct ProgramDeploy {
     Span span;
     int job; // whose weights: index in jobs
     aml_which which;
-    Span quantize, prune, entry; // where the block asks for them; file 0 if it does not
-    Vec(int64_t) batch;          // increasing
+    QuantizeSetting quantize;
+    PruneSetting prune;
+    Span entry;         // where the block asks for it; file 0 if it does not
+    Vec(int64_t) batch; // increasing
     Vec(Entry)
         predict; // one per batch size; the weights are SLOT_STATE parameters of the job's table
     bool executable, shared_library;

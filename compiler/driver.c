@@ -74,17 +74,28 @@ void check_weights_files(Cx *cx, const Program *program)
     }
 }
 
+Span later_deploy(const ProgramDeploy *deploy)
+{
+    return deploy->entry.file             ? deploy->entry
+           : deploy->quantize.weights_only ? deploy->quantize.span
+                                           : deploy->prune.span;
+}
+
+bool report_later_deploy(Command *command, const ProgramDeploy *deploy, DiagId id)
+{
+    Span span = later_deploy(deploy);
+    if (span.file)
+        report_id(command->cx, span, id,
+                  deploy->entry.file              ? "a generate block as the entry"
+                  : deploy->quantize.weights_only ? "weights alone as integers"
+                                                  : "pruning");
+    return span.file != 0;
+}
+
 void report_later_deploys(Command *command, const Program *program, DiagId id)
 {
-    for (int i = 0; i < program->deploy.count; i++) {
-        const ProgramDeploy *deploy = &program->deploy.at[i];
-        if (deploy->quantize.file)
-            report_id(command->cx, deploy->quantize, id, "quantized weights");
-        if (deploy->prune.file)
-            report_id(command->cx, deploy->prune, id, "pruning");
-        if (deploy->entry.file && !deploy->quantize.file && !deploy->prune.file)
-            report_id(command->cx, deploy->entry, id, "a generate block as the entry");
-    }
+    for (int i = 0; i < program->deploy.count; i++)
+        report_later_deploy(command, &program->deploy.at[i], id);
 }
 
 int verb_check(Command *command)

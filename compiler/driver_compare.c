@@ -1,7 +1,9 @@
 // driver_compare.c: what a deployed program predicts beside what the training program predicts.
 //
 // Both read the same csv rows and print csv. Whole numbers (classes) and texts must be equal, other
-// numbers within a tolerance that leaves room for another order of addition and nothing else.
+// numbers within a tolerance that leaves room for another order of addition and nothing else. Where
+// values are rounded to bytes, some classes may change, and the squares of the differences must be
+// small beside those of the values.
 
 #include "driver.h"
 
@@ -11,6 +13,8 @@
 #include <string.h>
 
 #include "driver_compare.h"
+
+#define ROUNDED_NOISE 0.02
 
 // The end of the csv record that begins at `at`: after its line break. Quoted cells may hold line
 // breaks.
@@ -74,9 +78,10 @@ static bool is_whole(const char *text)
     return *text && text[strspn(text, "+-0123456789")] == 0;
 }
 
-Comparison compare_predictions(Cx *cx, const char *expected, const char *found)
+Comparison compare_predictions(Cx *cx, const char *expected, const char *found, bool rounded)
 {
     Comparison result = {.worst = 0};
+    double squares = 0, noise = 0;
     const char *a = expected, *b = found;
 
     while (*a && *b && !result.wrong) {
@@ -89,8 +94,13 @@ Comparison compare_predictions(Cx *cx, const char *expected, const char *found)
         for (int i = 0; i < left.cell.count && !result.wrong; i++) {
             const char *want = left.cell.at[i], *have = right.cell.at[i];
             double x, y;
-            if (is_whole(want) || !as_number(want, &x) || !as_number(have, &y)) {
-                if (strcmp(want, have) != 0)
+            bool whole = is_whole(want) && (!rounded || is_whole(have));
+            if (whole || !as_number(want, &x) || !as_number(have, &y)) {
+                result.wholes += whole && i > 0; // the first is the row's number
+                if (strcmp(want, have) == 0)
+                    continue;
+                result.others++;
+                if (!rounded || i == 0 || !whole)
                     result.wrong =
                         arena_printf(cx->arena, "row %d, value %d: expected %s, found %s",
                                      result.rows, i + 1, want, have);
@@ -99,7 +109,9 @@ Comparison compare_predictions(Cx *cx, const char *expected, const char *found)
             double difference = fabs(x - y);
             if (difference > result.worst)
                 result.worst = difference;
-            if (!(difference <= 1e-4 * (1 + fabs(x))))
+            squares += x * x;
+            noise += difference * difference;
+            if (!rounded && !(difference <= 1e-4 * (1 + fabs(x))))
                 result.wrong = arena_printf(cx->arena, "row %d, value %d: expected %s, found %s",
                                             result.rows, i + 1, want, have);
         }
@@ -109,6 +121,13 @@ Comparison compare_predictions(Cx *cx, const char *expected, const char *found)
         result.wrong =
             arena_printf(cx->arena, "%s rows than the training program", *a ? "fewer" : "more");
     result.rows--; // the header
+    if (!result.wrong && rounded &&
+        !(noise <= ROUNDED_NOISE * squares && 10 * result.others <= result.wholes))
+        result.wrong = arena_printf(cx->arena,
+                                    "the differences have %.3g times the squares of the values "
+                                    "(at most %g), and %d of %d classes differ (at most a tenth)",
+                                    squares > 0 ? noise / squares : INFINITY, ROUNDED_NOISE,
+                                    result.others, result.wholes);
     if (!result.wrong && result.rows < 1)
         result.wrong = "no row was predicted";
     return result;

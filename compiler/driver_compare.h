@@ -15,10 +15,12 @@ int csv_column(CsvRow header, const char *name);             // -1: none of that
 
 typedef struct Comparison {
     int rows;
-    double worst;      // the largest difference of two numbers
-    const char *wrong; // NULL: everything agrees
+    double worst;       // the largest difference of two numbers
+    int wholes, others; // whole numbers, and how many of them differ
+    const char *wrong;  // NULL: everything agrees
 } Comparison;
-Comparison compare_predictions(Cx *cx, const char *expected, const char *found);
+// `rounded`: values were rounded to bytes on the way.
+Comparison compare_predictions(Cx *cx, const char *expected, const char *found, bool rounded);
 
 // The share of rows whose "prediction" is the label, which stands in column `label_name` or, if
 // that is NULL, at `label_position` of `rows`. -1 if that cannot be told.

@@ -1,7 +1,7 @@
 // driver_deploy.c: from a deploy block and a checkpoint to a program with the weights inside,
 // compared with the training program before anybody gets it.
 
-#include "driver.h"
+#include "driver_deploy.h"
 
 #include <errno.h>
 #include <math.h>
@@ -12,27 +12,9 @@
 
 #include <jansson.h>
 
-#include "aml/artifact.h"
-#include "aml/checkpoint.h"
 #include "driver_compare.h"
 
 enum { COMPARED_ROWS = 2000 };
-
-typedef struct Deployment {
-    Command *command;
-    Cx *cx;
-    Program *program;
-    const ProgramDeploy *deploy;
-    const ProgramJob *job;
-    const ProgramDataset *data;
-    const DeployRequest *request;
-    aml_checkpoint *checkpoint;
-    Vec(Weight) weight;
-    Artifact artifact;
-    const char
-        *executable;    // what is compared and measured; the request's output, or a temporary one
-    const char *folder; // temporary
-} Deployment;
 
 static void notice(void *self, const char *text)
 {
@@ -126,6 +108,11 @@ static char separator_of(const Deployment *d)
     return separator ? separator : ',';
 }
 
+static bool quantizes(const Deployment *d)
+{
+    return d->deploy->quantize.span.file != 0;
+}
+
 static bool make_functions(Deployment *d, ObjectCode *object)
 {
     Cx *cx = d->cx;
@@ -155,8 +142,16 @@ static bool make_functions(Deployment *d, ObjectCode *object)
     freeze_prepare(cx, d->program, d->program->module, d->data, &artifact->predict.at[0], artifact);
     count_weights(d);
     keep_only(d);
+    if (quantizes(d)) {
+        for (int i = 0; i < artifact->predict.count; i++)
+            artifact->predict.at[i].ir->mixed = false; // rounding to bytes is coarser
+        if (!passes_run(cx, d->program->module, "dce", NULL, NULL) || !deploy_quantize(d))
+            return false;
+    }
     if (!passes_run(cx, d->program->module, NULL, NULL, NULL))
         return false;
+    if (quantizes(d))
+        artifact->weights_bytes = deploy_constant_bytes(artifact->predict.at[0].ir);
     Vec(EmitEntry) list = {0};
     vec_push(cx->arena, &list, ((EmitEntry){&artifact->prepare, NULL}));
     for (int i = 0; i < artifact->predict.count; i++)
@@ -265,9 +260,11 @@ static const char *choose_rows(Deployment *d, const char *reference, char **text
 }
 
 // The training program, made by the same amlc from the same source.
-static const char *build_reference(Deployment *d)
+const char *deploy_reference(Deployment *d)
 {
     Cx *cx = d->cx;
+    if (d->reference)
+        return d->reference;
     const char *output = arena_printf(cx->arena, "%s/reference", d->folder);
     Vec(const char *) argv = {0};
     vec_push(cx->arena, &argv, "/proc/self/exe");
@@ -282,7 +279,7 @@ static const char *build_reference(Deployment *d)
     vec_push(cx->arena, &argv, NULL);
     ProcessResult built = process_run(cx, argv.at, NULL, PROCESS_CAPTURE_BOTH);
     if (built.code == 0)
-        return output;
+        return d->reference = output;
     say(d->command, "error", "building the training program for the comparison failed:\n%s",
         built.output);
     return NULL;
@@ -330,7 +327,7 @@ static bool compare(Deployment *d)
 {
     Cx *cx = d->cx;
     char *rows_text;
-    const char *reference = build_reference(d),
+    const char *reference = deploy_reference(d),
                *rows = reference ? choose_rows(d, reference, &rows_text) : NULL;
     if (!rows)
         return false;
@@ -348,17 +345,28 @@ static bool compare(Deployment *d)
             : NULL;
     if (!found)
         return false;
-    Comparison result = compare_predictions(cx, expected, found);
+    Comparison result = compare_predictions(cx, expected, found, quantizes(d));
     if (result.wrong) {
         say(d->command, "error", "%s does not predict what the training program predicts: %s",
             d->deploy->name, result.wrong);
         return false;
     }
-    fprintf(stderr, "  compared with the training program on %d rows: worst difference %.3g\n",
+    fprintf(stderr, "  compared with the training program on %d rows: worst difference %.3g",
             result.rows, result.worst);
+    if (quantizes(d) && result.wholes > 0)
+        fprintf(stderr, ", %.2f%% of the classes are the same",
+                100 * (1 - (double)result.others / (double)result.wholes));
+    fprintf(stderr, "\n");
     double before = 0, after = 0;
-    bool known = accuracies(d, expected, found, rows_text, &before, &after);
-    if (known)
+    bool known;
+    if (quantizes(d)) {
+        if (!deploy_accuracy(d, &before, &after))
+            return false;
+        known = before >= 0;
+    } else {
+        known = accuracies(d, expected, found, rows_text, &before, &after);
+    }
+    if (known && !quantizes(d))
         fprintf(stderr, "  accuracy on these rows: %.2f%% (training program: %.2f%%)\n",
                 100 * after, 100 * before);
     double allowed = d->deploy->require_accuracy_drop;
@@ -473,7 +481,8 @@ static bool deploy_in_folder(Deployment *d)
 
 static void remove_folder(Cx *cx, const char *folder)
 {
-    static const char *const made[] = {"deployed", "reference", "rows.csv"};
+    static const char *const made[] = {"deployed", "reference", "rows.csv", "samples.safetensors",
+                                       "native.so"};
     for (size_t i = 0; i < COUNT_OF(made); i++)
         unlink(arena_printf(cx->arena, "%s/%s", folder, made[i]));
     rmdir(folder);
@@ -485,13 +494,7 @@ static bool asks_for_later(Command *command, const Program *program, const Progr
     bool windows = program->dataset.at[program->job.at[deploy->job].table.data].table.window > 0;
     if (windows)
         report(command->cx, deploy->span, cannot_deploy, "a model of windows of rows");
-    if (deploy->quantize.file)
-        report(command->cx, deploy->quantize, cannot_deploy, "quantized weights");
-    if (deploy->prune.file)
-        report(command->cx, deploy->prune, cannot_deploy, "pruning");
-    if (deploy->entry.file && !deploy->quantize.file && !deploy->prune.file)
-        report(command->cx, deploy->entry, cannot_deploy, "a generate block as the entry");
-    return windows || deploy->quantize.file || deploy->prune.file || deploy->entry.file;
+    return report_later_deploy(command, deploy, DIAG_cannot_deploy) || windows;
 }
 
 int deploy_block(Command *command, Program *program, const ProgramDeploy *deploy,

@@ -242,14 +242,11 @@ static int stage_evaluate(Run *run, const aml_job *job)
 static int stage_deploy(Run *run, const ProgramDeploy *deploy)
 {
     Cx *cx = run->cx;
-    if (deploy->quantize.file || deploy->prune.file || deploy->entry.file) {
+    if (later_deploy(deploy).file) {
         fprintf(stderr,
-                "deploy %s: skipped, it asks for %s, which this version of amlc cannot do (see the "
+                "deploy %s: skipped, it asks for what this version of amlc cannot do (see the "
                 "warning above)\n",
-                deploy->name,
-                deploy->quantize.file ? "quantized weights"
-                : deploy->prune.file  ? "pruning"
-                                      : "a generate block as the entry");
+                deploy->name);
         return EXIT_OK;
     }
     const char *job = run->program->job.at[deploy->job].table.name,

@@ -11,6 +11,7 @@
 //   job_text.c      texts: tokenizers and vocabularies
 //   job_generate.c  generate
 //   job_deploy.c    deploy
+//   job_compress.c  quantization and pruning of a deploy block
 //   expand.c        the effective program as text
 
 #ifndef AML_ELAB_JOB_H
@@ -146,6 +147,9 @@ DataBlock *data_block(Jobs *jobs, const Node *node);
 // `data: digits` or `data: digits.test`. NULL after a report.
 DataBlock *data_setting(Jobs *jobs, const Setting *setting, const char *name, bool with_part,
                         aml_part *part);
+// The same for a value that is a part of a setting.
+DataBlock *data_value(Jobs *jobs, const Setting *setting, const char *name, Value value,
+                      bool with_part, aml_part *part);
 
 // ---- job_source.c
 bool read_source(Jobs *jobs, Node *node, const char *name, aml_source *source, DataSource *out);
@@ -220,5 +224,9 @@ bool job_generate(Jobs *jobs, Node *node);
 
 // ---- job_deploy.c
 bool job_deploy(Jobs *jobs, Node *node);
+
+// ---- job_compress.c: false after a report; `out` is left empty if the block does not ask
+bool read_quantize(Jobs *jobs, Node *node, QuantizeSetting *out);
+bool read_prune(Jobs *jobs, Node *node, PruneSetting *out);
 
 #endif

@@ -467,8 +467,13 @@ bool job_dataset(Jobs *jobs, Node *node)
 DataBlock *data_setting(Jobs *jobs, const Setting *setting, const char *name, bool with_part,
                         aml_part *part)
 {
+    return data_value(jobs, setting, name, setting_eval(jobs, setting, name), with_part, part);
+}
+
+DataBlock *data_value(Jobs *jobs, const Setting *setting, const char *name, Value value,
+                      bool with_part, aml_part *part)
+{
     static const char *const parts[] = {"all", "train", "valid", "test"};
-    Value value = setting_eval(jobs, setting, name);
     if (!value_is(value, VALUE_JOB) || strcmp(value.as.job.node->as.job.kind, "dataset") != 0 ||
         (!with_part && value.as.job.part)) {
         setting_wrong(jobs, setting, name, NULL, value);

@@ -42,7 +42,8 @@ static bool read_limit(Jobs *jobs, Node *node, const char *item, double *out)
 
 static bool read_target(Jobs *jobs, Node *node, ProgramDeploy *deploy)
 {
-    static const char *const level[] = {"native", "x86-64-v2", "x86-64-v3", "x86-64-v4"};
+    static const char *const level[] = {"native",    "x86-64-v2",      "x86-64-v3",
+                                        "x86-64-v4", "x86-64-v3-vnni", "x86-64-v4-vnni"};
     Setting setting = setting_of(jobs, node, "target");
     Value value = setting_eval(jobs, &setting, "target");
     Sym word = value_word(record_item(jobs, value, "level"));
@@ -56,7 +57,8 @@ static bool read_target(Jobs *jobs, Node *node, ProgramDeploy *deploy)
     if (deploy->target)
         return true;
     report(jobs->cx, setting.span, setting_range, "target",
-           "one of \"native\", \"x86-64-v2\", \"x86-64-v3\", \"x86-64-v4\"",
+           "one of \"native\", \"x86-64-v2\", \"x86-64-v3\", \"x86-64-v4\", "
+           "\"x86-64-v3-vnni\", \"x86-64-v4-vnni\"",
            value_show(jobs->e, record_item(jobs, value, "level")));
     const char *near = closest_name(word, level, COUNT_OF(level));
     if (near)
@@ -76,23 +78,6 @@ static bool read_emit(Jobs *jobs, Node *node, ProgramDeploy *deploy)
     if (deploy->executable || deploy->shared_library)
         return true;
     setting_wrong(jobs, &setting, "emit", "a list of executable and shared_library", value);
-    return false;
-}
-
-// Where the block asks for something of a later version; what it says is evaluated, so that
-// mistakes are found.
-static bool read_later(Jobs *jobs, Node *node, const char *name, Span *span)
-{
-    Setting setting = setting_of(jobs, node, name);
-    if (!setting.written)
-        return true;
-    Value value = setting_eval(jobs, &setting, name);
-    if (value_is(value, VALUE_NONE))
-        return true;
-    *span = setting.span;
-    if (value_is(value, VALUE_RECORD) && record_get(value, job_word(jobs, name)))
-        return true;
-    setting_wrong(jobs, &setting, name, NULL, value);
     return false;
 }
 
@@ -128,8 +113,8 @@ bool job_deploy(Jobs *jobs, Node *node)
     good &= read_limit(jobs, node, "latency", &deploy.require_latency);
     good &= read_target(jobs, node, &deploy);
     good &= read_emit(jobs, node, &deploy);
-    good &= read_later(jobs, node, "quantize", &deploy.quantize);
-    good &= read_later(jobs, node, "prune", &deploy.prune);
+    good &= read_quantize(jobs, node, &deploy.quantize);
+    good &= read_prune(jobs, node, &deploy.prune);
     good &= read_entry(jobs, node, &deploy.entry);
     if (!good || !train)
         return false;

@@ -33,7 +33,7 @@ static const struct {
     {"keep", "last(n) or best(n, on: metric)"},
     {"on_bad", "error_row() or skip(limit: 0.1%)"},
     {"quantize", "int8(...)"},
-    {"prune", "channels(...)"},
+    {"prune", "channels(...) or magnitude(...)"},
     {"target", "cpu(\"x86-64-v3\")"},
     {"generate", "a generate block"},
 };

@@ -23,6 +23,17 @@ static void write_artifact(TableWriter *writer, const Artifact *artifact, const 
         buffer_printf(&rows, "    %s,\n",
                       table_function(writer, &artifact->predict.at[i],
                                      arena_printf(writer->cx->arena, "predict%d", i)));
+    if (artifact->layer.count)
+        TOP("static const aml_layer_report layers[] = {\n");
+    for (int i = 0; i < artifact->layer.count; i++) {
+        const aml_layer_report *layer = &artifact->layer.at[i];
+        TOP("    {%s, %s, %s, %s, %.1f, %.1f, %lld, %lld},\n", table_text(writer, layer->name),
+            table_text(writer, layer->kept), table_real(writer, layer->low),
+            table_real(writer, layer->high), layer->weights_db, layer->result_db,
+            (long long)layer->bytes_before, (long long)layer->bytes_after);
+    }
+    if (artifact->layer.count)
+        TOP("};\n");
     TOP("static const aml_function predict[] = {\n%s};\nstatic const int64_t predict_batch[] = {",
         rows.text);
     for (int i = 0; i < artifact->batch.count; i++)
@@ -39,8 +50,10 @@ static void write_artifact(TableWriter *writer, const Artifact *artifact, const 
         table_text(writer, object->cpu_level), table_text(writer, object->cpu_features),
         artifact->fields, field, artifact->separator, artifact->header);
     TOP("    .prepare = %s,\n    .predicts = %d, .predict_batch = predict_batch, .predict = "
-        "predict,\n    .weights_bytes = %zuu, .parameters = %lld,\n};\n",
-        prepare, artifact->predict.count, artifact->weights_bytes, (long long)artifact->parameters);
+        "predict,\n    .weights_bytes = %zuu, .parameters = %lld,\n    .layers = %d, .layer = "
+        "%s,\n};\n",
+        prepare, artifact->predict.count, artifact->weights_bytes, (long long)artifact->parameters,
+        artifact->layer.count, artifact->layer.count ? "layers" : "0");
 }
 
 const char *tables_of_artifact(Cx *cx, const Artifact *artifact, const ObjectCode *object)

@@ -42,6 +42,7 @@ typedef struct Artifact {
     Vec(Entry) predict;
     size_t weights_bytes;
     int64_t parameters;
+    Vec(aml_layer_report) layer; // of a quantized program
 } Artifact;
 const char *tables_of_artifact(Cx *cx, const Artifact *artifact,
                                const ObjectCode *object);     // for aml_artifact_main

@@ -85,6 +85,42 @@ static void show_tensor(const char *kind, const aml_tensor_info *info, bool json
         printf("%-10s %s: %s\n", kind, info->name, shape);
 }
 
+static void print_number(const char *name, double value)
+{
+    char text[40];
+    printf(", \"%s\": %s", name, amli_real_text(value, text, sizeof text));
+}
+
+// What quantization did to each layer.
+static void print_layers(const aml_artifact *artifact, bool json)
+{
+    if (json)
+        printf("], \"layers\": [");
+    else if (artifact->layers)
+        printf("%-24s %10s %10s %11s %9s %10s %10s\n", "layer", "from", "to", "weights dB",
+               "result dB", "f32 bytes", "bytes");
+    for (int i = 0; i < artifact->layers; i++) {
+        const aml_layer_report *layer = &artifact->layer[i];
+        if (!json) {
+            printf("%-24s %10.4g %10.4g %11.1f %9.1f %10lld %10lld%s%s\n", layer->name, layer->low,
+                   layer->high, layer->weights_db, layer->result_db, (long long)layer->bytes_before,
+                   (long long)layer->bytes_after, layer->kept ? "  stays f32: " : "",
+                   layer->kept ? layer->kept : "");
+            continue;
+        }
+        printf("%s{\"name\": \"%s\", \"quantized\": %s", i ? ", " : "", layer->name,
+               layer->kept ? "false" : "true");
+        if (layer->kept)
+            printf(", \"kept\": \"%s\"", layer->kept);
+        print_number("low", layer->low);
+        print_number("high", layer->high);
+        print_number("weights_db", layer->weights_db);
+        print_number("result_db", layer->result_db);
+        printf(", \"bytes_before\": %lld, \"bytes_after\": %lld}", (long long)layer->bytes_before,
+               (long long)layer->bytes_after);
+    }
+}
+
 static void print_info(const aml_artifact *artifact, bool json)
 {
     char bytes[32];
@@ -124,6 +160,7 @@ static void print_info(const aml_artifact *artifact, bool json)
         aml_tensor_info info = aml_artifact_output(artifact, i);
         show_tensor("output", &info, json, i == 0);
     }
+    print_layers(artifact, json);
     if (json)
         printf("]}\n");
 }

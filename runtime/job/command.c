@@ -258,6 +258,12 @@ static aml_status apply(amli_command *command, Option option, const char *text, 
     case OPTION_job:
         command->job = text;
         break;
+    case OPTION_part:
+        command->part = text;
+        break;
+    case OPTION_samples:
+        status = whole_number("samples", text, 1, &command->samples, error);
+        break;
     case OPTION_output:
         command->output = text;
         break;

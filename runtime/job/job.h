@@ -46,7 +46,8 @@ typedef struct amli_command {
     int64_t seed, overfit, steps, held_out; // held_out 0: not given
     int64_t length, top_k;                  // of a generation; 0: not given
     double temperature, top_p;              // the same; negative: not given
-    const char *resume_run, *checkpoint, *job, *output, *runs, *prompt;
+    const char *resume_run, *checkpoint, *job, *output, *runs, *prompt, *part;
+    int64_t samples; // of `data samples`; 0: all
     // the values of the program's options, and what was given on the command line (NULL: nothing)
     aml_value *value;
     aml_unit *unit;
@@ -218,6 +219,8 @@ aml_status amli_plan(const amli_command *command, aml_error *error);
 aml_status amli_data_check(const amli_command *command, aml_error *error);
 // `data rows`: the first samples of a training's data, before prepare, as `predict FILE` reads them
 aml_status amli_data_rows(const amli_command *command, aml_error *error);
+// export.c: `data samples`: prepared samples of a part, for `amlc deploy`
+aml_status amli_data_samples(const amli_command *command, aml_error *error);
 // One element of a tensor as text.
 void amli_write_element(FILE *out, const aml_tensor_info *info, const void *at, int64_t index,
                         bool json);

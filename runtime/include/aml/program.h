@@ -420,6 +420,15 @@ int aml_program_main(const aml_program *program, int argc, char **argv);
 
 // ---- deployed programs -------------------------------------------------------------------------
 
+// What quantization did to one layer.
+typedef struct aml_layer_report {
+    const char *name;                  // its path
+    const char *kept;                  // why it stays f32; NULL: it is quantized
+    double low, high;                  // what its input was seen to be in calibration
+    double weights_db, result_db;      // signal to noise: of the weights, of the layer's result
+    int64_t bytes_before, bytes_after; // of the weights
+} aml_layer_report;
+
 // What `amlc deploy` makes: weights inside, read-only, packed for the kernels; nothing is allocated
 // after the start.
 typedef struct aml_artifact {
@@ -437,6 +446,8 @@ typedef struct aml_artifact {
     const aml_function *predict;
     size_t weights_bytes; // of read-only data
     int64_t parameters;
+    int32_t layers; // 0: nothing is quantized
+    const aml_layer_report *layer;
 } aml_artifact;
 
 // The main function of a deployed executable: predict, bench, info. Returns its exit code.

@@ -1,0 +1,44 @@
+// driver_deploy.h: what the files that make a deployed program share.
+//
+//   driver_deploy.c    the stages in order: weights, functions, files, comparison, requirements
+//   driver_quantize.c  quantization: samples, calibration, report, accuracy
+
+#ifndef AML_DRIVER_DEPLOY_H
+#define AML_DRIVER_DEPLOY_H
+
+#include "aml/artifact.h"
+#include "aml/checkpoint.h"
+#include "driver.h"
+#include "quant/quant.h"
+
+typedef struct Deployment {
+    Command *command;
+    Cx *cx;
+    Program *program;
+    const ProgramDeploy *deploy;
+    const ProgramJob *job;
+    const ProgramDataset *data;
+    const DeployRequest *request;
+    aml_checkpoint *checkpoint;
+    Vec(Weight) weight;
+    Artifact artifact;
+    const char *executable; // what is compared and measured; the request's output, or a temporary
+    const char *folder;     // temporary
+    const char *reference;  // the training program, once it is built
+    // of a quantized program
+    IrFunction *exact, *rounded; // predict for the smallest batch: of f32, as deployed
+    QuantPlan plan;
+} Deployment;
+
+// driver_deploy.c
+const char *deploy_reference(Deployment *d); // builds it if it is not there; NULL after an error
+
+// driver_quantize.c: the predict functions of d->artifact, which are simplified, become quantized
+// ones. False after an error.
+bool deploy_quantize(Deployment *d);
+// Measures d->exact and d->rounded on samples that were held out. False after an error.
+bool deploy_accuracy(Deployment *d, double *before, double *after);
+// The bytes of all constants that the functions read.
+size_t deploy_constant_bytes(const IrFunction *fn);
+
+#endif

@@ -1,0 +1,120 @@
+// job_compress.c: `quantize` and `prune` of a deploy block. The functions of stdlib/jobs.aml that
+// they are written with return records, which are read here.
+
+#include "elab/job.h"
+
+#include <string.h>
+
+static bool is_word(Jobs *jobs, Value record, const char *item, const char *word)
+{
+    Sym found = value_word(record_item(jobs, record, item));
+    return found && strcmp(found, word) == 0;
+}
+
+static double number_of(Jobs *jobs, Value record, const char *item)
+{
+    Value value = record_item(jobs, record, item);
+    return value_is(value, VALUE_REAL)       ? value.as.real
+           : value_is(value, VALUE_INT)      ? (double)value.as.whole
+           : value_is(value, VALUE_QUANTITY) ? value.as.quantity.value
+                                             : 0;
+}
+
+// The setting's record, in which `name` says of which kind it is; none: the block does not ask.
+static bool read_record(Jobs *jobs, const Setting *setting, const char *name, Value *out)
+{
+    *out = setting_eval(jobs, setting, name);
+    if (value_is(*out, VALUE_POISON))
+        return false;
+    if (value_is(*out, VALUE_NONE) ||
+        (value_is(*out, VALUE_RECORD) && record_get(*out, job_word(jobs, name))))
+        return true;
+    setting_wrong(jobs, setting, name, NULL, *out);
+    return false;
+}
+
+static bool range_wrong(Jobs *jobs, const Setting *setting, const char *name, const char *expected,
+                        Value record, const char *item)
+{
+    report(jobs->cx, setting->span, setting_range, name, expected,
+           value_show(jobs->e, record_item(jobs, record, item)));
+    return false;
+}
+
+static Ranges ranges_of(Jobs *jobs, Value record)
+{
+    static const char *const word[] = {[RANGES_MIN_MAX] = "min_max",
+                                       [RANGES_PERCENTILE] = "percentile",
+                                       [RANGES_ENTROPY] = "entropy",
+                                       [RANGES_MSE] = "mse"};
+    for (size_t i = 0; i < COUNT_OF(word); i++)
+        if (is_word(jobs, record, "ranges", word[i]))
+            return (Ranges)i;
+    return RANGES_MIN_MAX;
+}
+
+bool read_quantize(Jobs *jobs, Node *node, QuantizeSetting *out)
+{
+    Setting setting = setting_of(jobs, node, "quantize");
+    Value record;
+    if (!read_record(jobs, &setting, "quantize", &record))
+        return false;
+    if (value_is(record, VALUE_NONE))
+        return true;
+    Value group = record_item(jobs, record, "group"),
+          calibrate = record_item(jobs, record, "calibrate");
+    bool ends = is_word(jobs, record, "keep", "ends");
+    *out =
+        (QuantizeSetting){.span = setting.span,
+                          .ranges = ranges_of(jobs, record),
+                          .per_tensor = is_word(jobs, record, "weights", "per_tensor"),
+                          .keep_first = ends || is_word(jobs, record, "keep", "first"),
+                          .keep_last = ends || is_word(jobs, record, "keep", "last"),
+                          .keep_below = number_of(jobs, record, "keep_below"),
+                          .samples = (int64_t)number_of(jobs, record, "samples"),
+                          .dataset = -1,
+                          .weights_only = record_item(jobs, record, "weights_only").as.whole != 0,
+                          .group = value_is(group, VALUE_INT) ? group.as.whole : 0,
+                          .bits = 8};
+    if (out->samples < 1)
+        return range_wrong(jobs, &setting, "samples of int8", "at least 1", record, "samples");
+    if (out->weights_only)
+        return true;
+    if (value_is(calibrate, VALUE_NONE)) {
+        report(jobs->cx, setting.span, calibration_missing, node->as.job.name);
+        help(jobs->cx, "name the samples that the ranges are taken from: int8(calibrate: "
+                       "digits.train)");
+        return false;
+    }
+    DataBlock *block = data_value(jobs, &setting, "calibrate", calibrate, true, &out->part);
+    out->dataset = block ? block->index : -1;
+    return block != NULL;
+}
+
+bool read_prune(Jobs *jobs, Node *node, PruneSetting *out)
+{
+    Setting setting = setting_of(jobs, node, "prune");
+    Value record;
+    if (!read_record(jobs, &setting, "prune", &record))
+        return false;
+    if (value_is(record, VALUE_NONE))
+        return true;
+    *out = (PruneSetting){.span = setting.span,
+                          .channels = is_word(jobs, record, "prune", "channels"),
+                          .squares = is_word(jobs, record, "by", "l2"),
+                          .each_layer = is_word(jobs, record, "of", "each"),
+                          .share = number_of(jobs, record, "share"),
+                          .finetune = {.option = -1}};
+    if (!(out->share > 0) || !(out->share < 1))
+        return range_wrong(jobs, &setting, "the share to prune", "more than 0% and less than 100%",
+                           record, "share");
+    Value finetune = record_item(jobs, record, "finetune");
+    if (value_is(finetune, VALUE_QUANTITY))
+        out->finetune = (aml_quantity){finetune.as.quantity.value, finetune.as.quantity.unit,
+                                       finetune.as.quantity.option};
+    if (out->finetune.option >= 0 || out->finetune.value < 0)
+        return range_wrong(jobs, &setting, "finetune",
+                           "a duration that is known when the program is compiled", record,
+                           "finetune");
+    return true;
+}

@@ -1,0 +1,275 @@
+// calibrate.c: what rounding to bytes does to each layer, measured on real samples.
+//
+// The function is compiled with more results, and run. First with the values that are to be rounded
+// themselves: their ranges. Then with each product a second time, from rounded operands: the
+// difference is that layer's error, without those of the layers before it. Its mean is taken off
+// again (bias correction; Nagel et al., 2019, arXiv:1906.04721).
+
+#include "quant/quant.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ERROR_SAMPLES = 64 };
+
+typedef struct Calibration {
+    Cx *cx;
+    IrFunction *fn;
+    const Entry *entry;
+    const QuantizeSetting *setting;
+    const QuantSamples *samples;
+    const char *folder;
+    QuantPlan *plan;
+    int64_t batch, used; // samples that are run
+} Calibration;
+
+static void drop_results(IrFunction *fn)
+{
+    for (int i = 0; i < fn->result.count; i++)
+        fn->result.at[i].value->uses--;
+    fn->result.count = 0;
+}
+
+static void add_result(IrFunction *fn, Inst *value)
+{
+    ir_result(fn, value, (Slot){SLOT_OUTPUT, fn->result.count}, NULL);
+}
+
+static const char *run(Calibration *c, Native *native, int64_t first)
+{
+    for (int i = 0; i < c->entry->input.count; i++)
+        if (!quant_take(c->samples, &c->entry->input.at[i], first, native->input[i]))
+            return arena_printf(c->cx->arena, "the samples have no field '%s' of the right shape",
+                                c->entry->input.at[i].name);
+    native_run(native);
+    return NULL;
+}
+
+// ---- ranges
+
+static const char *see_ends(Calibration *c, const Native *native, int64_t first)
+{
+    for (int s = 0; s < c->plan->site.count; s++) {
+        QuantSite *site = &c->plan->site.at[s];
+        const float *at = native->output[s];
+        size_t count = native->output_bytes[s] / sizeof(float);
+        for (size_t i = 0; i < count; i++) {
+            if (!isfinite(at[i]))
+                return arena_printf(c->cx->arena, "in calibration sample %lld a value of %s is %s",
+                                    (long long)first + 1, type_text(c->cx->arena, site->root->type),
+                                    isnan(at[i]) ? "not a number" : "infinite");
+            site->low = at[i] < site->low ? at[i] : site->low;
+            site->high = at[i] > site->high ? at[i] : site->high;
+        }
+    }
+    return NULL;
+}
+
+static void count_values(const Calibration *c, const Native *native, Histogram *histogram)
+{
+    for (int s = 0; s < c->plan->site.count; s++) {
+        Histogram *h = &histogram[s];
+        const float *at = native->output[s];
+        size_t count = native->output_bytes[s] / sizeof(float);
+        double by = h->high > h->low ? QUANT_BINS / (h->high - h->low) : 0;
+        for (size_t i = 0; i < count; i++) {
+            int bin = (int)((at[i] - h->low) * by);
+            h->count[bin < 0 ? 0 : bin < QUANT_BINS ? bin : QUANT_BINS - 1]++;
+        }
+    }
+}
+
+static const char *find_ranges(Calibration *c)
+{
+    QuantPlan here = {0};
+    IrFunction *fn = ir_clone_function(c->fn, NULL, sym_of(c->cx, "ranges"));
+    quant_layers(fn, &here);
+    drop_results(fn);
+    for (int s = 0; s < here.site.count; s++)
+        add_result(fn, here.site.at[s].root);
+    Native native;
+    const char *wrong = native_open(c->cx, fn, c->folder, &native);
+    for (int64_t first = 0; first < c->used && !wrong; first += c->batch) {
+        wrong = run(c, &native, first);
+        wrong = wrong ? wrong : see_ends(c, &native, first);
+    }
+    Histogram *histogram = NEW_ARRAY(c->cx->arena, Histogram, c->plan->site.count + 1);
+    for (int s = 0; s < c->plan->site.count; s++)
+        histogram[s] = (Histogram){c->plan->site.at[s].low, c->plan->site.at[s].high,
+                                   NEW_ARRAY(c->cx->arena, int64_t, QUANT_BINS)};
+    for (int64_t first = 0; c->setting->ranges != RANGES_MIN_MAX && first < c->used && !wrong;
+         first += c->batch) {
+        wrong = run(c, &native, first);
+        count_values(c, &native, histogram);
+    }
+    for (int s = 0; s < c->plan->site.count && !wrong; s++) {
+        QuantSite *site = &c->plan->site.at[s];
+        quant_range(c->setting->ranges, &histogram[s], &site->low, &site->high);
+        quant_byte_scale(site->low, site->high, &site->scale, &site->zero);
+    }
+    native_close(&native);
+    return wrong;
+}
+
+// ---- weights
+
+static double decibels(double signal, double noise)
+{
+    return noise <= 0 ? 99 : signal <= 0 ? 0 : fmin(99, 10 * log10(signal / noise));
+}
+
+// Symmetric: the largest magnitude of a channel (or of all) becomes 127.
+static void round_weights(Calibration *c, QuantLayer *layer)
+{
+    const Inst *weights = layer->inst->input[1];
+    const float *at = weights->attr[0].data.at;
+    int64_t elements = type_elements(weights->type), inner = 1;
+    for (int i = layer->weight_axis + 1; i < weights->type.rank; i++)
+        inner *= weights->type.dim[i];
+    int8_t *bytes = NEW_ARRAY(c->cx->arena, int8_t, elements + 1);
+    layer->scale = NEW_ARRAY(c->cx->arena, double, layer->channels + 1);
+    layer->correction = NEW_ARRAY(c->cx->arena, double, layer->channels + 1);
+    for (int64_t i = 0; i < elements; i++) {
+        int64_t channel = c->setting->per_tensor ? 0 : i / inner % layer->channels;
+        layer->scale[channel] = fmax(layer->scale[channel], fabs((double)at[i]) / 127);
+    }
+    for (int64_t i = 0; i < layer->channels; i++) {
+        layer->scale[i] = c->setting->per_tensor ? layer->scale[0] : layer->scale[i];
+        if (layer->scale[i] == 0)
+            layer->scale[i] = 1; // all of them are 0
+        layer->scale[i] = (double)(float)layer->scale[i];
+    }
+    double signal = 0, noise = 0;
+    for (int64_t i = 0; i < elements; i++) {
+        double scale = layer->scale[i / inner % layer->channels];
+        double byte = fmax(-127, fmin(127, rint((double)at[i] / scale)));
+        bytes[i] = (int8_t)byte;
+        signal += (double)at[i] * (double)at[i];
+        noise += (byte * scale - (double)at[i]) * (byte * scale - (double)at[i]);
+    }
+    layer->weight = bytes;
+    layer->weight_error = decibels(signal, noise);
+    layer->bytes_before = elements * (int64_t)sizeof(float);
+    layer->bytes_after = elements + layer->channels * (int64_t)sizeof(float);
+}
+
+// ---- errors
+
+static Inst *reduced(IrFunction *fn, Inst *in, int kept)
+{
+    IntList axes = {0};
+    for (int i = 0; i < in->type.rank; i++)
+        if (i != kept)
+            axes.at[axes.count++] = i;
+    return ir_reduce(fn, in, REDUCE_SUM, axes, in->span);
+}
+
+// A product's operand from the rounded value, moved as it was.
+static Inst *again(IrFunction *fn, const Inst *operand, const Inst *root, Inst *rounded)
+{
+    if (operand == root)
+        return rounded;
+    Inst *in = again(fn, operand->input[0], root, rounded);
+    return ir_clone_into(fn, operand, &in);
+}
+
+// The squares of a layer's result, of its error, and the error by channel.
+static void add_errors(Calibration *c, IrFunction *fn, const QuantLayer *here, int index)
+{
+    const QuantLayer *layer = &c->plan->layer.at[index];
+    Inst *end = fn->last;
+    QuantSite site = c->plan->site.at[layer->site];
+    site.root = here->root;
+    Inst *bytes = quant_bytes(fn, here->root, &site);
+    Inst *rounded = quant_floats(end, bytes, &site);
+    Inst *in[] = {again(fn, here->inst->input[0], here->root, rounded),
+                  quant_weights(end, layer, here->inst->input[1]->type)};
+    Inst *result = ir_clone_into(fn, here->inst, in);
+    Inst *error = ir_binary(fn, OP_sub, here->inst, result, fn->span);
+    Inst *squares = ir_binary(fn, OP_mul, here->inst, here->inst, fn->span);
+    Inst *noise = ir_binary(fn, OP_mul, error, error, fn->span);
+    add_result(fn, reduced(fn, squares, -1));
+    add_result(fn, reduced(fn, noise, -1));
+    add_result(fn, reduced(fn, error, layer->axis));
+}
+
+static const char *find_errors(Calibration *c)
+{
+    QuantPlan here = {0};
+    IrFunction *fn = ir_clone_function(c->fn, NULL, sym_of(c->cx, "errors"));
+    quant_layers(fn, &here);
+    drop_results(fn);
+    ir_real(fn, type_scalar(DTYPE_F32), 0, fn->span); // the end, before which rounding is written
+    for (int i = 0; i < here.layer.count; i++)
+        add_errors(c, fn, &here.layer.at[i], i);
+    Native native;
+    const char *wrong = native_open(c->cx, fn, c->folder, &native);
+    double *sum = NEW_ARRAY(c->cx->arena, double, 2 * here.layer.count + 1);
+    int64_t seen = 0;
+    for (int64_t first = 0; first < c->used && first < ERROR_SAMPLES && !wrong;
+         first += c->batch, seen += c->batch) {
+        wrong = run(c, &native, first);
+        for (int i = 0; i < here.layer.count && !wrong; i++) {
+            sum[2 * i] += (double)*(const float *)native.output[3 * i];
+            sum[2 * i + 1] += (double)*(const float *)native.output[3 * i + 1];
+            const float *off = native.output[3 * i + 2];
+            for (int64_t k = 0; k < here.layer.at[i].channels; k++)
+                c->plan->layer.at[i].correction[k] += (double)off[k];
+        }
+    }
+    for (int i = 0; i < here.layer.count && !wrong; i++) {
+        QuantLayer *layer = &c->plan->layer.at[i];
+        int64_t places = type_elements(layer->inst->type) / layer->channels / c->batch;
+        double mean = 0;
+        for (int64_t k = 0; k < layer->channels; k++) {
+            layer->correction[k] /= (double)(places * seen);
+            mean += layer->correction[k] * layer->correction[k] * (double)(places * seen);
+        }
+        layer->error = decibels(sum[2 * i], fmax(0, sum[2 * i + 1] - mean));
+    }
+    native_close(&native);
+    return wrong;
+}
+
+// ---- all of it
+
+static void choose(Calibration *c)
+{
+    int count = c->plan->layer.count;
+    for (int i = 0; i < count; i++) {
+        QuantLayer *layer = &c->plan->layer.at[i];
+        if (c->setting->keep_first && i == 0)
+            layer->kept = "first layer";
+        else if (c->setting->keep_last && i == count - 1)
+            layer->kept = "last layer";
+        else if (layer->error < c->setting->keep_below)
+            layer->kept = arena_printf(c->cx->arena, "error above %g dB", c->setting->keep_below);
+        if (layer->kept)
+            layer->bytes_after = layer->bytes_before;
+    }
+}
+
+const char *quant_calibrate(Cx *cx, IrFunction *fn, const Entry *entry,
+                            const QuantizeSetting *setting, const QuantSamples *samples,
+                            const char *folder, QuantPlan *plan)
+{
+    Calibration calibration = {.cx = cx,
+                               .fn = fn,
+                               .entry = entry,
+                               .setting = setting,
+                               .samples = samples,
+                               .folder = folder,
+                               .plan = plan},
+                *c = &calibration;
+    c->batch = entry->input.at[0].shape.dim[0];
+    c->used = samples->count;
+    const char *wrong = find_ranges(c);
+    for (int i = 0; i < plan->layer.count && !wrong; i++)
+        round_weights(c, &plan->layer.at[i]);
+    if (!wrong)
+        wrong = find_errors(c);
+    if (!wrong)
+        choose(c);
+    return wrong;
+}

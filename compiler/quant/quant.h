@@ -1,0 +1,114 @@
+// quant/: from a trained function of f32 to one with products of bytes, before any pass fuses it.
+//
+//   layers.c   which products can be quantized, and what is constant along their channels
+//   fold.c     what follows a product channel by channel (a norm in inference) goes into weights
+//   native.c   compiled functions that amlc runs itself, on real samples
+//   ranges.c   from the values of an activation to its range
+//   calibrate.c  runs the function on samples: ranges, then the error that each layer would have
+//   insert.c   writes the rounding out: quantize, then dequantize, in front of each product
+//
+// The meaning of a quantized function is written in ordinary operations: x becomes
+// f32(q) with q = u8(round(x / scale) + zero), times scale. The pass `quantize` then finds products
+// of two such values and makes products of bytes of them, and nothing else changes the meaning.
+
+#ifndef AML_QUANT_H
+#define AML_QUANT_H
+
+#include "compile.h"
+#include "aml/checkpoint.h"
+
+// ---- layers.c
+
+// A product or convolution with constant weights.
+typedef struct QuantLayer {
+    Inst *inst;
+    Inst *root;       // what its other operand is, before it is moved around
+    int64_t channels; // of the result
+    int axis;         // of the result: its channels
+    int weight_axis;  // of the weights: the same
+    Sym name;         // the weights' path, without ".weight"
+    int site;         // index of root among QuantPlan.site
+    // filled by calibration
+    const int8_t *weight; // rounded, in the order of the weights
+    double *scale;        // of the weights, by channel
+    double *correction;   // what the result is off by, on average, by channel
+    double weight_error;  // dB: signal to noise of the weights
+    double error;         // dB: of the result
+    const char *kept;     // why it stays f32, or NULL
+    int64_t bytes_before, bytes_after;
+} QuantLayer;
+
+// A value that is rounded to bytes.
+typedef struct QuantSite {
+    Inst *root;
+    double low, high; // what it was seen to be, and what it is clipped to
+    double scale;
+    int zero;
+} QuantSite;
+
+typedef struct QuantPlan {
+    Vec(QuantLayer) layer;
+    Vec(QuantSite) site;
+    int others; // products that cannot be quantized
+} QuantPlan;
+
+// In the order of the instructions, which is the same in functions that differ in the batch only.
+void quant_layers(IrFunction *fn, QuantPlan *out);
+// The value that `inst` has in each of `channels` places along `axis`, if it is constant and the
+// same along all other axes.
+bool quant_channel_values(const Inst *inst, int axis, int64_t channels, double *out);
+// The f32 constant of one element a channel, spread over `type` along `axis`, before `place`.
+Inst *quant_channel_constant(Inst *place, Type type, int axis, const double *value);
+
+// ---- fold.c
+void quant_fold_norms(IrFunction *fn);
+
+// ---- native.c
+typedef struct Native {
+    void *library;
+    aml_entry *run;
+    void *arena, **input, **output;
+    size_t *input_bytes, *output_bytes;
+    int inputs, outputs;
+} Native;
+// Compiles `fn`, whose parameters are inputs and whose results are outputs, and loads it. `fn` is
+// used up. NULL, or what went wrong. `folder`: for temporary files.
+const char *native_open(Cx *cx, IrFunction *fn, const char *folder, Native *out);
+void native_run(Native *native); // from input[] to output[]
+void native_close(Native *native);
+
+// ---- samples, as the training program writes them (`data samples`)
+typedef struct QuantSamples {
+    const aml_tensors *tensors;
+    int64_t count;
+} QuantSamples;
+// Copies samples first, first + 1, ... into the input of that name, a batch of them; behind the
+// last sample the first ones follow. False: there is no such field, or it has another type.
+bool quant_take(const QuantSamples *samples, const aml_tensor_info *input, int64_t first, void *to);
+
+// ---- ranges.c
+typedef struct Histogram {
+    double low, high;
+    int64_t *count; // QUANT_BINS of them
+} Histogram;
+enum { QUANT_BINS = 2048 };
+// Narrows low..high by the rule.
+void quant_range(Ranges rule, const Histogram *histogram, double *low, double *high);
+// The scale and the zero point of bytes for low..high.
+void quant_byte_scale(double low, double high, double *scale, int *zero);
+
+// ---- calibrate.c
+// Fills sites and layers of `plan`, which quant_layers has made of fn. NULL, or what is wrong.
+const char *quant_calibrate(Cx *cx, IrFunction *fn, const Entry *entry,
+                            const QuantizeSetting *setting, const QuantSamples *samples,
+                            const char *folder, QuantPlan *plan);
+
+// ---- insert.c
+// `fn` has the layers of `plan`, in their order, perhaps for another batch. False: it has not.
+bool quant_insert(IrFunction *fn, const QuantPlan *plan);
+// One value to bytes and back, behind `root`; a layer's weights as bytes times scales.
+Inst *quant_bytes(IrFunction *fn, Inst *root, const QuantSite *site);
+Inst *quant_floats(Inst *place, Inst *bytes, const QuantSite *site);
+Inst *quant_weights(Inst *place, const QuantLayer *layer, Type type);
+
+#endif
