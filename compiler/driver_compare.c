@@ -78,8 +78,9 @@ static bool is_whole(const char *text)
     return *text && text[strspn(text, "+-0123456789")] == 0;
 }
 
-Comparison compare_predictions(Cx *cx, const char *expected, const char *found, bool rounded)
+Comparison compare_predictions(Cx *cx, const char *expected, const char *found, double tolerance)
 {
+    bool rounded = tolerance == 0;
     Comparison result = {.worst = 0};
     double squares = 0, noise = 0;
     const char *a = expected, *b = found;
@@ -111,7 +112,7 @@ Comparison compare_predictions(Cx *cx, const char *expected, const char *found, 
                 result.worst = difference;
             squares += x * x;
             noise += difference * difference;
-            if (!rounded && !(difference <= 1e-4 * (1 + fabs(x))))
+            if (tolerance > 0 && !(difference <= tolerance * (1 + fabs(x))))
                 result.wrong = arena_printf(cx->arena, "row %d, value %d: expected %s, found %s",
                                             result.rows, i + 1, want, have);
         }

@@ -19,8 +19,9 @@ typedef struct Comparison {
     int wholes, others; // whole numbers, and how many of them differ
     const char *wrong;  // NULL: everything agrees
 } Comparison;
-// `rounded`: values were rounded to bytes on the way.
-Comparison compare_predictions(Cx *cx, const char *expected, const char *found, bool rounded);
+// `tolerance`: of numbers, relative to 1 + their magnitude. 0: values were rounded to bytes on the
+// way.
+Comparison compare_predictions(Cx *cx, const char *expected, const char *found, double tolerance);
 
 // The share of rows whose "prediction" is the label, which stands in column `label_name` or, if
 // that is NULL, at `label_position` of `rows`. -1 if that cannot be told.

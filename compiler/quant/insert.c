@@ -84,14 +84,19 @@ static void replace_others(IrFunction *fn, Inst *root, Inst *bytes, const QuantS
     (void)fn;
 }
 
+static bool same_weights(const Inst *a, const Inst *b)
+{
+    return type_equal(a->type, b->type) &&
+           memcmp(a->attr[0].data.at, b->attr[0].data.at, (size_t)type_bytes(a->type)) == 0;
+}
+
 static bool same_layers(const QuantPlan *a, const QuantPlan *b)
 {
     bool same = a->layer.count == b->layer.count && a->site.count == b->site.count;
     for (int i = 0; same && i < a->layer.count; i++) {
         const QuantLayer *left = &a->layer.at[i], *right = &b->layer.at[i];
         same = left->channels == right->channels && left->site == right->site &&
-               left->inst->op == right->inst->op &&
-               type_equal(left->inst->input[1]->type, right->inst->input[1]->type);
+               left->inst->op == right->inst->op && same_weights(left->constant, right->constant);
     }
     return same;
 }

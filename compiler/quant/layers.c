@@ -16,11 +16,14 @@ static bool spread(const Inst *inst, int axis, int64_t channels, double *out)
     const Type type = inst->type;
     if (inst->op == OP_constant && dtype_info[type.dtype].kind == KIND_FLOAT) {
         IrData data = inst->attr[0].data;
-        int64_t elements = type_elements(type);
-        if (!data.splat && elements != count)
-            return false; // it may be the same along the other axes, but nobody writes it so
+        int64_t elements = data.splat ? 1 : type_elements(type), inner = 1;
+        for (int i = axis + 1; axis >= 0 && i < type.rank; i++)
+            inner *= type.dim[i];
         for (int64_t i = 0; i < count; i++)
-            out[i] = element_real(type.dtype, data.at, data.splat ? 0 : i);
+            out[i] = element_real(type.dtype, data.at, data.splat ? 0 : i * inner);
+        for (int64_t i = 0; i < elements; i++) // the same along all other axes
+            if (element_real(type.dtype, data.at, i) != out[data.splat ? 0 : i / inner % count])
+                return false;
         return true;
     }
     if (inst->op == OP_broadcast) {
@@ -143,6 +146,7 @@ void quant_layers(IrFunction *fn, QuantPlan *out)
             continue;
         QuantLayer layer = {.inst = inst,
                             .root = root,
+                            .constant = inst->input[1],
                             .axis = dense ? inst->type.rank - 1 : 1,
                             .weight_axis = dense ? 1 - (int)inst->attr[1].list.at[0] : 0,
                             .name = layer_name(inst, cx, out->layer.count + 1)};

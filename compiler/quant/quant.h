@@ -22,12 +22,13 @@
 // A product or convolution with constant weights.
 typedef struct QuantLayer {
     Inst *inst;
-    Inst *root;       // what its other operand is, before it is moved around
-    int64_t channels; // of the result
-    int axis;         // of the result: its channels
-    int weight_axis;  // of the weights: the same
-    Sym name;         // the weights' path, without ".weight"
-    int site;         // index of root among QuantPlan.site
+    Inst *root;           // what its other operand is, before it is moved around
+    const Inst *constant; // the weights
+    int64_t channels;     // of the result
+    int axis;             // of the result: its channels
+    int weight_axis;      // of the weights: the same
+    Sym name;             // the weights' path, without ".weight"
+    int site;             // index of root among QuantPlan.site
     // filled by calibration
     const int8_t *weight; // rounded, in the order of the weights
     double *scale;        // of the weights, by channel

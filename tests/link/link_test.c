@@ -109,16 +109,26 @@ TEST(csv_rows_are_read)
 TEST(predictions_are_compared)
 {
     Comparison same = compare_predictions(cx, "prediction,p\n3,0.5\n4,0.25\n",
-                                          "prediction,p\n3,0.50001\n4,0.25\n");
+                                          "prediction,p\n3,0.50001\n4,0.25\n", 1e-4);
     CHECK_TEXT(same.wrong ? same.wrong : "none", "none");
     CHECK_INT(same.rows, 2);
     CHECK_CLOSE(same.worst, 1e-5, 1e-9);
-    CHECK_TEXT(compare_predictions(cx, "prediction\n3\n", "prediction\n4\n").wrong,
+    CHECK_TEXT(compare_predictions(cx, "prediction\n3\n", "prediction\n4\n", 1e-4).wrong,
                "row 1, value 1: expected 3, found 4");
-    CHECK(compare_predictions(cx, "p\n0.5\n", "p\n0.51\n").wrong != NULL);
-    CHECK(compare_predictions(cx, "p\n0.5\n", "p\nnan\n").wrong != NULL);
-    CHECK(compare_predictions(cx, "p\n0.5\n0.5\n", "p\n0.5\n").wrong != NULL);
-    CHECK(compare_predictions(cx, "p\n", "p\n").wrong != NULL);
+    CHECK(compare_predictions(cx, "p\n0.5\n", "p\n0.51\n", 1e-4).wrong != NULL);
+    CHECK(compare_predictions(cx, "p\n0.5\n", "p\nnan\n", 1e-4).wrong != NULL);
+    CHECK(compare_predictions(cx, "p\n0.5\n0.5\n", "p\n0.5\n", 1e-4).wrong != NULL);
+    CHECK(compare_predictions(cx, "p\n", "p\n", 1e-4).wrong != NULL);
+    // rounded: small differences and few other classes pass
+    Comparison rounded = compare_predictions(cx, "row,prediction,p\n1,3,0.5\n2,4,1\n",
+                                             "row,prediction,p\n1,3,0.52\n2,4,0.98\n", 0);
+    CHECK_TEXT(rounded.wrong ? rounded.wrong : "none", "none");
+    CHECK_INT(rounded.wholes, 2);
+    CHECK(compare_predictions(cx, "row,prediction\n1,3\n", "row,prediction\n1,4\n", 0).wrong !=
+          NULL);
+    CHECK(compare_predictions(cx, "row,p\n1,0.5\n", "row,p\n1,0.9\n", 0).wrong != NULL);
+    CHECK(compare_predictions(cx, "row,p\n1,0.5\n", "row,p\n1,nan\n", 0).wrong != NULL);
+    CHECK(compare_predictions(cx, "row,p\n1,0.5\n", "row,p\n2,0.5\n", 0).wrong != NULL);
 }
 
 TEST(accuracy_is_counted)

@@ -1,0 +1,214 @@
+#!/usr/bin/env python3
+"""`deploy` with quantize: what is predicted, what is reported, what is refused."""
+import json
+import math
+import shutil
+import struct
+import subprocess
+import sys
+
+from harness import DIGITS, ROOT, best_time, check, check_equal, check_in, checkpoints, main, sanitized
+
+HERE = ROOT / "tests/programs"
+
+
+def trained(place, source=DIGITS / "digits.aml"):
+    place.aml("build", source, "-o", "trainer")
+    place.run(place.folder / "trainer", "train", "--quiet")
+
+
+def source_with(place, block):
+    """The digits program with a deploy block of its own."""
+    shutil.copytree(DIGITS, place.folder / "source", dirs_exist_ok=True)
+    return place.write("source/other.aml", f'aml 1\n\nuse "digits.aml"\n\ndeploy other {{\n  model: digits_mlp.best\n{block}\n}}\n')
+
+
+def held_out(err):
+    """(deployed, before), in percent."""
+    line = next(line for line in err.splitlines() if "that were held out" in line)
+    return float(line.split(": ", 1)[1].split("%")[0]), float(line.split("before rounding: ")[1].split("%")[0])
+
+
+def digits_as_written(place):
+    trained(place)
+    err = place.aml("deploy", DIGITS / "digits.aml", "digits_int8").err
+    after, before = held_out(err)
+    check(before - after <= 0.56, f"{before}% became {after}%")         # one of 180 rows
+    program = place.folder / "digits_int8"
+    size = program.stat().st_size
+    row = place.write("row.csv", "\n".join((DIGITS / "data/digits.csv").read_text().splitlines()[:2]) + "\n")
+    shortest, text = best_time(lambda: subprocess.run([program, "predict", row], capture_output=True, check=True), 25)
+    print(f"  {size} bytes, {after}% (f32 {before}%); start to first prediction: {text}")
+    check(sanitized(place.amlc) or size <= 100_000, f"{size} bytes, expected at most 100,000")
+    check(sanitized(place.amlc) or shortest < 0.003, f"{1e3 * shortest:.2f} ms to the first prediction, expected less than 3 ms")
+    info = json.loads(place.run(program, "info", "--json").out)
+    check_equal([(layer["name"], layer["quantized"]) for layer in info["layers"]], [("fc1", True), ("fc2", True)], "the layers")
+    for layer in info["layers"]:
+        check(layer["result_db"] > 25 and layer["weights_db"] > 25, f"the error of {layer} is too large")
+        check(layer["bytes_after"] < 0.3 * layer["bytes_before"], f"{layer} is not smaller")
+    check(info["weights_bytes"] < 0.32 * 4 * 9610, f"{info['weights_bytes']} bytes of weights")
+    check_in("fc1", place.run(program, "info").out)
+
+
+def tensors_of(path):
+    data = path.read_bytes()
+    length = struct.unpack("<Q", data[:8])[0]
+    found = {}
+    for name, entry in json.loads(data[8:8 + length]).items():
+        if name != "__metadata__":
+            begin, end = entry["data_offsets"]
+            raw = data[8 + length + begin:8 + length + end]
+            found[name] = (entry["shape"], struct.unpack(f"<{len(raw) // 4}f", raw))
+    return found
+
+
+def quantized_layer(x, weights, bias, low, high):
+    """What a layer gives by definition: bytes of x, rounded weights, the sum of integers, scaled back."""
+    (depth, width), w = weights
+    scale = (max(high, 0) - min(low, 0)) / 255
+    zero = round(-min(low, 0) / scale)
+    q = [min(255, max(0, round(v / scale) + zero)) - zero for v in x]
+    out = []
+    for c in range(width):
+        column = [w[k * width + c] for k in range(depth)]
+        step = max(abs(v) for v in column) / 127
+        out.append(scale * step * sum(a * round(v / step) for a, v in zip(q, column)) + bias[1][c])
+    return out
+
+
+def predicts_by_definition(place):
+    """The same in Python, from the weights of the checkpoint and the ranges of the report. Only the correction of means is missing."""
+    trained(place)
+    place.aml("deploy", DIGITS / "digits.aml", "digits_int8")
+    layers = json.loads(place.run(place.folder / "digits_int8", "info", "--json").out)["layers"]
+    hash_of = json.loads(place.run(place.folder / "digits_int8", "info", "--json").out)["weights_hash"]
+    folder = next(f for f in checkpoints(place.folder) if hash_of in (f / "MANIFEST.json").read_text())
+    weights = tensors_of(folder / "weights.safetensors")
+    rows = (DIGITS / "data/digits.csv").read_text().splitlines()[:41]
+    some = place.write("some.csv", "\n".join(rows) + "\n")
+    found = [line.split(",") for line in place.run(place.folder / "digits_int8", "predict", some).out.splitlines()[1:]]
+    worst = 0
+    for row, answer in zip(rows[1:], found):
+        x = [float(v) / 16 for v in row.split(",")[:64]]
+        hidden = [max(0, v) for v in quantized_layer(x, weights["fc1.weight"], weights["fc1.bias"], layers[0]["low"], layers[0]["high"])]
+        scores = quantized_layer(hidden, weights["fc2.weight"], weights["fc2.bias"], layers[1]["low"], layers[1]["high"])
+        largest = max(scores)
+        total = sum(math.exp(s - largest) for s in scores)
+        probability = [math.exp(s - largest) / total for s in scores]
+        check_equal(int(answer[1]), scores.index(largest), "a prediction")
+        worst = max(worst, max(abs(p - float(a)) for p, a in zip(probability, answer[2:])))
+    print(f"  worst difference of a probability: {worst:.2g}")
+    check(worst < 0.01, f"the worst difference of a probability is {worst}")
+
+
+def same_bytes_every_time(place):
+    trained(place)
+    for folder in ("one", "two"):
+        (place.folder / folder).mkdir()
+        place.aml("deploy", DIGITS / "digits.aml", "digits_int8", "-o", f"{folder}/digits_int8")
+    for name in ("digits_int8", "libdigits_int8.so"):
+        check((place.folder / "one" / name).read_bytes() == (place.folder / "two" / name).read_bytes(), f"{name} differs")
+
+
+def every_rule_for_ranges(place):
+    trained(place)
+    for rule in ("percentile", "entropy", "mse"):
+        source = source_with(place, f"  quantize: int8(calibrate: digits.train, samples: 200, ranges: {rule}, weights: per_tensor)")
+        after, before = held_out(place.aml("deploy", source, "other").err)
+        print(f"  {rule}: {after}% (f32 {before}%)")
+        check(before - after <= 1.2, f"{rule}: {before}% became {after}%")
+
+
+def layers_stay_in_float(place):
+    trained(place)
+    source = source_with(place, "  quantize: int8(calibrate: digits.train, keep: last)")
+    place.aml("deploy", source, "other")
+    layers = json.loads(place.run(place.folder / "other", "info", "--json").out)["layers"]
+    check_equal([layer.get("kept") for layer in layers], [None, "last layer"], "what stays in float")
+    check_equal(layers[1]["bytes_before"], layers[1]["bytes_after"], "the bytes of a layer that stays")
+    source = source_with(place, "  quantize: int8(calibrate: digits.train, keep_below: 90.0)")
+    err = place.aml("deploy", source, "other").err
+    check_in("stays f32: error above 90 dB", err)
+    after, before = held_out(err)
+    check_equal(after, before, "the accuracy with all layers in float")
+
+
+def library_is_used_from_c(place):
+    """Also under valgrind where it is installed: no error, nothing lost."""
+    if sanitized(place.amlc) or not shutil.which("cc"):
+        return
+    trained(place)
+    shutil.copytree(DIGITS, place.folder / "source")
+    source = place.write("source/other.aml", 'aml 1\n\nuse "digits.aml"\n\ndeploy digits_f32 {\n  model: digits_mlp.best\n  batch: [1, 16]\n'
+                         '  quantize: int8(calibrate: digits.train)\n}\n')
+    place.aml("deploy", source, "digits_f32")
+    rows = (DIGITS / "data/digits.csv").read_text().splitlines()[:101]
+    some = place.write("some.csv", "\n".join(rows) + "\n")
+    numbers = place.write("numbers.txt", "\n".join(" ".join(row.split(",")[:64]) for row in rows[1:]) + "\n")
+    expected = [line.split(",", 1)[1] for line in place.run(place.folder / "digits_f32", "predict", some).out.splitlines()[1:]]
+    for compiler, language, standard, count in (("cc", "c", "-std=c11", ["-DCOUNT_ALLOCATIONS"]), ("c++", "c++", "-std=c++11", [])):
+        if not shutil.which(compiler):
+            continue
+        place.run(compiler, "-x", language, standard, "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", *count, "-I", place.folder,
+                  HERE / "library_user.c", "-x", "none", place.folder / "libdigits_f32.so", f"-Wl,-rpath,{place.folder}", "-lpthread", "-o", "user")
+        commands = [[place.folder / "user"]]
+        if shutil.which("valgrind") and not count:
+            commands.append(["valgrind", "-q", "--error-exitcode=9", "--leak-check=full", place.folder / "user"])
+        for command in commands:
+            with open(numbers) as rows_in:
+                done = subprocess.run(command, stdin=rows_in, capture_output=True, text=True, timeout=300)
+            check_equal(done.returncode, 0, f"the exit code of {command[0]} ({done.stderr[-2000:]})")
+            found = done.stdout.splitlines()
+            check_equal(len(found), len(expected), "the number of rows")
+            for left, right in zip(found, expected):
+                a, b = left.split(","), right.split(",")
+                check_equal(a[0], b[0], "a prediction")
+                check(all(abs(float(x) - float(y)) < 1e-6 for x, y in zip(a[1:], b[1:])), f"{left} is not {right}")
+
+
+def too_few_samples(place):
+    trained(place)
+    source = source_with(place, "  quantize: int8(calibrate: digits.train, samples: 4)")
+    done = place.aml("deploy", source, "other", code=1)
+    check_in("error[E0722]", done.err)
+    check_in("other.aml:7:", done.err)
+    check_in("at least 8 samples, found 4", done.err)
+    check(not (place.folder / "other").exists(), "a program was left behind")
+
+
+def samples_of_one_class(place):
+    """A warning: the program is made."""
+    shutil.copytree(DIGITS, place.folder / "source")
+    rows = (DIGITS / "data/digits.csv").read_text().splitlines()
+    place.write("source/data/digits.csv", "\n".join([rows[0]] + [row for row in rows[1:] if row.endswith(",3")]) + "\n")
+    trained(place, place.folder / "source/digits.aml")
+    done = place.aml("deploy", place.folder / "source/digits.aml", "digits_int8")
+    check_in("warning[W0723]", done.err)
+    check_in("are of class 3", done.err)
+
+
+def missed_requirement_shows_the_report(place):
+    """A requirement that is missed fails the build at its line, with the report of the layers."""
+    trained(place)
+    source = source_with(place, "  quantize: int8(calibrate: digits.train)\n  require: { size: 1 KiB }")
+    done = place.aml("deploy", source, "other", code=1)
+    check_in("error[E0705]", done.err)
+    check_in("other.aml:8:", done.err)
+    check_in("fc1", done.err)       # the report of the layers
+    check(not (place.folder / "other").exists(), "a program was left behind")
+
+
+def samples_are_written_for_it(place):
+    place.aml("build", DIGITS / "digits.aml", "-o", "trainer")
+    trainer = place.folder / "trainer"
+    place.run(trainer, "data", "samples", "--part", "held_out", "--samples", "50", "--output", "some.safetensors")
+    found = tensors_of(place.folder / "some.safetensors")
+    check_equal((found["x"][0], found["y"][0]), ([50, 64], [50]), "the shapes")
+    check(all(0 <= v <= 1 for v in found["x"][1]), "x is not prepared")
+    check_in("--part: expected", place.run(trainer, "data", "samples", "--part", "best", "-o", "x", code=2).err)
+    check_in("--output", place.run(trainer, "data", "samples", code=2).err)
+
+
+if __name__ == "__main__":
+    sys.exit(main([digits_as_written, predicts_by_definition, same_bytes_every_time, every_rule_for_ranges, layers_stay_in_float,
+                   library_is_used_from_c, too_few_samples, samples_of_one_class, missed_requirement_shows_the_report, samples_are_written_for_it]))
