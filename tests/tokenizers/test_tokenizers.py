@@ -67,12 +67,12 @@ with tempfile.TemporaryDirectory() as folder:
     refused("negative_number", "gpt2", "has the number -1, expected 0 to", "{\"a\": -1}", merges)
     refused("huge_number", "gpt2", "has the number 999999999999, expected 0 to", "{\"a\": 999999999999}", merges)
     refused("no_bytes", "gpt2", "no token stands for the byte", "{\"a\": 0, \"b\": 1}", "")
-    refused("sparse", "gpt2", "only 2 tokens have one", "{\"a\": 0, \"b\": 4000}", "")
+    refused("sparse", "gpt2", "no token stands for the byte", "{\"a\": 0, \"b\": 4000}", "")
     refused("unknown_merge", "gpt2", "is not among the tokens", vocab, "#version: 0.2\nQ Z\n")
     refused("same_merge", "gpt2", "is the same as merge 1", vocab, merges + merges.split("\n")[1] + "\n")
     refused("merge_of_three", "gpt2", "line 2: expected two tokens with a space between, found 'a b c'", vocab, "#version: 0.2\na b c\n")
     refused("merges_not_utf8", "gpt2", "is not UTF-8", vocab, b"#version: 0.2\n\xff\xfe a\n")
-    refused("empty_vocab", "bert", "it has 0 tokens", "")
+    refused("empty_vocab", "bert", "is not among the tokens", "")
     refused("same_token", "bert", "the token 'a' is there twice, as number 1 and as number 3", "[UNK]\na\nb\na\n")
     refused("empty_line", "bert", "line 2 is empty", "[UNK]\n\na\n")
     refused("no_unknown", "bert", "'[UNK]', the token for what is unknown, is not among the tokens", "a\nb\nc\n")
@@ -84,6 +84,8 @@ with tempfile.TemporaryDirectory() as folder:
     def changed(name, expected, **parts):
         refused(name, "json", expected, json.dumps({**base, **parts}))
 
+    changed("holes", "the largest number is 4000, and only 2 tokens have one", model={"type": "WordLevel", "vocab": {"a": 0, "b": 4000}, "unk_token": "a"}, added_tokens=[], post_processor=None,
+            decoder=None)
     changed("no_model", "expected an object with a \"model\"", model=None)
     changed("foreign_model", "expected BPE, WordPiece, Unigram or WordLevel, found \"Magic\"", model={"type": "Magic"})
     changed("foreign_normalizer", "found \"Magic\"", normalizer={"type": "Magic"})
