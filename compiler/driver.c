@@ -337,7 +337,9 @@ int verb_doctor(Command *command)
                         arena_printf(cx->arena, "looked for %s", tools.searched));
     static const char *const library[][2] = {{"libjansson.a", "apt-get install libjansson-dev"},
                                              {"libnettle.a", "apt-get install nettle-dev"},
-                                             {"libz.a", "apt-get install zlib1g-dev"}};
+                                             {"libz.a", "apt-get install zlib1g-dev"},
+                                             {"libjpeg.a", "apt-get install libjpeg62-turbo-dev"},
+                                             {"libpng16.a", "apt-get install libpng-dev"}};
     for (size_t i = 0; version && i < COUNT_OF(library); i++) {
         const char *option = arena_printf(cx->arena, "-print-file-name=%s", library[i][0]);
         const char *place = first_line(cx, (const char *const[]){tools.compiler, option, NULL});
