@@ -154,24 +154,6 @@ static const char *text_parts(TableWriter *writer, const aml_text *text, const c
     return arena_printf(writer->cx->arena, "{.parts = %d, .part = %s}", text->parts, name);
 }
 
-static const char *tokenizer(TableWriter *writer, const aml_tokenizer *of, const char *prefix)
-{
-    if (!of)
-        return "0";
-    const char *code = "0", *name = array_name(writer, prefix, "tokenizer");
-    if (of->code) {
-        code = array_name(writer, prefix, "code");
-        TOP("static const uint32_t %s[] = {", code);
-        for (int i = 0; i < of->vocab; i++)
-            TOP("%s%u,", i % 16 ? " " : "\n    ", (unsigned)of->code[i]);
-        TOP("\n};\n");
-    }
-    TOP("static const aml_tokenizer %s = {.kind = (aml_tokenizer_kind)%d, .vocab = %d, .code = "
-        "%s};\n",
-        name, of->kind, of->vocab, code);
-    return arena_printf(writer->cx->arena, "&%s", name);
-}
-
 static const char *text_list(TableWriter *writer, const char *const at[], int count,
                              const char *prefix, const char *what)
 {
@@ -232,7 +214,7 @@ static const char *source(TableWriter *writer, const ProgramDataset *dataset, in
         of->kind, source_reader(of->kind), place(writer, of->place), files.text, of->separator,
         of->header, table_text(writer, of->missing), (long long)of->rows, (long long)of->seed,
         table_function(writer, &dataset->generate[which], prefix),
-        tokenizer(writer, of->tokenizer, prefix), of->resize, of->background,
+        table_tokenizer(writer, of->tokenizer), of->resize, of->background,
         (long long)of->most_pixels, of->classes, classes, table_text(writer, of->column[0]),
         table_text(writer, of->column[1]), of->cache_bytes);
 }
@@ -462,8 +444,7 @@ static void write_jobs(TableWriter *writer, Program *program)
         TOP("%s};\n", rows.text);
 }
 
-const char *tables_of_program(Cx *cx, Program *program, const ObjectCode *object,
-                              const char *source_dir)
+Tables tables_of_program(Cx *cx, Program *program, const ObjectCode *object, const char *source_dir)
 {
     TableWriter writer_of = {.cx = cx, .top = {.arena = cx->arena}}, *writer = &writer_of;
     const aml_program *table = &program->table;
@@ -494,5 +475,5 @@ const char *tables_of_program(Cx *cx, Program *program, const ObjectCode *object
             list[i].count ? list[i].array : "0");
     TOP("};\n\nint main(int argc, char **argv)\n{\n    return aml_program_main(&program, argc, "
         "argv);\n}\n");
-    return writer->top.text;
+    return table_end(writer);
 }

@@ -108,6 +108,7 @@ typedef struct amli_session {
 // What a job needs, in bytes: exactly what a session allocates.
 typedef struct amli_need {
     size_t state, arena, batch;
+    size_t snapshot;        // a training's copy of the state, from which checkpoints are written
     size_t role[AML_ROLES]; // parts of the state
 } amli_need;
 amli_need amli_job_need(const aml_job *job);

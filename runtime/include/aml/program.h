@@ -194,15 +194,20 @@ typedef struct aml_effective {
 // ---- data --------------------------------------------------------------------------------------
 
 // How a text becomes numbers. CHARACTERS: a token is a code point, its number the position in
-// `code`, which increases. BYTES: a token is a byte.
+// `code`, which increases. BYTES: a token is a byte. PIECES: what `image` says.
 typedef enum aml_tokenizer_kind {
     AML_TOKENIZER_CHARACTERS,
-    AML_TOKENIZER_BYTES
+    AML_TOKENIZER_BYTES,
+    AML_TOKENIZER_PIECES
 } aml_tokenizer_kind;
 typedef struct aml_tokenizer {
     aml_tokenizer_kind kind;
     int32_t vocab;
     const uint32_t *code;
+    const struct aml_vocabulary *image;        // aml/vocabulary.h
+    const char *hash;                          // SHA-256 of the image
+    const struct amli_token_engine *engine;    // of the image's model
+    const struct amli_token_patterns *pattern; // NULL: no step needs patterns
 } aml_tokenizer;
 
 typedef enum aml_source_kind {
