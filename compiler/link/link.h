@@ -62,8 +62,9 @@ bool freeze_weights(Cx *cx, IrFunction *fn, const ProgramJob *job, const Weight 
 void freeze_scalars(IrFunction *fn, Entry *entry, const Program *program);
 // A copy of the data set's prepare that computes only what `predict` reads, in its order, from the
 // fields that this needs: fills out->prepare, field and fields. out->name must be set.
-void freeze_prepare(Cx *cx, const Program *program, IrModule *module, const ProgramDataset *data,
-                    const Entry *predict, Artifact *out);
+bool freeze_prepare(Cx *cx, const Program *program, IrModule *module, const ProgramDataset *data,
+                    const Entry *predict, const Weight *weight, int weights, Span span,
+                    Artifact *out);
 
 // Sets aml_field.label of every field: before the passes, which mix the computations of several
 // outputs.

@@ -140,6 +140,8 @@ static const char *run_compiler(Workplace *place, const LinkRequest *request,
         ARG(object_name(cx, i));
     ARG(tools->runtime), ARG("-l:libjansson.a"), ARG("-l:libnettle.a"), ARG("-l:libz.a"),
         ARG("-lpthread");
+    if (strstr(request->source, "aml_eigenvectors_lapack")) // the reference one: it has no threads
+        ARG("-l:lapack/liblapack.a"), ARG("-l:blas/libblas.a");
     if (request->soname) {
         ARG("-shared"), ARG("-Wl,--version-script=exports.map");
         ARG(arena_printf(cx->arena, "-Wl,-soname,%s", request->soname));
