@@ -75,6 +75,11 @@ typedef struct TextBlock {
     const aml_tokenizer *tokenizer; // NULL: its mistakes were reported
 } TextBlock;
 
+typedef struct KeptTokenizer {
+    const char *shown; // what was asked for
+    const aml_tokenizer *tokenizer;
+} KeptTokenizer;
+
 typedef struct Jobs {
     Elab *e;
     Cx *cx;
@@ -84,6 +89,7 @@ typedef struct Jobs {
     Vec(DataBlock *) data;
     Vec(TrainBlock *) train;
     Vec(TextBlock) text;
+    Vec(KeptTokenizer) tokenizer;
     bool mixed; // of the block in progress: what is traced is marked so
 } Jobs;
 
@@ -212,6 +218,8 @@ bool check_classes(Jobs *jobs, const TrainBlock *train, const ProgramJob *job, S
 // False after a report: `field ids: class(vocab)[window] = tokens`.
 bool text_field(Jobs *jobs, const Node *field, const TypeValue *type, int64_t window,
                 const aml_tokenizer *tokenizer);
+// The tokenizer that a value asks for: bytes(), bpe(...). NULL: it is none, or after a report.
+const aml_tokenizer *tokenizer_of(Jobs *jobs, Span span, Value value, bool *is_one);
 // The tokenizer of a data set. NULL: it has none, or after a report.
 const aml_tokenizer *text_tokenizer(Jobs *jobs, Node *dataset);
 Value text_member(Elab *e, Node *job, Sym part, Span span); // shakespeare.vocab

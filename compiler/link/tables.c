@@ -154,22 +154,34 @@ static const char *text_parts(TableWriter *writer, const aml_text *text, const c
     return arena_printf(writer->cx->arena, "{.parts = %d, .part = %s}", text->parts, name);
 }
 
-static const char *tokenizer(TableWriter *writer, const aml_tokenizer *of, const char *prefix)
+static const char *source_reader(aml_source_kind kind)
 {
-    if (!of)
-        return "0";
-    const char *code = "0", *name = array_name(writer, prefix, "tokenizer");
-    if (of->code) {
-        code = array_name(writer, prefix, "code");
-        TOP("static const uint32_t %s[] = {", code);
-        for (int i = 0; i < of->vocab; i++)
-            TOP("%s%u,", i % 16 ? " " : "\n    ", (unsigned)of->code[i]);
-        TOP("\n};\n");
-    }
-    TOP("static const aml_tokenizer %s = {.kind = (aml_tokenizer_kind)%d, .vocab = %d, .code = "
-        "%s};\n",
-        name, of->kind, of->vocab, code);
-    return arena_printf(writer->cx->arena, "&%s", name);
+    static const char *const name[] = {
+        "",
+#define SOURCE(NAME, name, files, libraries, meaning) #name,
+#include "aml/source.def"
+#undef SOURCE
+    };
+    return name[kind];
+}
+
+const char *statistic_libraries(const ProgramDataset *data)
+{
+    for (int i = 0; i < data->statistic.count; i++) // the reference LAPACK: it has no threads
+        if (data->statistic.at[i].kind == AML_STATISTIC_COMPONENTS)
+            return "-l:lapack/liblapack.a -l:blas/libblas.a";
+    return "";
+}
+
+const char *source_libraries(aml_source_kind kind)
+{
+    static const char *const libraries[] = {
+        "",
+#define SOURCE(NAME, name, files, libraries, meaning) libraries,
+#include "aml/source.def"
+#undef SOURCE
+    };
+    return libraries[kind];
 }
 
 static const char *source(TableWriter *writer, const ProgramDataset *dataset, int which,
@@ -186,13 +198,15 @@ static const char *source(TableWriter *writer, const ProgramDataset *dataset, in
         buffer_printf(&files, "%s%s", i ? ", " : "",
                       text_parts(writer, &of->file[i], arena_printf(arena, "%s%d", prefix, i)));
     return arena_printf(arena,
-                        "{.kind = (aml_source_kind)%d, .place = %s, .file = {%s}, .separator = %d, "
+                        "{.kind = (aml_source_kind)%d, .reader = &amli_source_%s, .place = %s, "
+                        ".file = {%s}, .separator = %d, "
                         ".header = (aml_header)%d, .missing = %s, .rows = %lldll, .seed = %lldll, "
                         ".generate = %s, .tokenizer = %s}",
-                        of->kind, place(writer, of->place), files.text, of->separator, of->header,
-                        table_text(writer, of->missing), (long long)of->rows, (long long)of->seed,
+                        of->kind, source_reader(of->kind), place(writer, of->place), files.text,
+                        of->separator, of->header, table_text(writer, of->missing),
+                        (long long)of->rows, (long long)of->seed,
                         table_function(writer, &dataset->generate[which], prefix),
-                        tokenizer(writer, of->tokenizer, prefix));
+                        table_tokenizer(writer, of->tokenizer));
 }
 
 static const char *quantity(TableWriter *writer, aml_quantity of)
@@ -493,8 +507,7 @@ static void write_jobs(TableWriter *writer, Program *program)
         TOP("%s};\n", rows.text);
 }
 
-const char *tables_of_program(Cx *cx, Program *program, const ObjectCode *object,
-                              const char *source_dir)
+Tables tables_of_program(Cx *cx, Program *program, const ObjectCode *object, const char *source_dir)
 {
     TableWriter writer_of = {.cx = cx, .top = {.arena = cx->arena}}, *writer = &writer_of;
     const aml_program *table = &program->table;
@@ -525,5 +538,5 @@ const char *tables_of_program(Cx *cx, Program *program, const ObjectCode *object
             list[i].count ? list[i].array : "0");
     TOP("};\n\nint main(int argc, char **argv)\n{\n    return aml_program_main(&program, argc, "
         "argv);\n}\n");
-    return writer->top.text;
+    return table_end(writer);
 }

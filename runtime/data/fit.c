@@ -129,16 +129,18 @@ static aml_status run_rows(const Fitting *f, int level, aml_error *error)
     const aml_fit *fit = &f->dataset->fit[level];
     const aml_function *step = &fit->step;
     amli_preparer preparer;
+    amli_fetch fetch = {0};
     const void **raw = calloc((size_t)f->dataset->fields + 1, sizeof *raw);
     void **out = calloc((size_t)step->outputs + 1, sizeof *out);
     aml_status status = raw && out ? begin(f, step, &preparer, error)
                                    : amli_no_memory(error, sizeof *raw, "the statistics");
+    if (!status)
+        status = amli_fetch_new(f->table, &fetch, error);
     for (int i = 0; i < fit->accumulators; i++)
         if (out)
             out[i] = f->accumulator[fit->first + i];
     for (int64_t k = 0; k < f->rows && !status; k++) {
-        for (int i = 0; i < f->dataset->fields; i++)
-            raw[i] = amli_table_at(f->table, i, f->row[k]);
+        status = amli_fetch_sample(&fetch, f->row[k], raw, error);
         for (int i = 0; i < f->dataset->statistics; i++) {
             const aml_statistic *statistic = &f->dataset->statistic[i];
             Seen *seen = &f->seen[i];
@@ -148,8 +150,10 @@ static aml_status run_rows(const Fitting *f, int level, aml_error *error)
             out[statistic->output] = wanted ? seen->at + (size_t)seen->rows * seen->elements : NULL;
             seen->rows += wanted;
         }
-        amli_prepare(&preparer, raw, out);
+        if (!status)
+            amli_prepare(&preparer, raw, out);
     }
+    amli_fetch_free(&fetch);
     if (raw && out)
         amli_preparer_free(&preparer);
     free(raw), free(out);

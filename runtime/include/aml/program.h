@@ -194,31 +194,46 @@ typedef struct aml_effective {
 // ---- data --------------------------------------------------------------------------------------
 
 // How a text becomes numbers. CHARACTERS: a token is a code point, its number the position in
-// `code`, which increases. BYTES: a token is a byte.
+// `code`, which increases. BYTES: a token is a byte. PIECES: what `image` says.
 typedef enum aml_tokenizer_kind {
     AML_TOKENIZER_CHARACTERS,
-    AML_TOKENIZER_BYTES
+    AML_TOKENIZER_BYTES,
+    AML_TOKENIZER_PIECES
 } aml_tokenizer_kind;
 typedef struct aml_tokenizer {
     aml_tokenizer_kind kind;
     int32_t vocab;
     const uint32_t *code;
+    const struct aml_vocabulary *image;        // aml/vocabulary.h
+    const char *hash;                          // SHA-256 of the image
+    const struct amli_token_engine *engine;    // of the image's model
+    const struct amli_token_patterns *pattern; // NULL: no step needs patterns
 } aml_tokenizer;
 
 typedef enum aml_source_kind {
     AML_SOURCE_NONE,
-#define SOURCE(NAME, name, files, meaning) AML_SOURCE_##NAME,
+#define SOURCE(NAME, name, files, libraries, meaning) AML_SOURCE_##NAME,
 #include "aml/source.def"
 #undef SOURCE
     AML_SOURCE_KINDS
 } aml_source_kind;
+
+// How the runtime reads a kind of source. The tables name the kinds that they use, so that a
+// program is linked with these alone.
+struct amli_source_kind;
+#define SOURCE(NAME, name, files, libraries, meaning)                                              \
+    extern const struct amli_source_kind amli_source_##name;
+#include "aml/source.def"
+#undef SOURCE
+
 typedef enum aml_header { AML_HEADER_AUTO, AML_HEADER_YES, AML_HEADER_NO } aml_header;
 
 enum { AML_SOURCE_FILES = 2 };
 
 typedef struct aml_source {
     aml_source_kind kind;
-    const char *place;               // "digits.aml:29"
+    const struct amli_source_kind *reader; // of that kind
+    const char *place;                     // "digits.aml:29"
     aml_text file[AML_SOURCE_FILES]; // looked up beside the source file, in the current directory,
                                      // under $AML_DATA; parts 0: not given
     char separator;                  // csv: ',' by default
@@ -228,6 +243,8 @@ typedef struct aml_source {
     const char *missing;   // csv: the text of a missing value, "" by default; always an error in a
                            // number or class column
     int64_t rows, seed;    // synthetic
+    size_t cache_bytes;    // samples that are decoded on demand are kept in memory if all of them
+                           // take no more than this
     aml_function generate; // synthetic: one row; outputs are the fields
 } aml_source;
 
