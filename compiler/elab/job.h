@@ -12,6 +12,7 @@
 //   job_text.c      texts: tokenizers and vocabularies
 //   job_generate.c  generate
 //   job_deploy.c    deploy
+//   job_folds.c     evaluate blocks that train: cross-validations and learning curves
 //   expand.c        the effective program as text
 
 #ifndef AML_ELAB_JOB_H
@@ -153,6 +154,8 @@ DataBlock *data_block(Jobs *jobs, const Node *node);
 // `data: digits` or `data: digits.test`. NULL after a report.
 DataBlock *data_setting(Jobs *jobs, const Setting *setting, const char *name, bool with_part,
                         aml_part *part);
+// Whether the split gives samples to this part; false after a report.
+bool data_part(Jobs *jobs, const DataBlock *block, const Setting *setting, aml_part part);
 
 // ---- job_source.c
 bool read_source(Jobs *jobs, Node *node, const char *name, aml_source *source, DataSource *out);
@@ -185,6 +188,11 @@ bool job_is_instance(Value value, NodeKind kind); // of a model, an optimizer, .
 // `model: digits_mlp.best`. NULL after a report.
 TrainBlock *checkpoint_setting(Jobs *jobs, const Setting *setting, const char *name,
                                aml_which *which);
+
+// ---- job_folds.c
+// The settings `folds` and `curve` of an evaluate block. False after a report.
+bool read_folds(Jobs *jobs, Node *node, const TrainBlock *train, const DataBlock *block,
+                aml_job *job);
 
 // ---- job_step.c
 const Column *column_of(const ColumnList *columns, const char *name);

@@ -465,7 +465,9 @@ bool job_evaluate(Jobs *jobs, Node *node)
     TrainBlock *train = checkpoint_setting(jobs, &model, "model", &job.table.which);
     DataBlock *block = data_setting(jobs, &data, "data", true, &job.table.part);
     good = setting_whole(jobs, node, "batch", 1, &job.table.batch) && good && train && block;
-    if (!good || !same_statistics(jobs, &data, train, block))
+    good = good && same_statistics(jobs, &data, train, block) &&
+           read_folds(jobs, node, train, block, &job.table);
+    if (!good)
         return false;
     // An instance of its own, made as the training made its own: states belong to one job.
     Setting made = setting_of(jobs, train->node, "model");

@@ -340,10 +340,11 @@ static void write_datasets(TableWriter *writer, Program *program)
                       (long long)table->stride, (long long)table->apart, table->fields, field);
         buffer_printf(&rows,
                       "     .split = {.train = %s, .valid = %s, .test = %s, .seed = %lldll, "
-                      ".stratify = %d, .by_time = %d},\n",
+                      ".stratify = %d, .group = %s, .by_time = %d},\n",
                       table_real(writer, table->split.train),
                       table_real(writer, table->split.valid), table_real(writer, table->split.test),
-                      (long long)table->split.seed, table->split.stratify, table->split.by_time);
+                      (long long)table->split.seed, table->split.stratify,
+                      table_text(writer, table->split.group), table->split.by_time);
         buffer_printf(&rows,
                       "     .on_bad = (aml_on_bad)%d, .skip_limit = %s,\n     .prepare = %s,\n     "
                       ".augment = %s,\n     .statistics = %d, .statistic = %s, .fits = %d, .fit "
@@ -450,6 +451,18 @@ static const char *loads(TableWriter *writer, const ProgramJob *job, const char 
     return name;
 }
 
+static const char *shares(TableWriter *writer, const aml_job *job, const char *prefix)
+{
+    if (job->shares == 0)
+        return "0";
+    const char *name = array_name(writer, prefix, "shares");
+    TOP("static const double %s[] = {", name);
+    for (int i = 0; i < job->shares; i++)
+        TOP("%s%s", i ? ", " : "", table_real(writer, job->share[i]));
+    TOP("};\n");
+    return name;
+}
+
 static void write_jobs(TableWriter *writer, Program *program)
 {
     Buffer rows = {.arena = writer->cx->arena};
@@ -500,6 +513,8 @@ static void write_jobs(TableWriter *writer, Program *program)
                       table->keep_last, table->keep_best, table->keep_metric, table->stop_metric,
                       quantity(writer, table->stop_patience),
                       table_real(writer, table->stop_min_delta));
+        buffer_printf(&rows, "     .folds = %d, .shares = %d, .share = %s,\n", table->folds,
+                      table->shares, shares(writer, table, prefix));
         buffer_printf(&rows, "     .model_job = %d, .which = (aml_which)%d, .generation = %s},\n",
                       table->model_job, table->which, generation(writer, &table->generation));
     }

@@ -109,7 +109,8 @@ static aml_status load(const char *text, size_t length, int64_t window, amli_spl
     if (!status)
         status = amli_table_load(&dataset, &how, table, error);
     unlink(path);
-    return status ? status : amli_split_by_time(&dataset.split, *table, split, error);
+    return status ? status
+                  : amli_split_by_time(&dataset.split, *table, &(amli_fold){0}, split, error);
 }
 
 TEST(windows_are_apart_and_move)

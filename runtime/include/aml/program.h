@@ -264,9 +264,10 @@ typedef struct aml_field {
 typedef struct aml_split {
     double train, valid, test; // fractions; what they leave over is unused
     int64_t seed;
-    int32_t stratify; // index of the class field whose proportions are kept, -1: none
-    bool by_time;     // the parts are consecutive rows, in the order of the source, and no window
-                      // reaches over a border
+    int32_t stratify;  // index of the class field whose proportions are kept, -1: none
+    const char *group; // the field whose rows of one value are all in one part, NULL: none
+    bool by_time;      // the parts are consecutive rows, in the order of the source, and no window
+                       // reaches over a border
 } aml_split;
 
 typedef enum { AML_ON_BAD_ERROR, AML_ON_BAD_SKIP } aml_on_bad;
@@ -438,6 +439,10 @@ typedef struct aml_job {
     // evaluate and generate
     int32_t model_job; // whose checkpoint is used
     aml_which which;
+    int32_t folds;  // evaluate: model_job is trained once for each fold, which takes the place
+                    // of `part`; 0: what was trained is measured
+    int32_t shares; // evaluate: and for each of these shares of the training part; 0: all of it
+    const double *share; // increasing
 
     aml_function decode; // generate: outputs the scores of the next token, f32[vocab]
     aml_generation generation;
