@@ -163,6 +163,17 @@ const char *source_name(aml_source_kind kind);
 const char *source_expected(aml_source_kind kind); // what a field's place may be
 int source_part(aml_source_kind kind, Sym word);   // which file a field's word names, -1: none
 
+// ---- job_images.c: each false after a report
+bool image_settings(Jobs *jobs, const Setting *setting, Value record, aml_source *source);
+bool image_field(Jobs *jobs, const Node *field, const TypeValue *type, const aml_source *source,
+                 int part); // part 0: the picture, 1: its label
+// Binds `classes` for the field's type.
+bool image_names(Jobs *jobs, Env *env, const Node *field, const aml_dataset *data);
+// The number of classes of a data set of pictures, 0 if the folder is not there; false if it is no
+// such data set.
+bool image_classes(Jobs *jobs, Node *dataset, int64_t *classes);
+Value data_member(Elab *e, Node *job, Sym part, Span span); // flowers.classes, shakespeare.vocab
+
 // ---- job_metric.c
 bool metrics_read(Jobs *jobs, Node *node, MetricSet *set);
 // Adds metrics_reset and metrics_value to the job, and its table of metrics.
@@ -229,6 +240,7 @@ bool text_field(Jobs *jobs, const Node *field, const TypeValue *type, int64_t wi
 // The tokenizer that a value asks for: bytes(), bpe(...). NULL: it is none, or after a report.
 const aml_tokenizer *tokenizer_of(Jobs *jobs, Span span, Value value, bool *is_one);
 // The tokenizer of a data set. NULL: it has none, or after a report.
+const char *text_default(Jobs *jobs, Value text); // where every option has its default
 const aml_tokenizer *text_tokenizer(Jobs *jobs, Node *dataset);
 Value text_member(Elab *e, Node *job, Sym part, Span span); // shakespeare.vocab
 

@@ -112,6 +112,10 @@ static bool read_field(Jobs *jobs, Node *field, const aml_dataset *table, DataBl
     Env *env = env_new(jobs->e, NULL, field->span.file);
     TypeValue type;
     const aml_tokenizer *tokenizer = table->source.tokenizer;
+    bool has_images =
+        table->source.kind == AML_SOURCE_IMAGES || table->source.kind == AML_SOURCE_IMAGE_LIST;
+    if (has_images && !image_names(jobs, env, field, table))
+        return false;
     if (tokenizer)
         env_bind(jobs->e, env, job_word(jobs, "vocab"), value_int(tokenizer->vocab));
     if (!elab_type(jobs->e, env, field->as.data.type, &type))
@@ -130,6 +134,8 @@ static bool read_field(Jobs *jobs, Node *field, const aml_dataset *table, DataBl
     out->tensor = tensor_info(jobs, column->type, column->classes, column->name);
     out->place = job_place(jobs, field->span);
     if (!read_place(jobs, field, &type, block, table->source.kind, out))
+        return false;
+    if (has_images && !image_field(jobs, field, &type, &table->source, out->part))
         return false;
     block->columns += out->count;
     return true;
