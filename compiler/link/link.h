@@ -23,6 +23,8 @@ const char *table_real(TableWriter *writer, double value);
 const char *table_function(TableWriter *writer, const Entry *entry, const char *prefix);
 const char *table_field_array(TableWriter *writer, const aml_field *field, int count,
                               const char *prefix);
+// What a program that reads this kind of source is linked with besides.
+const char *source_libraries(aml_source_kind kind);
 // The whole file of a training program.
 const char *tables_of_program(Cx *cx, Program *program, const ObjectCode *object,
                               const char *source_dir);
@@ -80,6 +82,8 @@ typedef struct LinkRequest {
     const char *source;               // C text
     const char *header_name, *header; // one more file beside it, or NULL
     const ObjectCode *object;
+    const char *libraries; // besides those of every program: arguments of the linker with spaces
+                           // between them; NULL: none. One may be named several times
     const char *output;
     const char *soname;  // makes a shared library of that name; NULL: an executable
     const char *exports; // shared library: the linker's version script

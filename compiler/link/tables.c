@@ -172,6 +172,28 @@ static const char *tokenizer(TableWriter *writer, const aml_tokenizer *of, const
     return arena_printf(writer->cx->arena, "&%s", name);
 }
 
+static const char *source_reader(aml_source_kind kind)
+{
+    static const char *const name[] = {
+        "",
+#define SOURCE(NAME, name, files, libraries, meaning) #name,
+#include "aml/source.def"
+#undef SOURCE
+    };
+    return name[kind];
+}
+
+const char *source_libraries(aml_source_kind kind)
+{
+    static const char *const libraries[] = {
+        "",
+#define SOURCE(NAME, name, files, libraries, meaning) libraries,
+#include "aml/source.def"
+#undef SOURCE
+    };
+    return libraries[kind];
+}
+
 static const char *source(TableWriter *writer, const ProgramDataset *dataset, int which,
                           const char *prefix)
 {
@@ -186,11 +208,13 @@ static const char *source(TableWriter *writer, const ProgramDataset *dataset, in
         buffer_printf(&files, "%s%s", i ? ", " : "",
                       text_parts(writer, &of->file[i], arena_printf(arena, "%s%d", prefix, i)));
     return arena_printf(arena,
-                        "{.kind = (aml_source_kind)%d, .place = %s, .file = {%s}, .separator = %d, "
+                        "{.kind = (aml_source_kind)%d, .reader = &amli_source_%s, .place = %s, "
+                        ".file = {%s}, .separator = %d, "
                         ".header = (aml_header)%d, .missing = %s, .rows = %lldll, .seed = %lldll, "
                         ".generate = %s, .tokenizer = %s}",
-                        of->kind, place(writer, of->place), files.text, of->separator, of->header,
-                        table_text(writer, of->missing), (long long)of->rows, (long long)of->seed,
+                        of->kind, source_reader(of->kind), place(writer, of->place), files.text,
+                        of->separator, of->header, table_text(writer, of->missing),
+                        (long long)of->rows, (long long)of->seed,
                         table_function(writer, &dataset->generate[which], prefix),
                         tokenizer(writer, of->tokenizer, prefix));
 }

@@ -138,8 +138,13 @@ static const char *run_compiler(Workplace *place, const LinkRequest *request,
     ARG("tables.c");
     for (int i = 0; i < request->object->files; i++)
         ARG(object_name(cx, i));
-    ARG(tools->runtime), ARG("-l:libjansson.a"), ARG("-l:libnettle.a"), ARG("-l:libz.a"),
-        ARG("-lpthread");
+    ARG(tools->runtime);
+    Buffer libraries = {.arena = cx->arena};
+    buffer_text(&libraries, request->libraries ? request->libraries : "");
+    for (char *rest, *name = strtok_r(libraries.text, " ", &rest); name;
+         name = strtok_r(NULL, " ", &rest))
+        ARG(name);
+    ARG("-l:libjansson.a"), ARG("-l:libnettle.a"), ARG("-lpthread");
     if (request->soname) {
         ARG("-shared"), ARG("-Wl,--version-script=exports.map");
         ARG(arena_printf(cx->arena, "-Wl,-soname,%s", request->soname));

@@ -39,4 +39,5 @@ static void close_text(amli_reading *reading)
     free(reading->own);
 }
 
-const amli_source_kind amli_source_text = {"text", open_text, next_text, close_text};
+const amli_source_kind amli_source_text = {
+    .name = "text", .open = open_text, .next = next_text, .close = close_text};

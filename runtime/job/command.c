@@ -238,6 +238,13 @@ static aml_status apply(amli_command *command, Option option, const char *text, 
     case OPTION_top_p:
         status = real_number("top_p", text, true, &command->top_p, error);
         break;
+    case OPTION_loaders:
+        status = whole_number("loaders", text, 0, &number, error);
+        if (!status && number > 4096)
+            status =
+                amli_fail(error, AML_USAGE, "--loaders: expected at most 4096, found \"%s\"", text);
+        command->loaders = status ? -1 : (int)number;
+        break;
     case OPTION_overfit:
         status = whole_number("overfit", text, 1, &command->overfit, error);
         break;
@@ -385,6 +392,7 @@ aml_status amli_command_parse(const aml_program *program, int argc, char **argv,
 {
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
     *command = (amli_command){.program = program,
+                              .loaders = -1,
                               .name = slash      ? slash + 1
                                       : argc > 0 ? argv[0]
                                                  : program->name,

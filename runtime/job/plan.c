@@ -38,7 +38,7 @@ static aml_status plan_job(const amli_command *command, const aml_job *job, Plan
     } else {
         plan->has_data = true;
         memcpy(plan->rows, samples->split.rows, sizeof plan->rows);
-        plan->data = amli_data_bytes(job, samples);
+        plan->data = amli_data_bytes(command, job, samples);
         plan->epoch_steps =
             job->batch > 0 ? (double)plan->rows[AML_PART_TRAIN] / (double)job->batch : 0;
         amli_samples_free(samples);

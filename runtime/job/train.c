@@ -189,17 +189,27 @@ static aml_status not_finite(const amli_training *training, const char *what, do
                      kept, training->store.run);
 }
 
+static aml_status get_batch(amli_training *training, aml_error *error)
+{
+    amli_session *session = &training->session;
+    int64_t batch = training->job->batch, step = training->progress.step;
+    if (training->loader)
+        return amli_session_take(session, training->loader, error);
+    amli_sampler_pick(&training->sampler, step * batch, batch, training->batch_row);
+    // Whether a model can learn a few samples by heart is asked of the samples as they are.
+    int64_t position = training->command->overfit > 0 ? -1 : step * batch;
+    return amli_session_fill(session, &session->step, training->batch_row, batch, step, position,
+                             error);
+}
+
 static aml_status do_step(amli_training *training, aml_error *error)
 {
     amli_session *session = &training->session;
     amli_progress *progress = &training->progress;
     const aml_function *step = session->step.function;
-    amli_sampler_pick(&training->sampler, progress->step * training->job->batch,
-                      training->job->batch, training->batch_row);
-    // Whether a model can learn a few samples by heart is asked of the samples as they are.
-    int64_t position = training->command->overfit > 0 ? -1 : progress->step * training->job->batch;
-    aml_status status = amli_session_fill(session, &session->step, training->batch_row,
-                                          training->job->batch, progress->step, position, error);
+    double before = amli_seconds();
+    aml_status status = get_batch(training, error);
+    training->waited += amli_seconds() - before;
     if (!status)
         status = amli_session_run(session, &session->step, progress->step, error);
     if (status)
@@ -424,9 +434,10 @@ static void announce(amli_training *training)
                   "%s: %lld weights, %lld rows to train on, %lld to validate, %s, %d thread%s, %s",
                   training->job->name, (long long)weights, (long long)training->train_rows,
                   (long long)training->valid_rows,
-                  amli_bytes_text((double)(need.state + need.arena + need.batch +
-                                           amli_data_bytes(training->job, session->samples)),
-                                  memory, sizeof memory),
+                  amli_bytes_text(
+                      (double)(need.state + need.arena + need.batch +
+                               amli_data_bytes(training->command, training->job, session->samples)),
+                      memory, sizeof memory),
                   amli_pool_threads(session->device->pool),
                   amli_pool_threads(session->device->pool) == 1 ? "" : "s", training->store.run);
     if (!training->is_new)
@@ -466,11 +477,15 @@ static void summary_json(const amli_training *training, const amli_stored *best)
         amli_json_number(&text, best->score);
         amli_buffer_printf(&text, "}");
     }
+    amli_buffer_printf(&text, ", \"data\": {\"waited_seconds\": ");
+    amli_json_number(&text, training->waited);
+    amli_buffer_printf(&text, ", \"loaders\": %d}",
+                       training->loader ? amli_loader_threads(training->loader) : 0);
     amli_buffer_printf(
         &text, ", \"memory\": {\"state\": %zu, \"arena\": %zu, \"batch\": %zu, \"data\": %zu}}",
         session->device->allocated[AMLI_FOR_STATE], session->device->allocated[AMLI_FOR_ARENA],
         session->device->allocated[AMLI_FOR_BATCH],
-        amli_data_bytes(training->job, session->samples));
+        amli_data_bytes(training->command, training->job, session->samples));
     if (!text.failed)
         puts(text.text);
     amli_buffer_free(&text);
@@ -500,6 +515,13 @@ static void summarize(amli_training *training)
     if (best)
         amli_log_line(&training->log, "best: step %lld, %s %.4f", (long long)best->step,
                       training->store.score_name, best->score);
+    double share = training->stepping > 0 ? training->waited / training->stepping : 0;
+    if (training->loader)
+        amli_log_line(&training->log,
+                      "data: training waited %.1f%% of the time for batches, which %d loader "
+                      "thread%s made",
+                      share * 100, amli_loader_threads(training->loader),
+                      amli_loader_threads(training->loader) == 1 ? "" : "s");
     if (training->saved_step >= 0) {
         char name[32];
         amli_step_name(training->saved_step, name);
@@ -542,8 +564,11 @@ static aml_status train(amli_training *training, const amli_device_kind *kind, a
         amli_log_line(&training->log, "%s is complete", training->store.run);
     } else {
         training->progress.finished = false;
+        status =
+            amli_session_loader(&training->session, &training->sampler, training->progress.step,
+                                training->command->overfit == 0, &training->loader, error);
         amli_signals_begin();
-        status = loop(training, error);
+        status = status ? status : loop(training, error);
         amli_signals_end();
     }
     if (!status)
@@ -574,6 +599,7 @@ aml_status amli_train(const amli_command *given, const amli_device_kind *kind, a
         amli_find_job(&command, AML_JOB_TRAIN, command.argument, &training.job, error);
     if (!status)
         status = train(&training, kind, error);
+    amli_loader_free(training.loader);
     amli_measured_free(&training.last);
     amli_sampler_free(&training.sampler);
     free(training.batch_row);

@@ -14,6 +14,8 @@ typedef struct amli_training {
     amli_store store;
     amli_progress progress;
     amli_sampler sampler;
+    amli_loader *loader;     // NULL: batches are only copied, or are made in the step's thread
+    double waited;           // seconds spent on getting batches
     aml_checkpoint *resumed; // what the state is loaded from, until it is
     int lock;                // the run's lock file, -1: none
     bool is_new;

@@ -93,6 +93,7 @@ static aml_status load(const char *text, size_t length, int64_t window, amli_spl
         .field = &field,
         .split = {.train = 0.75, .valid = 0.25, .stratify = -1, .by_time = true},
         .source = {.kind = AML_SOURCE_TEXT,
+                   .reader = &amli_source_text,
                    .place = "test.aml:2",
                    .file = {{1, &path_part}},
                    .tokenizer = &characters,

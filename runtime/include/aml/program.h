@@ -208,18 +208,28 @@ typedef struct aml_tokenizer {
 
 typedef enum aml_source_kind {
     AML_SOURCE_NONE,
-#define SOURCE(NAME, name, files, meaning) AML_SOURCE_##NAME,
+#define SOURCE(NAME, name, files, libraries, meaning) AML_SOURCE_##NAME,
 #include "aml/source.def"
 #undef SOURCE
     AML_SOURCE_KINDS
 } aml_source_kind;
+
+// How the runtime reads a kind of source. The tables name the kinds that they use, so that a
+// program is linked with these alone.
+struct amli_source_kind;
+#define SOURCE(NAME, name, files, libraries, meaning)                                              \
+    extern const struct amli_source_kind amli_source_##name;
+#include "aml/source.def"
+#undef SOURCE
+
 typedef enum aml_header { AML_HEADER_AUTO, AML_HEADER_YES, AML_HEADER_NO } aml_header;
 
 enum { AML_SOURCE_FILES = 2 };
 
 typedef struct aml_source {
     aml_source_kind kind;
-    const char *place;               // "digits.aml:29"
+    const struct amli_source_kind *reader; // of that kind
+    const char *place;                     // "digits.aml:29"
     aml_text file[AML_SOURCE_FILES]; // looked up beside the source file, in the current directory,
                                      // under $AML_DATA; parts 0: not given
     char separator;                  // csv: ',' by default
@@ -229,6 +239,8 @@ typedef struct aml_source {
                        // column is named in the source
     const aml_tokenizer *tokenizer; // text
     int64_t rows, seed;    // synthetic
+    size_t cache_bytes;    // samples that are decoded on demand are kept in memory if all of them
+                           // take no more than this
     aml_function generate; // synthetic: one row; outputs are the fields
 } aml_source;
 
