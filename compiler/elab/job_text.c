@@ -13,8 +13,7 @@
 
 enum { CODE_POINTS = 0x110000, LARGEST_TEXT = 1 << 30 };
 
-// The text of a path where every option has its default.
-static const char *default_text(Jobs *jobs, Value text)
+const char *default_text(Jobs *jobs, Value text)
 {
     Buffer out = {.arena = jobs->arena};
     buffer_text(&out, "");

@@ -38,7 +38,8 @@ static void mark_block(amli_csv *csv, const char *at)
     for (int i = 0; i < BLOCK; i += 16) {
         __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(at + i));
         __m128i ends = _mm_or_si128(_mm_cmpeq_epi8(bytes, line), _mm_cmpeq_epi8(bytes, back));
-        __m128i others = _mm_or_si128(_mm_cmpeq_epi8(bytes, separator), _mm_cmpeq_epi8(bytes, quote));
+        __m128i others =
+            _mm_or_si128(_mm_cmpeq_epi8(bytes, separator), _mm_cmpeq_epi8(bytes, quote));
         marks |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_or_si128(ends, others)) << i;
         odd = _mm_or_si128(odd, _mm_or_si128(bytes, _mm_cmpeq_epi8(bytes, nothing)));
     }
@@ -278,6 +279,51 @@ amli_csv_result amli_csv_next(amli_csv *csv, amli_cell cell[], int64_t room)
     csv->next_line = line + 1;
     csv->at = next;
     return csv->problem ? AMLI_CSV_BAD : AMLI_CSV_ROW;
+}
+
+// The first line break from `at` on, or quote that may hide some, or the end.
+static const char *find_break(const amli_csv *csv, const char *at)
+{
+    char quote = csv->form.literal_quotes ? '\n' : '"';
+#ifdef __SSE2__
+    const __m128i line = _mm_set1_epi8('\n'), back = _mm_set1_epi8('\r'),
+                  quotes = _mm_set1_epi8(quote);
+    for (; csv->end - at >= 16; at += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+        __m128i found =
+            _mm_or_si128(_mm_cmpeq_epi8(bytes, quotes),
+                         _mm_or_si128(_mm_cmpeq_epi8(bytes, line), _mm_cmpeq_epi8(bytes, back)));
+        int marks = _mm_movemask_epi8(found);
+        if (marks)
+            return at + __builtin_ctz((unsigned)marks);
+    }
+#endif
+    while (at < csv->end && !ends_line(*at) && *at != quote)
+        at++;
+    return at;
+}
+
+amli_csv_result amli_csv_skip(amli_csv *csv)
+{
+    int64_t line = csv->next_line;
+    const char *at = pass_lines(csv, csv->at, &line);
+    if (!at)
+        return AMLI_CSV_MORE;
+    if (at == csv->end)
+        return csv->complete ? AMLI_CSV_END : AMLI_CSV_MORE;
+    const char *stop = find_break(csv, at), *next = stop;
+    if (stop < csv->end && !ends_line(*stop))
+        return amli_csv_next(csv, NULL, 0);
+    if (stop == csv->end && !csv->complete)
+        return AMLI_CSV_MORE;
+    if (stop < csv->end && !(next = after_break(csv, stop)))
+        return AMLI_CSV_MORE;
+    csv->problem = csv->problem_at = NULL;
+    csv->row = at;
+    csv->line = line;
+    csv->next_line = line + 1;
+    csv->at = next;
+    return AMLI_CSV_ROW;
 }
 
 void amli_csv_place(const amli_csv *csv, const char *at, int64_t *line, int64_t *column)

@@ -246,8 +246,9 @@ static bool decode_by_rule(const aml_tensor_info *tensor, const aml_cell_rule *r
     case AML_CELL_TIME:
         if (!amli_read_time(cell.at, cell.length, rule->format, &seconds)) {
             snprintf(expected, room,
-                     rule->format ? "a date written as %s" : "a date as in 2016-07-01 or 2016-07-01 "
-                                                             "13:00:00%s",
+                     rule->format ? "a date written as %s"
+                                  : "a date as in 2016-07-01 or 2016-07-01 "
+                                    "13:00:00%s",
                      rule->format ? rule->format : "");
             return false;
         }
@@ -255,6 +256,7 @@ static bool decode_by_rule(const aml_tensor_info *tensor, const aml_cell_rule *r
         return true;
     case AML_CELL_NUMBER:
     case AML_CELL_PRESENT:
+    case AML_CELL_TEXT: // by amli_decode_row, for all elements at once
         break;
     }
     return decode_number(tensor, cell.at, cell.length, element, expected, room);
@@ -411,9 +413,7 @@ static int64_t decode_singles(const char *text, const amli_cell cell[], int64_t 
     return k;
 }
 
-bool amli_decode_row(const amli_csv *csv, const char *path, const amli_cell cell[], int64_t columns,
-                     const amli_cell header[], const aml_field field[], int fields,
-                     const int64_t column[], void *const to[], aml_error *error)
+bool amli_check_row(const amli_csv *csv, const char *path, int64_t columns, aml_error *error)
 {
     if (csv->problem) {
         int64_t line, place;
@@ -428,13 +428,31 @@ bool amli_decode_row(const amli_csv *csv, const char *path, const amli_cell cell
                   (long long)csv->line, (long long)columns, (long long)csv->cells);
         return false;
     }
+    return true;
+}
+
+bool amli_decode_row(const amli_csv *csv, const char *path, const amli_cell cell[], int64_t columns,
+                     const amli_cell header[], const aml_field field[], int fields,
+                     const int64_t column[], void *const to[], aml_error *error)
+{
+    if (!amli_check_row(csv, path, columns, error))
+        return false;
     for (int i = 0; i < fields; i++) {
         size_t size = aml_dtype_bytes(field[i].tensor.dtype);
+        if (!to[i])
+            continue;
         if (column[i] < 0) {
             memset(to[i], 0, (size_t)field[i].count * size);
             continue;
         }
         const amli_cell *from = &cell[column[i]];
+        if (field[i].rule && field[i].rule->kind == AML_CELL_TEXT) {
+            char expected[120];
+            if (!field[i].rule->decoder->decode(&field[i], from, to[i], expected, sizeof expected))
+                return bad_cell(csv, path, from, header ? &header[column[i]] : NULL, column[i],
+                                &field[i], expected, error);
+            continue;
+        }
         int64_t k = field[i].tensor.dtype == AML_F32 && !field[i].rule
                         ? decode_singles(csv->text, from, field[i].count, to[i])
                         : 0;

@@ -31,7 +31,8 @@ static inline bool is_digit(char c)
 
 static inline bool are_digits(uint64_t eight)
 {
-    return (((eight + 0x4646464646464646) | (eight - 0x3030303030303030)) & 0x8080808080808080) == 0;
+    return (((eight + 0x4646464646464646) | (eight - 0x3030303030303030)) & 0x8080808080808080) ==
+           0;
 }
 
 // The number that eight digits are, the first one in the lowest byte: pairs, then fours, then all.
@@ -133,9 +134,9 @@ static const uint64_t power_of_five[][2] = {
 #include "runtime/data/powers.def"
 #undef POWER
 };
-static const double power_of_ten[EXACT_POWER + 1] = {
-    1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+static const double power_of_ten[EXACT_POWER + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                                     1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                                     1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
 // whole * 10^exponent by a product of 64 and 128 bits; false if that does not decide.
 static inline bool multiply(uint64_t whole, int64_t exponent, double *value)
@@ -181,8 +182,7 @@ static inline bool fast(const Decimal *number, double *value)
     }
     if (whole <= (uint64_t)1 << 53 && exponent >= -EXACT_POWER && exponent <= EXACT_POWER) {
         double exact = (double)whole;
-        *value =
-            exponent < 0 ? exact / power_of_ten[-exponent] : exact * power_of_ten[exponent];
+        *value = exponent < 0 ? exact / power_of_ten[-exponent] : exact * power_of_ten[exponent];
         return true;
     }
     return multiply(whole, exponent, value);

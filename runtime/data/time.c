@@ -4,14 +4,15 @@
 #include <string.h>
 #include <strings.h>
 
+#include "aml/columns.h"
 #include "runtime/data/csv.h"
 
 typedef struct Time {
     int64_t year;
     int month, day, hour, minute, second;
-    int offset; // from UTC in seconds
+    int offset;    // from UTC in seconds
     int afternoon; // 12 hours with %p: 0 am, 1 pm, -1 not stated
-    int week_day; // read, and not compared
+    int week_day;  // read, and not compared
 } Time;
 
 // Days since 1970-01-01. Years begin in March here: the leap day is the last one.
@@ -163,7 +164,7 @@ static bool read_part(char letter, const char **at, const char *end, Time *time)
     }
 }
 
-bool amli_time_format(const char *format)
+bool aml_time_format(const char *format)
 {
     bool has_year = false;
     for (const char *f = format; *f; f++) {

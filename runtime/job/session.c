@@ -247,7 +247,8 @@ static aml_status load_paths(const amli_command *command, const aml_source *sour
 aml_status amli_load_options(const amli_command *command, const aml_dataset *dataset,
                              amli_load *load, amli_paths *paths, aml_error *error)
 {
-    *load = (amli_load){.source_dir = command->program->source_dir};
+    *load =
+        (amli_load){.source_dir = command->program->source_dir, .threads = amli_threads(command)};
     if (dataset->source.kind == AML_SOURCE_NONE)
         return amli_fail(error, AML_INVALID, "the data set '%s' (%s) has no source", dataset->name,
                          dataset->place);

@@ -11,10 +11,12 @@
 
 static bool decode(aml_dtype dtype, int64_t classes, const char *text, void *element)
 {
+    static const char *const missing[] = {"NA"};
+    const aml_cell_rule rule = {.missings = 1, .missing = missing};
     aml_tensor_info info = {.name = "v", .dtype = dtype, .classes = classes};
     amli_cell cell = {text, strlen(text), false};
     char expected[96];
-    return amli_decode(&info, &cell, "NA", element, expected, sizeof expected);
+    return amli_decode(&info, &rule, &cell, element, expected, sizeof expected);
 }
 
 TEST(reals_are_read_exactly)

@@ -77,7 +77,7 @@ typedef struct aml_tensor_info {
     const char *name;
     aml_dtype dtype;
     aml_shape shape;
-    int64_t classes; // class(k): elements lie in 0..k-1; 0: not a class
+    int64_t classes;               // class(k): elements lie in 0..k-1; 0: not a class
     const char *const *class_name; // of each class; NULL: they have numbers only
 } aml_tensor_info;
 
@@ -238,9 +238,11 @@ typedef struct aml_source {
     aml_header header; // csv: whether the first row names the columns; AUTO: it does if any
                        // column is named in the source
     const aml_tokenizer *tokenizer; // text
-    int64_t rows, seed;    // synthetic
-    size_t cache_bytes;    // samples that are decoded on demand are kept in memory if all of them
-                           // take no more than this
+    int64_t rows, seed;             // synthetic
+    size_t memory_bytes; // csv, jsonl: data that need more memory stay on the disk and are read row
+                         // by row when they are asked for; 0: never
+    size_t cache_bytes;  // samples that are decoded on demand are kept in memory if all of them
+                         // take no more than this
     aml_function generate; // synthetic: one row; outputs are the fields
 } aml_source;
 
@@ -249,8 +251,10 @@ typedef enum aml_cell_kind {
     AML_CELL_NUMBER,   // the number that is written, or a truth value
     AML_CELL_CATEGORY, // one of the names of the field's classes: its position
     AML_CELL_TIME,     // a date, with or without a time: seconds since 1970 in UTC, an i64
-    AML_CELL_PRESENT   // a bool: whether there is a value
+    AML_CELL_PRESENT,  // a bool: whether there is a value
+    AML_CELL_TEXT      // what the decoder makes of the text: all elements of the field
 } aml_cell_kind;
+struct amli_cell_decoder; // of the runtime; named where it is used, so that no other is linked
 typedef struct aml_cell_rule {
     aml_cell_kind kind;
     int32_t missings; // texts of a missing value; an empty cell is always one
@@ -260,6 +264,8 @@ typedef struct aml_cell_rule {
     bool unknown;         // CATEGORY: the last class is every text that is no name of another
     const char *ending;   // CATEGORY: left out at the end of a text; NULL: none
     const char *format;   // TIME: as of strftime; NULL: ISO 8601
+    const struct amli_cell_decoder *decoder; // TEXT
+    const aml_tokenizer *tokenizer;          // TEXT: for the decoder; may be NULL
 } aml_cell_rule;
 
 // Which part of a source a field reads. csv: `count` columns from `first`, or, with `column`, the
