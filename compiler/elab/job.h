@@ -12,6 +12,7 @@
 //   job_text.c      texts: tokenizers and vocabularies
 //   job_generate.c  generate
 //   job_deploy.c    deploy
+//   job_folds.c     evaluate blocks that train: cross-validations and learning curves
 //   expand.c        the effective program as text
 
 #ifndef AML_ELAB_JOB_H
@@ -83,6 +84,11 @@ typedef struct TextBlock {
     const aml_tokenizer *tokenizer; // NULL: its mistakes were reported
 } TextBlock;
 
+typedef struct KeptTokenizer {
+    const char *shown; // what was asked for
+    const aml_tokenizer *tokenizer;
+} KeptTokenizer;
+
 typedef struct Jobs {
     Elab *e;
     Cx *cx;
@@ -92,6 +98,7 @@ typedef struct Jobs {
     Vec(DataBlock *) data;
     Vec(TrainBlock *) train;
     Vec(TextBlock) text;
+    Vec(KeptTokenizer) tokenizer;
     bool mixed; // of the block in progress: what is traced is marked so
 } Jobs;
 
@@ -155,6 +162,8 @@ DataBlock *data_block(Jobs *jobs, const Node *node);
 // `data: digits` or `data: digits.test`. NULL after a report.
 DataBlock *data_setting(Jobs *jobs, const Setting *setting, const char *name, bool with_part,
                         aml_part *part);
+// Whether the split gives samples to this part; false after a report.
+bool data_part(Jobs *jobs, const DataBlock *block, const Setting *setting, aml_part part);
 
 // ---- job_source.c
 bool read_source(Jobs *jobs, Node *node, const char *name, aml_source *source, DataSource *out);
@@ -203,6 +212,11 @@ bool job_is_instance(Value value, NodeKind kind); // of a model, an optimizer, .
 TrainBlock *checkpoint_setting(Jobs *jobs, const Setting *setting, const char *name,
                                aml_which *which);
 
+// ---- job_folds.c
+// The settings `folds` and `curve` of an evaluate block. False after a report.
+bool read_folds(Jobs *jobs, Node *node, const TrainBlock *train, const DataBlock *block,
+                aml_job *job);
+
 // ---- job_step.c
 const Column *column_of(const ColumnList *columns, const char *name);
 Value loss_at(Jobs *jobs, Value loss, bool has_target, Span span);
@@ -236,6 +250,8 @@ const char *default_text(Jobs *jobs, Value text); // of a path where every optio
 // False after a report: `field ids: class(vocab)[window] = tokens`.
 bool text_field(Jobs *jobs, const Node *field, const TypeValue *type, int64_t window,
                 const aml_tokenizer *tokenizer);
+// The tokenizer that a value asks for: bytes(), bpe(...). NULL: it is none, or after a report.
+const aml_tokenizer *tokenizer_of(Jobs *jobs, Span span, Value value, bool *is_one);
 // The tokenizer of a data set. NULL: it has none, or after a report.
 const aml_tokenizer *text_tokenizer(Jobs *jobs, Node *dataset);
 Value text_member(Elab *e, Node *job, Sym part, Span span); // shakespeare.vocab

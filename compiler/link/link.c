@@ -69,7 +69,7 @@ bool link_program(Cx *cx, Program *program, const ObjectCode *object, const char
         buffer_printf(&libraries, "%s %s ",
                       source_libraries(program->dataset.at[i].table.source.kind),
                       source_libraries(program->dataset.at[i].table.test.kind));
-    LinkRequest request = {.source = tables_of_program(cx, program, object, source_dir),
+    LinkRequest request = {.tables = tables_of_program(cx, program, object, source_dir),
                            .object = object,
                            .libraries = libraries.text,
                            .output = output};

@@ -162,24 +162,6 @@ static const char *text_parts(TableWriter *writer, const aml_text *text, const c
     return arena_printf(writer->cx->arena, "{.parts = %d, .part = %s}", text->parts, name);
 }
 
-static const char *tokenizer(TableWriter *writer, const aml_tokenizer *of, const char *prefix)
-{
-    if (!of)
-        return "0";
-    const char *code = "0", *name = array_name(writer, prefix, "tokenizer");
-    if (of->code) {
-        code = array_name(writer, prefix, "code");
-        TOP("static const uint32_t %s[] = {", code);
-        for (int i = 0; i < of->vocab; i++)
-            TOP("%s%u,", i % 16 ? " " : "\n    ", (unsigned)of->code[i]);
-        TOP("\n};\n");
-    }
-    TOP("static const aml_tokenizer %s = {.kind = (aml_tokenizer_kind)%d, .vocab = %d, .code = "
-        "%s};\n",
-        name, of->kind, of->vocab, code);
-    return arena_printf(writer->cx->arena, "&%s", name);
-}
-
 static const char *source_reader(aml_source_kind kind)
 {
     static const char *const name[] = {
@@ -225,7 +207,7 @@ static const char *source(TableWriter *writer, const ProgramDataset *dataset, in
                         of->separator, of->header, of->comment, of->literal_quotes,
                         of->memory_bytes, (long long)of->rows, (long long)of->seed,
                         table_function(writer, &dataset->generate[which], prefix),
-                        tokenizer(writer, of->tokenizer, prefix));
+                        table_tokenizer(writer, of->tokenizer));
 }
 
 static const char *quantity(TableWriter *writer, aml_quantity of)
@@ -301,10 +283,11 @@ static void write_datasets(TableWriter *writer, Program *program)
                       (long long)table->stride, (long long)table->apart, table->fields, field);
         buffer_printf(&rows,
                       "     .split = {.train = %s, .valid = %s, .test = %s, .seed = %lldll, "
-                      ".stratify = %d, .by_time = %d},\n",
+                      ".stratify = %d, .group = %s, .by_time = %d},\n",
                       table_real(writer, table->split.train),
                       table_real(writer, table->split.valid), table_real(writer, table->split.test),
-                      (long long)table->split.seed, table->split.stratify, table->split.by_time);
+                      (long long)table->split.seed, table->split.stratify,
+                      table_text(writer, table->split.group), table->split.by_time);
         buffer_printf(&rows,
                       "     .on_bad = (aml_on_bad)%d, .skip_limit = %s,\n     .prepare = %s,\n     "
                       ".augment = %s},\n",
@@ -409,6 +392,18 @@ static const char *loads(TableWriter *writer, const ProgramJob *job, const char 
     return name;
 }
 
+static const char *shares(TableWriter *writer, const aml_job *job, const char *prefix)
+{
+    if (job->shares == 0)
+        return "0";
+    const char *name = array_name(writer, prefix, "shares");
+    TOP("static const double %s[] = {", name);
+    for (int i = 0; i < job->shares; i++)
+        TOP("%s%s", i ? ", " : "", table_real(writer, job->share[i]));
+    TOP("};\n");
+    return name;
+}
+
 static void write_jobs(TableWriter *writer, Program *program)
 {
     Buffer rows = {.arena = writer->cx->arena};
@@ -459,6 +454,8 @@ static void write_jobs(TableWriter *writer, Program *program)
                       table->keep_last, table->keep_best, table->keep_metric, table->stop_metric,
                       quantity(writer, table->stop_patience),
                       table_real(writer, table->stop_min_delta));
+        buffer_printf(&rows, "     .folds = %d, .shares = %d, .share = %s,\n", table->folds,
+                      table->shares, shares(writer, table, prefix));
         buffer_printf(&rows, "     .model_job = %d, .which = (aml_which)%d, .generation = %s},\n",
                       table->model_job, table->which, generation(writer, &table->generation));
     }
@@ -466,8 +463,7 @@ static void write_jobs(TableWriter *writer, Program *program)
         TOP("%s};\n", rows.text);
 }
 
-const char *tables_of_program(Cx *cx, Program *program, const ObjectCode *object,
-                              const char *source_dir)
+Tables tables_of_program(Cx *cx, Program *program, const ObjectCode *object, const char *source_dir)
 {
     TableWriter writer_of = {.cx = cx, .top = {.arena = cx->arena}}, *writer = &writer_of;
     const aml_program *table = &program->table;
@@ -498,5 +494,5 @@ const char *tables_of_program(Cx *cx, Program *program, const ObjectCode *object
             list[i].count ? list[i].array : "0");
     TOP("};\n\nint main(int argc, char **argv)\n{\n    return aml_program_main(&program, argc, "
         "argv);\n}\n");
-    return writer->top.text;
+    return table_end(writer);
 }

@@ -19,6 +19,7 @@
 
 #include "runtime/base/base.h"
 #include "runtime/data/csv.h"
+#include "runtime/data/deal.h"
 
 // ---- locate.c
 
@@ -67,6 +68,7 @@ typedef struct amli_load {
     bool labels_may_be_absent; // `predict FILE`
     bool names_only;           // of the columns: rows are not asked for
     int threads;               // that may read; the result does not depend on it
+    amli_fold fold;            // of a cross-validation
     aml_notice *on_bad_row;    // told about each bad row that is passed over; may be NULL
     void *self;
 } amli_load;
@@ -103,16 +105,21 @@ typedef struct amli_split {
     size_t bytes;                    // of these lists
 } amli_split;
 
-// Splits rows 0..source_rows by fractions: exact counts by largest remainder, per class where
-// `stratum` (of each row, in 0..strata-1) is given. Rows from source_rows on are the test part. The
-// same seed gives the same rows everywhere.
+// Splits rows 0..source_rows by fractions: exact counts by largest remainder, per class and by
+// groups where there are labels. Rows from source_rows on are the test part. The same seed gives
+// the same rows everywhere.
 aml_status amli_split_rows(const aml_split *how, int64_t source_rows, int64_t rows,
-                           const int64_t *stratum, int64_t strata, amli_split *split,
+                           const amli_labels *labels, const amli_fold *fold, amli_split *split,
                            aml_error *error);
 // Splits the samples of a table into consecutive parts of its rows: a sample belongs to the part
 // that has all its rows, and to none if it reaches over a border.
-aml_status amli_split_by_time(const aml_split *how, const amli_table *table, amli_split *split,
-                              aml_error *error);
+aml_status amli_split_by_time(const aml_split *how, const amli_table *table, const amli_fold *fold,
+                              amli_split *split, aml_error *error);
+// A training on a fold is one on other data: the fold becomes part of the fingerprint.
+void amli_fold_mark(const amli_fold *fold, char fingerprint[AMLI_HASH_TEXT]);
+// The same as the data set asks for. Classes and groups are read from the table.
+aml_status amli_split_table(const aml_dataset *dataset, const amli_table *table,
+                            const amli_fold *fold, amli_split *split, aml_error *error);
 void amli_split_free(amli_split *split);
 
 // ---- samples.c
@@ -158,6 +165,7 @@ typedef struct amli_samples {
     size_t bytes; // of everything that is held
     amli_split split;
     char fingerprint[AMLI_HASH_TEXT];
+    char source[AMLI_HASH_TEXT]; // the same without the fold
     char path[PATH_MAX];
     int64_t skipped;
     int workers; // threads that can prepare at once

@@ -233,36 +233,11 @@ static aml_status prepare_all(amli_samples *samples, amli_table **table, int thr
     return status;
 }
 
-// The class of each row, for a stratified split; NULL if the split is not.
-static aml_status strata(const aml_dataset *dataset, const amli_table *table, int64_t **out,
-                         aml_error *error)
-{
-    *out = NULL;
-    int field = dataset->split.stratify;
-    if (field < 0 || field >= dataset->fields)
-        return AML_OK;
-    size_t size = aml_dtype_bytes(dataset->field[field].tensor.dtype);
-    if (dataset->field[field].tensor.classes <= 0 || table->row_bytes[field] != size ||
-        table->window != 1)
-        return amli_fail(error, AML_INVALID,
-                         "%s: stratify needs a field that is one class, and '%s' is not",
-                         dataset->place, dataset->field[field].tensor.name);
-    int64_t *stratum = calloc((size_t)table->source_rows + 1, sizeof *stratum);
-    if (!stratum)
-        return amli_no_memory(error, (size_t)table->source_rows * sizeof *stratum, "the split");
-    for (int64_t i = 0; i < table->source_rows;
-         i++) // classes are not negative, so the low bytes are the number
-        memcpy(&stratum[i], (const char *)table->field[field] + (size_t)i * size, size);
-    *out = stratum;
-    return AML_OK;
-}
-
 aml_status amli_samples_load(const aml_dataset *dataset, const amli_load *load, int threads,
                              amli_samples **out, aml_error *error)
 {
     *out = NULL;
     amli_table *table = NULL;
-    int64_t *stratum = NULL;
     aml_status status = check_prepare(dataset, error);
     if (!status)
         status = amli_table_load(dataset, load, &table, error);
@@ -278,23 +253,18 @@ aml_status amli_samples_load(const aml_dataset *dataset, const amli_load *load, 
     samples->skipped = table->bad;
     samples->outputs = dataset->prepare.outputs;
     memcpy(samples->fingerprint, table->fingerprint, sizeof samples->fingerprint);
+    memcpy(samples->source, table->fingerprint, sizeof samples->source);
     memcpy(samples->path, table->path, sizeof samples->path);
     samples->column = calloc((size_t)samples->outputs + 1, sizeof *samples->column);
     samples->row_bytes = calloc((size_t)samples->outputs + 1, sizeof *samples->row_bytes);
     if (!samples->column || !samples->row_bytes)
         status = amli_no_memory(error, sizeof *samples, "the data");
     if (!status)
-        status = strata(dataset, table, &stratum, error);
-    if (!status && dataset->split.by_time)
-        status = amli_split_by_time(&dataset->split, table, &samples->split, error);
-    else if (!status)
-        status =
-            amli_split_rows(&dataset->split, table->source_rows, table->rows, stratum,
-                            stratum ? dataset->field[dataset->split.stratify].tensor.classes : 1,
-                            &samples->split, error);
+        status = amli_split_table(dataset, table, &load->fold, &samples->split, error);
+    if (!status)
+        amli_fold_mark(&load->fold, samples->fingerprint);
     if (!status)
         status = prepare_all(samples, &table, threads, error);
-    free(stratum);
     amli_table_free(table);
     if (status) {
         amli_samples_free(samples);

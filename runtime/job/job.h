@@ -6,6 +6,7 @@
 //   measure.c   a model on some rows: loss and metrics; roc.c: metrics that need all rows at once
 //   train.c     the training loop; train_run.c its folder: config, resume, checkpoints
 //   generate.c  text from a trained model; choose.c: which token comes next
+//   study.c    cross-validations and learning curves; study_result.c: their figures
 //   evaluate.c, predict.c, plan.c, check.c
 
 #ifndef AMLI_JOB_H
@@ -46,6 +47,9 @@ typedef struct amli_command {
     int64_t seed, overfit, steps, held_out; // held_out 0: not given
     int64_t length, top_k;                  // of a generation; 0: not given
     double temperature, top_p;              // the same; negative: not given
+    int64_t folds;                          // of a cross-validation; 0: not given
+    amli_fold fold;                         // that is trained on or measured; see study.c
+    const char *curve;                      // shares of a learning curve, NULL: not given
     const char *resume_run, *checkpoint, *job, *output, *runs, *prompt;
     // the values of the program's options, and what was given on the command line (NULL: nothing)
     aml_value *value;
@@ -108,6 +112,7 @@ typedef struct amli_session {
 // What a job needs, in bytes: exactly what a session allocates.
 typedef struct amli_need {
     size_t state, arena, batch;
+    size_t snapshot;        // a training's copy of the state, from which checkpoints are written
     size_t role[AML_ROLES]; // parts of the state
 } amli_need;
 amli_need amli_job_need(const aml_job *job);

@@ -36,7 +36,8 @@ static size_t batch_bytes(const aml_function *function)
 
 amli_need amli_job_need(const aml_job *job)
 {
-    amli_need need = {.state = job->state_bytes};
+    amli_need need = {.state = job->state_bytes,
+                      .snapshot = job->kind == AML_JOB_TRAIN ? job->state_bytes : 0};
     const aml_function *function[FUNCTIONS];
     functions_of(job, function);
     for (int i = 0; i < FUNCTIONS; i++) {
@@ -247,8 +248,9 @@ static aml_status load_paths(const amli_command *command, const aml_source *sour
 aml_status amli_load_options(const amli_command *command, const aml_dataset *dataset,
                              amli_load *load, amli_paths *paths, aml_error *error)
 {
-    *load =
-        (amli_load){.source_dir = command->program->source_dir, .threads = amli_threads(command)};
+    *load = (amli_load){.source_dir = command->program->source_dir,
+                        .threads = amli_threads(command),
+                        .fold = command->fold};
     if (dataset->source.kind == AML_SOURCE_NONE)
         return amli_fail(error, AML_INVALID, "the data set '%s' (%s) has no source", dataset->name,
                          dataset->place);

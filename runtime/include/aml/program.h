@@ -195,15 +195,20 @@ typedef struct aml_effective {
 // ---- data --------------------------------------------------------------------------------------
 
 // How a text becomes numbers. CHARACTERS: a token is a code point, its number the position in
-// `code`, which increases. BYTES: a token is a byte.
+// `code`, which increases. BYTES: a token is a byte. PIECES: what `image` says.
 typedef enum aml_tokenizer_kind {
     AML_TOKENIZER_CHARACTERS,
-    AML_TOKENIZER_BYTES
+    AML_TOKENIZER_BYTES,
+    AML_TOKENIZER_PIECES
 } aml_tokenizer_kind;
 typedef struct aml_tokenizer {
     aml_tokenizer_kind kind;
     int32_t vocab;
     const uint32_t *code;
+    const struct aml_vocabulary *image;        // aml/vocabulary.h
+    const char *hash;                          // SHA-256 of the image
+    const struct amli_token_engine *engine;    // of the image's model
+    const struct amli_token_patterns *pattern; // NULL: no step needs patterns
 } aml_tokenizer;
 
 typedef enum aml_source_kind {
@@ -285,9 +290,10 @@ typedef struct aml_field {
 typedef struct aml_split {
     double train, valid, test; // fractions; what they leave over is unused
     int64_t seed;
-    int32_t stratify; // index of the class field whose proportions are kept, -1: none
-    bool by_time;     // the parts are consecutive rows, in the order of the source, and no window
-                      // reaches over a border
+    int32_t stratify;  // index of the class field whose proportions are kept, -1: none
+    const char *group; // the field whose rows of one value are all in one part, NULL: none
+    bool by_time;      // the parts are consecutive rows, in the order of the source, and no window
+                       // reaches over a border
 } aml_split;
 
 typedef enum { AML_ON_BAD_ERROR, AML_ON_BAD_SKIP } aml_on_bad;
@@ -417,6 +423,10 @@ typedef struct aml_job {
     // evaluate and generate
     int32_t model_job; // whose checkpoint is used
     aml_which which;
+    int32_t folds;  // evaluate: model_job is trained once for each fold, which takes the place
+                    // of `part`; 0: what was trained is measured
+    int32_t shares; // evaluate: and for each of these shares of the training part; 0: all of it
+    const double *share; // increasing
 
     aml_function decode; // generate: outputs the scores of the next token, f32[vocab]
     aml_generation generation;
