@@ -338,6 +338,8 @@ int verb_doctor(Command *command)
     static const char *const library[][2] = {{"libjansson.a", "apt-get install libjansson-dev"},
                                              {"libnettle.a", "apt-get install nettle-dev"},
                                              {"libz.a", "apt-get install zlib1g-dev"},
+                                             {"libjpeg.a", "apt-get install libjpeg62-turbo-dev"},
+                                             {"libpng16.a", "apt-get install libpng-dev"},
                                              {"libutf8proc.a", "apt-get install libutf8proc-dev"},
                                              {"libpcre2-8.a", "apt-get install libpcre2-dev"}};
     for (size_t i = 0; version && i < COUNT_OF(library); i++) {

@@ -186,6 +186,17 @@ void check_columns(Jobs *jobs, DataBlock *block, const aml_dataset *table);
 // adult.job of `classes(adult.job)`: 0 if the data set has no such field.
 int64_t field_classes(Jobs *jobs, Node *dataset, Sym field);
 
+// ---- job_images.c: each false after a report
+bool image_settings(Jobs *jobs, const Setting *setting, Value record, aml_source *source);
+bool image_field(Jobs *jobs, const Node *field, const TypeValue *type, const aml_source *source,
+                 int part); // part 0: the picture, 1: its label
+// Binds `classes` for the field's type.
+bool image_names(Jobs *jobs, Env *env, const Node *field, const aml_dataset *data);
+// The number of classes of a data set of pictures, 0 if the folder is not there; false if it is no
+// such data set.
+bool image_classes(Jobs *jobs, Node *dataset, int64_t *classes);
+Value data_member(Elab *e, Node *job, Sym part, Span span); // flowers.classes, shakespeare.vocab
+
 // ---- job_metric.c
 bool metrics_read(Jobs *jobs, Node *node, MetricSet *set);
 // Adds metrics_reset and metrics_value to the job, and its table of metrics.
@@ -246,13 +257,13 @@ void warn_unused(Jobs *jobs, Value model, const ProgramJob *job);
 bool check_classes(Jobs *jobs, const TrainBlock *train, const ProgramJob *job, Span at);
 
 // ---- job_text.c
-const char *default_text(Jobs *jobs, Value text); // of a path where every option has its default
 // False after a report: `field ids: class(vocab)[window] = tokens`.
 bool text_field(Jobs *jobs, const Node *field, const TypeValue *type, int64_t window,
                 const aml_tokenizer *tokenizer);
 // The tokenizer that a value asks for: bytes(), bpe(...). NULL: it is none, or after a report.
 const aml_tokenizer *tokenizer_of(Jobs *jobs, Span span, Value value, bool *is_one);
 // The tokenizer of a data set. NULL: it has none, or after a report.
+const char *text_default(Jobs *jobs, Value text); // where every option has its default
 const aml_tokenizer *text_tokenizer(Jobs *jobs, Node *dataset);
 Value text_member(Elab *e, Node *job, Sym part, Span span); // shakespeare.vocab
 

@@ -108,6 +108,10 @@ static bool read_field(Jobs *jobs, Node *field, Value place, const aml_dataset *
     Env *env = env_new(jobs->e, NULL, field->span.file);
     TypeValue type;
     const aml_tokenizer *tokenizer = table->source.tokenizer;
+    bool has_images =
+        table->source.kind == AML_SOURCE_IMAGES || table->source.kind == AML_SOURCE_IMAGE_LIST;
+    if (has_images && !image_names(jobs, env, field, table))
+        return false;
     if (tokenizer)
         env_bind(jobs->e, env, job_word(jobs, "vocab"), value_int(tokenizer->vocab));
     CellType cells = CELL_NUMBER;
@@ -151,6 +155,8 @@ static bool read_field(Jobs *jobs, Node *field, Value place, const aml_dataset *
     out->tensor.class_name = named.class_name;
     out->place = job_place(jobs, field->span);
     if (!read_place(jobs, field, &type, block, place, table->source.kind, out))
+        return false;
+    if (has_images && !image_field(jobs, field, &type, &table->source, out->part))
         return false;
     block->columns += out->count;
     return true;

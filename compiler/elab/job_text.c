@@ -17,7 +17,7 @@
 
 enum { CODE_POINTS = 0x110000, LARGEST_TEXT = 1 << 30, LARGEST_VOCABULARY = 1 << 28 };
 
-const char *default_text(Jobs *jobs, Value text)
+const char *text_default(Jobs *jobs, Value text)
 {
     Buffer out = {.arena = jobs->arena};
     buffer_text(&out, "");
@@ -77,7 +77,7 @@ static const uint32_t *code_points(Jobs *jobs, const char *text, size_t length, 
 
 static bool read_characters(Jobs *jobs, Value path, Span span, aml_tokenizer *out)
 {
-    const char *name = default_text(jobs, path), *found = find_data(jobs->cx, name), *why;
+    const char *name = text_default(jobs, path), *found = find_data(jobs->cx, name), *why;
     if (!found) {
         report(jobs->cx, span, corpus_missing, name);
         help(jobs->cx, "bytes() needs no vocabulary: every text is made of 256 of them");

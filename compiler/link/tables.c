@@ -162,6 +162,19 @@ static const char *text_parts(TableWriter *writer, const aml_text *text, const c
     return arena_printf(writer->cx->arena, "{.parts = %d, .part = %s}", text->parts, name);
 }
 
+static const char *text_list(TableWriter *writer, const char *const at[], int count,
+                             const char *prefix, const char *what)
+{
+    if (count == 0)
+        return "0";
+    const char *name = array_name(writer, prefix, what);
+    TOP("static const char *const %s[] = {", name);
+    for (int i = 0; i < count; i++)
+        TOP("%s%s", i ? ", " : "", table_text(writer, at[i]));
+    TOP("};\n");
+    return name;
+}
+
 static const char *source_reader(aml_source_kind kind)
 {
     static const char *const name[] = {
@@ -194,20 +207,25 @@ static const char *source(TableWriter *writer, const ProgramDataset *dataset, in
     Buffer files = {.arena = arena};
     buffer_text(&files, "");
     prefix = arena_printf(arena, "%s_%s", prefix, which ? "test" : "source");
+    const char *classes = text_list(writer, of->class_name, of->classes, prefix, "class");
     for (int i = 0; i < AML_SOURCE_FILES; i++)
         buffer_printf(&files, "%s%s", i ? ", " : "",
                       text_parts(writer, &of->file[i], arena_printf(arena, "%s%d", prefix, i)));
-    return arena_printf(arena,
-                        "{.kind = (aml_source_kind)%d, .reader = &amli_source_%s, .place = %s, "
-                        ".file = {%s}, .separator = %d, "
-                        ".header = (aml_header)%d, .comment = %d, .literal_quotes = %d, "
-                        ".memory_bytes = %zuu, .rows = %lldll, .seed = %lldll, "
-                        ".generate = %s, .tokenizer = %s}",
-                        of->kind, source_reader(of->kind), place(writer, of->place), files.text,
-                        of->separator, of->header, of->comment, of->literal_quotes,
-                        of->memory_bytes, (long long)of->rows, (long long)of->seed,
-                        table_function(writer, &dataset->generate[which], prefix),
-                        table_tokenizer(writer, of->tokenizer));
+    return arena_printf(
+        arena,
+        "{.kind = (aml_source_kind)%d, .reader = &amli_source_%s, .place = %s, "
+        ".file = {%s}, .separator = %d, "
+        ".header = (aml_header)%d, .comment = %d, .literal_quotes = %d, "
+        ".memory_bytes = %zuu, .rows = %lldll, .seed = %lldll, "
+        ".generate = %s, .tokenizer = %s,\n      .resize = (aml_resize)%d, "
+        ".background = %d, .most_pixels = %lldll, .classes = %d, .class_name = %s, "
+        ".column = {%s, %s}, .cache_bytes = %zuu}",
+        of->kind, source_reader(of->kind), place(writer, of->place), files.text, of->separator,
+        of->header, of->comment, of->literal_quotes, of->memory_bytes, (long long)of->rows, (long long)of->seed,
+        table_function(writer, &dataset->generate[which], prefix),
+        table_tokenizer(writer, of->tokenizer), of->resize, of->background,
+        (long long)of->most_pixels, of->classes, classes, table_text(writer, of->column[0]),
+        table_text(writer, of->column[1]), of->cache_bytes);
 }
 
 static const char *quantity(TableWriter *writer, aml_quantity of)
@@ -337,19 +355,6 @@ static const char *generation(TableWriter *writer, const aml_generation *of)
                         (long long)of->context, of->cached, table_real(writer, of->temperature),
                         (long long)of->top_k, table_real(writer, of->top_p), (long long)of->length,
                         table_text(writer, of->prompt));
-}
-
-static const char *text_list(TableWriter *writer, const char *const at[], int count,
-                             const char *prefix, const char *what)
-{
-    if (count == 0)
-        return "0";
-    const char *name = array_name(writer, prefix, what);
-    TOP("static const char *const %s[] = {", name);
-    for (int i = 0; i < count; i++)
-        TOP("%s%s", i ? ", " : "", table_text(writer, at[i]));
-    TOP("};\n");
-    return name;
 }
 
 static const char *load_rules(TableWriter *writer, const aml_load *load, const char *prefix)

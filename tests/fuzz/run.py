@@ -58,6 +58,8 @@ def seeds(name):
         return tokenizer_seeds()
     if name == "idx":
         return idx_seeds()
+    if name == "picture":
+        return [p.read_bytes() for p in sorted((ROOT / "tests/runtime/pictures").iterdir()) if p.suffix in (".jpg", ".png")]
     if name == "csv":
         return CSV + [(ROOT / "examples/digits/data/digits.csv").read_bytes()[:2000]]
     if name == "text":

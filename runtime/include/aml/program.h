@@ -227,6 +227,10 @@ struct amli_source_kind;
 #include "aml/source.def"
 #undef SOURCE
 
+// How a picture becomes as large as its field. CROP: the largest part with the field's proportions,
+// from the middle; FIT: all of it, with background beside it; STRETCH: all of it, out of
+// proportion.
+typedef enum aml_resize { AML_RESIZE_CROP, AML_RESIZE_FIT, AML_RESIZE_STRETCH } aml_resize;
 typedef enum aml_header { AML_HEADER_AUTO, AML_HEADER_YES, AML_HEADER_NO } aml_header;
 
 enum { AML_SOURCE_FILES = 2 };
@@ -243,11 +247,18 @@ typedef struct aml_source {
     aml_header header; // csv: whether the first row names the columns; AUTO: it does if any
                        // column is named in the source
     const aml_tokenizer *tokenizer; // text
-    int64_t rows, seed;             // synthetic
-    size_t memory_bytes; // csv, jsonl: data that need more memory stay on the disk and are read row
-                         // by row when they are asked for; 0: never
-    size_t cache_bytes;  // samples that are decoded on demand are kept in memory if all of them
-                         // take no more than this
+    int64_t rows, seed;  // synthetic
+    aml_resize resize;   // pictures
+    int32_t background;  // pictures: gray level under what is transparent and beside what is fitted
+    int64_t most_pixels; // pictures: a larger one is refused
+    int32_t classes;     // pictures: the names of the classes, in their order; 0: they are those of
+                         // the source, sorted
+    const char *const *class_name;
+    const char *column[2]; // a list of pictures: the columns of their paths and labels
+    size_t memory_bytes;   // csv, jsonl: data that need more memory stay on the disk and are read row
+                           // by row when they are asked for; 0: never
+    size_t cache_bytes;    // samples that are decoded on demand are kept in memory if all of them
+                           // take no more than this
     aml_function generate; // synthetic: one row; outputs are the fields
 } aml_source;
 
