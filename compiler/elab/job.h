@@ -4,7 +4,9 @@
 //   job_setting.c   reading settings against their schema
 //   job_entry.c     tracing one entry: its inputs, outputs and scalars
 //   job_data.c      dataset
+//   job_fit.c       what it knows of the training rows as a whole (fit.h)
 //   job_source.c    where its samples come from
+//   job_cell.c      how the cells of a column become numbers
 //   job_train.c     train, and what evaluate has in common with it
 //   job_step.c      the functions that both are compiled to
 //   job_metric.c    metrics of a train or an evaluate block
@@ -12,11 +14,14 @@
 //   job_generate.c  generate
 //   job_deploy.c    deploy
 //   job_compress.c  quantization and pruning of a deploy block
+//   job_sampling.c  how a training draws its samples
+//   job_folds.c     evaluate blocks that train: cross-validations and learning curves
 //   expand.c        the effective program as text
 
 #ifndef AML_ELAB_JOB_H
 #define AML_ELAB_JOB_H
 
+#include "aml/columns.h"
 #include "elab/elab.h"
 #include "sema/sema.h"
 
@@ -25,6 +30,7 @@ typedef struct Column {
     Sym name;
     Type type; // of one sample
     int64_t classes;
+    const char *const *class_name; // of each class; NULL: they have numbers only
 } Column;
 typedef Vec(Column) ColumnList;
 
@@ -34,6 +40,9 @@ typedef struct DataSource {
     int64_t window, stride; // 0: its rows are the samples
     int64_t apart;          // see aml_dataset
     Value generate;         // of a synthetic source: a function of the row's number
+    Value missing;          // csv, jsonl: texts of a missing value
+    const char *named;      // the first file, as the source names it by default
+    const char *path;       // where that was found; NULL: it was not
 } DataSource;
 
 typedef struct DataBlock {
@@ -43,6 +52,9 @@ typedef struct DataBlock {
     double part[4]; // share of each aml_part
     DataSource source, test;
     int32_t columns; // of the fields so far, one after the other
+    Vec(Value) cell; // of each field: what column(...) made
+    Vec(Span) place; // where that is written
+    bool by_name;    // some field names a column
 } DataBlock;
 
 typedef struct TrainBlock {
@@ -75,6 +87,11 @@ typedef struct TextBlock {
     const aml_tokenizer *tokenizer; // NULL: its mistakes were reported
 } TextBlock;
 
+typedef struct KeptTokenizer {
+    const char *shown; // what was asked for
+    const aml_tokenizer *tokenizer;
+} KeptTokenizer;
+
 typedef struct Jobs {
     Elab *e;
     Cx *cx;
@@ -84,6 +101,7 @@ typedef struct Jobs {
     Vec(DataBlock *) data;
     Vec(TrainBlock *) train;
     Vec(TextBlock) text;
+    Vec(KeptTokenizer) tokenizer;
     bool mixed; // of the block in progress: what is traced is marked so
 } Jobs;
 
@@ -150,12 +168,40 @@ DataBlock *data_setting(Jobs *jobs, const Setting *setting, const char *name, bo
 // The same for a value that is a part of a setting.
 DataBlock *data_value(Jobs *jobs, const Setting *setting, const char *name, Value value,
                       bool with_part, aml_part *part);
+// Whether the split gives samples to this part; false after a report.
+bool data_part(Jobs *jobs, const DataBlock *block, const Setting *setting, aml_part part);
 
 // ---- job_source.c
 bool read_source(Jobs *jobs, Node *node, const char *name, aml_source *source, DataSource *out);
 const char *source_name(aml_source_kind kind);
 const char *source_expected(aml_source_kind kind); // what a field's place may be
 int source_part(aml_source_kind kind, Sym word);   // which file a field's word names, -1: none
+
+// ---- job_cell.c
+
+// What the cells of a field hold; the type that is written for it says so.
+typedef enum CellType { CELL_NUMBER, CELL_CATEGORY, CELL_DATE, CELL_PRESENT } CellType;
+CellType cell_type(Jobs *jobs, const Node *field, Value place);
+// Fills out->rule, and for a category the classes of out->tensor. False after a report.
+bool read_cells(Jobs *jobs, Node *field, Value place, CellType type, const aml_dataset *table,
+                DataBlock *block, aml_field *out);
+// The type with class(k) or i64 in the place of category or date.
+Node *cell_type_node(Jobs *jobs, const Node *type, CellType kind, int64_t classes);
+// Looks for the fields' columns in the file, if it is there.
+void check_columns(Jobs *jobs, DataBlock *block, const aml_dataset *table);
+// adult.job of `classes(adult.job)`: 0 if the data set has no such field.
+int64_t field_classes(Jobs *jobs, Node *dataset, Sym field);
+
+// ---- job_images.c: each false after a report
+bool image_settings(Jobs *jobs, const Setting *setting, Value record, aml_source *source);
+bool image_field(Jobs *jobs, const Node *field, const TypeValue *type, const aml_source *source,
+                 int part); // part 0: the picture, 1: its label
+// Binds `classes` for the field's type.
+bool image_names(Jobs *jobs, Env *env, const Node *field, const aml_dataset *data);
+// The number of classes of a data set of pictures, 0 if the folder is not there; false if it is no
+// such data set.
+bool image_classes(Jobs *jobs, Node *dataset, int64_t *classes);
+Value data_member(Elab *e, Node *job, Sym part, Span span); // flowers.classes, shakespeare.vocab
 
 // ---- job_metric.c
 bool metrics_read(Jobs *jobs, Node *node, MetricSet *set);
@@ -182,6 +228,14 @@ bool job_is_instance(Value value, NodeKind kind); // of a model, an optimizer, .
 // `model: digits_mlp.best`. NULL after a report.
 TrainBlock *checkpoint_setting(Jobs *jobs, const Setting *setting, const char *name,
                                aml_which *which);
+
+// ---- job_folds.c
+// The settings `folds` and `curve` of an evaluate block. False after a report.
+bool read_folds(Jobs *jobs, Node *node, const TrainBlock *train, const DataBlock *block,
+                aml_job *job);
+
+// ---- job_sampling.c
+bool read_sampling(Jobs *jobs, Node *node, const DataBlock *data, aml_sampling *out);
 
 // ---- job_step.c
 const Column *column_of(const ColumnList *columns, const char *name);
@@ -215,7 +269,10 @@ bool check_classes(Jobs *jobs, const TrainBlock *train, const ProgramJob *job, S
 // False after a report: `field ids: class(vocab)[window] = tokens`.
 bool text_field(Jobs *jobs, const Node *field, const TypeValue *type, int64_t window,
                 const aml_tokenizer *tokenizer);
+// The tokenizer that a value asks for: bytes(), bpe(...). NULL: it is none, or after a report.
+const aml_tokenizer *tokenizer_of(Jobs *jobs, Span span, Value value, bool *is_one);
 // The tokenizer of a data set. NULL: it has none, or after a report.
+const char *text_default(Jobs *jobs, Value text); // where every option has its default
 const aml_tokenizer *text_tokenizer(Jobs *jobs, Node *dataset);
 Value text_member(Elab *e, Node *job, Sym part, Span span); // shakespeare.vocab
 

@@ -3,6 +3,7 @@
 
 #include "elab/job.h"
 
+#include "elab/fit.h"
 #include "elab/internal.h"
 
 #include <string.h>
@@ -69,10 +70,9 @@ static bool field_width(Jobs *jobs, const Node *field, const TypeValue *type, in
 
 // Which part of the source a field reads.
 static bool read_place(Jobs *jobs, Node *field, const TypeValue *type, const DataBlock *block,
-                       aml_source_kind kind, aml_field *out)
+                       Value value, aml_source_kind kind, aml_field *out)
 {
     Node *node = field->as.data.value;
-    Env *env = env_new(jobs->e, NULL, field->span.file);
     Sym word = node && node->kind == NODE_Name ? node->as.name.name : NULL;
     int64_t needed;
     if (!field_width(jobs, field, type, block->source.window, &needed))
@@ -92,10 +92,8 @@ static bool read_place(Jobs *jobs, Node *field, const TypeValue *type, const Dat
     if (!node) { // the column of the field's own name
         out->column = field->as.data.name;
         out->count = 1;
-    } else {
-        Value value = elab_eval(jobs->e, env, node);
-        if (value_is(value, VALUE_POISON) || !read_columns(jobs, field, value, out))
-            return false;
+    } else if (value_is(value, VALUE_POISON) || !read_columns(jobs, field, value, out)) {
+        return false;
     }
     if (out->count == needed)
         return true;
@@ -105,15 +103,32 @@ static bool read_place(Jobs *jobs, Node *field, const TypeValue *type, const Dat
     return false;
 }
 
-static bool read_field(Jobs *jobs, Node *field, const aml_dataset *table, DataBlock *block,
-                       aml_field *out, Column *column)
+static bool read_field(Jobs *jobs, Node *field, Value place, const aml_dataset *table,
+                       DataBlock *block, aml_field *out, Column *column)
 {
     Env *env = env_new(jobs->e, NULL, field->span.file);
     TypeValue type;
     const aml_tokenizer *tokenizer = table->source.tokenizer;
+    bool has_images =
+        table->source.kind == AML_SOURCE_IMAGES || table->source.kind == AML_SOURCE_IMAGE_LIST;
+    if (has_images && !image_names(jobs, env, field, table))
+        return false;
     if (tokenizer)
         env_bind(jobs->e, env, job_word(jobs, "vocab"), value_int(tokenizer->vocab));
-    if (!elab_type(jobs->e, env, field->as.data.type, &type))
+    CellType cells = CELL_NUMBER;
+    Node *stated = field->as.data.type;
+    if (table->source.kind == AML_SOURCE_CSV && !value_is(place, VALUE_POISON)) {
+        cells = cell_type(jobs, field, place);
+        if (field->as.data.value && !read_columns(jobs, field, place, out))
+            return false;
+        if (!field->as.data.value) // the column of the field's own name
+            out->column = field->as.data.name, out->count = 1;
+        if (!read_cells(jobs, field, place, cells, table, block, out))
+            return false;
+        stated = cell_type_node(jobs, stated, cells, out->tensor.classes);
+    }
+    const aml_tensor_info named = out->tensor; // its classes
+    if (!elab_type(jobs->e, env, stated, &type))
         return false;
     if (tokenizer && !text_field(jobs, field, &type, block->source.window, tokenizer))
         return false;
@@ -126,9 +141,23 @@ static bool read_field(Jobs *jobs, Node *field, const aml_dataset *table, DataBl
     column->name = field->as.data.name;
     column->type = type_make(type.dtype, type.rank, type.dim);
     column->classes = type.classes;
+    column->class_name = named.class_name;
+    if (cells == CELL_CATEGORY && type.classes != named.classes) {
+        report(jobs->cx, field->as.data.type->span, class_names, field->as.data.name,
+               (long long)type.classes, (long long)named.classes);
+        return false;
+    }
+    if (cells == CELL_PRESENT && type.dtype != DTYPE_BOOL) {
+        report(jobs->cx, field->as.data.type->span, field_type, field->as.data.name,
+               "what says whether there is a value (bool)", span_text(jobs, stated->span));
+        return false;
+    }
     out->tensor = tensor_info(jobs, column->type, column->classes, column->name);
+    out->tensor.class_name = named.class_name;
     out->place = job_place(jobs, field->span);
-    if (!read_place(jobs, field, &type, block, table->source.kind, out))
+    if (!read_place(jobs, field, &type, block, place, table->source.kind, out))
+        return false;
+    if (has_images && !image_field(jobs, field, &type, &table->source, out->part))
         return false;
     block->columns += out->count;
     return true;
@@ -147,6 +176,55 @@ static bool read_order(Jobs *jobs, Node *node, const DataBlock *block, bool *by_
            (long long)block->source.stride);
     help(jobs->cx, "write `by: time`, or a `stride` of at least the window");
     return false;
+}
+
+// The field that an item of the split names. -1 after a report.
+static int split_field(Jobs *jobs, const Setting *setting, Value value, const DataBlock *block)
+{
+    const char *candidates[64];
+    int count = 0;
+    Sym word = value_word(value);
+    for (int i = 0; i < block->field.count; i++) {
+        if (word && block->field.at[i].name == word)
+            return i;
+        if (count < 64)
+            candidates[count++] = block->field.at[i].name;
+    }
+    report(jobs->cx, setting->span, not_in_block, word ? word : value_show(jobs->e, value),
+           "field");
+    const char *near = word ? closest_name(word, candidates, count) : NULL;
+    if (near)
+        help(jobs->cx, "did you mean `%s`?", near);
+    return -1;
+}
+
+// `group: patient`: rows with the same value are in the same part.
+static bool read_group(Jobs *jobs, Node *node, const DataBlock *block, bool by_time,
+                       aml_split *split)
+{
+    Setting group = setting_item(jobs, node, "split", "group");
+    Value value = setting_eval(jobs, &group, "split.group");
+    if (value_is(value, VALUE_NONE))
+        return true;
+    int index = split_field(jobs, &group, value, block);
+    if (index < 0)
+        return false;
+    const Column *column = &block->field.at[index];
+    if (by_time || block->source.window > 0) {
+        report(jobs->cx, group.span, split_by_time, "group");
+        return false;
+    }
+    bool whole = dtype_info[column->type.dtype].kind == KIND_INT ||
+                 dtype_info[column->type.dtype].kind == KIND_BOOL;
+    if (!whole || column->type.rank != 0) {
+        report(jobs->cx, group.span, setting_range, "split.group",
+               "a field that is one whole number or one class",
+               arena_printf(jobs->arena, "'%s', which is %s", column->name,
+                            type_text(jobs->arena, column->type)));
+        return false;
+    }
+    split->group = column->name;
+    return true;
 }
 
 static bool read_split(Jobs *jobs, Node *node, ProgramDataset *data, DataBlock *block)
@@ -189,24 +267,12 @@ static bool read_split(Jobs *jobs, Node *node, ProgramDataset *data, DataBlock *
         setting_wrong(jobs, &seed, "split.seed", "a whole number", seed_value);
         good = false;
     }
+    good &= read_group(jobs, node, block, by_time, split);
     if (value_is(stratify_value, VALUE_NONE))
         return good;
-    Sym word = value_word(stratify_value);
-    for (int i = 0; word && i < block->field.count; i++)
-        if (block->field.at[i].name == word)
-            split->stratify = i;
-    if (split->stratify < 0) {
-        const char *candidates[64];
-        int count = 0;
-        for (int i = 0; i < block->field.count && count < 64; i++)
-            candidates[count++] = block->field.at[i].name;
-        report(jobs->cx, stratify.span, not_in_block,
-               word ? word : value_show(jobs->e, stratify_value), "field");
-        const char *near = word ? closest_name(word, candidates, count) : NULL;
-        if (near)
-            help(jobs->cx, "did you mean `%s`?", near);
+    split->stratify = split_field(jobs, &stratify, stratify_value, block);
+    if (split->stratify < 0)
         return false;
-    }
     if (by_time) {
         report(jobs->cx, stratify.span, split_by_time, "stratify");
         return false;
@@ -215,7 +281,7 @@ static bool read_split(Jobs *jobs, Node *node, ProgramDataset *data, DataBlock *
     if (column->classes == 0 || column->type.rank != 0) {
         report(jobs->cx, stratify.span, setting_range, "split.stratify",
                "a field that is one class",
-               arena_printf(jobs->arena, "'%s', which is %s", word,
+               arena_printf(jobs->arena, "'%s', which is %s", column->name,
                             type_text(jobs->arena, column->type)));
         return false;
     }
@@ -247,8 +313,8 @@ static bool read_on_bad(Jobs *jobs, Node *node, aml_dataset *table)
 }
 
 // The record a sample function returned as outputs of its entry.
-static bool sample_outputs(Jobs *jobs, Tracing *tracing, const char *name, Span span, Value result,
-                           ColumnList *out)
+static bool sample_outputs(Jobs *jobs, Tracing *tracing, const char *name, Span span, Value sample,
+                           const ColumnList *in, Value result, ColumnList *out)
 {
     if (value_is(result, VALUE_POISON))
         return false;
@@ -264,8 +330,13 @@ static bool sample_outputs(Jobs *jobs, Tracing *tracing, const char *name, Span 
         if (!inst)
             return false;
         int64_t classes = value_is(item, VALUE_TENSOR) ? item.as.tensor.classes : 0;
-        Column column = {result.as.record->name[i], inst->type, classes};
-        entry_output(tracing, inst, classes, column.name);
+        Column column = {result.as.record->name[i], inst->type, classes, NULL};
+        for (int f = 0; f < in->count; f++) // a field as it is keeps the names of its classes
+            if (sample.as.record->at[f].kind == VALUE_TENSOR &&
+                sample.as.record->at[f].as.tensor.inst == inst)
+                column.class_name = in->at[f].class_name;
+        int output = entry_output(tracing, inst, classes, column.name);
+        tracing->entry->output.at[output].class_name = column.class_name;
         vec_push(jobs->arena, out, column);
     }
     return true;
@@ -277,16 +348,21 @@ static bool sample_function(Jobs *jobs, Node *node, Node *fn, const char *name, 
     Span span = fn ? fn->span : node->as.job.name_span;
     Tracing tracing = entry_begin(jobs, entry, node->as.job.name, name, span);
     tracing.trace->per_sample = true;
+    if (jobs->e->fitting)
+        jobs->e->fitting->trace = tracing.trace;
     Value sample = batch_inputs(&tracing, in, 0, span);
     Value result = sample;
     if (fn)
         result =
             elab_call(jobs->e, value_function(jobs->e, fn, env_new(jobs->e, NULL, node->span.file)),
                       &sample, NULL, 1, fn->as.fn.name_span);
-    if (!sample_outputs(jobs, &tracing, fn ? name : node->as.job.name, span, result, out)) {
+    if (!sample_outputs(jobs, &tracing, fn ? name : node->as.job.name, span, sample, in, result,
+                        out)) {
         entry_drop(&tracing);
         return false;
     }
+    if (jobs->e->fitting)
+        fit_results(jobs, jobs->e->fitting, in->count, entry);
     return entry_end(&tracing);
 }
 
@@ -410,6 +486,39 @@ static bool augment_entry(Jobs *jobs, Node *node, Node *augment, const DataBlock
     return good;
 }
 
+// What the fields' places are, in a source of columns.
+static void eval_places(Jobs *jobs, Node *node, aml_source_kind kind, DataBlock *block)
+{
+    for (int i = 0; i < node->as.job.items.count; i++) {
+        Node *item = node->as.job.items.at[i];
+        if (item->kind != NODE_Field)
+            continue;
+        Value place = value_none();
+        if (kind == AML_SOURCE_CSV && item->as.data.value)
+            place =
+                elab_eval(jobs->e, env_new(jobs->e, NULL, item->span.file), item->as.data.value);
+        block->by_name = block->by_name || !item->as.data.value ||
+                         value_plain_text(record_item(jobs, place, "name"));
+        vec_push(jobs->arena, &block->cell, place);
+    }
+}
+
+static bool prepare_entry(Jobs *jobs, Node *node, Node *prepare, DataBlock *block,
+                          ProgramDataset *data)
+{
+    Fitting fitting = {.dataset = node->as.job.name};
+    jobs->e->fitting = &fitting;
+    bool good = sample_function(jobs, node, prepare, "prepare", &data->prepare, &block->field,
+                                &block->prepared) &&
+                check_prepared(jobs, prepare, block);
+    jobs->e->fitting = NULL;
+    good = good &&
+           (!prepare || check_constant(jobs, prepare->as.fn.name_span, "prepare", &data->prepare));
+    if (good && fitting.statistic.count > 0)
+        fit_close(jobs, &fitting, data);
+    return good;
+}
+
 bool job_dataset(Jobs *jobs, Node *node)
 {
     Arena *arena = jobs->arena;
@@ -421,21 +530,29 @@ bool job_dataset(Jobs *jobs, Node *node)
     data.table.doc = node->as.job.doc;
     data.table.place = job_place(jobs, node->as.job.name_span);
     bool has_source = read_sources(jobs, node, &data.table, block), good = has_source;
+    int fields_read = -1;
+    if (has_source)
+        eval_places(jobs, node, data.table.source.kind, block);
     for (int i = 0; i < node->as.job.items.count && has_source; i++) {
         Node *item = node->as.job.items.at[i];
         if (item->kind != NODE_Field)
             continue;
         aml_field field = {0};
         Column column = {0};
-        if (!read_field(jobs, item, &data.table, block, &field, &column)) {
+        if (!read_field(jobs, item, block->cell.at[++fields_read], &data.table, block, &field,
+                        &column)) {
             good = false;
             continue;
         }
         vec_push(arena, &fields, field);
+        vec_push(arena, &block->place,
+                 item->as.data.value ? item->as.data.value->span : item->span);
         vec_push(arena, &block->field, column);
     }
     data.table.fields = fields.count;
     data.table.field = fields.at;
+    if (has_source)
+        check_columns(jobs, block, &data.table);
     block->node = node;
     double test = block->part[AML_PART_TEST];
     good = good && read_split(jobs, node, &data, block);
@@ -448,12 +565,7 @@ bool job_dataset(Jobs *jobs, Node *node)
     Node *augment = job_function(node, job_word(jobs, "augment"));
     good = good && generate_entry(jobs, node, block, &block->source, "source", &data.generate[0]) &&
            generate_entry(jobs, node, block, &block->test, "test", &data.generate[1]);
-    good = good &&
-           sample_function(jobs, node, prepare, "prepare", &data.prepare, &block->field,
-                           &block->prepared) &&
-           check_prepared(jobs, prepare, block);
-    good = good &&
-           (!prepare || check_constant(jobs, prepare->as.fn.name_span, "prepare", &data.prepare));
+    good = good && prepare_entry(jobs, node, prepare, block, &data);
     good = good && (!augment || augment_entry(jobs, node, augment, block, &data.augment));
     settings_record(jobs, node);
     if (!good)
@@ -490,12 +602,17 @@ DataBlock *data_value(Jobs *jobs, const Setting *setting, const char *name, Valu
         help(jobs->cx, "a data set has the parts train, valid, test and all");
         return NULL;
     }
-    if (block && block->part[*part] == 0) {
-        Node *split = job_setting(block->node, job_word(jobs, "split"));
-        report(jobs->cx, setting->span, no_test_part, block->node->as.job.name, parts[*part]);
-        note(jobs->cx, split ? split->span : block->node->as.job.name_span,
-             "the split gives it no samples");
-        return NULL;
-    }
     return block;
+}
+
+bool data_part(Jobs *jobs, const DataBlock *block, const Setting *setting, aml_part part)
+{
+    static const char *const parts[] = {"all", "train", "valid", "test"};
+    if (block->part[part] != 0)
+        return true;
+    Node *split = job_setting(block->node, job_word(jobs, "split"));
+    report(jobs->cx, setting->span, no_test_part, block->node->as.job.name, parts[part]);
+    note(jobs->cx, split ? split->span : block->node->as.job.name_span,
+         "the split gives it no samples");
+    return false;
 }

@@ -46,9 +46,10 @@ static void write_artifact(TableWriter *writer, const Artifact *artifact, const 
         table_text(writer, artifact->source_hash), table_text(writer, artifact->weights_hash),
         table_text(writer, artifact->data_fingerprint));
     TOP("    .cpu_level = %s, .cpu_features = %s,\n    .fields = %d, .field = %s, .separator = %d, "
-        ".header = (aml_header)%d,\n",
+        ".header = (aml_header)%d, .comment = %d, .literal_quotes = %d,\n",
         table_text(writer, object->cpu_level), table_text(writer, object->cpu_features),
-        artifact->fields, field, artifact->separator, artifact->header);
+        artifact->fields, field, artifact->separator, artifact->header, artifact->source->comment,
+        artifact->source->literal_quotes);
     TOP("    .prepare = %s,\n    .predicts = %d, .predict_batch = predict_batch, .predict = "
         "predict,\n    .weights_bytes = %zuu, .parameters = %lld,\n    .layers = %d, .layer = "
         "%s,\n};\n",
@@ -56,14 +57,14 @@ static void write_artifact(TableWriter *writer, const Artifact *artifact, const 
         artifact->layer.count, artifact->layer.count ? "layers" : "0");
 }
 
-const char *tables_of_artifact(Cx *cx, const Artifact *artifact, const ObjectCode *object)
+Tables tables_of_artifact(Cx *cx, const Artifact *artifact, const ObjectCode *object)
 {
     TableWriter writer_of = {.cx = cx, .top = {.arena = cx->arena}}, *writer = &writer_of;
     TOP("#include \"aml/program.h\"\n\n");
     write_artifact(writer, artifact, object);
     TOP("\nint main(int argc, char **argv)\n{\n    return aml_artifact_main(&artifact, argc, "
         "argv);\n}\n");
-    return writer->top.text;
+    return table_end(writer);
 }
 
 // ---- the library
@@ -176,7 +177,7 @@ const char *library_header(Cx *cx, const Artifact *artifact)
     return out.text;
 }
 
-const char *library_source(Cx *cx, const Artifact *artifact, const ObjectCode *object)
+Tables library_source(Cx *cx, const Artifact *artifact, const ObjectCode *object)
 {
     TableWriter writer_of = {.cx = cx, .top = {.arena = cx->arena}}, *writer = &writer_of;
     const char *name = artifact->name;
@@ -213,7 +214,7 @@ const char *library_source(Cx *cx, const Artifact *artifact, const ObjectCode *o
     TOP("\nconst char *%s_message(int code)\n{\n    return "
         "aml_artifact_message((aml_status)code);\n}\n",
         name);
-    return writer->top.text;
+    return table_end(writer);
 }
 
 const char *library_exports(Cx *cx, const Artifact *artifact)

@@ -346,12 +346,14 @@ static bool belongs(Round round, const Group *producer, const Group *consumer)
 }
 
 // A value that is in memory anyway is not worth computing with early: what a distant reader makes
-// of it would have to be kept until then (the derivative of an activation, for example).
+// of it would have to be kept until then (the derivative of an activation, for example). The same
+// goes for what is wider than the value: floats of stored bytes.
 static bool better_later(Fuser *f, const Edge *edge)
 {
     enum { NEAR = 32 };
-    const Node *from = &f->node.at[edge->from];
-    if (edge->to - edge->from <= NEAR)
+    const Node *from = &f->node.at[edge->from], *to = &f->node.at[edge->to];
+    bool widens = dtype_info[from->inst->type.dtype].bytes < dtype_info[to->inst->type.dtype].bytes;
+    if (edge->to - edge->from <= NEAR && !widens)
         return false;
     bool stored = from->solid;
     for (int i = 0; i < from->out.count; i++)

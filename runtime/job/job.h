@@ -3,9 +3,11 @@
 //   main.c      verbs
 //   command.c   the command line; help.c tells about it
 //   session.c   a job's memory on a device, and its compiled functions bound to it
+//   statistics.c  what prepare knows of the training rows, in checkpoints
 //   measure.c   a model on some rows: loss and metrics; roc.c: metrics that need all rows at once
 //   train.c     the training loop; train_run.c its folder: config, resume, checkpoints
 //   generate.c  text from a trained model; choose.c: which token comes next
+//   study.c    cross-validations and learning curves; study_result.c: their figures
 //   evaluate.c, predict.c, plan.c, check.c
 
 #ifndef AMLI_JOB_H
@@ -46,6 +48,9 @@ typedef struct amli_command {
     int64_t seed, overfit, steps, held_out; // held_out 0: not given
     int64_t length, top_k;                  // of a generation; 0: not given
     double temperature, top_p;              // the same; negative: not given
+    int64_t folds;                          // of a cross-validation; 0: not given
+    amli_fold fold;                         // that is trained on or measured; see study.c
+    const char *curve;                      // shares of a learning curve, NULL: not given
     const char *resume_run, *checkpoint, *job, *output, *runs, *prompt, *part;
     int64_t samples; // of `data samples`; 0: all
     // the values of the program's options, and what was given on the command line (NULL: nothing)
@@ -101,6 +106,7 @@ typedef struct amli_session {
     char *staging; // host memory like `batch`, if the host has no view of it
     char *view;    // where the host writes batches: the device's memory, or staging
     amli_bound init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated, decode;
+    void **statistic; // of the data set, read from a checkpoint; NULL: fitted when it is loaded
     const struct amli_measured *measured; // by the last validation; NULL: there was none
     int64_t seed, total_steps;
     double epoch_steps;
@@ -150,7 +156,15 @@ typedef struct amli_paths {
 aml_status amli_load_options(const amli_command *command, const aml_dataset *dataset,
                              amli_load *load, amli_paths *paths, aml_error *error);
 
-double amli_element(aml_dtype dtype, const void *at, int64_t index);
+
+// ---- statistics.c
+
+// The statistics of the loaded samples into the rows of the job's state.
+aml_status amli_statistics_store(amli_session *session, aml_error *error);
+// What a checkpoint holds of them: the caller gives them back with amli_statistics_free. NULL if
+// the data set has none. `path` is the checkpoint's.
+aml_status amli_statistics_load(const aml_dataset *dataset, const aml_tensors *tensors,
+                                const char *path, void ***value, aml_error *error);
 
 // ---- choose.c
 
@@ -174,6 +188,7 @@ typedef struct amli_measured {
     double loss;    // mean; NaN if the job has none
     double **value; // value[i]: the elements of metric i
     aml_shape *shape;
+    const aml_tensor_info *target; // the field y, whose classes may have names; NULL: there is none
 } amli_measured;
 
 aml_status amli_measure(amli_session *session, const int64_t row[], int64_t rows, int64_t step,

@@ -11,10 +11,12 @@
 
 static bool decode(aml_dtype dtype, int64_t classes, const char *text, void *element)
 {
+    static const char *const missing[] = {"NA"};
+    const aml_cell_rule rule = {.missings = 1, .missing = missing};
     aml_tensor_info info = {.name = "v", .dtype = dtype, .classes = classes};
     amli_cell cell = {text, strlen(text), false};
     char expected[96];
-    return amli_decode(&info, &cell, "NA", element, expected, sizeof expected);
+    return amli_decode(&info, &rule, &cell, element, expected, sizeof expected);
 }
 
 TEST(reals_are_read_exactly)
@@ -123,15 +125,16 @@ TEST(quantities_have_units)
 // (0: at once).
 static const char *read_csv(const char *text, size_t length, size_t step, char *out)
 {
+    static const amli_csv_form form = {.separator = ','};
     amli_csv csv;
     amli_cell cell[16];
     size_t given = step ? (step < length ? step : length) : length;
     while (given < 3 && given < length)
         given++;
-    amli_csv_begin(&csv, text, given, given == length, ',');
+    amli_csv_begin(&csv, text, given, given == length, &form);
     char *at = out;
     for (;;) {
-        amli_csv_result result = amli_csv_next(&csv, cell, 16, true);
+        amli_csv_result result = amli_csv_next(&csv, cell, 16);
         if (result == AMLI_CSV_END)
             break;
         if (result == AMLI_CSV_MORE) {
@@ -175,6 +178,9 @@ TEST(rfc_4180)
         {"\n\na,b\n\n\nc,d\n\n", "a|b;c|d;"},
         {"", ""},
         {"\n", ""},
+        {"a\n\n  \n\t\nb\n\n", "a;b;"},
+        {"\"\"\n", ";"},
+        {" \"a,b\" ,c\n", "a,b|c;"},
         {"x", "x;"},
         {"a b, c \n", "a b| c ;"},
         {"\"x\"y,z\n1,2\n", "!x|z;1|2;"},
@@ -201,12 +207,13 @@ TEST(rfc_4180)
 TEST(places_count_lines_and_code_points)
 {
     const char *text = "h,i\n\"x\ny\",\xC3\xA4\xC3\xA4,\"bad\n";
+    static const amli_csv_form form = {.separator = ','};
     amli_csv csv;
     amli_cell cell[4];
     int64_t line, column;
-    amli_csv_begin(&csv, text, strlen(text), true, ',');
-    CHECK_INT(amli_csv_next(&csv, cell, 4, true), AMLI_CSV_ROW);
-    CHECK_INT(amli_csv_next(&csv, cell, 4, true), AMLI_CSV_BAD);
+    amli_csv_begin(&csv, text, strlen(text), true, &form);
+    CHECK_INT(amli_csv_next(&csv, cell, 4), AMLI_CSV_ROW);
+    CHECK_INT(amli_csv_next(&csv, cell, 4), AMLI_CSV_BAD);
     CHECK_INT(csv.line, 2);
     amli_csv_place(&csv, cell[1].at, &line, &column);
     CHECK_INT(line, 3);
@@ -238,6 +245,9 @@ TEST(random_bytes_end)
 
 // ---- splits
 
+static const amli_labels plain = {0};
+static const amli_fold whole = {0};
+
 TEST(split_counts_are_exact)
 {
     static const int sizes[] = {1, 2, 3, 7, 10, 99, 100, 1797};
@@ -245,7 +255,7 @@ TEST(split_counts_are_exact)
         int rows = sizes[s];
         aml_split how = {.train = 0.8, .valid = 0.1, .test = 0.1, .seed = 7, .stratify = -1};
         amli_split split;
-        CHECK(amli_split_rows(&how, rows, rows, NULL, 1, &split, NULL) == AML_OK);
+        CHECK(amli_split_rows(&how, rows, rows, &plain, &whole, &split, NULL) == AML_OK);
         CHECK_INT(split.rows[AML_PART_ALL], rows);
         CHECK_INT(split.rows[AML_PART_TRAIN] + split.rows[AML_PART_VALID] +
                       split.rows[AML_PART_TEST],
@@ -271,8 +281,9 @@ TEST(strata_keep_their_proportions)
     for (int i = 0; i < ROWS; i++)
         size[stratum[i] = (int64_t)i * i % 97 % CLASSES]++;
     aml_split how = {.train = 0.8, .valid = 0.1, .test = 0.05, .seed = 7};
+    const amli_labels labels = {.stratum = stratum, .strata = CLASSES};
     amli_split split, again;
-    CHECK(amli_split_rows(&how, ROWS, ROWS, stratum, CLASSES, &split, NULL) == AML_OK);
+    CHECK(amli_split_rows(&how, ROWS, ROWS, &labels, &whole, &split, NULL) == AML_OK);
     double share[] = {1, 0.8, 0.1, 0.05};
     for (int part = AML_PART_TRAIN; part <= AML_PART_TEST; part++) {
         int64_t count[CLASSES] = {0};
@@ -282,13 +293,13 @@ TEST(strata_keep_their_proportions)
             CHECK(fabs((double)count[k] - share[part] * (double)size[k]) < 2);
         CHECK(fabs((double)split.rows[part] - share[part] * ROWS) < 1);
     }
-    CHECK(amli_split_rows(&how, ROWS, ROWS, stratum, CLASSES, &again, NULL) == AML_OK);
+    CHECK(amli_split_rows(&how, ROWS, ROWS, &labels, &whole, &again, NULL) == AML_OK);
     for (int part = 0; part <= AML_PART_TEST; part++)
         CHECK(again.rows[part] == split.rows[part] &&
               memcmp(again.row[part], split.row[part], (size_t)split.rows[part] * 8) == 0);
     amli_split_free(&again);
     how.seed = 8;
-    CHECK(amli_split_rows(&how, ROWS, ROWS, stratum, CLASSES, &again, NULL) == AML_OK);
+    CHECK(amli_split_rows(&how, ROWS, ROWS, &labels, &whole, &again, NULL) == AML_OK);
     CHECK(memcmp(again.row[AML_PART_TEST], split.row[AML_PART_TEST],
                  (size_t)split.rows[AML_PART_TEST] * 8) != 0);
     amli_split_free(&again);
@@ -299,7 +310,7 @@ TEST(test_source_rows_are_the_test_part)
 {
     aml_split how = {.train = 0.9, .valid = 0.1, .seed = 1};
     amli_split split;
-    CHECK(amli_split_rows(&how, 100, 130, NULL, 1, &split, NULL) == AML_OK);
+    CHECK(amli_split_rows(&how, 100, 130, &plain, &whole, &split, NULL) == AML_OK);
     CHECK_INT(split.rows[AML_PART_TRAIN], 90);
     CHECK_INT(split.rows[AML_PART_TEST], 30);
     CHECK_INT(split.row[AML_PART_TEST][0], 100);
@@ -310,10 +321,10 @@ TEST(bad_fractions_are_refused)
 {
     amli_split split;
     aml_error error;
-    CHECK_INT(
-        amli_split_rows(&(aml_split){.train = 0.8, .valid = 0.3}, 10, 10, NULL, 1, &split, &error),
-        AML_INVALID);
-    CHECK_INT(amli_split_rows(&(aml_split){.train = -0.1}, 10, 10, NULL, 1, &split, &error),
+    CHECK_INT(amli_split_rows(&(aml_split){.train = 0.8, .valid = 0.3}, 10, 10, &plain, &whole,
+                              &split, &error),
+              AML_INVALID);
+    CHECK_INT(amli_split_rows(&(aml_split){.train = -0.1}, 10, 10, &plain, &whole, &split, &error),
               AML_INVALID);
 }
 
