@@ -205,6 +205,30 @@ LLVMValueRef load_element(Emit *e, DType dtype, LLVMValueRef base, Index positio
     return memory_to_register(e, dtype, load);
 }
 
+// The value, about which LLVM knows nothing. LLVM 22 stores four bytes where a vector is cut down
+// to bytes or halves and a constant mask leaves one lane: it must not see both at once.
+static LLVMValueRef unknown(Emit *e, DType dtype, LLVMValueRef value)
+{
+    int bytes = dtype_info[dtype].bytes, lanes = e->lanes;
+    if (bytes > 2)
+        return value;                                   // there is no such instruction
+    int wide = bytes * lanes < 16 ? 16 / bytes : lanes; // at least a register
+    LLVMValueRef order[64];
+    for (int i = 0; i < wide; i++)
+        order[i] = LLVMConstInt(e->g->i32, (unsigned)(i < lanes ? i : 0), 0);
+    if (wide != lanes)
+        value =
+            LLVMBuildShuffleVector(e->b, value, value, LLVMConstVector(order, (unsigned)wide), "");
+    LLVMTypeRef type = LLVMTypeOf(value), function = LLVMFunctionType(type, &type, 1, 0);
+    LLVMValueRef nothing =
+        LLVMGetInlineAsm(function, "", 0, "=x,0", 4, 0, 0, LLVMInlineAsmDialectATT, 0);
+    value = LLVMBuildCall2(e->b, function, nothing, &value, 1, "");
+    if (wide != lanes)
+        value =
+            LLVMBuildShuffleVector(e->b, value, value, LLVMConstVector(order, (unsigned)lanes), "");
+    return value;
+}
+
 void store_element(Emit *e, DType dtype, LLVMValueRef base, Index position, LLVMValueRef value)
 {
     value = register_to_memory(e, dtype, lanes_splat(e, value));
@@ -214,7 +238,8 @@ void store_element(Emit *e, DType dtype, LLVMValueRef base, Index position, LLVM
             e->b, value, address(e, dtype, base, position.lanes ? position.lanes : position.at));
         set_alignment(store, dtype);
     } else if (!position.lanes && position.step == 1) {
-        LLVMValueRef in[] = {value, address(e, dtype, base, position.at), e->mask};
+        LLVMValueRef in[] = {unknown(e, dtype, value), address(e, dtype, base, position.at),
+                             e->mask};
         masked_call(e, "llvm.masked.store", type, e->g->ptr, in, 3, 1, dtype);
     } else {
         LLVMValueRef at = lanes_of(e, position);

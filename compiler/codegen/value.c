@@ -373,6 +373,21 @@ static LLVMValueRef compare(Emit *e, Op op, DType dtype, LLVMValueRef a, LLVMVal
     return LLVMBuildICmp(e->b, is_unsigned ? without[which] : with_sign[which], a, b, "");
 }
 
+// To bytes by way of i32, which vectors have instructions for; LLVM would go lane by lane.
+static LLVMValueRef saturating_byte(Emit *e, DType from, DType to, LLVMValueRef value)
+{
+    LLVMValueRef low = emit_constant(e, from, to == DTYPE_U8 ? 0 : -128),
+                 high = emit_constant(e, from, to == DTYPE_U8 ? 255 : 127);
+    LLVMValueRef is_more = LLVMBuildFCmp(e->b, LLVMRealOGT, value, low, ""),
+                 is_nan = LLVMBuildFCmp(e->b, LLVMRealUNO, value, value, "");
+    LLVMValueRef held = LLVMBuildSelect(e->b, is_more, value, low, "");
+    held = LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealOLT, held, high, ""), held, high, "");
+    if (to != DTYPE_U8) // the low end of u8 is what NaN gives
+        held = LLVMBuildSelect(e->b, is_nan, emit_constant(e, from, 0), held, "");
+    LLVMValueRef whole_number = LLVMBuildFPToSI(e->b, held, typed(e, DTYPE_I32), "");
+    return LLVMBuildTrunc(e->b, whole_number, typed(e, to), "");
+}
+
 static LLVMValueRef saturating(Emit *e, DType to, LLVMValueRef value)
 {
     LLVMTypeRef types[2] = {typed(e, to), LLVMTypeOf(value)};
@@ -404,7 +419,8 @@ static LLVMValueRef cast(Emit *e, DType from, DType to, LLVMValueRef a)
             e, to, LLVMBuildCast(e->b, is_unsigned ? LLVMUIToFP : LLVMSIToFP, a, typed(e, to), ""));
     }
     if (is_float(from))
-        return saturating(e, to, a);
+        return to == DTYPE_U8 || to == DTYPE_I8 ? saturating_byte(e, from, to, a)
+                                                : saturating(e, to, a);
     unsigned have = LLVMGetIntTypeWidth(register_type(e->g, from, 1)),
              want = LLVMGetIntTypeWidth(register_type(e->g, to, 1));
     if (have == want)
