@@ -10,6 +10,9 @@
 //   v4.bc        4          2      x86-64-v2     SSE4.2; no FMA, so products and sums round
 //   separately
 //
+// v16q.bc, v8q.bc and v4q.bc hold the products of bytes (quads.c) as well, v16n.bc and v8n.bc are
+// the same for processors with VNNI.
+//
 // The code generator links one of them into its module and calls the functions below with as many
 // constants as it has. They are all inlined: with constant sizes, strides and function pointers
 // LLVM leaves only the loops of that shape, with the epilogue inside. Before the pipeline runs:
