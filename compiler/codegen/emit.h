@@ -39,6 +39,7 @@ typedef struct Codegen {
     LLVMTargetMachineRef machine;
     const char *cpu, *features; // for function attributes
     int lanes;                  // f32 elements of a vector register
+    bool pairs;                 // bf16 is multiplied in pairs
     Map kernel;                 // key -> LLVMValueRef
     Vec(Constant) constant;
     LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, half, ptr, none;
@@ -253,7 +254,9 @@ typedef struct TargetInfo {
     const char *level;          // x86-64-v3
     const char *needed;         // avx2,fma,...: as /proc/cpuinfo calls them
     int lanes;
+    bool pairs; // has products of bf16 pairs, and they pay
 } TargetInfo;
-bool target_find(Cx *cx, const char *name, TargetInfo *out);
+// `mixed`: the program multiplies bf16; only then is an instruction for it asked for.
+bool target_find(Cx *cx, const char *name, bool mixed, TargetInfo *out);
 
 #endif

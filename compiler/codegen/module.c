@@ -68,7 +68,10 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
 {
     TargetInfo info;
     (void)module;
-    if (!target_find(cx, target.cpu, &info)) {
+    bool mixed = false;
+    for (int i = 0; i < count; i++)
+        mixed |= entries[i].entry->ir->mixed;
+    if (!target_find(cx, target.cpu, mixed, &info)) {
         report(cx, (Span){0}, no_such_processor, target.cpu);
         return false;
     }
@@ -77,6 +80,7 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
                        .cpu = info.cpu,
                        .features = info.features,
                        .lanes = info.lanes,
+                       .pairs = info.pairs,
                        .most_pieces = emit_text ? 1 : MOST_PIECES}, // one text
         *g = &codegen;
     open_module(g);

@@ -13,8 +13,8 @@
 TEMPLATE void dot_rows_f32(const float *a, int64_t a_row, int64_t a_k, const float *b, int64_t step,
                            int64_t column, int64_t vectors, int lanes, int64_t k, int64_t tile_rows,
                            int64_t m, int64_t row_begin, int64_t row_end, const f32v *start,
-                           f32v *keep,
-                           void (*epilogue)(void *, int64_t, int64_t, int, f32v), void *context);
+                           f32v *keep, void (*epilogue)(void *, int64_t, int64_t, int, f32v),
+                           void *context);
 TEMPLATE void dot_rows_pairs(const float *a, int64_t a_row, int64_t a_k, const float *b,
                              int64_t step, int64_t column, int64_t vectors, int lanes, int64_t k,
                              int64_t tile_rows, int64_t m, int64_t row_begin, int64_t row_end,
@@ -37,8 +37,8 @@ HELPER void dot_half_block(const uint16_t *a, int64_t a_row, int64_t a_k, const 
 {
     bool pairs = half == AML_HALF_PAIRS, down = a_row == 1 && a_k != 1;
     int64_t steps = pairs ? (k + 1) / 2 : k;
-    int64_t step = aml_dot_half_step(down, pairs ? (k_block + 1) / 2 : k_block, row_block,
-                                     F32_LANES);
+    int64_t step =
+        aml_dot_half_step(down, pairs ? (k_block + 1) / 2 : k_block, row_block, F32_LANES);
     if (pack)
         dot_half_pack(b, b_k, b_column, k, vectors, lanes, half, packed);
     const float *left = copied - (down ? first : first * step);
@@ -78,10 +78,10 @@ HELPER void dot_half_panel(const uint16_t *a, int64_t a_row, int64_t a_k, const 
         if (whole) {
             NO_UNROLL for (int64_t i = 0; i < row_block * vectors; i++) sums[i] = (f32v){};
         }
-        NO_UNROLL for (int64_t done = 0; done < whole; done += k_block) dot_half_block(
-            a + done * a_k, a_row, a_k, b + done * b_k, b_k, b_column, packed, copied, true, m,
-            k_block, k_block, row_block, half, direct, tile_rows, first, behind, column, vectors,
-            lanes, sums, sums, epilogue, context);
+        NO_UNROLL for (int64_t done = 0; done < whole; done += k_block)
+            dot_half_block(a + done * a_k, a_row, a_k, b + done * b_k, b_k, b_column, packed,
+                           copied, true, m, k_block, k_block, row_block, half, direct, tile_rows,
+                           first, behind, column, vectors, lanes, sums, sums, epilogue, context);
         // What is packed stays for the next rows if it is all of k.
         dot_half_block(a + whole * a_k, a_row, a_k, b + whole * b_k, b_k, b_column, packed, copied,
                        whole > 0 || first == row_begin, m, k - whole, k_block, row_block, half,
@@ -105,10 +105,9 @@ TEMPLATE void aml_dot_half(const uint16_t *a, const uint16_t *b, void *scratch, 
                 column = part % column_parts * part_columns;
         int64_t row_end = row_begin + part_rows < m ? row_begin + part_rows : m;
         int64_t column_end = column + part_columns < n ? column + part_columns : n;
-        NO_UNROLL for (; column + panel <= column_end; column += panel)
-            dot_half_panel(a, a_row, a_k, b, b_k, b_column, scratch, m, k, half, tile_rows,
-                           tile_vectors, k_block, row_block, row_begin, row_end, column,
-                           tile_vectors, F32_LANES, epilogue, context);
+        NO_UNROLL for (; column + panel <= column_end; column += panel) dot_half_panel(
+            a, a_row, a_k, b, b_k, b_column, scratch, m, k, half, tile_rows, tile_vectors, k_block,
+            row_block, row_begin, row_end, column, tile_vectors, F32_LANES, epilogue, context);
         if (rest > 0 && column < column_end)
             dot_half_panel(a, a_row, a_k, b, b_k, b_column, scratch, m, k, half, tile_rows,
                            tile_vectors, k_block, row_block, row_begin, row_end, column,
@@ -146,9 +145,8 @@ HELPER f32v dot_half_row(const uint16_t *from, int64_t b_k, int64_t b_column, in
                          int64_t half, bool last)
 {
     if (half != AML_HALF_PAIRS)
-        return half_widen(b_column == 1 ? u16_load_some(from, count)
-                                        : half_gather(from, b_column, count),
-                          half);
+        return half_widen(
+            b_column == 1 ? u16_load_some(from, count) : half_gather(from, b_column, count), half);
     u16v low = b_column == 1 ? u16_load_some(from, count) : half_gather(from, b_column, count);
     if (last)
         return half_zip(low, (u16v){});

@@ -1,5 +1,5 @@
-// dot_tile.h: the tiles of a panel, included by dot_template.h for each element type and by dot.c for
-// pairs of 16-bit floats. What includes it defines ELEMENT, VECTOR, LANES, NAME, V and declares
+// dot_tile.h: the tiles of a panel, included by dot_template.h for each element type and by dot.c
+// for pairs of 16-bit floats. What includes it defines ELEMENT, VECTOR, LANES, NAME, V and declares
 // dot_rows and dot_tile (callers stand first, see kernel.h).
 
 // Tiles from row_begin to row_end. row_begin is a multiple of tile_rows, and so is row_end unless
@@ -32,9 +32,10 @@ TEMPLATE void NAME(dot_rows)(A_PARAMETERS, const ELEMENT *b, int64_t step, int64
 #if AML_WIDTH == 16
 #define TILE_LIST(T)                                                                               \
     TILE_LIST_1(T)                                                                                 \
-    T(11, 1) T(12, 1) T(13, 1) T(14, 1) TILE_LIST_2(T) T(7, 2) T(8, 2) T(9, 2) T(10, 2) T(11, 2)   \
-        T(12, 2) T(1, 3) T(2, 3) T(3, 3) T(4, 3) T(5, 3) T(6, 3) T(7, 3) T(8, 3) T(1, 4) T(2, 4)   \
-            T(3, 4) T(4, 4) T(5, 4) T(6, 4)
+    T(11, 1)                                                                                       \
+    T(12, 1) T(13, 1) T(14, 1) TILE_LIST_2(T) T(7, 2) T(8, 2) T(9, 2) T(10, 2) T(11, 2) T(12, 2)   \
+        T(1, 3) T(2, 3) T(3, 3) T(4, 3) T(5, 3) T(6, 3) T(7, 3) T(8, 3) T(1, 4) T(2, 4) T(3, 4)    \
+            T(4, 4) T(5, 4) T(6, 4)
 #else
 #define TILE_LIST(T) TILE_LIST_1(T) TILE_LIST_2(T)
 #endif

@@ -19,9 +19,8 @@ typedef struct Case {
 static double element(const AmlDot *dot, const void *at, int64_t index)
 {
     if (dot->half)
-        return (double)(dot->half == AML_HALF_F16
-                            ? aml_f16_to_f32(((const uint16_t *)at)[index])
-                            : aml_bf16_to_f32(((const uint16_t *)at)[index]));
+        return (double)(dot->half == AML_HALF_F16 ? aml_f16_to_f32(((const uint16_t *)at)[index])
+                                                  : aml_bf16_to_f32(((const uint16_t *)at)[index]));
     return dot->bytes == 4 ? (double)((const float *)at)[index] : ((const double *)at)[index];
 }
 
@@ -100,8 +99,9 @@ static void *matrix(Guarded *guarded, int bytes, int half, int64_t rows, int64_t
 }
 
 // NULL, or what is wrong.
-static const char *check_product_of(int half, int bytes, int64_t m, int64_t n, int64_t k, int form_a, int form_b,
-                                 bool packed, int64_t method, bool at_end)
+static const char *check_product_of(int half, int bytes, int64_t m, int64_t n, int64_t k,
+                                    int form_a, int form_b, bool packed, int64_t method,
+                                    bool at_end)
 {
     static char message[200];
     Case c = {.dot = {.bytes = bytes,
@@ -144,10 +144,11 @@ static const char *check_product_of(int half, int bytes, int64_t m, int64_t n, i
             if (c.visits[i * n + j] != 1 ||
                 !(fabs(found - sum) <= (double)(k + 4) * epsilon * size)) {
                 snprintf(message, sizeof message,
-                         "half %d, bytes %d, %ld x %ld x %ld, forms %d %d, method %ld, at %ld, %ld: %.9g "
+                         "half %d, bytes %d, %ld x %ld x %ld, forms %d %d, method %ld, at %ld, "
+                         "%ld: %.9g "
                          "for %.9g, visits %d",
-                         half, bytes, (long)m, (long)n, (long)k, form_a, form_b, (long)d->method, (long)i,
-                         (long)j, found, sum, c.visits[i * n + j]);
+                         half, bytes, (long)m, (long)n, (long)k, form_a, form_b, (long)d->method,
+                         (long)i, (long)j, found, sum, c.visits[i * n + j]);
                 break;
             }
         }
@@ -320,8 +321,8 @@ TEST(empty_products)
     }
 }
 
-// 16-bit operands in every form. The pairs are multiplied by the instruction where the processor has
-// it, and by two multiplications elsewhere.
+// 16-bit operands in every form. The pairs are multiplied by the instruction where the processor
+// has it, and by two multiplications elsewhere.
 TEST(sixteen_bit_operands)
 {
     static const int64_t sizes[] = {1, 2, 3, 5, 8, 15, 16, 17, 31, 33, 48, 64, 65, 97, 130};
