@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "aml/vocabulary.h"
+
 int finish_diagnostics(Command *command)
 {
     bool to_stdout = command->format == FORMAT_JSON || command->format == FORMAT_SARIF ||
@@ -59,6 +61,8 @@ static const char *hash_sources(Cx *cx, const Program *program)
         if (tokenizer && tokenizer->code)
             buffer_append(&all, (const char *)tokenizer->code,
                           sizeof *tokenizer->code * (size_t)tokenizer->vocab);
+        if (tokenizer && tokenizer->image)
+            buffer_append(&all, (const char *)tokenizer->image, tokenizer->image->bytes);
     }
     return sha256_hex(cx, all.text, all.length);
 }

@@ -199,7 +199,7 @@ static bool link_executable(Deployment *d, const ObjectCode *object)
 {
     d->executable = d->deploy->executable ? d->request->output
                                           : arena_printf(d->cx->arena, "%s/deployed", d->folder);
-    LinkRequest request = {.source = tables_of_artifact(d->cx, &d->artifact, object),
+    LinkRequest request = {.tables = tables_of_artifact(d->cx, &d->artifact, object),
                            .object = object,
                            .output = d->executable};
     return !told(d, toolchain_link(d->cx, &request));
@@ -209,7 +209,7 @@ static bool link_library(Deployment *d, const ObjectCode *object)
 {
     Cx *cx = d->cx;
     const char *name = d->artifact.name;
-    LinkRequest request = {.source = library_source(cx, &d->artifact, object),
+    LinkRequest request = {.tables = library_source(cx, &d->artifact, object),
                            .header_name = arena_printf(cx->arena, "%s.h", name),
                            .header = library_header(cx, &d->artifact),
                            .object = object,

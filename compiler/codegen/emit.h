@@ -40,6 +40,7 @@ typedef struct Codegen {
     const char *cpu, *features; // for function attributes
     int lanes;                  // f32 elements of a vector register
     bool pairs;                 // bf16 is multiplied in pairs
+    bool bytes;                 // there are products of bytes: templates with kernels for them
     Map kernel;                 // key -> LLVMValueRef
     Vec(Constant) constant;
     LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, half, ptr, none;
@@ -256,7 +257,8 @@ typedef struct TargetInfo {
     int lanes;
     bool pairs; // has products of bf16 pairs, and they pay
 } TargetInfo;
-// `mixed`: the program multiplies bf16; only then is an instruction for it asked for.
-bool target_find(Cx *cx, const char *name, bool mixed, TargetInfo *out);
+// `mixed`: the program multiplies bf16; `bytes`: it has products of bytes. Only then are there
+// instructions for them.
+bool target_find(Cx *cx, const char *name, bool mixed, bool bytes, TargetInfo *out);
 
 #endif

@@ -450,6 +450,7 @@ bool job_evaluate(Jobs *jobs, Node *node)
     TrainBlock *train = checkpoint_setting(jobs, &model, "model", &job.table.which);
     DataBlock *block = data_setting(jobs, &data, "data", true, &job.table.part);
     good = setting_whole(jobs, node, "batch", 1, &job.table.batch) && good && train && block;
+    good = good && read_folds(jobs, node, train, block, &job.table);
     if (!good)
         return false;
     // An instance of its own, made as the training made its own: states belong to one job.

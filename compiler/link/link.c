@@ -63,8 +63,15 @@ const char *portable_source_dir(Cx *cx, const char *source_path, const char *out
 bool link_program(Cx *cx, Program *program, const ObjectCode *object, const char *output)
 {
     const char *source_dir = portable_source_dir(cx, program->table.source, output);
-    LinkRequest request = {.source = tables_of_program(cx, program, object, source_dir),
+    Buffer libraries = {.arena = cx->arena};
+    buffer_text(&libraries, "");
+    for (int i = 0; i < program->dataset.count; i++)
+        buffer_printf(&libraries, "%s %s ",
+                      source_libraries(program->dataset.at[i].table.source.kind),
+                      source_libraries(program->dataset.at[i].table.test.kind));
+    LinkRequest request = {.tables = tables_of_program(cx, program, object, source_dir),
                            .object = object,
+                           .libraries = libraries.text,
                            .output = output};
     const char *wrong = toolchain_link(cx, &request);
 

@@ -15,7 +15,15 @@ typedef struct TableWriter {
     Cx *cx;
     Buffer top; // arrays and declarations, in the order in which they are needed
     int arrays; // names given so far
+    Vec(const aml_tokenizer *) tokenizer; // that were written
 } TableWriter;
+
+// A file of tables, and what belongs to it.
+typedef struct Tables {
+    const char *text;
+    const aml_tokenizer *const *tokenizer; // number i has its image in the file tokenizerI.bin
+    int tokenizers;
+} Tables;
 
 const char *table_text(TableWriter *writer, const char *text); // a C literal, or "0" for NULL
 const char *table_real(TableWriter *writer, double value);
@@ -23,9 +31,15 @@ const char *table_real(TableWriter *writer, double value);
 const char *table_function(TableWriter *writer, const Entry *entry, const char *prefix);
 const char *table_field_array(TableWriter *writer, const aml_field *field, int count,
                               const char *prefix);
+// What a program that reads this kind of source is linked with besides.
+const char *source_libraries(aml_source_kind kind);
+// table_text.c: tokenizers
+const char *table_tokenizer(TableWriter *writer, const aml_tokenizer *of); // a pointer to one
+const char *tokenizer_libraries(Cx *cx, const Tables *tables);
+Tables table_end(TableWriter *writer);
 // The whole file of a training program.
-const char *tables_of_program(Cx *cx, Program *program, const ObjectCode *object,
-                              const char *source_dir);
+Tables tables_of_program(Cx *cx, Program *program, const ObjectCode *object,
+                         const char *source_dir);
 
 // ---- artifact.c: C text of deployed programs
 typedef struct Artifact {
@@ -41,10 +55,10 @@ typedef struct Artifact {
     size_t weights_bytes;
     int64_t parameters;
 } Artifact;
-const char *tables_of_artifact(Cx *cx, const Artifact *artifact,
-                               const ObjectCode *object);     // for aml_artifact_main
+Tables tables_of_artifact(Cx *cx, const Artifact *artifact,
+                          const ObjectCode *object);          // for aml_artifact_main
 const char *library_header(Cx *cx, const Artifact *artifact); // NAME.h
-const char *library_source(Cx *cx, const Artifact *artifact, const ObjectCode *object);
+Tables library_source(Cx *cx, const Artifact *artifact, const ObjectCode *object);
 const char *library_exports(Cx *cx, const Artifact *artifact);
 
 // ---- freeze.c: a deploy block's functions with the weights of a checkpoint inside
@@ -77,9 +91,11 @@ typedef struct Toolchain {
 } Toolchain;
 Toolchain toolchain_find(Cx *cx);
 typedef struct LinkRequest {
-    const char *source;               // C text
+    Tables tables;
     const char *header_name, *header; // one more file beside it, or NULL
     const ObjectCode *object;
+    const char *libraries; // besides those of every program: arguments of the linker with spaces
+                           // between them; NULL: none. One may be named several times
     const char *output;
     const char *soname;  // makes a shared library of that name; NULL: an executable
     const char *exports; // shared library: the linker's version script

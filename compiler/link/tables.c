@@ -154,22 +154,39 @@ static const char *text_parts(TableWriter *writer, const aml_text *text, const c
     return arena_printf(writer->cx->arena, "{.parts = %d, .part = %s}", text->parts, name);
 }
 
-static const char *tokenizer(TableWriter *writer, const aml_tokenizer *of, const char *prefix)
+static const char *text_list(TableWriter *writer, const char *const at[], int count,
+                             const char *prefix, const char *what)
 {
-    if (!of)
+    if (count == 0)
         return "0";
-    const char *code = "0", *name = array_name(writer, prefix, "tokenizer");
-    if (of->code) {
-        code = array_name(writer, prefix, "code");
-        TOP("static const uint32_t %s[] = {", code);
-        for (int i = 0; i < of->vocab; i++)
-            TOP("%s%u,", i % 16 ? " " : "\n    ", (unsigned)of->code[i]);
-        TOP("\n};\n");
-    }
-    TOP("static const aml_tokenizer %s = {.kind = (aml_tokenizer_kind)%d, .vocab = %d, .code = "
-        "%s};\n",
-        name, of->kind, of->vocab, code);
-    return arena_printf(writer->cx->arena, "&%s", name);
+    const char *name = array_name(writer, prefix, what);
+    TOP("static const char *const %s[] = {", name);
+    for (int i = 0; i < count; i++)
+        TOP("%s%s", i ? ", " : "", table_text(writer, at[i]));
+    TOP("};\n");
+    return name;
+}
+
+static const char *source_reader(aml_source_kind kind)
+{
+    static const char *const name[] = {
+        "",
+#define SOURCE(NAME, name, files, libraries, meaning) #name,
+#include "aml/source.def"
+#undef SOURCE
+    };
+    return name[kind];
+}
+
+const char *source_libraries(aml_source_kind kind)
+{
+    static const char *const libraries[] = {
+        "",
+#define SOURCE(NAME, name, files, libraries, meaning) libraries,
+#include "aml/source.def"
+#undef SOURCE
+    };
+    return libraries[kind];
 }
 
 static const char *source(TableWriter *writer, const ProgramDataset *dataset, int which,
@@ -182,17 +199,24 @@ static const char *source(TableWriter *writer, const ProgramDataset *dataset, in
     Buffer files = {.arena = arena};
     buffer_text(&files, "");
     prefix = arena_printf(arena, "%s_%s", prefix, which ? "test" : "source");
+    const char *classes = text_list(writer, of->class_name, of->classes, prefix, "class");
     for (int i = 0; i < AML_SOURCE_FILES; i++)
         buffer_printf(&files, "%s%s", i ? ", " : "",
                       text_parts(writer, &of->file[i], arena_printf(arena, "%s%d", prefix, i)));
-    return arena_printf(arena,
-                        "{.kind = (aml_source_kind)%d, .place = %s, .file = {%s}, .separator = %d, "
-                        ".header = (aml_header)%d, .missing = %s, .rows = %lldll, .seed = %lldll, "
-                        ".generate = %s, .tokenizer = %s}",
-                        of->kind, place(writer, of->place), files.text, of->separator, of->header,
-                        table_text(writer, of->missing), (long long)of->rows, (long long)of->seed,
-                        table_function(writer, &dataset->generate[which], prefix),
-                        tokenizer(writer, of->tokenizer, prefix));
+    return arena_printf(
+        arena,
+        "{.kind = (aml_source_kind)%d, .reader = &amli_source_%s, .place = %s, "
+        ".file = {%s}, .separator = %d, "
+        ".header = (aml_header)%d, .missing = %s, .rows = %lldll, .seed = %lldll, "
+        ".generate = %s, .tokenizer = %s,\n      .resize = (aml_resize)%d, "
+        ".background = %d, .most_pixels = %lldll, .classes = %d, .class_name = %s, "
+        ".column = {%s, %s}, .cache_bytes = %zuu}",
+        of->kind, source_reader(of->kind), place(writer, of->place), files.text, of->separator,
+        of->header, table_text(writer, of->missing), (long long)of->rows, (long long)of->seed,
+        table_function(writer, &dataset->generate[which], prefix),
+        table_tokenizer(writer, of->tokenizer), of->resize, of->background,
+        (long long)of->most_pixels, of->classes, classes, table_text(writer, of->column[0]),
+        table_text(writer, of->column[1]), of->cache_bytes);
 }
 
 static const char *quantity(TableWriter *writer, aml_quantity of)
@@ -268,10 +292,11 @@ static void write_datasets(TableWriter *writer, Program *program)
                       (long long)table->stride, (long long)table->apart, table->fields, field);
         buffer_printf(&rows,
                       "     .split = {.train = %s, .valid = %s, .test = %s, .seed = %lldll, "
-                      ".stratify = %d, .by_time = %d},\n",
+                      ".stratify = %d, .group = %s, .by_time = %d},\n",
                       table_real(writer, table->split.train),
                       table_real(writer, table->split.valid), table_real(writer, table->split.test),
-                      (long long)table->split.seed, table->split.stratify, table->split.by_time);
+                      (long long)table->split.seed, table->split.stratify,
+                      table_text(writer, table->split.group), table->split.by_time);
         buffer_printf(&rows,
                       "     .on_bad = (aml_on_bad)%d, .skip_limit = %s,\n     .prepare = %s,\n     "
                       ".augment = %s},\n",
@@ -323,19 +348,6 @@ static const char *generation(TableWriter *writer, const aml_generation *of)
                         table_text(writer, of->prompt));
 }
 
-static const char *text_list(TableWriter *writer, const char *const at[], int count,
-                             const char *prefix, const char *what)
-{
-    if (count == 0)
-        return "0";
-    const char *name = array_name(writer, prefix, what);
-    TOP("static const char *const %s[] = {", name);
-    for (int i = 0; i < count; i++)
-        TOP("%s%s", i ? ", " : "", table_text(writer, at[i]));
-    TOP("};\n");
-    return name;
-}
-
 static const char *load_rules(TableWriter *writer, const aml_load *load, const char *prefix)
 {
     if (load->rules == 0)
@@ -373,6 +385,18 @@ static const char *loads(TableWriter *writer, const ProgramJob *job, const char 
                       load->rules, rule, load->missings, missing, load->unuseds, unused);
     }
     TOP("static const aml_load %s[] = {\n%s};\n", name, rows.text);
+    return name;
+}
+
+static const char *shares(TableWriter *writer, const aml_job *job, const char *prefix)
+{
+    if (job->shares == 0)
+        return "0";
+    const char *name = array_name(writer, prefix, "shares");
+    TOP("static const double %s[] = {", name);
+    for (int i = 0; i < job->shares; i++)
+        TOP("%s%s", i ? ", " : "", table_real(writer, job->share[i]));
+    TOP("};\n");
     return name;
 }
 
@@ -426,6 +450,8 @@ static void write_jobs(TableWriter *writer, Program *program)
                       table->keep_last, table->keep_best, table->keep_metric, table->stop_metric,
                       quantity(writer, table->stop_patience),
                       table_real(writer, table->stop_min_delta));
+        buffer_printf(&rows, "     .folds = %d, .shares = %d, .share = %s,\n", table->folds,
+                      table->shares, shares(writer, table, prefix));
         buffer_printf(&rows, "     .model_job = %d, .which = (aml_which)%d, .generation = %s},\n",
                       table->model_job, table->which, generation(writer, &table->generation));
     }
@@ -433,8 +459,7 @@ static void write_jobs(TableWriter *writer, Program *program)
         TOP("%s};\n", rows.text);
 }
 
-const char *tables_of_program(Cx *cx, Program *program, const ObjectCode *object,
-                              const char *source_dir)
+Tables tables_of_program(Cx *cx, Program *program, const ObjectCode *object, const char *source_dir)
 {
     TableWriter writer_of = {.cx = cx, .top = {.arena = cx->arena}}, *writer = &writer_of;
     const aml_program *table = &program->table;
@@ -465,5 +490,5 @@ const char *tables_of_program(Cx *cx, Program *program, const ObjectCode *object
             list[i].count ? list[i].array : "0");
     TOP("};\n\nint main(int argc, char **argv)\n{\n    return aml_program_main(&program, argc, "
         "argv);\n}\n");
-    return writer->top.text;
+    return table_end(writer);
 }

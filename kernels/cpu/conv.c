@@ -30,6 +30,7 @@ HELPER f64v conv_load_f64(const double *base, int64_t index, int lanes, int64_t 
 }
 
 #define ELEMENT float
+#define SOURCE ELEMENT
 #define VECTOR f32v
 #define LANES F32_LANES
 #define NAME(name) name##_f32
@@ -52,6 +53,8 @@ HELPER f64v conv_load_f64(const double *base, int64_t index, int lanes, int64_t 
 #undef LANES
 #undef NAME
 #undef V
+
+#undef SOURCE
 
 // Panels begin..end of the weights of all groups in the order in which aml_conv reads them.
 TEMPLATE void aml_shared_conv_pack_f32(const float *weights, float *packed, const int64_t *table,

@@ -76,6 +76,13 @@ aml_status amli_write_file(const char *folder, const char *name, const char *tex
 aml_status amli_replace_file(const char *folder, const char *name, const char *text, size_t length,
                              aml_error *error);
 
+// A file to write, emptied, or -1. Closing says whether all went well: `status` if it is a failure.
+int amli_create_file(const char *path, aml_error *error);
+aml_status amli_close_written(int descriptor, const char *path, aml_status status,
+                              aml_error *error);
+aml_status amli_rename(const char *from, const char *to, aml_error *error);
+aml_status amli_remove_file(const char *path, aml_error *error); // or there is none
+
 aml_status amli_make_folders(const char *path, aml_error *error); // like mkdir -p
 aml_status amli_remove_folder(const char *path,
                               aml_error *error); // with the files in it, one level deep

@@ -69,7 +69,7 @@ aml_status amli_read_file(const char *path, char **text, size_t *length, aml_err
 {
     *text = NULL;
     *length = 0;
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    int descriptor = TEMP_FAILURE_RETRY(open(path, O_RDONLY | O_CLOEXEC));
     if (descriptor < 0)
         return system_failure(error, "open", path);
     aml_status status = amli_read_descriptor(descriptor, path, text, length, error);
@@ -95,12 +95,13 @@ aml_status amli_write_all(int descriptor, const char *path, const void *bytes, s
 
 static aml_status sync_path(const char *path, int flags, aml_error *error)
 {
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC | flags);
+    int descriptor = TEMP_FAILURE_RETRY(open(path, O_RDONLY | O_CLOEXEC | flags));
     if (descriptor < 0)
         return system_failure(error, "open", path);
     // EINVAL: a file system that has nothing to sync
-    aml_status status =
-        fsync(descriptor) == 0 || errno == EINVAL ? AML_OK : system_failure(error, "sync", path);
+    aml_status status = TEMP_FAILURE_RETRY(fsync(descriptor)) == 0 || errno == EINVAL
+                            ? AML_OK
+                            : system_failure(error, "sync", path);
     close(descriptor);
     return status;
 }
@@ -115,6 +116,22 @@ aml_status amli_sync_file(const char *path, aml_error *error)
     return sync_path(path, 0, error);
 }
 
+int amli_create_file(const char *path, aml_error *error)
+{
+    int descriptor = TEMP_FAILURE_RETRY(open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+    if (descriptor < 0)
+        system_failure(error, "create", path);
+    return descriptor;
+}
+
+aml_status amli_close_written(int descriptor, const char *path, aml_status status, aml_error *error)
+{
+    // After EINTR the descriptor is closed; what was written is synced later.
+    if (close(descriptor) != 0 && errno != EINTR && !status)
+        status = system_failure(error, "write", path);
+    return status;
+}
+
 aml_status amli_write_file(const char *folder, const char *name, const char *text, size_t length,
                            aml_error *error)
 {
@@ -122,13 +139,11 @@ aml_status amli_write_file(const char *folder, const char *name, const char *tex
     aml_status status = amli_join(path, sizeof path, folder, name, error);
     if (status)
         return status;
-    int descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    int descriptor = amli_create_file(path, error);
     if (descriptor < 0)
-        return system_failure(error, "create", path);
+        return error ? error->status : AML_IO;
     status = amli_write_all(descriptor, path, text, length, error);
-    if (close(descriptor) != 0 && !status)
-        status = system_failure(error, "write", path);
-    return status;
+    return amli_close_written(descriptor, path, status, error);
 }
 
 aml_status amli_replace_file(const char *folder, const char *name, const char *text, size_t length,
@@ -142,9 +157,7 @@ aml_status amli_replace_file(const char *folder, const char *name, const char *t
         status = amli_join(temporary, sizeof temporary, folder, other, error);
     if (!status)
         status = amli_write_file(folder, other, text, length, error);
-    if (!status && rename(temporary, path) != 0)
-        status = system_failure(error, "rename", temporary);
-    return status;
+    return status ? status : amli_rename(temporary, path, error);
 }
 
 aml_status amli_make_folders(const char *path, aml_error *error)
@@ -157,7 +170,7 @@ aml_status amli_make_folders(const char *path, aml_error *error)
             continue;
         char old = *at;
         *at = 0;
-        if (mkdir(part, 0777) != 0 && errno != EEXIST)
+        if (TEMP_FAILURE_RETRY(mkdir(part, 0777)) != 0 && errno != EEXIST)
             return system_failure(error, "create the folder", part);
         *at = old;
         if (!old)
@@ -170,6 +183,19 @@ aml_status amli_make_folders(const char *path, aml_error *error)
     return AML_OK;
 }
 
+aml_status amli_rename(const char *from, const char *to, aml_error *error)
+{
+    return TEMP_FAILURE_RETRY(rename(from, to)) == 0 ? AML_OK
+                                                     : system_failure(error, "rename", from);
+}
+
+aml_status amli_remove_file(const char *path, aml_error *error)
+{
+    return TEMP_FAILURE_RETRY(unlink(path)) == 0 || errno == ENOENT
+               ? AML_OK
+               : system_failure(error, "remove", path);
+}
+
 aml_status amli_remove_folder(const char *path, aml_error *error)
 {
     amli_names names;
@@ -177,11 +203,11 @@ aml_status amli_remove_folder(const char *path, aml_error *error)
     for (int i = 0; i < names.count && !status; i++) {
         char file[PATH_MAX];
         status = amli_join(file, sizeof file, path, names.name[i], error);
-        if (!status && unlink(file) != 0 && errno != ENOENT)
-            status = system_failure(error, "remove", file);
+        if (!status)
+            status = amli_remove_file(file, error);
     }
     amli_free_names(&names);
-    if (!status && rmdir(path) != 0 && errno != ENOENT)
+    if (!status && TEMP_FAILURE_RETRY(rmdir(path)) != 0 && errno != ENOENT)
         status = system_failure(error, "remove", path);
     return status;
 }

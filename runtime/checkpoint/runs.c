@@ -11,12 +11,26 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "runtime/checkpoint/store.h"
 
 void amli_step_name(int64_t step, char name[32])
 {
     snprintf(name, 32, "step-%06lld", (long long)step);
+}
+
+// Syncs the folders that lead to a new run: its checkpoints are no safer than its own entry.
+static aml_status sync_above(const char *runs, const char *job_folder, aml_error *error)
+{
+    char parent[PATH_MAX];
+    const char *slash = strrchr(runs, '/');
+    snprintf(parent, sizeof parent, "%.*s", slash > runs ? (int)(slash - runs) : 1,
+             slash ? runs : ".");
+    aml_status status = amli_sync_folder(job_folder, error);
+    if (!status)
+        status = amli_sync_folder(runs, error);
+    return status ? status : amli_sync_folder(parent, error);
 }
 
 aml_status amli_run_create(const char *runs, const char *job, char path[PATH_MAX], aml_error *error)
@@ -37,7 +51,7 @@ aml_status amli_run_create(const char *runs, const char *job, char path[PATH_MAX
         status = amli_join(path, PATH_MAX, folder, name, error);
         if (status)
             return status;
-        if (mkdir(path, 0777) != 0) {
+        if (TEMP_FAILURE_RETRY(mkdir(path, 0777)) != 0) {
             if (errno == EEXIST)
                 continue;
             return amli_fail(error, AML_IO, "cannot create the folder %s: %s", path,
@@ -45,7 +59,9 @@ aml_status amli_run_create(const char *runs, const char *job, char path[PATH_MAX
         }
         char checkpoints[PATH_MAX];
         status = amli_join(checkpoints, sizeof checkpoints, path, "checkpoints", error);
-        return status ? status : amli_make_folders(checkpoints, error);
+        if (!status)
+            status = amli_make_folders(checkpoints, error);
+        return status ? status : sync_above(runs, folder, error);
     }
     return status ? status : amli_fail(error, AML_IO, "cannot name a new run in %s", folder);
 }

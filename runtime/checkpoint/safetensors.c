@@ -315,12 +315,11 @@ static char *make_header(const aml_state_info *state, int count, size_t *length)
     return bytes;
 }
 
-enum { CHUNK = 1 << 20 };
+enum { CHUNK = 1 << 20 }; // hashed while it is in the cache
 
-static aml_status write_tensors(int descriptor, const char *path, amli_device *device,
-                                amli_memory memory, const aml_state_info *state, int count,
-                                char *chunk, struct sha256_ctx *hash, size_t *bytes,
-                                aml_error *error)
+static aml_status write_tensors(int descriptor, const char *path, const char *bytes_of_state,
+                                const aml_state_info *state, int count, struct sha256_ctx *hash,
+                                size_t *bytes, aml_error *error)
 {
     size_t length;
     char *header = make_header(state, count, &length);
@@ -334,45 +333,35 @@ static aml_status write_tensors(int descriptor, const char *path, amli_device *d
         size_t size = state_bytes(&state[i]);
         for (size_t at = 0; at < size && !status; at += CHUNK) {
             size_t part = size - at < CHUNK ? size - at : CHUNK;
-            status =
-                device->kind->download(device, memory, state[i].offset + at, chunk, part, error);
-            if (!status)
-                status = amli_write_all(descriptor, path, chunk, part, error);
-            sha256_update(hash, part, (const uint8_t *)chunk);
+            const char *from = bytes_of_state + state[i].offset + at;
+            sha256_update(hash, part, (const uint8_t *)from);
+            status = amli_write_all(descriptor, path, from, part, error);
         }
         *bytes += size;
     }
     return status;
 }
 
-aml_status amli_tensors_write(const char *path, amli_device *device, amli_memory memory,
-                              const aml_job *job, unsigned roles, size_t *bytes,
-                              char text[AMLI_HASH_TEXT], aml_error *error)
+aml_status amli_tensors_write(const char *path, const char *state, const aml_job *job,
+                              unsigned roles, size_t *bytes, char text[AMLI_HASH_TEXT],
+                              aml_error *error)
 {
     amli_rows rows;
     aml_status status = amli_rows_make(job, roles, &rows, error);
     if (status)
         return status;
-    char *chunk = malloc(CHUNK);
-    if (!chunk) {
-        amli_rows_free(&rows);
-        return amli_no_memory(error, CHUNK, path);
-    }
     if (rows.count)
         qsort(rows.at, (size_t)rows.count, sizeof *rows.at, compare_states);
-    int descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    int descriptor = amli_create_file(path, error);
     if (descriptor < 0) {
-        status = amli_fail(error, AML_IO, "cannot create %s: %s", path, strerror(errno));
+        status = error ? error->status : AML_IO;
     } else {
         struct sha256_ctx hash;
         sha256_init(&hash);
-        status = write_tensors(descriptor, path, device, memory, rows.at, rows.count, chunk, &hash,
-                               bytes, error);
-        if (close(descriptor) != 0 && !status)
-            status = amli_fail(error, AML_IO, "cannot write %s: %s", path, strerror(errno));
+        status = write_tensors(descriptor, path, state, rows.at, rows.count, &hash, bytes, error);
+        status = amli_close_written(descriptor, path, status, error);
         amli_hash_finish(&hash, text);
     }
     amli_rows_free(&rows);
-    free(chunk);
     return status;
 }

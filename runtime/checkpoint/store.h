@@ -4,6 +4,8 @@
 //   safetensors.c  the file format, both ways
 //   progress.c     state.json: where a training stands
 //   write.c        the protocol by which a checkpoint becomes visible, whole, and what is kept
+//   writer.c       the thread that does it while the training goes on
+//   room.c         whether the disk has room
 //   read.c         opening and verifying one
 //   load.c         weights from other files
 //   runs.c         runs/JOB/RUN/checkpoints/step-000123: names, and finding the newest sound one
@@ -36,12 +38,12 @@ void amli_rows_free(amli_rows *rows);
 
 // ---- safetensors.c
 
-// Writes the states whose role is in `roles` (bits 1 << role) from device memory, without syncing
-// the file, and says its size and hash. Tensors are ordered by element size (largest first, so all
-// are aligned) and name; the same state gives the same bytes.
-aml_status amli_tensors_write(const char *path, amli_device *device, amli_memory state,
-                              const aml_job *job, unsigned roles, size_t *bytes,
-                              char hash[AMLI_HASH_TEXT], aml_error *error);
+// Writes the states whose role is in `roles` (bits 1 << role) from a copy of the state arena,
+// without syncing the file, and says its size and hash. Tensors are ordered by element size
+// (largest first, so all are aligned) and name; the same state gives the same bytes.
+aml_status amli_tensors_write(const char *path, const char *state, const aml_job *job,
+                              unsigned roles, size_t *bytes, char hash[AMLI_HASH_TEXT],
+                              aml_error *error);
 
 // ---- progress.c
 
@@ -92,17 +94,70 @@ typedef struct amli_store {
     int count, capacity;
 } amli_store;
 
-// Writes the checkpoint of `progress->step` and then removes those that need not be kept: the
-// newest keep_last stay (two at least, so that there is a previous one if the newest is damaged),
-// and the keep_best best.
-aml_status amli_store_write(amli_store *store, amli_device *device, amli_memory state,
-                            const amli_progress *progress, bool scored, double score,
+// What a checkpoint is made of, as it was after one step. The owner of a training keeps one, so
+// that it may go on while the snapshot is written.
+typedef struct amli_snapshot {
+    char *state;            // a copy of the state arena, job->state_bytes
+    amli_progress progress; // its options belong to the training
+    bool scored;
+    double score;
+    int log; // a file that is synced before the checkpoint becomes visible, -1: none
+    const char *log_path;
+    // what was decided when it was taken
+    bool best;       // the pointer `best` becomes this one
+    int64_t *remove; // steps whose checkpoints go once this one is complete
+    int removes;
+} amli_snapshot;
+
+// Decides what writing this snapshot changes: which checkpoints stay. The newest keep_last do (two
+// at least, so that there is a previous one if the newest is damaged), and the keep_best best. What
+// is decided depends on the order of the calls only, not on when the files are written.
+aml_status amli_store_decide(amli_store *store, amli_snapshot *snapshot, aml_error *error);
+
+// Writes the checkpoint and then removes those that need not be kept. Reads nothing of the store
+// that amli_store_decide changes, so it may run beside it.
+aml_status amli_store_write(const amli_store *store, const amli_snapshot *snapshot,
                             aml_error *error);
 
-// The bytes of one checkpoint's tensors.
+// The bytes of one checkpoint's tensors, and how many checkpoints stay at most.
 size_t amli_checkpoint_bytes(const aml_job *job);
+int amli_checkpoints_kept(const aml_job *job);
 
 void amli_store_free(amli_store *store);
+
+// ---- writer.c
+
+// A thread that writes one checkpoint at a time. All functions are called by one other thread, the
+// training's.
+typedef struct amli_writer amli_writer;
+
+// The memory of the snapshot is allocated here. Without a second thread to be had, checkpoints are
+// written by the caller's.
+aml_status amli_writer_new(amli_store *store, amli_writer **out, aml_error *error);
+void amli_writer_free(amli_writer *writer); // waits for what is being written; NULL is allowed
+
+// The snapshot, which nothing writes or reads meanwhile: waits for what is being written. Fails if
+// that failed.
+aml_status amli_writer_snapshot(amli_writer *writer, amli_snapshot **out, aml_error *error);
+
+// Has the snapshot written. It must not be changed until amli_writer_snapshot gives it again.
+aml_status amli_writer_begin(amli_writer *writer, aml_error *error);
+
+// Whether a write has failed; does not wait.
+bool amli_writer_failed(amli_writer *writer);
+
+typedef struct amli_writer_figures {
+    int64_t count;     // checkpoints written
+    int64_t last_step; // of the newest of them, -1: none
+    double seconds;    // spent writing, beside the training
+} amli_writer_figures;
+amli_writer_figures amli_writer_describe(amli_writer *writer); // waits for what is being written
+
+// ---- room.c
+
+// Whether `bytes` can be written into `folder`; AML_IO with both figures if not. A file system that
+// does not tell is believed.
+aml_status amli_check_room(const char *folder, double bytes, const char *what, aml_error *error);
 
 // ---- read.c
 

@@ -31,18 +31,17 @@ static int add_file(json_t *files, const char *name, size_t bytes, const char *h
 
 // The manifest's text; the caller frees. `seal` is the hash of everything else in it, so that it
 // guards itself.
-static char *make_manifest(const amli_store *store, const amli_progress *progress, bool scored,
-                           double score, json_t *files)
+static char *make_manifest(const amli_store *store, const amli_snapshot *snapshot, json_t *files)
 {
     json_t *manifest = json_pack(
         "{s:i, s:s, s:s, s:I, s:s, s:s, s:O}", "format", 1, "program", store->program->name, "job",
-        store->job->name, "step", (json_int_t)progress->step, "source_hash",
+        store->job->name, "step", (json_int_t)snapshot->progress.step, "source_hash",
         store->program->source_hash, "data_fingerprint", store->data_fingerprint, "files", files);
     if (!manifest)
         return NULL;
     bool complete = true;
-    if (scored) {
-        json_t *number = json_real(score);
+    if (snapshot->scored) {
+        json_t *number = json_real(snapshot->score);
         complete = number && json_object_set_new(manifest, "score", number) == 0;
         complete = complete &&
                    json_object_set_new(manifest, "score_name", json_string(store->score_name)) == 0;
@@ -62,26 +61,26 @@ static char *make_manifest(const amli_store *store, const amli_progress *progres
     return text;
 }
 
-static aml_status write_files(amli_store *store, const char *folder, amli_device *device,
-                              amli_memory state, const amli_progress *progress, bool scored,
-                              double score, json_t *files, aml_error *error)
+static aml_status write_files(const amli_store *store, const char *folder,
+                              const amli_snapshot *snapshot, json_t *files, aml_error *error)
 {
     char path[PATH_MAX], hash[AMLI_HASH_TEXT], *text;
     size_t bytes;
     bool complete = true;
     aml_status status = amli_join(path, sizeof path, folder, AMLI_WEIGHTS_FILE, error);
     if (!status)
-        status = amli_tensors_write(path, device, state, store->job, WEIGHTS, &bytes, hash, error);
+        status =
+            amli_tensors_write(path, snapshot->state, store->job, WEIGHTS, &bytes, hash, error);
     if (!status) {
         complete = add_file(files, AMLI_WEIGHTS_FILE, bytes, hash) == 0;
         status = amli_join(path, sizeof path, folder, AMLI_OPTIMIZER_FILE, error);
     }
     if (!status)
         status =
-            amli_tensors_write(path, device, state, store->job, OPTIMIZER, &bytes, hash, error);
+            amli_tensors_write(path, snapshot->state, store->job, OPTIMIZER, &bytes, hash, error);
     if (!status) {
         complete = complete && add_file(files, AMLI_OPTIMIZER_FILE, bytes, hash) == 0;
-        status = amli_progress_write(progress, &text, &bytes, error);
+        status = amli_progress_write(&snapshot->progress, &text, &bytes, error);
     }
     if (!status) {
         amli_hash(text, bytes, hash);
@@ -91,7 +90,7 @@ static aml_status write_files(amli_store *store, const char *folder, amli_device
     }
     if (status)
         return status;
-    char *manifest = complete ? make_manifest(store, progress, scored, score, files) : NULL;
+    char *manifest = complete ? make_manifest(store, snapshot, files) : NULL;
     if (!manifest)
         return amli_no_memory(error, 0, "the manifest of a checkpoint");
     status = amli_write_file(folder, AMLI_MANIFEST_FILE, manifest, strlen(manifest), error);
@@ -132,39 +131,28 @@ static int rank(const amli_store *store, int index)
     return above;
 }
 
-static aml_status prune(amli_store *store, aml_error *error)
+static int newest_kept(const aml_job *job)
 {
-    int newest = store->job->keep_last > 2 ? store->job->keep_last : 2, kept = 0;
-    bool *stays = calloc((size_t)store->count + 1, sizeof *stays);
-    if (!stays)
-        return amli_no_memory(error, (size_t)store->count, "the list of checkpoints");
-    for (int i = 0; i < store->count; i++)
-        stays[i] = i >= store->count - newest ||
-                   (store->stored[i].scored && rank(store, i) < store->job->keep_best);
-    aml_status status = AML_OK;
-    for (int i = 0; i < store->count; i++) {
-        char name[32], path[PATH_MAX];
-        amli_step_name(store->stored[i].step, name);
-        if (!stays[i] && !status) {
-            // The manifest goes first: what is left of a removal that is cut short is no
-            // checkpoint.
-            status = amli_join(path, sizeof path, store->folder, name, error);
-            char manifest[PATH_MAX];
-            if (!status)
-                status = amli_join(manifest, sizeof manifest, path, AMLI_MANIFEST_FILE, error);
-            if (!status && unlink(manifest) != 0 && errno != ENOENT)
-                status =
-                    amli_fail(error, AML_IO, "cannot remove %s: %s", manifest, strerror(errno));
-            if (!status)
-                status = amli_remove_folder(path, error);
-            if (!status)
-                continue;
-        }
-        store->stored[kept++] = store->stored[i];
-    }
-    store->count = kept;
-    free(stays);
-    return status;
+    return job->keep_last > 2 ? job->keep_last : 2;
+}
+
+static bool stays(const amli_store *store, int index)
+{
+    return index >= store->count - newest_kept(store->job) ||
+           (store->stored[index].scored && rank(store, index) < store->job->keep_best);
+}
+
+// The manifest goes first: what is left of a removal that is cut short is no checkpoint.
+static aml_status remove_step(const amli_store *store, int64_t step, aml_error *error)
+{
+    char name[32], path[PATH_MAX], manifest[PATH_MAX];
+    amli_step_name(step, name);
+    aml_status status = amli_join(path, sizeof path, store->folder, name, error);
+    if (!status)
+        status = amli_join(manifest, sizeof manifest, path, AMLI_MANIFEST_FILE, error);
+    if (!status)
+        status = amli_remove_file(manifest, error);
+    return status ? status : amli_remove_folder(path, error);
 }
 
 static aml_status remember(amli_store *store, amli_stored stored, aml_error *error)
@@ -200,11 +188,11 @@ static aml_status publish(const char *parent, const char *from, const char *to, 
     aml_status status = amli_sync_folder(from, error);
     if (!status && amli_exists(to)) {
         status = amli_remove_folder(aside, error);
-        if (!status && rename(to, aside) != 0)
-            status = amli_fail(error, AML_IO, "cannot rename %s: %s", to, strerror(errno));
+        if (!status)
+            status = amli_rename(to, aside, error);
     }
-    if (!status && rename(from, to) != 0)
-        status = amli_fail(error, AML_IO, "cannot rename %s: %s", from, strerror(errno));
+    if (!status)
+        status = amli_rename(from, to, error);
     if (!status)
         status = amli_sync_folder(parent, error);
     if (!status)
@@ -212,12 +200,59 @@ static aml_status publish(const char *parent, const char *from, const char *to, 
     return status;
 }
 
-aml_status amli_store_write(amli_store *store, amli_device *device, amli_memory state,
-                            const amli_progress *progress, bool scored, double score,
+aml_status amli_store_decide(amli_store *store, amli_snapshot *snapshot, aml_error *error)
+{
+    int64_t step = snapshot->progress.step;
+    aml_status status = remember(
+        store, (amli_stored){step, snapshot->scored, store->lower_is_better, snapshot->score},
+        error);
+    snapshot->best = false;
+    snapshot->removes = 0;
+    if (status)
+        return status;
+    int64_t *more = realloc(snapshot->remove, (size_t)store->count * sizeof *more);
+    if (!more)
+        return amli_no_memory(error, (size_t)store->count * sizeof *more,
+                              "the list of checkpoints");
+    snapshot->remove = more;
+    for (int i = 0; i < store->count; i++) {
+        if (snapshot->scored && store->stored[i].step == step && rank(store, i) == 0)
+            snapshot->best = true;
+        if (!stays(store, i))
+            snapshot->remove[snapshot->removes++] = store->stored[i].step;
+    }
+    int kept = 0;
+    for (int i = 0, gone = 0; i < store->count; i++) {
+        if (gone < snapshot->removes && snapshot->remove[gone] == store->stored[i].step)
+            gone++;
+        else
+            store->stored[kept++] = store->stored[i];
+    }
+    store->count = kept;
+    return AML_OK;
+}
+
+static aml_status write_folder(const amli_store *store, const amli_snapshot *snapshot,
+                               const char *folder, aml_error *error)
+{
+    json_t *files = json_object();
+    aml_status status = files ? write_files(store, folder, snapshot, files, error)
+                              : amli_no_memory(error, 0, "the manifest of a checkpoint");
+    json_decref(files);
+    // The checkpoint says how long the log is, so the log is on the disk first.
+    if (!status && snapshot->log >= 0 && TEMP_FAILURE_RETRY(fdatasync(snapshot->log)) != 0 &&
+        errno != EINVAL)
+        status =
+            amli_fail(error, AML_IO, "cannot sync %s: %s", snapshot->log_path, strerror(errno));
+    return status;
+}
+
+aml_status amli_store_write(const amli_store *store, const amli_snapshot *snapshot,
                             aml_error *error)
 {
+    int64_t step = snapshot->progress.step;
     char name[32], hidden[48], temporary[PATH_MAX], path[PATH_MAX], aside[PATH_MAX];
-    amli_step_name(progress->step, name);
+    amli_step_name(step, name);
     snprintf(hidden, sizeof hidden, ".new-%s", name);
     aml_status status = amli_join(temporary, sizeof temporary, store->folder, hidden, error);
     snprintf(hidden, sizeof hidden, ".old-%s", name);
@@ -225,33 +260,28 @@ aml_status amli_store_write(amli_store *store, amli_device *device, amli_memory 
         status = amli_join(aside, sizeof aside, store->folder, hidden, error);
     if (!status)
         status = amli_join(path, sizeof path, store->folder, name, error);
+    if (!status)
+        status = amli_check_room(store->folder, (double)amli_checkpoint_bytes(store->job),
+                                 "it takes", error);
     if (!status && amli_exists(temporary))
         status = amli_remove_folder(temporary, error);
     if (!status)
         status = amli_make_folders(temporary, error);
-    if (status)
-        return status;
-    json_t *files = json_object();
-    status =
-        files ? write_files(store, temporary, device, state, progress, scored, score, files, error)
-              : amli_no_memory(error, 0, "the manifest of a checkpoint");
-    json_decref(files);
+    if (!status) {
+        status = write_folder(store, snapshot, temporary, error);
+        if (!status)
+            status = publish(store->folder, temporary, path, aside, error);
+        else
+            amli_remove_folder(temporary, NULL); // on a full disk its room is needed
+    }
     if (!status)
-        status = publish(store->folder, temporary, path, aside, error);
-    else
-        amli_remove_folder(temporary, NULL); // on a full disk its room is needed
-    if (!status)
-        status = remember(
-            store, (amli_stored){progress->step, scored, store->lower_is_better, score}, error);
-    if (!status)
-        status = point(store, "latest", progress->step, error);
-    for (int i = 0; i < store->count && !status; i++)
-        if (scored && store->stored[i].step == progress->step && rank(store, i) == 0)
-            status = point(store, "best", progress->step, error);
-    if (!status)
-        status = prune(store, error);
+        status = point(store, "latest", step, error);
+    if (!status && snapshot->best)
+        status = point(store, "best", step, error);
+    for (int i = 0; i < snapshot->removes && !status; i++)
+        status = remove_step(store, snapshot->remove[i], error);
     return status ? amli_prefix(error, "the checkpoint of step %lld could not be written",
-                                (long long)progress->step)
+                                (long long)step)
                   : AML_OK;
 }
 
@@ -263,6 +293,11 @@ size_t amli_checkpoint_bytes(const aml_job *job)
             bytes += (size_t)aml_shape_elements(&job->state[i].tensor.shape) *
                      aml_dtype_bytes(job->state[i].tensor.dtype);
     return bytes;
+}
+
+int amli_checkpoints_kept(const aml_job *job)
+{
+    return newest_kept(job) + job->keep_best;
 }
 
 void amli_store_free(amli_store *store)

@@ -3,9 +3,11 @@
 //   locate.c   which file a path means
 //   source.h   what a kind of source (csv, idx, ...) has to do; source_*.c do it
 //   table.c    a source as columns of typed fields, one array per field
+//   fetch.c    fields that are decoded when they are asked for
 //   split.c    which samples train, validate, test
 //   samples.c  the samples after `prepare` and `augment`, and batches of them
 //   sampler.c  the order of training
+//   loader.c   batches of training made ahead by threads of their own
 //
 // Everything here is in host memory. An object is used by one thread at a time; whoever creates it
 // frees it.
@@ -17,6 +19,7 @@
 
 #include "runtime/base/base.h"
 #include "runtime/data/csv.h"
+#include "runtime/data/deal.h"
 
 // ---- locate.c
 
@@ -37,16 +40,22 @@ typedef struct amli_table {
     int64_t apart;          // of its windows only every apart-th is a sample; 1: all are
     int64_t window, stride; // rows in a sample, from one sample to the next; 1 and 1: rows
     int64_t bad;            // rows that were refused
-    void **field;           // field[i]: all rows of field i, dense
-    size_t *row_bytes;      // of one sample of field i
-    size_t *unit_bytes;     // of one row of field i
-    size_t bytes;           // of all columns
+    void **field;           // field[i]: all rows of field i, dense; of a field that is given on
+                            // demand the cache, or NULL
+    bool *on_demand;        // of each field
+    int64_t *kept;          // the source's number of each row if some were passed over, or NULL
+    struct amli_reading *reading[2];  // sources that give fields on demand, else NULL
+    _Atomic uint8_t *cached;          // of each row whether it is in the cache; NULL: no cache
+    size_t *row_bytes;                // of one sample of field i
+    size_t *unit_bytes;               // of one row of field i
+    size_t bytes;                     // of all columns
     char fingerprint[AMLI_HASH_TEXT]; // SHA-256 of the file; of several the hash of their hashes
-                                      // one after the other; of a source without files of its rows
+                                      // one after the other; of a source without files of its
+                                      // rows; or what the kind of source says
     char path[PATH_MAX];
 } amli_table;
 
-// Field `field` of a sample.
+// Field `field` of a sample; not one that is given on demand.
 const void *amli_table_at(const amli_table *table, int field, int64_t row);
 
 typedef struct amli_load {
@@ -57,6 +66,7 @@ typedef struct amli_load {
                       // no row may be bad, and it may be csv whatever the source is
     bool check_all;   // read on after a bad row, whatever on_bad says
     bool labels_may_be_absent; // `predict FILE`
+    amli_fold fold;            // of a cross-validation
     aml_notice *on_bad_row;    // told about each bad row that is passed over; may be NULL
     void *self;
 } amli_load;
@@ -67,6 +77,23 @@ aml_status amli_table_load(const aml_dataset *dataset, const amli_load *load, am
                            aml_error *error);
 void amli_table_free(amli_table *table); // NULL is allowed
 
+// ---- fetch.c
+
+// What one thread needs to get samples of a table.
+typedef struct amli_fetch {
+    const amli_table *table;
+    char **room; // of each field that is given on demand: one sample
+    void **to;
+    void *own[2]; // the kinds', for this thread
+} amli_fetch;
+aml_status amli_fetch_new(const amli_table *table, amli_fetch *fetch, aml_error *error);
+void amli_fetch_free(amli_fetch *fetch);
+// Where the fields of a sample are, until the next call: in[i]. AML_BAD_DATA if the source cannot
+// give it. The number of threads changes nothing in what is given.
+aml_status amli_fetch_sample(amli_fetch *fetch, int64_t row, const void *in[], aml_error *error);
+// Makes the cache of a table, if its samples fit into `most` bytes.
+aml_status amli_fetch_cache(amli_table *table, size_t most, aml_error *error);
+
 // ---- split.c
 
 typedef struct amli_split {
@@ -76,16 +103,21 @@ typedef struct amli_split {
     size_t bytes;                    // of these lists
 } amli_split;
 
-// Splits rows 0..source_rows by fractions: exact counts by largest remainder, per class where
-// `stratum` (of each row, in 0..strata-1) is given. Rows from source_rows on are the test part. The
-// same seed gives the same rows everywhere.
+// Splits rows 0..source_rows by fractions: exact counts by largest remainder, per class and by
+// groups where there are labels. Rows from source_rows on are the test part. The same seed gives
+// the same rows everywhere.
 aml_status amli_split_rows(const aml_split *how, int64_t source_rows, int64_t rows,
-                           const int64_t *stratum, int64_t strata, amli_split *split,
+                           const amli_labels *labels, const amli_fold *fold, amli_split *split,
                            aml_error *error);
 // Splits the samples of a table into consecutive parts of its rows: a sample belongs to the part
 // that has all its rows, and to none if it reaches over a border.
-aml_status amli_split_by_time(const aml_split *how, const amli_table *table, amli_split *split,
-                              aml_error *error);
+aml_status amli_split_by_time(const aml_split *how, const amli_table *table, const amli_fold *fold,
+                              amli_split *split, aml_error *error);
+// A training on a fold is one on other data: the fold becomes part of the fingerprint.
+void amli_fold_mark(const amli_fold *fold, char fingerprint[AMLI_HASH_TEXT]);
+// The same as the data set asks for. Classes and groups are read from the table.
+aml_status amli_split_table(const aml_dataset *dataset, const amli_table *table,
+                            const amli_fold *fold, amli_split *split, aml_error *error);
 void amli_split_free(amli_split *split);
 
 // ---- samples.c
@@ -105,6 +137,22 @@ void amli_preparer_free(amli_preparer *preparer);
 // (any alignment; NULL: not wanted).
 void amli_prepare(const amli_preparer *preparer, const void *const in[], void *const out[]);
 
+// How training samples are augmented.
+typedef struct amli_augmenting {
+    const aml_value *scalar; // of augment's scalars; SAMPLE is set for each sample
+    int64_t first;           // position of the first one in the stream of training samples
+} amli_augmenting;
+
+// What a thread needs to make samples.
+typedef struct amli_worker {
+    amli_fetch fetch;               // table NULL: all samples are prepared
+    amli_preparer prepare, augment; // augment.memory NULL: the data set has none
+    const void **raw;               // the fields of a sample
+    void **out;                     // where its outputs go
+    size_t bytes;
+    aml_error error; // of the last batch
+} amli_worker;
+
 typedef struct amli_samples {
     const aml_dataset *dataset;
     int64_t rows;
@@ -115,10 +163,11 @@ typedef struct amli_samples {
     size_t bytes; // of everything that is held
     amli_split split;
     char fingerprint[AMLI_HASH_TEXT];
+    char source[AMLI_HASH_TEXT]; // the same without the fold
     char path[PATH_MAX];
     int64_t skipped;
     int workers; // threads that can prepare at once
-    struct amli_worker *worker;
+    amli_worker *worker;
 } amli_samples;
 
 // Loads, splits and prepares; `threads` are going to take part in making batches. Samples that take
@@ -131,16 +180,22 @@ size_t amli_sample_bytes(const aml_dataset *dataset); // of one prepared sample
 int amli_sample_output(const aml_dataset *dataset,
                        const char *name); // index of a prepared field, or -1
 
-// How training samples are augmented.
-typedef struct amli_augmenting {
-    const aml_value *scalar; // of augment's scalars; SAMPLE is set for each sample
-    int64_t first;           // position of the first one in the stream of training samples
-} amli_augmenting;
-
 // Puts output i of these rows to to[i], dense; NULL: not wanted. `augmenting` NULL: as they are.
-// Work is shared over `pool` (may be NULL), which changes nothing in the result.
-void amli_samples_batch(const amli_samples *samples, const int64_t row[], int64_t count,
-                        const amli_augmenting *augmenting, void *pool, void *const to[]);
+// Work is shared over `pool` (may be NULL), which changes nothing in the result. AML_BAD_DATA if a
+// sample that is decoded on demand is bad: the first one.
+aml_status amli_samples_batch(const amli_samples *samples, const int64_t row[], int64_t count,
+                              const amli_augmenting *augmenting, void *pool, void *const to[],
+                              aml_error *error);
+
+// Whether a batch is more than copying rows. Only then do loader threads pay.
+bool amli_samples_work(const amli_samples *samples, bool augments);
+// For threads that make samples beside those of `pool`: sample `row` to out[i], as number `index`
+// of a batch.
+aml_status amli_worker_new(const amli_samples *samples, amli_worker *worker, aml_error *error);
+void amli_worker_free(amli_worker *worker);
+aml_status amli_worker_make(const amli_samples *samples, amli_worker *worker, int64_t row,
+                            const amli_augmenting *augmenting, int64_t index, void *const out[],
+                            aml_error *error);
 
 // The weight of each class of a prepared field, so that all classes of the training part count the
 // same: rows / (classes * rows of the class); 0 for a class without rows.
@@ -166,5 +221,30 @@ aml_status amli_sampler_new(const int64_t *row, int64_t count, int64_t offsets, 
                             amli_sampler *sampler, aml_error *error);
 void amli_sampler_free(amli_sampler *sampler);
 void amli_sampler_pick(amli_sampler *sampler, int64_t position, int64_t count, int64_t row[]);
+
+// ---- loader.c
+
+// The batches of a training: batch s has `count` samples from position s * count of the stream.
+typedef struct amli_batches {
+    amli_sampler *sampler; // used by the thread that takes batches
+    int64_t count, first;  // samples in a batch; the first batch that will be taken
+    bool augments;
+    const bool *wanted; // which outputs
+    // Puts the values of augment's scalars for a step; called by the thread that takes batches.
+    aml_status (*scalars)(void *self, int64_t step, aml_value scalar[], aml_error *error);
+    void *self;
+} amli_batches;
+
+// Makes batches ahead of the one that is taken; used by one thread. What batches points to must
+// outlive it.
+typedef struct amli_loader amli_loader;
+aml_status amli_loader_new(const amli_samples *samples, const amli_batches *batches, int threads,
+                           amli_loader **out, aml_error *error);
+void amli_loader_free(amli_loader *loader); // NULL is allowed
+// The next batch: output i to to[i], dense; NULL: not wanted. Batches from number `last` on are not
+// made ahead. AML_BAD_DATA: the first bad sample of this batch.
+aml_status amli_loader_take(amli_loader *loader, int64_t last, void *const to[], aml_error *error);
+int amli_loader_threads(const amli_loader *loader);
+size_t amli_loader_bytes(const amli_samples *samples, int64_t count, int threads); // that it holds
 
 #endif

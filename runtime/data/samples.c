@@ -90,20 +90,41 @@ void amli_prepare(const amli_preparer *preparer, const void *const in[], void *c
 
 // ---- workers: what a thread needs to make samples ----------------------------------------------
 
-typedef struct amli_worker {
-    amli_preparer prepare, augment; // augment.memory NULL: the data set has none
-    const void **raw;               // the fields of a sample
-    void **out;                     // where its outputs go
-} amli_worker;
+void amli_worker_free(amli_worker *worker)
+{
+    amli_fetch_free(&worker->fetch);
+    amli_preparer_free(&worker->prepare);
+    amli_preparer_free(&worker->augment);
+    free(worker->raw);
+    free(worker->out);
+    *worker = (amli_worker){0};
+}
+
+aml_status amli_worker_new(const amli_samples *samples, amli_worker *worker, aml_error *error)
+{
+    const aml_dataset *dataset = samples->dataset;
+    *worker = (amli_worker){
+        .raw = calloc((size_t)dataset->fields + 1, sizeof *worker->raw),
+        .out = calloc((size_t)samples->outputs + dataset->fields + 1, sizeof *worker->out)};
+    aml_status status = worker->raw && worker->out
+                            ? amli_preparer_new(&dataset->prepare, &worker->prepare, error)
+                            : amli_no_memory(error, sizeof *worker, "the data");
+    if (!status && samples->table)
+        status = amli_fetch_new(samples->table, &worker->fetch, error);
+    if (!status && dataset->augment.run)
+        status = amli_preparer_new(&dataset->augment, &worker->augment, error);
+    worker->bytes = worker->prepare.bytes + worker->augment.bytes;
+    for (int i = 0; samples->table && i < dataset->fields; i++)
+        worker->bytes += samples->table->on_demand[i] ? samples->table->row_bytes[i] : 0;
+    if (status)
+        amli_worker_free(worker);
+    return status;
+}
 
 static void workers_free(amli_samples *samples)
 {
-    for (int i = 0; i < samples->workers; i++) {
-        amli_preparer_free(&samples->worker[i].prepare);
-        amli_preparer_free(&samples->worker[i].augment);
-        free(samples->worker[i].raw);
-        free(samples->worker[i].out);
-    }
+    for (int i = 0; i < samples->workers; i++)
+        amli_worker_free(&samples->worker[i]);
     free(samples->worker);
     samples->worker = NULL;
     samples->workers = 0;
@@ -112,24 +133,16 @@ static void workers_free(amli_samples *samples)
 
 static aml_status workers_new(amli_samples *samples, int count, aml_error *error)
 {
-    const aml_dataset *dataset = samples->dataset;
     count = count < 1 ? 1 : count;
     samples->worker = calloc((size_t)count, sizeof *samples->worker);
     if (!samples->worker)
         return amli_no_memory(error, (size_t)count * sizeof *samples->worker, "the data");
     samples->workers = count;
     for (int i = 0; i < count; i++) {
-        amli_worker *worker = &samples->worker[i];
-        worker->raw = calloc((size_t)dataset->fields + 1, sizeof *worker->raw);
-        worker->out = calloc((size_t)samples->outputs + 1, sizeof *worker->out);
-        aml_status status = worker->raw && worker->out
-                                ? amli_preparer_new(&dataset->prepare, &worker->prepare, error)
-                                : amli_no_memory(error, sizeof *worker, "the data");
-        if (!status && dataset->augment.run)
-            status = amli_preparer_new(&dataset->augment, &worker->augment, error);
+        aml_status status = amli_worker_new(samples, &samples->worker[i], error);
         if (status)
             return status;
-        samples->bytes += worker->prepare.bytes + worker->augment.bytes;
+        samples->bytes += samples->worker[i].bytes;
     }
     return AML_OK;
 }
@@ -161,23 +174,24 @@ static aml_status check_prepare(const aml_dataset *dataset, aml_error *error)
 }
 
 // The prepared fields of a row to out[i]; it is one of a table, or was prepared before.
-static void prepared(const amli_samples *samples, amli_worker *worker, int64_t row,
-                     void *const out[])
+static aml_status prepared(const amli_samples *samples, amli_worker *worker, int64_t row,
+                           void *const out[], aml_error *error)
 {
     if (samples->table) {
-        for (int i = 0; i < samples->table->fields; i++)
-            worker->raw[i] = amli_table_at(samples->table, i, row);
-        amli_prepare(&worker->prepare, worker->raw, out);
-        return;
+        aml_status status = amli_fetch_sample(&worker->fetch, row, worker->raw, error);
+        if (!status)
+            amli_prepare(&worker->prepare, worker->raw, out);
+        return status;
     }
     for (int i = 0; i < samples->outputs; i++)
         if (out[i])
             memcpy(out[i], samples->column[i] + (size_t)row * samples->row_bytes[i],
                    samples->row_bytes[i]);
+    return AML_OK;
 }
 
-// Prepares all samples, unless that takes much more memory than the raw ones: then the table stays,
-// and a sample is prepared when it is asked for.
+// Prepares all samples, unless that takes much more memory than the raw ones or these are decoded
+// on demand: then the table stays, and a sample is prepared when it is asked for.
 static aml_status prepare_all(amli_samples *samples, amli_table **table, int threads,
                               aml_error *error)
 {
@@ -191,6 +205,7 @@ static aml_status prepare_all(amli_samples *samples, amli_table **table, int thr
     samples->table = *table;
     *table = NULL;
     bool later = all > samples->table->bytes && all > MOST_PREPARED;
+    later = later || samples->table->reading[0] || samples->table->reading[1];
     aml_status status = workers_new(samples, later || dataset->augment.run ? threads : 1, error);
     if (status || later) {
         samples->bytes += samples->table->bytes;
@@ -203,41 +218,19 @@ static aml_status prepare_all(amli_samples *samples, amli_table **table, int thr
             return amli_no_memory(error, bytes, "the prepared data");
     }
     amli_worker *worker = &samples->worker[0];
-    for (int64_t row = 0; row < samples->rows; row++) {
+    for (int64_t row = 0; row < samples->rows && !status; row++) {
         for (int i = 0; i < samples->outputs; i++)
             worker->out[i] = samples->column[i] + (size_t)row * samples->row_bytes[i];
-        prepared(samples, worker, row, worker->out);
+        status = prepared(samples, worker, row, worker->out, error);
     }
+    for (int i = 0; i < samples->workers; i++)
+        amli_fetch_free(&samples->worker[i].fetch);
     amli_table_free(samples->table);
     samples->table = NULL;
     if (!dataset->augment.run)
         workers_free(samples);
     samples->bytes += all;
-    return AML_OK;
-}
-
-// The class of each row, for a stratified split; NULL if the split is not.
-static aml_status strata(const aml_dataset *dataset, const amli_table *table, int64_t **out,
-                         aml_error *error)
-{
-    *out = NULL;
-    int field = dataset->split.stratify;
-    if (field < 0 || field >= dataset->fields)
-        return AML_OK;
-    size_t size = aml_dtype_bytes(dataset->field[field].tensor.dtype);
-    if (dataset->field[field].tensor.classes <= 0 || table->row_bytes[field] != size ||
-        table->window != 1)
-        return amli_fail(error, AML_INVALID,
-                         "%s: stratify needs a field that is one class, and '%s' is not",
-                         dataset->place, dataset->field[field].tensor.name);
-    int64_t *stratum = calloc((size_t)table->source_rows + 1, sizeof *stratum);
-    if (!stratum)
-        return amli_no_memory(error, (size_t)table->source_rows * sizeof *stratum, "the split");
-    for (int64_t i = 0; i < table->source_rows;
-         i++) // classes are not negative, so the low bytes are the number
-        memcpy(&stratum[i], (const char *)table->field[field] + (size_t)i * size, size);
-    *out = stratum;
-    return AML_OK;
+    return status;
 }
 
 aml_status amli_samples_load(const aml_dataset *dataset, const amli_load *load, int threads,
@@ -245,7 +238,6 @@ aml_status amli_samples_load(const aml_dataset *dataset, const amli_load *load, 
 {
     *out = NULL;
     amli_table *table = NULL;
-    int64_t *stratum = NULL;
     aml_status status = check_prepare(dataset, error);
     if (!status)
         status = amli_table_load(dataset, load, &table, error);
@@ -261,23 +253,18 @@ aml_status amli_samples_load(const aml_dataset *dataset, const amli_load *load, 
     samples->skipped = table->bad;
     samples->outputs = dataset->prepare.outputs;
     memcpy(samples->fingerprint, table->fingerprint, sizeof samples->fingerprint);
+    memcpy(samples->source, table->fingerprint, sizeof samples->source);
     memcpy(samples->path, table->path, sizeof samples->path);
     samples->column = calloc((size_t)samples->outputs + 1, sizeof *samples->column);
     samples->row_bytes = calloc((size_t)samples->outputs + 1, sizeof *samples->row_bytes);
     if (!samples->column || !samples->row_bytes)
         status = amli_no_memory(error, sizeof *samples, "the data");
     if (!status)
-        status = strata(dataset, table, &stratum, error);
-    if (!status && dataset->split.by_time)
-        status = amli_split_by_time(&dataset->split, table, &samples->split, error);
-    else if (!status)
-        status =
-            amli_split_rows(&dataset->split, table->source_rows, table->rows, stratum,
-                            stratum ? dataset->field[dataset->split.stratify].tensor.classes : 1,
-                            &samples->split, error);
+        status = amli_split_table(dataset, table, &load->fold, &samples->split, error);
+    if (!status)
+        amli_fold_mark(&load->fold, samples->fingerprint);
     if (!status)
         status = prepare_all(samples, &table, threads, error);
-    free(stratum);
     amli_table_free(table);
     if (status) {
         amli_samples_free(samples);
@@ -310,23 +297,37 @@ typedef struct Batch {
 } Batch;
 
 // augment has prepare's outputs as inputs: they are made where it reads them.
-static void augmented(const Batch *batch, amli_worker *worker, int64_t index)
+static aml_status augmented(const amli_samples *samples, amli_worker *worker, int64_t row,
+                            const amli_augmenting *augmenting, int64_t index, void *const out[],
+                            aml_error *error)
 {
     const aml_function *function = worker->augment.function;
     for (int i = 0; i < function->scalars; i++) {
-        worker->augment.scalar[i] = batch->augmenting->scalar[i];
+        worker->augment.scalar[i] = augmenting->scalar[i];
         if (function->scalar[i].kind == AML_SCALAR_SAMPLE)
-            worker->augment.scalar[i].whole = batch->augmenting->first + index;
+            worker->augment.scalar[i].whole = augmenting->first + index;
     }
-    prepared(batch->samples, worker, batch->row[index], worker->augment.input);
+    aml_status status = prepared(samples, worker, row, worker->augment.input, error);
+    if (status)
+        return status;
     aml_call call = {.arena = worker->augment.arena,
                      .input = worker->augment.input,
                      .output = worker->augment.output,
                      .scalar = worker->augment.scalar};
     function->run(&call);
     for (int i = 0; i < function->outputs; i++)
-        if (worker->out[i])
-            memcpy(worker->out[i], worker->augment.output[i], batch->samples->row_bytes[i]);
+        if (out[i])
+            memcpy(out[i], worker->augment.output[i], samples->row_bytes[i]);
+    return AML_OK;
+}
+
+aml_status amli_worker_make(const amli_samples *samples, amli_worker *worker, int64_t row,
+                            const amli_augmenting *augmenting, int64_t index, void *const out[],
+                            aml_error *error)
+{
+    return augmenting && samples->dataset->augment.run
+               ? augmented(samples, worker, row, augmenting, index, out, error)
+               : prepared(samples, worker, row, out, error);
 }
 
 // One part for each worker: consecutive samples.
@@ -338,14 +339,13 @@ static void batch_part(void *data, int64_t begin, int64_t end)
         amli_worker *worker = &samples->worker[part];
         int64_t first = batch->count * part / samples->workers,
                 last = batch->count * (part + 1) / samples->workers;
-        for (int64_t k = first; k < last; k++) {
+        worker->error.status = AML_OK;
+        for (int64_t k = first; k < last && !worker->error.status; k++) {
             for (int i = 0; i < samples->outputs; i++)
                 worker->out[i] =
                     batch->to[i] ? (char *)batch->to[i] + (size_t)k * samples->row_bytes[i] : NULL;
-            if (batch->augmenting)
-                augmented(batch, worker, k);
-            else
-                prepared(samples, worker, batch->row[k], worker->out);
+            worker->error.status = amli_worker_make(
+                samples, worker, batch->row[k], batch->augmenting, k, worker->out, &worker->error);
         }
     }
 }
@@ -361,17 +361,33 @@ static void copy_rows(const Batch *batch)
     }
 }
 
-void amli_samples_batch(const amli_samples *samples, const int64_t row[], int64_t count,
-                        const amli_augmenting *augmenting, void *pool, void *const to[])
+bool amli_samples_work(const amli_samples *samples, bool augments)
+{
+    return samples->table || (augments && samples->dataset->augment.run);
+}
+
+aml_status amli_samples_batch(const amli_samples *samples, const int64_t row[], int64_t count,
+                              const amli_augmenting *augmenting, void *pool, void *const to[],
+                              aml_error *error)
 {
     bool augments = augmenting && samples->dataset->augment.run;
     Batch batch = {samples, row, count, augments ? augmenting : NULL, to};
-    if (!augments && !samples->table)
+    if (!amli_samples_work(samples, augments)) {
         copy_rows(&batch);
-    else if (pool && count > 1)
+        return AML_OK;
+    }
+    if (pool && count > 1)
         amli_pool_for(pool, samples->workers, batch_part, &batch);
     else
         batch_part(&batch, 0, samples->workers);
+    // parts are consecutive and each ends at its first bad sample, so this is the batch's first one
+    for (int i = 0; i < samples->workers; i++)
+        if (samples->worker[i].error.status) {
+            if (error)
+                *error = samples->worker[i].error;
+            return samples->worker[i].error.status;
+        }
+    return AML_OK;
 }
 
 aml_status amli_balance(const amli_samples *samples, int output, void *pool, float weight[],
@@ -386,11 +402,12 @@ aml_status amli_balance(const amli_samples *samples, int output, void *pool, flo
     char *labels = malloc(AT_ONCE * bytes + 1);
     void **to = calloc((size_t)samples->outputs + 1, sizeof *to);
     bool complete = count && labels && to;
-    for (int64_t at = 0; complete && at < rows; at += AT_ONCE) {
+    aml_status status = AML_OK;
+    for (int64_t at = 0; complete && at < rows && !status; at += AT_ONCE) {
         int64_t now = rows - at < AT_ONCE ? rows - at : AT_ONCE;
         to[output] = labels;
-        amli_samples_batch(samples, row + at, now, NULL, pool, to);
-        for (size_t i = 0; i < (size_t)now * bytes / size; i++, elements++) {
+        status = amli_samples_batch(samples, row + at, now, NULL, pool, to, error);
+        for (size_t i = 0; !status && i < (size_t)now * bytes / size; i++, elements++) {
             int64_t value = 0;
             memcpy(&value, labels + i * size, size);
             if (value >= 0 && value < info->classes)
@@ -400,5 +417,5 @@ aml_status amli_balance(const amli_samples *samples, int output, void *pool, flo
     for (int64_t k = 0; complete && k < info->classes; k++)
         weight[k] = count[k] ? (float)((double)elements / (double)(info->classes * count[k])) : 0;
     free(count), free(labels), free(to);
-    return complete ? AML_OK : amli_no_memory(error, AT_ONCE * bytes, "the weights of the classes");
+    return complete ? status : amli_no_memory(error, AT_ONCE * bytes, "the weights of the classes");
 }

@@ -1,13 +1,17 @@
-// source.h: what a kind of source has to do: give row after row of the fields.
+// source.h: what a kind of source has to do: give row after row of the fields, or any row when it
+// is asked for.
 //
-//   source.c             the list of kinds (aml/source.def)
 //   source_csv.c         rows of separated values
 //   source_idx.c         arrays of numbers, as in MNIST; unpack.c: bytes that may be compressed
 //   source_text.c        tokens of a text
 //   source_synthetic.c   rows that a compiled function makes
 //
+// The kinds are listed in aml/source.def. A program's tables name those that it uses: nothing here
+// may name them all, or every program would carry every decoder.
+//
 // table.c reads the files into memory, asks the kind for rows until there are no more, and puts
-// them into columns; windows of rows, bad rows and the fingerprint are its business.
+// them into columns; windows of rows, bad rows and the fingerprint are its business. Fields that a
+// kind gives on demand are left to fetch.c.
 
 #ifndef AMLI_SOURCE_H
 #define AMLI_SOURCE_H
@@ -22,14 +26,18 @@ typedef struct amli_source_file {
     size_t length;
 } amli_source_file;
 
+typedef struct amli_source_kind amli_source_kind;
+
 // One source while it is read.
 typedef struct amli_reading {
     const aml_dataset *dataset;
     const aml_source *source;
     const amli_load *load;
+    const amli_source_kind *kind;
     const size_t *unit_bytes; // of one row of each field
     amli_source_file file[AML_SOURCE_FILES];
     void *own;        // the kind's, made by open
+    bool *on_demand;  // of each field; open sets those that are not to be read at the beginning
     const char *hint; // what may help if the next row is a bad one; NULL: nothing is known
 } amli_reading;
 
@@ -40,7 +48,7 @@ typedef enum amli_row {
     AMLI_ROW_FAILED, // the source cannot be read further
 } amli_row;
 
-typedef struct amli_source_kind {
+struct amli_source_kind {
     const char *name;
     // Looks at what is there: the form of the files, and which part of them each field is.
     aml_status (*open)(amli_reading *reading, aml_error *error);
@@ -48,10 +56,26 @@ typedef struct amli_source_kind {
     // and found.
     amli_row (*next)(amli_reading *reading, void *const to[], aml_error *error);
     void (*close)(amli_reading *reading); // also after a failed open
-} amli_source_kind;
 
-const amli_source_kind *amli_source_kind_of(aml_source_kind kind); // NULL for NONE
-bool amli_is_idx(const char *text, size_t length); // whether these may be the bytes of an idx file
+    // What follows may be left out.
+
+    // Whether these may be the bytes of such a file: a file of the command line is read as what it
+    // is, and as csv if nobody knows it.
+    bool (*recognize)(const char *text, size_t length);
+    bool by_path; // the files are found, not read: open does that, and they may be folders. Those
+                  // of the command line are read
+    // A hash that tells whether the data changed, if that of the files is not it.
+    aml_status (*fingerprint)(amli_reading *reading, char text[AMLI_HASH_TEXT], aml_error *error);
+
+    // Rows by their number, instead of `next`. Both are asked from open to close, `at` by several
+    // threads at the same time; `load` is gone when fields are asked for on demand. Fields whose
+    // to[i] is NULL are not wanted. `own` is what thread_new gave the thread.
+    int64_t (*rows)(const amli_reading *reading);
+    amli_row (*at)(const amli_reading *reading, void *own, int64_t row, void *const to[],
+                   aml_error *error);
+    void *(*thread_new)(const amli_reading *reading); // NULL: no memory
+    void (*thread_free)(void *own);
+};
 
 // ---- unpack.c: the bytes of a file, unpacked if they are in gzip's format (RFC 1952)
 

@@ -103,4 +103,5 @@ static void close_csv(amli_reading *reading)
     free(own);
 }
 
-const amli_source_kind amli_source_csv = {"csv", open_csv, next_csv, close_csv};
+const amli_source_kind amli_source_csv = {
+    .name = "csv", .open = open_csv, .next = next_csv, .close = close_csv};

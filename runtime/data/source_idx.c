@@ -36,7 +36,7 @@ typedef struct Idx {
 
 static const char *const part_name[AML_SOURCE_FILES] = {"images", "labels"};
 
-bool amli_is_idx(const char *text, size_t length)
+static bool is_idx(const char *text, size_t length)
 {
     if (length >= 2 && (unsigned char)text[0] == 0x1F && (unsigned char)text[1] == 0x8B)
         return true;
@@ -313,4 +313,5 @@ static void close_idx(amli_reading *reading)
     free(own);
 }
 
-const amli_source_kind amli_source_idx = {"idx", open_idx, next_idx, close_idx};
+const amli_source_kind amli_source_idx = {
+    .name = "idx", .open = open_idx, .next = next_idx, .close = close_idx, .recognize = is_idx};

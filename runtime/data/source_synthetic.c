@@ -70,5 +70,5 @@ static void close_synthetic(amli_reading *reading)
     free(own);
 }
 
-const amli_source_kind amli_source_synthetic = {"synthetic", open_synthetic, next_synthetic,
-                                                close_synthetic};
+const amli_source_kind amli_source_synthetic = {
+    .name = "synthetic", .open = open_synthetic, .next = next_synthetic, .close = close_synthetic};

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "runtime/data/source.h"
@@ -31,6 +32,8 @@ static aml_status grow(amli_table *table, int64_t *capacity, aml_error *error)
     int64_t more_rows = *capacity ? *capacity * 2 : 1024;
     for (int i = 0; i < table->fields; i++) {
         size_t bytes;
+        if (table->on_demand[i])
+            continue;
         if (__builtin_mul_overflow((size_t)more_rows, table->unit_bytes[i], &bytes))
             return amli_no_memory(error, SIZE_MAX, "the data");
         void *more = realloc(table->field[i], bytes ? bytes : 1);
@@ -90,6 +93,65 @@ static aml_status read_rows(amli_reading *reading, const amli_source_kind *kind,
     return status;
 }
 
+// Rows by their number: those fields that are not given on demand, and all of them where bad rows
+// are passed over or everything is checked. The kind's numbers of the rows that are left are kept
+// if they are others.
+static aml_status read_by_number(amli_reading *reading, const amli_source_kind *kind,
+                                 amli_table *table, int which, int64_t *capacity, aml_error *error)
+{
+    const amli_load *load = reading->load;
+    int64_t rows = kind->rows(reading), before = table->units[0] + table->units[1];
+    bool all = load->check_all || reading->dataset->on_bad == AML_ON_BAD_SKIP;
+    void *own = kind->thread_new ? kind->thread_new(reading) : NULL;
+    void **to = calloc((size_t)table->fields + 1, sizeof *to);
+    char **room = calloc((size_t)table->fields + 1, sizeof *room);
+    aml_status status = to && room && (own || !kind->thread_new)
+                            ? AML_OK
+                            : amli_no_memory(error, sizeof *to, "the data");
+    for (int i = 0; i < table->fields && !status && all; i++)
+        if (table->on_demand[i] && !(room[i] = malloc(table->unit_bytes[i] + 1)))
+            status = amli_no_memory(error, table->unit_bytes[i], "the data");
+    if (!status && all) {
+        int64_t *kept = realloc(table->kept, (size_t)(before + rows + 1) * sizeof *kept);
+        table->kept = kept ? kept : table->kept;
+        status = kept ? AML_OK : amli_no_memory(error, (size_t)rows * sizeof *kept, "the data");
+    }
+    for (int64_t row = 0; row < rows && !status; row++) {
+        int64_t unit = table->units[0] + table->units[1];
+        while (unit >= *capacity && !status)
+            status = grow(table, capacity, error);
+        if (status)
+            break;
+        for (int i = 0; i < table->fields; i++)
+            to[i] = table->on_demand[i]
+                        ? room[i]
+                        : (char *)table->field[i] + (size_t)unit * table->unit_bytes[i];
+        aml_error bad;
+        amli_row result = kind->at(reading, own, row, to, &bad);
+        if (result == AMLI_ROW_READ) {
+            if (table->kept)
+                table->kept[unit] = row;
+            table->units[which]++;
+            continue;
+        }
+        status = result == AMLI_ROW_BAD ? refuse(reading, table, NULL, &bad) : AML_BAD_DATA;
+        if (status && error)
+            *error = bad;
+    }
+    for (int i = 0; i < table->fields && room; i++)
+        free(room[i]);
+    free(room), free(to);
+    if (own)
+        kind->thread_free(own);
+    return status;
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
 static aml_status read_files(amli_reading *reading, const char *const named[], aml_error *error)
 {
     const amli_load *load = reading->load;
@@ -99,13 +161,14 @@ static aml_status read_files(amli_reading *reading, const char *const named[], a
         if (!named[i])
             continue;
         bool is_input = load->is_argument && strcmp(named[i], "-") == 0;
+        bool by_path = reading->source->reader && reading->source->reader->by_path;
         if (!load->is_argument)
             status =
                 amli_locate(named[i], load->source_dir, reading->source->place, file->path, error);
         else if ((size_t)snprintf(file->path, PATH_MAX, "%s",
                                   is_input ? "standard input" : named[i]) >= PATH_MAX)
             status = amli_fail(error, AML_INVALID, "the path %s is too long", named[i]);
-        if (!status)
+        if (!status && !(by_path && (!load->is_argument || is_folder(file->path))))
             status = is_input ? amli_read_descriptor(STDIN_FILENO, file->path, &file->text,
                                                      &file->length, error)
                               : amli_read_file(file->path, &file->text, &file->length, error);
@@ -117,11 +180,11 @@ static aml_status read_files(amli_reading *reading, const char *const named[], a
 // other.
 static const amli_source_kind *kind_to_read(const amli_reading *reading)
 {
-    aml_source_kind kind = reading->source->kind;
+    const amli_source_kind *kind = reading->source->reader;
     const amli_source_file *file = &reading->file[0];
-    bool is_csv = reading->load->is_argument &&
-                  !(kind == AML_SOURCE_IDX && amli_is_idx(file->text, file->length));
-    return amli_source_kind_of(is_csv ? AML_SOURCE_CSV : kind);
+    bool is_csv = reading->load->is_argument && file->text &&
+                  !(kind && kind->recognize && kind->recognize(file->text, file->length));
+    return is_csv ? &amli_source_csv : kind;
 }
 
 // The hash of the source's files; of its rows where it has none.
@@ -144,6 +207,8 @@ static void fingerprint(const amli_reading *reading, const amli_table *table, in
     }
     amli_hash(all, used, text);
     for (int i = 0; i < table->fields && files == 0; i++) {
+        if (table->on_demand[i])
+            continue;
         size_t bytes = table->unit_bytes[i];
         int64_t rows = table->units[0] + table->units[1] - before;
         amli_hash((const char *)table->field[i] + (size_t)before * bytes, (size_t)rows * bytes,
@@ -154,6 +219,15 @@ static void fingerprint(const amli_reading *reading, const amli_table *table, in
     }
 }
 
+static void end_reading(amli_reading *reading)
+{
+    if (reading->kind)
+        reading->kind->close(reading);
+    for (int i = 0; i < AML_SOURCE_FILES; i++)
+        free(reading->file[i].text);
+    free(reading);
+}
+
 static aml_status read_source(amli_table *table, const aml_dataset *dataset, int which,
                               const amli_load *load, char hash[AMLI_HASH_TEXT], int64_t *capacity,
                               aml_error *error)
@@ -162,27 +236,37 @@ static aml_status read_source(amli_table *table, const aml_dataset *dataset, int
     amli_reading *reading = calloc(1, sizeof *reading); // the paths are too large for the stack
     if (!reading)
         return amli_no_memory(error, sizeof *reading, "the data");
-    *reading = (amli_reading){
-        .dataset = dataset, .source = source, .load = load, .unit_bytes = table->unit_bytes};
+    *reading = (amli_reading){.dataset = dataset,
+                              .source = source,
+                              .load = load,
+                              .unit_bytes = table->unit_bytes,
+                              .on_demand = table->on_demand};
     int64_t before = table->units[0] + table->units[1];
     aml_status status = read_files(reading, which ? load->test_file : load->file, error);
-    const amli_source_kind *kind = status ? NULL : kind_to_read(reading);
+    const amli_source_kind *kind = reading->kind = status ? NULL : kind_to_read(reading);
     if (!status && !kind)
         status = amli_fail(error, AML_INTERNAL, "the data set '%s' has no source", dataset->name);
     if (!status && !which)
         snprintf(table->path, sizeof table->path, "%s",
-                 reading->file[0].text ? reading->file[0].path : source->place);
+                 reading->file[0].path[0] ? reading->file[0].path : source->place);
     if (!status)
         status = kind->open(reading, error);
     if (!status)
-        status = read_rows(reading, kind, table, which, capacity, error);
-    if (kind)
-        kind->close(reading);
-    if (!status)
+        status = kind->rows ? read_by_number(reading, kind, table, which, capacity, error)
+                            : read_rows(reading, kind, table, which, capacity, error);
+    if (!status && kind->fingerprint)
+        status = kind->fingerprint(reading, hash, error);
+    else if (!status)
         fingerprint(reading, table, before, hash);
-    for (int i = 0; i < AML_SOURCE_FILES; i++)
-        free(reading->file[i].text);
-    free(reading);
+    bool demands = false;
+    for (int i = 0; i < table->fields; i++)
+        demands = demands || table->on_demand[i];
+    if (!status && demands) {
+        reading->load = NULL;
+        table->reading[which] = reading;
+    } else {
+        end_reading(reading);
+    }
     return status;
 }
 
@@ -262,7 +346,8 @@ aml_status amli_table_load(const aml_dataset *dataset, const amli_load *load, am
     table->field = calloc(fields, sizeof *table->field);
     table->row_bytes = calloc(fields, sizeof *table->row_bytes);
     table->unit_bytes = calloc(fields, sizeof *table->unit_bytes);
-    if (!table->field || !table->row_bytes || !table->unit_bytes)
+    table->on_demand = calloc(fields, sizeof *table->on_demand);
+    if (!table->field || !table->row_bytes || !table->unit_bytes || !table->on_demand)
         status = amli_no_memory(error, fields * sizeof *table->field, "the data");
     for (int i = 0; i < dataset->fields && !status; i++) {
         table->row_bytes[i] = amli_tensor_bytes(&dataset->field[i].tensor);
@@ -271,11 +356,16 @@ aml_status amli_table_load(const aml_dataset *dataset, const amli_load *load, am
     if (!status)
         status = read_all(table, dataset, load, error);
     for (int i = 0; i < table->fields && !status; i++) {
+        if (table->on_demand[i])
+            continue;
         size_t bytes = (size_t)(table->units[0] + table->units[1]) * table->unit_bytes[i];
         void *fitting = realloc(table->field[i], bytes ? bytes : 1);
         table->field[i] = fitting ? fitting : table->field[i];
         table->bytes += bytes;
     }
+    if (!status)
+        status =
+            amli_fetch_cache(table, load->is_argument ? 0 : dataset->source.cache_bytes, error);
     if (status) {
         amli_table_free(table);
         return status;
@@ -291,7 +381,13 @@ void amli_table_free(amli_table *table)
     for (int i = 0; i < table->fields && table->field; i++)
         free(table->field[i]);
     free(table->field);
+    for (int which = 0; which < 2; which++)
+        if (table->reading[which])
+            end_reading(table->reading[which]);
     free(table->row_bytes);
     free(table->unit_bytes);
+    free(table->on_demand);
+    free(table->kept);
+    free(table->cached);
     free(table);
 }

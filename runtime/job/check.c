@@ -32,7 +32,7 @@ static void on_bad_row(void *opaque, const char *text)
 static void print_classes(const aml_field *field, const amli_table *table, int index)
 {
     int64_t classes = field->tensor.classes;
-    if (classes <= 0 || classes > 1000 || field->count != 1)
+    if (classes <= 0 || classes > 1000 || field->count != 1 || table->on_demand[index])
         return;
     int64_t rows = table->units[0] + table->units[1];
     int64_t *count = calloc((size_t)classes, sizeof *count);
@@ -122,18 +122,26 @@ aml_status amli_data_rows(const amli_command *command, aml_error *error)
         status = amli_load_options(command, dataset, &load, &paths, error);
     if (!status)
         status = amli_table_load(dataset, &load, &table, error);
+    amli_fetch fetch = {0};
+    const void **in = status ? NULL : calloc((size_t)table->fields + 1, sizeof *in);
+    if (!status)
+        status = in ? amli_fetch_new(table, &fetch, error)
+                    : amli_no_memory(error, sizeof *in, "a sample");
     for (int64_t row = 0; !status && row < table->rows && row < SHOWN_ROWS; row++) {
-        for (int i = 0; i < table->fields; i++) {
+        status = amli_fetch_sample(&fetch, row, in, error);
+        for (int i = 0; i < table->fields && !status; i++) {
             const aml_tensor_info *info = &dataset->field[i].tensor;
-            const void *at = amli_table_at(table, i, row);
             for (int64_t k = 0; k < aml_shape_elements(&info->shape); k++) {
                 if (i || k)
                     putchar(',');
-                amli_write_element(stdout, info, at, k, false);
+                amli_write_element(stdout, info, in[i], k, false);
             }
         }
-        putchar('\n');
+        if (!status)
+            putchar('\n');
     }
+    amli_fetch_free(&fetch);
+    free(in);
     amli_table_free(table);
     return status;
 }

@@ -223,6 +223,15 @@ static aml_status apply(amli_command *command, Option option, const char *text, 
         command->resume = true;
         command->resume_run = text;
         break;
+    case OPTION_folds:
+        status = whole_number("folds", text, 2, &command->folds, error);
+        if (!status && command->folds > 1000)
+            status =
+                amli_fail(error, AML_USAGE, "--folds: expected at most 1000, found \"%s\"", text);
+        break;
+    case OPTION_curve:
+        command->curve = text;
+        break;
     case OPTION_prompt:
         command->prompt = text;
         break;
@@ -237,6 +246,13 @@ static aml_status apply(amli_command *command, Option option, const char *text, 
         break;
     case OPTION_top_p:
         status = real_number("top_p", text, true, &command->top_p, error);
+        break;
+    case OPTION_loaders:
+        status = whole_number("loaders", text, 0, &number, error);
+        if (!status && number > 4096)
+            status =
+                amli_fail(error, AML_USAGE, "--loaders: expected at most 4096, found \"%s\"", text);
+        command->loaders = status ? -1 : (int)number;
         break;
     case OPTION_overfit:
         status = whole_number("overfit", text, 1, &command->overfit, error);
@@ -385,6 +401,7 @@ aml_status amli_command_parse(const aml_program *program, int argc, char **argv,
 {
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
     *command = (amli_command){.program = program,
+                              .loaders = -1,
                               .name = slash      ? slash + 1
                                       : argc > 0 ? argv[0]
                                                  : program->name,

@@ -6,6 +6,7 @@
 //   measure.c   a model on some rows: loss and metrics; roc.c: metrics that need all rows at once
 //   train.c     the training loop; train_run.c its folder: config, resume, checkpoints
 //   generate.c  text from a trained model; choose.c: which token comes next
+//   study.c    cross-validations and learning curves; study_result.c: their figures
 //   evaluate.c, predict.c, plan.c, check.c
 
 #ifndef AMLI_JOB_H
@@ -41,10 +42,14 @@ typedef struct amli_command {
     amli_verb verb;
     const char *argument; // the positional one, or NULL
     int threads;          // 0: not given
+    int loaders;          // -1: not given
     bool has_seed, resume, has_steps, tensorboard, json, quiet, help;
     int64_t seed, overfit, steps, held_out; // held_out 0: not given
     int64_t length, top_k;                  // of a generation; 0: not given
     double temperature, top_p;              // the same; negative: not given
+    int64_t folds;                          // of a cross-validation; 0: not given
+    amli_fold fold;                         // that is trained on or measured; see study.c
+    const char *curve;                      // shares of a learning curve, NULL: not given
     const char *resume_run, *checkpoint, *job, *output, *runs, *prompt;
     // the values of the program's options, and what was given on the command line (NULL: nothing)
     aml_value *value;
@@ -107,13 +112,15 @@ typedef struct amli_session {
 // What a job needs, in bytes: exactly what a session allocates.
 typedef struct amli_need {
     size_t state, arena, batch;
+    size_t snapshot;        // a training's copy of the state, from which checkpoints are written
     size_t role[AML_ROLES]; // parts of the state
 } amli_need;
 amli_need amli_job_need(const aml_job *job);
 
 // What a job holds of its data, in bytes: prepared rows, the parts of the split, a training's
 // order.
-size_t amli_data_bytes(const aml_job *job, const amli_samples *samples);
+size_t amli_data_bytes(const amli_command *command, const aml_job *job,
+                       const amli_samples *samples);
 
 aml_status amli_session_open(const amli_command *command, const aml_job *job,
                              const amli_device_kind *kind, amli_session *session, aml_error *error);
@@ -123,11 +130,17 @@ void amli_session_close(amli_session *session);
 aml_status amli_session_load(amli_session *session, amli_log *log, aml_error *error);
 
 int amli_threads(const amli_command *command); // that a job runs on
+int amli_loaders(const amli_command *command); // that make batches ahead
 
 // Puts these rows into the function's inputs. position: of the first one in the stream of training
 // samples, which are augmented; -1: they are taken as they are.
 aml_status amli_session_fill(amli_session *session, const amli_bound *bound, const int64_t row[],
                              int64_t count, int64_t step, int64_t position, aml_error *error);
+// The loader of a training's batches from step `first` on, or NULL if they are only copied.
+aml_status amli_session_loader(amli_session *session, amli_sampler *sampler, int64_t first,
+                               bool augments, amli_loader **out, aml_error *error);
+// Puts its next batch into the step's inputs.
+aml_status amli_session_take(amli_session *session, amli_loader *loader, aml_error *error);
 aml_status amli_session_run(amli_session *session, amli_bound *bound, int64_t step,
                             aml_error *error);
 aml_status amli_session_read(amli_session *session, const amli_bound *bound, int output, void *to,

@@ -38,7 +38,7 @@ static aml_status plan_job(const amli_command *command, const aml_job *job, Plan
     } else {
         plan->has_data = true;
         memcpy(plan->rows, samples->split.rows, sizeof plan->rows);
-        plan->data = amli_data_bytes(job, samples);
+        plan->data = amli_data_bytes(command, job, samples);
         plan->epoch_steps =
             job->batch > 0 ? (double)plan->rows[AML_PART_TRAIN] / (double)job->batch : 0;
         amli_samples_free(samples);
@@ -50,7 +50,7 @@ static aml_status plan_job(const amli_command *command, const aml_job *job, Plan
         if (plan->has_data || unit == AML_UNIT_STEPS)
             plan->steps = amli_total_steps(command, job, plan->epoch_steps);
         plan->checkpoint = amli_checkpoint_bytes(job);
-        plan->kept = (job->keep_last > 2 ? job->keep_last : 2) + job->keep_best;
+        plan->kept = amli_checkpoints_kept(job);
     }
     return AML_OK;
 }
@@ -74,6 +74,8 @@ static void print_plan(const Planned *plan, const char *why)
     for (int i = 0; i < AML_ROLES; i++)
         if (need->role[i])
             row(role[i], (double)need->role[i], "");
+    if (need->snapshot)
+        row("snapshot", (double)need->snapshot, "of the state, from which checkpoints are written");
     row("temporaries", (double)need->arena, "the largest of:");
     const aml_function *const phase[] = {&job->init,     &job->step,          &job->eval,
                                          &job->eval_one, &job->metrics_reset, &job->metrics_value,
@@ -88,7 +90,7 @@ static void print_plan(const Planned *plan, const char *why)
     row("batches", (double)need->batch, "inputs and outputs");
     if (plan->has_data)
         row("data", (double)plan->data, "prepared rows and their order");
-    row("in all", (double)(need->state + need->arena + need->batch + plan->data),
+    row("in all", (double)(need->state + need->snapshot + need->arena + need->batch + plan->data),
         plan->has_data ? "" : "without the data");
     if (plan->has_data)
         printf("  rows: %lld train, %lld valid, %lld test\n", (long long)plan->rows[AML_PART_TRAIN],
@@ -112,16 +114,17 @@ static aml_status print_json(const Planned *plan, aml_error *error)
     amli_buffer text = {0};
     amli_buffer_printf(&text, "{\"job\": ");
     amli_json_text(&text, plan->job->name);
-    amli_buffer_printf(&text,
-                       ", \"batch\": %lld, \"state\": %zu, \"arena\": %zu, \"batches\": %zu, "
-                       "\"data\": %zu, \"weights\": %zu, \"model_state\": %zu, "
-                       "\"optimizer\": %zu, \"metrics\": %zu, \"checkpoint\": %zu, "
-                       "\"checkpoints_kept\": %d, \"steps\": %lld, \"flops_per_step\": %.0f",
-                       (long long)plan->job->batch, plan->need.state, plan->need.arena,
-                       plan->need.batch, plan->data, plan->need.role[AML_ROLE_WEIGHT],
-                       plan->need.role[AML_ROLE_STATE], plan->need.role[AML_ROLE_OPTIMIZER],
-                       plan->need.role[AML_ROLE_METRIC], plan->checkpoint, plan->kept,
-                       (long long)plan->steps, plan->flops);
+    amli_buffer_printf(
+        &text,
+        ", \"batch\": %lld, \"state\": %zu, \"snapshot\": %zu, \"arena\": %zu, \"batches\": %zu, "
+        "\"data\": %zu, \"weights\": %zu, \"model_state\": %zu, "
+        "\"optimizer\": %zu, \"metrics\": %zu, \"checkpoint\": %zu, "
+        "\"checkpoints_kept\": %d, \"steps\": %lld, \"flops_per_step\": %.0f",
+        (long long)plan->job->batch, plan->need.state, plan->need.snapshot, plan->need.arena,
+        plan->need.batch, plan->data, plan->need.role[AML_ROLE_WEIGHT],
+        plan->need.role[AML_ROLE_STATE], plan->need.role[AML_ROLE_OPTIMIZER],
+        plan->need.role[AML_ROLE_METRIC], plan->checkpoint, plan->kept, (long long)plan->steps,
+        plan->flops);
     if (plan->has_data)
         amli_buffer_printf(&text, ", \"rows\": {\"train\": %lld, \"valid\": %lld, \"test\": %lld}",
                            (long long)plan->rows[AML_PART_TRAIN],

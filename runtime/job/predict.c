@@ -16,6 +16,7 @@ typedef struct Predicting {
     amli_session session;
     amli_preparer preparer;
     amli_table *table;
+    amli_fetch fetch;
     const void **in;
     void **prepared; // the outputs of prepare, in `memory`
     char **result;   // the outputs of predict
@@ -52,12 +53,11 @@ static aml_status allocate(Predicting *p, aml_error *error)
 static aml_status predict_row(Predicting *p, int64_t row, int64_t step, aml_error *error)
 {
     amli_session *session = &p->session;
-    const aml_function *prepare = &session->dataset->prepare;
     amli_bound *predict = &session->predict;
-    for (int i = 0; i < prepare->inputs; i++)
-        p->in[i] = amli_table_at(p->table, i, row);
+    aml_status status = amli_fetch_sample(&p->fetch, row, p->in, error);
+    if (status)
+        return status;
     amli_prepare(&p->preparer, p->in, p->prepared);
-    aml_status status = AML_OK;
     for (int i = 0; i < predict->function->inputs && !status; i++)
         status = session->device->kind->upload(
             session->device, session->batch, predict->input_offset[i],
@@ -201,14 +201,18 @@ static void write_largest(FILE *out, const Predicting *p)
     fputc('\n', out);
 }
 
-static void write_held_out_row(FILE *out, const Predicting *p, int64_t row, int expected, bool json)
+static aml_status write_held_out_row(FILE *out, const Predicting *p, int64_t row, int expected,
+                                     bool json, aml_error *error)
 {
     const amli_session *session = &p->session;
     write_row_number(out, row, json);
     if (expected >= 0) {
         memset(session->to, 0, sizeof *session->to * (size_t)session->samples->outputs);
         session->to[expected] = p->prepared[expected];
-        amli_samples_batch(session->samples, &row, 1, NULL, NULL, session->to);
+        aml_status status =
+            amli_samples_batch(session->samples, &row, 1, NULL, NULL, session->to, error);
+        if (status)
+            return status;
         fputs(json ? ", \"expected\": " : ",", out);
         amli_write_element(out, &session->dataset->prepare.output[expected], p->prepared[expected],
                            0, json);
@@ -217,6 +221,7 @@ static void write_held_out_row(FILE *out, const Predicting *p, int64_t row, int 
         write_outputs(out, p, json);
     else
         write_largest(out, p);
+    return AML_OK;
 }
 
 static aml_status predict_held_out(FILE *out, Predicting *p, const amli_command *command,
@@ -242,7 +247,7 @@ static aml_status predict_held_out(FILE *out, Predicting *p, const amli_command 
         for (int i = 0; i < predict->outputs && !status; i++)
             status = amli_session_read(session, &session->predict, i, p->result[i], error);
         if (!status)
-            write_held_out_row(out, p, row, expected, command->json);
+            status = write_held_out_row(out, p, row, expected, command->json, error);
     }
     return status;
 }
@@ -275,6 +280,8 @@ static aml_status predict_job(const amli_command *command, const aml_job *job,
         status = command->held_out > 0
                      ? amli_session_load(&p->session, log, error)
                      : amli_table_load(p->session.dataset, &load, &p->table, error);
+    if (!status && p->table)
+        status = amli_fetch_new(p->table, &p->fetch, error);
     if (!status)
         status = allocate(p, error);
     return status ? status
@@ -295,6 +302,7 @@ aml_status amli_predict(const amli_command *command, const amli_device_kind *kin
     if (!status)
         status = predict_job(command, job, kind, &log, &predicting, error);
     amli_preparer_free(&predicting.preparer);
+    amli_fetch_free(&predicting.fetch);
     amli_table_free(predicting.table);
     free(predicting.in), free(predicting.prepared), free(predicting.result),
         free(predicting.memory);

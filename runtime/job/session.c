@@ -36,7 +36,8 @@ static size_t batch_bytes(const aml_function *function)
 
 amli_need amli_job_need(const aml_job *job)
 {
-    amli_need need = {.state = job->state_bytes};
+    amli_need need = {.state = job->state_bytes,
+                      .snapshot = job->kind == AML_JOB_TRAIN ? job->state_bytes : 0};
     const aml_function *function[FUNCTIONS];
     functions_of(job, function);
     for (int i = 0; i < FUNCTIONS; i++) {
@@ -53,10 +54,15 @@ amli_need amli_job_need(const aml_job *job)
     return need;
 }
 
-size_t amli_data_bytes(const aml_job *job, const amli_samples *samples)
+size_t amli_data_bytes(const amli_command *command, const aml_job *job, const amli_samples *samples)
 {
-    size_t order = job->kind == AML_JOB_TRAIN ? (size_t)samples->split.rows[AML_PART_TRAIN] * 8 : 0;
-    return samples->bytes + samples->split.bytes + order;
+    size_t bytes = samples->bytes + samples->split.bytes;
+    if (job->kind != AML_JOB_TRAIN)
+        return bytes;
+    bytes += (size_t)samples->split.rows[AML_PART_TRAIN] * 8; // their order
+    if (amli_samples_work(samples, true) && amli_loaders(command) > 0)
+        bytes += amli_loader_bytes(samples, job->batch, amli_loaders(command));
+    return bytes;
 }
 
 static void unbind(amli_bound *bound)
@@ -174,6 +180,11 @@ int amli_threads(const amli_command *command)
     return command->threads ? command->threads : amli_usable_cpus();
 }
 
+int amli_loaders(const amli_command *command)
+{
+    return command->loaders >= 0 ? command->loaders : amli_threads(command);
+}
+
 aml_status amli_session_open(const amli_command *command, const aml_job *job,
                              const amli_device_kind *kind, amli_session *session, aml_error *error)
 {
@@ -237,7 +248,7 @@ static aml_status load_paths(const amli_command *command, const aml_source *sour
 aml_status amli_load_options(const amli_command *command, const aml_dataset *dataset,
                              amli_load *load, amli_paths *paths, aml_error *error)
 {
-    *load = (amli_load){.source_dir = command->program->source_dir};
+    *load = (amli_load){.source_dir = command->program->source_dir, .fold = command->fold};
     if (dataset->source.kind == AML_SOURCE_NONE)
         return amli_fail(error, AML_INVALID, "the data set '%s' (%s) has no source", dataset->name,
                          dataset->place);
@@ -377,18 +388,20 @@ static aml_status scalar_value(const amli_session *session, const aml_scalar_inf
     return AML_OK;
 }
 
-aml_status amli_session_fill(amli_session *session, const amli_bound *bound, const int64_t row[],
-                             int64_t count, int64_t step, int64_t position, aml_error *error)
+static aml_status augment_scalars(void *opaque, int64_t step, aml_value scalar[], aml_error *error)
 {
-    const aml_function *function = bound->function, *augment = &session->dataset->augment;
-    amli_augmenting augmenting = {session->augment_scalar, position};
-    bool augments = position >= 0 && augment->run;
+    const amli_session *session = opaque;
+    const aml_function *augment = &session->dataset->augment;
     aml_status status = AML_OK;
-    for (int i = 0; i < augment->scalars && augments && !status; i++)
-        status =
-            scalar_value(session, &augment->scalar[i], step, &session->augment_scalar[i], error);
-    if (status)
-        return status;
+    for (int i = 0; i < augment->scalars && !status; i++)
+        status = scalar_value(session, &augment->scalar[i], step, &scalar[i], error);
+    return status;
+}
+
+// Where the prepared fields of a batch go: session->to.
+static void place_inputs(amli_session *session, const amli_bound *bound)
+{
+    const aml_function *function = bound->function;
     memset(session->to, 0, sizeof *session->to * (size_t)session->samples->outputs);
     for (int i = 0; i < function->inputs; i++) {
         char *to = session->view + bound->input_offset[i];
@@ -397,13 +410,67 @@ aml_status amli_session_fill(amli_session *session, const amli_bound *bound, con
         else
             session->to[bound->field[i]] = to;
     }
-    amli_samples_batch(session->samples, row, count, augments ? &augmenting : NULL,
-                       session->device->pool, session->to);
+}
+
+// Brings them to a device that the host cannot write to.
+static aml_status upload_inputs(amli_session *session, const amli_bound *bound, aml_error *error)
+{
+    const aml_function *function = bound->function;
+    aml_status status = AML_OK;
     for (int i = 0; i < function->inputs && session->staging && !status; i++)
         status = session->device->kind->upload(
             session->device, session->batch, bound->input_offset[i],
             session->view + bound->input_offset[i], amli_tensor_bytes(&function->input[i]), error);
     return status;
+}
+
+aml_status amli_session_loader(amli_session *session, amli_sampler *sampler, int64_t first,
+                               bool augments, amli_loader **out, aml_error *error)
+{
+    *out = NULL;
+    augments = augments && session->dataset->augment.run;
+    int threads = amli_loaders(session->command);
+    if (!amli_samples_work(session->samples, augments) || threads == 0)
+        return AML_OK;
+    place_inputs(session, &session->step);
+    bool *wanted = calloc((size_t)session->samples->outputs + 1, sizeof *wanted);
+    if (!wanted)
+        return amli_no_memory(error, sizeof *wanted, "the loader");
+    for (int i = 0; i < session->samples->outputs; i++)
+        wanted[i] = session->to[i] != NULL;
+    amli_batches batches = {.sampler = sampler,
+                            .count = session->job->batch,
+                            .first = first,
+                            .augments = augments,
+                            .wanted = wanted,
+                            .scalars = augment_scalars,
+                            .self = session};
+    aml_status status = amli_loader_new(session->samples, &batches, threads, out, error);
+    free(wanted);
+    return status;
+}
+
+aml_status amli_session_take(amli_session *session, amli_loader *loader, aml_error *error)
+{
+    place_inputs(session, &session->step);
+    int64_t last = session->total_steps > 0 ? session->total_steps : INT64_MAX;
+    aml_status status = amli_loader_take(loader, last, session->to, error);
+    return status ? status : upload_inputs(session, &session->step, error);
+}
+
+aml_status amli_session_fill(amli_session *session, const amli_bound *bound, const int64_t row[],
+                             int64_t count, int64_t step, int64_t position, aml_error *error)
+{
+    amli_augmenting augmenting = {session->augment_scalar, position};
+    bool augments = position >= 0 && session->dataset->augment.run;
+    aml_status status =
+        augments ? augment_scalars(session, step, session->augment_scalar, error) : AML_OK;
+    if (status)
+        return status;
+    place_inputs(session, bound);
+    status = amli_samples_batch(session->samples, row, count, augments ? &augmenting : NULL,
+                                session->device->pool, session->to, error);
+    return status ? status : upload_inputs(session, bound, error);
 }
 
 aml_status amli_session_run(amli_session *session, amli_bound *bound, int64_t step,

@@ -175,9 +175,10 @@ static aml_status not_finite(const amli_training *training, const char *what, do
 {
     long long step = (long long)training->progress.step;
     char kept[64] = "";
-    if (training->store.count)
+    amli_writer_describe(training->writer); // what is being written is kept as well
+    if (training->asked_step >= 0 && !amli_writer_failed(training->writer))
         snprintf(kept, sizeof kept, "; the checkpoint of step %lld is kept",
-                 (long long)training->store.stored[training->store.count - 1].step);
+                 (long long)training->asked_step);
     return amli_fail(error, AML_NOT_FINITE,
                      "the %s of step %lld is %s%s\nhelp: a lower learning rate, a longer warm-up "
                      "or clip: norm(1.0) usually helps; "
@@ -189,17 +190,27 @@ static aml_status not_finite(const amli_training *training, const char *what, do
                      kept, training->store.run);
 }
 
+static aml_status get_batch(amli_training *training, aml_error *error)
+{
+    amli_session *session = &training->session;
+    int64_t batch = training->job->batch, step = training->progress.step;
+    if (training->loader)
+        return amli_session_take(session, training->loader, error);
+    amli_sampler_pick(&training->sampler, step * batch, batch, training->batch_row);
+    // Whether a model can learn a few samples by heart is asked of the samples as they are.
+    int64_t position = training->command->overfit > 0 ? -1 : step * batch;
+    return amli_session_fill(session, &session->step, training->batch_row, batch, step, position,
+                             error);
+}
+
 static aml_status do_step(amli_training *training, aml_error *error)
 {
     amli_session *session = &training->session;
     amli_progress *progress = &training->progress;
     const aml_function *step = session->step.function;
-    amli_sampler_pick(&training->sampler, progress->step * training->job->batch,
-                      training->job->batch, training->batch_row);
-    // Whether a model can learn a few samples by heart is asked of the samples as they are.
-    int64_t position = training->command->overfit > 0 ? -1 : progress->step * training->job->batch;
-    aml_status status = amli_session_fill(session, &session->step, training->batch_row,
-                                          training->job->batch, progress->step, position, error);
+    double before = amli_seconds();
+    aml_status status = get_batch(training, error);
+    training->waited += amli_seconds() - before;
     if (!status)
         status = amli_session_run(session, &session->step, progress->step, error);
     if (status)
@@ -372,15 +383,19 @@ static aml_status loop(amli_training *training, aml_error *error)
             amli_signal_seen() || (command->has_steps && progress->step >= command->steps);
         if (!status)
             status = after_step(training, halting, error);
+        if (!status && amli_writer_failed(training->writer))
+            status = amli_training_wait(training, error);
         if (!status)
             show_progress(training, now);
     }
     if (!status && amli_signal_seen() && !progress->finished) {
-        if (training->saved_step != progress->step)
+        if (training->asked_step != progress->step)
             status = amli_training_save(training, false, 0, error);
+        if (!status)
+            status = amli_training_wait(training, error);
         return status ? status : interrupted(training, amli_signal_seen(), error);
     }
-    return status;
+    return status ? status : amli_training_wait(training, error);
 }
 
 // ---- beginning and end
@@ -424,9 +439,10 @@ static void announce(amli_training *training)
                   "%s: %lld weights, %lld rows to train on, %lld to validate, %s, %d thread%s, %s",
                   training->job->name, (long long)weights, (long long)training->train_rows,
                   (long long)training->valid_rows,
-                  amli_bytes_text((double)(need.state + need.arena + need.batch +
-                                           amli_data_bytes(training->job, session->samples)),
-                                  memory, sizeof memory),
+                  amli_bytes_text(
+                      (double)(need.state + need.snapshot + need.arena + need.batch +
+                               amli_data_bytes(training->command, training->job, session->samples)),
+                      memory, sizeof memory),
                   amli_pool_threads(session->device->pool),
                   amli_pool_threads(session->device->pool) == 1 ? "" : "s", training->store.run);
     if (!training->is_new)
@@ -466,11 +482,23 @@ static void summary_json(const amli_training *training, const amli_stored *best)
         amli_json_number(&text, best->score);
         amli_buffer_printf(&text, "}");
     }
+    amli_buffer_printf(&text, ", \"data\": {\"waited_seconds\": ");
+    amli_json_number(&text, training->waited);
+    amli_buffer_printf(&text, ", \"loaders\": %d}",
+                       training->loader ? amli_loader_threads(training->loader) : 0);
+    amli_writer_figures writer = amli_writer_describe(training->writer);
     amli_buffer_printf(
-        &text, ", \"memory\": {\"state\": %zu, \"arena\": %zu, \"batch\": %zu, \"data\": %zu}}",
-        session->device->allocated[AMLI_FOR_STATE], session->device->allocated[AMLI_FOR_ARENA],
-        session->device->allocated[AMLI_FOR_BATCH],
-        amli_data_bytes(training->job, session->samples));
+        &text, ", \"checkpoints\": {\"written\": %lld, \"seconds\": ", (long long)writer.count);
+    amli_json_number(&text, writer.seconds);
+    amli_buffer_printf(&text, ", \"pause\": ");
+    amli_json_number(&text, training->paused);
+    amli_buffer_printf(&text,
+                       "}, \"memory\": {\"state\": %zu, \"snapshot\": %zu, \"arena\": %zu, "
+                       "\"batch\": %zu, \"data\": %zu}}",
+                       session->device->allocated[AMLI_FOR_STATE], training->job->state_bytes,
+                       session->device->allocated[AMLI_FOR_ARENA],
+                       session->device->allocated[AMLI_FOR_BATCH],
+                       amli_data_bytes(training->command, training->job, session->samples));
     if (!text.failed)
         puts(text.text);
     amli_buffer_free(&text);
@@ -500,10 +528,22 @@ static void summarize(amli_training *training)
     if (best)
         amli_log_line(&training->log, "best: step %lld, %s %.4f", (long long)best->step,
                       training->store.score_name, best->score);
+    double share = training->stepping > 0 ? training->waited / training->stepping : 0;
+    if (training->loader)
+        amli_log_line(&training->log,
+                      "data: training waited %.1f%% of the time for batches, which %d loader "
+                      "thread%s made",
+                      share * 100, amli_loader_threads(training->loader),
+                      amli_loader_threads(training->loader) == 1 ? "" : "s");
     if (training->saved_step >= 0) {
-        char name[32];
+        char name[32], paused[40], written[40];
+        amli_writer_figures writer = amli_writer_describe(training->writer);
         amli_step_name(training->saved_step, name);
-        amli_log_line(&training->log, "checkpoint: %s/%s", training->store.folder, name);
+        amli_log_line(&training->log,
+                      "checkpoint: %s/%s; %lld written in %s, the training waited %s",
+                      training->store.folder, name, (long long)writer.count,
+                      amli_seconds_text(writer.seconds, written, sizeof written),
+                      amli_seconds_text(training->paused, paused, sizeof paused));
     }
 }
 
@@ -542,8 +582,11 @@ static aml_status train(amli_training *training, const amli_device_kind *kind, a
         amli_log_line(&training->log, "%s is complete", training->store.run);
     } else {
         training->progress.finished = false;
+        status =
+            amli_session_loader(&training->session, &training->sampler, training->progress.step,
+                                training->command->overfit == 0, &training->loader, error);
         amli_signals_begin();
-        status = loop(training, error);
+        status = status ? status : loop(training, error);
         amli_signals_end();
     }
     if (!status)
@@ -557,6 +600,13 @@ static void remove_empty_run(amli_training *training)
     if (training->command->resume || training->saved_step >= 0 || !training->store.run[0] ||
         !training->store.folder[0])
         return;
+    // A write may have failed after its checkpoint was complete.
+    int64_t *step;
+    int count;
+    aml_status status = amli_run_steps(training->store.folder, &step, &count, NULL);
+    free(step);
+    if (status || count)
+        return;
     amli_remove_folder(training->store.folder, NULL);
     amli_remove_folder(training->store.run, NULL);
 }
@@ -567,6 +617,7 @@ aml_status amli_train(const amli_command *given, const amli_device_kind *kind, a
         *given; // resuming sets what the run was begun with; the arrays stay the caller's
     amli_training training = {.command = &command,
                               .lock = -1,
+                              .asked_step = -1,
                               .saved_step = -1,
                               .figures = {.file = -1, .events.file = -1}};
     amli_log_begin(&training.log, command.quiet || command.json);
@@ -574,9 +625,12 @@ aml_status amli_train(const amli_command *given, const amli_device_kind *kind, a
         amli_find_job(&command, AML_JOB_TRAIN, command.argument, &training.job, error);
     if (!status)
         status = train(&training, kind, error);
+    amli_loader_free(training.loader);
     amli_measured_free(&training.last);
     amli_sampler_free(&training.sampler);
     free(training.batch_row);
+    if (training.writer)
+        training.saved_step = amli_writer_describe(training.writer).last_step;
     amli_session_close(&training.session);
     amli_training_end_run(&training);
     if (status)

@@ -12,8 +12,11 @@ typedef struct amli_training {
     amli_log log;
     amli_figures figures;
     amli_store store;
+    amli_writer *writer;
     amli_progress progress;
     amli_sampler sampler;
+    amli_loader *loader;     // NULL: batches are only copied, or are made in the step's thread
+    double waited;           // seconds spent on getting batches
     aml_checkpoint *resumed; // what the state is loaded from, until it is
     int lock;                // the run's lock file, -1: none
     bool is_new;
@@ -32,7 +35,9 @@ typedef struct amli_training {
     double last_loss;
     bool measured_once;
     amli_measured last; // the last validation
-    int64_t saved_step; // the newest checkpoint, -1: none in this session
+    int64_t asked_step; // of the newest checkpoint that exists or is being written, -1: none
+    int64_t saved_step; // the newest that was written in this session, -1: none; known at the end
+    double paused;      // seconds that checkpoints kept the training waiting
     bool stopped_early;
 } amli_training;
 
@@ -45,8 +50,11 @@ aml_status amli_training_find_run(amli_training *training, aml_error *error);
 // or other data's.
 aml_status amli_training_begin_state(amli_training *training, aml_error *error);
 
-// Writes the checkpoint of this step.
+// Takes a snapshot of this step and has it written.
 aml_status amli_training_save(amli_training *training, bool scored, double score, aml_error *error);
+
+// Waits for the checkpoint that is being written. Fails if one could not be.
+aml_status amli_training_wait(amli_training *training, aml_error *error);
 
 void amli_training_end_run(amli_training *training);
 

@@ -16,7 +16,7 @@ static aml_status lock_run(amli_training *training, aml_error *error)
     aml_status status = amli_join(path, sizeof path, training->store.run, "lock", error);
     if (status)
         return status;
-    training->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    training->lock = TEMP_FAILURE_RETRY(open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666));
     if (training->lock < 0)
         return amli_fail(error, AML_IO, "cannot open %s: %s", path, strerror(errno));
     if (flock(training->lock, LOCK_EX | LOCK_NB) != 0)
@@ -163,7 +163,12 @@ static aml_status scan_folder(amli_training *training, aml_error *error)
         bool unfinished =
             strncmp(names.name[i], ".new-", 5) == 0 || strncmp(names.name[i], ".old-", 5) == 0;
         status = amli_join(path, sizeof path, store->folder, names.name[i], error);
-        if (!status && unfinished)
+        // What was put aside to make room for the same step stays if the new one never came.
+        char back[PATH_MAX];
+        bool restored = !status && strncmp(names.name[i], ".old-", 5) == 0 &&
+                        amli_join(back, sizeof back, store->folder, names.name[i] + 5, NULL) == 0 &&
+                        !amli_exists(back) && amli_rename(path, back, NULL) == 0;
+        if (!status && unfinished && !restored)
             status = amli_remove_folder(path, error);
     }
     amli_free_names(&names);
@@ -191,8 +196,8 @@ static aml_status scan_folder(amli_training *training, aml_error *error)
             store->stored[store->count++] = stored;
         } else if (!status) {
             status = amli_remove_folder(aside, error);
-            if (!status && rename(path, aside) != 0)
-                status = amli_fail(error, AML_IO, "cannot rename %s: %s", path, strerror(errno));
+            if (!status)
+                status = amli_rename(path, aside, error);
         }
     }
     free(step);
@@ -317,6 +322,16 @@ static aml_status begin_weights(amli_training *training, aml_error *error)
     return status;
 }
 
+// A training whose checkpoints do not fit is refused before it has computed anything.
+static aml_status check_room(const amli_training *training, aml_error *error)
+{
+    int missing = amli_checkpoints_kept(training->job) + 1 - training->store.count;
+    double bytes = (double)missing * (double)amli_checkpoint_bytes(training->job);
+    return missing > 0 ? amli_check_room(training->store.folder, bytes,
+                                         "the checkpoints of this training take", error)
+                       : AML_OK;
+}
+
 aml_status amli_training_begin_state(amli_training *training, aml_error *error)
 {
     amli_session *session = &training->session;
@@ -343,6 +358,11 @@ aml_status amli_training_begin_state(amli_training *training, aml_error *error)
     if (!training->is_new || training->command->resume)
         status = scan_folder(training, error);
     if (!status)
+        status = check_room(training, error);
+    if (!status)
+        status = amli_writer_new(store, &training->writer, error);
+    training->asked_step = training->is_new ? -1 : training->progress.step;
+    if (!status)
         status = amli_join(path, sizeof path, store->run, "metrics.jsonl", error);
     if (!status)
         status = amli_figures_open(&training->figures, path, training->progress.log_bytes, error);
@@ -351,25 +371,49 @@ aml_status amli_training_begin_state(amli_training *training, aml_error *error)
             amli_events_open(&training->figures.events, store->run, training->progress.step, error);
     if (!status)
         status = write_config(training, error);
-    return status;
+    return status ? status : amli_sync_folder(store->run, error);
 }
 
 aml_status amli_training_save(amli_training *training, bool scored, double score, aml_error *error)
 {
-    aml_status status = amli_figures_flush(&training->figures, true, error);
+    amli_session *session = &training->session;
+    amli_snapshot *snapshot;
+    double begin = amli_seconds();
+    aml_status status = amli_figures_flush(&training->figures, error);
     training->progress.log_bytes = training->figures.written;
     if (!status)
-        status =
-            amli_store_write(&training->store, training->session.device, training->session.state,
-                             &training->progress, scored, score, error);
+        status = amli_writer_snapshot(training->writer, &snapshot, error);
     if (!status)
-        training->saved_step = training->progress.step;
+        status = session->device->kind->download(
+            session->device, session->state, 0, snapshot->state, training->job->state_bytes, error);
+    if (!status) {
+        snapshot->progress = training->progress;
+        snapshot->scored = scored;
+        snapshot->score = score;
+        snapshot->log = training->figures.file;
+        snapshot->log_path = training->figures.path;
+        status = amli_writer_begin(training->writer, error);
+    }
+    if (!status)
+        training->asked_step = training->progress.step;
+    training->paused += amli_seconds() - begin;
+    return status;
+}
+
+aml_status amli_training_wait(amli_training *training, aml_error *error)
+{
+    amli_snapshot *snapshot;
+    double begin = amli_seconds();
+    aml_status status = amli_writer_snapshot(training->writer, &snapshot, error);
+    training->saved_step = amli_writer_describe(training->writer).last_step;
+    training->paused += amli_seconds() - begin;
     return status;
 }
 
 void amli_training_end_run(amli_training *training)
 {
     aml_checkpoint_close(training->resumed);
+    amli_writer_free(training->writer);
     amli_figures_close(&training->figures);
     amli_store_free(&training->store);
     amli_progress_free(&training->progress);

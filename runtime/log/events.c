@@ -104,7 +104,8 @@ aml_status amli_events_open(amli_events *events, const char *run, int64_t step, 
     aml_status status = amli_join(events->path, sizeof events->path, run, name, error);
     if (status)
         return status;
-    events->file = open(events->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    events->file =
+        TEMP_FAILURE_RETRY(open(events->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
     if (events->file < 0)
         return amli_fail(error, AML_IO, "cannot open %s: %s", events->path, strerror(errno));
     amli_buffer event = {0};

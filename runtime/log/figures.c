@@ -17,7 +17,7 @@ aml_status amli_figures_open(amli_figures *figures, const char *path, int64_t le
 {
     *figures = (amli_figures){.file = -1, .events.file = -1};
     snprintf(figures->path, sizeof figures->path, "%s", path);
-    figures->file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    figures->file = TEMP_FAILURE_RETRY(open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666));
     struct stat info;
     if (figures->file < 0 || fstat(figures->file, &info) != 0)
         return amli_fail(error, AML_IO, "cannot open %s: %s", path, strerror(errno));
@@ -25,13 +25,14 @@ aml_status amli_figures_open(amli_figures *figures, const char *path, int64_t le
     // on where it ends.
     if (info.st_size < length)
         length = info.st_size;
-    if (ftruncate(figures->file, length) != 0 || lseek(figures->file, 0, SEEK_END) < 0)
+    if (TEMP_FAILURE_RETRY(ftruncate(figures->file, length)) != 0 ||
+        lseek(figures->file, 0, SEEK_END) < 0)
         return amli_fail(error, AML_IO, "cannot write %s: %s", path, strerror(errno));
     figures->written = length;
     return AML_OK;
 }
 
-aml_status amli_figures_flush(amli_figures *figures, bool sync, aml_error *error)
+aml_status amli_figures_flush(amli_figures *figures, aml_error *error)
 {
     if (figures->file < 0)
         return AML_OK;
@@ -45,8 +46,6 @@ aml_status amli_figures_flush(amli_figures *figures, bool sync, aml_error *error
         figures->buffer.length = 0;
         figures->line = 0;
     }
-    if (!status && sync && fdatasync(figures->file) != 0)
-        status = amli_fail(error, AML_IO, "cannot sync %s: %s", figures->path, strerror(errno));
     return status;
 }
 
@@ -62,13 +61,13 @@ aml_status amli_figures_end_line(amli_figures *figures, aml_error *error)
     amli_buffer_add(buffer, "\n", 1);
     figures->line = buffer->length;
     return figures->buffer.length >= FLUSH_AT || figures->buffer.failed
-               ? amli_figures_flush(figures, false, error)
+               ? amli_figures_flush(figures, error)
                : AML_OK;
 }
 
 void amli_figures_close(amli_figures *figures)
 {
-    amli_figures_flush(figures, false, NULL);
+    amli_figures_flush(figures, NULL);
     if (figures->file >= 0)
         close(figures->file);
     figures->file = -1;

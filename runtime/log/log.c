@@ -18,7 +18,7 @@ void amli_log_begin(amli_log *log, bool quiet)
 
 aml_status amli_log_file(amli_log *log, const char *path, aml_error *error)
 {
-    log->file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    log->file = TEMP_FAILURE_RETRY(open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
     return log->file < 0 ? amli_fail(error, AML_IO, "cannot open %s: %s", path, strerror(errno))
                          : AML_OK;
 }

@@ -51,7 +51,7 @@ typedef struct amli_figures {
 // is written again.
 aml_status amli_figures_open(amli_figures *figures, const char *path, int64_t length,
                              aml_error *error);
-aml_status amli_figures_flush(amli_figures *figures, bool sync, aml_error *error);
+aml_status amli_figures_flush(amli_figures *figures, aml_error *error); // not synced
 aml_status amli_figures_end_line(amli_figures *figures,
                                  aml_error *error); // after putting a line into the buffer
 void amli_figures_close(amli_figures *figures);

@@ -36,6 +36,7 @@ static void load(const char *path, const aml_field *field, aml_on_bad on_bad, ch
                            .skip_limit = 0.5,
                            .split = {.train = 1, .stratify = -1},
                            .source = {.kind = AML_SOURCE_CSV,
+                                      .reader = &amli_source_csv,
                                       .place = "fuzz.aml:1",
                                       .file = {{1, &path_part}},
                                       .separator = separator,

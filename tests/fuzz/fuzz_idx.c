@@ -32,14 +32,15 @@ static const aml_field numbers[] = {
 
 static void load(const char *images, const char *labels, const aml_field *field, aml_on_bad on_bad)
 {
-    aml_dataset dataset = {.name = "fuzz",
-                           .place = "fuzz.aml:1",
-                           .fields = 2,
-                           .field = field,
-                           .on_bad = on_bad,
-                           .skip_limit = 0.5,
-                           .split = {.train = 1, .stratify = -1},
-                           .source = {.kind = AML_SOURCE_IDX, .place = "fuzz.aml:1"}};
+    aml_dataset dataset = {
+        .name = "fuzz",
+        .place = "fuzz.aml:1",
+        .fields = 2,
+        .field = field,
+        .on_bad = on_bad,
+        .skip_limit = 0.5,
+        .split = {.train = 1, .stratify = -1},
+        .source = {.kind = AML_SOURCE_IDX, .reader = &amli_source_idx, .place = "fuzz.aml:1"}};
     amli_load how = {.source_dir = ".", .file = {images, labels}, .labels_may_be_absent = !labels};
     amli_table *table = NULL;
     aml_error error = {0};

@@ -94,16 +94,16 @@ def memory_is_what_was_planned(place):
     """The plan is the allocation: what plan says is what the device allocated at most, and the process grows by no more."""
     program = place.build_digits("wide", "-D", "hidden=4096")
     plan = json.loads(place.run(program, "plan", "digits_mlp", "--json").out)
-    planned = plan["state"] + plan["arena"] + plan["batches"]
+    planned = plan["state"] + plan["snapshot"] + plan["arena"] + plan["batches"]
     check(planned > 4096 * 64 * 4 * 3, f"the plan has no plausible figure: {plan}")
     memory = json.loads(place.run(program, "train", "--steps", 3, "--json", "--quiet", timeout=300).out.splitlines()[-1])["memory"]
-    check_equal(memory, {"state": plan["state"], "arena": plan["arena"], "batch": plan["batches"], "data": plan["data"]}, "what was allocated")
+    check_equal(memory, {"state": plan["state"], "snapshot": plan["snapshot"], "arena": plan["arena"], "batch": plan["batches"], "data": plan["data"]}, "what was allocated")
     if sanitized(place.amlc):
         return
     small = place.build_digits("small", "-D", "hidden=16")
     grown = peak_memory(place, program) - peak_memory(place, small)
     less = json.loads(place.run(small, "plan", "digits_mlp", "--json").out)
-    expected = planned - less["state"] - less["arena"] - less["batches"]
+    expected = planned - less["state"] - less["snapshot"] - less["arena"] - less["batches"]
     print(f"  planned difference: {expected} bytes, measured: {grown} bytes")
     check(grown < 1.35 * expected + 4_000_000, f"the process grows by {grown} bytes, planned are {expected}")
     check(grown > 0.5 * expected, f"the process grows by {grown} bytes only, planned are {expected}")

@@ -41,7 +41,15 @@ static aml_status save(amli_store *store, int64_t step, bool scored, double scor
 {
     amli_progress progress = {.step = step, .seed = 5, .loss_sum = 0.1 + 0.2, .best = 1.0 / 3};
     fill_state(store->job, (int)step);
-    return amli_store_write(store, device, memory, &progress, scored, score, NULL);
+    char state[1024];
+    device->kind->download(device, memory, 0, state, store->job->state_bytes, NULL);
+    amli_snapshot snapshot = {
+        .state = state, .progress = progress, .scored = scored, .score = score, .log = -1};
+    aml_status status = amli_store_decide(store, &snapshot, NULL);
+    if (!status)
+        status = amli_store_write(store, &snapshot, NULL);
+    free(snapshot.remove);
+    return status;
 }
 
 static char *slurp(const char *path, size_t *length)

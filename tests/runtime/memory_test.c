@@ -14,13 +14,14 @@
 #include "runtime/job/job.h"
 #include "toy.h"
 
-static long countdown; // the allocation that fails; 0: none
-static long made;
+// Checkpoints are written by a thread of their own.
+static _Atomic long countdown; // the allocation that fails; 0 or less: none
+static _Atomic long made;
 
 static bool fails(void)
 {
     made++;
-    return countdown > 0 && --countdown == 0;
+    return countdown > 0 && countdown-- == 1;
 }
 
 void *__real_malloc(size_t bytes);
@@ -107,7 +108,7 @@ static int fail_each(const char *const *arguments, int stride)
         countdown = n;
         made = 0;
         int code = run(arguments);
-        bool reached = countdown == 0;
+        bool reached = countdown <= 0;
         countdown = 0;
         if (!reached)
             result = code == 0 ? (int)n : -1;

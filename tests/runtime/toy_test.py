@@ -163,7 +163,7 @@ def nan_is_caught():
 def summary_tells_the_memory_that_was_planned():
     summary = json.loads(run("train", "toy", "--json")[0])
     plan = json.loads(run("plan", "toy", "--json")[0])
-    assert summary["memory"] == {"state": plan["state"], "arena": plan["arena"], "batch": plan["batches"], "data": plan["data"]}
+    assert summary["memory"] == {"state": plan["state"], "snapshot": plan["snapshot"], "arena": plan["arena"], "batch": plan["batches"], "data": plan["data"]}
     # prepared rows of four numbers and a class, the lists of the parts, the order of training
     assert plan["data"] == 300 * (4 * 4 + 4) + 8 * (300 + 300 + 210)
     assert plan["steps"] == summary["step"] == 263 and plan["rows"] == {"train": 210, "valid": 60, "test": 30}

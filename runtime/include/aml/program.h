@@ -194,40 +194,68 @@ typedef struct aml_effective {
 // ---- data --------------------------------------------------------------------------------------
 
 // How a text becomes numbers. CHARACTERS: a token is a code point, its number the position in
-// `code`, which increases. BYTES: a token is a byte.
+// `code`, which increases. BYTES: a token is a byte. PIECES: what `image` says.
 typedef enum aml_tokenizer_kind {
     AML_TOKENIZER_CHARACTERS,
-    AML_TOKENIZER_BYTES
+    AML_TOKENIZER_BYTES,
+    AML_TOKENIZER_PIECES
 } aml_tokenizer_kind;
 typedef struct aml_tokenizer {
     aml_tokenizer_kind kind;
     int32_t vocab;
     const uint32_t *code;
+    const struct aml_vocabulary *image;        // aml/vocabulary.h
+    const char *hash;                          // SHA-256 of the image
+    const struct amli_token_engine *engine;    // of the image's model
+    const struct amli_token_patterns *pattern; // NULL: no step needs patterns
 } aml_tokenizer;
 
 typedef enum aml_source_kind {
     AML_SOURCE_NONE,
-#define SOURCE(NAME, name, files, meaning) AML_SOURCE_##NAME,
+#define SOURCE(NAME, name, files, libraries, meaning) AML_SOURCE_##NAME,
 #include "aml/source.def"
 #undef SOURCE
     AML_SOURCE_KINDS
 } aml_source_kind;
+
+// How the runtime reads a kind of source. The tables name the kinds that they use, so that a
+// program is linked with these alone.
+struct amli_source_kind;
+#define SOURCE(NAME, name, files, libraries, meaning)                                              \
+    extern const struct amli_source_kind amli_source_##name;
+#include "aml/source.def"
+#undef SOURCE
+
+// How a picture becomes as large as its field. CROP: the largest part with the field's proportions,
+// from the middle; FIT: all of it, with background beside it; STRETCH: all of it, out of
+// proportion.
+typedef enum aml_resize { AML_RESIZE_CROP, AML_RESIZE_FIT, AML_RESIZE_STRETCH } aml_resize;
 typedef enum aml_header { AML_HEADER_AUTO, AML_HEADER_YES, AML_HEADER_NO } aml_header;
 
 enum { AML_SOURCE_FILES = 2 };
 
 typedef struct aml_source {
     aml_source_kind kind;
-    const char *place;               // "digits.aml:29"
+    const struct amli_source_kind *reader; // of that kind
+    const char *place;                     // "digits.aml:29"
     aml_text file[AML_SOURCE_FILES]; // looked up beside the source file, in the current directory,
                                      // under $AML_DATA; parts 0: not given
     char separator;                  // csv: ',' by default
     aml_header header; // csv: whether the first row names the columns; AUTO: it does if any
                        // column is named in the source
     const aml_tokenizer *tokenizer; // text
-    const char *missing;   // csv: the text of a missing value, "" by default; always an error in a
-                           // number or class column
-    int64_t rows, seed;    // synthetic
+    const char *missing; // csv: the text of a missing value, "" by default; always an error in a
+                         // number or class column
+    int64_t rows, seed;  // synthetic
+    aml_resize resize;   // pictures
+    int32_t background;  // pictures: gray level under what is transparent and beside what is fitted
+    int64_t most_pixels; // pictures: a larger one is refused
+    int32_t classes;     // pictures: the names of the classes, in their order; 0: they are those of
+                         // the source, sorted
+    const char *const *class_name;
+    const char *column[2]; // a list of pictures: the columns of their paths and labels
+    size_t cache_bytes;    // samples that are decoded on demand are kept in memory if all of them
+                           // take no more than this
     aml_function generate; // synthetic: one row; outputs are the fields
 } aml_source;
 
@@ -247,9 +275,10 @@ typedef struct aml_field {
 typedef struct aml_split {
     double train, valid, test; // fractions; what they leave over is unused
     int64_t seed;
-    int32_t stratify; // index of the class field whose proportions are kept, -1: none
-    bool by_time;     // the parts are consecutive rows, in the order of the source, and no window
-                      // reaches over a border
+    int32_t stratify;  // index of the class field whose proportions are kept, -1: none
+    const char *group; // the field whose rows of one value are all in one part, NULL: none
+    bool by_time;      // the parts are consecutive rows, in the order of the source, and no window
+                       // reaches over a border
 } aml_split;
 
 typedef enum { AML_ON_BAD_ERROR, AML_ON_BAD_SKIP } aml_on_bad;
@@ -379,6 +408,10 @@ typedef struct aml_job {
     // evaluate and generate
     int32_t model_job; // whose checkpoint is used
     aml_which which;
+    int32_t folds;  // evaluate: model_job is trained once for each fold, which takes the place
+                    // of `part`; 0: what was trained is measured
+    int32_t shares; // evaluate: and for each of these shares of the training part; 0: all of it
+    const double *share; // increasing
 
     aml_function decode; // generate: outputs the scores of the next token, f32[vocab]
     aml_generation generation;
