@@ -73,9 +73,12 @@ static aml_status run_verb(const amli_command *command, const amli_device_kind *
             return amli_data_rows(command, error);
         if (strcmp(command->argument, "samples") == 0)
             return amli_data_samples(command, error);
+        if (strcmp(command->argument, "head") == 0 || strcmp(command->argument, "stats") == 0)
+            return amli_data_look(command, error);
         if (strcmp(command->argument, "check") != 0)
             return amli_fail(error, AML_USAGE,
-                             "expected `data check`, `data rows` or `data samples`, found \"%s\"",
+                             "expected `data check`, `data head`, `data stats`, `data rows` "
+                             "or `data samples`, found \"%s\"",
                              command->argument);
         return amli_data_check(command, error);
     case AMLI_VERB_INFO:
