@@ -298,7 +298,7 @@ static aml_status remember_options(amli_training *training, aml_error *error)
 }
 
 // Initial values, then what files have.
-static aml_status begin_weights(amli_training *training, aml_error *error)
+aml_status amli_training_begin_weights(amli_training *training, aml_error *error)
 {
     amli_session *session = &training->session;
     const aml_job *job = training->job;
@@ -347,8 +347,8 @@ aml_status amli_training_begin_state(amli_training *training, aml_error *error)
         job->keep_metric >= 0 ? job->metric[job->keep_metric].lower_is_better : true;
     aml_status status = remember_options(training, error);
     if (!status)
-        status =
-            training->is_new ? begin_weights(training, error) : load_checkpoint(training, error);
+        status = training->is_new ? amli_training_begin_weights(training, error)
+                                  : load_checkpoint(training, error);
     aml_checkpoint_close(training->resumed);
     training->resumed = NULL;
     if (status)
