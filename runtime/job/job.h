@@ -7,6 +7,7 @@
 //   measure.c   a model on some rows: loss and metrics; roc.c: metrics that need all rows at once
 //   train.c     the training loop; train_run.c its folder: config, resume, checkpoints
 //   generate.c  text from a trained model; choose.c: which token comes next
+//   pixels.c   fields that look like pictures
 //   find_rate.c  which learning rate to begin with
 //   study.c    cross-validations and learning curves; study_result.c: their figures
 //   report.c   a run as a page; report_html.c, report_chart.c: how it looks
@@ -217,6 +218,19 @@ double amli_average_precision(const float *score, int64_t stride, const int32_t 
 // Over all classes; NaN if no class has a curve, or without memory.
 double amli_curve_finish(aml_finish finish, const float *score, const int32_t *label, int64_t rows,
                          int64_t classes);
+
+// ---- pixels.c
+
+typedef struct amli_picture {
+    int width, height, channels; // 1 or 3
+} amli_picture;
+
+// The prepared field that looks like a picture: [h, w], or [c, h, w] with 1 or 3 channels. -1:
+// none.
+int amli_picture_field(const aml_dataset *dataset);
+// It as a PNG file; the smallest value becomes black, the largest white.
+void amli_picture_png(const aml_tensor_info *info, const void *at, amli_picture *picture,
+                      amli_buffer *png);
 
 // ---- signals.c: the only global of the runtime, since a handler has nothing else to write to
 

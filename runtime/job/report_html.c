@@ -342,51 +342,17 @@ static void put_calibration(const amli_outcome *outcome, amli_buffer *out)
 
 // ---- samples -----------------------------------------------------------------------------------
 
-// A prepared field that looks like a picture: [h, w], [c, h, w] with 1 or 3 channels. -1: none.
-static int picture_field(const aml_dataset *dataset)
-{
-    for (int i = 0; i < dataset->prepare.outputs; i++) {
-        const aml_tensor_info *info = &dataset->prepare.output[i];
-        const aml_shape *shape = &info->shape;
-        bool two = shape->rank == 2,
-             three = shape->rank == 3 && (shape->dim[0] == 1 || shape->dim[0] == 3);
-        if (info->classes > 0 || (!two && !three))
-            continue;
-        int64_t h = shape->dim[shape->rank - 2], w = shape->dim[shape->rank - 1];
-        if (h >= 8 && w >= 8 && h <= 1024 && w <= 1024 && 4 * h >= w && 4 * w >= h)
-            return i;
-    }
-    return -1;
-}
-
-// The smallest value is black, the largest white.
 static void put_picture(const aml_tensor_info *info, const char *at, amli_buffer *out)
 {
-    const aml_shape *shape = &info->shape;
-    int channels = shape->rank == 3 ? (int)shape->dim[0] : 1;
-    int64_t h = shape->dim[shape->rank - 2], w = shape->dim[shape->rank - 1], plane = h * w;
-    double low = INFINITY, high = -INFINITY;
-    for (int64_t i = 0; i < plane * channels; i++) {
-        double value = amli_element(info->dtype, at, i);
-        low = fmin(low, value), high = fmax(high, value);
-    }
-    uint8_t *pixel = malloc((size_t)(plane * channels) + 1);
     amli_buffer png = {0};
-    for (int64_t i = 0; pixel && i < plane; i++)
-        for (int c = 0; c < channels; c++) {
-            double value = amli_element(info->dtype, at, c * plane + i);
-            pixel[i * channels + c] =
-                (uint8_t)(high > low ? lround((value - low) / (high - low) * 255) : 0);
-        }
-    if (pixel)
-        amli_png(&png, pixel, (int)w, (int)h, channels);
-    amli_buffer_printf(out, "<img alt=\"\" width=\"%lld\" src=\"data:image/png;base64,",
-                       (long long)(w < 56 ? 56 : w));
+    amli_picture picture;
+    amli_picture_png(info, at, &picture, &png);
+    amli_buffer_printf(out, "<img alt=\"\" width=\"%d\" src=\"data:image/png;base64,",
+                       picture.width < 56 ? 56 : picture.width);
     amli_base64(out, png.text, png.failed ? 0 : png.length);
     amli_buffer_printf(out, "\">");
-    out->failed = out->failed || png.failed || !pixel;
+    out->failed = out->failed || png.failed;
     amli_buffer_free(&png);
-    free(pixel);
 }
 
 static void put_values(const aml_tensor_info *info, const char *at, amli_buffer *out)
@@ -406,7 +372,8 @@ static void put_sample(const amli_run_report *report, int64_t row, amli_buffer *
 {
     amli_session *session = report->session;
     const aml_function *prepare = &session->dataset->prepare;
-    int picture = picture_field(session->dataset), y = amli_sample_output(session->dataset, "y");
+    int picture = amli_picture_field(session->dataset),
+        y = amli_sample_output(session->dataset, "y");
     void **to = calloc((size_t)prepare->outputs + 1, sizeof *to);
     bool complete = to != NULL;
     for (int i = 0; i < prepare->outputs && complete; i++) {

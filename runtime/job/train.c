@@ -279,6 +279,8 @@ static aml_status validate(amli_training *training, aml_error *error)
     amli_measured_json(&measured, "valid_loss", figures);
     amli_buffer_printf(figures, "}");
     status = amli_figures_end_line(&training->figures, error);
+    if (!status)
+        status = amli_training_histograms(training, error);
     amli_buffer line = {0};
     put_counts(training, &line);
     amli_buffer_printf(&line, "  loss %.4f", mean);

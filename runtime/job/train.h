@@ -46,6 +46,11 @@ typedef struct amli_training {
 // Which rows are trained on and validated, and the order of the former.
 aml_status amli_training_choose_rows(amli_training *training, aml_error *error);
 
+// ---- train_board.c: nothing without --tensorboard
+
+aml_status amli_training_histograms(amli_training *training, aml_error *error);
+aml_status amli_training_pictures(amli_training *training, aml_error *error);
+
 // ---- train_run.c
 
 // Initial values, then what files have.

@@ -317,8 +317,12 @@ aml_status amli_training_begin_weights(amli_training *training, aml_error *error
         if (!status)
             status = amli_load_file(job, &job->load[i], tensors, found, session->device,
                                     session->state, error);
+        amli_buffer summary = {0};
         if (!status)
-            amli_log_line(&training->log, "weights from %s", found);
+            status = amli_load_summary(job, &job->load[i], tensors, &summary, error);
+        if (!status && !summary.failed)
+            amli_log_line(&training->log, "weights from %s: %s", found, summary.text);
+        amli_buffer_free(&summary);
         aml_tensors_close(tensors);
     }
     return status;
@@ -371,6 +375,8 @@ aml_status amli_training_begin_state(amli_training *training, aml_error *error)
     if (!status && training->command->tensorboard)
         status =
             amli_events_open(&training->figures.events, store->run, training->progress.step, error);
+    if (!status && training->is_new)
+        status = amli_training_pictures(training, error);
     if (!status)
         status = write_config(training, error);
     return status ? status : amli_sync_folder(store->run, error);

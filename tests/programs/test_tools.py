@@ -12,7 +12,7 @@ import struct
 import sys
 import zlib
 
-from harness import check, check_equal, check_in, checkpoints, main
+from harness import Skip, check, check_equal, check_in, checkpoints, main
 
 HEAD = """aml 1
 use std.nn
@@ -269,8 +269,91 @@ train slope {
     check(page_of(text).count["circle"] == 99, "a dot for each row")
 
 
+def records(path):
+    data, at = path.read_bytes(), 0
+    while at < len(data):
+        length = struct.unpack("<Q", data[at:at + 8])[0]
+        yield data[at + 12:at + 12 + length]
+        at += 16 + length
+
+
+def fields(data):
+    """The fields of a protocol buffer message: (number, value)."""
+    at = 0
+
+    def varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 0x7f) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+    found = []
+    while at < len(data):
+        key = varint()
+        kind = key & 7
+        if kind == 0:
+            value = varint()
+        else:
+            length = {1: 8, 5: 4}.get(kind) or varint()
+            value = data[at:at + length]
+            at += length
+        found.append((key >> 3, value))
+    return found
+
+
+def event_files_hold_histograms_and_pictures(place):
+    """Read here by the format's description."""
+    program = build(place, classes())
+    place.run(program, "train", "--quiet", "--tensorboard")
+    weights = {}
+    pictures = 0
+    for record in records(next(place.folder.glob("runs/net/*/events.out.*"))):
+        event = dict(fields(record))
+        for _, value in fields(event.get(5, b"")):
+            entry = dict(fields(value))
+            if 5 in entry:
+                histogram = dict(fields(entry[5]))
+                buckets = struct.unpack("<30d", histogram[7])
+                limits = struct.unpack("<30d", histogram[6])
+                low, high, count = (struct.unpack("<d", histogram[k])[0] for k in (1, 2, 3))
+                check_equal(sum(buckets), count, "elements in the buckets")
+                check(list(limits) == sorted(limits) and limits[0] > low and limits[-1] >= high, str(limits))
+                weights.setdefault(entry[1].decode(), []).append((event.get(2, 0), count))
+            if 4 in entry:
+                image = dict(fields(entry[4]))
+                check_equal((image[1], image[2], image[3]), (8, 8, 1), "height, width, channels")
+                picture_of(image[4])
+                pictures += 1
+    check_equal(pictures, 8, "the number of pictures")
+    check_equal(weights["weights/fc1.weight"][0][1], 64 * 16, "elements of fc1")
+    check_equal(len(weights["weights/fc2.bias"]), 6, "histograms, one for each validation")
+
+
+def tensorboard_reads_histograms_and_pictures(place):
+    program = build(place, classes())
+    place.run(program, "train", "--quiet", "--tensorboard")
+    try:
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    except ImportError as error:
+        raise Skip(str(error)) from error
+    run = next((place.folder / "runs/net").iterdir())
+    events = EventAccumulator(str(run), size_guidance={"tensors": 0, "scalars": 0, "images": 0, "histograms": 0})
+    events.Reload()
+    tags = events.Tags()
+    check("fc1.weight" in str(tags), str(tags))
+    histogram = events.Histograms("weights/fc1.weight")[-1].histogram_value
+    check_equal(sum(histogram.bucket), 64 * 16, "elements in the histogram")
+    picture = events.Images("samples/x/0")[0]
+    check_equal((picture.width, picture.height), (8, 8), "the size of a picture")
+    picture_of(picture.encoded_image_string)
+
+
 if __name__ == "__main__":
     os.environ.pop("AML_DATA", None)
     random.seed(1)
     sys.exit(main([a_rate_is_searched_for, a_suggested_rate_trains, an_optimizer_without_a_rate_is_not_searched, the_largest_batch_fits, weights_thaw_in_time,
-                   a_validation_is_written_out, a_run_becomes_a_page, other_runs_become_pages_too]))
+                   a_validation_is_written_out, a_run_becomes_a_page, other_runs_become_pages_too, event_files_hold_histograms_and_pictures, tensorboard_reads_histograms_and_pictures]))
