@@ -59,6 +59,11 @@ typedef union aml_value { // one scalar, passed by value: integers as whole, eve
 typedef void aml_parallel_body(void *data, int64_t begin, int64_t end);
 typedef void aml_parallel_for(void *pool, int64_t parts, aml_parallel_body *body, void *data);
 
+// Told about each kernel of a function that is watched (aml_function.kernels), by the thread that
+// called the function, as soon as it is done. `result[i]` is where its i-th result is, until the
+// next kernel runs.
+typedef void aml_watch(void *watcher, int32_t kernel, void *const result[]);
+
 // One activation of a compiled function. The caller owns every buffer; all are aligned to
 // AML_ALIGNMENT.
 typedef struct aml_call {
@@ -69,6 +74,8 @@ typedef struct aml_call {
     const aml_value *scalar;    // in the order of aml_function.scalar
     aml_parallel_for *parallel; // NULL: run on this thread
     void *pool;
+    aml_watch *watch; // NULL: nobody is told
+    void *watcher;
 } aml_call;
 
 typedef void aml_entry(const aml_call *call);
@@ -94,11 +101,27 @@ typedef enum aml_scalar_kind {
                             // the loss
 } aml_scalar_kind;
 
+typedef struct aml_kernel_result {
+    aml_dtype dtype;
+    int64_t elements;
+} aml_kernel_result;
+
 typedef struct aml_scalar_info {
     aml_scalar_kind kind;
     int32_t index;   // AML_SCALAR_OPTION and AML_SCALAR_MEASURED only
     aml_dtype dtype; // how the function reads it: I64, I32, BOOL as whole; F32, F64 as real
 } aml_scalar_info;
+
+// A kernel of a function: a step of it that leaves results in memory, or a number.
+typedef struct aml_kernel {
+    const char *place; // "digits.aml:23": the line of the source that it computes
+    const char *lines; // "23, 24, 31": all of them, if there are several; else NULL
+    const char *what;  // "dot add max": the operations
+    int32_t results;
+    const aml_kernel_result *result;
+    double flops, bytes; // of one call: computed, and read and written
+    bool loop;           // the kernels before it were told about in each turn: it is the whole loop
+} aml_kernel;
 
 typedef struct aml_function {
     const char *name;
@@ -108,6 +131,8 @@ typedef struct aml_function {
     const aml_tensor_info *input, *output;
     const aml_scalar_info *scalar;
     double flops; // of one call
+    int32_t kernels; // what aml_call.watch is told about; 0: the function cannot be watched
+    const aml_kernel *kernel;
 } aml_function;
 
 // ---- state -------------------------------------------------------------------------------------
