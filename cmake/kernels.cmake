@@ -1,8 +1,10 @@
-# kernels/cpu to bitcode, once per vector width, put into aml_codegen as `aml_kernel_bitcode` (v16.bc, v8.bc, v4.bc).
+# kernels/cpu to bitcode, once per vector width, put into aml_codegen as `aml_kernel_bitcode` (v16.bc, v8.bc, v4.bc), and
+# once more with the products of bytes (v16q.bc, ...), for processors with VNNI as well (v16n.bc, v8n.bc).
 find_program(AML_CLANG NAMES clang-${AML_LLVM_VERSION} clang REQUIRED)
 set(AML_KERNEL_FLAGS -std=c11 -O2 -fno-vectorize -fno-slp-vectorize -fno-unroll-loops -fno-strict-aliasing -fwrapv -ffp-contract=on
                      -fno-math-errno -fno-asynchronous-unwind-tables -fno-stack-protector -Wall -Wextra -Wno-psabi -Werror)
 set(aml_kernel_levels 16:x86-64-v4 8:x86-64-v3 4:x86-64-v2)
+set(aml_quad_levels 16:x86-64-v4:q: 8:x86-64-v3:q: 4:x86-64-v2:q: 16:x86-64-v4:n:-mavx512vnni 8:x86-64-v3:n:-mavxvnni)
 
 file(GLOB kernel_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/cpu/*.[ch])
 set(kernel_folder ${CMAKE_BINARY_DIR}/generated/kernels)
@@ -17,6 +19,20 @@ foreach(entry IN LISTS aml_kernel_levels)
             ${CMAKE_SOURCE_DIR}/kernels/cpu/kernels.c -o ${kernel_folder}/v${width}.bc
     DEPENDS ${kernel_sources} VERBATIM)
   list(APPEND kernel_bitcode ${kernel_folder}/v${width}.bc)
+endforeach()
+
+foreach(entry IN LISTS aml_quad_levels)
+  string(REPLACE ":" ";" entry ${entry})
+  list(GET entry 0 width)
+  list(GET entry 1 level)
+  list(GET entry 2 letter)
+  list(GET entry 3 flag)
+  set(file ${kernel_folder}/v${width}${letter}.bc)
+  add_custom_command(OUTPUT ${file}
+    COMMAND ${AML_CLANG} ${AML_KERNEL_FLAGS} -march=${level} ${flag} -DAML_WIDTH=${width} -DAML_QUADS -DAML_KERNEL_BITCODE -emit-llvm -c
+            ${CMAKE_SOURCE_DIR}/kernels/cpu/kernels.c -o ${file}
+    DEPENDS ${kernel_sources} VERBATIM)
+  list(APPEND kernel_bitcode ${file})
 endforeach()
 
 get_target_property(kind aml_codegen TYPE)

@@ -32,10 +32,11 @@ static int add_axes(Codegen *g, LLVMValueRef arg[], int count, const int64_t siz
     return count;
 }
 
-static void call_template(Emit *e, const char *stem, int bytes, LLVMValueRef arg[], int count)
+static void call_template(Emit *e, const char *stem, int bytes, bool quads, LLVMValueRef arg[],
+                          int count)
 {
     char name[32];
-    snprintf(name, sizeof name, "%s_%s", stem, bytes == 8 ? "f64" : "f32");
+    snprintf(name, sizeof name, "%s_%s", stem, quads ? "quads" : bytes == 8 ? "f64" : "f32");
     LLVMValueRef function = template_function(e->g, name);
     if (LLVMCountParams(function) != (unsigned)count)
         bug(e->g->cx, (Span){0}, "'%s' takes %u arguments, not %d", name, LLVMCountParams(function),
@@ -66,6 +67,12 @@ static LLVMValueRef packed_constant(Codegen *g, const AmlConv *c, const int64_t 
     size_t bytes;
     const void *at = constant_bytes(g, weights, &bytes);
     void *packed = arena_alloc(g->arena, c->packed_bytes);
+    if (c->quads) {
+        int64_t results = c->groups * c->to;
+        void *quads = arena_alloc(g->arena, (size_t)(4 * results * c->from * c->taps));
+        aml_quads_of_weights(results, c->channels, c->taps, at, quads);
+        at = quads;
+    }
     aml_conv_pack(0, panels_of(c), c->bytes, c->input, c->from, c->to, c->taps,
                   c->vectors * c->lanes, aml_conv_all(c->phases), table, at, packed);
     return constant_pointer(g, packed, c->packed_bytes);
@@ -98,7 +105,7 @@ static void pack_weights(Frame *f, const Inst *inst, const AmlConv *c, LLVMValue
                           whole(g, aml_conv_all(c->phases)),
                           begin,
                           end};
-    call_template(&k->emit, "aml_shared_conv_pack", c->bytes, arg, COUNT_OF(arg));
+    call_template(&k->emit, "aml_shared_conv_pack", c->bytes, false, arg, COUNT_OF(arg));
     kernel_close(k);
 }
 
@@ -112,6 +119,7 @@ static void emit_call(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
     LLVMValueRef arg[64] = {source, packed, copy, table, image_at};
     int count = 5;
     arg[count++] = whole(g, c->groups);
+    arg[count++] = whole(g, c->channels);
     arg[count++] = whole(g, c->from);
     arg[count++] = whole(g, c->to);
     arg[count++] = whole(g, c->taps);
@@ -133,7 +141,7 @@ static void emit_call(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
     count += 2;
     arg[count++] = epilogue;
     arg[count++] = context;
-    call_template(&k->emit, "aml_conv", c->bytes, arg, count);
+    call_template(&k->emit, "aml_conv", c->bytes, c->quads, arg, count);
 }
 
 static void emit_body_of(Kernel *k, IrFunction *body, Inst *conv, const AmlConv *c,
@@ -260,6 +268,6 @@ void conv_weight_emit(Frame *f, Inst *inst)
     for (size_t i = 0; i < COUNT_OF(rest); i++)
         arg[count++] = whole(g, rest[i]);
     divided(k, c.part_chunk, c.parts, &arg[count], &arg[count + 1]);
-    call_template(&k->emit, "aml_conv_weight", c.bytes, arg, count + 2);
+    call_template(&k->emit, "aml_conv_weight", c.bytes, false, arg, count + 2);
     kernel_close(k);
 }

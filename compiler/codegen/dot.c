@@ -8,7 +8,7 @@
 
 bool dot_plan_for(const Codegen *g, const Inst *dot, bool packed, DotShape *shape)
 {
-    if (!dot_shape(dot, shape))
+    if (!dot_shape(dot, shape) || (inst_sums_bytes(dot) && !dot_quads(shape)))
         return false;
     shape->dot.bytes = dtype_info[dot->type.dtype].bytes;
     shape->dot.lanes = g->lanes * 4 / shape->dot.bytes;
@@ -234,7 +234,9 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
                           end,
                           epilogue,
                           context};
-    LLVMValueRef function = template_function(g, dot->bytes == 8 ? "aml_dot_f64" : "aml_dot_f32");
+    LLVMValueRef function = template_function(g, inst_sums_bytes(p->dot) ? "aml_dot_quads"
+                                                 : dot->bytes == 8       ? "aml_dot_f64"
+                                                                         : "aml_dot_f32");
     LLVMBuildCall2(e->b, LLVMGlobalGetValueType(function), function, arg, COUNT_OF(arg), "");
     for (int i = p->shape.loops - 1; i >= 0; i--)
         loop_end(e, &loop[i]);

@@ -39,6 +39,7 @@ typedef struct Codegen {
     LLVMTargetMachineRef machine;
     const char *cpu, *features; // for function attributes
     int lanes;                  // f32 elements of a vector register
+    bool bytes;                 // there are products of bytes: templates with kernels for them
     Map kernel;                 // key -> LLVMValueRef
     Vec(Constant) constant;
     LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, half, ptr, none;
@@ -267,6 +268,7 @@ typedef struct TargetInfo {
     const char *needed;         // avx2,fma,...: as /proc/cpuinfo calls them
     int lanes;
 } TargetInfo;
-bool target_find(Cx *cx, const char *name, TargetInfo *out);
+// `bytes`: the program has products of bytes.
+bool target_find(Cx *cx, const char *name, bool bytes, TargetInfo *out);
 
 #endif

@@ -133,6 +133,14 @@ static LLVMValueRef packed_operand(Frame *f, const Inst *inst, const Inst *dot, 
     size_t bytes;
     const void *at = constant_bytes(f->g, right, &bytes);
     void *packed = arena_alloc(f->g->arena, shape->dot.packed_bytes);
+    if (inst_sums_bytes(dot)) {
+        DotShape plain;
+        dot_shape(dot, &plain);
+        void *quads = arena_alloc(f->g->arena, bytes);
+        aml_quads_of_matrix(shape->dot.k, shape->dot.n, at, plain.dot.b_k, plain.dot.b_column,
+                            quads);
+        at = quads;
+    }
     aml_dot_pack(&shape->dot, at, packed);
     return constant_pointer(f->g, packed, shape->dot.packed_bytes);
 }
@@ -148,6 +156,8 @@ static void emit_fused(Frame *f, Inst *inst)
     }
     DotShape shape;
     LLVMValueRef packed = dot ? packed_operand(f, inst, dot, &shape) : NULL;
+    if (dot && inst_sums_bytes(dot) && !packed)
+        bug(g->cx, inst->span, "a product of bytes that cannot be packed was left");
     Kernel kernel, *k = &kernel;
     kernel_begin(k, f, inst, dot ? dot_parts(g, dot, packed) : nest_parts(g, body));
 

@@ -63,12 +63,23 @@ static void verify(Codegen *g)
     }
 }
 
+static bool has_bytes(const IrFunction *fn)
+{
+    for (const Inst *inst = fn->first; inst; inst = inst->next)
+        if (inst_sums_bytes(inst) || (inst_nested(inst) && has_bytes(inst_nested(inst))))
+            return true;
+    return false;
+}
+
 bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Target target,
                   const char *emit_text, ObjectCode *object)
 {
     TargetInfo info;
     (void)module;
-    if (!target_find(cx, target.cpu, &info)) {
+    bool bytes = false;
+    for (int i = 0; i < count; i++)
+        bytes |= has_bytes(entries[i].entry->ir);
+    if (!target_find(cx, target.cpu, bytes, &info)) {
         report(cx, (Span){0}, no_such_processor, target.cpu);
         return false;
     }
@@ -77,6 +88,7 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
                        .cpu = info.cpu,
                        .features = info.features,
                        .lanes = info.lanes,
+                       .bytes = bytes,
                        .most_pieces = emit_text ? 1 : MOST_PIECES}, // one text
         *g = &codegen;
     open_module(g);

@@ -88,7 +88,8 @@ void piece_add(Codegen *g, LLVMValueRef kernel)
 LLVMModuleRef templates_read(Codegen *g, LLVMContextRef llvm)
 {
     char name[16];
-    snprintf(name, sizeof name, "v%d.bc", g->lanes);
+    const char *kind = !g->bytes ? "" : *g->features ? "n" : "q"; // with VNNI; with quads
+    snprintf(name, sizeof name, "v%d%s.bc", g->lanes, kind);
     const AmlEmbedded *file = aml_kernel_bitcode;
     while (file->name && strcmp(file->name, name) != 0)
         file++;

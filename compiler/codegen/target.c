@@ -1,8 +1,9 @@
 // target.c: which processor is compiled for.
 //
-// Code is made for one of three levels, never for one model: `native` is the highest level that
+// Code is made for one of a few levels, never for one model: `native` is the highest level that
 // this machine has. So a program that was built on one machine runs on every other of that level,
-// and the same source gives the same bytes.
+// and the same source gives the same bytes. Levels with VNNI (products of bytes) are of use to
+// programs that have such products: `native` does not mean them for any other.
 
 #include <string.h>
 
@@ -25,17 +26,27 @@ LLVMTargetMachineRef target_machine(const char *cpu, const char *features)
 typedef struct Level {
     const char *name;
     int lanes;
-    const char *needed;   // as /proc/cpuinfo calls them
+    const char *needed;   // what a program checks at its start
     const char *features; // LLVM's names of the same
+    const char *cpu;      // what LLVM is told: a processor,
+    const char *more;     // and what it has beyond that
 } Level;
 
+#define V4 "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,"
+#define V3 "avx2,fma,"
 static const Level levels[] = {
-    {"x86-64-v4", 16,
-     "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,f16c,movbe,popcnt",
-     "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi,bmi2,f16c,movbe,popcnt"},
-    {"x86-64-v3", 8, "avx2,fma,bmi1,bmi2,f16c,movbe,popcnt", "avx2,fma,bmi,bmi2,f16c,movbe,popcnt"},
-    {"x86-64-v2", 4, "sse4_1,sse4_2,ssse3,popcnt", "sse4.1,sse4.2,ssse3,popcnt"},
+    {"x86-64-v4-vnni", 16, V4 "bmi1,bmi2,f16c,movbe,popcnt,avx512vnni",
+     V4 "bmi,bmi2,f16c,movbe,popcnt,avx512vnni", "x86-64-v4", "+avx512vnni"},
+    {"x86-64-v3-vnni", 8, V3 "bmi1,bmi2,f16c,movbe,popcnt,avxvnni",
+     V3 "bmi,bmi2,f16c,movbe,popcnt,avxvnni", "x86-64-v3", "+avxvnni"},
+    {"x86-64-v4", 16, V4 "bmi1,bmi2,f16c,movbe,popcnt", V4 "bmi,bmi2,f16c,movbe,popcnt",
+     "x86-64-v4", ""},
+    {"x86-64-v3", 8, V3 "bmi1,bmi2,f16c,movbe,popcnt", V3 "bmi,bmi2,f16c,movbe,popcnt", "x86-64-v3",
+     ""},
+    {"x86-64-v2", 4, "sse4_1,sse4_2,ssse3,popcnt", "sse4.1,sse4.2,ssse3,popcnt", "x86-64-v2", ""},
 };
+#undef V4
+#undef V3
 
 static bool has_feature(const char *list, const char *name, size_t length)
 {
@@ -58,20 +69,21 @@ static bool host_has(Arena *arena, const char *host, const Level *level)
     return true;
 }
 
-bool target_find(Cx *cx, const char *name, TargetInfo *out)
+bool target_find(Cx *cx, const char *name, bool bytes, TargetInfo *out)
 {
     bool native = strcmp(name, "native") == 0;
     char *host = native ? LLVMGetHostCPUFeatures() : NULL;
     const Level *found = NULL;
     for (size_t i = 0; i < COUNT_OF(levels) && !found; i++)
-        if (native ? host_has(cx->scratch, host, &levels[i]) : strcmp(levels[i].name, name) == 0)
+        if (native ? (bytes || !*levels[i].more) && host_has(cx->scratch, host, &levels[i])
+                   : strcmp(levels[i].name, name) == 0)
             found = &levels[i];
     if (host)
         LLVMDisposeMessage(host);
     if (!found)
         return false;
-    *out = (TargetInfo){.cpu = found->name,
-                        .features = "",
+    *out = (TargetInfo){.cpu = found->cpu,
+                        .features = found->more,
                         .level = found->name,
                         .needed = found->needed,
                         .lanes = found->lanes};

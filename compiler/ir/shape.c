@@ -461,12 +461,19 @@ static bool dot_axes_ok(IntList contract, IntList batch, int rank)
     return true;
 }
 
+// Quantized products: u8 (what is computed) times i8 (weights) is summed as i32.
+static bool mixes_integers(Type a, Type b)
+{
+    return a.dtype == DTYPE_U8 && b.dtype == DTYPE_I8;
+}
+
 static int rule_dot(const RuleCall *call)
 {
-    Type a = in_type(call, 0), b = in_type(call, 1), out = {.dtype = a.dtype};
+    Type a = in_type(call, 0), b = in_type(call, 1);
+    Type out = {.dtype = mixes_integers(a, b) ? DTYPE_I32 : a.dtype};
     IntList contract_a = call->attr[0].list, contract_b = call->attr[1].list;
     IntList batch_a = call->attr[2].list, batch_b = call->attr[3].list;
-    if (a.dtype != b.dtype || kind_of(a) == KIND_BOOL)
+    if ((a.dtype != b.dtype && !mixes_integers(a, b)) || kind_of(a) == KIND_BOOL)
         return refuse(call, "two tensors of one number type are needed, got %s and %s",
                       shown(call, a), shown(call, b));
     if (contract_a.count != contract_b.count || batch_a.count != batch_b.count ||
@@ -612,7 +619,7 @@ static bool conv_type(const RuleCall *call, Type x, Type w, Type *out)
         return false;
     Spatial s = spatial_of(call->attr);
     int64_t groups = call->attr[4].whole;
-    if (x.dtype != w.dtype || kind_of(x) == KIND_BOOL)
+    if ((x.dtype != w.dtype && !mixes_integers(x, w)) || kind_of(x) == KIND_BOOL)
         return refuse(call, "two tensors of one number type are needed, got %s and %s",
                       shown(call, x), shown(call, w)),
                false;
@@ -631,7 +638,8 @@ static bool conv_type(const RuleCall *call, Type x, Type w, Type *out)
         return refuse(call, "%lld channels in %lld groups do not fit weights %s",
                       (long long)x.dim[1], (long long)groups, shown(call, w)),
                false;
-    *out = (Type){.dtype = x.dtype, .rank = x.rank, .dim = {x.dim[0], w.dim[0]}};
+    DType sum = mixes_integers(x, w) ? DTYPE_I32 : x.dtype;
+    *out = (Type){.dtype = sum, .rank = x.rank, .dim = {x.dim[0], w.dim[0]}};
     return positions(call, s, x.dim + 2, w.dim + 2, out->dim + 2);
 }
 

@@ -230,6 +230,24 @@ bool dot_shape(const Inst *dot, DotShape *out)
     return true;
 }
 
+bool inst_sums_bytes(const Inst *inst)
+{
+    return (inst->op == OP_dot || inst->op == OP_conv) && inst->input[0]->type.dtype == DTYPE_U8 &&
+           inst->type.dtype == DTYPE_I32;
+}
+
+bool dot_quads(DotShape *shape)
+{
+    AmlDot *dot = &shape->dot;
+    if (shape->loops || dot->a_k != 1 || dot->k % 4 || (dot->m > 1 && dot->a_row % 4))
+        return false;
+    dot->k /= 4;
+    dot->a_row /= 4;
+    dot->b_k = dot->n; // as aml_quads_of_matrix gives it
+    dot->b_column = 1;
+    return true;
+}
+
 bool inst_is_product(const Inst *inst)
 {
     return inst->op == OP_dot || inst->op == OP_conv || inst->op == OP_conv_input;
@@ -242,6 +260,7 @@ size_t dot_scratch_bytes(const Inst *dot)
     if (!dot_shape(dot, &shape))
         return 0;
     int bytes = dtype_info[dot->type.dtype].bytes;
+    shape.dot.b_packed = inst_sums_bytes(dot) && dot_quads(&shape);
     for (int width = 16; width <= 64; width *= 2) {
         AmlDot plan = shape.dot;
         plan.bytes = bytes;

@@ -267,15 +267,20 @@ static bool is_depthwise(const Conv *c)
 bool conv_shape(const Inst *inst, int width, AmlConv *out)
 {
     Conv c = conv_of((Inst *)(uintptr_t)inst);
-    bool input = inst->op == OP_conv_input;
+    bool input = inst->op == OP_conv_input, quads = inst_sums_bytes(inst);
     int64_t from = c.x.dim[1] / c.groups, to = c.y.dim[1] / c.groups;
-    if ((inst->type.dtype != DTYPE_F32 && inst->type.dtype != DTYPE_F64) || is_depthwise(&c))
+    if ((inst->type.dtype != DTYPE_F32 && inst->type.dtype != DTYPE_F64 && !quads) ||
+        is_depthwise(&c))
         return false;
     *out = (AmlConv){.bytes = dtype_info[inst->type.dtype].bytes,
                      .input = input,
+                     .quads = quads,
+                     .channels = input ? to : from,
                      .images = c.x.dim[0],
                      .groups = c.groups,
-                     .from = input ? to : from,
+                     .from = input   ? to
+                             : quads ? aml_ceil_div(from, 4)
+                                     : from,
                      .to = input ? from : to};
     out->lanes = width / out->bytes;
     axes_of(&c, input ? c.y.dim + 2 : c.x.dim + 2, 1, out->source);
@@ -360,6 +365,14 @@ static Inst *widened(Inst *inst)
     return cast(&c, make(&c, inst->op, in, 2, inst->attr, given), inst->type.dtype);
 }
 
+// Bytes without code of their own are multiplied as i32.
+static Inst *widened_bytes(Inst *inst)
+{
+    Conv c = conv_of(inst);
+    Inst *in[] = {cast(&c, inst->input[0], DTYPE_I32), cast(&c, inst->input[1], DTYPE_I32)};
+    return make(&c, inst->op, in, 2, inst->attr, (Type){0});
+}
+
 static Inst *without_code(Inst *inst, DType wide)
 {
     Conv c = conv_of(inst);
@@ -381,6 +394,8 @@ static Inst *lowered(Inst *inst)
     Conv conv = conv_of(inst);
     if (wide != dtype && !is_depthwise(&conv))
         return widened(inst);
+    if (inst_sums_bytes(inst) && (inst->input[1]->op != OP_constant || !conv_shape(inst, 64, &c)))
+        return widened_bytes(inst);
     bool planned =
         inst->op == OP_conv_weight ? conv_weight_shape(inst, 64, &w) : conv_shape(inst, 64, &c);
     if (!planned)

@@ -17,6 +17,7 @@
 // is free), then folds take producers and consumers, then element-wise chains grow. Values read
 // outside of their group become results.
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "diag/diag.h"
@@ -42,12 +43,18 @@ typedef struct Edge {
     const Inst *broadcast; // BROADCAST: the one between
 } Edge;
 
+typedef Vec(int) Positions; // of nodes
+typedef Vec(Inst *) Users;
+
 typedef struct Node {
     Inst *inst;
     Role role;
     bool solid;       // FREE: also needed in memory
     int group;        // union-find parent
     Vec(int) in, out; // edges
+    Users user;       // what has it as an input
+    Vec(int) result;  // which results of the function it is
+    int64_t seen;     // of a walk
     Inst *twin;       // the copy in the body under construction
     int made_for;     // group + 1 for which twin is
 } Node;
@@ -70,6 +77,7 @@ typedef struct Fuser {
     Vec(Node) node;
     Vec(Edge) edge;
     Group *group; // by node of the representative
+    Users *param; // of each parameter of fn
     int64_t walk;
 } Fuser;
 
@@ -129,10 +137,21 @@ static void make_nodes(Fuser *f)
         vec_push(f->arena, &f->node, node);
     }
     f->group = NEW_ARRAY(f->arena, Group, f->node.count + 1);
+    f->param = NEW_ARRAY(f->arena, Users, f->fn->param.count + 1);
     for (int i = 0; i < f->fn->result.count; i++) {
         Node *node = node_of(f, f->fn->result.at[i].value);
-        if (node)
-            node->solid = true;
+        if (!node)
+            continue;
+        node->solid = true;
+        vec_push(f->arena, &node->result, i);
+    }
+    for (int i = 0; i < f->node.count; i++) {
+        Inst *inst = f->node.at[i].inst;
+        for (int k = 0; k < inst->inputs; k++) {
+            const Inst *in = inst->input[k];
+            Node *node = node_of(f, in);
+            vec_push(f->arena, node ? &node->user : &f->param[in->attr[0].whole], inst);
+        }
     }
     for (int i = f->node.count - 1; i >= 0; i--) {
         const Node *node = &f->node.at[i];
@@ -373,37 +392,51 @@ static void merge_all(Fuser *f)
 
 // ---- order --------------------------------------------------------------------------------------
 
-static bool reads(Fuser *f, const Inst *inst, const Inst *param)
+static int by_position(const void *a, const void *b)
 {
-    for (int i = 0; i < inst->inputs; i++) {
-        const Inst *in = inst->input[i];
-        const Node *node = node_of(f, in);
-        if (in == param || (node && (node->role == ROLE_FREE || inst_is_alias(in)) &&
-                            in->op != OP_get && reads(f, in, param)))
-            return true;
+    return *(const int *)a - *(const int *)b;
+}
+
+// The nodes that read a parameter, by position: directly, or through what moves data.
+static void find_readers(Fuser *f, int param, Positions *readers)
+{
+    f->walk++;
+    readers->count = 0;
+    Vec(Inst *) waiting = {0};
+    for (const Users *from = &f->param[param]; from;) {
+        for (int i = 0; i < from->count; i++) {
+            Node *node = node_of(f, from->at[i]);
+            if (node->seen == f->walk)
+                continue;
+            node->seen = f->walk;
+            vec_push(f->arena, readers, (int)from->at[i]->mark);
+            if (node->role == ROLE_FREE || (inst_is_alias(node->inst) && node->inst->op != OP_get))
+                vec_push(f->arena, &waiting, from->at[i]);
+        }
+        from = waiting.count ? &node_of(f, waiting.at[--waiting.count])->user : NULL;
     }
-    return false;
+    qsort(readers->at, (size_t)readers->count, sizeof *readers->at, by_position);
 }
 
 // `writer` makes the next value of the state: it comes after everything that reads the old one, if
 // it can. Then the state is overwritten where it is; otherwise it would need a copy until the
 // function ends.
-static void order_state(Fuser *f, const Inst *param, int writer)
+static void order_state(Fuser *f, const Positions *readers, int writer)
 {
-    for (int i = 0; i < f->node.count; i++) {
-        const Node *node = &f->node.at[i];
-        int reader = find(f, i), target = find(f, writer);
-        if (reader == target || (node->role == ROLE_FREE && !node->solid) ||
-            !reads(f, node->inst, param))
+    for (int i = 0; i < readers->count; i++) {
+        const Node *node = &f->node.at[readers->at[i]];
+        int reader = find(f, readers->at[i]), target = find(f, writer);
+        if (reader == target || (node->role == ROLE_FREE && !node->solid))
             continue;
         f->walk++;
         if (!reaches(f, target, reader, f->node.count))
-            add_edge(f, i, writer, EDGE_ORDER, NULL);
+            add_edge(f, readers->at[i], writer, EDGE_ORDER, NULL);
     }
 }
 
 static void order_states(Fuser *f)
 {
+    Positions readers = {0};
     for (int i = 0; i < f->fn->result.count; i++) {
         const IrResult *result = &f->fn->result.at[i];
         if (result->slot.kind != SLOT_STATE || !node_of(f, result->value))
@@ -411,8 +444,10 @@ static void order_states(Fuser *f)
         for (int k = 0; k < f->fn->param.count; k++) {
             Slot slot = f->fn->param_slot.at[k];
             if (slot.kind == SLOT_STATE && slot.index == result->slot.index &&
-                f->fn->param.at[k]->uses > 1)
-                order_state(f, f->fn->param.at[k], (int)result->value->mark);
+                f->fn->param.at[k]->uses > 1) {
+                find_readers(f, k, &readers);
+                order_state(f, &readers, (int)result->value->mark);
+            }
         }
     }
 }
@@ -456,10 +491,8 @@ static Inst *inside(BodyMaker *m, Inst *inst, bool operand)
 
 static bool read_outside(Fuser *f, int node, int group)
 {
-    const Inst *inst = f->node.at[node].inst;
-    for (int i = 0; i < f->fn->result.count; i++)
-        if (f->fn->result.at[i].value == inst)
-            return true;
+    if (f->node.at[node].result.count)
+        return true;
     for (int i = 0; i < f->node.at[node].out.count; i++)
         if (f->edge.at[f->node.at[node].out.at[i]].kind != EDGE_ORDER &&
             find(f, f->edge.at[f->node.at[node].out.at[i]].to) != group)
@@ -483,18 +516,22 @@ static void move_last(IrFunction *fn, Inst *inst)
     fn->last = inst;
 }
 
-static void replace(Fuser *f, Inst *from, Inst *to)
+// What reads the node's value reads `to`: the instructions that did so from the beginning, since a
+// body is made after all that it reads.
+static void replace(Node *node, IrFunction *fn, Inst *to)
 {
-    for (Inst *inst = f->fn->first; inst && from->uses; inst = inst->next)
-        for (int i = 0; i < inst->inputs; i++)
-            if (inst->input[i] == from)
-                ir_set_input(inst, i, to);
-    for (int i = 0; i < f->fn->result.count; i++)
-        if (f->fn->result.at[i].value == from) {
-            f->fn->result.at[i].value = to;
-            from->uses--;
-            to->uses++;
-        }
+    Inst *from = node->inst;
+    for (int k = 0; k < node->user.count; k++) {
+        Inst *user = node->user.at[k];
+        for (int i = 0; i < user->inputs; i++)
+            if (user->input[i] == from)
+                ir_set_input(user, i, to);
+    }
+    for (int i = 0; i < node->result.count; i++) {
+        fn->result.at[node->result.at[i]].value = to;
+        from->uses--;
+        to->uses++;
+    }
 }
 
 static void make_body(Fuser *f, int index)
@@ -519,7 +556,7 @@ static void make_body(Fuser *f, int index)
         // Later bodies know the value by its node.
         value->mark = outputs.at[i]->mark;
         Node *node = &f->node.at[value->mark];
-        replace(f, outputs.at[i], value);
+        replace(node, f->fn, value);
         node->inst = value;
         node->role = ROLE_FIXED;
     }

@@ -62,6 +62,11 @@ enum { DOT_MOST_PARTS = 64 }; // of the outermost loop
 // False if the contracted axes do not collapse to one: fuse then writes the dot as multiply and
 // reduce.
 bool dot_shape(const Inst *dot, DotShape *out);
+// u8 times i8 whose contracted axis can be read four elements at a time (kernels/cpu/quads.c); fuse
+// leaves such a dot only if the i8 operand is constant. Then dot_quads makes the shape one of
+// quads.
+bool inst_sums_bytes(const Inst *inst); // u8 and i8 to i32
+bool dot_quads(DotShape *shape);
 size_t dot_scratch_bytes(const Inst *dot); // the most that any vector width needs, for all parts
 bool inst_is_product(const Inst *inst);    // dot, conv, conv_input
 
@@ -74,7 +79,8 @@ bool inst_is_alias(const Inst *inst);
 
 // conv_lower.c: convolutions that have no code of their own become windows and products, or folds
 void conv_lower(IrFunction *fn);
-bool conv_shape(const Inst *conv, int width, AmlConv *out); // registers of `width` bytes
+// For registers of `width` bytes. Convolutions of bytes have code if their weights are constant.
+bool conv_shape(const Inst *conv, int width, AmlConv *out);
 size_t conv_scratch_bytes(const Inst *conv); // of conv and conv_input: packed weights, then copies
 bool conv_weight_shape(const Inst *conv, int width, AmlConvWeight *out);
 size_t conv_weight_scratch_bytes(const Inst *conv);

@@ -98,7 +98,8 @@ static void widen_dot(IrFunction *fn, Inst *dot, DType wide)
 }
 
 // The kernels multiply matrices of f32 and f64. Everything else becomes that: 16-bit floats are
-// widened, axes that do not collapse are moved; integers, and scalars, are multiplied and folded.
+// widened, axes that do not collapse are moved; integers, and scalars, are multiplied and folded,
+// but for bytes that have a kernel (quads).
 static void lower_dot(IrFunction *fn, Inst *dot)
 {
     DType dtype = dot->type.dtype,
@@ -110,6 +111,9 @@ static void lower_dot(IrFunction *fn, Inst *dot)
             widen_dot(fn, dot, wide);
         return;
     }
+    bool bytes = inst_sums_bytes(dot) && dot->input[1]->op == OP_constant;
+    if (bytes && dot_shape(dot, &shape) && dot_quads(&shape))
+        return;
     Inst *a = product_operand(dot, dot->input[0], dot->attr[0].list, dot->attr[2].list, wide);
     Inst *b = product_operand(dot, dot->input[1], dot->attr[1].list, dot->attr[3].list, wide), *sum;
     IntList last = {1, {2}}, first = {1, {0}};

@@ -630,6 +630,8 @@ static Inst *transpose_of_dot(Inst *inst, Inst *a)
         if (order.at[i] != expected)
             return NULL;
     }
+    if (a->input[0]->type.dtype != a->input[1]->type.dtype) // u8 times i8, in this order
+        return NULL;
     Inst *in[] = {a->input[1], a->input[0]};
     Attr attr[] = {a->attr[1], a->attr[0], a->attr[3], a->attr[2]};
     return make(inst, OP_dot, in, attr, inst->type);

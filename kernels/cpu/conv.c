@@ -5,6 +5,7 @@
 enum { TILE = AML_WIDTH == 16 ? AML_CONV_TILE : AML_CONV_SMALL_TILE };
 
 #define ELEMENT float
+#define SOURCE ELEMENT
 #define VECTOR f32v
 #define LANES F32_LANES
 #define NAME(name) name##_f32
@@ -27,6 +28,8 @@ enum { TILE = AML_WIDTH == 16 ? AML_CONV_TILE : AML_CONV_SMALL_TILE };
 #undef LANES
 #undef NAME
 #undef V
+
+#undef SOURCE
 
 // Panels begin..end of the weights of all groups in the order in which aml_conv reads them.
 TEMPLATE void aml_shared_conv_pack_f32(const float *weights, float *packed, const int64_t *table,

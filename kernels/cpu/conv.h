@@ -43,6 +43,8 @@ enum {
 typedef struct AmlConv {
     int bytes, lanes; // of an element; elements in a register
     bool input;       // conv_input: `from` are the convolution's results
+    bool quads;       // the source's channels are bytes: four of them are an element (quads.c)
+    int64_t channels; // of the source in memory, in each group
     int64_t images, groups;
     int64_t from, to; // channels of source and result, in each group
     int64_t source[AML_CONV_AXES], result[AML_CONV_AXES], kernel[AML_CONV_AXES];
@@ -138,7 +140,7 @@ static inline void aml_conv_blocks(AmlConv *c)
     c->block_rows = rows;
     while (true) {
         int64_t least, most;
-        c->direct = true;
+        c->direct = !c->quads; // which have to be made
         for (int axis = 0; axis < AML_CONV_AXES; axis++) {
             int64_t last = axis == c->block_axis ? c->block_rows - 1 : c->result[axis] - 1;
             aml_conv_reach(c, axis, 0, last, &least, &most);
@@ -264,6 +266,20 @@ aml_conv_pack(int64_t begin, int64_t end, int64_t bytes, bool input, int64_t fro
                     }
                 }
     }
+}
+
+// Weights of bytes [out, channels, kernel] as quads [out, from, kernel], which aml_conv_pack then
+// packs: byte i of channel c is channel 4 * c + i, or 0 beyond the last one.
+static inline void aml_quads_of_weights(int64_t results, int64_t channels, int64_t taps,
+                                        const signed char *weights, signed char *out)
+{
+    for (int64_t result = 0; result < results; result++)
+        for (int64_t quad = 0; quad < (channels + 3) / 4; quad++)
+            for (int64_t tap = 0; tap < taps; tap++)
+                for (int64_t channel = 4 * quad; channel < 4 * quad + 4; channel++)
+                    *out++ = channel < channels
+                                 ? weights[(result * channels + channel) * taps + tap]
+                                 : (signed char)0;
 }
 
 // ---- the gradient for the weights

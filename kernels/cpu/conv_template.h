@@ -6,6 +6,10 @@
 // over a tile are unrolled up to the largest one; what is beyond this tile goes away when its size
 // is known.
 
+//
+// An element is one number, or four channels of bytes (CONV_QUADS, quads.c). SOURCE is what lies in
+// memory; `channels` of it become `from` elements of a place.
+
 #define AXES(name) int64_t name##_d, int64_t name##_h, int64_t name##_w
 #define EACH(i, most, count) UNROLL for (int64_t i = 0; i < most; i++) if (i < (count))
 #define TILE_PARAMETERS                                                                            \
@@ -13,7 +17,7 @@
         const int64_t *table, int64_t from, int64_t vectors, int64_t rows, int64_t columns,        \
         int64_t phases, int64_t phase_base, int64_t first_phase, int64_t alike
 
-TEMPLATE void NAME(aml_shared_conv_copy)(const ELEMENT *source, int64_t from, AXES(source),
+TEMPLATE void NAME(aml_shared_conv_copy)(const SOURCE *source, int64_t channels, AXES(source),
                                          AXES(origin), AXES(copy), ELEMENT *copy);
 TEMPLATE void NAME(conv_tile)(TILE_PARAMETERS, int64_t to, int64_t channel, int64_t position,
                               int64_t positions,
@@ -28,11 +32,11 @@ TEMPLATE void NAME(conv_sum)(const ELEMENT *source, int64_t plane, int64_t row_s
 TEMPLATE void NAME(aml_shared_square)(const VECTOR *in, int64_t step, VECTOR out[LANES]);
 
 TEMPLATE void NAME(aml_conv)(
-    const ELEMENT *source, const ELEMENT *packed, ELEMENT *copy, const int64_t *table,
-    int64_t *image_at, int64_t groups, int64_t from, int64_t to, int64_t taps, AXES(source),
-    AXES(result), AXES(phases), AXES(base), AXES(step), AXES(origin), AXES(copy), int64_t direct,
-    int64_t block_axis, int64_t block_rows, int64_t blocks, int64_t vectors, int64_t tile_rows,
-    int64_t tile_columns, int64_t unit_begin, int64_t unit_end,
+    const SOURCE *source, const ELEMENT *packed, ELEMENT *copy, const int64_t *table,
+    int64_t *image_at, int64_t groups, int64_t channels, int64_t from, int64_t to, int64_t taps,
+    AXES(source), AXES(result), AXES(phases), AXES(base), AXES(step), AXES(origin), AXES(copy),
+    int64_t direct, int64_t block_axis, int64_t block_rows, int64_t blocks, int64_t vectors,
+    int64_t tile_rows, int64_t tile_columns, int64_t unit_begin, int64_t unit_end,
     void (*epilogue)(void *context, int64_t row, int64_t column, int lanes, VECTOR value),
     void *context)
 {
@@ -49,13 +53,14 @@ TEMPLATE void NAME(aml_conv)(
         int64_t begin_h = block_axis == 1 ? begin : 0, end_h = block_axis == 1 ? end : result_h;
         end_d = end_d < result_d ? end_d : result_d;
         end_h = end_h < result_h ? end_h : result_h;
-        const ELEMENT *image = source + unit / blocks * from * source_size;
+        const SOURCE *whole = source + unit / blocks * channels * source_size;
+        const ELEMENT *image = (const ELEMENT *)(const void *)whole;
         int64_t corner_d = origin_d, corner_h = origin_h;
         if (!direct) {
             corner_d += begin_d / phases_d * step_d;
             corner_h += begin_h / phases_h * step_h;
             NAME(aml_shared_conv_copy)
-            (image, from, source_d, source_h, source_w, corner_d, corner_h, origin_w, copy_d,
+            (whole, channels, source_d, source_h, source_w, corner_d, corner_h, origin_w, copy_d,
              copy_h, copy_w, copy);
             image = copy;
         }
@@ -93,6 +98,7 @@ TEMPLATE void NAME(aml_conv)(
     }
 }
 
+#ifndef CONV_QUADS
 // The rows of the copy, from left to right: whole registers are stored, and what they hold beyond
 // their row is stored over by the next one.
 TEMPLATE void NAME(aml_shared_conv_copy)(const ELEMENT *source, int64_t from, AXES(source),
@@ -130,6 +136,7 @@ TEMPLATE void NAME(aml_shared_conv_copy)(const ELEMENT *source, int64_t from, AX
         }
     }
 }
+#endif
 
 // One tile: for each phase of the columns its sums, then all of them turned around.
 TEMPLATE void NAME(conv_tile)(TILE_PARAMETERS, int64_t to, int64_t channel, int64_t position,
@@ -207,6 +214,7 @@ TEMPLATE void NAME(conv_sum)(const ELEMENT *source, int64_t plane, int64_t row_s
     }
 }
 
+#ifndef CONV_QUADS
 // ---- the gradient for the weights
 
 TEMPLATE void NAME(aml_shared_conv_turn)(const ELEMENT *in, int64_t channels, int64_t channel_step,
@@ -422,6 +430,7 @@ TEMPLATE void NAME(aml_shared_conv_weight_store)(const VECTOR *sums, int64_t cou
         }
     }
 }
+#endif
 
 #undef AXES
 #undef EACH

@@ -257,4 +257,16 @@ static inline void aml_dot_pack(const AmlDot *dot, const void *b, void *out)
     }
 }
 
+// B of bytes [4 * k, n] as quads [k, n], which aml_dot_pack then packs with b_k = n, b_column = 1:
+// byte i of word [p, j] is B[4 * p + i, j]. b_k and b_column are the steps of the bytes.
+static inline void aml_quads_of_matrix(int64_t k, int64_t n, const int8_t *b, int64_t b_k,
+                                       int64_t b_column, void *out)
+{
+    signed char *to = out;
+    for (int64_t p = 0; p < k; p++)
+        for (int64_t column = 0; column < n; column++)
+            for (int64_t i = 0; i < 4; i++)
+                *to++ = b[(4 * p + i) * b_k + column * b_column];
+}
+
 #endif

@@ -2,6 +2,9 @@
 
 #include "dot.c"
 #include "conv.c"
+#ifdef AML_QUADS // where a program has products of bytes: a file of bitcode of its own
+#include "quads.c"
+#endif
 #include "random.c"
 #include "math.c"
 #include "convert.c"

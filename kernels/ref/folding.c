@@ -244,6 +244,6 @@ void ref_dot(const RefCall *call)
                 if (real)
                     element_set_real(a.dtype, call->out[0], out, sum);
                 else
-                    element_set_whole(a.dtype, call->out[0], out, (int64_t)whole);
+                    element_set_whole(call->out_type[0].dtype, call->out[0], out, (int64_t)whole);
             }
 }

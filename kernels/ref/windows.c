@@ -106,12 +106,13 @@ typedef struct Sum {
     uint64_t whole;
 } Sum;
 
-static void add_product(DType dtype, Sum *sum, const void *a, int64_t i, const void *b, int64_t k)
+static void add_product(Sum *sum, DType of_a, const void *a, int64_t i, DType of_b, const void *b,
+                        int64_t k)
 {
-    if (dtype_info[dtype].kind == KIND_FLOAT)
-        sum->real += element_real(dtype, a, i) * element_real(dtype, b, k);
+    if (dtype_info[of_a].kind == KIND_FLOAT)
+        sum->real += element_real(of_a, a, i) * element_real(of_b, b, k);
     else
-        sum->whole += (uint64_t)element_whole(dtype, a, i) * (uint64_t)element_whole(dtype, b, k);
+        sum->whole += (uint64_t)element_whole(of_a, a, i) * (uint64_t)element_whole(of_b, b, k);
 }
 
 static void store_sum(DType dtype, void *out, int64_t at, Sum sum)
@@ -135,9 +136,9 @@ void ref_conv(const RefCall *call)
                         int64_t at = meets(&c, o, k),
                                 channel = to / c.to_group * c.from_group + from;
                         if (at >= 0)
-                            add_product(c.x.dtype, &sum, call->in[0],
-                                        (n * c.x.dim[1] + channel) * c.x_plane + at, call->in[1],
-                                        (to * c.from_group + from) * c.w_plane + k);
+                            add_product(&sum, c.x.dtype, call->in[0],
+                                        (n * c.x.dim[1] + channel) * c.x_plane + at, c.w.dtype,
+                                        call->in[1], (to * c.from_group + from) * c.w_plane + k);
                     }
                 store_sum(c.y.dtype, call->out[0], out++, sum);
             }
@@ -173,8 +174,8 @@ void ref_conv_input(const RefCall *call)
                     int64_t o = met_by(&c, at, k);
                     for (int64_t i = 0; o >= 0 && i < c.to_group; i++) {
                         int64_t to = group * c.to_group + i;
-                        add_product(c.x.dtype, &sum, call->in[0],
-                                    (n * c.y.dim[1] + to) * c.y_plane + o, call->in[1],
+                        add_product(&sum, c.y.dtype, call->in[0],
+                                    (n * c.y.dim[1] + to) * c.y_plane + o, c.w.dtype, call->in[1],
                                     (to * c.from_group + from) * c.w_plane + k);
                     }
                 }
@@ -202,9 +203,9 @@ void ref_conv_weight(const RefCall *call)
                     for (int64_t o = 0; o < c.y_plane; o++) {
                         int64_t at = meets(&c, o, k);
                         for (int64_t n = part * images; at >= 0 && n < (part + 1) * images; n++)
-                            add_product(c.x.dtype, &sum, call->in[0],
-                                        (n * c.x.dim[1] + channel) * c.x_plane + at, call->in[1],
-                                        (n * c.y.dim[1] + to) * c.y_plane + o);
+                            add_product(&sum, c.x.dtype, call->in[0],
+                                        (n * c.x.dim[1] + channel) * c.x_plane + at, c.y.dtype,
+                                        call->in[1], (n * c.y.dim[1] + to) * c.y_plane + o);
                     }
                     store_sum(w.dtype, call->out[0], out++, sum);
                 }

@@ -606,6 +606,31 @@ def structure():
     print(BODIES.format(start=start.text(), rows=rows.text(), expected=from_array("f64", total).text()))
 
 
+def bytes_cases():
+    """u8 times i8, summed as i32: quantized products. Operands take the whole range."""
+    def whole(dtype, shape):
+        low, high = limits(dtype)
+        return Tensor(dtype, shape, [int(v) for v in generator.integers(low, high + 1, int(np.prod(shape)))])
+
+    def number(tensor):
+        return tensor.array().astype(np.int64)
+
+    for m, k, n in ((1, 8, 5), (3, 12, 17), (4, 7, 1), (2, 260, 3)):
+        a, b = whole("u8", (m, k)), whole("i8", (k, n))
+        case("dot", [a, b], " contract_a=[1] contract_b=[0] batch_a=[] batch_b=[]", from_array("i32", number(a) @ number(b)), ".i8")
+    for x_shape, w_shape, stride, groups in (((2, 3, 6, 7), (5, 3, 3, 3), 1, 1), ((1, 8, 5, 6), (6, 4, 2, 2), 2, 2), ((1, 4, 4, 4), (4, 1, 3, 3), 1, 4)):
+        x, w = whole("u8", x_shape), whole("i8", w_shape)
+        wide, weights = np.pad(number(x), ((0, 0), (0, 0), (1, 1), (1, 1))), number(w)
+        height, width = ((wide.shape[2 + i] - w_shape[2 + i]) // stride + 1 for i in range(2))
+        out = np.zeros((x_shape[0], w_shape[0], height, width), np.int64)
+        for o in range(w_shape[0]):
+            first = o // (w_shape[0] // groups) * w_shape[1]
+            for i, j in itertools.product(range(height), range(width)):
+                part = wide[:, first:first + w_shape[1], i * stride:i * stride + w_shape[2], j * stride:j * stride + w_shape[3]]
+                out[:, o, i, j] = (part * weights[o]).sum((1, 2, 3))
+        case("conv", [x, w], f" stride=[{stride}, {stride}] low=[1, 1] high=[1, 1] dilation=[1, 1] groups={groups}", from_array("i32", out), ".i8")
+
+
 print("// Operands and results by make_golden.py: do not edit, run it again.")
 element_wise()
 casts()
@@ -617,3 +642,4 @@ along()
 ordering()
 window_cases()
 conv_cases()
+bytes_cases()

@@ -1,0 +1,162 @@
+// quads.c: products and convolutions of bytes: unsigned ones (what is computed) times signed ones
+// (weights), summed as i32 without any rounding; the templates of dot_template.h and
+// conv_template.h.
+//
+// An element of the templates is a quad: four neighbours of the contracted axis in one word. A
+// register of weights holds a quad of each of LANES columns; one quad of the left side is spread
+// over a register, and where the processor has VNNI one instruction multiplies the 4 * LANES pairs
+// of bytes and adds up each quad:
+//
+//     left   [ a0 a1 a2 a3 | a0 a1 a2 a3 | ... ]
+//     right  [ b0 b1 b2 b3 | c0 c1 c2 c3 | ... ]
+//     sum  + [ a0*b0 + .. + a3*b3 | a0*c0 + .. + a3*c3 | ... ]
+//
+// Elsewhere the bytes are widened to 16 bits, even ones and odd ones apart, since a sum of two
+// products of bytes does not fit into 16 bits.
+
+#include "conv.h"
+#include "kernel.h"
+#include "vector.h"
+
+typedef uint8_t u8v __attribute__((vector_size(AML_WIDTH)));
+typedef uint32_t u32v __attribute__((vector_size(AML_WIDTH * 4)));
+#if AML_WIDTH == 4
+#include <emmintrin.h>
+#endif
+
+HELPER i32v quad_splat(int32_t value)
+{
+    return value + (i32v){};
+}
+
+HELPER i32v quad_load(const int32_t *at)
+{
+    i32v value;
+    __builtin_memcpy(&value, at, sizeof value);
+    return value;
+}
+
+HELPER void quad_store(int32_t *at, i32v value)
+{
+    __builtin_memcpy(at, &value, sizeof value);
+}
+
+HELPER i32v quad_load_some(const int32_t *at, int lanes)
+{
+    return (i32v)f32_load_some((const float *)(const void *)at, lanes);
+}
+
+HELPER int32_t quad_sum(i32v value)
+{
+    int32_t sum = 0;
+    UNROLL for (int i = 0; i < AML_WIDTH; i++) sum += value[i];
+    return sum;
+}
+
+HELPER i32v quad_fma(i32v left, i32v right, i32v sum)
+{
+#if AML_WIDTH == 16 && defined(__AVX512VNNI__)
+    return (i32v)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)left, (__m512i)right);
+#elif AML_WIDTH == 8 && defined(__AVXVNNI__)
+    return (i32v)_mm256_dpbusd_avx_epi32((__m256i)sum, (__m256i)left, (__m256i)right);
+#else
+    typedef int16_t i16v __attribute__((vector_size(AML_WIDTH * 4)));
+    i32v left_even = left & 0x00ff00ff, left_odd = (i32v)((u32v)left >> 8) & 0x00ff00ff;
+    i32v right_even = (i32v)((i16v)((i16v)right << 8) >> 8), right_odd = (i32v)((i16v)right >> 8);
+#if AML_WIDTH == 16
+    return sum + (i32v)_mm512_madd_epi16((__m512i)left_even, (__m512i)right_even) +
+           (i32v)_mm512_madd_epi16((__m512i)left_odd, (__m512i)right_odd);
+#elif AML_WIDTH == 8
+    return sum + (i32v)_mm256_madd_epi16((__m256i)left_even, (__m256i)right_even) +
+           (i32v)_mm256_madd_epi16((__m256i)left_odd, (__m256i)right_odd);
+#else
+    return sum + (i32v)_mm_madd_epi16((__m128i)left_even, (__m128i)right_even) +
+           (i32v)_mm_madd_epi16((__m128i)left_odd, (__m128i)right_odd);
+#endif
+#endif
+}
+
+#define CONV_QUADS
+#define ELEMENT int32_t
+#define SOURCE uint8_t
+#define VECTOR i32v
+#define LANES F32_LANES
+#define NAME(name) name##_quads
+#define V(name) quad_##name
+#include "dot_template.h"
+#include "conv_template.h"
+#undef CONV_QUADS
+
+// A register of bytes at `at` as words; `left` of them are there, the others are zero.
+HELPER u32v quads_bytes(const uint8_t *at, int64_t left)
+{
+    u8v bytes = {};
+    if (left >= LANES) {
+        __builtin_memcpy(&bytes, at, sizeof bytes);
+    } else {
+#if AML_WIDTH == 16
+        bytes = (u8v)_mm_maskz_loadu_epi8((__mmask16)((1u << left) - 1), at);
+#else
+        uint8_t some[LANES] = {0};
+        NO_UNROLL for (int64_t i = 0; i < left; i++) some[i] = at[i];
+        __builtin_memcpy(&bytes, some, sizeof bytes);
+#endif
+    }
+    return __builtin_convertvector(bytes, u32v);
+}
+
+// Four channels of a row of the source as a row of quads, from left to right: what a register holds
+// beyond its row is stored over by what follows.
+HELPER void quads_row(const uint8_t *in, int64_t plane, int64_t channels, int64_t before,
+                      int64_t middle, int64_t width, int32_t *out)
+{
+    i32v zero = {};
+    NO_UNROLL for (int64_t x = 0; x < before; x += LANES) quad_store(out + x, zero);
+    NO_UNROLL for (int64_t x = 0; x < middle; x += LANES)
+    {
+        u32v quad = quads_bytes(in + x, middle - x);
+        if (channels > 1)
+            quad |= quads_bytes(in + plane + x, middle - x) << 8;
+        if (channels > 2)
+            quad |= quads_bytes(in + 2 * plane + x, middle - x) << 16;
+        if (channels > 3)
+            quad |= quads_bytes(in + 3 * plane + x, middle - x) << 24;
+        quad_store(out + before + x, (i32v)quad);
+    }
+    NO_UNROLL for (int64_t x = before + middle; x < width; x += LANES) quad_store(out + x, zero);
+}
+
+TEMPLATE void aml_shared_conv_copy_quads(const uint8_t *source, int64_t channels, int64_t source_d,
+                                         int64_t source_h, int64_t source_w, int64_t origin_d,
+                                         int64_t origin_h, int64_t origin_w, int64_t copy_d,
+                                         int64_t copy_h, int64_t copy_w, int32_t *copy)
+{
+    int64_t before = origin_w < 0 ? -origin_w : 0, first = origin_w < 0 ? 0 : origin_w;
+    before = before < copy_w ? before : copy_w;
+    int64_t middle = source_w - first < copy_w - before ? source_w - first : copy_w - before;
+    middle = middle < 0 ? 0 : middle;
+    int64_t plane = source_d * source_h * source_w;
+    NO_UNROLL for (int64_t channel = 0; channel < channels; channel += 4)
+    {
+        int64_t left = channels - channel;
+        NO_UNROLL for (int64_t z = origin_d; z < origin_d + copy_d; z++)
+        {
+            NO_UNROLL for (int64_t y = origin_h; y < origin_h + copy_h; y++)
+            {
+                bool outside = z < 0 || z >= source_d || y < 0 || y >= source_h;
+                const uint8_t *in =
+                    outside ? source
+                            : source + ((channel * source_d + z) * source_h + y) * source_w + first;
+                quads_row(in, plane, left, outside ? copy_w : before, outside ? 0 : middle, copy_w,
+                          copy);
+                copy += copy_w;
+            }
+        }
+    }
+}
+#undef ELEMENT
+#undef SOURCE
+#undef VECTOR
+#undef LANES
+#undef NAME
+#undef V
