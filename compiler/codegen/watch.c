@@ -88,6 +88,24 @@ static const char *what(Cx *cx, const Inst *inst)
     return count ? text.text : "copy";
 }
 
+// The first weight or other state that it reads; in a loop, where states have no names, none.
+static const char *weight(const Inst *inst)
+{
+    for (int i = 0; i < inst->inputs; i++) {
+        const Inst *in = value_origin(inst->input[i]);
+        if (in->op == OP_parameter && in->name && !in->function->parent &&
+            in->function->param_slot.at[in->attr[0].whole].kind == SLOT_STATE)
+            return in->name;
+    }
+    return NULL;
+}
+
+static const char *place_text(Cx *cx, Span span)
+{
+    Place place = source_place(cx, span);
+    return arena_printf(cx->arena, "%s:%d", place.path, place.line);
+}
+
 static void describe(Cx *cx, const Inst *inst, aml_kernel *kernel)
 {
     Span span = main_instruction(inst)->span;
@@ -99,9 +117,9 @@ static void describe(Cx *cx, const Inst *inst, aml_kernel *kernel)
         for (const Inst *in = inst->attr[0].function->first; in; in = in->next)
             if (is_worth_naming(in))
                 add_line(cx, &lines, in->span);
-    Place place = source_place(cx, span);
-    kernel->place = arena_printf(cx->arena, "%s:%d", place.path, place.line);
+    kernel->place = place_text(cx, span);
     kernel->what = what(cx, inst);
+    kernel->weight = weight(inst);
     if (lines.line.count > 1) {
         Buffer text = {.arena = cx->arena};
         for (int i = 0; i < lines.line.count; i++)
@@ -116,7 +134,9 @@ static void describe(Cx *cx, const Inst *inst, aml_kernel *kernel)
     aml_kernel_result *result = NEW_ARRAY(cx->arena, aml_kernel_result, kernel->results + 1);
     for (int i = 0; i < kernel->results; i++) {
         Type type = inst->results == 1 ? inst->type : inst->result_type[i];
-        result[i] = (aml_kernel_result){(aml_dtype)type.dtype, type_elements(type)};
+        Span at = inst->op == OP_fused ? inst->attr[0].function->result.at[i].value->span : span;
+        result[i] = (aml_kernel_result){(aml_dtype)type.dtype, type_elements(type),
+                                        place_text(cx, at.file ? at : span)};
     }
     kernel->result = result;
 }

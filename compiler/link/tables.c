@@ -11,10 +11,10 @@
 
 static const char *const dtype_constant[] = {"AML_F32", "AML_F64", "AML_F16", "AML_BF16", "AML_I8",
                                              "AML_U8",  "AML_I32", "AML_I64", "AML_BOOL"};
-static const char *const scalar_constant[] = {"AML_SCALAR_STEP",        "AML_SCALAR_TOTAL_STEPS",
-                                              "AML_SCALAR_EPOCH_STEPS", "AML_SCALAR_SEED",
-                                              "AML_SCALAR_POSITION",    "AML_SCALAR_SAMPLE",
-                                              "AML_SCALAR_OPTION",      "AML_SCALAR_MEASURED"};
+static const char *const scalar_constant[] = {
+    "AML_SCALAR_STEP",   "AML_SCALAR_TOTAL_STEPS", "AML_SCALAR_EPOCH_STEPS",
+    "AML_SCALAR_SEED",   "AML_SCALAR_POSITION",    "AML_SCALAR_SAMPLE",
+    "AML_SCALAR_OPTION", "AML_SCALAR_LIMIT",       "AML_SCALAR_MEASURED"};
 static const char *const role_constant[] = {
     "AML_ROLE_WEIGHT", "AML_ROLE_STATE", "AML_ROLE_OPTIMIZER", "AML_ROLE_METRIC", "AML_ROLE_CACHE"};
 
@@ -104,16 +104,19 @@ static const char *kernels(TableWriter *writer, const Entry *entry, const char *
     TOP("static const aml_kernel_result %s[] = {", result);
     for (int i = 0; i < entry->kernel.count; i++)
         for (int k = 0; k < entry->kernel.at[i].results; k++)
-            TOP("{%s, %lldll}, ", dtype_constant[entry->kernel.at[i].result[k].dtype],
-                (long long)entry->kernel.at[i].result[k].elements);
+            TOP("{%s, %lldll, %s}, ", dtype_constant[entry->kernel.at[i].result[k].dtype],
+                (long long)entry->kernel.at[i].result[k].elements,
+                place(writer, entry->kernel.at[i].result[k].place));
     TOP("};\nstatic const aml_kernel %s[] = {\n", name);
     for (int i = 0, first = 0; i < entry->kernel.count; i++) {
         const aml_kernel *kernel = &entry->kernel.at[i];
-        TOP("    {.place = %s, .lines = %s, .what = %s, .results = %d, .result = &%s[%d], .flops = "
+        TOP("    {.place = %s, .lines = %s, .what = %s, .weight = %s, .results = %d, .result = "
+            "&%s[%d], .flops = "
             "%s, .bytes = %s, .loop = %d},\n",
             place(writer, kernel->place), table_text(writer, kernel->lines),
-            table_text(writer, kernel->what), kernel->results, result, first,
-            table_real(writer, kernel->flops), table_real(writer, kernel->bytes), kernel->loop);
+            table_text(writer, kernel->what), table_text(writer, kernel->weight), kernel->results,
+            result, first, table_real(writer, kernel->flops), table_real(writer, kernel->bytes),
+            kernel->loop);
         first += kernel->results;
     }
     TOP("};\n");
@@ -476,6 +479,9 @@ static void write_jobs(TableWriter *writer, Program *program)
                       table->keep_last, table->keep_best, table->keep_metric, table->stop_metric,
                       quantity(writer, table->stop_patience),
                       table_real(writer, table->stop_min_delta));
+        buffer_printf(
+            &rows, "     .guard = (aml_guard)%d, .guard_limit = %lldll, .skip_outliers = %s,\n",
+            table->guard, (long long)table->guard_limit, table_real(writer, table->skip_outliers));
         buffer_printf(&rows, "     .model_job = %d, .which = (aml_which)%d, .generation = %s},\n",
                       table->model_job, table->which, generation(writer, &table->generation));
     }

@@ -62,6 +62,12 @@ typedef struct amli_progress {
         next_checkpoint; // counts of those done, for settings in seconds: the next time
     int64_t log_bytes;   // length of metrics.jsonl
     bool finished;       // the training is complete
+    // The guard: how many batches the data are ahead of the step, how often it went back, how many
+    // steps were left out, and how many of them just now in a row.
+    int64_t ahead, rollbacks, skipped, skipped_in_a_row;
+    // The usual loss and length of gradients, of `usual_steps` steps.
+    int64_t usual_steps;
+    double usual_loss, usual_loss_variance, usual_length, usual_length_variance;
     int options;         // of the command line
     char **option_name, **option_text;
 } amli_progress;

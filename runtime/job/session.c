@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/job/job.h"
+#include "runtime/job/profile.h"
 
 static size_t aligned(size_t bytes)
 {
@@ -355,6 +355,9 @@ static aml_status scalar_value(const amli_session *session, const aml_scalar_inf
         break;
     case AML_SCALAR_SAMPLE: // another one for each sample
         break;
+    case AML_SCALAR_LIMIT:
+        real = (double)session->limit[info->index], is_whole = false;
+        break;
     case AML_SCALAR_MEASURED: {
         const amli_measured *measured = session->measured;
         if (!measured)
@@ -453,7 +456,7 @@ aml_status amli_session_loader(amli_session *session, amli_sampler *sampler, int
 aml_status amli_session_take(amli_session *session, amli_loader *loader, aml_error *error)
 {
     place_inputs(session, &session->step);
-    int64_t last = session->total_steps > 0 ? session->total_steps : INT64_MAX;
+    int64_t last = session->total_steps > 0 ? session->total_steps + session->ahead : INT64_MAX;
     aml_status status = amli_loader_take(loader, last, session->to, error);
     return status ? status : upload_inputs(session, &session->step, error);
 }
@@ -485,7 +488,12 @@ aml_status amli_session_run(amli_session *session, amli_bound *bound, int64_t st
     }
     amli_launch launch = {session->state, session->arena, bound->input, bound->output,
                           bound->scalar};
-    return session->device->kind->run(session->device, function, &launch, error);
+    if (!session->profile)
+        return session->device->kind->run(session->device, function, &launch, error);
+    amli_profile_begin(session->profile, function);
+    aml_status status = session->device->kind->run(session->device, function, &launch, error);
+    amli_profile_end(session->profile);
+    return status;
 }
 
 aml_status amli_session_read(amli_session *session, const amli_bound *bound, int output, void *to,

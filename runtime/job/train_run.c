@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "runtime/job/profile.h"
 #include "runtime/job/train.h"
 
 static aml_status lock_run(amli_training *training, aml_error *error)
@@ -374,20 +375,30 @@ aml_status amli_training_begin_state(amli_training *training, aml_error *error)
     return status ? status : amli_sync_folder(store->run, error);
 }
 
-aml_status amli_training_save(amli_training *training, bool scored, double score, aml_error *error)
+aml_status amli_training_remember(amli_training *training, aml_error *error)
 {
     amli_session *session = &training->session;
+    amli_snapshot *snapshot;
+    aml_status status = amli_writer_snapshot(training->writer, &snapshot, error);
+    if (!status)
+        status = session->device->kind->download(
+            session->device, session->state, 0, snapshot->state, training->job->state_bytes, error);
+    if (!status)
+        snapshot->progress = training->progress;
+    return status;
+}
+
+aml_status amli_training_save(amli_training *training, bool scored, double score, aml_error *error)
+{
     amli_snapshot *snapshot;
     double begin = amli_seconds();
     aml_status status = amli_figures_flush(&training->figures, error);
     training->progress.log_bytes = training->figures.written;
     if (!status)
-        status = amli_writer_snapshot(training->writer, &snapshot, error);
+        status = amli_training_remember(training, error);
     if (!status)
-        status = session->device->kind->download(
-            session->device, session->state, 0, snapshot->state, training->job->state_bytes, error);
+        status = amli_writer_snapshot(training->writer, &snapshot, error);
     if (!status) {
-        snapshot->progress = training->progress;
         snapshot->scored = scored;
         snapshot->score = score;
         snapshot->log = training->figures.file;
@@ -397,6 +408,7 @@ aml_status amli_training_save(amli_training *training, bool scored, double score
     if (!status)
         training->asked_step = training->progress.step;
     training->paused += amli_seconds() - begin;
+    amli_profile_part(training->session.profile, AMLI_PROFILE_CHECKPOINT, begin);
     return status;
 }
 
