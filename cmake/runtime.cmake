@@ -11,14 +11,23 @@ add_library(aml_runtime STATIC ${runtime_sources})
 find_library(AML_JANSSON NAMES libjansson.a REQUIRED)
 find_library(AML_NETTLE NAMES libnettle.a REQUIRED)
 find_library(AML_ZLIB NAMES libz.a REQUIRED)
+find_library(AML_JPEG NAMES libjpeg.a REQUIRED)
+find_library(AML_PNG NAMES libpng16.a REQUIRED)
+find_path(AML_JPEG_INCLUDE jpeglib.h REQUIRED)
+find_path(AML_PNG_INCLUDE png.h REQUIRED)
+find_library(AML_PCRE2 NAMES libpcre2-8.a REQUIRED)
+find_library(AML_UTF8PROC NAMES libutf8proc.a REQUIRED)
+find_path(AML_PCRE2_INCLUDE pcre2.h REQUIRED)
+find_path(AML_UTF8PROC_INCLUDE utf8proc.h REQUIRED)
 find_path(AML_JANSSON_INCLUDE jansson.h REQUIRED)
 find_path(AML_NETTLE_INCLUDE nettle/sha2.h REQUIRED)
 find_path(AML_ZLIB_INCLUDE zlib.h REQUIRED)
 target_compile_options(aml_runtime PRIVATE ${AML_WARNINGS} -O2 -ffunction-sections -fdata-sections -fno-strict-aliasing)
 target_include_directories(aml_runtime PUBLIC ${CMAKE_SOURCE_DIR}/runtime/include
                          PRIVATE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/kernels ${AML_JANSSON_INCLUDE} ${AML_NETTLE_INCLUDE}
-                         ${AML_ZLIB_INCLUDE})
-target_link_libraries(aml_runtime PUBLIC ${AML_JANSSON} ${AML_NETTLE} ${AML_ZLIB} m Threads::Threads)
+                         ${AML_ZLIB_INCLUDE} ${AML_PCRE2_INCLUDE} ${AML_UTF8PROC_INCLUDE} ${AML_JPEG_INCLUDE} ${AML_PNG_INCLUDE})
+target_compile_definitions(aml_runtime PRIVATE UTF8PROC_STATIC)
+target_link_libraries(aml_runtime PUBLIC ${AML_JANSSON} ${AML_NETTLE} ${AML_JPEG} ${AML_PNG} ${AML_ZLIB} ${AML_PCRE2} ${AML_UTF8PROC} m Threads::Threads)
 set(AML_LINK_FLAGS "")
 if(AML_SANITIZE)
   set(AML_LINK_FLAGS "-fsanitize=${AML_SANITIZE}")
@@ -26,13 +35,13 @@ endif()
 file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/link.conf CONTENT
 "runtime=$<TARGET_FILE:aml_runtime>
 include=${CMAKE_SOURCE_DIR}/runtime/include
-libs=${AML_JANSSON} ${AML_NETTLE} ${AML_ZLIB} -lm
+libs=${AML_JANSSON} ${AML_NETTLE} ${AML_JPEG} ${AML_PNG} ${AML_ZLIB} -lm
 flags=${AML_LINK_FLAGS}
 ")
 file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/generated/aml_link.h CONTENT
 "// How a compiled program is linked: cc PROGRAM.c PROGRAM.o AML_LINK_RUNTIME AML_LINK_LIBS.
 #define AML_LINK_RUNTIME \"$<TARGET_FILE:aml_runtime>\"
 #define AML_LINK_INCLUDE \"${CMAKE_SOURCE_DIR}/runtime/include\"
-#define AML_LINK_LIBS    \"${AML_JANSSON} ${AML_NETTLE} ${AML_ZLIB} -lm\"
+#define AML_LINK_LIBS    \"${AML_JANSSON} ${AML_NETTLE} ${AML_JPEG} ${AML_PNG} ${AML_ZLIB} -lm\"
 #define AML_LINK_FLAGS   \"${AML_LINK_FLAGS}\"
 ")

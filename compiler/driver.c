@@ -184,9 +184,9 @@ static int emit_stage(Command *command, Program *program, const char *stage)
             buffer_append(&out, object.file[0].at, object.file[0].length);
         } else {
             const char *output = program->table.name;
-            buffer_text(&out,
-                        tables_of_program(cx, program, &object,
-                                          portable_source_dir(cx, program->table.source, output)));
+            Tables tables = tables_of_program(
+                cx, program, &object, portable_source_dir(cx, program->table.source, output));
+            buffer_text(&out, tables.text);
         }
     }
     return put_text(command, out.text, out.length);
@@ -337,7 +337,11 @@ int verb_doctor(Command *command)
                         arena_printf(cx->arena, "looked for %s", tools.searched));
     static const char *const library[][2] = {{"libjansson.a", "apt-get install libjansson-dev"},
                                              {"libnettle.a", "apt-get install nettle-dev"},
-                                             {"libz.a", "apt-get install zlib1g-dev"}};
+                                             {"libz.a", "apt-get install zlib1g-dev"},
+                                             {"libjpeg.a", "apt-get install libjpeg62-turbo-dev"},
+                                             {"libpng16.a", "apt-get install libpng-dev"},
+                                             {"libutf8proc.a", "apt-get install libutf8proc-dev"},
+                                             {"libpcre2-8.a", "apt-get install libpcre2-dev"}};
     for (size_t i = 0; version && i < COUNT_OF(library); i++) {
         const char *option = arena_printf(cx->arena, "-print-file-name=%s", library[i][0]);
         const char *place = first_line(cx, (const char *const[]){tools.compiler, option, NULL});

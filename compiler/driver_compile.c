@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "aml/vocabulary.h"
+
 int finish_diagnostics(Command *command)
 {
     bool to_stdout = command->format == FORMAT_JSON || command->format == FORMAT_SARIF ||
@@ -59,6 +61,8 @@ static const char *hash_sources(Cx *cx, const Program *program)
         if (tokenizer && tokenizer->code)
             buffer_append(&all, (const char *)tokenizer->code,
                           sizeof *tokenizer->code * (size_t)tokenizer->vocab);
+        if (tokenizer && tokenizer->image)
+            buffer_append(&all, (const char *)tokenizer->image, tokenizer->image->bytes);
     }
     return sha256_hex(cx, all.text, all.length);
 }
@@ -118,6 +122,12 @@ static EmitList entries_of(Program *program)
         emit_entry(cx, &list, &program->dataset.at[i].augment, NULL);
         emit_entry(cx, &list, &program->dataset.at[i].generate[0], NULL);
         emit_entry(cx, &list, &program->dataset.at[i].generate[1], NULL);
+        for (int f = 0; f < program->dataset.at[i].fit.count; f++) {
+            ProgramFit *fit = &program->dataset.at[i].fit.at[f];
+            emit_entry(cx, &list, &fit->start, NULL);
+            emit_entry(cx, &list, &fit->step, NULL);
+            emit_entry(cx, &list, &fit->finish, NULL);
+        }
     }
     for (int i = 0; i < program->job.count; i++) {
         ProgramJob *job = &program->job.at[i];

@@ -8,6 +8,7 @@
 
 #include "driver.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -68,6 +69,45 @@ static const char *hash_command(Run *run)
     return hash_texts(run->cx, text.at, text.count);
 }
 
+// The names, sizes and times of everything in a folder: its contents may be large, and what is
+// written changes its time.
+static void describe_folder(Run *run, const char *path, int depth, Buffer *out)
+{
+    struct dirent **entry;
+    int count = depth < 16 ? scandir(path, &entry, NULL, alphasort) : -1;
+    for (int i = 0; i < count; i++) {
+        struct stat info;
+        const char *inner = arena_printf(run->cx->arena, "%s/%s", path, entry[i]->d_name);
+        if (entry[i]->d_name[0] != '.' && stat(inner, &info) == 0) {
+            buffer_printf(out, "%s %lld %lld.%09ld\n", inner, (long long)info.st_size,
+                          (long long)info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
+            if (S_ISDIR(info.st_mode))
+                describe_folder(run, inner, depth + 1, out);
+        }
+        free(entry[i]);
+    }
+    if (count >= 0)
+        free(entry);
+}
+
+// What a source's file holds; of pictures what is in their folder.
+static const char *hash_source_file(Run *run, const aml_source *source, int file)
+{
+    const char *path =
+        find_data(run->cx, source_path_text(run->cx, run->program, &source->file[file]));
+    struct stat info;
+    if (path && source->kind == AML_SOURCE_IMAGE_LIST) {
+        const char *slash = strrchr(path, '/');
+        path = slash ? arena_text(run->cx->arena, path, (size_t)(slash - path)) : ".";
+    }
+    if (!path || stat(path, &info) != 0 || !S_ISDIR(info.st_mode))
+        return hash_file(run->cx, path);
+    Buffer text = {.arena = run->cx->arena};
+    buffer_text(&text, "");
+    describe_folder(run, path, 0, &text);
+    return sha256_hex(run->cx, text.text, text.length);
+}
+
 static const char *hash_data(Run *run)
 {
     Vec(const char *) text = {0};
@@ -76,10 +116,7 @@ static const char *hash_data(Run *run)
         const aml_source *source[] = {&table->source, &table->test};
         for (size_t s = 0; s < COUNT_OF(source); s++)
             for (int f = 0; f < AML_SOURCE_FILES && source[s]->file[f].parts; f++)
-                vec_push(
-                    run->cx->arena, &text,
-                    hash_file(run->cx, find_data(run->cx, source_path_text(run->cx, run->program,
-                                                                           &source[s]->file[f]))));
+                vec_push(run->cx->arena, &text, hash_source_file(run, source[s], f));
     }
     return hash_texts(run->cx, text.at, text.count);
 }

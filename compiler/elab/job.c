@@ -120,7 +120,7 @@ Program *elaborate_in(Cx *cx, Unit *unit, DType real)
     Elab *e = elab_new(cx, unit, program->module);
     Jobs jobs = {.e = e, .cx = cx, .arena = cx->arena, .program = program, .unit = unit};
     e->job_data = &jobs;
-    e->job_member = text_member;
+    e->job_member = data_member;
     e->real = real;
     elab_globals(e);
     static const struct {

@@ -4,6 +4,7 @@
 //   job_setting.c   reading settings against their schema
 //   job_entry.c     tracing one entry: its inputs, outputs and scalars
 //   job_data.c      dataset
+//   job_fit.c       what it knows of the training rows as a whole (fit.h)
 //   job_source.c    where its samples come from
 //   job_train.c     train, and what evaluate has in common with it
 //   job_step.c      the functions that both are compiled to
@@ -11,6 +12,7 @@
 //   job_text.c      texts: tokenizers and vocabularies
 //   job_generate.c  generate
 //   job_deploy.c    deploy
+//   job_folds.c     evaluate blocks that train: cross-validations and learning curves
 //   expand.c        the effective program as text
 
 #ifndef AML_ELAB_JOB_H
@@ -74,6 +76,11 @@ typedef struct TextBlock {
     const aml_tokenizer *tokenizer; // NULL: its mistakes were reported
 } TextBlock;
 
+typedef struct KeptTokenizer {
+    const char *shown; // what was asked for
+    const aml_tokenizer *tokenizer;
+} KeptTokenizer;
+
 typedef struct Jobs {
     Elab *e;
     Cx *cx;
@@ -83,6 +90,7 @@ typedef struct Jobs {
     Vec(DataBlock *) data;
     Vec(TrainBlock *) train;
     Vec(TextBlock) text;
+    Vec(KeptTokenizer) tokenizer;
     bool mixed; // of the block in progress: what is traced is marked so
 } Jobs;
 
@@ -146,12 +154,25 @@ DataBlock *data_block(Jobs *jobs, const Node *node);
 // `data: digits` or `data: digits.test`. NULL after a report.
 DataBlock *data_setting(Jobs *jobs, const Setting *setting, const char *name, bool with_part,
                         aml_part *part);
+// Whether the split gives samples to this part; false after a report.
+bool data_part(Jobs *jobs, const DataBlock *block, const Setting *setting, aml_part part);
 
 // ---- job_source.c
 bool read_source(Jobs *jobs, Node *node, const char *name, aml_source *source, DataSource *out);
 const char *source_name(aml_source_kind kind);
 const char *source_expected(aml_source_kind kind); // what a field's place may be
 int source_part(aml_source_kind kind, Sym word);   // which file a field's word names, -1: none
+
+// ---- job_images.c: each false after a report
+bool image_settings(Jobs *jobs, const Setting *setting, Value record, aml_source *source);
+bool image_field(Jobs *jobs, const Node *field, const TypeValue *type, const aml_source *source,
+                 int part); // part 0: the picture, 1: its label
+// Binds `classes` for the field's type.
+bool image_names(Jobs *jobs, Env *env, const Node *field, const aml_dataset *data);
+// The number of classes of a data set of pictures, 0 if the folder is not there; false if it is no
+// such data set.
+bool image_classes(Jobs *jobs, Node *dataset, int64_t *classes);
+Value data_member(Elab *e, Node *job, Sym part, Span span); // flowers.classes, shakespeare.vocab
 
 // ---- job_metric.c
 bool metrics_read(Jobs *jobs, Node *node, MetricSet *set);
@@ -178,6 +199,11 @@ bool job_is_instance(Value value, NodeKind kind); // of a model, an optimizer, .
 // `model: digits_mlp.best`. NULL after a report.
 TrainBlock *checkpoint_setting(Jobs *jobs, const Setting *setting, const char *name,
                                aml_which *which);
+
+// ---- job_folds.c
+// The settings `folds` and `curve` of an evaluate block. False after a report.
+bool read_folds(Jobs *jobs, Node *node, const TrainBlock *train, const DataBlock *block,
+                aml_job *job);
 
 // ---- job_step.c
 const Column *column_of(const ColumnList *columns, const char *name);
@@ -217,7 +243,10 @@ bool guard_step(Tracing *tracing, const aml_job *job, Span span);
 // False after a report: `field ids: class(vocab)[window] = tokens`.
 bool text_field(Jobs *jobs, const Node *field, const TypeValue *type, int64_t window,
                 const aml_tokenizer *tokenizer);
+// The tokenizer that a value asks for: bytes(), bpe(...). NULL: it is none, or after a report.
+const aml_tokenizer *tokenizer_of(Jobs *jobs, Span span, Value value, bool *is_one);
 // The tokenizer of a data set. NULL: it has none, or after a report.
+const char *text_default(Jobs *jobs, Value text); // where every option has its default
 const aml_tokenizer *text_tokenizer(Jobs *jobs, Node *dataset);
 Value text_member(Elab *e, Node *job, Sym part, Span span); // shakespeare.vocab
 

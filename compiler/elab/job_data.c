@@ -3,6 +3,7 @@
 
 #include "elab/job.h"
 
+#include "elab/fit.h"
 #include "elab/internal.h"
 
 #include <string.h>
@@ -111,6 +112,10 @@ static bool read_field(Jobs *jobs, Node *field, const aml_dataset *table, DataBl
     Env *env = env_new(jobs->e, NULL, field->span.file);
     TypeValue type;
     const aml_tokenizer *tokenizer = table->source.tokenizer;
+    bool has_images =
+        table->source.kind == AML_SOURCE_IMAGES || table->source.kind == AML_SOURCE_IMAGE_LIST;
+    if (has_images && !image_names(jobs, env, field, table))
+        return false;
     if (tokenizer)
         env_bind(jobs->e, env, job_word(jobs, "vocab"), value_int(tokenizer->vocab));
     if (!elab_type(jobs->e, env, field->as.data.type, &type))
@@ -130,6 +135,8 @@ static bool read_field(Jobs *jobs, Node *field, const aml_dataset *table, DataBl
     out->place = job_place(jobs, field->span);
     if (!read_place(jobs, field, &type, block, table->source.kind, out))
         return false;
+    if (has_images && !image_field(jobs, field, &type, &table->source, out->part))
+        return false;
     block->columns += out->count;
     return true;
 }
@@ -147,6 +154,55 @@ static bool read_order(Jobs *jobs, Node *node, const DataBlock *block, bool *by_
            (long long)block->source.stride);
     help(jobs->cx, "write `by: time`, or a `stride` of at least the window");
     return false;
+}
+
+// The field that an item of the split names. -1 after a report.
+static int split_field(Jobs *jobs, const Setting *setting, Value value, const DataBlock *block)
+{
+    const char *candidates[64];
+    int count = 0;
+    Sym word = value_word(value);
+    for (int i = 0; i < block->field.count; i++) {
+        if (word && block->field.at[i].name == word)
+            return i;
+        if (count < 64)
+            candidates[count++] = block->field.at[i].name;
+    }
+    report(jobs->cx, setting->span, not_in_block, word ? word : value_show(jobs->e, value),
+           "field");
+    const char *near = word ? closest_name(word, candidates, count) : NULL;
+    if (near)
+        help(jobs->cx, "did you mean `%s`?", near);
+    return -1;
+}
+
+// `group: patient`: rows with the same value are in the same part.
+static bool read_group(Jobs *jobs, Node *node, const DataBlock *block, bool by_time,
+                       aml_split *split)
+{
+    Setting group = setting_item(jobs, node, "split", "group");
+    Value value = setting_eval(jobs, &group, "split.group");
+    if (value_is(value, VALUE_NONE))
+        return true;
+    int index = split_field(jobs, &group, value, block);
+    if (index < 0)
+        return false;
+    const Column *column = &block->field.at[index];
+    if (by_time || block->source.window > 0) {
+        report(jobs->cx, group.span, split_by_time, "group");
+        return false;
+    }
+    bool whole = dtype_info[column->type.dtype].kind == KIND_INT ||
+                 dtype_info[column->type.dtype].kind == KIND_BOOL;
+    if (!whole || column->type.rank != 0) {
+        report(jobs->cx, group.span, setting_range, "split.group",
+               "a field that is one whole number or one class",
+               arena_printf(jobs->arena, "'%s', which is %s", column->name,
+                            type_text(jobs->arena, column->type)));
+        return false;
+    }
+    split->group = column->name;
+    return true;
 }
 
 static bool read_split(Jobs *jobs, Node *node, ProgramDataset *data, DataBlock *block)
@@ -189,24 +245,12 @@ static bool read_split(Jobs *jobs, Node *node, ProgramDataset *data, DataBlock *
         setting_wrong(jobs, &seed, "split.seed", "a whole number", seed_value);
         good = false;
     }
+    good &= read_group(jobs, node, block, by_time, split);
     if (value_is(stratify_value, VALUE_NONE))
         return good;
-    Sym word = value_word(stratify_value);
-    for (int i = 0; word && i < block->field.count; i++)
-        if (block->field.at[i].name == word)
-            split->stratify = i;
-    if (split->stratify < 0) {
-        const char *candidates[64];
-        int count = 0;
-        for (int i = 0; i < block->field.count && count < 64; i++)
-            candidates[count++] = block->field.at[i].name;
-        report(jobs->cx, stratify.span, not_in_block,
-               word ? word : value_show(jobs->e, stratify_value), "field");
-        const char *near = word ? closest_name(word, candidates, count) : NULL;
-        if (near)
-            help(jobs->cx, "did you mean `%s`?", near);
+    split->stratify = split_field(jobs, &stratify, stratify_value, block);
+    if (split->stratify < 0)
         return false;
-    }
     if (by_time) {
         report(jobs->cx, stratify.span, split_by_time, "stratify");
         return false;
@@ -215,7 +259,7 @@ static bool read_split(Jobs *jobs, Node *node, ProgramDataset *data, DataBlock *
     if (column->classes == 0 || column->type.rank != 0) {
         report(jobs->cx, stratify.span, setting_range, "split.stratify",
                "a field that is one class",
-               arena_printf(jobs->arena, "'%s', which is %s", word,
+               arena_printf(jobs->arena, "'%s', which is %s", column->name,
                             type_text(jobs->arena, column->type)));
         return false;
     }
@@ -277,6 +321,8 @@ static bool sample_function(Jobs *jobs, Node *node, Node *fn, const char *name, 
     Span span = fn ? fn->span : node->as.job.name_span;
     Tracing tracing = entry_begin(jobs, entry, node->as.job.name, name, span);
     tracing.trace->per_sample = true;
+    if (jobs->e->fitting)
+        jobs->e->fitting->trace = tracing.trace;
     Value sample = batch_inputs(&tracing, in, 0, span);
     Value result = sample;
     if (fn)
@@ -287,6 +333,8 @@ static bool sample_function(Jobs *jobs, Node *node, Node *fn, const char *name, 
         entry_drop(&tracing);
         return false;
     }
+    if (jobs->e->fitting)
+        fit_results(jobs, jobs->e->fitting, in->count, entry);
     return entry_end(&tracing);
 }
 
@@ -410,6 +458,22 @@ static bool augment_entry(Jobs *jobs, Node *node, Node *augment, const DataBlock
     return good;
 }
 
+static bool prepare_entry(Jobs *jobs, Node *node, Node *prepare, DataBlock *block,
+                          ProgramDataset *data)
+{
+    Fitting fitting = {.dataset = node->as.job.name};
+    jobs->e->fitting = &fitting;
+    bool good = sample_function(jobs, node, prepare, "prepare", &data->prepare, &block->field,
+                                &block->prepared) &&
+                check_prepared(jobs, prepare, block);
+    jobs->e->fitting = NULL;
+    good = good &&
+           (!prepare || check_constant(jobs, prepare->as.fn.name_span, "prepare", &data->prepare));
+    if (good && fitting.statistic.count > 0)
+        fit_close(jobs, &fitting, data);
+    return good;
+}
+
 bool job_dataset(Jobs *jobs, Node *node)
 {
     Arena *arena = jobs->arena;
@@ -448,12 +512,7 @@ bool job_dataset(Jobs *jobs, Node *node)
     Node *augment = job_function(node, job_word(jobs, "augment"));
     good = good && generate_entry(jobs, node, block, &block->source, "source", &data.generate[0]) &&
            generate_entry(jobs, node, block, &block->test, "test", &data.generate[1]);
-    good = good &&
-           sample_function(jobs, node, prepare, "prepare", &data.prepare, &block->field,
-                           &block->prepared) &&
-           check_prepared(jobs, prepare, block);
-    good = good &&
-           (!prepare || check_constant(jobs, prepare->as.fn.name_span, "prepare", &data.prepare));
+    good = good && prepare_entry(jobs, node, prepare, block, &data);
     good = good && (!augment || augment_entry(jobs, node, augment, block, &data.augment));
     settings_record(jobs, node);
     if (!good)
@@ -485,12 +544,17 @@ DataBlock *data_setting(Jobs *jobs, const Setting *setting, const char *name, bo
         help(jobs->cx, "a data set has the parts train, valid, test and all");
         return NULL;
     }
-    if (block && block->part[*part] == 0) {
-        Node *split = job_setting(block->node, job_word(jobs, "split"));
-        report(jobs->cx, setting->span, no_test_part, block->node->as.job.name, parts[*part]);
-        note(jobs->cx, split ? split->span : block->node->as.job.name_span,
-             "the split gives it no samples");
-        return NULL;
-    }
     return block;
+}
+
+bool data_part(Jobs *jobs, const DataBlock *block, const Setting *setting, aml_part part)
+{
+    static const char *const parts[] = {"all", "train", "valid", "test"};
+    if (block->part[part] != 0)
+        return true;
+    Node *split = job_setting(block->node, job_word(jobs, "split"));
+    report(jobs->cx, setting->span, no_test_part, block->node->as.job.name, parts[part]);
+    note(jobs->cx, split ? split->span : block->node->as.job.name_span,
+         "the split gives it no samples");
+    return false;
 }

@@ -27,7 +27,7 @@ static bool read_prompt(Jobs *jobs, Node *node, const DataBlock *data,
             setting_wrong(jobs, &setting, "prompt", "a text", value);
         return false;
     }
-    if (tokenizer->kind == AML_TOKENIZER_BYTES)
+    if (tokenizer->kind != AML_TOKENIZER_CHARACTERS)
         return true;
     size_t length = strlen(*out);
     for (size_t at = 0, step; at < length; at += step) {

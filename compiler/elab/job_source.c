@@ -108,6 +108,22 @@ static bool read_text(Reading *r)
     return r->source->tokenizer != NULL;
 }
 
+static bool read_images(Reading *r)
+{
+    return read_path(r, "path", 0) && image_settings(r->jobs, r->setting, r->value, r->source);
+}
+
+static bool read_image_list(Reading *r)
+{
+    static const char *const part[] = {"image", "label"};
+    for (int i = 0; i < 2; i++) {
+        r->source->column[i] = value_plain_text(item(r, part[i]));
+        if (!r->source->column[i])
+            return wrong(r);
+    }
+    return read_images(r);
+}
+
 static const struct {
     const char *name;
     aml_source_kind kind;
@@ -118,6 +134,13 @@ static const struct {
     [AML_SOURCE_NONE] = {"", AML_SOURCE_NONE, NULL, "", {NULL}},
     [AML_SOURCE_CSV] = {"csv", AML_SOURCE_CSV, read_csv, "column(...) or columns(...)", {NULL}},
     [AML_SOURCE_IDX] = {"idx", AML_SOURCE_IDX, read_idx, "images or labels", {"images", "labels"}},
+    [AML_SOURCE_IMAGES] =
+        {"images", AML_SOURCE_IMAGES, read_images, "image or label", {"image", "label"}},
+    [AML_SOURCE_IMAGE_LIST] = {"image_list",
+                               AML_SOURCE_IMAGE_LIST,
+                               read_image_list,
+                               "image or label",
+                               {"image", "label"}},
     [AML_SOURCE_SYNTHETIC] = {"synthetic",
                               AML_SOURCE_SYNTHETIC,
                               read_synthetic,

@@ -1,5 +1,8 @@
 // job_text.c: texts as data: tokenizers and their vocabulary.
 //
+// A vocabulary is a size of the model, so the files of tokenizers are read when the program is
+// compiled, and the program carries what was made of them.
+//
 // The vocabulary of characters() is a size of the model, so it is fixed when the program is
 // compiled: the code points of the text that the source names by default. The program carries it;
 // another text given when it runs has to do with the same characters.
@@ -10,11 +13,11 @@
 #include <string.h>
 
 #include "aml/utf8.h"
+#include "text/text.h"
 
-enum { CODE_POINTS = 0x110000, LARGEST_TEXT = 1 << 30 };
+enum { CODE_POINTS = 0x110000, LARGEST_TEXT = 1 << 30, LARGEST_VOCABULARY = 1 << 28 };
 
-// The text of a path where every option has its default.
-static const char *default_text(Jobs *jobs, Value text)
+const char *text_default(Jobs *jobs, Value text)
 {
     Buffer out = {.arena = jobs->arena};
     buffer_text(&out, "");
@@ -74,7 +77,7 @@ static const uint32_t *code_points(Jobs *jobs, const char *text, size_t length, 
 
 static bool read_characters(Jobs *jobs, Value path, Span span, aml_tokenizer *out)
 {
-    const char *name = default_text(jobs, path), *found = find_data(jobs->cx, name), *why;
+    const char *name = text_default(jobs, path), *found = find_data(jobs->cx, name), *why;
     if (!found) {
         report(jobs->cx, span, corpus_missing, name);
         help(jobs->cx, "bytes() needs no vocabulary: every text is made of 256 of them");
@@ -95,25 +98,108 @@ static bool read_characters(Jobs *jobs, Value path, Span span, aml_tokenizer *ou
     return out->code != NULL;
 }
 
-// The tokenizer that a source asks for. NULL after a report.
+// ---- tokenizers from files
+
+// A file that a tokenizer names. False after a report.
+static bool tokenizer_file(Jobs *jobs, Span span, Value record, const char *item, Bytes *out,
+                           const char **name)
+{
+    *name = value_plain_text(record_item(jobs, record, item));
+    if (!*name) {
+        report(jobs->cx, span, setting_type, item, "the path of a file",
+               value_what(jobs->e, record_item(jobs, record, item)));
+        return false;
+    }
+    const char *found = find_data(jobs->cx, *name);
+    char *text;
+    size_t length;
+    if (!found) {
+        report(jobs->cx, span, tokenizer_missing, *name);
+        return false;
+    }
+    if (!file_read(jobs->arena, found, LARGEST_VOCABULARY, &text, &length)) {
+        report(jobs->cx, span, tokenizer_unfit, *name,
+               errno == EFBIG ? "it is larger than 256 MiB" : strerror(errno));
+        return false;
+    }
+    *out = (Bytes){text, length};
+    return true;
+}
+
+static bool truth_item(Jobs *jobs, Value record, const char *name)
+{
+    Value value = record_item(jobs, record, name);
+    return value_is(value, VALUE_BOOL) && value.as.whole;
+}
+
+static const aml_tokenizer *read_pieces(Jobs *jobs, Span span, Value value, Sym kind)
+{
+    const aml_tokenizer *found = NULL;
+    const char *name, *other, *why = NULL;
+    Bytes text, merges;
+    if (strcmp(kind, "bpe") == 0) {
+        if (tokenizer_file(jobs, span, value, "vocab", &text, &name) &&
+            tokenizer_file(jobs, span, value, "merges", &merges, &other))
+            found =
+                read_gpt2(jobs->arena, text, merges, truth_item(jobs, value, "prefix_space"), &why);
+    } else if (tokenizer_file(jobs, span, value, "path", &text, &name)) {
+        found = strcmp(kind, "wordpiece") == 0
+                    ? read_bert(jobs->arena, text, truth_item(jobs, value, "lowercase"), &why)
+                    : read_tokenizer_json(jobs->arena, text, &why);
+    }
+    if (why)
+        report(jobs->cx, span, tokenizer_unfit, name, why);
+    return found;
+}
+
+// Two places that ask for the same tokenizer get the same one.
+static const aml_tokenizer *kept_pieces(Jobs *jobs, Span span, Value value, Sym kind)
+{
+    const char *shown = value_show(jobs->e, value);
+    for (int i = 0; i < jobs->tokenizer.count; i++)
+        if (strcmp(jobs->tokenizer.at[i].shown, shown) == 0)
+            return jobs->tokenizer.at[i].tokenizer;
+    const KeptTokenizer kept = {shown, read_pieces(jobs, span, value, kind)};
+    vec_push(jobs->arena, &jobs->tokenizer, kept);
+    return kept.tokenizer;
+}
+
+const aml_tokenizer *tokenizer_of(Jobs *jobs, Span span, Value value, bool *is_one)
+{
+    static const char *const of_files[] = {"bpe", "wordpiece", "json"};
+    Sym kind = value_word(record_item(jobs, value, "tokenizer"));
+    *is_one = true;
+    if (kind && strcmp(kind, "bytes") == 0) {
+        static const aml_tokenizer bytes = {.kind = AML_TOKENIZER_BYTES, .vocab = 256};
+        return &bytes;
+    }
+    for (size_t i = 0; kind && i < COUNT_OF(of_files); i++)
+        if (strcmp(kind, of_files[i]) == 0)
+            return kept_pieces(jobs, span, value, kind);
+    *is_one = false;
+    return NULL;
+}
+
+// The tokenizer that a text source asks for. NULL after a report.
 static const aml_tokenizer *read_tokenizer(Jobs *jobs, const Setting *setting, Value source)
 {
     Value value = record_item(jobs, source, "tokenizer");
     Sym kind = value_word(record_item(jobs, value, "tokenizer"));
     Value path = record_item(jobs, source, "path");
-    aml_tokenizer *tokenizer = NEW(jobs->arena, aml_tokenizer);
-    if (kind && strcmp(kind, "bytes") == 0) {
-        *tokenizer = (aml_tokenizer){.kind = AML_TOKENIZER_BYTES, .vocab = 256};
-        return tokenizer;
-    }
+    bool is_one;
+    const aml_tokenizer *found = tokenizer_of(jobs, setting->span, value, &is_one);
+    if (is_one)
+        return found;
     if (!kind || strcmp(kind, "characters") != 0 || !value_is(path, VALUE_TEXT)) {
         bool named = value_is(path, VALUE_TEXT);
         if (!value_is(value, VALUE_POISON) && !value_is(path, VALUE_POISON))
             report(jobs->cx, setting->span, setting_type, named ? "tokenizer" : "text",
-                   named ? "characters() or bytes()" : "the path of a text",
+                   named ? "characters(), bytes(), bpe(...), wordpiece(...) or tokenizer_json(...)"
+                         : "the path of a text",
                    value_what(jobs->e, named ? value : path));
         return NULL;
     }
+    aml_tokenizer *tokenizer = NEW(jobs->arena, aml_tokenizer);
     return read_characters(jobs, path, setting->span, tokenizer) ? tokenizer : NULL;
 }
 

@@ -43,14 +43,14 @@ static void write_artifact(TableWriter *writer, const Artifact *artifact, const 
         prepare, artifact->predict.count, artifact->weights_bytes, (long long)artifact->parameters);
 }
 
-const char *tables_of_artifact(Cx *cx, const Artifact *artifact, const ObjectCode *object)
+Tables tables_of_artifact(Cx *cx, const Artifact *artifact, const ObjectCode *object)
 {
     TableWriter writer_of = {.cx = cx, .top = {.arena = cx->arena}}, *writer = &writer_of;
     TOP("#include \"aml/program.h\"\n\n");
     write_artifact(writer, artifact, object);
     TOP("\nint main(int argc, char **argv)\n{\n    return aml_artifact_main(&artifact, argc, "
         "argv);\n}\n");
-    return writer->top.text;
+    return table_end(writer);
 }
 
 // ---- the library
@@ -163,7 +163,7 @@ const char *library_header(Cx *cx, const Artifact *artifact)
     return out.text;
 }
 
-const char *library_source(Cx *cx, const Artifact *artifact, const ObjectCode *object)
+Tables library_source(Cx *cx, const Artifact *artifact, const ObjectCode *object)
 {
     TableWriter writer_of = {.cx = cx, .top = {.arena = cx->arena}}, *writer = &writer_of;
     const char *name = artifact->name;
@@ -200,7 +200,7 @@ const char *library_source(Cx *cx, const Artifact *artifact, const ObjectCode *o
     TOP("\nconst char *%s_message(int code)\n{\n    return "
         "aml_artifact_message((aml_status)code);\n}\n",
         name);
-    return writer->top.text;
+    return table_end(writer);
 }
 
 const char *library_exports(Cx *cx, const Artifact *artifact)

@@ -15,7 +15,15 @@ typedef struct TableWriter {
     Cx *cx;
     Buffer top; // arrays and declarations, in the order in which they are needed
     int arrays; // names given so far
+    Vec(const aml_tokenizer *) tokenizer; // that were written
 } TableWriter;
+
+// A file of tables, and what belongs to it.
+typedef struct Tables {
+    const char *text;
+    const aml_tokenizer *const *tokenizer; // number i has its image in the file tokenizerI.bin
+    int tokenizers;
+} Tables;
 
 const char *table_text(TableWriter *writer, const char *text); // a C literal, or "0" for NULL
 const char *table_real(TableWriter *writer, double value);
@@ -25,9 +33,14 @@ const char *table_field_array(TableWriter *writer, const aml_field *field, int c
                               const char *prefix);
 // What a program that reads this kind of source is linked with besides.
 const char *source_libraries(aml_source_kind kind);
+const char *statistic_libraries(const ProgramDataset *data);
+// table_text.c: tokenizers
+const char *table_tokenizer(TableWriter *writer, const aml_tokenizer *of); // a pointer to one
+const char *tokenizer_libraries(Cx *cx, const Tables *tables);
+Tables table_end(TableWriter *writer);
 // The whole file of a training program.
-const char *tables_of_program(Cx *cx, Program *program, const ObjectCode *object,
-                              const char *source_dir);
+Tables tables_of_program(Cx *cx, Program *program, const ObjectCode *object,
+                         const char *source_dir);
 
 // ---- artifact.c: C text of deployed programs
 typedef struct Artifact {
@@ -43,10 +56,10 @@ typedef struct Artifact {
     size_t weights_bytes;
     int64_t parameters;
 } Artifact;
-const char *tables_of_artifact(Cx *cx, const Artifact *artifact,
-                               const ObjectCode *object);     // for aml_artifact_main
+Tables tables_of_artifact(Cx *cx, const Artifact *artifact,
+                          const ObjectCode *object);          // for aml_artifact_main
 const char *library_header(Cx *cx, const Artifact *artifact); // NAME.h
-const char *library_source(Cx *cx, const Artifact *artifact, const ObjectCode *object);
+Tables library_source(Cx *cx, const Artifact *artifact, const ObjectCode *object);
 const char *library_exports(Cx *cx, const Artifact *artifact);
 
 // ---- freeze.c: a deploy block's functions with the weights of a checkpoint inside
@@ -64,8 +77,9 @@ bool freeze_weights(Cx *cx, IrFunction *fn, const ProgramJob *job, const Weight 
 void freeze_scalars(IrFunction *fn, Entry *entry, const Program *program);
 // A copy of the data set's prepare that computes only what `predict` reads, in its order, from the
 // fields that this needs: fills out->prepare, field and fields. out->name must be set.
-void freeze_prepare(Cx *cx, const Program *program, IrModule *module, const ProgramDataset *data,
-                    const Entry *predict, Artifact *out);
+bool freeze_prepare(Cx *cx, const Program *program, IrModule *module, const ProgramDataset *data,
+                    const Entry *predict, const Weight *weight, int weights, Span span,
+                    Artifact *out);
 
 // Sets aml_field.label of every field: before the passes, which mix the computations of several
 // outputs.
@@ -79,7 +93,7 @@ typedef struct Toolchain {
 } Toolchain;
 Toolchain toolchain_find(Cx *cx);
 typedef struct LinkRequest {
-    const char *source;               // C text
+    Tables tables;
     const char *header_name, *header; // one more file beside it, or NULL
     const ObjectCode *object;
     const char *libraries; // besides those of every program: arguments of the linker with spaces

@@ -183,22 +183,17 @@ static const char *text_parts(TableWriter *writer, const aml_text *text, const c
     return arena_printf(writer->cx->arena, "{.parts = %d, .part = %s}", text->parts, name);
 }
 
-static const char *tokenizer(TableWriter *writer, const aml_tokenizer *of, const char *prefix)
+static const char *text_list(TableWriter *writer, const char *const at[], int count,
+                             const char *prefix, const char *what)
 {
-    if (!of)
+    if (count == 0)
         return "0";
-    const char *code = "0", *name = array_name(writer, prefix, "tokenizer");
-    if (of->code) {
-        code = array_name(writer, prefix, "code");
-        TOP("static const uint32_t %s[] = {", code);
-        for (int i = 0; i < of->vocab; i++)
-            TOP("%s%u,", i % 16 ? " " : "\n    ", (unsigned)of->code[i]);
-        TOP("\n};\n");
-    }
-    TOP("static const aml_tokenizer %s = {.kind = (aml_tokenizer_kind)%d, .vocab = %d, .code = "
-        "%s};\n",
-        name, of->kind, of->vocab, code);
-    return arena_printf(writer->cx->arena, "&%s", name);
+    const char *name = array_name(writer, prefix, what);
+    TOP("static const char *const %s[] = {", name);
+    for (int i = 0; i < count; i++)
+        TOP("%s%s", i ? ", " : "", table_text(writer, at[i]));
+    TOP("};\n");
+    return name;
 }
 
 static const char *source_reader(aml_source_kind kind)
@@ -210,6 +205,14 @@ static const char *source_reader(aml_source_kind kind)
 #undef SOURCE
     };
     return name[kind];
+}
+
+const char *statistic_libraries(const ProgramDataset *data)
+{
+    for (int i = 0; i < data->statistic.count; i++) // the reference LAPACK: it has no threads
+        if (data->statistic.at[i].kind == AML_STATISTIC_COMPONENTS)
+            return "-l:lapack/liblapack.a -l:blas/libblas.a";
+    return "";
 }
 
 const char *source_libraries(aml_source_kind kind)
@@ -233,19 +236,24 @@ static const char *source(TableWriter *writer, const ProgramDataset *dataset, in
     Buffer files = {.arena = arena};
     buffer_text(&files, "");
     prefix = arena_printf(arena, "%s_%s", prefix, which ? "test" : "source");
+    const char *classes = text_list(writer, of->class_name, of->classes, prefix, "class");
     for (int i = 0; i < AML_SOURCE_FILES; i++)
         buffer_printf(&files, "%s%s", i ? ", " : "",
                       text_parts(writer, &of->file[i], arena_printf(arena, "%s%d", prefix, i)));
-    return arena_printf(arena,
-                        "{.kind = (aml_source_kind)%d, .reader = &amli_source_%s, .place = %s, "
-                        ".file = {%s}, .separator = %d, "
-                        ".header = (aml_header)%d, .missing = %s, .rows = %lldll, .seed = %lldll, "
-                        ".generate = %s, .tokenizer = %s}",
-                        of->kind, source_reader(of->kind), place(writer, of->place), files.text,
-                        of->separator, of->header, table_text(writer, of->missing),
-                        (long long)of->rows, (long long)of->seed,
-                        table_function(writer, &dataset->generate[which], prefix),
-                        tokenizer(writer, of->tokenizer, prefix));
+    return arena_printf(
+        arena,
+        "{.kind = (aml_source_kind)%d, .reader = &amli_source_%s, .place = %s, "
+        ".file = {%s}, .separator = %d, "
+        ".header = (aml_header)%d, .missing = %s, .rows = %lldll, .seed = %lldll, "
+        ".generate = %s, .tokenizer = %s,\n      .resize = (aml_resize)%d, "
+        ".background = %d, .most_pixels = %lldll, .classes = %d, .class_name = %s, "
+        ".column = {%s, %s}, .cache_bytes = %zuu}",
+        of->kind, source_reader(of->kind), place(writer, of->place), files.text, of->separator,
+        of->header, table_text(writer, of->missing), (long long)of->rows, (long long)of->seed,
+        table_function(writer, &dataset->generate[which], prefix),
+        table_tokenizer(writer, of->tokenizer), of->resize, of->background,
+        (long long)of->most_pixels, of->classes, classes, table_text(writer, of->column[0]),
+        table_text(writer, of->column[1]), of->cache_bytes);
 }
 
 static const char *quantity(TableWriter *writer, aml_quantity of)
@@ -299,6 +307,62 @@ static void write_settings(TableWriter *writer, Program *program)
     }
 }
 
+static const char *const statistic_constant[] = {"AML_STATISTIC_FOLD", "AML_STATISTIC_QUANTILES",
+                                                 "AML_STATISTIC_MODE", "AML_STATISTIC_ROWS",
+                                                 "AML_STATISTIC_COMPONENTS"};
+_Static_assert(COUNT_OF(statistic_constant) == AML_STATISTIC_COMPONENTS + 1, "one name a kind");
+
+static const char *statistics(TableWriter *writer, const ProgramDataset *dataset,
+                              const char *prefix)
+{
+    if (dataset->statistic.count == 0)
+        return "0";
+    Buffer rows = {.arena = writer->cx->arena};
+    buffer_text(&rows, "");
+    for (int i = 0; i < dataset->statistic.count; i++) {
+        const aml_statistic *of = &dataset->statistic.at[i];
+        const char *quantile = "0";
+        if (of->quantiles) {
+            quantile = array_name(writer, prefix, "quantile");
+            TOP("static const double %s[] = {", quantile);
+            for (int q = 0; q < of->quantiles; q++)
+                TOP("%s%s", q ? ", " : "", table_real(writer, of->quantile[q]));
+            TOP("};\n");
+        }
+        buffer_printf(&rows,
+                      "    {.tensor = %s, .place = %s, .kind = %s, .level = %d, .output = %d, "
+                      ".quantiles = %d, .quantile = %s, .eigenvectors = %s},\n",
+                      tensor(writer, &of->tensor), place(writer, of->place),
+                      statistic_constant[of->kind], of->level, of->output, of->quantiles, quantile,
+                      of->kind == AML_STATISTIC_COMPONENTS ? "aml_eigenvectors_lapack" : "0");
+    }
+    const char *name = array_name(writer, prefix, "statistic");
+    TOP("static const aml_statistic %s[] = {\n%s};\n", name, rows.text);
+    return name;
+}
+
+static const char *fits(TableWriter *writer, const ProgramDataset *dataset, const char *data_prefix)
+{
+    if (dataset->fit.count == 0)
+        return "0";
+    Buffer rows = {.arena = writer->cx->arena};
+    buffer_text(&rows, "");
+    for (int i = 0; i < dataset->fit.count; i++) {
+        const ProgramFit *of = &dataset->fit.at[i];
+        const char *prefix = arena_printf(writer->cx->arena, "%s_fit%d", data_prefix, i);
+        const char *start = table_function(writer, &of->start, prefix),
+                   *step = table_function(writer, &of->step, prefix),
+                   *finish = table_function(writer, &of->finish, prefix);
+        buffer_printf(&rows,
+                      "    {.first = %d, .accumulators = %d,\n     .start = %s,\n     .step = "
+                      "%s,\n     .finish = %s},\n",
+                      of->first, of->accumulators, start, step, finish);
+    }
+    const char *name = array_name(writer, data_prefix, "fit");
+    TOP("static const aml_fit %s[] = {\n%s};\n", name, rows.text);
+    return name;
+}
+
 static void write_datasets(TableWriter *writer, Program *program)
 {
     Buffer rows = {.arena = writer->cx->arena};
@@ -312,6 +376,8 @@ static void write_datasets(TableWriter *writer, Program *program)
                    *test = source(writer, dataset, 1, prefix);
         const char *prepare = table_function(writer, &dataset->prepare, prefix);
         const char *augment = table_function(writer, &dataset->augment, prefix);
+        const char *statistic = statistics(writer, dataset, prefix),
+                   *fit = fits(writer, dataset, prefix);
         buffer_printf(&rows,
                       "    {.name = %s, .doc = %s, .place = %s,\n     .source = %s,\n     .test = "
                       "%s,\n     .window = %lldll, .stride = %lldll, .apart = %lldll, .fields = "
@@ -321,14 +387,17 @@ static void write_datasets(TableWriter *writer, Program *program)
                       (long long)table->stride, (long long)table->apart, table->fields, field);
         buffer_printf(&rows,
                       "     .split = {.train = %s, .valid = %s, .test = %s, .seed = %lldll, "
-                      ".stratify = %d, .by_time = %d},\n",
+                      ".stratify = %d, .group = %s, .by_time = %d},\n",
                       table_real(writer, table->split.train),
                       table_real(writer, table->split.valid), table_real(writer, table->split.test),
-                      (long long)table->split.seed, table->split.stratify, table->split.by_time);
+                      (long long)table->split.seed, table->split.stratify,
+                      table_text(writer, table->split.group), table->split.by_time);
         buffer_printf(&rows,
                       "     .on_bad = (aml_on_bad)%d, .skip_limit = %s,\n     .prepare = %s,\n     "
-                      ".augment = %s},\n",
-                      table->on_bad, table_real(writer, table->skip_limit), prepare, augment);
+                      ".augment = %s,\n     .statistics = %d, .statistic = %s, .fits = %d, .fit "
+                      "= %s},\n",
+                      table->on_bad, table_real(writer, table->skip_limit), prepare, augment,
+                      dataset->statistic.count, statistic, dataset->fit.count, fit);
     }
     if (program->dataset.count)
         TOP("%s};\n", rows.text);
@@ -376,19 +445,6 @@ static const char *generation(TableWriter *writer, const aml_generation *of)
                         table_text(writer, of->prompt));
 }
 
-static const char *text_list(TableWriter *writer, const char *const at[], int count,
-                             const char *prefix, const char *what)
-{
-    if (count == 0)
-        return "0";
-    const char *name = array_name(writer, prefix, what);
-    TOP("static const char *const %s[] = {", name);
-    for (int i = 0; i < count; i++)
-        TOP("%s%s", i ? ", " : "", table_text(writer, at[i]));
-    TOP("};\n");
-    return name;
-}
-
 static const char *load_rules(TableWriter *writer, const aml_load *load, const char *prefix)
 {
     if (load->rules == 0)
@@ -426,6 +482,18 @@ static const char *loads(TableWriter *writer, const ProgramJob *job, const char 
                       load->rules, rule, load->missings, missing, load->unuseds, unused);
     }
     TOP("static const aml_load %s[] = {\n%s};\n", name, rows.text);
+    return name;
+}
+
+static const char *shares(TableWriter *writer, const aml_job *job, const char *prefix)
+{
+    if (job->shares == 0)
+        return "0";
+    const char *name = array_name(writer, prefix, "shares");
+    TOP("static const double %s[] = {", name);
+    for (int i = 0; i < job->shares; i++)
+        TOP("%s%s", i ? ", " : "", table_real(writer, job->share[i]));
+    TOP("};\n");
     return name;
 }
 
@@ -482,6 +550,8 @@ static void write_jobs(TableWriter *writer, Program *program)
         buffer_printf(
             &rows, "     .guard = (aml_guard)%d, .guard_limit = %lldll, .skip_outliers = %s,\n",
             table->guard, (long long)table->guard_limit, table_real(writer, table->skip_outliers));
+        buffer_printf(&rows, "     .folds = %d, .shares = %d, .share = %s,\n", table->folds,
+                      table->shares, shares(writer, table, prefix));
         buffer_printf(&rows, "     .model_job = %d, .which = (aml_which)%d, .generation = %s},\n",
                       table->model_job, table->which, generation(writer, &table->generation));
     }
@@ -489,8 +559,7 @@ static void write_jobs(TableWriter *writer, Program *program)
         TOP("%s};\n", rows.text);
 }
 
-const char *tables_of_program(Cx *cx, Program *program, const ObjectCode *object,
-                              const char *source_dir)
+Tables tables_of_program(Cx *cx, Program *program, const ObjectCode *object, const char *source_dir)
 {
     TableWriter writer_of = {.cx = cx, .top = {.arena = cx->arena}}, *writer = &writer_of;
     const aml_program *table = &program->table;
@@ -521,5 +590,5 @@ const char *tables_of_program(Cx *cx, Program *program, const ObjectCode *object
             list[i].count ? list[i].array : "0");
     TOP("};\n\nint main(int argc, char **argv)\n{\n    return aml_program_main(&program, argc, "
         "argv);\n}\n");
-    return writer->top.text;
+    return table_end(writer);
 }

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "aml/vocabulary.h"
 #include "aml_link.h" // generated: AML_LINK_FLAGS, what a sanitized runtime needs
 #include "base/embedded.h"
 
@@ -117,7 +118,13 @@ static const char *place_inputs(Workplace *place, const LinkRequest *request)
     if (!wrong && request->exports)
         wrong = place_file(place, "exports.map", request->exports, strlen(request->exports));
     if (!wrong)
-        wrong = place_file(place, "tables.c", request->source, strlen(request->source));
+        wrong = place_file(place, "tables.c", request->tables.text, strlen(request->tables.text));
+    for (int i = 0; i < request->tables.tokenizers && !wrong; i++) {
+        const aml_vocabulary *image = request->tables.tokenizer[i]->image;
+        if (image)
+            wrong = place_file(place, arena_printf(place->cx->arena, "tokenizer%d.bin", i), image,
+                               image->bytes);
+    }
     for (int i = 0; i < request->object->files && !wrong; i++)
         wrong = place_file(place, object_name(place->cx, i), request->object->file[i].at,
                            request->object->file[i].length);
@@ -141,6 +148,7 @@ static const char *run_compiler(Workplace *place, const LinkRequest *request,
     ARG(tools->runtime);
     Buffer libraries = {.arena = cx->arena};
     buffer_text(&libraries, request->libraries ? request->libraries : "");
+    buffer_text(&libraries, tokenizer_libraries(cx, &request->tables));
     for (char *rest, *name = strtok_r(libraries.text, " ", &rest); name;
          name = strtok_r(NULL, " ", &rest))
         ARG(name);

@@ -97,6 +97,46 @@ static void widen_dot(IrFunction *fn, Inst *dot, DType wide)
     ir_remove(fn, dot);
 }
 
+// The contracted axes lie in another order in one operand than in the other, so they do not
+// collapse: the smaller operand is moved to the order of the larger one. False if that does not
+// help.
+static bool move_smaller(IrFunction *fn, Inst *dot)
+{
+    int small = type_elements(dot->input[0]->type) > type_elements(dot->input[1]->type);
+    Inst *in = dot->input[small];
+    IntList contract = dot->attr[small].list, other = dot->attr[!small].list,
+            order = dot->attr[small + 2].list;
+    for (int i = 1; i < other.count; i++)
+        for (int k = i; k > 0 && other.at[k] < other.at[k - 1]; k--) {
+            int64_t a = other.at[k], b = contract.at[k];
+            other.at[k] = other.at[k - 1], contract.at[k] = contract.at[k - 1];
+            other.at[k - 1] = a, contract.at[k - 1] = b;
+        }
+    Attr attr[4];
+    memcpy(attr, dot->attr, sizeof attr);
+    attr[!small].list = other;
+    for (int i = 0; i < contract.count; i++) {
+        attr[small].list.at[i] = order.count;
+        order.at[order.count++] = contract.at[i];
+    }
+    for (int i = 0; i < attr[small + 2].list.count; i++)
+        attr[small + 2].list.at[i] = i;
+    for (int axis = 0; axis < in->type.rank; axis++)
+        if (!listed(contract, axis) && !listed(dot->attr[small + 2].list, axis))
+            order.at[order.count++] = axis;
+    Inst *moved = insert(dot, OP_transpose, in, (Attr){.list = order}, (Type){0});
+    Inst *operands[] = {small ? dot->input[0] : moved, small ? moved : dot->input[1]};
+    Inst *better = ir_insert_before(dot, OP_dot, operands, 2, attr, (Type){0}, dot->span);
+    DotShape shape;
+    bool collapses = dot_shape(better, &shape);
+    if (collapses)
+        ir_replace_uses(fn, dot, better);
+    ir_remove(fn, collapses ? dot : better);
+    if (!collapses)
+        ir_remove(fn, moved);
+    return collapses;
+}
+
 // The kernels multiply matrices of f32 and f64. Everything else becomes that: 16-bit floats are
 // widened, axes that do not collapse are moved; integers, and scalars, are multiplied and folded,
 // but for bytes that have a kernel (quads).
@@ -111,6 +151,9 @@ static void lower_dot(IrFunction *fn, Inst *dot)
             widen_dot(fn, dot, wide);
         return;
     }
+    if (real && wide == dtype && dot->input[0]->type.rank && dot->input[1]->type.rank &&
+        move_smaller(fn, dot))
+        return;
     bool bytes = inst_sums_bytes(dot) && dot->input[1]->op == OP_constant;
     if (bytes && dot_shape(dot, &shape) && dot_quads(&shape))
         return;

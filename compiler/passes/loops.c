@@ -12,10 +12,13 @@
 //
 // An instruction of the body whose operands are the same each turn gives the same each turn and is
 // moved in front of the loop, unless that would store something larger than what it is made from,
-// or compute what a branch avoids. A loop of one turn is its body.
+// or compute what a branch avoids. A loop of one turn is its body. A matrix that is the same each
+// turn and would be turned around for each product with few rows is turned around in front of the
+// loop.
 //
 // Loops are changed in place: parameters and results are dropped one at a time.
 
+#include "passes/fuse.h"
 #include "passes/pass.h"
 
 typedef struct Loop {
@@ -433,6 +436,29 @@ static void move_out(Loop *l)
     }
 }
 
+// A product reads rows of its second operand; from a transposed one it makes a copy, which few rows
+// of the first operand do not pay for.
+static void turn_operands(Loop *l)
+{
+    enum { FEW_TURNS = 4, MANY_ROWS = 96 };
+    if (l->count < FEW_TURNS)
+        return;
+    for (Inst *inst = l->body->first; inst; inst = inst->next) {
+        DotShape shape;
+        int input = inst->op == OP_dot ? input_of(l, inst->input[1]) : -1;
+        if (input < 0 || !is_rest(l, input) || inst->input[1]->type.rank != 2 ||
+            inst->attr[1].list.count != 1 || inst->attr[1].list.at[0] != 1 ||
+            inst->input[0]->type.rank == 0 || !dot_shape(inst, &shape) || shape.dot.n < 2 ||
+            shape.dot.m <= AML_DOT_FEW_ROWS || shape.dot.m >= MANY_ROWS)
+            continue;
+        Attr turned = {.list = {2, {1, 0}}};
+        Inst *outside = ir_insert_before(l->inst, OP_transpose, &l->inst->input[input], 1, &turned,
+                                         (Type){0}, inst->span);
+        ir_set_input(inst, 1, add_rest(l, outside));
+        inst->attr[1].list.at[0] = 0;
+    }
+}
+
 // ---- a loop of one turn -------------------------------------------------------------------------
 
 static Inst *reshaped(Loop *l, Inst *value, Type type)
@@ -490,6 +516,7 @@ bool pass_loops(IrFunction *fn)
             if (inst->uses > 0) {
                 drop_dead(&l);
                 move_out(&l);
+                turn_operands(&l);
             }
             next = inst->next; // gets of the loop may be gone
         }

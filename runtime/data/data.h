@@ -5,6 +5,7 @@
 //   table.c    a source as columns of typed fields, one array per field
 //   fetch.c    fields that are decoded when they are asked for
 //   split.c    which samples train, validate, test
+//   fit.c      what prepare knows of the training rows as a whole
 //   samples.c  the samples after `prepare` and `augment`, and batches of them
 //   sampler.c  the order of training
 //   loader.c   batches of training made ahead by threads of their own
@@ -19,6 +20,7 @@
 
 #include "runtime/base/base.h"
 #include "runtime/data/csv.h"
+#include "runtime/data/deal.h"
 
 // ---- locate.c
 
@@ -65,6 +67,8 @@ typedef struct amli_load {
                       // no row may be bad, and it may be csv whatever the source is
     bool check_all;   // read on after a bad row, whatever on_bad says
     bool labels_may_be_absent; // `predict FILE`
+    void *const *statistic;    // of the data set, from a checkpoint; NULL: they are fitted
+    amli_fold fold;            // of a cross-validation
     aml_notice *on_bad_row;    // told about each bad row that is passed over; may be NULL
     void *self;
 } amli_load;
@@ -101,16 +105,21 @@ typedef struct amli_split {
     size_t bytes;                    // of these lists
 } amli_split;
 
-// Splits rows 0..source_rows by fractions: exact counts by largest remainder, per class where
-// `stratum` (of each row, in 0..strata-1) is given. Rows from source_rows on are the test part. The
-// same seed gives the same rows everywhere.
+// Splits rows 0..source_rows by fractions: exact counts by largest remainder, per class and by
+// groups where there are labels. Rows from source_rows on are the test part. The same seed gives
+// the same rows everywhere.
 aml_status amli_split_rows(const aml_split *how, int64_t source_rows, int64_t rows,
-                           const int64_t *stratum, int64_t strata, amli_split *split,
+                           const amli_labels *labels, const amli_fold *fold, amli_split *split,
                            aml_error *error);
 // Splits the samples of a table into consecutive parts of its rows: a sample belongs to the part
 // that has all its rows, and to none if it reaches over a border.
-aml_status amli_split_by_time(const aml_split *how, const amli_table *table, amli_split *split,
-                              aml_error *error);
+aml_status amli_split_by_time(const aml_split *how, const amli_table *table, const amli_fold *fold,
+                              amli_split *split, aml_error *error);
+// A training on a fold is one on other data: the fold becomes part of the fingerprint.
+void amli_fold_mark(const amli_fold *fold, char fingerprint[AMLI_HASH_TEXT]);
+// The same as the data set asks for. Classes and groups are read from the table.
+aml_status amli_split_table(const aml_dataset *dataset, const amli_table *table,
+                            const amli_fold *fold, amli_split *split, aml_error *error);
 void amli_split_free(amli_split *split);
 
 // ---- samples.c
@@ -122,13 +131,27 @@ typedef struct amli_preparer {
     size_t bytes;
     void *arena, **input, **output;
     aml_value *scalar; // to be set before a call
+    int copied;        // inputs that a call copies: those before the shared ones
 } amli_preparer;
 aml_status amli_preparer_new(const aml_function *function, amli_preparer *preparer,
                              aml_error *error);
 void amli_preparer_free(amli_preparer *preparer);
+// Inputs first, first + 1, ... are read where at[] is, which has to stay: what is the same for all
+// samples. It comes behind the others.
+void amli_preparer_share(amli_preparer *preparer, int first, void *const at[], int count);
 // Runs it on one sample whose fields are at in[i] (any alignment) and copies its outputs to out[i]
 // (any alignment; NULL: not wanted).
 void amli_prepare(const amli_preparer *preparer, const void *const in[], void *const out[]);
+
+// ---- fit.c
+
+// The values of all statistics, fitted on these rows of the table; NULL if the data set has none.
+aml_status amli_fit(const aml_dataset *dataset, const amli_table *table, const int64_t row[],
+                    int64_t rows, void ***value, aml_error *error);
+void *amli_statistic_new(const aml_statistic *statistic); // room for one, zeroed
+void amli_statistics_free(const aml_dataset *dataset, void **value);
+
+// ---- samples.c
 
 // How training samples are augmented.
 typedef struct amli_augmenting {
@@ -148,6 +171,7 @@ typedef struct amli_worker {
 
 typedef struct amli_samples {
     const aml_dataset *dataset;
+    void **statistic; // the values of its statistics; NULL: there are none
     int64_t rows;
     int outputs;       // of prepare
     char **column;     // column[i]: output i of all rows, dense; NULL: prepared when asked for
@@ -156,6 +180,7 @@ typedef struct amli_samples {
     size_t bytes; // of everything that is held
     amli_split split;
     char fingerprint[AMLI_HASH_TEXT];
+    char source[AMLI_HASH_TEXT]; // the same without the fold
     char path[PATH_MAX];
     int64_t skipped;
     int workers; // threads that can prepare at once

@@ -16,8 +16,10 @@ static aml_status open_text(amli_reading *reading, aml_error *error)
         if (reading->unit_bytes[i] != sizeof(int32_t))
             return amli_fail(error, AML_INTERNAL, "the field '%s' does not hold tokens",
                              reading->dataset->field[i].tensor.name);
-    amli_encoder_begin(encoder, reading->source->tokenizer, file->path, file->text, file->length);
-    return AML_OK;
+    aml_status status = amli_encoder_open(encoder, reading->source->tokenizer, error);
+    if (!status)
+        amli_encoder_begin(encoder, file->path, file->text, file->length);
+    return status;
 }
 
 static amli_row next_text(amli_reading *reading, void *const to[], aml_error *error)
@@ -36,6 +38,8 @@ static amli_row next_text(amli_reading *reading, void *const to[], aml_error *er
 
 static void close_text(amli_reading *reading)
 {
+    if (reading->own)
+        amli_encoder_close(reading->own);
     free(reading->own);
 }
 

@@ -233,6 +233,15 @@ static aml_status apply(amli_command *command, Option option, const char *text, 
         command->resume = true;
         command->resume_run = text;
         break;
+    case OPTION_folds:
+        status = whole_number("folds", text, 2, &command->folds, error);
+        if (!status && command->folds > 1000)
+            status =
+                amli_fail(error, AML_USAGE, "--folds: expected at most 1000, found \"%s\"", text);
+        break;
+    case OPTION_curve:
+        command->curve = text;
+        break;
     case OPTION_prompt:
         command->prompt = text;
         break;

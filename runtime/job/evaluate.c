@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/job/job.h"
+#include "runtime/job/study.h"
 
 enum { WEIGHTS = 1 << AML_ROLE_WEIGHT | 1 << AML_ROLE_STATE };
 
@@ -91,7 +91,10 @@ static aml_status evaluate(const amli_command *command, const aml_job *job, cons
         aml_checkpoint_close(checkpoint);
         return status;
     }
-    status = amli_session_load(&session, log, error);
+    status = amli_statistics_load(session.dataset, aml_checkpoint_weights(checkpoint), path,
+                                  &session.statistic, error);
+    if (!status)
+        status = amli_session_load(&session, log, error);
     if (!status && job->data == trained->data &&
         strcmp(aml_checkpoint_describe(checkpoint)->data_fingerprint,
                session.samples->fingerprint) != 0)
@@ -118,6 +121,72 @@ static aml_status evaluate(const amli_command *command, const aml_job *job, cons
     return status;
 }
 
+// "10%,50%,100%" as increasing shares; the caller frees *share.
+static aml_status read_curve(const char *text, double **share, int32_t *shares, aml_error *error)
+{
+    char *copy = strdup(text), *rest = NULL;
+    *share = malloc((strlen(text) + 1) * sizeof **share);
+    *shares = 0;
+    aml_status status =
+        copy && *share ? AML_OK : amli_no_memory(error, strlen(text), "the shares of --curve");
+    for (char *part = copy && *share ? strtok_r(copy, ",", &rest) : NULL; part && !status;
+         part = strtok_r(NULL, ",", &rest)) {
+        double value;
+        aml_unit unit;
+        bool good = amli_parse_quantity(part, &value, &unit) && value > 0 && value <= 1 &&
+                    (unit == AML_UNIT_FRACTION || unit == AML_UNIT_NONE) &&
+                    (*shares == 0 || value > (*share)[*shares - 1]);
+        if (!good)
+            status =
+                amli_fail(error, AML_USAGE,
+                          "--curve: expected shares above 0%% and up to 100%%, increasing, such "
+                          "as 10%%,50%%,100%%, found \"%s\" in \"%s\"",
+                          part, text);
+        else
+            (*share)[(*shares)++] = value;
+    }
+    if (!status && *shares == 0)
+        status = amli_fail(error, AML_USAGE,
+                           "--curve: expected shares such as 10%%,50%%,100%%, found \"%s\"", text);
+    free(copy);
+    return status;
+}
+
+// What is trained is measured, or, with folds or a curve, trained for it.
+static aml_status evaluate_or_study(const amli_command *command, const aml_job *job,
+                                    const aml_job *trained, aml_which which, aml_part part,
+                                    const amli_device_kind *kind, amli_log *log, aml_error *error)
+{
+    amli_study study = {.command = command,
+                        .job = job,
+                        .trained = trained,
+                        .which = which,
+                        .part = part,
+                        .folds = command->folds ? (int32_t)command->folds : job->folds,
+                        .shares = job->shares,
+                        .share = job->share};
+    double *share = NULL;
+    if (!command->folds && !command->curve && study.folds == 0 && study.shares == 0)
+        return command->resume
+                   ? amli_fail(error, AML_USAGE,
+                               "'%s' only measures what was trained: --resume belongs to an "
+                               "evaluation with folds or a curve",
+                               job->name)
+                   : evaluate(command, job, trained, which, part, kind, log, error);
+    if (command->checkpoint)
+        return amli_fail(error, AML_USAGE, "'%s' trains what it measures: it takes no --checkpoint",
+                         job->name);
+    aml_status status = AML_OK;
+    if (command->curve) {
+        status = read_curve(command->curve, &share, &study.shares, error);
+        study.share = share;
+    }
+    if (!status)
+        status = amli_study_run(&study, kind, log, error);
+    free(share);
+    return status;
+}
+
 aml_status amli_evaluate(const amli_command *command, const amli_device_kind *kind,
                          aml_error *error)
 {
@@ -131,8 +200,8 @@ aml_status amli_evaluate(const amli_command *command, const amli_device_kind *ki
         if (job->kind != AML_JOB_EVALUATE ||
             (command->argument && strcmp(command->argument, job->name) != 0))
             continue;
-        status = evaluate(command, job, &program->job[job->model_job], job->which, job->part, kind,
-                          &log, error);
+        status = evaluate_or_study(command, job, &program->job[job->model_job], job->which,
+                                   job->part, kind, &log, error);
         done++;
     }
     if (done ==
@@ -142,13 +211,13 @@ aml_status amli_evaluate(const amli_command *command, const amli_device_kind *ki
         if (status)
             status = amli_find_job(command, AML_JOB_EVALUATE, command->argument, &job, error);
         else
-            status =
-                evaluate(command, job, job, job->keep_best > 0 ? AML_WHICH_BEST : AML_WHICH_LAST,
-                         program->dataset[job->data].split.test > 0 ||
-                                 program->dataset[job->data].test.kind != AML_SOURCE_NONE
-                             ? AML_PART_TEST
-                             : AML_PART_VALID,
-                         kind, &log, error);
+            status = evaluate_or_study(
+                command, job, job, job->keep_best > 0 ? AML_WHICH_BEST : AML_WHICH_LAST,
+                program->dataset[job->data].split.test > 0 ||
+                        program->dataset[job->data].test.kind != AML_SOURCE_NONE
+                    ? AML_PART_TEST
+                    : AML_PART_VALID,
+                kind, &log, error);
     }
     amli_log_end(&log);
     return status;

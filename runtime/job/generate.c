@@ -16,6 +16,7 @@
 #include "runtime/data/tokenizer.h"
 #include "runtime/job/job.h"
 
+enum { PROMPT_EXTRA = 256 }; // tokens that a tokenizer may put around a prompt or make of a byte
 enum { WEIGHTS = 1 << AML_ROLE_WEIGHT | 1 << AML_ROLE_STATE };
 
 typedef struct Generating {
@@ -47,21 +48,27 @@ static aml_status read_prompt(Generating *g, aml_error *error)
                          "to go on from");
     if (g->length > INT64_MAX / 16 - (int64_t)length)
         return amli_fail(error, AML_USAGE, "--length: %lld is too large", (long long)g->length);
-    size_t bytes = (length + (size_t)g->length) * sizeof *g->token;
+    size_t bytes = (length + PROMPT_EXTRA + (size_t)g->length) * sizeof *g->token;
     g->token = malloc(bytes);
     if (!g->token)
         return amli_no_memory(error, bytes, "the tokens");
     amli_encoder encoder;
-    amli_encoder_begin(&encoder, g->tokenizer, "the prompt", prompt, length);
-    for (;;) {
+    aml_status status = amli_encoder_open(&encoder, g->tokenizer, error);
+    if (!status)
+        amli_encoder_begin(&encoder, "the prompt", prompt, length);
+    while (!status) {
         int32_t token;
-        aml_status status = amli_encode(&encoder, &token, error);
-        if (status)
-            return status;
-        if (token < 0)
+        status = amli_encode(&encoder, &token, error);
+        if (status || token < 0)
             break;
-        g->token[g->tokens++] = token;
+        if (g->tokens == (int64_t)length + PROMPT_EXTRA)
+            status = amli_fail(error, AML_USAGE, "the prompt has more tokens than bytes");
+        else
+            g->token[g->tokens++] = token;
     }
+    amli_encoder_close(&encoder);
+    if (status)
+        return status;
     return g->tokens > 0 ? AML_OK : amli_fail(error, AML_USAGE, "the prompt holds no characters");
 }
 
@@ -177,8 +184,8 @@ static aml_status put(Generating *g, const char *text, size_t length, aml_error 
 
 static aml_status put_token(Generating *g, int32_t token, aml_error *error)
 {
-    char text[AMLI_DECODED];
-    return put(g, text, amli_decode_token(&g->decoder, token, text), error);
+    size_t length = amli_decode_token(&g->decoder, token);
+    return put(g, g->decoder.text, length, error);
 }
 
 static aml_status write_text(Generating *g, amli_log *log, aml_error *error)
@@ -207,11 +214,10 @@ static aml_status write_text(Generating *g, amli_log *log, aml_error *error)
         else
             status = score(g, g->tokens - 1, error);
     }
-    char rest[AMLI_DECODED];
-    size_t length = amli_decode_end(&g->decoder, rest);
-    rest[length++] = '\n';
+    size_t length = amli_decode_end(&g->decoder);
+    g->decoder.text[length++] = '\n';
     if (!status)
-        status = put(g, rest, length, error);
+        status = put(g, g->decoder.text, length, error);
     double seconds = amli_seconds() - began;
     if (!status && amli_signal_seen())
         return amli_fail(error, amli_signal_seen() == SIGINT ? AML_INTERRUPTED : AML_TERMINATED,
@@ -285,7 +291,6 @@ aml_status amli_generate(const amli_command *command, const amli_device_kind *ki
     amli_log_begin(&log, command->quiet);
     g.how = &g.job->generation;
     g.tokenizer = command->program->dataset[g.job->data].source.tokenizer;
-    g.decoder.tokenizer = g.tokenizer;
     g.length = command->length > 0 ? command->length : g.how->length;
     g.choice = (amli_choice){.temperature = command->temperature >= 0 ? command->temperature
                                                                       : g.how->temperature,
@@ -296,6 +301,8 @@ aml_status amli_generate(const amli_command *command, const amli_device_kind *ki
     signal(SIGPIPE, SIG_IGN);
     status = check_job(&g, error);
     if (!status)
+        status = amli_decoder_open(&g.decoder, g.tokenizer, error);
+    if (!status)
         status = read_prompt(&g, error);
     if (!status)
         status = begin(&g, kind, &log, error);
@@ -304,6 +311,7 @@ aml_status amli_generate(const amli_command *command, const amli_device_kind *ki
     signal(SIGPIPE, SIG_DFL);
     amli_signals_end();
     amli_session_close(&g.session);
+    amli_decoder_close(&g.decoder);
     free(g.token), free(g.window), free(g.score), free(g.work);
     amli_log_end(&log);
     return status;

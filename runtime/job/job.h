@@ -3,11 +3,13 @@
 //   main.c      verbs
 //   command.c   the command line; help.c tells about it
 //   session.c   a job's memory on a device, and its compiled functions bound to it
+//   statistics.c  what prepare knows of the training rows, in checkpoints
 //   measure.c   a model on some rows: loss and metrics; roc.c: metrics that need all rows at once
 //   train.c     the training loop; step.c one step, guard.c one that goes wrong; train_run.c the
 //               folder: config, resume, checkpoints
 //   generate.c  text from a trained model; choose.c: which token comes next
 //   profile.c   where the time goes, by line of the source
+//   study.c    cross-validations and learning curves; study_result.c: their figures
 //   evaluate.c, predict.c, plan.c, check.c
 
 #ifndef AMLI_JOB_H
@@ -49,6 +51,9 @@ typedef struct amli_command {
     int64_t length, top_k;                  // of a generation; 0: not given
     double temperature, top_p;              // the same; negative: not given
     double time_limit;                      // in seconds, of a training; 0: not given
+    int64_t folds;                          // of a cross-validation; 0: not given
+    amli_fold fold;                         // that is trained on or measured; see study.c
+    const char *curve;                      // shares of a learning curve, NULL: not given
     const char *resume_run, *checkpoint, *job, *output, *runs, *prompt;
     // the values of the program's options, and what was given on the command line (NULL: nothing)
     aml_value *value;
@@ -105,7 +110,8 @@ typedef struct amli_session {
     char *staging; // host memory like `batch`, if the host has no view of it
     char *view;    // where the host writes batches: the device's memory, or staging
     amli_bound init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated, decode;
-    amli_profile *profile;                // NULL: none is made
+    amli_profile *profile; // NULL: none is made
+    void **statistic; // of the data set, read from a checkpoint; NULL: fitted when it is loaded
     const struct amli_measured *measured; // by the last validation; NULL: there was none
     int64_t seed, total_steps;
     int64_t ahead;  // of the step: the batch that it trains on is number step + ahead
@@ -158,6 +164,15 @@ aml_status amli_load_options(const amli_command *command, const aml_dataset *dat
                              amli_load *load, amli_paths *paths, aml_error *error);
 
 double amli_element(aml_dtype dtype, const void *at, int64_t index);
+
+// ---- statistics.c
+
+// The statistics of the loaded samples into the rows of the job's state.
+aml_status amli_statistics_store(amli_session *session, aml_error *error);
+// What a checkpoint holds of them: the caller gives them back with amli_statistics_free. NULL if
+// the data set has none. `path` is the checkpoint's.
+aml_status amli_statistics_load(const aml_dataset *dataset, const aml_tensors *tensors,
+                                const char *path, void ***value, aml_error *error);
 
 // ---- choose.c
 

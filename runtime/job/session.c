@@ -227,6 +227,7 @@ void amli_session_close(amli_session *session)
         free(session->balance[i]);
     free(session->balance), free(session->to), free(session->augment_scalar);
     amli_samples_free(session->samples);
+    amli_statistics_free(session->dataset, session->statistic);
     if (session->device)
         session->device->kind->close(session->device);
     *session = (amli_session){0};
@@ -248,7 +249,7 @@ static aml_status load_paths(const amli_command *command, const aml_source *sour
 aml_status amli_load_options(const amli_command *command, const aml_dataset *dataset,
                              amli_load *load, amli_paths *paths, aml_error *error)
 {
-    *load = (amli_load){.source_dir = command->program->source_dir};
+    *load = (amli_load){.source_dir = command->program->source_dir, .fold = command->fold};
     if (dataset->source.kind == AML_SOURCE_NONE)
         return amli_fail(error, AML_INVALID, "the data set '%s' (%s) has no source", dataset->name,
                          dataset->place);
@@ -315,6 +316,7 @@ aml_status amli_session_load(amli_session *session, amli_log *log, aml_error *er
     Skipping skipping = {log, 0};
     load.on_bad_row = on_skip;
     load.self = &skipping;
+    load.statistic = session->statistic;
     if (!status)
         status = amli_samples_load(session->dataset, &load, amli_threads(session->command),
                                    &session->samples, error);

@@ -42,9 +42,24 @@ def idx_seeds():
             both(idx(8, [1 << 31, 2, 3], b""), labels), both(images, idx(8, [3], bytes([0, 4, 1]))), b""]
 
 
+def tokenizer_seeds():
+    folder = ROOT / "tests/tokenizers"
+    vocab, merges = (folder / "small_vocab.json").read_bytes(), (folder / "small_merges.txt").read_bytes()
+    pair = bytes([0]) + struct.pack("<H", len(vocab)) + vocab + merges
+    return [pair, b"\1\0\0" + (folder / "small_vocab.txt").read_bytes(), b"\0\0\0", b""] + [
+        b"\2\0\0" + path.read_bytes() for path in sorted(folder.glob("small_*.json")) if "vocab" not in path.name] + [
+        b"\2\0\0" + json.dumps({"model": {"type": "Unigram", "vocab": [["a", -1.5], ["b", -2], ["ab", -2.5], ["\u2581", -3]], "unk_id": 0},
+                                 "normalizer": {"type": "Precompiled", "precompiled_charsmap": "CAAAAAAAAAAAAAAAYQBi"},
+                                 "pre_tokenizer": {"type": "Metaspace"}, "decoder": {"type": "Metaspace"}}).encode()]
+
+
 def seeds(name):
+    if name == "tokenizer":
+        return tokenizer_seeds()
     if name == "idx":
         return idx_seeds()
+    if name == "picture":
+        return [p.read_bytes() for p in sorted((ROOT / "tests/runtime/pictures").iterdir()) if p.suffix in (".jpg", ".png")]
     if name == "csv":
         return CSV + [(ROOT / "examples/digits/data/digits.csv").read_bytes()[:2000]]
     if name == "text":

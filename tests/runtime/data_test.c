@@ -238,6 +238,9 @@ TEST(random_bytes_end)
 
 // ---- splits
 
+static const amli_labels plain = {0};
+static const amli_fold whole = {0};
+
 TEST(split_counts_are_exact)
 {
     static const int sizes[] = {1, 2, 3, 7, 10, 99, 100, 1797};
@@ -245,7 +248,7 @@ TEST(split_counts_are_exact)
         int rows = sizes[s];
         aml_split how = {.train = 0.8, .valid = 0.1, .test = 0.1, .seed = 7, .stratify = -1};
         amli_split split;
-        CHECK(amli_split_rows(&how, rows, rows, NULL, 1, &split, NULL) == AML_OK);
+        CHECK(amli_split_rows(&how, rows, rows, &plain, &whole, &split, NULL) == AML_OK);
         CHECK_INT(split.rows[AML_PART_ALL], rows);
         CHECK_INT(split.rows[AML_PART_TRAIN] + split.rows[AML_PART_VALID] +
                       split.rows[AML_PART_TEST],
@@ -271,8 +274,9 @@ TEST(strata_keep_their_proportions)
     for (int i = 0; i < ROWS; i++)
         size[stratum[i] = (int64_t)i * i % 97 % CLASSES]++;
     aml_split how = {.train = 0.8, .valid = 0.1, .test = 0.05, .seed = 7};
+    const amli_labels labels = {.stratum = stratum, .strata = CLASSES};
     amli_split split, again;
-    CHECK(amli_split_rows(&how, ROWS, ROWS, stratum, CLASSES, &split, NULL) == AML_OK);
+    CHECK(amli_split_rows(&how, ROWS, ROWS, &labels, &whole, &split, NULL) == AML_OK);
     double share[] = {1, 0.8, 0.1, 0.05};
     for (int part = AML_PART_TRAIN; part <= AML_PART_TEST; part++) {
         int64_t count[CLASSES] = {0};
@@ -282,13 +286,13 @@ TEST(strata_keep_their_proportions)
             CHECK(fabs((double)count[k] - share[part] * (double)size[k]) < 2);
         CHECK(fabs((double)split.rows[part] - share[part] * ROWS) < 1);
     }
-    CHECK(amli_split_rows(&how, ROWS, ROWS, stratum, CLASSES, &again, NULL) == AML_OK);
+    CHECK(amli_split_rows(&how, ROWS, ROWS, &labels, &whole, &again, NULL) == AML_OK);
     for (int part = 0; part <= AML_PART_TEST; part++)
         CHECK(again.rows[part] == split.rows[part] &&
               memcmp(again.row[part], split.row[part], (size_t)split.rows[part] * 8) == 0);
     amli_split_free(&again);
     how.seed = 8;
-    CHECK(amli_split_rows(&how, ROWS, ROWS, stratum, CLASSES, &again, NULL) == AML_OK);
+    CHECK(amli_split_rows(&how, ROWS, ROWS, &labels, &whole, &again, NULL) == AML_OK);
     CHECK(memcmp(again.row[AML_PART_TEST], split.row[AML_PART_TEST],
                  (size_t)split.rows[AML_PART_TEST] * 8) != 0);
     amli_split_free(&again);
@@ -299,7 +303,7 @@ TEST(test_source_rows_are_the_test_part)
 {
     aml_split how = {.train = 0.9, .valid = 0.1, .seed = 1};
     amli_split split;
-    CHECK(amli_split_rows(&how, 100, 130, NULL, 1, &split, NULL) == AML_OK);
+    CHECK(amli_split_rows(&how, 100, 130, &plain, &whole, &split, NULL) == AML_OK);
     CHECK_INT(split.rows[AML_PART_TRAIN], 90);
     CHECK_INT(split.rows[AML_PART_TEST], 30);
     CHECK_INT(split.row[AML_PART_TEST][0], 100);
@@ -310,10 +314,10 @@ TEST(bad_fractions_are_refused)
 {
     amli_split split;
     aml_error error;
-    CHECK_INT(
-        amli_split_rows(&(aml_split){.train = 0.8, .valid = 0.3}, 10, 10, NULL, 1, &split, &error),
-        AML_INVALID);
-    CHECK_INT(amli_split_rows(&(aml_split){.train = -0.1}, 10, 10, NULL, 1, &split, &error),
+    CHECK_INT(amli_split_rows(&(aml_split){.train = 0.8, .valid = 0.3}, 10, 10, &plain, &whole,
+                              &split, &error),
+              AML_INVALID);
+    CHECK_INT(amli_split_rows(&(aml_split){.train = -0.1}, 10, 10, &plain, &whole, &split, &error),
               AML_INVALID);
 }
 

@@ -10,15 +10,17 @@
 #include "runtime/job/job.h"
 
 static const uint32_t code[] = {'\n', ' ', 'a', 'b', 'c', 0xE9, 0x20AC};
-static const aml_tokenizer characters = {AML_TOKENIZER_CHARACTERS, 7, code};
-static const aml_tokenizer bytes = {AML_TOKENIZER_BYTES, 256, NULL};
+static const aml_tokenizer characters = {
+    .kind = AML_TOKENIZER_CHARACTERS, .vocab = 7, .code = code};
+static const aml_tokenizer bytes = {.kind = AML_TOKENIZER_BYTES, .vocab = 256};
 
 static void expect_error(const char *text, size_t length, const char *part)
 {
     amli_encoder encoder;
     aml_error error = {0};
     int32_t token = 0;
-    amli_encoder_begin(&encoder, &characters, "text", text, length);
+    CHECK(amli_encoder_open(&encoder, &characters, NULL) == AML_OK);
+    amli_encoder_begin(&encoder, "text", text, length);
     aml_status status = AML_OK;
     while (!status && token >= 0)
         status = amli_encode(&encoder, &token, &error);
@@ -32,16 +34,18 @@ TEST(tokens_and_back)
                                "ab\n\xC3\xA9 \xE2\x82\xAC";
     static const int32_t expected[] = {2, 3, 0, 5, 1, 6, -1};
     amli_encoder encoder;
-    amli_encoder_begin(&encoder, &characters, "text", text, sizeof text - 1);
+    CHECK(amli_encoder_open(&encoder, &characters, NULL) == AML_OK);
+    amli_encoder_begin(&encoder, "text", text, sizeof text - 1);
     for (size_t i = 0; i < AMLI_COUNT(expected); i++) {
         int32_t token;
         CHECK(amli_encode(&encoder, &token, NULL) == AML_OK);
         CHECK_INT(token, expected[i]);
     }
-    amli_decoder decoder = {.tokenizer = &characters};
-    char back[AMLI_DECODED];
-    CHECK_INT(amli_decode_token(&decoder, 6, back), 3);
-    CHECK(memcmp(back, "\xE2\x82\xAC", 3) == 0);
+    amli_decoder decoder;
+    CHECK(amli_decoder_open(&decoder, &characters, NULL) == AML_OK);
+    CHECK_INT(amli_decode_token(&decoder, 6), 3);
+    CHECK(memcmp(decoder.text, "\xE2\x82\xAC", 3) == 0);
+    amli_decoder_close(&decoder);
 }
 
 TEST(mistakes_have_a_place)
@@ -55,20 +59,21 @@ TEST(mistakes_have_a_place)
 
 TEST(bytes_become_characters)
 {
-    amli_decoder decoder = {.tokenizer = &bytes};
-    char text[AMLI_DECODED];
-    CHECK_INT(amli_decode_token(&decoder, 0xE2, text), 0);
-    CHECK_INT(amli_decode_token(&decoder, 0x82, text), 0);
-    CHECK_INT(amli_decode_token(&decoder, 0xAC, text), 3);
-    CHECK_INT(amli_decode_token(&decoder, 0xC3, text), 0);
-    CHECK_INT(amli_decode_token(&decoder, 'a', text), 4); // U+FFFD and a
-    CHECK(memcmp(text,
+    amli_decoder decoder;
+    CHECK(amli_decoder_open(&decoder, &bytes, NULL) == AML_OK);
+    CHECK_INT(amli_decode_token(&decoder, 0xE2), 0);
+    CHECK_INT(amli_decode_token(&decoder, 0x82), 0);
+    CHECK_INT(amli_decode_token(&decoder, 0xAC), 3);
+    CHECK_INT(amli_decode_token(&decoder, 0xC3), 0);
+    CHECK_INT(amli_decode_token(&decoder, 'a'), 4); // U+FFFD and a
+    CHECK(memcmp(decoder.text,
                  "\xEF\xBF\xBD"
                  "a",
                  4) == 0);
-    CHECK_INT(amli_decode_token(&decoder, 0xFF, text), 3);
-    CHECK_INT(amli_decode_token(&decoder, 0xF0, text), 0);
-    CHECK_INT(amli_decode_end(&decoder, text), 3);
+    CHECK_INT(amli_decode_token(&decoder, 0xFF), 3);
+    CHECK_INT(amli_decode_token(&decoder, 0xF0), 0);
+    CHECK_INT(amli_decode_end(&decoder), 3);
+    amli_decoder_close(&decoder);
 }
 
 // ---- windows
@@ -104,7 +109,8 @@ static aml_status load(const char *text, size_t length, int64_t window, amli_spl
     if (!status)
         status = amli_table_load(&dataset, &how, table, error);
     unlink(path);
-    return status ? status : amli_split_by_time(&dataset.split, *table, split, error);
+    return status ? status
+                  : amli_split_by_time(&dataset.split, *table, &(amli_fold){0}, split, error);
 }
 
 TEST(windows_are_apart_and_move)

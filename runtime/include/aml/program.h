@@ -222,15 +222,20 @@ typedef struct aml_effective {
 // ---- data --------------------------------------------------------------------------------------
 
 // How a text becomes numbers. CHARACTERS: a token is a code point, its number the position in
-// `code`, which increases. BYTES: a token is a byte.
+// `code`, which increases. BYTES: a token is a byte. PIECES: what `image` says.
 typedef enum aml_tokenizer_kind {
     AML_TOKENIZER_CHARACTERS,
-    AML_TOKENIZER_BYTES
+    AML_TOKENIZER_BYTES,
+    AML_TOKENIZER_PIECES
 } aml_tokenizer_kind;
 typedef struct aml_tokenizer {
     aml_tokenizer_kind kind;
     int32_t vocab;
     const uint32_t *code;
+    const struct aml_vocabulary *image;        // aml/vocabulary.h
+    const char *hash;                          // SHA-256 of the image
+    const struct amli_token_engine *engine;    // of the image's model
+    const struct amli_token_patterns *pattern; // NULL: no step needs patterns
 } aml_tokenizer;
 
 typedef enum aml_source_kind {
@@ -249,6 +254,10 @@ struct amli_source_kind;
 #include "aml/source.def"
 #undef SOURCE
 
+// How a picture becomes as large as its field. CROP: the largest part with the field's proportions,
+// from the middle; FIT: all of it, with background beside it; STRETCH: all of it, out of
+// proportion.
+typedef enum aml_resize { AML_RESIZE_CROP, AML_RESIZE_FIT, AML_RESIZE_STRETCH } aml_resize;
 typedef enum aml_header { AML_HEADER_AUTO, AML_HEADER_YES, AML_HEADER_NO } aml_header;
 
 enum { AML_SOURCE_FILES = 2 };
@@ -263,9 +272,16 @@ typedef struct aml_source {
     aml_header header; // csv: whether the first row names the columns; AUTO: it does if any
                        // column is named in the source
     const aml_tokenizer *tokenizer; // text
-    const char *missing;   // csv: the text of a missing value, "" by default; always an error in a
-                           // number or class column
-    int64_t rows, seed;    // synthetic
+    const char *missing; // csv: the text of a missing value, "" by default; always an error in a
+                         // number or class column
+    int64_t rows, seed;  // synthetic
+    aml_resize resize;   // pictures
+    int32_t background;  // pictures: gray level under what is transparent and beside what is fitted
+    int64_t most_pixels; // pictures: a larger one is refused
+    int32_t classes;     // pictures: the names of the classes, in their order; 0: they are those of
+                         // the source, sorted
+    const char *const *class_name;
+    const char *column[2]; // a list of pictures: the columns of their paths and labels
     size_t cache_bytes;    // samples that are decoded on demand are kept in memory if all of them
                            // take no more than this
     aml_function generate; // synthetic: one row; outputs are the fields
@@ -287,12 +303,52 @@ typedef struct aml_field {
 typedef struct aml_split {
     double train, valid, test; // fractions; what they leave over is unused
     int64_t seed;
-    int32_t stratify; // index of the class field whose proportions are kept, -1: none
-    bool by_time;     // the parts are consecutive rows, in the order of the source, and no window
-                      // reaches over a border
+    int32_t stratify;  // index of the class field whose proportions are kept, -1: none
+    const char *group; // the field whose rows of one value are all in one part, NULL: none
+    bool by_time;      // the parts are consecutive rows, in the order of the source, and no window
+                       // reaches over a border
 } aml_split;
 
 typedef enum { AML_ON_BAD_ERROR, AML_ON_BAD_SKIP } aml_on_bad;
+
+// What prepare knows of the training rows as a whole (a mean, the edges of bins): fitted before a
+// training begins, kept in a row of the job's states of the same name, a constant of a deployed
+// program. The kinds are how it is made; missing values (NaN) are left out by all of them.
+typedef enum aml_statistic_kind {
+    AML_STATISTIC_FOLD,      // by functions of the program: an output of its level's finish
+    AML_STATISTIC_QUANTILES, // f32[q, ...]: exact quantiles of each element, interpolated linearly
+    AML_STATISTIC_MODE,      // the most frequent value of each element, of equals the smallest
+    AML_STATISTIC_ROWS, // f32[n, ...]: n training rows, evenly spread; NaN where there are less
+    AML_STATISTIC_COMPONENTS // f32[k, d + 1] of f32[d]: the k principal axes by falling variance,
+                             // each followed by its variance; a missing value is an error
+} aml_statistic_kind;
+
+// The eigenvectors of a symmetric matrix [size, size] in place: row i becomes the one of value[i],
+// which increase. False if they cannot be found, or without memory. In a table only where a
+// statistic needs it, so that other programs do not contain it.
+typedef bool aml_eigenvectors(double *matrix, double *value, int32_t size);
+
+typedef struct aml_statistic {
+    aml_tensor_info tensor; // "adult/0.mean"
+    const char *place;      // of the call that asks for it
+    aml_statistic_kind kind;
+    int32_t level;  // it is made of fields and of statistics of lower levels
+    int32_t output; // FOLD: of finish; else: of step, what is looked at in each row
+    int32_t quantiles;
+    const double *quantile; // QUANTILES: 0 to 1
+    aml_eigenvectors *eigenvectors;
+} aml_statistic;
+
+// All statistics of one level. The inputs of its functions are those of prepare (the fields, the
+// statistics) and then the accumulators of all levels.
+typedef struct aml_fit {
+    int32_t first, accumulators; // those of this level: first, first + 1, ...
+    aml_function start;          // outputs: the level's accumulators
+    aml_function step;           // one row: outputs: the accumulators, then what statistics look at
+    aml_function finish;         // outputs: statistics of kind FOLD
+} aml_fit;
+
+extern aml_eigenvectors aml_eigenvectors_lapack;
 
 typedef struct aml_dataset {
     const char *name, *doc, *place;
@@ -308,10 +364,13 @@ typedef struct aml_dataset {
     aml_split split;
     aml_on_bad on_bad;
     double skip_limit;    // at most this fraction of rows may be skipped
-    aml_function prepare; // one sample: inputs are the fields, outputs are the prepared fields.
-                          // Always present
+    aml_function prepare; // one sample: inputs are the fields and then the statistics, outputs are
+                          // the prepared fields. Always present
     aml_function augment; // one prepared sample to one, with other random numbers for each position
                           // in the stream of training samples; run == NULL if the data set has none
+    int32_t statistics, fits; // fits: levels of statistics
+    const aml_statistic *statistic;
+    const aml_fit *fit;
 } aml_dataset;
 
 typedef enum aml_part { AML_PART_ALL, AML_PART_TRAIN, AML_PART_VALID, AML_PART_TEST } aml_part;
@@ -433,6 +492,10 @@ typedef struct aml_job {
     // evaluate and generate
     int32_t model_job; // whose checkpoint is used
     aml_which which;
+    int32_t folds;  // evaluate: model_job is trained once for each fold, which takes the place
+                    // of `part`; 0: what was trained is measured
+    int32_t shares; // evaluate: and for each of these shares of the training part; 0: all of it
+    const double *share; // increasing
 
     aml_function decode; // generate: outputs the scores of the next token, f32[vocab]
     aml_generation generation;

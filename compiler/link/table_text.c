@@ -1,0 +1,79 @@
+// table_text.c: tokenizers as tables. The image of a tokenizer with pieces, which may be megabytes,
+// is a file that the assembler puts in.
+
+#include "link/link.h"
+
+#include "aml/vocabulary.h"
+
+#define TOP(...) buffer_printf(&writer->top, __VA_ARGS__)
+
+static const char *engine(const aml_vocabulary *image)
+{
+    static const char *const name[] = {
+#define TOKENS(NAME, name, meaning) #name,
+#include "aml/tokens.def"
+#undef TOKENS
+    };
+    return name[image->model];
+}
+
+static void write_image(TableWriter *writer, const aml_tokenizer *of, int number)
+{
+    const aml_vocabulary *image = of->image;
+    TOP("extern const struct aml_vocabulary tokenizer_image%d;\n"
+        "extern const struct amli_token_engine amli_tokens_%s;\n",
+        number, engine(image));
+    if (image->flags & AML_VOCABULARY_REGEX)
+        TOP("extern const struct amli_token_patterns amli_patterns_pcre2;\n");
+    TOP("__asm__(\".section .rodata\\n.balign 64\\ntokenizer_image%d:\\n"
+        ".incbin \\\"tokenizer%d.bin\\\"\\n.previous\\n\");\n",
+        number, number);
+}
+
+const char *table_tokenizer(TableWriter *writer, const aml_tokenizer *of)
+{
+    Arena *arena = writer->cx->arena;
+    if (!of)
+        return "0";
+    for (int i = 0; i < writer->tokenizer.count; i++)
+        if (writer->tokenizer.at[i] == of)
+            return arena_printf(arena, "&tokenizer%d", i);
+    int number = writer->tokenizer.count;
+    vec_push(arena, &writer->tokenizer, of);
+    if (of->image)
+        write_image(writer, of, number);
+    if (of->code) {
+        TOP("static const uint32_t code%d[] = {", number);
+        for (int i = 0; i < of->vocab; i++)
+            TOP("%s%u,", i % 16 ? " " : "\n    ", (unsigned)of->code[i]);
+        TOP("\n};\n");
+    }
+    TOP("static const aml_tokenizer tokenizer%d = {.kind = (aml_tokenizer_kind)%d, .vocab = %d",
+        number, of->kind, of->vocab);
+    if (of->code)
+        TOP(", .code = code%d", number);
+    if (of->image)
+        TOP(",\n    .image = &tokenizer_image%d, .hash = %s, .engine = &amli_tokens_%s%s", number,
+            table_text(writer, sha256_hex(writer->cx, of->image, of->image->bytes)),
+            engine(of->image),
+            of->image->flags & AML_VOCABULARY_REGEX ? ", .pattern = &amli_patterns_pcre2" : "");
+    TOP("};\n");
+    return arena_printf(arena, "&tokenizer%d", number);
+}
+
+const char *tokenizer_libraries(Cx *cx, const Tables *tables)
+{
+    bool pieces = false, patterns = false;
+    for (int i = 0; i < tables->tokenizers; i++) {
+        const aml_vocabulary *image = tables->tokenizer[i]->image;
+        pieces |= image != NULL;
+        patterns |= image && (image->flags & AML_VOCABULARY_REGEX);
+    }
+    return arena_printf(cx->arena, "%s%s", pieces ? " -l:libutf8proc.a" : "",
+                        patterns ? " -l:libpcre2-8.a" : "");
+}
+
+Tables table_end(TableWriter *writer)
+{
+    return (Tables){writer->top.text, writer->tokenizer.at, writer->tokenizer.count};
+}

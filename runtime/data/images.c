@@ -1,0 +1,240 @@
+// Lists of pictures.
+//
+// The fingerprint is a hash of all paths, sizes and contents, as long as the files have a GiB
+// together: that is a second or two at the start. Of larger collections only the first and last
+// 64 KiB of each file are read for it.
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "runtime/base/hash.h"
+#include "runtime/data/images.h"
+
+bool amli_image_name(const char *name)
+{
+    static const char *const ending[] = {".jpg", ".jpeg", ".png"};
+    const char *dot = strrchr(name, '.');
+    for (size_t i = 0; dot && name[0] != '.' && i < AMLI_COUNT(ending); i++)
+        if (strcasecmp(dot, ending[i]) == 0)
+            return true;
+    return false;
+}
+
+aml_status amli_images_begin(amli_reading *reading, amli_images **out, aml_error *error)
+{
+    const aml_dataset *dataset = reading->dataset;
+    const aml_source *source = reading->source;
+    amli_images *images = reading->own = *out = calloc(1, sizeof *images);
+    if (!images)
+        return amli_no_memory(error, sizeof *images, "the pictures");
+    images->image = images->label = -1;
+    for (int i = 0; i < dataset->fields; i++) {
+        const aml_tensor_info *tensor = &dataset->field[i].tensor;
+        const aml_shape *shape = &tensor->shape;
+        if (dataset->field[i].part == LABEL_PART) {
+            images->label = i;
+            images->classes = (int32_t)tensor->classes;
+            continue;
+        }
+        int channels = shape->rank == 2 ? 1 : shape->rank == 3 ? (int)shape->dim[2] : 0;
+        if (tensor->dtype != AML_U8 || (channels != 1 && channels != 3) || images->image >= 0)
+            return amli_fail(error, AML_INTERNAL, "the field '%s' does not hold a picture",
+                             tensor->name);
+        images->image = i;
+        images->rule = (amli_picture_rule){.height = shape->dim[0],
+                                           .width = shape->dim[1],
+                                           .channels = channels,
+                                           .resize = source->resize,
+                                           .background = source->background,
+                                           .most_pixels = source->most_pixels};
+        reading->on_demand[i] = true;
+    }
+    if (source->classes && images->label >= 0 && source->classes != images->classes)
+        return amli_fail(error, AML_INTERNAL, "%d names of %d classes", source->classes,
+                         images->classes);
+    const amli_source_file *file = &reading->file[0];
+    snprintf(images->root, sizeof images->root, "%s", file->path);
+    if (reading->load->is_argument && file->text && amli_is_picture(file->text, file->length)) {
+        images->given = file->text;
+        images->given_bytes = file->length;
+    }
+    return AML_OK;
+}
+
+static aml_status join(const amli_images *images, const char *path, char whole[PATH_MAX],
+                       aml_error *error)
+{
+    return path[0] == '/' ? amli_join(whole, PATH_MAX, "", path + 1, error)
+                          : amli_join(whole, PATH_MAX, images->root, path, error);
+}
+
+aml_status amli_images_add(amli_images *images, const char *path, int32_t class, aml_error *error)
+{
+    char whole[PATH_MAX];
+    struct stat info;
+    aml_status status = join(images, path, whole, error);
+    if (status)
+        return status;
+    if (stat(whole, &info) != 0)
+        return amli_fail(error, errno == ENOENT || errno == ENOTDIR ? AML_NOT_FOUND : AML_IO,
+                         "cannot open %s: %s", whole, strerror(errno));
+    if (!S_ISREG(info.st_mode))
+        return amli_fail(error, AML_BAD_DATA, "%s: expected a file with a picture, found %s", whole,
+                         S_ISDIR(info.st_mode) ? "a folder" : "something else");
+    if (images->count == images->capacity) {
+        int64_t more = images->capacity ? images->capacity * 2 : 256;
+        amli_image_item *item = realloc(images->item, (size_t)more * sizeof *item);
+        if (!item)
+            return amli_no_memory(error, (size_t)more * sizeof *item, "the pictures");
+        images->item = item;
+        images->capacity = more;
+    }
+    images->item[images->count++] = (amli_image_item){images->text.length, info.st_size, class};
+    amli_buffer_add(&images->text, path, strlen(path) + 1);
+    return images->text.failed ? amli_no_memory(error, images->text.length, "the pictures")
+                               : AML_OK;
+}
+
+void amli_images_close(amli_reading *reading)
+{
+    amli_images *images = reading->own;
+    if (!images)
+        return;
+    amli_buffer_free(&images->text);
+    free(images->item);
+    free(images);
+}
+
+int64_t amli_images_rows(const amli_reading *reading)
+{
+    const amli_images *images = reading->own;
+    return images->given ? 1 : images->count;
+}
+
+void *amli_images_thread_new(const amli_reading *reading)
+{
+    (void)reading;
+    return calloc(1, sizeof(amli_decoder));
+}
+
+void amli_images_thread_free(void *own)
+{
+    amli_decoder_end(own);
+    free(own);
+}
+
+static aml_status read_item(const amli_images *images, int64_t row, char path[PATH_MAX],
+                            char **bytes, size_t *length, aml_error *error)
+{
+    const amli_image_item *item = &images->item[row];
+    aml_status status = join(images, images->text.text + item->path, path, error);
+    if (!status)
+        status = amli_read_file(path, bytes, length, error);
+    if (!status && (int64_t)*length != item->bytes) {
+        free(*bytes);
+        *bytes = NULL;
+        return amli_fail(error, AML_BAD_DATA,
+                         "%s: expected %lld bytes as when the program began, found %zu", path,
+                         (long long)item->bytes, *length);
+    }
+    return status;
+}
+
+amli_row amli_images_at(const amli_reading *reading, void *own, int64_t row, void *const to[],
+                        aml_error *error)
+{
+    const amli_images *images = reading->own;
+    if (images->label >= 0 && to[images->label]) {
+        int64_t class = images->given ? 0 : images->item[row].class;
+        memcpy(to[images->label], &class, reading->unit_bytes[images->label]);
+    }
+    if (images->image < 0 || !to[images->image])
+        return AMLI_ROW_READ;
+    char path[PATH_MAX], *bytes = NULL;
+    size_t length = images->given_bytes;
+    aml_status status =
+        images->given ? AML_OK : read_item(images, row, path, &bytes, &length, error);
+    if (status)
+        return status == AML_BAD_DATA ? AMLI_ROW_BAD : AMLI_ROW_FAILED;
+    status = amli_picture_read(own, images->given ? images->given : bytes, length, &images->rule,
+                               to[images->image], error);
+    free(bytes);
+    if (status)
+        amli_prefix(error, "%s", images->given ? images->root : path);
+    return !status ? AMLI_ROW_READ : status == AML_BAD_DATA ? AMLI_ROW_BAD : AMLI_ROW_FAILED;
+}
+
+// ---- the fingerprint
+
+enum { PIECE = 64 << 10 };
+#define WHOLE_CONTENTS ((int64_t)1 << 30)
+
+static aml_status hash_part(struct sha256_ctx *hash, int file, const char *path, int64_t from,
+                            int64_t count, char *buffer, aml_error *error)
+{
+    while (count > 0) {
+        ssize_t got = pread(file, buffer, (size_t)(count < PIECE ? count : PIECE), from);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return amli_fail(error, AML_IO, "cannot read %s: %s", path,
+                             got < 0 ? strerror(errno) : "it became shorter");
+        sha256_update(hash, (size_t)got, (const uint8_t *)buffer);
+        from += got;
+        count -= got;
+    }
+    return AML_OK;
+}
+
+static aml_status hash_file(const amli_images *images, const amli_image_item *item, bool all,
+                            struct sha256_ctx *hash, char *buffer, aml_error *error)
+{
+    char path[PATH_MAX];
+    const char *name = images->text.text + item->path;
+    aml_status status = join(images, name, path, error);
+    if (status)
+        return status;
+    int64_t numbers[2] = {item->bytes, item->class};
+    sha256_update(hash, strlen(name) + 1, (const uint8_t *)name);
+    sha256_update(hash, sizeof numbers, (const uint8_t *)numbers);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return amli_fail(error, AML_IO, "cannot open %s: %s", path, strerror(errno));
+    if (all || item->bytes <= 2 * PIECE) {
+        status = hash_part(hash, file, path, 0, item->bytes, buffer, error);
+    } else {
+        status = hash_part(hash, file, path, 0, PIECE, buffer, error);
+        if (!status)
+            status = hash_part(hash, file, path, item->bytes - PIECE, PIECE, buffer, error);
+    }
+    close(file);
+    return status;
+}
+
+aml_status amli_images_fingerprint(amli_reading *reading, char text[AMLI_HASH_TEXT],
+                                   aml_error *error)
+{
+    const amli_images *images = reading->own;
+    if (images->given) {
+        amli_hash(images->given, images->given_bytes, text);
+        return AML_OK;
+    }
+    struct sha256_ctx hash;
+    sha256_init(&hash);
+    char *buffer = malloc(PIECE);
+    aml_status status = buffer ? AML_OK : amli_no_memory(error, PIECE, "the pictures");
+    int64_t bytes = 0;
+    for (int64_t i = 0; i < images->count; i++)
+        bytes += images->item[i].bytes;
+    for (int64_t i = 0; i < images->count && !status; i++)
+        status = hash_file(images, &images->item[i], bytes <= WHOLE_CONTENTS, &hash, buffer, error);
+    free(buffer);
+    amli_hash_finish(&hash, text);
+    return status;
+}
