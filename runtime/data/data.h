@@ -67,6 +67,8 @@ typedef struct amli_load {
                       // no row may be bad, and it may be csv whatever the source is
     bool check_all;   // read on after a bad row, whatever on_bad says
     bool labels_may_be_absent; // `predict FILE`
+    bool names_only;           // of the columns: rows are not asked for
+    int threads;               // that may read; the result does not depend on it
     void *const *statistic;    // of the data set, from a checkpoint; NULL: they are fitted
     amli_fold fold;            // of a cross-validation
     aml_notice *on_bad_row;    // told about each bad row that is passed over; may be NULL
