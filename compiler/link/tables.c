@@ -258,8 +258,8 @@ static const char *source(TableWriter *writer, const ProgramDataset *dataset, in
         ".background = %d, .most_pixels = %lldll, .classes = %d, .class_name = %s, "
         ".column = {%s, %s}, .cache_bytes = %zuu}",
         of->kind, source_reader(of->kind), place(writer, of->place), files.text, of->separator,
-        of->header, of->comment, of->literal_quotes, of->memory_bytes, (long long)of->rows, (long long)of->seed,
-        table_function(writer, &dataset->generate[which], prefix),
+        of->header, of->comment, of->literal_quotes, of->memory_bytes, (long long)of->rows,
+        (long long)of->seed, table_function(writer, &dataset->generate[which], prefix),
         table_tokenizer(writer, of->tokenizer), of->resize, of->background,
         (long long)of->most_pixels, of->classes, classes, table_text(writer, of->column[0]),
         table_text(writer, of->column[1]), of->cache_bytes);
@@ -494,16 +494,29 @@ static const char *loads(TableWriter *writer, const ProgramJob *job, const char 
     return name;
 }
 
-static const char *shares(TableWriter *writer, const aml_job *job, const char *prefix)
+static const char *reals(TableWriter *writer, const double at[], int count, const char *prefix,
+                         const char *what)
 {
-    if (job->shares == 0)
+    if (count == 0)
         return "0";
-    const char *name = array_name(writer, prefix, "shares");
+    const char *name = array_name(writer, prefix, what);
     TOP("static const double %s[] = {", name);
-    for (int i = 0; i < job->shares; i++)
-        TOP("%s%s", i ? ", " : "", table_real(writer, job->share[i]));
+    for (int i = 0; i < count; i++)
+        TOP("%s%s", i ? ", " : "", table_real(writer, at[i]));
     TOP("};\n");
     return name;
+}
+
+static const char *sampling(TableWriter *writer, const aml_sampling *of, const char *prefix)
+{
+    if (of->kind == AML_SAMPLING_EPOCHS)
+        return "{0}";
+    const char *weight = reals(writer, of->weight, of->weights, prefix, "class_weights");
+    return arena_printf(writer->cx->arena,
+                        "{.kind = (aml_sampling_kind)%d, .by = %s, .neighbours = %lldll, "
+                        ".weights = %d, .weight = %s}",
+                        of->kind, table_text(writer, of->by), (long long)of->neighbours,
+                        of->weights, weight);
 }
 
 static void write_jobs(TableWriter *writer, Program *program)
@@ -559,8 +572,9 @@ static void write_jobs(TableWriter *writer, Program *program)
         buffer_printf(
             &rows, "     .guard = (aml_guard)%d, .guard_limit = %lldll, .skip_outliers = %s,\n",
             table->guard, (long long)table->guard_limit, table_real(writer, table->skip_outliers));
+        buffer_printf(&rows, "     .sampling = %s,\n", sampling(writer, &table->sampling, prefix));
         buffer_printf(&rows, "     .folds = %d, .shares = %d, .share = %s,\n", table->folds,
-                      table->shares, shares(writer, table, prefix));
+                      table->shares, reals(writer, table->share, table->shares, prefix, "shares"));
         buffer_printf(&rows, "     .model_job = %d, .which = (aml_which)%d, .generation = %s},\n",
                       table->model_job, table->which, generation(writer, &table->generation));
     }

@@ -275,18 +275,18 @@ typedef struct aml_source {
     aml_header header; // csv: whether the first row names the columns; AUTO: it does if any
                        // column is named in the source
     const aml_tokenizer *tokenizer; // text
-    int64_t rows, seed;  // synthetic
-    aml_resize resize;   // pictures
+    int64_t rows, seed;             // synthetic
+    aml_resize resize;              // pictures
     int32_t background;  // pictures: gray level under what is transparent and beside what is fitted
     int64_t most_pixels; // pictures: a larger one is refused
     int32_t classes;     // pictures: the names of the classes, in their order; 0: they are those of
                          // the source, sorted
     const char *const *class_name;
     const char *column[2]; // a list of pictures: the columns of their paths and labels
-    size_t memory_bytes;   // csv, jsonl: data that need more memory stay on the disk and are read row
-                           // by row when they are asked for; 0: never
-    size_t cache_bytes;    // samples that are decoded on demand are kept in memory if all of them
-                           // take no more than this
+    size_t memory_bytes; // csv, jsonl: data that need more memory stay on the disk and are read row
+                         // by row when they are asked for; 0: never
+    size_t cache_bytes;  // samples that are decoded on demand are kept in memory if all of them
+                         // take no more than this
     aml_function generate; // synthetic: one row; outputs are the fields
 } aml_source;
 
@@ -451,6 +451,23 @@ typedef enum aml_guard {
 // The output of a step that is 1 if the step was left out, else 0.
 #define AML_FIGURE_SKIPPED "skipped"
 
+// How a training draws its samples; see runtime/data/drawing.c.
+typedef enum aml_sampling_kind {
+    AML_SAMPLING_EPOCHS, // each once in an epoch
+    AML_SAMPLING_BALANCED,
+    AML_SAMPLING_WEIGHTED,
+    AML_SAMPLING_OVER,
+    AML_SAMPLING_UNDER,
+    AML_SAMPLING_SMOTE
+} aml_sampling_kind;
+typedef struct aml_sampling {
+    aml_sampling_kind kind;
+    const char *by;       // a prepared field: the class of a sample, or its weight
+    int64_t neighbours;   // smote
+    int32_t weights;      // weighted by class: how many; 0: `by` is the weight
+    const double *weight; // of each class
+} aml_sampling;
+
 typedef enum aml_job_kind { AML_JOB_TRAIN, AML_JOB_EVALUATE, AML_JOB_GENERATE } aml_job_kind;
 
 // What a `generate` block says: defaults of the options of its verb.
@@ -511,6 +528,8 @@ typedef struct aml_job {
     int64_t guard_limit;  // this many steps in a row may be left out, or so many times gone back
     double skip_outliers; // a step is left out whose loss or gradient lies this many standard
                           // deviations above the usual; 0: none is
+
+    aml_sampling sampling; // train
 
     int32_t loads; // train: files that the weights are read from at the beginning, after init
     const aml_load *load;
