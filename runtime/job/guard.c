@@ -196,13 +196,11 @@ static aml_status validate_again(amli_training *training, aml_error *error)
 static aml_status go_back(amli_training *training, aml_error *error)
 {
     amli_session *session = &training->session;
-    amli_snapshot *snapshot;
-    aml_status status = amli_writer_snapshot(training->writer, &snapshot, error);
+    const amli_snapshot *snapshot = amli_writer_newest(training->writer);
     amli_loader_free(training->loader);
     training->loader = NULL;
-    if (!status)
-        status = session->device->kind->upload(session->device, session->state, 0, snapshot->state,
-                                               training->job->state_bytes, error);
+    aml_status status = session->device->kind->upload(
+        session->device, session->state, 0, snapshot->state, training->job->state_bytes, error);
     if (!status)
         training->progress = snapshot->progress;
     return status;

@@ -38,7 +38,9 @@ static size_t batch_bytes(const aml_function *function)
 amli_need amli_job_need(const aml_job *job)
 {
     amli_need need = {.state = job->state_bytes,
-                      .snapshot = job->kind == AML_JOB_TRAIN ? job->state_bytes : 0};
+                      .snapshot = job->kind == AML_JOB_TRAIN
+                                      ? job->state_bytes * (size_t)amli_snapshots(job)
+                                      : 0};
     const aml_function *function[FUNCTIONS];
     functions_of(job, function);
     for (int i = 0; i < FUNCTIONS; i++) {

@@ -411,17 +411,18 @@ static void summary_json(const amli_training *training, const amli_stored *best)
                        training->loader ? amli_loader_threads(training->loader) : 0);
     amli_writer_figures writer = amli_writer_describe(training->writer);
     amli_buffer_printf(
-        &text, ", \"checkpoints\": {\"written\": %lld, \"seconds\": ", (long long)writer.count);
+        &text, ", \"checkpoints\": {\"written\": %lld, \"passed_over\": %lld, \"seconds\": ",
+        (long long)writer.count, (long long)writer.passed);
     amli_json_number(&text, writer.seconds);
     amli_buffer_printf(&text, ", \"pause\": ");
     amli_json_number(&text, training->paused);
-    amli_buffer_printf(&text,
-                       "}, \"memory\": {\"state\": %zu, \"snapshot\": %zu, \"arena\": %zu, "
-                       "\"batch\": %zu, \"data\": %zu}}",
-                       session->device->allocated[AMLI_FOR_STATE], training->job->state_bytes,
-                       session->device->allocated[AMLI_FOR_ARENA],
-                       session->device->allocated[AMLI_FOR_BATCH],
-                       amli_data_bytes(training->command, training->job, session->samples));
+    amli_buffer_printf(
+        &text,
+        "}, \"memory\": {\"state\": %zu, \"snapshot\": %zu, \"arena\": %zu, "
+        "\"batch\": %zu, \"data\": %zu}}",
+        session->device->allocated[AMLI_FOR_STATE], amli_job_need(training->job).snapshot,
+        session->device->allocated[AMLI_FOR_ARENA], session->device->allocated[AMLI_FOR_BATCH],
+        amli_data_bytes(training->command, training->job, session->samples));
     if (!text.failed)
         puts(text.text);
     amli_buffer_free(&text);
