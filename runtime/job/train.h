@@ -53,6 +53,9 @@ bool amli_training_due(const amli_training *training, const aml_quantity *every,
 // Batches of the steps that come are made ahead, if that is worth it.
 aml_status amli_training_start_loader(amli_training *training, aml_error *error);
 
+// Which rows are trained on and validated, and the order of the former.
+aml_status amli_training_choose_rows(amli_training *training, aml_error *error);
+
 // ---- step.c
 
 // One step with all that follows from its figures. *went_back: progress is that of an earlier step.
@@ -69,7 +72,15 @@ void amli_guard_limits(const amli_training *training, float limit[2]);
 aml_status amli_guard_note(amli_training *training); // a step that was fine
 aml_status amli_guard_act(amli_training *training, bool *went_back, aml_error *error); // or was not
 
+// ---- train_board.c: nothing without --tensorboard
+
+aml_status amli_training_histograms(amli_training *training, aml_error *error);
+aml_status amli_training_pictures(amli_training *training, aml_error *error);
+
 // ---- train_run.c
+
+// Initial values, then what files have.
+aml_status amli_training_begin_weights(amli_training *training, aml_error *error);
 
 // Makes a run's folder, or finds the one to resume and the options it was begun with.
 aml_status amli_training_find_run(amli_training *training, aml_error *error);
