@@ -214,7 +214,8 @@ bool eval_entry(Jobs *jobs, Entry *entry, ProgramJob *job, const DataBlock *data
 // What `train_step` of the library is told besides the model and the batch.
 typedef struct StepSettings {
     Value optimizer, clip, penalty;
-    int64_t parts; // of a batch
+    int64_t parts;       // of a batch
+    Value mixup, cutmix; // numbers, none: not asked for
 } StepSettings;
 bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSettings *settings);
 // Try out the model or the step where that has to come first; false after a report.
