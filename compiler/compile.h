@@ -25,11 +25,20 @@ typedef struct Entry {
     double flops;
 } Entry;
 
+// The functions of one level of statistics, see aml_fit.
+typedef struct ProgramFit {
+    int first, accumulators;
+    Entry start, step, finish;
+} ProgramFit;
+
 typedef struct ProgramDataset {
     Span span;
     aml_dataset table; // everything but the functions
     Entry prepare, augment;
     Entry generate[2]; // of a synthetic source, of a synthetic test source
+    Vec(aml_statistic) statistic;
+    Vec(Span) statistic_span;
+    Vec(ProgramFit) fit;
 } ProgramDataset;
 
 typedef struct ProgramState {

@@ -122,6 +122,12 @@ static EmitList entries_of(Program *program)
         emit_entry(cx, &list, &program->dataset.at[i].augment, NULL);
         emit_entry(cx, &list, &program->dataset.at[i].generate[0], NULL);
         emit_entry(cx, &list, &program->dataset.at[i].generate[1], NULL);
+        for (int f = 0; f < program->dataset.at[i].fit.count; f++) {
+            ProgramFit *fit = &program->dataset.at[i].fit.at[f];
+            emit_entry(cx, &list, &fit->start, NULL);
+            emit_entry(cx, &list, &fit->step, NULL);
+            emit_entry(cx, &list, &fit->finish, NULL);
+        }
     }
     for (int i = 0; i < program->job.count; i++) {
         ProgramJob *job = &program->job.at[i];

@@ -90,6 +90,11 @@ static void keep_only(Deployment *d)
     for (int i = 0; i < program->dataset.count; i++)
         DROP(program->dataset.at[i].prepare), DROP(program->dataset.at[i].augment),
             DROP(program->dataset.at[i].generate[0]), DROP(program->dataset.at[i].generate[1]);
+    for (int i = 0; i < program->dataset.count; i++)
+        for (int f = 0; f < program->dataset.at[i].fit.count; f++) {
+            const ProgramFit *fit = &program->dataset.at[i].fit.at[f];
+            DROP(fit->start), DROP(fit->step), DROP(fit->finish);
+        }
     for (int i = 0; i < program->job.count; i++) {
         const ProgramJob *job = &program->job.at[i];
         DROP(job->init), DROP(job->step), DROP(job->metrics_reset), DROP(job->eval),
@@ -152,7 +157,9 @@ static bool make_functions(Deployment *d, ObjectCode *object)
     }
     if (!good)
         return false;
-    freeze_prepare(cx, d->program, d->program->module, d->data, &artifact->predict.at[0], artifact);
+    if (!freeze_prepare(cx, d->program, d->program->module, d->data, &artifact->predict.at[0],
+                        d->weight.at, d->weight.count, d->deploy->span, artifact))
+        return false;
     count_weights(d);
     keep_only(d);
     if (!passes_run(cx, d->program->module, NULL, NULL, NULL))

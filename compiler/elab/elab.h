@@ -28,6 +28,7 @@
 //   repeat.c    models that are repeated as one loop
 //   check.c     declarations that nothing uses
 //   builtin*.c  what cannot be written in AML: rows of builtins.def
+//   fit.h       statistics of the training rows, which prepare reads
 //   gradient.c  reverse mode over a trace
 //   job*.c      blocks of the program to Program tables
 
@@ -48,6 +49,7 @@ typedef struct Instance Instance;
 typedef struct Cell Cell;
 typedef struct Trace Trace;
 typedef struct Region Region;
+typedef struct Fitting Fitting;
 typedef struct Dim Dim;
 typedef Vec(Cell *) CellList;
 typedef Vec(Dim *) DimList;
@@ -278,6 +280,7 @@ struct Elab {
     bool dead;               // the branch ended in error(): it is taken to be never chosen
     int next_site;           // of `random`
     int open_repeats;        // of which it is not decided yet whether they are loops
+    Fitting *fitting;        // while prepare of a data set is traced: its statistics (fit.h)
     const struct Pin *pin;   // the turns of repeats that are meant outside of their loops
     int call_depth, depth;   // of AML calls, of nested expressions
     int64_t steps;           // evaluated so far; a program that never ends is refused

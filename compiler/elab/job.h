@@ -4,6 +4,7 @@
 //   job_setting.c   reading settings against their schema
 //   job_entry.c     tracing one entry: its inputs, outputs and scalars
 //   job_data.c      dataset
+//   job_fit.c       what it knows of the training rows as a whole (fit.h)
 //   job_source.c    where its samples come from
 //   job_train.c     train, and what evaluate has in common with it
 //   job_step.c      the functions that both are compiled to

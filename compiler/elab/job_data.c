@@ -3,6 +3,7 @@
 
 #include "elab/job.h"
 
+#include "elab/fit.h"
 #include "elab/internal.h"
 
 #include <string.h>
@@ -320,6 +321,8 @@ static bool sample_function(Jobs *jobs, Node *node, Node *fn, const char *name, 
     Span span = fn ? fn->span : node->as.job.name_span;
     Tracing tracing = entry_begin(jobs, entry, node->as.job.name, name, span);
     tracing.trace->per_sample = true;
+    if (jobs->e->fitting)
+        jobs->e->fitting->trace = tracing.trace;
     Value sample = batch_inputs(&tracing, in, 0, span);
     Value result = sample;
     if (fn)
@@ -330,6 +333,8 @@ static bool sample_function(Jobs *jobs, Node *node, Node *fn, const char *name, 
         entry_drop(&tracing);
         return false;
     }
+    if (jobs->e->fitting)
+        fit_results(jobs, jobs->e->fitting, in->count, entry);
     return entry_end(&tracing);
 }
 
@@ -453,6 +458,22 @@ static bool augment_entry(Jobs *jobs, Node *node, Node *augment, const DataBlock
     return good;
 }
 
+static bool prepare_entry(Jobs *jobs, Node *node, Node *prepare, DataBlock *block,
+                          ProgramDataset *data)
+{
+    Fitting fitting = {.dataset = node->as.job.name};
+    jobs->e->fitting = &fitting;
+    bool good = sample_function(jobs, node, prepare, "prepare", &data->prepare, &block->field,
+                                &block->prepared) &&
+                check_prepared(jobs, prepare, block);
+    jobs->e->fitting = NULL;
+    good = good &&
+           (!prepare || check_constant(jobs, prepare->as.fn.name_span, "prepare", &data->prepare));
+    if (good && fitting.statistic.count > 0)
+        fit_close(jobs, &fitting, data);
+    return good;
+}
+
 bool job_dataset(Jobs *jobs, Node *node)
 {
     Arena *arena = jobs->arena;
@@ -491,12 +512,7 @@ bool job_dataset(Jobs *jobs, Node *node)
     Node *augment = job_function(node, job_word(jobs, "augment"));
     good = good && generate_entry(jobs, node, block, &block->source, "source", &data.generate[0]) &&
            generate_entry(jobs, node, block, &block->test, "test", &data.generate[1]);
-    good = good &&
-           sample_function(jobs, node, prepare, "prepare", &data.prepare, &block->field,
-                           &block->prepared) &&
-           check_prepared(jobs, prepare, block);
-    good = good &&
-           (!prepare || check_constant(jobs, prepare->as.fn.name_span, "prepare", &data.prepare));
+    good = good && prepare_entry(jobs, node, prepare, block, &data);
     good = good && (!augment || augment_entry(jobs, node, augment, block, &data.augment));
     settings_record(jobs, node);
     if (!good)

@@ -6,6 +6,7 @@
 
 #include "elab/job.h"
 
+#include "elab/fit.h"
 #include "elab/internal.h"
 
 #include <string.h>
@@ -419,6 +420,7 @@ bool job_train(Jobs *jobs, Node *node)
         warn_unused(jobs, train->model, &job);
     load_rows(jobs, step ? train->models : train->model, &job);
     state_rows(jobs, train->table, &job);
+    fit_rows(&jobs->program->dataset.at[train->data->index], &job, jobs);
     train->index = jobs->program->job.count;
     train->failed = false;
     vec_push(jobs->arena, &jobs->program->job, job);
@@ -457,6 +459,19 @@ TrainBlock *checkpoint_setting(Jobs *jobs, const Setting *setting, const char *n
     return train;
 }
 
+// What another data set would be prepared with was fitted on rows of its own: the model would see
+// other numbers than in training.
+static bool same_statistics(Jobs *jobs, const Setting *setting, const TrainBlock *train,
+                            const DataBlock *block)
+{
+    if (block == train->data || jobs->program->dataset.at[block->index].statistic.count == 0)
+        return true;
+    report(jobs->cx, setting->span, other_statistics, block->node->as.job.name,
+           train->data->node->as.job.name);
+    note(jobs->cx, train->node->as.job.name_span, "the model is trained here");
+    return false;
+}
+
 bool job_evaluate(Jobs *jobs, Node *node)
 {
     ProgramJob job = new_job(jobs, node, AML_JOB_EVALUATE);
@@ -470,7 +485,8 @@ bool job_evaluate(Jobs *jobs, Node *node)
     TrainBlock *train = checkpoint_setting(jobs, &model, "model", &job.table.which);
     DataBlock *block = data_setting(jobs, &data, "data", true, &job.table.part);
     good = setting_whole(jobs, node, "batch", 1, &job.table.batch) && good && train && block;
-    good = good && read_folds(jobs, node, train, block, &job.table);
+    good = good && same_statistics(jobs, &data, train, block) &&
+           read_folds(jobs, node, train, block, &job.table);
     if (!good)
         return false;
     // An instance of its own, made as the training made its own: states belong to one job.
@@ -494,6 +510,7 @@ bool job_evaluate(Jobs *jobs, Node *node)
     if (!good)
         return false;
     state_rows(jobs, table, &job);
+    fit_rows(&jobs->program->dataset.at[block->index], &job, jobs);
     vec_push(jobs->arena, &jobs->program->job, job);
     return true;
 }

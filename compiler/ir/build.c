@@ -362,3 +362,25 @@ bool inst_is_splat(const Inst *inst, double *value)
     *value = element_real(inst->type.dtype, data.at, 0);
     return true;
 }
+
+void ir_drop_param(IrFunction *fn, int index)
+{
+    if (fn->param.at[index]->uses > 0)
+        bug(fn->cx, fn->param.at[index]->span, "a parameter that is read is dropped");
+    for (int i = index + 1; i < fn->param.count; i++) {
+        fn->param.at[i - 1] = fn->param.at[i];
+        fn->param_slot.at[i - 1] = fn->param_slot.at[i];
+        fn->param.at[i - 1]->attr[0].whole = i - 1;
+    }
+    fn->param.count--;
+    fn->param_slot.count--;
+}
+
+void ir_drop_dead(IrFunction *fn)
+{
+    for (Inst *inst = fn->last, *above; inst; inst = above) {
+        above = inst->prev;
+        if (inst->uses == 0)
+            ir_remove(fn, inst);
+    }
+}

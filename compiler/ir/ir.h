@@ -136,6 +136,8 @@ Inst *ir_clone_before(Inst *place, const Inst *inst, Inst *const in[]); // in pl
 // instruction, and `loop` has become the `get` of its first result.
 Inst *ir_loop_set_body(Inst *loop, IrFunction *body);
 IrFunction *ir_clone_function(IrFunction *fn, IrModule *into, Sym name);
+void ir_drop_param(IrFunction *fn, int index); // nothing may read it
+void ir_drop_dead(IrFunction *fn);             // every instruction that nothing reads
 
 // Shorthands over ir_append.
 Inst *ir_unary(IrFunction *fn, Op op, Inst *a, Span span);

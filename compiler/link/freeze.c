@@ -18,18 +18,6 @@ static const DType dtype_of[] = {
     [AML_BF16] = DTYPE_BF16, [AML_I8] = DTYPE_I8,   [AML_U8] = DTYPE_U8,
     [AML_I32] = DTYPE_I32,   [AML_I64] = DTYPE_I64, [AML_BOOL] = DTYPE_BOOL};
 
-// Takes parameter `index` out of the function; its value must not be read any more.
-static void drop_param(IrFunction *fn, int index)
-{
-    for (int i = index + 1; i < fn->param.count; i++) {
-        fn->param.at[i - 1] = fn->param.at[i];
-        fn->param_slot.at[i - 1] = fn->param_slot.at[i];
-        fn->param.at[i - 1]->attr[0].whole = i - 1;
-    }
-    fn->param.count--;
-    fn->param_slot.count--;
-}
-
 static void param_to_constant(IrFunction *fn, int index, const void *at, bool splat)
 {
     Inst *param = fn->param.at[index];
@@ -47,7 +35,7 @@ static void param_to_constant(IrFunction *fn, int index, const void *at, bool sp
         constant->name = param->name;
         ir_replace_uses(fn, param, constant);
     }
-    drop_param(fn, index);
+    ir_drop_param(fn, index);
 }
 
 static const Weight *find_weight(const Weight *weight, int weights, const char *name)
@@ -182,15 +170,6 @@ void freeze_scalars(IrFunction *fn, Entry *entry, const Program *program)
     entry->scalar.count = 0;
 }
 
-static void drop_dead(IrFunction *fn)
-{
-    for (Inst *inst = fn->last, *above; inst; inst = above) {
-        above = inst->prev;
-        if (inst->uses == 0)
-            ir_remove(fn, inst);
-    }
-}
-
 static int tensor_named(const Entry *entry, const char *name)
 {
     for (int i = 0; i < entry->input.count; i++)
@@ -199,8 +178,31 @@ static int tensor_named(const Entry *entry, const char *name)
     return -1;
 }
 
-void freeze_prepare(Cx *cx, const Program *program, IrModule *module, const ProgramDataset *data,
-                    const Entry *predict, Artifact *out)
+// What was fitted on the training rows is a constant; it is in the checkpoint under its name.
+static bool freeze_statistics(Cx *cx, IrFunction *fn, const ProgramDataset *data,
+                              const Weight *weight, int weights, Span span)
+{
+    bool good = true;
+    for (int p = fn->param.count - 1; p >= 0; p--) {
+        int index = fn->param_slot.at[p].index - data->table.fields;
+        if (fn->param_slot.at[p].kind != SLOT_INPUT || index < 0)
+            continue;
+        ProgramState state = {.info = {.tensor = data->statistic.at[index].tensor},
+                              .span = data->statistic_span.at[index]};
+        bool read = fn->param.at[p]->uses > 0;
+        const void *at = read ? row_elements(cx, &state, weight, weights, span) : NULL;
+        good = good && (at || !read);
+        if (at)
+            param_to_constant(fn, p, at, false);
+        else if (!read)
+            ir_drop_param(fn, p);
+    }
+    return good;
+}
+
+bool freeze_prepare(Cx *cx, const Program *program, IrModule *module, const ProgramDataset *data,
+                    const Entry *predict, const Weight *weight, int weights, Span span,
+                    Artifact *out)
 {
     const Entry *from = &data->prepare;
     IrFunction *fn = ir_clone_function(from->ir, module, sym_printf(cx, "%s_prepare", out->name));
@@ -229,7 +231,9 @@ void freeze_prepare(Cx *cx, const Program *program, IrModule *module, const Prog
     fn->result.count = kept.count;
 
     freeze_scalars(fn, &out->prepare, program);
-    drop_dead(fn);
+    ir_drop_dead(fn);
+    if (!freeze_statistics(cx, fn, data, weight, weights, span))
+        return false;
 
     // inputs: the fields that are still read
     Vec(aml_field) field = {0};
@@ -248,12 +252,13 @@ void freeze_prepare(Cx *cx, const Program *program, IrModule *module, const Prog
     for (int p = fn->param.count - 1; p >= 0; p--) {
         int to = moved[fn->param_slot.at[p].index];
         if (to < 0)
-            drop_param(fn, p);
+            ir_drop_param(fn, p);
         else
             fn->param_slot.at[p].index = to;
     }
     out->field = field.at;
     out->fields = field.count;
+    return true;
 }
 
 // ---- labels
@@ -293,7 +298,8 @@ void find_labels(Program *program)
         for (int i = 0; i < data->table.fields; i++)
             field[i].label = predicted;
         for (int p = 0; p < fn->param.count; p++)
-            if (fn->param_slot.at[p].kind == SLOT_INPUT && fn->param.at[p]->mark)
+            if (fn->param_slot.at[p].kind == SLOT_INPUT && fn->param.at[p]->mark &&
+                fn->param_slot.at[p].index < data->table.fields)
                 field[fn->param_slot.at[p].index].label = false;
         data->table.field = field;
     }

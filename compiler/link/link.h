@@ -33,6 +33,7 @@ const char *table_field_array(TableWriter *writer, const aml_field *field, int c
                               const char *prefix);
 // What a program that reads this kind of source is linked with besides.
 const char *source_libraries(aml_source_kind kind);
+const char *statistic_libraries(const ProgramDataset *data);
 // table_text.c: tokenizers
 const char *table_tokenizer(TableWriter *writer, const aml_tokenizer *of); // a pointer to one
 const char *tokenizer_libraries(Cx *cx, const Tables *tables);
@@ -76,8 +77,9 @@ bool freeze_weights(Cx *cx, IrFunction *fn, const ProgramJob *job, const Weight 
 void freeze_scalars(IrFunction *fn, Entry *entry, const Program *program);
 // A copy of the data set's prepare that computes only what `predict` reads, in its order, from the
 // fields that this needs: fills out->prepare, field and fields. out->name must be set.
-void freeze_prepare(Cx *cx, const Program *program, IrModule *module, const ProgramDataset *data,
-                    const Entry *predict, Artifact *out);
+bool freeze_prepare(Cx *cx, const Program *program, IrModule *module, const ProgramDataset *data,
+                    const Entry *predict, const Weight *weight, int weights, Span span,
+                    Artifact *out);
 
 // Sets aml_field.label of every field: before the passes, which mix the computations of several
 // outputs.

@@ -178,6 +178,14 @@ static const char *source_reader(aml_source_kind kind)
     return name[kind];
 }
 
+const char *statistic_libraries(const ProgramDataset *data)
+{
+    for (int i = 0; i < data->statistic.count; i++) // the reference LAPACK: it has no threads
+        if (data->statistic.at[i].kind == AML_STATISTIC_COMPONENTS)
+            return "-l:lapack/liblapack.a -l:blas/libblas.a";
+    return "";
+}
+
 const char *source_libraries(aml_source_kind kind)
 {
     static const char *const libraries[] = {
@@ -270,6 +278,62 @@ static void write_settings(TableWriter *writer, Program *program)
     }
 }
 
+static const char *const statistic_constant[] = {"AML_STATISTIC_FOLD", "AML_STATISTIC_QUANTILES",
+                                                 "AML_STATISTIC_MODE", "AML_STATISTIC_ROWS",
+                                                 "AML_STATISTIC_COMPONENTS"};
+_Static_assert(COUNT_OF(statistic_constant) == AML_STATISTIC_COMPONENTS + 1, "one name a kind");
+
+static const char *statistics(TableWriter *writer, const ProgramDataset *dataset,
+                              const char *prefix)
+{
+    if (dataset->statistic.count == 0)
+        return "0";
+    Buffer rows = {.arena = writer->cx->arena};
+    buffer_text(&rows, "");
+    for (int i = 0; i < dataset->statistic.count; i++) {
+        const aml_statistic *of = &dataset->statistic.at[i];
+        const char *quantile = "0";
+        if (of->quantiles) {
+            quantile = array_name(writer, prefix, "quantile");
+            TOP("static const double %s[] = {", quantile);
+            for (int q = 0; q < of->quantiles; q++)
+                TOP("%s%s", q ? ", " : "", table_real(writer, of->quantile[q]));
+            TOP("};\n");
+        }
+        buffer_printf(&rows,
+                      "    {.tensor = %s, .place = %s, .kind = %s, .level = %d, .output = %d, "
+                      ".quantiles = %d, .quantile = %s, .eigenvectors = %s},\n",
+                      tensor(writer, &of->tensor), place(writer, of->place),
+                      statistic_constant[of->kind], of->level, of->output, of->quantiles, quantile,
+                      of->kind == AML_STATISTIC_COMPONENTS ? "aml_eigenvectors_lapack" : "0");
+    }
+    const char *name = array_name(writer, prefix, "statistic");
+    TOP("static const aml_statistic %s[] = {\n%s};\n", name, rows.text);
+    return name;
+}
+
+static const char *fits(TableWriter *writer, const ProgramDataset *dataset, const char *data_prefix)
+{
+    if (dataset->fit.count == 0)
+        return "0";
+    Buffer rows = {.arena = writer->cx->arena};
+    buffer_text(&rows, "");
+    for (int i = 0; i < dataset->fit.count; i++) {
+        const ProgramFit *of = &dataset->fit.at[i];
+        const char *prefix = arena_printf(writer->cx->arena, "%s_fit%d", data_prefix, i);
+        const char *start = table_function(writer, &of->start, prefix),
+                   *step = table_function(writer, &of->step, prefix),
+                   *finish = table_function(writer, &of->finish, prefix);
+        buffer_printf(&rows,
+                      "    {.first = %d, .accumulators = %d,\n     .start = %s,\n     .step = "
+                      "%s,\n     .finish = %s},\n",
+                      of->first, of->accumulators, start, step, finish);
+    }
+    const char *name = array_name(writer, data_prefix, "fit");
+    TOP("static const aml_fit %s[] = {\n%s};\n", name, rows.text);
+    return name;
+}
+
 static void write_datasets(TableWriter *writer, Program *program)
 {
     Buffer rows = {.arena = writer->cx->arena};
@@ -283,6 +347,8 @@ static void write_datasets(TableWriter *writer, Program *program)
                    *test = source(writer, dataset, 1, prefix);
         const char *prepare = table_function(writer, &dataset->prepare, prefix);
         const char *augment = table_function(writer, &dataset->augment, prefix);
+        const char *statistic = statistics(writer, dataset, prefix),
+                   *fit = fits(writer, dataset, prefix);
         buffer_printf(&rows,
                       "    {.name = %s, .doc = %s, .place = %s,\n     .source = %s,\n     .test = "
                       "%s,\n     .window = %lldll, .stride = %lldll, .apart = %lldll, .fields = "
@@ -299,8 +365,10 @@ static void write_datasets(TableWriter *writer, Program *program)
                       table_text(writer, table->split.group), table->split.by_time);
         buffer_printf(&rows,
                       "     .on_bad = (aml_on_bad)%d, .skip_limit = %s,\n     .prepare = %s,\n     "
-                      ".augment = %s},\n",
-                      table->on_bad, table_real(writer, table->skip_limit), prepare, augment);
+                      ".augment = %s,\n     .statistics = %d, .statistic = %s, .fits = %d, .fit "
+                      "= %s},\n",
+                      table->on_bad, table_real(writer, table->skip_limit), prepare, augment,
+                      dataset->statistic.count, statistic, dataset->fit.count, fit);
     }
     if (program->dataset.count)
         TOP("%s};\n", rows.text);

@@ -5,6 +5,7 @@
 //   table.c    a source as columns of typed fields, one array per field
 //   fetch.c    fields that are decoded when they are asked for
 //   split.c    which samples train, validate, test
+//   fit.c      what prepare knows of the training rows as a whole
 //   samples.c  the samples after `prepare` and `augment`, and batches of them
 //   sampler.c  the order of training
 //   loader.c   batches of training made ahead by threads of their own
@@ -66,6 +67,7 @@ typedef struct amli_load {
                       // no row may be bad, and it may be csv whatever the source is
     bool check_all;   // read on after a bad row, whatever on_bad says
     bool labels_may_be_absent; // `predict FILE`
+    void *const *statistic;    // of the data set, from a checkpoint; NULL: they are fitted
     amli_fold fold;            // of a cross-validation
     aml_notice *on_bad_row;    // told about each bad row that is passed over; may be NULL
     void *self;
@@ -129,13 +131,27 @@ typedef struct amli_preparer {
     size_t bytes;
     void *arena, **input, **output;
     aml_value *scalar; // to be set before a call
+    int copied;        // inputs that a call copies: those before the shared ones
 } amli_preparer;
 aml_status amli_preparer_new(const aml_function *function, amli_preparer *preparer,
                              aml_error *error);
 void amli_preparer_free(amli_preparer *preparer);
+// Inputs first, first + 1, ... are read where at[] is, which has to stay: what is the same for all
+// samples. It comes behind the others.
+void amli_preparer_share(amli_preparer *preparer, int first, void *const at[], int count);
 // Runs it on one sample whose fields are at in[i] (any alignment) and copies its outputs to out[i]
 // (any alignment; NULL: not wanted).
 void amli_prepare(const amli_preparer *preparer, const void *const in[], void *const out[]);
+
+// ---- fit.c
+
+// The values of all statistics, fitted on these rows of the table; NULL if the data set has none.
+aml_status amli_fit(const aml_dataset *dataset, const amli_table *table, const int64_t row[],
+                    int64_t rows, void ***value, aml_error *error);
+void *amli_statistic_new(const aml_statistic *statistic); // room for one, zeroed
+void amli_statistics_free(const aml_dataset *dataset, void **value);
+
+// ---- samples.c
 
 // How training samples are augmented.
 typedef struct amli_augmenting {
@@ -155,6 +171,7 @@ typedef struct amli_worker {
 
 typedef struct amli_samples {
     const aml_dataset *dataset;
+    void **statistic; // the values of its statistics; NULL: there are none
     int64_t rows;
     int outputs;       // of prepare
     char **column;     // column[i]: output i of all rows, dense; NULL: prepared when asked for

@@ -36,7 +36,7 @@ static size_t aligned(size_t bytes)
 aml_status amli_preparer_new(const aml_function *function, amli_preparer *preparer,
                              aml_error *error)
 {
-    *preparer = (amli_preparer){.function = function};
+    *preparer = (amli_preparer){.function = function, .copied = function->inputs};
     size_t pointers = aligned((size_t)(function->inputs + function->outputs) * sizeof(void *) +
                               (size_t)function->scalars * sizeof(aml_value));
     size_t bytes = pointers + aligned(function->arena_bytes);
@@ -67,6 +67,13 @@ aml_status amli_preparer_new(const aml_function *function, amli_preparer *prepar
     return AML_OK;
 }
 
+void amli_preparer_share(amli_preparer *preparer, int first, void *const at[], int count)
+{
+    preparer->copied = first < preparer->copied ? first : preparer->copied;
+    for (int i = 0; i < count && first + i < preparer->function->inputs; i++)
+        preparer->input[first + i] = at[i];
+}
+
 void amli_preparer_free(amli_preparer *preparer)
 {
     free(preparer->memory);
@@ -76,7 +83,7 @@ void amli_preparer_free(amli_preparer *preparer)
 void amli_prepare(const amli_preparer *preparer, const void *const in[], void *const out[])
 {
     const aml_function *function = preparer->function;
-    for (int i = 0; i < function->inputs; i++)
+    for (int i = 0; i < preparer->copied && in; i++)
         memcpy(preparer->input[i], in[i], amli_tensor_bytes(&function->input[i]));
     aml_call call = {.arena = preparer->arena,
                      .input = preparer->input,
@@ -109,6 +116,9 @@ aml_status amli_worker_new(const amli_samples *samples, amli_worker *worker, aml
     aml_status status = worker->raw && worker->out
                             ? amli_preparer_new(&dataset->prepare, &worker->prepare, error)
                             : amli_no_memory(error, sizeof *worker, "the data");
+    if (!status && samples->statistic)
+        amli_preparer_share(&worker->prepare, dataset->fields, samples->statistic,
+                            dataset->statistics);
     if (!status && samples->table)
         status = amli_fetch_new(samples->table, &worker->fetch, error);
     if (!status && dataset->augment.run)
@@ -150,7 +160,7 @@ static aml_status workers_new(amli_samples *samples, int count, aml_error *error
 static aml_status check_prepare(const aml_dataset *dataset, aml_error *error)
 {
     const aml_function *prepare = &dataset->prepare;
-    if (!prepare->run || prepare->inputs != dataset->fields)
+    if (!prepare->run || prepare->inputs != dataset->fields + dataset->statistics)
         return amli_fail(error, AML_INTERNAL,
                          "prepare of the data set '%s' does not read its fields", dataset->name);
     const aml_function *augment = &dataset->augment;
@@ -233,6 +243,26 @@ static aml_status prepare_all(amli_samples *samples, amli_table **table, int thr
     return status;
 }
 
+// The statistics of the load, or those of the training part.
+static aml_status statistics(amli_samples *samples, const amli_load *load, const amli_table *table,
+                             aml_error *error)
+{
+    const aml_dataset *dataset = samples->dataset;
+    const amli_split *split = &samples->split;
+    if (!load->statistic)
+        return amli_fit(dataset, table, split->row[AML_PART_TRAIN], split->rows[AML_PART_TRAIN],
+                        &samples->statistic, error);
+    samples->statistic = calloc((size_t)dataset->statistics + 1, sizeof *samples->statistic);
+    for (int i = 0; samples->statistic && i < dataset->statistics; i++) {
+        size_t bytes = amli_tensor_bytes(&dataset->statistic[i].tensor);
+        samples->statistic[i] = amli_statistic_new(&dataset->statistic[i]);
+        if (!samples->statistic[i])
+            return amli_no_memory(error, bytes, dataset->statistic[i].tensor.name);
+        memcpy(samples->statistic[i], load->statistic[i], bytes);
+    }
+    return samples->statistic ? AML_OK : amli_no_memory(error, sizeof(void *), "the statistics");
+}
+
 aml_status amli_samples_load(const aml_dataset *dataset, const amli_load *load, int threads,
                              amli_samples **out, aml_error *error)
 {
@@ -264,6 +294,8 @@ aml_status amli_samples_load(const aml_dataset *dataset, const amli_load *load, 
     if (!status)
         amli_fold_mark(&load->fold, samples->fingerprint);
     if (!status)
+        status = statistics(samples, load, table, error);
+    if (!status)
         status = prepare_all(samples, &table, threads, error);
     amli_table_free(table);
     if (status) {
@@ -282,6 +314,7 @@ void amli_samples_free(amli_samples *samples)
         free(samples->column[i]);
     free(samples->column);
     free(samples->row_bytes);
+    amli_statistics_free(samples->dataset, samples->statistic);
     workers_free(samples);
     amli_table_free(samples->table);
     amli_split_free(&samples->split);

@@ -91,7 +91,10 @@ static aml_status evaluate(const amli_command *command, const aml_job *job, cons
         aml_checkpoint_close(checkpoint);
         return status;
     }
-    status = amli_session_load(&session, log, error);
+    status = amli_statistics_load(session.dataset, aml_checkpoint_weights(checkpoint), path,
+                                  &session.statistic, error);
+    if (!status)
+        status = amli_session_load(&session, log, error);
     if (!status && job->data == trained->data &&
         strcmp(aml_checkpoint_describe(checkpoint)->data_fingerprint,
                session.samples->fingerprint) != 0)

@@ -3,6 +3,7 @@
 //   main.c      verbs
 //   command.c   the command line; help.c tells about it
 //   session.c   a job's memory on a device, and its compiled functions bound to it
+//   statistics.c  what prepare knows of the training rows, in checkpoints
 //   measure.c   a model on some rows: loss and metrics; roc.c: metrics that need all rows at once
 //   train.c     the training loop; train_run.c its folder: config, resume, checkpoints
 //   generate.c  text from a trained model; choose.c: which token comes next
@@ -104,6 +105,7 @@ typedef struct amli_session {
     char *staging; // host memory like `batch`, if the host has no view of it
     char *view;    // where the host writes batches: the device's memory, or staging
     amli_bound init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated, decode;
+    void **statistic; // of the data set, read from a checkpoint; NULL: fitted when it is loaded
     const struct amli_measured *measured; // by the last validation; NULL: there was none
     int64_t seed, total_steps;
     double epoch_steps;
@@ -154,6 +156,15 @@ aml_status amli_load_options(const amli_command *command, const aml_dataset *dat
                              amli_load *load, amli_paths *paths, aml_error *error);
 
 double amli_element(aml_dtype dtype, const void *at, int64_t index);
+
+// ---- statistics.c
+
+// The statistics of the loaded samples into the rows of the job's state.
+aml_status amli_statistics_store(amli_session *session, aml_error *error);
+// What a checkpoint holds of them: the caller gives them back with amli_statistics_free. NULL if
+// the data set has none. `path` is the checkpoint's.
+aml_status amli_statistics_load(const aml_dataset *dataset, const aml_tensors *tensors,
+                                const char *path, void ***value, aml_error *error);
 
 // ---- choose.c
 

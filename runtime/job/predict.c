@@ -47,7 +47,11 @@ static aml_status allocate(Predicting *p, aml_error *error)
         p->result[i] = at;
         at += (amli_tensor_bytes(&predict->output[i]) + 63) / 64 * 64;
     }
-    return amli_preparer_new(prepare, &p->preparer, error);
+    aml_status status = amli_preparer_new(prepare, &p->preparer, error);
+    if (!status && p->session.statistic)
+        amli_preparer_share(&p->preparer, p->session.dataset->fields, p->session.statistic,
+                            p->session.dataset->statistics);
+    return status;
 }
 
 static aml_status predict_row(Predicting *p, int64_t row, int64_t step, aml_error *error)
@@ -273,6 +277,10 @@ static aml_status predict_job(const amli_command *command, const aml_job *job,
     if (!status)
         status = amli_load_state(job, aml_checkpoint_weights(checkpoint), WEIGHTS,
                                  p->session.device, p->session.state, error);
+    if (!status)
+        status =
+            amli_statistics_load(p->session.dataset, aml_checkpoint_weights(checkpoint),
+                                 aml_checkpoint_path(checkpoint), &p->session.statistic, error);
     aml_checkpoint_close(checkpoint);
     amli_load load = {
         .file = {command->argument}, .is_argument = true, .labels_may_be_absent = true};

@@ -227,6 +227,7 @@ void amli_session_close(amli_session *session)
         free(session->balance[i]);
     free(session->balance), free(session->to), free(session->augment_scalar);
     amli_samples_free(session->samples);
+    amli_statistics_free(session->dataset, session->statistic);
     if (session->device)
         session->device->kind->close(session->device);
     *session = (amli_session){0};
@@ -315,6 +316,7 @@ aml_status amli_session_load(amli_session *session, amli_log *log, aml_error *er
     Skipping skipping = {log, 0};
     load.on_bad_row = on_skip;
     load.self = &skipping;
+    load.statistic = session->statistic;
     if (!status)
         status = amli_samples_load(session->dataset, &load, amli_threads(session->command),
                                    &session->samples, error);

@@ -236,7 +236,10 @@ static aml_status measure_once(amli_study *study, int share, int fold, const cha
     if (!status)
         status = amli_session_open(&command, study->job, kind, &session, error);
     if (!status) {
-        status = amli_session_load(&session, log, error);
+        status = amli_statistics_load(session.dataset, aml_checkpoint_weights(checkpoint),
+                                      aml_checkpoint_path(checkpoint), &session.statistic, error);
+        if (!status)
+            status = amli_session_load(&session, log, error);
         if (!status)
             status = measure_session(study, &session, share, fold, checkpoint, folder, error);
         amli_session_close(&session);

@@ -569,6 +569,13 @@ static aml_status train(amli_training *training, const amli_device_kind *kind, a
     if (!status)
         status =
             amli_session_open(training->command, training->job, kind, &training->session, error);
+    // of another program's checkpoint it is said later that it is one
+    if (!status && training->resumed &&
+        strcmp(aml_checkpoint_describe(training->resumed)->source_hash,
+               training->session.program->source_hash) == 0)
+        status = amli_statistics_load(
+            training->session.dataset, aml_checkpoint_weights(training->resumed),
+            aml_checkpoint_path(training->resumed), &training->session.statistic, error);
     if (!status)
         status = amli_session_load(&training->session, &training->log, error);
     if (!status)

@@ -303,6 +303,8 @@ static aml_status begin_weights(amli_training *training, aml_error *error)
     amli_session *session = &training->session;
     const aml_job *job = training->job;
     aml_status status = amli_session_run(session, &session->init, 0, error);
+    if (!status)
+        status = amli_statistics_store(session, error);
     for (int i = 0; i < job->loads && !status; i++) {
         char path[PATH_MAX], found[PATH_MAX];
         aml_tensors *tensors = NULL;

@@ -283,6 +283,45 @@ typedef struct aml_split {
 
 typedef enum { AML_ON_BAD_ERROR, AML_ON_BAD_SKIP } aml_on_bad;
 
+// What prepare knows of the training rows as a whole (a mean, the edges of bins): fitted before a
+// training begins, kept in a row of the job's states of the same name, a constant of a deployed
+// program. The kinds are how it is made; missing values (NaN) are left out by all of them.
+typedef enum aml_statistic_kind {
+    AML_STATISTIC_FOLD,      // by functions of the program: an output of its level's finish
+    AML_STATISTIC_QUANTILES, // f32[q, ...]: exact quantiles of each element, interpolated linearly
+    AML_STATISTIC_MODE,      // the most frequent value of each element, of equals the smallest
+    AML_STATISTIC_ROWS, // f32[n, ...]: n training rows, evenly spread; NaN where there are less
+    AML_STATISTIC_COMPONENTS // f32[k, d + 1] of f32[d]: the k principal axes by falling variance,
+                             // each followed by its variance; a missing value is an error
+} aml_statistic_kind;
+
+// The eigenvectors of a symmetric matrix [size, size] in place: row i becomes the one of value[i],
+// which increase. False if they cannot be found, or without memory. In a table only where a
+// statistic needs it, so that other programs do not contain it.
+typedef bool aml_eigenvectors(double *matrix, double *value, int32_t size);
+
+typedef struct aml_statistic {
+    aml_tensor_info tensor; // "adult/0.mean"
+    const char *place;      // of the call that asks for it
+    aml_statistic_kind kind;
+    int32_t level;  // it is made of fields and of statistics of lower levels
+    int32_t output; // FOLD: of finish; else: of step, what is looked at in each row
+    int32_t quantiles;
+    const double *quantile; // QUANTILES: 0 to 1
+    aml_eigenvectors *eigenvectors;
+} aml_statistic;
+
+// All statistics of one level. The inputs of its functions are those of prepare (the fields, the
+// statistics) and then the accumulators of all levels.
+typedef struct aml_fit {
+    int32_t first, accumulators; // those of this level: first, first + 1, ...
+    aml_function start;          // outputs: the level's accumulators
+    aml_function step;           // one row: outputs: the accumulators, then what statistics look at
+    aml_function finish;         // outputs: statistics of kind FOLD
+} aml_fit;
+
+extern aml_eigenvectors aml_eigenvectors_lapack;
+
 typedef struct aml_dataset {
     const char *name, *doc, *place;
     aml_source source; // split by `split`
@@ -297,10 +336,13 @@ typedef struct aml_dataset {
     aml_split split;
     aml_on_bad on_bad;
     double skip_limit;    // at most this fraction of rows may be skipped
-    aml_function prepare; // one sample: inputs are the fields, outputs are the prepared fields.
-                          // Always present
+    aml_function prepare; // one sample: inputs are the fields and then the statistics, outputs are
+                          // the prepared fields. Always present
     aml_function augment; // one prepared sample to one, with other random numbers for each position
                           // in the stream of training samples; run == NULL if the data set has none
+    int32_t statistics, fits; // fits: levels of statistics
+    const aml_statistic *statistic;
+    const aml_fit *fit;
 } aml_dataset;
 
 typedef enum aml_part { AML_PART_ALL, AML_PART_TRAIN, AML_PART_VALID, AML_PART_TEST } aml_part;
