@@ -8,6 +8,7 @@
 //   train.c     the training loop; train_run.c its folder: config, resume, checkpoints
 //   generate.c  text from a trained model; choose.c: which token comes next
 //   study.c    cross-validations and learning curves; study_result.c: their figures
+//   sheet.c, speed.c: what augmentation makes, and how fast batches are made
 //   evaluate.c, predict.c, plan.c, check.c
 
 #ifndef AMLI_JOB_H
@@ -141,6 +142,8 @@ aml_status amli_session_fill(amli_session *session, const amli_bound *bound, con
 // The loader of a training's batches from step `first` on, or NULL if they are only copied.
 aml_status amli_session_loader(amli_session *session, amli_sampler *sampler, int64_t first,
                                bool augments, amli_loader **out, aml_error *error);
+// The values of augment's scalars in a step; `session` is the session.
+aml_status amli_session_augment(void *session, int64_t step, aml_value scalar[], aml_error *error);
 // Puts its next batch into the step's inputs.
 aml_status amli_session_take(amli_session *session, amli_loader *loader, aml_error *error);
 aml_status amli_session_run(amli_session *session, amli_bound *bound, int64_t step,
@@ -154,7 +157,6 @@ typedef struct amli_paths {
 } amli_paths;
 aml_status amli_load_options(const amli_command *command, const aml_dataset *dataset,
                              amli_load *load, amli_paths *paths, aml_error *error);
-
 
 // ---- statistics.c
 
@@ -232,6 +234,10 @@ aml_status amli_generate(const amli_command *command, const amli_device_kind *ki
 aml_status amli_plan(const amli_command *command, aml_error *error);
 aml_status amli_data_check(const amli_command *command, aml_error *error);
 // `data rows`: the first samples of a training's data, before prepare, as `predict FILE` reads them
+aml_status amli_data_sheet(const amli_command *command, const amli_device_kind *kind,
+                           aml_error *error);
+aml_status amli_data_speed(const amli_command *command, const amli_device_kind *kind,
+                           aml_error *error);
 aml_status amli_data_rows(const amli_command *command, aml_error *error);
 // One element of a tensor as text.
 void amli_write_element(FILE *out, const aml_tensor_info *info, const void *at, int64_t index,
