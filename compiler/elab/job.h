@@ -189,6 +189,7 @@ void check_columns(Jobs *jobs, DataBlock *block, const aml_dataset *table);
 int64_t field_classes(Jobs *jobs, Node *dataset, Sym field);
 
 // ---- job_images.c: each false after a report
+bool image_source(aml_source_kind kind); // whether its samples are pictures
 bool image_settings(Jobs *jobs, const Setting *setting, Value record, aml_source *source);
 bool image_field(Jobs *jobs, const Node *field, const TypeValue *type, const aml_source *source,
                  int part); // part 0: the picture, 1: its label

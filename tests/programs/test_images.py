@@ -268,7 +268,7 @@ def the_loader_is_measured(place):
     found = json.loads(place.run("./animals", "data", "speed", "--json", "--loaders", "1").out)
     check(found["first_epoch"] > 0 and found["later"] > 0 and found["loaders"] == 1, str(found))
     check_in("by 2 computing threads", place.run("./animals", "data", "speed", "--loaders", "0", "--threads", "2").out)
-    check_in("expected `data check`, ", place.run("./animals", "data", "fast", code=2).err)
+    check_in("expected `data check`, `head`", place.run("./animals", "data", "fast", code=2).err)
 
 
 if __name__ == "__main__":
