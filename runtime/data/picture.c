@@ -139,12 +139,13 @@ static double shrinking(const amli_picture_rule *rule, double width, double heig
     return rule->resize == AML_RESIZE_FIT ? fmax(across, down) : fmin(across, down);
 }
 
-// A picture that is reduced to less than half afterwards loses nothing that can be seen.
+// What is left to do for the filter is at least a quarter, so that it, and not the decoder, decides
+// how the result looks.
 int amli_picture_reduction(const amli_picture_rule *rule, int64_t width, int64_t height, int turn)
 {
     double factor = turn >= 5 ? shrinking(rule, (double)height, (double)width)
                               : shrinking(rule, (double)width, (double)height);
-    return factor >= 16 ? 8 : factor >= 8 ? 4 : factor >= 4 ? 2 : 1;
+    return factor >= 10 ? 8 : factor >= 5 ? 4 : factor >= 2.5 ? 2 : 1;
 }
 
 void amli_picture_part(const amli_picture_rule *rule, double width, double height, double box[4])

@@ -37,7 +37,8 @@ static void make_taps(double begin, double scale, int64_t length, int64_t size, 
     double width = fmax(scale, 1);
     for (int64_t i = 0; i < size; i++, weight += most) {
         double middle = begin + ((double)i + 0.5) * scale, sum = 0;
-        int64_t first = (int64_t)fmax(0, floor(middle - width + 0.5)),
+        double begin_at = middle - width + 0.5; // a cast cuts off, which below 0 is not floor
+        int64_t first = begin_at > 0 ? (int64_t)begin_at : 0,
                 end = (int64_t)fmin((double)length, floor(middle + width + 0.5));
         if (end <= first) { // only where rounding put the box a little outside
             first = first < length ? first : length - 1;
