@@ -68,6 +68,8 @@ typedef struct amli_load {
                       // no row may be bad, and it may be csv whatever the source is
     bool check_all;   // read on after a bad row, whatever on_bad says
     bool labels_may_be_absent; // `predict FILE`
+    bool names_only;           // of the columns: rows are not asked for
+    int threads;               // that may read; the result does not depend on it
     void *const *statistic;    // of the data set, from a checkpoint; NULL: they are fitted
     amli_fold fold;            // of a cross-validation
     aml_notice *on_cleaned;    // told what each rule of cleaning found; may be NULL

@@ -189,6 +189,7 @@ typedef struct amli_measured {
     double loss;    // mean; NaN if the job has none
     double **value; // value[i]: the elements of metric i
     aml_shape *shape;
+    const aml_tensor_info *target; // the field y, whose classes may have names; NULL: there is none
 } amli_measured;
 
 aml_status amli_measure(amli_session *session, const int64_t row[], int64_t rows, int64_t step,

@@ -276,7 +276,12 @@ static void figures_json(const Looking *looking, const Figures *figures)
         amli_buffer_printf(&out, ", \"classes\": [");
         for (int64_t k = 0; k < figures->info->classes; k++)
             amli_buffer_printf(&out, "%s%lld", k ? ", " : "", (long long)figures->of_class[k]);
-        amli_buffer_printf(&out, "]}");
+        amli_buffer_printf(&out, "]");
+        for (int64_t k = 0; figures->info->class_name && k < figures->info->classes; k++) {
+            amli_buffer_printf(&out, k ? ", " : ", \"names\": [");
+            amli_json_text(&out, figures->info->class_name[k]);
+        }
+        amli_buffer_printf(&out, figures->info->class_name ? "]}" : "}");
     } else {
         int64_t bar[BARS];
         number_json(&out, "mean", figures->count ? figures->mean : NAN);
@@ -321,7 +326,8 @@ static void print_classes(const Figures *figures)
     for (int64_t k = 0; k < figures->info->classes; k++) {
         char number[24];
         snprintf(number, sizeof number, "%lld", (long long)k);
-        printf("    %-20s %12lld %7.2f%%  ", number, (long long)figures->of_class[k],
+        const char *label = figures->info->class_name ? figures->info->class_name[k] : number;
+        printf("    %-20s %12lld %7.2f%%  ", label, (long long)figures->of_class[k],
                figures->count ? 100.0 * (double)figures->of_class[k] / (double)figures->count : 0);
         for (int64_t b = 0; b < (figures->of_class[k] * 24 + most - 1) / most; b++)
             fputs("█", stdout);

@@ -249,7 +249,9 @@ static aml_status load_paths(const amli_command *command, const aml_source *sour
 aml_status amli_load_options(const amli_command *command, const aml_dataset *dataset,
                              amli_load *load, amli_paths *paths, aml_error *error)
 {
-    *load = (amli_load){.source_dir = command->program->source_dir, .fold = command->fold};
+    *load = (amli_load){.source_dir = command->program->source_dir,
+                        .threads = amli_threads(command),
+                        .fold = command->fold};
     if (dataset->source.kind == AML_SOURCE_NONE)
         return amli_fail(error, AML_INVALID, "the data set '%s' (%s) has no source", dataset->name,
                          dataset->place);
