@@ -73,13 +73,15 @@ static bool unknown_field(Jobs *jobs, const DataBlock *block, Sym name, Span spa
 static bool read_fields(Jobs *jobs, const DataBlock *block, Value on, Span span, aml_clean *clean)
 {
     Vec(int32_t) field = {0};
-    Value one = on;
+    Value one = on; // a single name
     ValueList names = {0};
     if (value_is(on, VALUE_LIST))
         names = on.as.list;
     else if (!value_is(on, VALUE_NONE))
         names = (ValueList){1, &one};
     for (int i = 0; i < names.count; i++) {
+        if (value_is(names.at[i], VALUE_POISON))
+            return false;
         Sym name = value_word(names.at[i]);
         int index = name ? field_named(block, name) : -1;
         if (index < 0)
@@ -113,7 +115,7 @@ static bool read_rule(Jobs *jobs, const DataBlock *block, const Setting *setting
         [AML_THEN_DROP] = "drop", [AML_THEN_FLAG] = "flag", [AML_THEN_ERROR] = "error"};
     static const char *const by_name[] = {[AML_BY_IQR] = "iqr", [AML_BY_Z_SCORE] = "z_score"};
     int kind = word_index(record_item(jobs, rule, "clean"), kind_name, COUNT_OF(kind_name));
-    int then = word_index(record_item(jobs, rule, "then"), then_name, COUNT_OF(then_name));
+    int then = word_index(record_item(jobs, rule, "action"), then_name, COUNT_OF(then_name));
     int by = word_index(record_item(jobs, rule, "by"), by_name, COUNT_OF(by_name));
     if (kind < 0 || then < 0) {
         setting_wrong(jobs, setting, "clean", "a list of rules, such as [duplicates()]", rule);

@@ -29,6 +29,7 @@ typedef struct Cleaning {
     bool *training;  // rows of the training part
     aml_notice *notice;
     void *self;
+    bool says_nothing; // also what found nothing is told
 } Cleaning;
 
 static aml_status fetch(Cleaning *c, int64_t row, aml_error *error)
@@ -61,7 +62,7 @@ static void found_row(Cleaning *c, Found *found, int64_t row)
 
 static void tell(const Cleaning *c, const Found *found, const char *field, const char *what)
 {
-    if (!c->notice)
+    if (!c->notice || (found->rows == 0 && !c->says_nothing))
         return;
     amli_buffer text = {0};
     amli_buffer_printf(&text, "%s%s%s: %lld row%s %s", c->dataset->name, field ? "." : "",
@@ -487,8 +488,8 @@ static void leave_out(amli_split *split, const bool *gone)
     }
 }
 
-aml_status amli_clean(const aml_dataset *dataset, const amli_table *table, amli_split *split,
-                      aml_notice *notice, void *self, aml_error *error)
+aml_status amli_clean(const aml_dataset *dataset, const amli_table *table, const amli_load *load,
+                      amli_split *split, aml_error *error)
 {
     if (dataset->cleans == 0)
         return AML_OK;
@@ -499,8 +500,9 @@ aml_status amli_clean(const aml_dataset *dataset, const amli_table *table, amli_
                   .at = calloc((size_t)dataset->fields + 1, sizeof *c.at),
                   .gone = calloc(rows, sizeof *c.gone),
                   .training = calloc(rows, sizeof *c.training),
-                  .notice = notice,
-                  .self = self};
+                  .notice = load->on_cleaned,
+                  .self = load->self,
+                  .says_nothing = load->check_all};
     aml_status status = c.at && c.gone && c.training ? amli_fetch_new(table, &c.fetch, error)
                                                      : amli_no_memory(error, rows, "cleaning");
     for (int64_t i = 0; i < split->rows[AML_PART_TRAIN] && !status; i++)

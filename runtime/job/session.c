@@ -324,7 +324,8 @@ aml_status amli_session_load(amli_session *session, amli_log *log, aml_error *er
     load.on_bad_row = on_skip;
     load.self = &skipping;
     load.statistic = session->statistic;
-    load.on_cleaned = on_cleaned;
+    if (session->job->kind == AML_JOB_TRAIN && !session->command->quiet)
+        load.on_cleaned = on_cleaned;
     if (!status)
         status = amli_samples_load(session->dataset, &load, amli_threads(session->command),
                                    &session->samples, error);
