@@ -62,6 +62,8 @@ static bool unknown_field(Jobs *jobs, const DataBlock *block, Sym name, Span spa
     const char **candidates = NEW_ARRAY(jobs->arena, const char *, block->field.count + 1);
     for (int i = 0; i < block->field.count; i++)
         candidates[i] = block->field.at[i].name;
+    if (diag_errors(jobs->cx) > 0) // a name that is nowhere was reported
+        return false;
     report(jobs->cx, span, not_in_block, name, "field");
     const char *near = closest_name(name, candidates, block->field.count);
     if (near)

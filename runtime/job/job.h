@@ -8,7 +8,7 @@
 //   train.c     the training loop; train_run.c its folder: config, resume, checkpoints
 //   generate.c  text from a trained model; choose.c: which token comes next
 //   study.c    cross-validations and learning curves; study_result.c: their figures
-//   evaluate.c, predict.c, plan.c, check.c, look.c
+//   evaluate.c, predict.c, plan.c, check.c, look.c, labels.c
 
 #ifndef AMLI_JOB_H
 #define AMLI_JOB_H
@@ -228,6 +228,10 @@ aml_status amli_evaluate(const amli_command *command, const amli_device_kind *ki
                          aml_error *error);
 aml_status amli_predict(const amli_command *command, const amli_device_kind *kind,
                         aml_error *error);
+aml_status amli_label_report(const amli_command *command, const amli_device_kind *kind, aml_error *error);
+// predict.c: the prepared field that is the expected class: one that the model does not read. -1:
+// none.
+int amli_expected_field(const amli_session *session);
 aml_status amli_generate(const amli_command *command, const amli_device_kind *kind,
                          aml_error *error);
 aml_status amli_plan(const amli_command *command, aml_error *error);

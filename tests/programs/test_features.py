@@ -4,6 +4,7 @@ deployment; data head and data stats, which show them."""
 import json
 import math
 import pathlib
+import statistics
 
 from harness import check, check_equal, check_in, checkpoints, main
 
@@ -206,6 +207,37 @@ def head_and_stats(place):
         check_equal(place.run(program, "data", *wrong, code=None).code, 2, f"the exit code of data {' '.join(wrong)}")
 
 
+LABELS = PROGRAM.replace("PREPARE", "return { x: standardize(s.full), y: s.y }").replace("length:    12 steps", "length:    300 steps") \
+    .replace("split: { train: 80%, valid: 20%, by: time }", "split: { train: 50%, valid: 50%, by: time }")
+
+
+def doubtful_labels(place):
+    """The report of `labels` is what confident learning makes of the probabilities that `predict` writes."""
+    place.write("rows.csv", rows())
+    place.write("labels.aml", LABELS)
+    place.aml("build", "labels.aml")
+    place.run("./labels", "train", "--quiet")
+    found = json.loads(place.run("./labels", "labels", "--json").out)
+    lines = [line.split(",") for line in place.run("./labels", "predict", "rows.csv").out.splitlines()[1:]]
+    held_out = [(i, GOLDEN["y"][i], [float(v) for v in lines[i][2:]]) for i in range(40, 80)]
+    sure = [statistics.fmean(p[k] for _, y, p in held_out if y == k) for k in range(3)]
+    likely, doubtful = [[0] * 3 for _ in range(3)], []
+    for i, y, p in held_out:
+        classes = [k for k in range(3) if p[k] >= sure[k]]
+        if classes:
+            best = max(classes, key=lambda k: p[k])
+            likely[y][best] += 1
+            if best != y:
+                doubtful.append((p[y] - p[best], i + 1, y, best))
+    check(doubtful, "the case has no doubtful label")
+    check_equal(found["rows"], 40, "the rows")
+    check_equal(found["likely"], likely, "the table of labels")
+    check_equal([(d["row"], d["label"], d["likely"]) for d in found["doubtful"]], [d[1:] for d in sorted(doubtful)], "the doubtful rows")
+    text = place.run("./labels", "labels").out
+    check_in(f"net: 40 rows that the training has not seen, {len(doubtful)} labels are doubtful", text)
+    check_in("row,label,likely,margin", text)
+
+
 if __name__ == "__main__":
     main([equals_scikit_learn, only_training_rows_count, own_statistic, kept_with_the_model, resumed, column_without_values, missing_in_axes,
-          one_training_row, head_and_stats])
+          one_training_row, head_and_stats, doubtful_labels])
