@@ -5,6 +5,7 @@ import json
 import math
 import pathlib
 import statistics
+import struct
 
 from harness import check, check_equal, check_in, checkpoints, main
 
@@ -238,6 +239,62 @@ def doubtful_labels(place):
     check_in("row,label,likely,margin", text)
 
 
+COLUMNS = """aml 1
+use std.nn
+use std.optim
+use std.data
+
+model Net {
+  columns = ColumnEmbeddings(1, vocab: [3, 2], size: 2)
+  head    = Dense(2)
+  fn forward(x: float[n, 3]) -> float[n, 2] { return x |> columns |> head }
+}
+
+dataset rows {
+  source: csv("rows.csv")
+  field x: f32[3]   = columns(0..2, fill: nan)
+  field y: class(2) = column("y")
+}
+
+train net {
+  model:     Net()
+  data:      rows
+  loss:      cross_entropy
+  optimizer: sgd(lr: 1e-2)
+  length:    1 steps
+  batch:     4
+}
+"""
+
+
+def read_tensors(path):
+    data = path.read_bytes()
+    header = json.loads(data[8:8 + struct.unpack("<Q", data[:8])[0]])
+    start = 8 + struct.unpack("<Q", data[:8])[0]
+    return {k: struct.unpack(f"<{(v['data_offsets'][1] - v['data_offsets'][0]) // 4}f", data[start + v["data_offsets"][0]:start + v["data_offsets"][1]])
+            for k, v in header.items() if k != "__metadata__"}
+
+
+def columns_as_one_vector(place):
+    """A category's vector is the row of its class behind those of the columns before it; what is no class has the last row."""
+    rows = [("0.5", "0", "1"), ("-2", "2", ""), ("1.25", "", "0"), ("3", "7", "-1")]
+    place.write("rows.csv", "a,b,c,y\n" + "".join(",".join(row) + ",1\n" for row in rows))
+    place.write("columns.aml", COLUMNS)
+    place.aml("build", "columns.aml")
+    place.run("./columns", "train", "--steps", "0", "--quiet")
+    weights = read_tensors(checkpoints(place.folder, "net")[-1] / "weights.safetensors")
+    table, matrix, bias = weights["columns.table"], weights["head.weight"], weights["head.bias"]
+    check_equal(len(table), 14, "the elements of the table")
+    found = [line.split(",") for line in place.run("./columns", "predict", "rows.csv").out.splitlines()[1:]]
+    for row, got in zip(rows, found):
+        first = int(row[1]) if row[1] in ("0", "1", "2") else 3
+        second = 4 + (int(row[2]) if row[2] in ("0", "1") else 2)
+        vector = [float(row[0])] + list(table[2 * first:2 * first + 2]) + list(table[2 * second:2 * second + 2])
+        scores = [sum(vector[i] * matrix[2 * i + k] for i in range(5)) + bias[k] for k in range(2)]
+        expected = 1 / (1 + math.exp(scores[0] - scores[1]))
+        check(math.isclose(float(got[3]), expected, rel_tol=1e-4), f"row {row} has the probability {got[3]}, expected {expected}")
+
+
 if __name__ == "__main__":
     main([equals_scikit_learn, only_training_rows_count, own_statistic, kept_with_the_model, resumed, column_without_values, missing_in_axes,
-          one_training_row, head_and_stats, doubtful_labels])
+          one_training_row, head_and_stats, doubtful_labels, columns_as_one_vector])
