@@ -147,6 +147,18 @@ def kept_with_the_model(place):
     check_equal(place.run(program, "predict", "ask.csv").out, expected, "predictions, with other training rows")
 
 
+def fine_tuned(place):
+    """The weights of a checkpoint are loaded by another training, which has statistics of its own."""
+    program = build(place, OWN)
+    place.run(program, "train", "--quiet")
+    weights = checkpoints(place.folder, "net")[-1] / "weights.safetensors"
+    (place.folder / "begin.safetensors").write_bytes(weights.read_bytes())
+    text = PROGRAM.replace("PREPARE", OWN.replace("1, sums", "2, sums")).replace("model:     Net()", 'model:     load(Net(), "begin.safetensors")')
+    place.write("tuned.aml", text)
+    place.aml("build", "tuned.aml")
+    check_in("weights from", place.run("./tuned", "train", "--steps", "0").err)
+
+
 def resumed(place):
     program = build(place, ALL)
     place.run(program, "train")
@@ -296,5 +308,5 @@ def columns_as_one_vector(place):
 
 
 if __name__ == "__main__":
-    main([equals_scikit_learn, only_training_rows_count, own_statistic, kept_with_the_model, resumed, column_without_values, missing_in_axes,
+    main([equals_scikit_learn, only_training_rows_count, own_statistic, kept_with_the_model, fine_tuned, resumed, column_without_values, missing_in_axes,
           one_training_row, head_and_stats, doubtful_labels, columns_as_one_vector])
