@@ -16,6 +16,7 @@
 //   job_generate.c  generate
 //   job_deploy.c    deploy
 //   job_sampling.c  how a training draws its samples
+//   job_validate.c  the validation of a training whose step is written out
 //   job_folds.c     evaluate blocks that train: cross-validations and learning curves
 //   expand.c        the effective program as text
 
@@ -194,6 +195,7 @@ void check_columns(Jobs *jobs, DataBlock *block, const aml_dataset *table);
 int64_t field_classes(Jobs *jobs, Node *dataset, Sym field);
 
 // ---- job_images.c: each false after a report
+bool image_source(aml_source_kind kind); // whether its samples are pictures
 bool image_settings(Jobs *jobs, const Setting *setting, Value record, aml_source *source);
 bool image_field(Jobs *jobs, const Node *field, const TypeValue *type, const aml_source *source,
                  int part); // part 0: the picture, 1: its label
@@ -248,7 +250,8 @@ bool eval_entry(Jobs *jobs, Entry *entry, ProgramJob *job, const DataBlock *data
 // What `train_step` of the library is told besides the model and the batch.
 typedef struct StepSettings {
     Value optimizer, clip, penalty;
-    int64_t parts; // of a batch
+    int64_t parts;       // of a batch
+    Value mixup, cutmix; // numbers, none: not asked for
 } StepSettings;
 bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSettings *settings);
 // Try out the model or the step where that has to come first; false after a report.
@@ -257,6 +260,9 @@ bool try_step(Jobs *jobs, TrainBlock *train, const ProgramJob *job, Node *fn, Va
               Value optimizers);
 bool custom_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *fn, Value models,
                  Value optimizers);
+// The functions of a validation that is written out, and a metric for each of its figures.
+bool custom_eval(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *fn, Value models,
+                 MetricSet *figures);
 bool validated_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job, const MetricSet *metrics);
 bool init_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job);
 void load_rows(Jobs *jobs, Value model, ProgramJob *job);
