@@ -251,7 +251,8 @@ aml_status amli_evaluate(const amli_command *command, const amli_device_kind *ki
                          aml_error *error);
 aml_status amli_predict(const amli_command *command, const amli_device_kind *kind,
                         aml_error *error);
-aml_status amli_label_report(const amli_command *command, const amli_device_kind *kind, aml_error *error);
+aml_status amli_label_report(const amli_command *command, const amli_device_kind *kind,
+                             aml_error *error);
 // predict.c: the prepared field that is the expected class: one that the model does not read. -1:
 // none.
 int amli_expected_field(const amli_session *session);
