@@ -4,6 +4,7 @@
 // temporaries (the largest any of the job's functions needs) and one for inputs and outputs
 // (functions run one after the other, so they share it).
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -196,6 +197,7 @@ aml_status amli_session_open(const amli_command *command, const aml_job *job,
                               .job = job,
                               .dataset = &command->program->dataset[job->data]};
     session->seed = command->has_seed ? command->seed : job->seed;
+    session->limit[0] = session->limit[1] = INFINITY;
     size_t outputs = (size_t)session->dataset->prepare.outputs + 1;
     session->balance = calloc(outputs, sizeof *session->balance);
     session->to = calloc(outputs, sizeof *session->to);
