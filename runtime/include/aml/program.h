@@ -645,7 +645,13 @@ typedef struct aml_artifact {
     int64_t parameters;
     int32_t layers; // 0: nothing is quantized
     const aml_layer_report *layer;
+    const struct amli_picture_reader *picture; // its data are pictures: FILE may be one; else NULL
+    aml_resize resize;                         // as of the source
+    int32_t background;
+    int64_t most_pixels;
 } aml_artifact;
+
+extern const struct amli_picture_reader amli_picture_files;
 
 // The main function of a deployed executable: predict, bench, info. Returns its exit code.
 int aml_artifact_main(const aml_artifact *artifact, int argc, char **argv);
