@@ -466,6 +466,8 @@ bool deploy_prune(Deployment *d)
 {
     Cx *cx = d->cx;
     ProgramJob *job = &d->program->job.at[d->deploy->job];
+    for (int i = 0; i < d->deploy->predict.count && d->deploy->quantize.span.file; i++)
+        d->deploy->predict.at[i].ir->mixed = false; // rounding to bytes is coarser
     if (!passes_run(cx, d->program->module, "dce", NULL, NULL))
         return false;
     IrFunction *whole = ir_clone_function(d->deploy->predict.at[0].ir, NULL, sym_of(cx, "whole"));
