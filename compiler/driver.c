@@ -76,8 +76,9 @@ void check_weights_files(Cx *cx, const Program *program)
 
 Span later_deploy(const ProgramDeploy *deploy)
 {
-    return deploy->entry.file             ? deploy->entry
+    return deploy->entry.file              ? deploy->entry
            : deploy->quantize.weights_only ? deploy->quantize.span
+           : deploy->prune.channels        ? (Span){0}
                                            : deploy->prune.span;
 }
 
@@ -88,7 +89,7 @@ bool report_later_deploy(Command *command, const ProgramDeploy *deploy, DiagId i
         report_id(command->cx, span, id,
                   deploy->entry.file              ? "a generate block as the entry"
                   : deploy->quantize.weights_only ? "weights alone as integers"
-                                                  : "pruning");
+                                                  : "pruning by magnitude");
     return span.file != 0;
 }
 

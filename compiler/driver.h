@@ -78,6 +78,10 @@ void report_later_deploys(Command *command, const Program *program, DiagId id);
 const char *size_text(Cx *cx, double bytes); // 12.5 KiB
 double seconds_now(void);
 
+// driver_prune.c: makes the program that of a pruned model, by the plan in the file `path`. False
+// after an error.
+bool prune_program(Command *command, Program *program, const char *path);
+
 // driver_deploy.c: the deploy block `deploy` of a loaded program. An exit code; figures go to
 // stderr.
 typedef struct DeployRequest {

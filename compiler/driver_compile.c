@@ -158,6 +158,9 @@ Target target_of(const Command *command)
 bool generate_program(Command *command, Program *program, const char *emit_text, ObjectCode *object)
 {
     drop_deploy_functions(program);
+    const char *pruned = command->option[OPTION_PRUNED];
+    if (pruned && !prune_program(command, program, pruned))
+        return false;
     EmitList list = entries_of(program);
     return passes_run(command->cx, program->module, NULL, NULL, NULL) &&
            codegen_emit(command->cx, program->module, list.at, list.count, target_of(command),

@@ -113,6 +113,11 @@ static char separator_of(const Deployment *d)
     return separator ? separator : ',';
 }
 
+static bool prunes(const Deployment *d)
+{
+    return d->deploy->prune.span.file != 0;
+}
+
 static bool quantizes(const Deployment *d)
 {
     return d->deploy->quantize.span.file != 0;
@@ -133,7 +138,7 @@ static bool make_functions(Deployment *d, ObjectCode *object)
         .source = &d->data->table.source,
         .separator = separator_of(d),
         .header = has_header(&d->data->table)};
-    bool good = true;
+    bool good = !prunes(d) || deploy_prune(d);
     for (int i = 0; i < d->deploy->predict.count; i++) {
         Entry entry = d->deploy->predict.at[i];
         good = good &&
@@ -156,9 +161,11 @@ static bool make_functions(Deployment *d, ObjectCode *object)
         if (!passes_run(cx, d->program->module, "dce", NULL, NULL) || !deploy_quantize(d))
             return false;
     }
+    if (prunes(d) && !quantizes(d))
+        d->rounded = ir_clone_function(artifact->predict.at[0].ir, NULL, sym_of(cx, "deployed"));
     if (!passes_run(cx, d->program->module, NULL, NULL, NULL))
         return false;
-    if (quantizes(d))
+    if (quantizes(d) || prunes(d))
         artifact->weights_bytes = deploy_constant_bytes(artifact->predict.at[0].ir);
     Vec(EmitEntry) list = {0};
     vec_push(cx->arena, &list, ((EmitEntry){&artifact->prepare, NULL}));
@@ -346,7 +353,8 @@ static bool compare(Deployment *d)
                *rows = reference ? choose_rows(d, reference, &rows_text) : NULL;
     if (!rows)
         return false;
-    const char *checkpoint = absolute(cx, aml_checkpoint_path(d->checkpoint));
+    const char *checkpoint =
+        absolute(cx, aml_checkpoint_path(d->finetuned ? d->finetuned : d->checkpoint));
     const char *expected =
         predictions(d,
                     (const char *const[]){reference, "predict", rows, "--checkpoint", checkpoint,
@@ -374,14 +382,14 @@ static bool compare(Deployment *d)
     fprintf(stderr, "\n");
     double before = 0, after = 0;
     bool known;
-    if (quantizes(d)) {
-        if (!deploy_accuracy(d, &before, &after))
+    if (quantizes(d) || prunes(d)) {
+        if (!deploy_accuracy(d, &before, &after) || (prunes(d) && !deploy_saving(d)))
             return false;
         known = before >= 0;
     } else {
         known = accuracies(d, expected, found, rows_text, &before, &after);
     }
-    if (known && !quantizes(d))
+    if (known && !quantizes(d) && !prunes(d))
         fprintf(stderr, "  accuracy on these rows: %.2f%% (training program: %.2f%%)\n",
                 100 * after, 100 * before);
     double allowed = d->deploy->require_accuracy_drop;
@@ -496,10 +504,14 @@ static bool deploy_in_folder(Deployment *d)
 
 static void remove_folder(Cx *cx, const char *folder)
 {
-    static const char *const made[] = {"deployed", "reference", "rows.csv", "samples.safetensors",
-                                       "native.so"};
+    static const char *const made[] = {
+        "deployed",  "reference", "rows.csv",    "samples.safetensors",
+        "native.so", "pruned",    "pruned.json", "pruned.safetensors"};
     for (size_t i = 0; i < COUNT_OF(made); i++)
         unlink(arena_printf(cx->arena, "%s/%s", folder, made[i]));
+    const char *runs = arena_printf(cx->arena, "%s/runs", folder);
+    if (access(runs, F_OK) == 0)
+        process_run(cx, (const char *const[]){"rm", "-r", runs, NULL}, NULL, PROCESS_CAPTURE_BOTH);
     rmdir(folder);
 }
 
@@ -536,6 +548,7 @@ int deploy_block(Command *command, Program *program, const ProgramDeploy *deploy
                     .folder = folder};
     bool good = deploy_in_folder(&d);
     aml_checkpoint_close(d.checkpoint);
+    aml_checkpoint_close(d.finetuned);
     remove_folder(cx, folder);
     return good && !diag_errors(cx) ? EXIT_OK : EXIT_INPUT;
 }

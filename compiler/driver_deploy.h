@@ -2,6 +2,7 @@
 //
 //   driver_deploy.c    the stages in order: weights, functions, files, comparison, requirements
 //   driver_quantize.c  quantization: samples, calibration, report, accuracy
+//   driver_prune.c     channels that are left out, and fine-tuning
 
 #ifndef AML_DRIVER_DEPLOY_H
 #define AML_DRIVER_DEPLOY_H
@@ -25,8 +26,11 @@ typedef struct Deployment {
     const char *executable; // what is compared and measured; the request's output, or a temporary
     const char *folder;     // temporary
     const char *reference;  // the training program, once it is built
-    // of a quantized program
-    IrFunction *exact, *rounded; // predict for the smallest batch: of f32, as deployed
+    // of a quantized or pruned program
+    IrFunction *exact, *rounded; // predict for the smallest batch: of f32 and whole, as deployed
+    aml_checkpoint *finetuned;   // of the pruned model
+    size_t bytes_before;         // of the weights
+    double flops_before, flops_after;
     QuantPlan plan;
 } Deployment;
 
@@ -38,6 +42,10 @@ const char *deploy_reference(Deployment *d); // builds it if it is not there; NU
 bool deploy_quantize(Deployment *d);
 // Measures d->exact and d->rounded on samples that were held out. False after an error.
 bool deploy_accuracy(Deployment *d, double *before, double *after);
+// driver_prune.c: the predict functions of d->deploy, which are not simplified yet, get smaller
+// shapes, and d->weight the weights for them. False after an error.
+bool deploy_prune(Deployment *d);
+bool deploy_saving(Deployment *d); // measures and prints what was saved
 // The bytes of all constants that the functions read.
 size_t deploy_constant_bytes(const IrFunction *fn);
 

@@ -175,7 +175,8 @@ bool deploy_quantize(Deployment *d)
     aml_tensors_close(tensors);
     if (!good)
         return false;
-    d->exact = ir_clone_function(d->artifact.predict.at[0].ir, NULL, sym_of(cx, "exact"));
+    if (!d->exact)
+        d->exact = ir_clone_function(d->artifact.predict.at[0].ir, NULL, sym_of(cx, "exact"));
     for (int i = 0; i < d->artifact.predict.count; i++)
         if (!quant_insert(d->artifact.predict.at[i].ir, &d->plan))
             bug(cx, setting->span, "the function for a batch of %lld has other layers",
@@ -234,13 +235,15 @@ bool deploy_accuracy(Deployment *d, double *before, double *after)
     int label = label_of(d, &samples), output = output_named(entry, "prediction");
     bool good = true;
     if (label >= 0 && output >= 0 && entry->output.at[output].classes > 0) {
-        *before = share_right(d, d->exact, &samples, label);
-        *after = share_right(d, d->rounded, &samples, label);
+        *before = share_right(d, ir_clone_function(d->exact, NULL, sym_of(d->cx, "before")),
+                              &samples, label);
+        *after = share_right(d, ir_clone_function(d->rounded, NULL, sym_of(d->cx, "after")),
+                             &samples, label);
         good = *before >= 0 && *after >= 0;
         fprintf(stderr,
-                "  accuracy on %lld samples that were held out: %.2f%% (before rounding: "
-                "%.2f%%)\n",
-                (long long)samples.count, 100 * *after, 100 * *before);
+                "  accuracy on %lld samples that were held out: %.2f%% (before %s: %.2f%%)\n",
+                (long long)samples.count, 100 * *after,
+                d->deploy->prune.span.file ? "pruning" : "rounding", 100 * *before);
     }
     aml_tensors_close(tensors);
     return good;

@@ -83,7 +83,7 @@ static size_t align_up(size_t bytes)
 }
 
 // Where each state lives in its job's arena: in the order of the table, each aligned.
-static void program_layout(Program *program)
+void program_layout(Program *program)
 {
     for (int i = 0; i < program->job.count; i++) {
         ProgramJob *job = &program->job.at[i];

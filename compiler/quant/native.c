@@ -90,7 +90,8 @@ const char *native_open(Cx *cx, IrFunction *fn, const char *folder, Native *out)
     ObjectCode object = {0};
     if (!codegen_emit(cx, module, &list, 1, (Target){.cpu = "native"}, NULL, &object))
         return "code generation failed";
-    const char *library = arena_printf(cx->arena, "%s/native.so", folder);
+    // a name of its own: dlopen gives the library back that it has under a name already
+    const char *library = arena_printf(cx->arena, "%s/native-%p.so", folder, (void *)out);
     const char *wrong = link_library(cx, &object, folder, library);
     if (wrong)
         return wrong;

@@ -1,0 +1,502 @@
+// driver_prune.c: channels that are left out, and the training that goes on with those that stay.
+//
+// `amlc deploy` decides which channels stay, from the weights of the checkpoint, and writes a plan:
+// the new size of each axis of each state, and the weights that are left. `amlc build --pruned
+// PLAN` makes the training program of that smaller model: the same source, with all its functions
+// given the new shapes (quant/axes.c), which begins with these weights. So fine-tuning is an
+// ordinary training, with the optimizer, the schedule and the data of the source.
+
+#include "driver_deploy.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <jansson.h>
+
+#include "quant/axes.h"
+
+// ---- the job's functions
+
+static Axes *axes_of_job(Cx *cx, ProgramJob *job)
+{
+    Axes *axes = axes_new(cx, job);
+    Entry *predicting[] = {&job->predict, &job->eval, &job->eval_one};
+    for (size_t i = 0; i < COUNT_OF(predicting); i++)
+        if (predicting[i]->ir)
+            axes_add(axes, predicting[i]->ir, true);
+    Entry *others[] = {&job->step, &job->validated};
+    for (size_t i = 0; i < COUNT_OF(others); i++)
+        if (others[i]->ir)
+            axes_add(axes, others[i]->ir, false);
+    return axes;
+}
+
+static void resize_states(Axes *axes, ProgramJob *job)
+{
+    for (int s = 0; s < job->state.count; s++) {
+        aml_shape *shape = &job->state.at[s].info.tensor.shape;
+        for (int i = 0; i < shape->rank; i++)
+            shape->dim[i] = axes_size(axes, s, i);
+    }
+}
+
+static int state_named(const ProgramJob *job, const char *name)
+{
+    for (int s = 0; s < job->state.count; s++)
+        if (strcmp(job->state.at[s].info.tensor.name, name) == 0)
+            return s;
+    return -1;
+}
+
+// ---- choosing
+
+typedef struct Kept { // the places of one class that stay
+    int class;
+    int64_t size, count;
+    int64_t *place; // increasing
+} Kept;
+
+typedef struct Pruning {
+    Deployment *d;
+    ProgramJob *job;
+    Axes *axes;
+    Vec(Kept) kept;
+} Pruning;
+
+static Weight *weight_named(Deployment *d, const char *name)
+{
+    for (int i = 0; i < d->weight.count; i++)
+        if (strcmp(d->weight.at[i].name, name) == 0)
+            return &d->weight.at[i];
+    return NULL;
+}
+
+static int64_t inner_of(const aml_shape *shape, int axis)
+{
+    int64_t inner = 1;
+    for (int i = axis + 1; i < shape->rank; i++)
+        inner *= shape->dim[i];
+    return inner;
+}
+
+// Adds how much each place of the class weighs in the weights that make it.
+static bool weigh(const Pruning *p, AxisMaker maker, double *sum)
+{
+    const Weight *weight = weight_named(p->d, p->job->state.at[maker.state].info.tensor.name);
+    if (!weight || weight->dtype != AML_F32)
+        return false;
+    int64_t inner = inner_of(&weight->shape, maker.axis), size = weight->shape.dim[maker.axis];
+    for (int64_t i = 0; i < aml_shape_elements(&weight->shape); i++) {
+        double value = fabs(element_real(DTYPE_F32, weight->at, i));
+        sum[i / inner % size] += p->d->deploy->prune.squares ? value * value : value;
+    }
+    return true;
+}
+
+static bool is_known(const Pruning *p, int class)
+{
+    for (int i = 0; i < p->kept.count; i++)
+        if (p->kept.at[i].class == class)
+            return true;
+    return false;
+}
+
+// The places with the largest sums stay.
+static void choose_places(Pruning *p, int class, int64_t size, const double *sum)
+{
+    Arena *arena = p->d->cx->arena;
+    int64_t count = size - (int64_t)llround(p->d->deploy->prune.share * (double)size);
+    Kept kept = {class, size, count < 1 ? 1 : count, NEW_ARRAY(arena, int64_t, size + 1)};
+    bool *out = NEW_ARRAY(arena, bool, size + 1);
+    for (int64_t gone = kept.count; gone < size; gone++) {
+        int64_t least = -1;
+        for (int64_t i = 0; i < size; i++)
+            if (!out[i] && (least < 0 || sum[i] < sum[least]))
+                least = i;
+        out[least] = true;
+    }
+    int64_t at = 0;
+    for (int64_t i = 0; i < size; i++)
+        if (!out[i])
+            kept.place[at++] = i;
+    if (kept.count < size)
+        vec_push(arena, &p->kept, kept);
+}
+
+static void choose(Pruning *p)
+{
+    for (int s = 0; s < p->job->state.count; s++) {
+        const aml_state_info *info = &p->job->state.at[s].info;
+        for (int axis = 0; axis < info->tensor.shape.rank; axis++) {
+            int class = axes_class(p->axes, s, axis);
+            if (class < 0 || is_known(p, class))
+                continue;
+            MakerList makers = axes_makers(p->axes, class);
+            double *sum = NEW_ARRAY(p->d->cx->arena, double, info->tensor.shape.dim[axis] + 1);
+            bool good = makers.count > 0;
+            for (int i = 0; i < makers.count && good; i++)
+                good = weigh(p, makers.at[i], sum);
+            if (good)
+                choose_places(p, class, info->tensor.shape.dim[axis], sum);
+        }
+    }
+}
+
+// ---- what stays of the weights
+
+static void cut_axis(Cx *cx, Weight *weight, int axis, const Kept *kept)
+{
+    size_t element = aml_dtype_bytes(weight->dtype);
+    int64_t inner = inner_of(&weight->shape, axis), outer = 1;
+    for (int i = 0; i < axis; i++)
+        outer *= weight->shape.dim[i];
+    size_t run = (size_t)inner * element;
+    char *to = arena_alloc(cx->arena, (size_t)(outer * kept->count) * run + 1), *at = to;
+    for (int64_t o = 0; o < outer; o++)
+        for (int64_t i = 0; i < kept->count; i++, at += run)
+            memcpy(at, (const char *)weight->at + (size_t)(o * kept->size + kept->place[i]) * run,
+                   run);
+    weight->at = to;
+    weight->shape.dim[axis] = kept->count;
+}
+
+static void cut_weights(Pruning *p)
+{
+    for (int i = 0; i < p->d->weight.count; i++) {
+        Weight *weight = &p->d->weight.at[i];
+        int state = state_named(p->job, weight->name);
+        for (int axis = 0; state >= 0 && axis < weight->shape.rank; axis++) {
+            int class = axes_class(p->axes, state, axis);
+            for (int k = 0; k < p->kept.count; k++)
+                if (p->kept.at[k].class == class)
+                    cut_axis(p->d->cx, weight, axis, &p->kept.at[k]);
+        }
+    }
+}
+
+// A safetensors file: the length of the header, the header, the elements.
+static bool write_weights(Deployment *d, const char *path)
+{
+    json_t *header = json_object();
+    size_t at = 0;
+    for (int i = 0; i < d->weight.count; i++) {
+        const Weight *weight = &d->weight.at[i];
+        static const char *const name[] = {
+#define DTYPE(NAME, name, ctype, bytes, kind, safetensors) safetensors,
+#include "dtypes.def"
+#undef DTYPE
+        };
+        json_t *shape = json_array();
+        for (int k = 0; k < weight->shape.rank; k++)
+            json_array_append_new(shape, json_integer(weight->shape.dim[k]));
+        size_t bytes = (size_t)aml_shape_elements(&weight->shape) * aml_dtype_bytes(weight->dtype);
+        json_object_set_new(header, weight->name,
+                            json_pack("{s:s, s:o, s:[I, I]}", "dtype", name[weight->dtype], "shape",
+                                      shape, "data_offsets", (json_int_t)at,
+                                      (json_int_t)(at + bytes)));
+        at += bytes;
+    }
+    char *text = json_dumps(header, JSON_COMPACT);
+    json_decref(header);
+    FILE *file = text ? fopen(path, "wbe") : NULL;
+    uint64_t length = text ? strlen(text) : 0;
+    bool good = file && fwrite(&length, 8, 1, file) == 1 && fwrite(text, 1, length, file) == length;
+    for (int i = 0; i < d->weight.count && good; i++) {
+        const Weight *weight = &d->weight.at[i];
+        size_t bytes = (size_t)aml_shape_elements(&weight->shape) * aml_dtype_bytes(weight->dtype);
+        good = fwrite(weight->at, 1, bytes, file) == bytes;
+    }
+    good = file && fclose(file) == 0 && good;
+    free(text);
+    if (!good)
+        say(d->command, "error", "cannot write %s: %s", path, strerror(errno));
+    return good;
+}
+
+static bool write_plan(Pruning *p, const char *path, const char *weights)
+{
+    Deployment *d = p->d;
+    json_t *states = json_object();
+    for (int s = 0; s < p->job->state.count; s++) {
+        const aml_tensor_info *info = &p->job->state.at[s].info.tensor;
+        json_t *shape = json_array();
+        for (int i = 0; i < info->shape.rank; i++)
+            json_array_append_new(shape, json_integer(axes_size(p->axes, s, i)));
+        json_object_set_new(states, info->name, shape);
+    }
+    json_t *plan = json_pack("{s:s, s:s, s:f, s:i, s:o}", "job", p->job->table.name, "weights",
+                             weights, "length", d->deploy->prune.finetune.value, "unit",
+                             (int)d->deploy->prune.finetune.unit, "states", states);
+    bool good = plan && json_dump_file(plan, path, 0) == 0;
+    json_decref(plan);
+    if (!good)
+        say(d->command, "error", "cannot write %s", path);
+    return good;
+}
+
+// ---- the smaller training program, on the other side of --pruned
+
+static const char *read_states(const json_t *plan, Axes *axes, const ProgramJob *job)
+{
+    const json_t *states = json_object_get(plan, "states");
+    for (int s = 0; s < job->state.count; s++) {
+        const aml_tensor_info *info = &job->state.at[s].info.tensor;
+        const json_t *shape = json_object_get(states, info->name);
+        if (!json_is_array(shape) || (int)json_array_size(shape) != info->shape.rank)
+            return "it is of another model";
+        for (int i = 0; i < info->shape.rank; i++) {
+            int64_t size = json_integer_value(json_array_get(shape, (size_t)i));
+            int class = axes_class(axes, s, i);
+            if (size < 1 || size > info->shape.dim[i] || (class < 0 && size != info->shape.dim[i]))
+                return "it has sizes that the model cannot have";
+            if (class >= 0)
+                axes_resize(axes, class, size);
+        }
+    }
+    return NULL;
+}
+
+// What a training begins with is loaded; initial values only need the right shape.
+static void resize_init(ProgramJob *job)
+{
+    IrFunction *fn = job->init.ir;
+    for (int r = 0; fn && r < fn->result.count; r++) {
+        IrResult *result = &fn->result.at[r];
+        if (result->slot.kind != SLOT_STATE)
+            continue;
+        aml_shape shape = job->state.at[result->slot.index].info.tensor.shape;
+        Type type = type_make(result->value->type.dtype, shape.rank, shape.dim);
+        if (type_equal(type, result->value->type))
+            continue;
+        static const int64_t zero = 0;
+        Inst *zeros = ir_constant(fn, type, &zero, true, fn->span);
+        result->value->uses--;
+        zeros->uses++;
+        result->value = zeros;
+    }
+}
+
+static void begin_with(Cx *cx, ProgramJob *job, const char *path)
+{
+    aml_text_part *part = NEW(cx->arena, aml_text_part);
+    *part = (aml_text_part){arena_text(cx->arena, path, strlen(path)), -1};
+    job->load.count = job->load_span.count = 0;
+    vec_push(cx->arena, &job->load, ((aml_load){.place = "pruned", .path = {1, part}}));
+    vec_push(cx->arena, &job->load_span, job->span);
+}
+
+bool prune_program(Command *command, Program *program, const char *path)
+{
+    Cx *cx = command->cx;
+    json_t *plan = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+    const char *name = json_string_value(json_object_get(plan, "job")),
+               *weights = json_string_value(json_object_get(plan, "weights"));
+    const char *wrong = plan && name && weights ? "there is no such training" : "it cannot be read";
+    for (int i = 0; i < program->job.count && name && weights; i++) {
+        ProgramJob job = program->job.at[i];
+        if (strcmp(job.table.name, name) != 0 || job.table.kind != AML_JOB_TRAIN)
+            continue;
+        if (!passes_run(cx, program->module, "dce", NULL, NULL))
+            return false;
+        Axes *axes = axes_of_job(cx, &job);
+        wrong = read_states(plan, axes, &job);
+        if (wrong)
+            break;
+        Entry *entry[] = {&job.step, &job.eval, &job.eval_one, &job.predict, &job.validated};
+        for (size_t e = 0; e < COUNT_OF(entry); e++)
+            if (entry[e]->ir)
+                axes_apply(axes, entry[e]->ir);
+        resize_states(axes, &job);
+        resize_init(&job);
+        begin_with(cx, &job, weights);
+        double length = json_number_value(json_object_get(plan, "length"));
+        if (length > 0)
+            job.table.length = (aml_quantity){
+                length, (aml_unit)json_integer_value(json_object_get(plan, "unit")), -1};
+        job.decode = (Entry){0};
+        program->job.at[0] = job;
+        program->job.count = 1; // evaluations have other states
+        program_layout(program);
+        break;
+    }
+    json_decref(plan);
+    if (wrong)
+        say(command, "error", "the plan %s does not fit: %s", path, wrong);
+    return !wrong;
+}
+
+// ---- fine-tuning
+
+static bool run_step(Deployment *d, const char *const argv[], const char *what)
+{
+    ProcessResult done = process_run(d->cx, argv, NULL, PROCESS_CAPTURE_BOTH);
+    if (done.code != 0)
+        say(d->command, "error", "%s the pruned model failed:\n%s", what, done.output);
+    return done.code == 0;
+}
+
+static bool take_weights(Deployment *d, const char *runs)
+{
+    aml_error error = {0};
+    if (aml_checkpoint_find(runs, d->job->table.name, AML_WHICH_LAST, NULL, NULL, &d->finetuned,
+                            &error)) {
+        say(d->command, "error", "the pruned model's training left no weights: %s", error.text);
+        return false;
+    }
+    const aml_tensors *tensors = aml_checkpoint_weights(d->finetuned);
+    d->weight.count = 0;
+    for (int i = 0; i < aml_tensors_count(tensors); i++) {
+        const aml_tensor_info *info = aml_tensors_info(tensors, i);
+        vec_push(d->cx->arena, &d->weight,
+                 ((Weight){info->name, info->dtype, info->shape, aml_tensors_data(tensors, i)}));
+    }
+    return true;
+}
+
+static bool finetune(Pruning *p)
+{
+    Deployment *d = p->d;
+    Cx *cx = d->cx;
+    const char *weights = arena_printf(cx->arena, "%s/pruned.safetensors", d->folder),
+               *plan = arena_printf(cx->arena, "%s/pruned.json", d->folder),
+               *program = arena_printf(cx->arena, "%s/pruned", d->folder),
+               *runs = arena_printf(cx->arena, "%s/runs", d->folder);
+    if (!write_weights(d, weights) || !write_plan(p, plan, weights))
+        return false;
+    Vec(const char *) build = {0};
+    const char *first[] = {"/proc/self/exe", "build", d->request->source, "-o", program,
+                           "--pruned",       plan};
+    for (size_t i = 0; i < COUNT_OF(first); i++)
+        vec_push(cx->arena, &build, first[i]);
+    for (int i = 0; i < d->command->define.count; i++) {
+        vec_push(cx->arena, &build, "-D");
+        vec_push(cx->arena, &build, d->command->define.at[i]);
+    }
+    vec_push(cx->arena, &build, NULL);
+    bool trains = d->deploy->prune.finetune.value > 0;
+    const char *train[] = {program, "train",   d->job->table.name,        "--runs",
+                           runs,    "--quiet", trains ? NULL : "--steps", "0",
+                           NULL};
+    if (!run_step(d, build.at, "building") || !run_step(d, train, "training"))
+        return false;
+    d->reference = program;
+    return take_weights(d, runs);
+}
+
+// ---- what it saves
+
+static double flops_of(const IrFunction *fn)
+{
+    double flops = 0;
+    for (const Inst *inst = fn->first; inst; inst = inst->next)
+        flops += inst_cost(inst).flops;
+    return flops;
+}
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static double run_time(Native *native)
+{
+    double begin = now();
+    for (int i = 0; i < 5; i++)
+        native_run(native);
+    return (now() - begin) / 5;
+}
+
+// Both in turns, the best of each: other work on the machine disturbs both alike.
+bool deploy_saving(Deployment *d)
+{
+    enum { TURNS = 40 };
+    Cx *cx = d->cx;
+    Native before = {0}, after = {0};
+    IrFunction *old = ir_clone_function(d->exact, NULL, sym_of(cx, "old")),
+               *new = ir_clone_function(d->rounded, NULL, sym_of(cx, "new"));
+    const char *wrong = native_open(cx, old, d->folder, &before);
+    if (!wrong)
+        wrong = native_open(cx, new, d->folder, &after);
+    double best[2] = {INFINITY, INFINITY};
+    for (int i = 0; i < TURNS && !wrong; i++) {
+        best[0] = fmin(best[0], run_time(&before));
+        best[1] = fmin(best[1], run_time(&after));
+    }
+    native_close(&before);
+    native_close(&after);
+    if (wrong) {
+        say(d->command, "error", "what pruning saves cannot be measured: %s", wrong);
+        return false;
+    }
+    double ratio = best[0] / best[1];
+    fprintf(stderr,
+            "  pruned: weights %s -> %s, %.3g -> %.3g MFLOP, %.4g -> %.4g us for a batch of %lld "
+            "(here, one thread)\n",
+            size_text(cx, (double)d->bytes_before),
+            size_text(cx, (double)d->artifact.weights_bytes), d->flops_before / 1e6,
+            d->flops_after / 1e6, 1e6 * best[0], 1e6 * best[1], (long long)d->artifact.batch.at[0]);
+    if (ratio < 1.05)
+        fprintf(stderr, "  there is no gain in time: %.2f times as fast as the whole model\n",
+                ratio);
+    return true;
+}
+
+// ---- all of it
+
+static void print_kept(const Pruning *p)
+{
+    for (int i = 0; i < p->kept.count; i++) {
+        const Kept *kept = &p->kept.at[i];
+        MakerList makers = axes_makers(p->axes, kept->class);
+        fprintf(stderr, "  %lld of %lld channels of", (long long)kept->count,
+                (long long)kept->size);
+        for (int k = 0; k < makers.count; k++)
+            fprintf(stderr, "%s %s", k ? "," : "",
+                    p->job->state.at[makers.at[k].state].info.tensor.name);
+        fprintf(stderr, "\n");
+    }
+}
+
+bool deploy_prune(Deployment *d)
+{
+    Cx *cx = d->cx;
+    ProgramJob *job = &d->program->job.at[d->deploy->job];
+    for (int i = 0; i < d->deploy->predict.count && d->deploy->quantize.span.file; i++)
+        d->deploy->predict.at[i].ir->mixed = false; // rounding to bytes is coarser
+    if (!passes_run(cx, d->program->module, "dce", NULL, NULL))
+        return false;
+    IrFunction *whole = ir_clone_function(d->deploy->predict.at[0].ir, NULL, sym_of(cx, "whole"));
+    Entry entry = d->deploy->predict.at[0];
+    if (!freeze_weights(cx, whole, job, d->weight.at, d->weight.count, d->deploy->span))
+        return false;
+    freeze_scalars(whole, &entry, d->program);
+    whole->mixed = false;
+    d->exact = whole;
+    d->flops_before = flops_of(whole);
+    d->bytes_before = deploy_constant_bytes(whole);
+
+    Pruning pruning = {.d = d, .job = job, .axes = axes_of_job(cx, job)}, *p = &pruning;
+    for (int i = 0; i < d->deploy->predict.count; i++)
+        axes_add(p->axes, d->deploy->predict.at[i].ir, true);
+    choose(p);
+    if (p->kept.count == 0) {
+        report(cx, d->deploy->prune.span, nothing_to_prune, job->table.name);
+        return false;
+    }
+    cut_weights(p);
+    for (int i = 0; i < p->kept.count; i++)
+        axes_resize(p->axes, p->kept.at[i].class, p->kept.at[i].count);
+    fprintf(stderr, "pruned %s\n", d->deploy->name);
+    print_kept(p);
+    for (int i = 0; i < d->deploy->predict.count; i++)
+        axes_apply(p->axes, d->deploy->predict.at[i].ir);
+    bool good = finetune(p);
+    resize_states(p->axes, job);
+    d->flops_after = good ? flops_of(d->deploy->predict.at[0].ir) : 0;
+    return good;
+}

@@ -1,0 +1,31 @@
+// axes.h: which axes of a job's tensors are one and the same, so that they can be made smaller
+// together: the channels of a convolution's result, of what is added to it, of the norm behind it,
+// of the weights that read it, of their gradients and of the optimizer's moments of these.
+
+#ifndef AML_QUANT_AXES_H
+#define AML_QUANT_AXES_H
+
+#include "compile.h"
+
+typedef struct Axes Axes;
+
+// Nothing is known yet but the states of the job.
+Axes *axes_new(Cx *cx, const ProgramJob *job);
+// What a function, in which calls are inlined, says about its values' axes. In one that `predicts`
+// a fold over an axis counts: a mean over fewer channels is another mean.
+void axes_add(Axes *axes, IrFunction *fn, bool predicts);
+// The class of an axis of a state; equal classes change together. -1: it cannot change.
+int axes_class(Axes *axes, int state, int axis);
+// From now on the class has this size.
+void axes_resize(Axes *axes, int class, int64_t size);
+int64_t axes_size(Axes *axes, int state, int axis); // the new size
+// Gives the values of a function that was added their new shapes.
+void axes_apply(Axes *axes, IrFunction *fn);
+// The axes of products' results, by class: weights whose axis `axis` makes channels of the class.
+typedef struct AxisMaker {
+    int state, axis;
+} AxisMaker;
+typedef Vec(AxisMaker) MakerList;
+MakerList axes_makers(Axes *axes, int class);
+
+#endif
