@@ -49,7 +49,7 @@ typedef struct amli_command {
     int loaders;          // -1: not given
     bool has_seed, resume, has_steps, tensorboard, json, quiet, help, prepared;
     int64_t seed, overfit, steps, held_out; // held_out 0: not given
-    int64_t head; // rows that `data head` shows; 0: not given
+    int64_t head;                           // rows that `data head` shows; 0: not given
     int64_t length, top_k;                  // of a generation; 0: not given
     double temperature, top_p;              // the same; negative: not given
     int64_t folds;                          // of a cross-validation; 0: not given

@@ -179,6 +179,15 @@ def a_validation_is_written_out(place):
     check_in("valid_loss", place.run(program, "train").err)
 
 
+def a_training_ends_when_it_is_good_enough(place):
+    program = build(place, classes(more="stop: early(on: accuracy, patience: 100 epochs, reach: 0.6)"))
+    summary = json.loads(place.run(program, "train", "--json").out)
+    check(summary["stopped_early"] and summary["validation"]["accuracy"] >= 0.6, str(summary))
+    check_in("is complete", place.run(program, "train", "--resume").err)
+    program = build(place, classes(more="stop: early(patience: 100 epochs, reach: 1e-9)"), "never")
+    check(not json.loads(place.run(program, "train", "--json").out)["stopped_early"], "a loss of 1e-9 was not reached")
+
+
 class Pages(html.parser.HTMLParser):
     """Counts tags, and refuses pages whose tags do not match."""
     VOID = {"meta", "img", "br", "rect", "line", "circle", "polyline"}
@@ -356,4 +365,5 @@ if __name__ == "__main__":
     os.environ.pop("AML_DATA", None)
     random.seed(1)
     sys.exit(main([a_rate_is_searched_for, a_suggested_rate_trains, an_optimizer_without_a_rate_is_not_searched, the_largest_batch_fits, weights_thaw_in_time,
-                   a_validation_is_written_out, a_run_becomes_a_page, other_runs_become_pages_too, event_files_hold_histograms_and_pictures, tensorboard_reads_histograms_and_pictures]))
+                   a_validation_is_written_out, a_training_ends_when_it_is_good_enough, a_run_becomes_a_page, other_runs_become_pages_too,
+                   event_files_hold_histograms_and_pictures, tensorboard_reads_histograms_and_pictures]))

@@ -510,6 +510,8 @@ typedef struct aml_job {
     int32_t stop_metric;           // early stop; -2: no early stop, -1: the validation loss
     aml_quantity stop_patience;
     double stop_min_delta;
+    bool stop_reaches; // the training ends when the metric is as good as stop_reach, too
+    double stop_reach;
 
     aml_sampling sampling; // train
 
