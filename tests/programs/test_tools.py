@@ -128,13 +128,13 @@ def planned(place, batch):
 
 def the_largest_batch_fits(place):
     place.write("fit.aml", classes())
-    for size, limit in (("200KiB", 200 * 1024), ("3MiB", 3 << 20)):
+    for size, limit in (("400KiB", 400 * 1024), ("3MiB", 3 << 20)):
         fit = json.loads(place.aml("report", "fit.aml", "--fit", size, "--json").out)["jobs"][0]
         check_equal(fit["source_batch"], 16, "the batch of the source")
         check(planned(place, fit["batch"]) == fit["bytes"] <= limit, f"{fit}, planned {planned(place, fit['batch'])}")
         check(planned(place, fit["batch"] + 1) > limit, "one more would fit")
     place.write("parts.aml", classes(more="accumulate: 3").replace("rows_in_batch: int = 16", "rows_in_batch: int = 12"))
-    fit = json.loads(place.aml("report", "parts.aml", "--fit", "200KiB", "--json").out)["jobs"][0]
+    fit = json.loads(place.aml("report", "parts.aml", "--fit", "400KiB", "--json").out)["jobs"][0]
     check_equal(fit["batch"] % 3, 0, "the rest of a batch in three parts")
     check_in("no batch fits", place.aml("report", "fit.aml", "--fit", "1KiB", code=1).out)
     check_in("needs a size", place.aml("report", "fit.aml", "--fit", "much", code=2).err)

@@ -572,6 +572,16 @@ typedef struct aml_job {
     aml_generation generation;
 } aml_job;
 
+// How many snapshots of its state a training keeps, from which checkpoints are written: one, or
+// some of a small state, so that a disk that is slower than the training does not hold it up. What
+// a training allocates is known when it is compiled, so the compiler asks too.
+enum { AML_MOST_SNAPSHOTS = 16, AML_SNAPSHOTS_ROOM = 2 << 20 };
+static inline int aml_snapshots(size_t state_bytes)
+{
+    size_t fit = state_bytes ? AML_SNAPSHOTS_ROOM / state_bytes : AML_MOST_SNAPSHOTS;
+    return fit < 1 ? 1 : fit > AML_MOST_SNAPSHOTS ? AML_MOST_SNAPSHOTS : (int)fit;
+}
+
 typedef struct aml_program {
     int32_t abi;              // AML_PROGRAM_ABI
     const char *name;         // digits
