@@ -250,13 +250,16 @@ bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSett
                     settings->penalty,
                     value_int(settings->parts),
                     column_value(record, jobs, "x"),
-                    column_value(record, jobs, "y")};
-    Value result =
-        elab_call(jobs->e, value_function(jobs->e, elab_std_function(jobs->e, "train_step"), NULL),
-                  args, NULL, COUNT_OF(args), span);
-    bool good = step_outputs(&tracing, result, span) &&
-                rate_output(&tracing, settings->optimizer, span) &&
-                average_step(jobs, train, train->model, span);
+                    column_value(record, jobs, "y"),
+                    train->scaler};
+    bool scaled = !value_is(train->scaler, VALUE_NONE);
+    Node *function = elab_std_function(jobs->e, scaled ? "scaled_step" : "train_step");
+    Value result = elab_call(jobs->e, value_function(jobs->e, function, NULL), args, NULL,
+                             COUNT_OF(args) - !scaled, span);
+    bool good = average_step(jobs, train, train->model, span) &&
+                (!scaled || scaler_skips(&tracing, train, &result, span)) &&
+                step_outputs(&tracing, result, span) &&
+                rate_output(&tracing, settings->optimizer, span);
     jobs->e->training = false;
     if (!good) {
         entry_drop(&tracing);

@@ -89,7 +89,8 @@ struct IrFunction {
     Inst *first, *last;
     Vec(IrResult) result;
     IrFunction *parent; // of a nested body: the function that holds the instruction
-    bool mixed; // operands of CONTRACTS ops on f32 mean those rounded to bf16; precision.c says so
+    DType mixed;        // BF16, F16: operands of CONTRACTS ops on f32 mean those rounded to it, see
+                        // precision.c; F32: as they are
     int next_id;
 };
 

@@ -614,7 +614,7 @@ static bool parse_function(Parser *p)
     if (!parse_at(p, &span))
         return false;
     IrFunction *fn = ir_function_new(p->cx, p->module, name, span);
-    fn->mixed = take(p, "mixed");
+    fn->mixed = take(p, "mixed_f16") ? DTYPE_F16 : take(p, "mixed") ? DTYPE_BF16 : DTYPE_F32;
     p->function++;
     if (!expect(p, "{") || !parse_body(p, fn, 0) || !expect(p, "}"))
         return false;
