@@ -154,6 +154,7 @@ bool generate_program(Command *command, Program *program, const char *emit_text,
     drop_deploy_functions(program);
     EmitList list = entries_of(program);
     return passes_run(command->cx, program->module, NULL, NULL, NULL) &&
+           !diag_errors(command->cx) && // a budget of memory that cannot be met
            codegen_emit(command->cx, program->module, list.at, list.count, target_of(command),
                         emit_text, object);
 }

@@ -225,6 +225,9 @@ bool try_step(Jobs *jobs, TrainBlock *train, const ProgramJob *job, Node *fn, Va
               Value optimizers);
 bool custom_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *fn, Value models,
                  Value optimizers);
+// job_memory.c, when everything of the job is traced
+bool job_memory(Jobs *jobs, Node *node, ProgramJob *job);
+
 // scaling.c: f16, whose small numbers need the loss scaled
 bool scaler_prepare(Jobs *jobs, TrainBlock *train);
 bool scaler_skips(Tracing *tracing, const TrainBlock *train, Value *result, Span span);

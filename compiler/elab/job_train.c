@@ -411,6 +411,8 @@ bool job_train(Jobs *jobs, Node *node)
     load_rows(jobs, step ? train->models : train->model, &job);
     state_rows(jobs, train->table, &job);
     fit_rows(&jobs->program->dataset.at[train->data->index], &job, jobs);
+    if (!job_memory(jobs, node, &job))
+        return false;
     train->index = jobs->program->job.count;
     train->failed = false;
     vec_push(jobs->arena, &jobs->program->job, job);
