@@ -46,7 +46,7 @@ const char *source_path_text(Cx *cx, const Program *program, const aml_text *tex
 }
 
 // Everything that was read to make the program, in order: what it does follows from these bytes. Of
-// a text its vocabulary.
+// a text its vocabulary, of a category the names of its classes.
 static const char *hash_sources(Cx *cx, const Program *program)
 {
     Buffer all = {.arena = cx->arena};
@@ -57,7 +57,12 @@ static const char *hash_sources(Cx *cx, const Program *program)
         buffer_append(&all, file->text, file->length);
     }
     for (int i = 0; i < program->dataset.count; i++) {
-        const aml_tokenizer *tokenizer = program->dataset.at[i].table.source.tokenizer;
+        const aml_dataset *table = &program->dataset.at[i].table;
+        const aml_tokenizer *tokenizer = table->source.tokenizer;
+        for (int f = 0; f < table->fields; f++)
+            for (int64_t k = 0;
+                 table->field[f].tensor.class_name && k < table->field[f].tensor.classes; k++)
+                buffer_printf(&all, "%s\n", table->field[f].tensor.class_name[k]);
         if (tokenizer && tokenizer->code)
             buffer_append(&all, (const char *)tokenizer->code,
                           sizeof *tokenizer->code * (size_t)tokenizer->vocab);

@@ -143,6 +143,7 @@ static bool make_functions(Deployment *d, ObjectCode *object)
         .weights_hash = arena_text(cx->arena, info->weights_hash, strlen(info->weights_hash)),
         .data_fingerprint =
             arena_text(cx->arena, info->data_fingerprint, strlen(info->data_fingerprint)),
+        .source = &d->data->table.source,
         .separator = separator_of(d),
         .header = has_header(&d->data->table)};
     bool good = true;

@@ -1,5 +1,6 @@
 // builtin_move.c: builtins that move elements, and what can be asked about tensors and the run.
 
+#include "elab/job.h"
 #include "elab/builtin.h"
 
 #include <string.h>
@@ -406,6 +407,11 @@ Value builtin_classes(Elab *e, const Value arg[], Span span)
 {
     if (classes_in(arg[0]) > 0)
         return value_int(classes_in(arg[0]));
+    if (arg[0].kind == VALUE_JOB && arg[0].as.job.part && e->job_data) {
+        int64_t classes = field_classes(e->job_data, arg[0].as.job.node, arg[0].as.job.part);
+        if (classes > 0)
+            return value_int(classes);
+    }
     return builtin_bad(
         e, "classes", span,
         arena_printf(e->cx->arena, "expected a class(k) tensor, found %s", value_what(e, arg[0])));

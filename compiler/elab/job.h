@@ -6,18 +6,21 @@
 //   job_data.c      dataset
 //   job_fit.c       what it knows of the training rows as a whole (fit.h)
 //   job_source.c    where its samples come from
+//   job_cell.c      how the cells of a column become numbers
 //   job_train.c     train, and what evaluate has in common with it
 //   job_step.c      the functions that both are compiled to
 //   job_metric.c    metrics of a train or an evaluate block
 //   job_text.c      texts: tokenizers and vocabularies
 //   job_generate.c  generate
 //   job_deploy.c    deploy
+//   job_sampling.c  how a training draws its samples
 //   job_folds.c     evaluate blocks that train: cross-validations and learning curves
 //   expand.c        the effective program as text
 
 #ifndef AML_ELAB_JOB_H
 #define AML_ELAB_JOB_H
 
+#include "aml/columns.h"
 #include "elab/elab.h"
 #include "sema/sema.h"
 
@@ -26,6 +29,7 @@ typedef struct Column {
     Sym name;
     Type type; // of one sample
     int64_t classes;
+    const char *const *class_name; // of each class; NULL: they have numbers only
 } Column;
 typedef Vec(Column) ColumnList;
 
@@ -35,6 +39,9 @@ typedef struct DataSource {
     int64_t window, stride; // 0: its rows are the samples
     int64_t apart;          // see aml_dataset
     Value generate;         // of a synthetic source: a function of the row's number
+    Value missing;          // csv, jsonl: texts of a missing value
+    const char *named;      // the first file, as the source names it by default
+    const char *path;       // where that was found; NULL: it was not
 } DataSource;
 
 typedef struct DataBlock {
@@ -44,6 +51,9 @@ typedef struct DataBlock {
     double part[4]; // share of each aml_part
     DataSource source, test;
     int32_t columns; // of the fields so far, one after the other
+    Vec(Value) cell; // of each field: what column(...) made
+    Vec(Span) place; // where that is written
+    bool by_name;    // some field names a column
 } DataBlock;
 
 typedef struct TrainBlock {
@@ -164,6 +174,21 @@ const char *source_name(aml_source_kind kind);
 const char *source_expected(aml_source_kind kind); // what a field's place may be
 int source_part(aml_source_kind kind, Sym word);   // which file a field's word names, -1: none
 
+// ---- job_cell.c
+
+// What the cells of a field hold; the type that is written for it says so.
+typedef enum CellType { CELL_NUMBER, CELL_CATEGORY, CELL_DATE, CELL_PRESENT } CellType;
+CellType cell_type(Jobs *jobs, const Node *field, Value place);
+// Fills out->rule, and for a category the classes of out->tensor. False after a report.
+bool read_cells(Jobs *jobs, Node *field, Value place, CellType type, const aml_dataset *table,
+                DataBlock *block, aml_field *out);
+// The type with class(k) or i64 in the place of category or date.
+Node *cell_type_node(Jobs *jobs, const Node *type, CellType kind, int64_t classes);
+// Looks for the fields' columns in the file, if it is there.
+void check_columns(Jobs *jobs, DataBlock *block, const aml_dataset *table);
+// adult.job of `classes(adult.job)`: 0 if the data set has no such field.
+int64_t field_classes(Jobs *jobs, Node *dataset, Sym field);
+
 // ---- job_images.c: each false after a report
 bool image_settings(Jobs *jobs, const Setting *setting, Value record, aml_source *source);
 bool image_field(Jobs *jobs, const Node *field, const TypeValue *type, const aml_source *source,
@@ -205,6 +230,9 @@ TrainBlock *checkpoint_setting(Jobs *jobs, const Setting *setting, const char *n
 // The settings `folds` and `curve` of an evaluate block. False after a report.
 bool read_folds(Jobs *jobs, Node *node, const TrainBlock *train, const DataBlock *block,
                 aml_job *job);
+
+// ---- job_sampling.c
+bool read_sampling(Jobs *jobs, Node *node, const DataBlock *data, aml_sampling *out);
 
 // ---- job_step.c
 const Column *column_of(const ColumnList *columns, const char *name);

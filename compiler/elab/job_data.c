@@ -70,10 +70,9 @@ static bool field_width(Jobs *jobs, const Node *field, const TypeValue *type, in
 
 // Which part of the source a field reads.
 static bool read_place(Jobs *jobs, Node *field, const TypeValue *type, const DataBlock *block,
-                       aml_source_kind kind, aml_field *out)
+                       Value value, aml_source_kind kind, aml_field *out)
 {
     Node *node = field->as.data.value;
-    Env *env = env_new(jobs->e, NULL, field->span.file);
     Sym word = node && node->kind == NODE_Name ? node->as.name.name : NULL;
     int64_t needed;
     if (!field_width(jobs, field, type, block->source.window, &needed))
@@ -93,10 +92,8 @@ static bool read_place(Jobs *jobs, Node *field, const TypeValue *type, const Dat
     if (!node) { // the column of the field's own name
         out->column = field->as.data.name;
         out->count = 1;
-    } else {
-        Value value = elab_eval(jobs->e, env, node);
-        if (value_is(value, VALUE_POISON) || !read_columns(jobs, field, value, out))
-            return false;
+    } else if (value_is(value, VALUE_POISON) || !read_columns(jobs, field, value, out)) {
+        return false;
     }
     if (out->count == needed)
         return true;
@@ -106,8 +103,8 @@ static bool read_place(Jobs *jobs, Node *field, const TypeValue *type, const Dat
     return false;
 }
 
-static bool read_field(Jobs *jobs, Node *field, const aml_dataset *table, DataBlock *block,
-                       aml_field *out, Column *column)
+static bool read_field(Jobs *jobs, Node *field, Value place, const aml_dataset *table,
+                       DataBlock *block, aml_field *out, Column *column)
 {
     Env *env = env_new(jobs->e, NULL, field->span.file);
     TypeValue type;
@@ -118,7 +115,20 @@ static bool read_field(Jobs *jobs, Node *field, const aml_dataset *table, DataBl
         return false;
     if (tokenizer)
         env_bind(jobs->e, env, job_word(jobs, "vocab"), value_int(tokenizer->vocab));
-    if (!elab_type(jobs->e, env, field->as.data.type, &type))
+    CellType cells = CELL_NUMBER;
+    Node *stated = field->as.data.type;
+    if (table->source.kind == AML_SOURCE_CSV && !value_is(place, VALUE_POISON)) {
+        cells = cell_type(jobs, field, place);
+        if (field->as.data.value && !read_columns(jobs, field, place, out))
+            return false;
+        if (!field->as.data.value) // the column of the field's own name
+            out->column = field->as.data.name, out->count = 1;
+        if (!read_cells(jobs, field, place, cells, table, block, out))
+            return false;
+        stated = cell_type_node(jobs, stated, cells, out->tensor.classes);
+    }
+    const aml_tensor_info named = out->tensor; // its classes
+    if (!elab_type(jobs->e, env, stated, &type))
         return false;
     if (tokenizer && !text_field(jobs, field, &type, block->source.window, tokenizer))
         return false;
@@ -131,9 +141,21 @@ static bool read_field(Jobs *jobs, Node *field, const aml_dataset *table, DataBl
     column->name = field->as.data.name;
     column->type = type_make(type.dtype, type.rank, type.dim);
     column->classes = type.classes;
+    column->class_name = named.class_name;
+    if (cells == CELL_CATEGORY && type.classes != named.classes) {
+        report(jobs->cx, field->as.data.type->span, class_names, field->as.data.name,
+               (long long)type.classes, (long long)named.classes);
+        return false;
+    }
+    if (cells == CELL_PRESENT && type.dtype != DTYPE_BOOL) {
+        report(jobs->cx, field->as.data.type->span, field_type, field->as.data.name,
+               "what says whether there is a value (bool)", span_text(jobs, stated->span));
+        return false;
+    }
     out->tensor = tensor_info(jobs, column->type, column->classes, column->name);
+    out->tensor.class_name = named.class_name;
     out->place = job_place(jobs, field->span);
-    if (!read_place(jobs, field, &type, block, table->source.kind, out))
+    if (!read_place(jobs, field, &type, block, place, table->source.kind, out))
         return false;
     if (has_images && !image_field(jobs, field, &type, &table->source, out->part))
         return false;
@@ -291,8 +313,8 @@ static bool read_on_bad(Jobs *jobs, Node *node, aml_dataset *table)
 }
 
 // The record a sample function returned as outputs of its entry.
-static bool sample_outputs(Jobs *jobs, Tracing *tracing, const char *name, Span span, Value result,
-                           ColumnList *out)
+static bool sample_outputs(Jobs *jobs, Tracing *tracing, const char *name, Span span, Value sample,
+                           const ColumnList *in, Value result, ColumnList *out)
 {
     if (value_is(result, VALUE_POISON))
         return false;
@@ -308,8 +330,13 @@ static bool sample_outputs(Jobs *jobs, Tracing *tracing, const char *name, Span 
         if (!inst)
             return false;
         int64_t classes = value_is(item, VALUE_TENSOR) ? item.as.tensor.classes : 0;
-        Column column = {result.as.record->name[i], inst->type, classes};
-        entry_output(tracing, inst, classes, column.name);
+        Column column = {result.as.record->name[i], inst->type, classes, NULL};
+        for (int f = 0; f < in->count; f++) // a field as it is keeps the names of its classes
+            if (sample.as.record->at[f].kind == VALUE_TENSOR &&
+                sample.as.record->at[f].as.tensor.inst == inst)
+                column.class_name = in->at[f].class_name;
+        int output = entry_output(tracing, inst, classes, column.name);
+        tracing->entry->output.at[output].class_name = column.class_name;
         vec_push(jobs->arena, out, column);
     }
     return true;
@@ -329,7 +356,8 @@ static bool sample_function(Jobs *jobs, Node *node, Node *fn, const char *name, 
         result =
             elab_call(jobs->e, value_function(jobs->e, fn, env_new(jobs->e, NULL, node->span.file)),
                       &sample, NULL, 1, fn->as.fn.name_span);
-    if (!sample_outputs(jobs, &tracing, fn ? name : node->as.job.name, span, result, out)) {
+    if (!sample_outputs(jobs, &tracing, fn ? name : node->as.job.name, span, sample, in, result,
+                        out)) {
         entry_drop(&tracing);
         return false;
     }
@@ -458,6 +486,23 @@ static bool augment_entry(Jobs *jobs, Node *node, Node *augment, const DataBlock
     return good;
 }
 
+// What the fields' places are, in a source of columns.
+static void eval_places(Jobs *jobs, Node *node, aml_source_kind kind, DataBlock *block)
+{
+    for (int i = 0; i < node->as.job.items.count; i++) {
+        Node *item = node->as.job.items.at[i];
+        if (item->kind != NODE_Field)
+            continue;
+        Value place = value_none();
+        if (kind == AML_SOURCE_CSV && item->as.data.value)
+            place =
+                elab_eval(jobs->e, env_new(jobs->e, NULL, item->span.file), item->as.data.value);
+        block->by_name = block->by_name || !item->as.data.value ||
+                         value_plain_text(record_item(jobs, place, "name"));
+        vec_push(jobs->arena, &block->cell, place);
+    }
+}
+
 static bool prepare_entry(Jobs *jobs, Node *node, Node *prepare, DataBlock *block,
                           ProgramDataset *data)
 {
@@ -485,21 +530,29 @@ bool job_dataset(Jobs *jobs, Node *node)
     data.table.doc = node->as.job.doc;
     data.table.place = job_place(jobs, node->as.job.name_span);
     bool has_source = read_sources(jobs, node, &data.table, block), good = has_source;
+    int fields_read = -1;
+    if (has_source)
+        eval_places(jobs, node, data.table.source.kind, block);
     for (int i = 0; i < node->as.job.items.count && has_source; i++) {
         Node *item = node->as.job.items.at[i];
         if (item->kind != NODE_Field)
             continue;
         aml_field field = {0};
         Column column = {0};
-        if (!read_field(jobs, item, &data.table, block, &field, &column)) {
+        if (!read_field(jobs, item, block->cell.at[++fields_read], &data.table, block, &field,
+                        &column)) {
             good = false;
             continue;
         }
         vec_push(arena, &fields, field);
+        vec_push(arena, &block->place,
+                 item->as.data.value ? item->as.data.value->span : item->span);
         vec_push(arena, &block->field, column);
     }
     data.table.fields = fields.count;
     data.table.field = fields.at;
+    if (has_source)
+        check_columns(jobs, block, &data.table);
     block->node = node;
     double test = block->part[AML_PART_TEST];
     good = good && read_split(jobs, node, &data, block);

@@ -52,6 +52,26 @@ static bool read_whole(Reading *r, const char *name, int64_t least, int64_t most
 
 enum { MOST_ROWS = 1 << 30 };
 
+// What csv and jsonl have in common.
+static bool read_text_form(Reading *r)
+{
+    Value memory = item(r, "memory"), comment = item(r, "comment");
+    r->out->missing = item(r, "missing");
+    if (value_is(memory, VALUE_QUANTITY) && memory.as.quantity.value >= 0)
+        r->source->memory_bytes = (size_t)memory.as.quantity.value;
+    Sym mark = value_plain_text(comment);
+    if (mark && strlen(mark) == 1 && mark[0] != '"' && mark[0] > ' ')
+        r->source->comment = mark[0];
+    else if (!value_is(comment, VALUE_NONE)) {
+        report(r->jobs->cx, r->setting->span, setting_range, "comment", "one character",
+               value_show(r->jobs->e, comment));
+        return false;
+    }
+    r->out->named = text_default(r->jobs, item(r, "path"));
+    r->out->path = find_data(r->jobs->cx, r->out->named);
+    return true;
+}
+
 static bool read_csv(Reading *r)
 {
     Jobs *jobs = r->jobs;
@@ -66,13 +86,14 @@ static bool read_csv(Reading *r)
                value_show(jobs->e, item(r, "separator")));
         return false;
     }
-    Sym header = value_word(item(r, "header"));
-    Sym missing = value_plain_text(item(r, "missing"));
+    if (!read_text_form(r))
+        return false;
+    Sym header = value_word(item(r, "header")), quotes = value_word(item(r, "quotes"));
+    source->literal_quotes = quotes && strcmp(quotes, "no") == 0;
     source->separator = separator[0];
     source->header = !header || strcmp(header, "auto") == 0 ? AML_HEADER_AUTO
                      : strcmp(header, "yes") == 0           ? AML_HEADER_YES
                                                             : AML_HEADER_NO;
-    source->missing = missing ? missing : "";
     if (value_is(item(r, "window"), VALUE_NONE))
         return true;
     return read_whole(r, "window", 1, MOST_ROWS, &r->out->window) &&
@@ -172,8 +193,8 @@ bool read_source(Jobs *jobs, Node *node, const char *name, aml_source *source, D
 {
     Setting setting = setting_of(jobs, node, name);
     Value value = setting_eval(jobs, &setting, name);
-    *source = (aml_source){.kind = AML_SOURCE_NONE, .missing = ""};
-    *out = (DataSource){.span = setting.span, .generate = value_none()};
+    *source = (aml_source){.kind = AML_SOURCE_NONE};
+    *out = (DataSource){.span = setting.span, .generate = value_none(), .missing = value_none()};
     if (value_is(value, VALUE_NONE)) {
         if (strcmp(name, "source") != 0)
             return true;

@@ -150,7 +150,9 @@ static bool trace_predict(Jobs *jobs, TrainBlock *train, Entry *entry, const cha
             entry_drop(&tracing);
             return false;
         }
-        entry_output(&tracing, result.as.list.at[0].as.tensor.inst, y->classes, "prediction");
+        int prediction =
+            entry_output(&tracing, result.as.list.at[0].as.tensor.inst, y->classes, "prediction");
+        entry->output.at[prediction].class_name = y->class_name;
         entry_output(&tracing, result.as.list.at[1].as.tensor.inst, 0, "probability");
     } else {
         entry_output(&tracing, output, 0, "prediction");

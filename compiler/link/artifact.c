@@ -35,9 +35,10 @@ static void write_artifact(TableWriter *writer, const Artifact *artifact, const 
         table_text(writer, artifact->source_hash), table_text(writer, artifact->weights_hash),
         table_text(writer, artifact->data_fingerprint));
     TOP("    .cpu_level = %s, .cpu_features = %s,\n    .fields = %d, .field = %s, .separator = %d, "
-        ".header = (aml_header)%d,\n",
+        ".header = (aml_header)%d, .comment = %d, .literal_quotes = %d,\n",
         table_text(writer, object->cpu_level), table_text(writer, object->cpu_features),
-        artifact->fields, field, artifact->separator, artifact->header);
+        artifact->fields, field, artifact->separator, artifact->header, artifact->source->comment,
+        artifact->source->literal_quotes);
     TOP("    .prepare = %s,\n    .predicts = %d, .predict_batch = predict_batch, .predict = "
         "predict,\n    .weights_bytes = %zuu, .parameters = %lld,\n};\n",
         prepare, artifact->predict.count, artifact->weights_bytes, (long long)artifact->parameters);

@@ -11,10 +11,15 @@
 #include "compile.h"
 
 // ---- tables.c: C text of tables
+typedef struct TableNames {
+    const char *const *key;
+    const char *name; // of the array
+} TableNames;
 typedef struct TableWriter {
     Cx *cx;
-    Buffer top; // arrays and declarations, in the order in which they are needed
-    int arrays; // names given so far
+    Buffer top;            // arrays and declarations, in the order in which they are needed
+    int arrays;            // names given so far
+    Vec(TableNames) named; // names of classes that were written
     Vec(const aml_tokenizer *) tokenizer; // that were written
 } TableWriter;
 
@@ -31,6 +36,9 @@ const char *table_real(TableWriter *writer, double value);
 const char *table_function(TableWriter *writer, const Entry *entry, const char *prefix);
 const char *table_field_array(TableWriter *writer, const aml_field *field, int count,
                               const char *prefix);
+// table_cell.c: to be written before the array that names them.
+const char *table_class_names(TableWriter *writer, const aml_tensor_info *of); // NULL: it has none
+const char *table_cell_rule(TableWriter *writer, const aml_field *field);
 // What a program that reads this kind of source is linked with besides.
 const char *source_libraries(aml_source_kind kind);
 const char *statistic_libraries(const ProgramDataset *data);
@@ -48,6 +56,7 @@ typedef struct Artifact {
     const char *source_hash, *weights_hash, *data_fingerprint;
     const aml_field *field; // raw inputs
     int fields;
+    const aml_source *source; // the form of rows
     char separator;
     aml_header header;
     Entry prepare;

@@ -64,10 +64,11 @@ static const char *shape(TableWriter *writer, const aml_shape *of)
 
 static const char *tensor(TableWriter *writer, const aml_tensor_info *of)
 {
-    return arena_printf(writer->cx->arena,
-                        "{.name = %s, .dtype = %s, .shape = %s, .classes = %lld}",
-                        table_text(writer, of->name), dtype_constant[of->dtype],
-                        shape(writer, &of->shape), (long long)of->classes);
+    const char *names = table_class_names(writer, of);
+    return arena_printf(
+        writer->cx->arena, "{.name = %s, .dtype = %s, .shape = %s, .classes = %lld%s%s}",
+        table_text(writer, of->name), dtype_constant[of->dtype], shape(writer, &of->shape),
+        (long long)of->classes, names ? ", .class_name = " : "", names ? names : "");
 }
 
 static const char *array_name(TableWriter *writer, const char *prefix, const char *what)
@@ -81,6 +82,8 @@ static const char *tensor_array(TableWriter *writer, const aml_tensor_info *at, 
     if (count == 0)
         return "0";
     const char *name = array_name(writer, prefix, what);
+    for (int i = 0; i < count; i++)
+        table_class_names(writer, &at[i]);
     TOP("static const aml_tensor_info %s[] = {\n", name);
     for (int i = 0; i < count; i++)
         TOP("    %s,\n", tensor(writer, &at[i]));
@@ -129,14 +132,19 @@ const char *table_field_array(TableWriter *writer, const aml_field *field, int c
 {
     if (count == 0)
         return "0";
-    const char *name = array_name(writer, prefix, "field");
+    const char *name = array_name(writer, prefix, "field"),
+               **rule = NEW_ARRAY(writer->cx->arena, const char *, count);
+    for (int i = 0; i < count; i++) {
+        table_class_names(writer, &field[i].tensor);
+        rule[i] = table_cell_rule(writer, &field[i]);
+    }
     TOP("static const aml_field %s[] = {\n", name);
     for (int i = 0; i < count; i++)
         TOP("    {.tensor = %s, .place = %s, .column = %s, .first = %d, .count = %d, .part = "
-            "%d, .label = %d},\n",
+            "%d, .rule = %s, .label = %d},\n",
             tensor(writer, &field[i].tensor), place(writer, field[i].place),
             table_text(writer, field[i].column), field[i].first, field[i].count, field[i].part,
-            field[i].label);
+            rule[i], field[i].label);
     TOP("};\n");
     return name;
 }
@@ -215,12 +223,13 @@ static const char *source(TableWriter *writer, const ProgramDataset *dataset, in
         arena,
         "{.kind = (aml_source_kind)%d, .reader = &amli_source_%s, .place = %s, "
         ".file = {%s}, .separator = %d, "
-        ".header = (aml_header)%d, .missing = %s, .rows = %lldll, .seed = %lldll, "
+        ".header = (aml_header)%d, .comment = %d, .literal_quotes = %d, "
+        ".memory_bytes = %zuu, .rows = %lldll, .seed = %lldll, "
         ".generate = %s, .tokenizer = %s,\n      .resize = (aml_resize)%d, "
         ".background = %d, .most_pixels = %lldll, .classes = %d, .class_name = %s, "
         ".column = {%s, %s}, .cache_bytes = %zuu}",
         of->kind, source_reader(of->kind), place(writer, of->place), files.text, of->separator,
-        of->header, table_text(writer, of->missing), (long long)of->rows, (long long)of->seed,
+        of->header, of->comment, of->literal_quotes, of->memory_bytes, (long long)of->rows, (long long)of->seed,
         table_function(writer, &dataset->generate[which], prefix),
         table_tokenizer(writer, of->tokenizer), of->resize, of->background,
         (long long)of->most_pixels, of->classes, classes, table_text(writer, of->column[0]),
@@ -456,16 +465,29 @@ static const char *loads(TableWriter *writer, const ProgramJob *job, const char 
     return name;
 }
 
-static const char *shares(TableWriter *writer, const aml_job *job, const char *prefix)
+static const char *reals(TableWriter *writer, const double at[], int count, const char *prefix,
+                         const char *what)
 {
-    if (job->shares == 0)
+    if (count == 0)
         return "0";
-    const char *name = array_name(writer, prefix, "shares");
+    const char *name = array_name(writer, prefix, what);
     TOP("static const double %s[] = {", name);
-    for (int i = 0; i < job->shares; i++)
-        TOP("%s%s", i ? ", " : "", table_real(writer, job->share[i]));
+    for (int i = 0; i < count; i++)
+        TOP("%s%s", i ? ", " : "", table_real(writer, at[i]));
     TOP("};\n");
     return name;
+}
+
+static const char *sampling(TableWriter *writer, const aml_sampling *of, const char *prefix)
+{
+    if (of->kind == AML_SAMPLING_EPOCHS)
+        return "{0}";
+    const char *weight = reals(writer, of->weight, of->weights, prefix, "class_weights");
+    return arena_printf(writer->cx->arena,
+                        "{.kind = (aml_sampling_kind)%d, .by = %s, .neighbours = %lldll, "
+                        ".weights = %d, .weight = %s}",
+                        of->kind, table_text(writer, of->by), (long long)of->neighbours,
+                        of->weights, weight);
 }
 
 static void write_jobs(TableWriter *writer, Program *program)
@@ -518,8 +540,9 @@ static void write_jobs(TableWriter *writer, Program *program)
                       table->keep_last, table->keep_best, table->keep_metric, table->stop_metric,
                       quantity(writer, table->stop_patience),
                       table_real(writer, table->stop_min_delta));
+        buffer_printf(&rows, "     .sampling = %s,\n", sampling(writer, &table->sampling, prefix));
         buffer_printf(&rows, "     .folds = %d, .shares = %d, .share = %s,\n", table->folds,
-                      table->shares, shares(writer, table, prefix));
+                      table->shares, reals(writer, table->share, table->shares, prefix, "shares"));
         buffer_printf(&rows, "     .model_job = %d, .which = (aml_which)%d, .generation = %s},\n",
                       table->model_job, table->which, generation(writer, &table->generation));
     }

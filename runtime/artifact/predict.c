@@ -40,6 +40,7 @@ static aml_status refill(Stream *stream, aml_error *error)
     stream->csv.at = window;
     stream->csv.end = window + kept + (size_t)got;
     stream->csv.complete = got == 0;
+    stream->csv.block = NULL; // other bytes are there now
     return AML_OK;
 }
 
@@ -48,6 +49,9 @@ static void write_element(FILE *out, const aml_tensor_info *info, const void *at
 {
     char text[40];
     double value = 0;
+    if (info->class_name && info->dtype == AML_I32 &&
+        amli_write_class(out, info, ((const int32_t *)at)[index], json))
+        return;
     switch (info->dtype) {
     case AML_F32:
         value = (double)((const float *)at)[index];
@@ -155,8 +159,7 @@ static void keep_header(Stream *stream, int64_t cells)
 static amli_csv_result next(Stream *stream, amli_cell *cell, aml_error *error, aml_status *status)
 {
     for (;;) {
-        amli_csv_result result =
-            amli_csv_next(&stream->csv, cell, SERVING_CELLS, stream->columns != 1);
+        amli_csv_result result = amli_csv_next(&stream->csv, cell, SERVING_CELLS);
         if (result != AMLI_CSV_MORE)
             return result;
         // whoever feeds a pipe row by row waits for the answers
@@ -172,22 +175,28 @@ static aml_status begin(Stream *stream, aml_error *error)
     amli_serving *serving = stream->serving;
     const aml_artifact *artifact = serving->artifact;
     aml_status status = AML_OK;
-    stream->csv = (amli_csv){.at = serving->window, .end = serving->window};
+    stream->csv =
+        (amli_csv){.text = serving->window, .at = serving->window, .end = serving->window};
     while (!status && stream->csv.end - stream->csv.at < 3 &&
            !stream->csv.complete) // a byte order mark
         status = refill(stream, error);
     if (status)
         return status;
+    amli_csv_form form = {.separator = artifact->separator ? artifact->separator : ',',
+                          .comment = artifact->comment,
+                          .literal_quotes = artifact->literal_quotes};
     amli_csv_begin(&stream->csv, stream->csv.at, (size_t)(stream->csv.end - stream->csv.at),
-                   stream->csv.complete, artifact->separator ? artifact->separator : ',');
+                   stream->csv.complete, &form);
     amli_csv first = stream->csv;
     amli_csv_result result;
     stream->has_header = artifact->header != AML_HEADER_NO;
     if (stream->has_header) {
         result = next(stream, serving->header, error, &status);
         stream->columns = stream->csv.cells;
+        for (int64_t i = 0; i < stream->columns && i < SERVING_CELLS; i++)
+            amli_cell_trim(NULL, &serving->header[i]);
     } else { // the first row is only counted
-        while ((result = amli_csv_next(&first, NULL, 0, true)) == AMLI_CSV_MORE &&
+        while ((result = amli_csv_next(&first, NULL, 0)) == AMLI_CSV_MORE &&
                !(status = refill(stream, error))) {
             first = stream->csv;
         }
@@ -231,7 +240,7 @@ static aml_status read_rows(Stream *stream, aml_error *error)
                     (size_t)stream->waiting * amli_serving_tensor_bytes(&artifact->field[i].tensor);
         if (!amli_decode_row(&stream->csv, stream->path, serving->cell, stream->columns,
                              stream->shows_names ? serving->header : NULL, artifact->field,
-                             artifact->fields, stream->column, NULL, to, error)) {
+                             artifact->fields, stream->column, to, error)) {
             aml_error flushed;
             flush_rows(stream, &flushed);
             return AML_BAD_DATA;

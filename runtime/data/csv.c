@@ -1,19 +1,91 @@
-// The csv scanner: one pass over the bytes of a row.
+// The csv scanner. 64 bytes at a time become a word of marks, one bit for each byte that can end or
+// begin something: the separator, line breaks, quotes. Between two marks nothing is looked at.
 
 #include <stdio.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "runtime/data/csv.h"
 
-void amli_csv_begin(amli_csv *csv, const char *text, size_t length, bool complete, char separator)
+void amli_csv_begin(amli_csv *csv, const char *text, size_t length, bool complete,
+                    const amli_csv_form *form)
 {
-    *csv = (amli_csv){.at = text,
+    *csv = (amli_csv){.text = text,
+                      .at = text,
                       .end = text + length,
                       .complete = complete,
-                      .separator = separator,
+                      .form = *form,
                       .next_line = 1};
     if (length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0)
         csv->at += 3;
+}
+
+// ---- marks
+
+enum { BLOCK = 64 };
+
+#ifdef __SSE2__
+static void mark_block(amli_csv *csv, const char *at)
+{
+    const __m128i separator = _mm_set1_epi8(csv->form.separator), line = _mm_set1_epi8('\n'),
+                  back = _mm_set1_epi8('\r'),
+                  quote = _mm_set1_epi8(csv->form.literal_quotes ? '\n' : '"'),
+                  nothing = _mm_setzero_si128();
+    __m128i odd = nothing;
+    uint64_t marks = 0;
+    for (int i = 0; i < BLOCK; i += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(at + i));
+        __m128i ends = _mm_or_si128(_mm_cmpeq_epi8(bytes, line), _mm_cmpeq_epi8(bytes, back));
+        __m128i others =
+            _mm_or_si128(_mm_cmpeq_epi8(bytes, separator), _mm_cmpeq_epi8(bytes, quote));
+        marks |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_or_si128(ends, others)) << i;
+        odd = _mm_or_si128(odd, _mm_or_si128(bytes, _mm_cmpeq_epi8(bytes, nothing)));
+    }
+    csv->marks = marks;
+    csv->odd |= _mm_movemask_epi8(odd) != 0;
+}
+#else
+static void mark_block(amli_csv *csv, const char *at)
+{
+    char quote = csv->form.literal_quotes ? '\n' : '"';
+    uint64_t marks = 0;
+    for (int i = 0; i < BLOCK; i++) {
+        char c = at[i];
+        marks |= (uint64_t)(c == '\n' || c == '\r' || c == csv->form.separator || c == quote) << i;
+        csv->odd |= (unsigned char)c >= 0x80 || c == 0;
+    }
+    csv->marks = marks;
+}
+#endif
+
+// The first marked byte from `at` on, or the end.
+static inline const char *next_mark(amli_csv *csv, const char *at)
+{
+    for (;;) {
+        size_t passed = (size_t)(at - csv->block);
+        if (csv->block && at >= csv->block && passed < csv->block_bytes) {
+            uint64_t left = csv->marks >> passed;
+            if (left)
+                return at + __builtin_ctzll(left);
+            at = csv->block + csv->block_bytes;
+        }
+        if (at >= csv->end)
+            return csv->end;
+        csv->block = at;
+        csv->block_bytes = BLOCK;
+        if (csv->end - at >= BLOCK) {
+            mark_block(csv, at);
+        } else {
+            char padded[BLOCK];
+            csv->block_bytes = (size_t)(csv->end - at);
+            memset(padded, ' ', BLOCK);
+            memcpy(padded, at, csv->block_bytes);
+            mark_block(csv, padded);
+            csv->marks &= ((uint64_t)1 << csv->block_bytes) - 1;
+        }
+    }
 }
 
 // The first byte that is not part of well-formed UTF-8 (RFC 3629), or NULL.
@@ -65,51 +137,69 @@ static const char *after_break(const amli_csv *csv, const char *at)
     return at + 1;
 }
 
-// One cell that begins at `at`; returns the position behind it (a separator, a line break, or the
-// end), or NULL if the text ends first and there is more.
-static const char *scan_cell(amli_csv *csv, const char *at, amli_cell *cell)
+static bool is_blank(char c)
 {
-    const char *end = csv->end;
-    if (at < end && *at == '"') {
-        const char *open = at++;
-        cell->at = at;
-        cell->doubled = false;
-        for (;;) {
-            const char *quote = at < end ? memchr(at, '"', (size_t)(end - at)) : NULL;
-            if (!quote || (quote + 1 == end && !csv->complete)) {
-                if (!csv->complete)
-                    return NULL;
-                if (!quote) {
-                    bad(csv, open, "a quote that is never closed");
-                    cell->length = (size_t)(end - cell->at);
-                    return end;
-                }
-            }
-            at = quote + 1;
-            if (at < end && *at == '"') {
-                cell->doubled = true;
-                at++;
-                continue;
-            }
-            cell->length = (size_t)(quote - cell->at);
-            break;
+    return c == ' ' || c == '\t';
+}
+
+static const char *pass_blanks(const amli_csv *csv, const char *at)
+{
+    while (at < csv->end && is_blank(*at) && *at != csv->form.separator)
+        at++;
+    return at;
+}
+
+// A cell whose quote is at `open`; returns as scan_cell.
+static const char *scan_quoted(amli_csv *csv, const char *open, amli_cell *cell)
+{
+    const char *at = open + 1, *end = csv->end;
+    *cell = (amli_cell){.at = at};
+    csv->quoted = true;
+    for (;;) {
+        const char *quote = next_mark(csv, at);
+        if (quote == end) {
+            if (!csv->complete)
+                return NULL;
+            bad(csv, open, "a quote that is never closed");
+            cell->length = (size_t)(end - cell->at);
+            return end;
         }
-        if (at < end && *at != csv->separator && !ends_line(*at)) {
-            bad(csv, at, "text after a closing quote");
-            while (at < end && *at != csv->separator && !ends_line(*at))
-                at++;
-        }
-    } else {
-        cell->at = at;
-        cell->doubled = false;
-        while (at < end && *at != csv->separator && !ends_line(*at)) {
-            if (*at == '"')
-                bad(csv, at, "a quote inside a cell that does not begin with one");
+        at = quote + 1;
+        if (*quote != '"')
+            continue;
+        if (at == end && !csv->complete)
+            return NULL;
+        if (at < end && *at == '"') {
+            cell->doubled = true;
             at++;
+            continue;
         }
-        cell->length = (size_t)(at - cell->at);
+        cell->length = (size_t)(quote - cell->at);
+        break;
+    }
+    at = pass_blanks(csv, at);
+    if (at < end && *at != csv->form.separator && !ends_line(*at)) {
+        bad(csv, at, "text after a closing quote");
+        while (at < end && *at != csv->form.separator && !ends_line(*at))
+            at++;
     }
     return at == end && !csv->complete ? NULL : at;
+}
+
+// One cell that begins at `at`; returns the position behind it (a separator, a line break, or the
+// end), or NULL if the text ends first and there is more.
+static inline const char *scan_cell(amli_csv *csv, const char *at, amli_cell *cell)
+{
+    const char *first = at;
+    at = next_mark(csv, at);
+    while (at < csv->end && *at == '"' && !csv->form.literal_quotes) {
+        if (pass_blanks(csv, first) == at)
+            return scan_quoted(csv, at, cell);
+        bad(csv, at, "a quote inside a cell that does not begin with one");
+        at = next_mark(csv, at + 1);
+    }
+    *cell = (amli_cell){.at = first, .length = (size_t)(at - first)};
+    return at == csv->end && !csv->complete ? NULL : at;
 }
 
 static void check_bytes(amli_csv *csv, const char *from, const char *to)
@@ -125,47 +215,115 @@ static void check_bytes(amli_csv *csv, const char *from, const char *to)
         bad(csv, wrong, "bytes that are not UTF-8");
 }
 
-amli_csv_result amli_csv_next(amli_csv *csv, amli_cell cell[], int64_t room, bool skip_blank)
+// Passes over blank lines and comments. NULL: that cannot be told yet.
+static const char *pass_lines(amli_csv *csv, const char *at, int64_t *line)
 {
-    const char *at = csv->at;
-    int64_t line = csv->next_line;
-    while (skip_blank && at < csv->end && ends_line(*at)) {
-        const char *next = after_break(csv, at);
+    while (at < csv->end) {
+        bool is_comment = csv->form.comment && *at == csv->form.comment;
+        const char *stop = pass_blanks(csv, at);
+        if (is_comment)
+            while (stop < csv->end && !ends_line(*stop))
+                stop++;
+        else if (stop < csv->end && !ends_line(*stop))
+            break;
+        const char *next = stop < csv->end ? after_break(csv, stop) : csv->complete ? stop : NULL;
         if (!next)
-            return AMLI_CSV_MORE;
+            return NULL;
         at = next;
-        line++;
+        ++*line;
     }
+    return at;
+}
+
+amli_csv_result amli_csv_next(amli_csv *csv, amli_cell cell[], int64_t room)
+{
+    int64_t line = csv->next_line;
+    const char *at = pass_lines(csv, csv->at, &line);
+    if (!at)
+        return AMLI_CSV_MORE;
     if (at == csv->end)
         return csv->complete ? AMLI_CSV_END : AMLI_CSV_MORE;
     csv->problem = csv->problem_at = NULL;
     csv->row = at;
     csv->line = line;
     csv->cells = 0;
+    csv->quoted = false;
+    int64_t cells = 0;
+    amli_cell unwanted;
     for (;;) {
-        amli_cell found;
-        at = scan_cell(csv, at, &found);
+        at = scan_cell(csv, at, cells < room ? &cell[cells] : &unwanted);
         if (!at)
             return AMLI_CSV_MORE;
-        if (csv->cells < room)
-            cell[csv->cells] = found;
-        csv->cells++;
+        cells++;
         if (at == csv->end || ends_line(*at))
             break;
         at++;
         if (at == csv->end && !csv->complete)
             return AMLI_CSV_MORE;
     }
+    csv->cells = cells;
     const char *next = at == csv->end ? at : after_break(csv, at);
     if (!next)
         return AMLI_CSV_MORE;
-    check_bytes(csv, csv->row, at);
+    if (csv->odd) {
+        check_bytes(csv, csv->row, at);
+        csv->odd = csv->block && next < csv->block + csv->block_bytes; // the block goes on
+    }
     // line breaks inside quotes
-    for (const char *c = csv->row; c < at && (c = memchr(c, '\n', (size_t)(at - c))); c++)
+    for (const char *c = csv->row; csv->quoted && c < at; c++) {
+        c = memchr(c, '\n', (size_t)(at - c));
+        if (!c)
+            break;
         line++;
+    }
     csv->next_line = line + 1;
     csv->at = next;
     return csv->problem ? AMLI_CSV_BAD : AMLI_CSV_ROW;
+}
+
+// The first line break from `at` on, or quote that may hide some, or the end.
+static const char *find_break(const amli_csv *csv, const char *at)
+{
+    char quote = csv->form.literal_quotes ? '\n' : '"';
+#ifdef __SSE2__
+    const __m128i line = _mm_set1_epi8('\n'), back = _mm_set1_epi8('\r'),
+                  quotes = _mm_set1_epi8(quote);
+    for (; csv->end - at >= 16; at += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+        __m128i found =
+            _mm_or_si128(_mm_cmpeq_epi8(bytes, quotes),
+                         _mm_or_si128(_mm_cmpeq_epi8(bytes, line), _mm_cmpeq_epi8(bytes, back)));
+        int marks = _mm_movemask_epi8(found);
+        if (marks)
+            return at + __builtin_ctz((unsigned)marks);
+    }
+#endif
+    while (at < csv->end && !ends_line(*at) && *at != quote)
+        at++;
+    return at;
+}
+
+amli_csv_result amli_csv_skip(amli_csv *csv)
+{
+    int64_t line = csv->next_line;
+    const char *at = pass_lines(csv, csv->at, &line);
+    if (!at)
+        return AMLI_CSV_MORE;
+    if (at == csv->end)
+        return csv->complete ? AMLI_CSV_END : AMLI_CSV_MORE;
+    const char *stop = find_break(csv, at), *next = stop;
+    if (stop < csv->end && !ends_line(*stop))
+        return amli_csv_next(csv, NULL, 0);
+    if (stop == csv->end && !csv->complete)
+        return AMLI_CSV_MORE;
+    if (stop < csv->end && !(next = after_break(csv, stop)))
+        return AMLI_CSV_MORE;
+    csv->problem = csv->problem_at = NULL;
+    csv->row = at;
+    csv->line = line;
+    csv->next_line = line + 1;
+    csv->at = next;
+    return AMLI_CSV_ROW;
 }
 
 void amli_csv_place(const amli_csv *csv, const char *at, int64_t *line, int64_t *column)

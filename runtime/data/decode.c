@@ -1,13 +1,12 @@
 // Cells to elements: numbers are read exactly, and everything that is not a number of the field's
 // type is refused.
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "runtime/data/csv.h"
+#include "runtime/data/real.h"
 
 static uint16_t to_bf16(float value)
 {
@@ -31,63 +30,21 @@ static uint16_t to_f16(float value)
     return sign | (uint16_t)((bits >> 13) - (112 << 10));
 }
 
-// Whether the text is a decimal number: [+-] digits [. digits] [e [+-] digits].
-static bool is_decimal(const char *at, const char *end)
-{
-    if (at < end && (*at == '+' || *at == '-'))
-        at++;
-    int digits = 0;
-    while (at < end && *at >= '0' && *at <= '9')
-        at++, digits++;
-    if (at < end && *at == '.') {
-        at++;
-        while (at < end && *at >= '0' && *at <= '9')
-            at++, digits++;
-    }
-    if (digits == 0)
-        return false;
-    if (at < end && (*at == 'e' || *at == 'E')) {
-        at++;
-        if (at < end && (*at == '+' || *at == '-'))
-            at++;
-        int exponent = 0;
-        while (at < end && *at >= '0' && *at <= '9')
-            at++, exponent++;
-        if (exponent == 0)
-            return false;
-    }
-    return at == end;
-}
-
-enum { LONGEST_NUMBER = 400 };
-
 static bool decode_real(const aml_tensor_info *tensor, const char *at, size_t length, void *element,
                         char *expected, size_t room)
 {
-    const char *name = aml_dtype_name(tensor->dtype);
-    if (length > LONGEST_NUMBER || !is_decimal(at, at + length)) {
-        snprintf(expected, room, "a number (%s)", name);
-        return false;
-    }
-    char text[LONGEST_NUMBER + 1];
-    memcpy(text, at, length);
-    text[length] = 0;
     double wide = 0;
     float narrow = 0;
-    if (tensor->dtype == AML_F64) {
-        wide = strtod(text, NULL);
-    } else {
-        // up to six digits without exponent are exact in f32: the usual case
-        uint32_t small = 0;
-        size_t i = 0;
-        while (i < length && i < 6 && text[i] >= '0' && text[i] <= '9')
-            small = small * 10 + (uint32_t)(text[i++] - '0');
-        narrow = i == length ? (float)small : strtof(text, NULL);
-    }
-    double size = fabs(tensor->dtype == AML_F64 ? wide : (double)narrow);
-    if (isinf(size) || (tensor->dtype == AML_F16 && size >= 65520) ||
-        (tensor->dtype == AML_BF16 && size > 3.389e38)) {
-        snprintf(expected, room, "a number that %s can hold", name);
+    amli_real read = tensor->dtype == AML_F64 ? amli_read_f64(at, length, &wide)
+                                              : amli_read_f32(at, length, &narrow);
+    float size = fabsf(narrow);
+    if (read == AMLI_REAL_READ && ((tensor->dtype == AML_F16 && size >= 65520) ||
+                                   (tensor->dtype == AML_BF16 && size > 3.389e38f)))
+        read = AMLI_REAL_LARGE;
+    if (read != AMLI_REAL_READ) {
+        const char *name = aml_dtype_name(tensor->dtype);
+        snprintf(expected, room,
+                 read == AMLI_REAL_LARGE ? "a number that %s can hold" : "a number (%s)", name);
         return false;
     }
     if (tensor->dtype == AML_F64)
@@ -159,8 +116,71 @@ static bool decode_truth(const char *at, size_t length, void *element, char *exp
     return false;
 }
 
-bool amli_decode(const aml_tensor_info *tensor, const amli_cell *cell, const char *missing,
-                 void *element, char *expected, size_t room)
+static bool decode_number(const aml_tensor_info *tensor, const char *at, size_t length,
+                          void *element, char *expected, size_t room)
+{
+    switch (tensor->dtype) {
+    case AML_F32:
+    case AML_F64:
+    case AML_F16:
+    case AML_BF16:
+        return decode_real(tensor, at, length, element, expected, room);
+    case AML_I8:
+    case AML_U8:
+    case AML_I32:
+    case AML_I64:
+        return decode_whole(tensor, at, length, element, expected, room);
+    case AML_BOOL:
+        return decode_truth(at, length, element, expected, room);
+    }
+    return false;
+}
+
+// ---- categories
+
+// Compares a text, "" read as " if `doubled`, with a name, byte by byte.
+static int compare(const char *at, size_t length, bool doubled, const char *name)
+{
+    const char *end = at + length;
+    for (; at < end; at++, name++) {
+        if (*at != *name || !*name)
+            return (unsigned char)*at < (unsigned char)*name ? -1 : 1;
+        at += doubled && *at == '"';
+    }
+    return *name ? -1 : 0;
+}
+
+static bool decode_category(const aml_tensor_info *tensor, const aml_cell_rule *rule,
+                            const amli_cell *cell, void *element, char *expected, size_t room)
+{
+    int64_t names = tensor->classes - rule->unknown, low = 0, high = names, found = -1;
+    while (low < high && found < 0) {
+        int64_t middle = (low + high) / 2, class = rule->order[middle];
+        int order = compare(cell->at, cell->length, cell->doubled, tensor->class_name[class]);
+        if (order == 0)
+            found = class;
+        else if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    if (found < 0 && rule->unknown)
+        found = names;
+    if (found < 0) {
+        size_t used = (size_t)snprintf(expected, room, "one of ");
+        for (int64_t i = 0; i < names && used + 24 < room; i++)
+            used += (size_t)snprintf(expected + used, room - used, "%s\"%.16s\"", i ? ", " : "",
+                                     tensor->class_name[i]);
+        if (used + 24 >= room)
+            snprintf(expected, room, "one of the %lld texts of the training data (\"%.16s\", ...)",
+                     (long long)names, tensor->class_name[0]);
+        return false;
+    }
+    memcpy(element, &found, aml_dtype_bytes(tensor->dtype));
+    return true;
+}
+
+void amli_cell_trim(const aml_cell_rule *rule, amli_cell *cell)
 {
     const char *at = cell->at;
     size_t length = cell->length;
@@ -168,29 +188,92 @@ bool amli_decode(const aml_tensor_info *tensor, const amli_cell *cell, const cha
         at++, length--;
     while (length && (at[length - 1] == ' ' || at[length - 1] == '\t'))
         length--;
-    bool absent = length == 0 || (missing && *missing && strlen(missing) == length &&
-                                  memcmp(missing, at, length) == 0);
-    bool done = false;
-    switch (tensor->dtype) {
-    case AML_F32:
-    case AML_F64:
-    case AML_F16:
-    case AML_BF16:
-        done = !absent && decode_real(tensor, at, length, element, expected, room);
-        break;
-    case AML_I8:
-    case AML_U8:
-    case AML_I32:
-    case AML_I64:
-        done = !absent && decode_whole(tensor, at, length, element, expected, room);
-        break;
-    case AML_BOOL:
-        done = !absent && decode_truth(at, length, element, expected, room);
+    size_t ending = rule && rule->ending ? strlen(rule->ending) : 0;
+    if (ending && length > ending && memcmp(at + length - ending, rule->ending, ending) == 0)
+        length -= ending;
+    cell->at = at;
+    cell->length = length;
+}
+
+bool amli_cell_absent(const aml_cell_rule *rule, const amli_cell *cell)
+{
+    if (cell->length == 0)
+        return true;
+    for (int i = 0; rule && i < rule->missings; i++)
+        if (*rule->missing[i] == *cell->at &&
+            compare(cell->at, cell->length, cell->doubled, rule->missing[i]) == 0)
+            return true;
+    return false;
+}
+
+// Not a number, which only a field of reals can hold.
+static bool fill_nan(const aml_tensor_info *tensor, const char *fill, void *element)
+{
+    if (strcmp(fill, "nan") != 0)
+        return false;
+    const double wide = (double)NAN;
+    const float narrow = NAN;
+    const uint16_t f16 = 0x7E00, bf16 = 0x7FC0;
+    const void *from = tensor->dtype == AML_F64   ? (const void *)&wide
+                       : tensor->dtype == AML_F32 ? (const void *)&narrow
+                       : tensor->dtype == AML_F16 ? (const void *)&f16
+                                                  : (const void *)&bf16;
+    memcpy(element, from, aml_dtype_bytes(tensor->dtype));
+    return tensor->dtype <= AML_BF16;
+}
+
+static bool decode_by_rule(const aml_tensor_info *tensor, const aml_cell_rule *rule, amli_cell cell,
+                           void *element, char *expected, size_t room)
+{
+    bool absent = amli_cell_absent(rule, &cell);
+    if (rule->kind == AML_CELL_PRESENT) {
+        *(uint8_t *)element = !absent;
+        return true;
+    }
+    if (absent && !rule->fill) {
+        snprintf(expected, room, "a value, not a missing one");
+        return false;
+    }
+    if (absent) {
+        cell = (amli_cell){.at = rule->fill, .length = strlen(rule->fill)};
+        if (rule->kind == AML_CELL_NUMBER && fill_nan(tensor, rule->fill, element))
+            return true;
+    }
+    int64_t seconds;
+    switch (rule->kind) {
+    case AML_CELL_CATEGORY:
+        return decode_category(tensor, rule, &cell, element, expected, room);
+    case AML_CELL_TIME:
+        if (!amli_read_time(cell.at, cell.length, rule->format, &seconds)) {
+            snprintf(expected, room,
+                     rule->format ? "a date written as %s"
+                                  : "a date as in 2016-07-01 or 2016-07-01 "
+                                    "13:00:00%s",
+                     rule->format ? rule->format : "");
+            return false;
+        }
+        memcpy(element, &seconds, sizeof seconds);
+        return true;
+    case AML_CELL_NUMBER:
+    case AML_CELL_PRESENT:
+    case AML_CELL_TEXT: // by amli_decode_row, for all elements at once
         break;
     }
-    if (absent)
+    return decode_number(tensor, cell.at, cell.length, element, expected, room);
+}
+
+bool amli_decode(const aml_tensor_info *tensor, const aml_cell_rule *rule, const amli_cell *given,
+                 void *element, char *expected, size_t room)
+{
+    amli_cell cell = *given;
+    amli_cell_trim(rule, &cell);
+    if (rule)
+        return decode_by_rule(tensor, rule, cell, element, expected, room);
+    if (cell.length == 0) {
         snprintf(expected, room, "a value, not a missing one");
-    return done;
+        return false;
+    }
+    return decode_number(tensor, cell.at, cell.length, element, expected, room);
 }
 
 bool amli_has_header(aml_header header, const aml_field field[], int fields)
@@ -213,7 +296,7 @@ aml_status amli_check_header(aml_header stated, const amli_cell header[], int64_
     for (int64_t i = 0; i < columns; i++) {
         char expected[64];
         double value;
-        if (!amli_decode(&number, &header[i], NULL, &value, expected, sizeof expected))
+        if (!amli_decode(&number, NULL, &header[i], &value, expected, sizeof expected))
             return AML_OK;
         counts = counts && value > last && value == floor(value);
         last = value;
@@ -311,10 +394,26 @@ static bool bad_cell(const amli_csv *csv, const char *path, const amli_cell *cel
     return false;
 }
 
-bool amli_decode_row(const amli_csv *csv, const char *path, const amli_cell cell[], int64_t columns,
-                     const amli_cell header[], const aml_field field[], int fields,
-                     const int64_t column[], const char *missing, void *const to[],
-                     aml_error *error)
+// The usual case without detours: how many cells from the first on are plain numbers.
+static int64_t decode_singles(const char *text, const amli_cell cell[], int64_t count, float to[])
+{
+    int64_t k = 0;
+    for (; k < count; k++) {
+        const char *at = cell[k].at;
+        size_t length = cell[k].length;
+        while (length && *at == ' ')
+            at++, length--;
+        uint32_t whole;
+        if (length - 1 < 8 && (size_t)(at - text) + length >= 8 &&
+            amli_read_short(at, length, &whole))
+            to[k] = (float)whole;
+        else if (amli_read_f32(at, length, &to[k]) != AMLI_REAL_READ)
+            break;
+    }
+    return k;
+}
+
+bool amli_check_row(const amli_csv *csv, const char *path, int64_t columns, aml_error *error)
 {
     if (csv->problem) {
         int64_t line, place;
@@ -329,20 +428,41 @@ bool amli_decode_row(const amli_csv *csv, const char *path, const amli_cell cell
                   (long long)csv->line, (long long)columns, (long long)csv->cells);
         return false;
     }
+    return true;
+}
+
+bool amli_decode_row(const amli_csv *csv, const char *path, const amli_cell cell[], int64_t columns,
+                     const amli_cell header[], const aml_field field[], int fields,
+                     const int64_t column[], void *const to[], aml_error *error)
+{
+    if (!amli_check_row(csv, path, columns, error))
+        return false;
     for (int i = 0; i < fields; i++) {
         size_t size = aml_dtype_bytes(field[i].tensor.dtype);
-        for (int64_t k = 0; k < field[i].count; k++) {
-            char *element = (char *)to[i] + (size_t)k * size;
-            if (column[i] < 0) {
-                memset(element, 0, size);
-                continue;
-            }
+        if (!to[i])
+            continue;
+        if (column[i] < 0) {
+            memset(to[i], 0, (size_t)field[i].count * size);
+            continue;
+        }
+        const amli_cell *from = &cell[column[i]];
+        if (field[i].rule && field[i].rule->kind == AML_CELL_TEXT) {
+            char expected[120];
+            if (!field[i].rule->decoder->decode(&field[i], from, to[i], expected, sizeof expected))
+                return bad_cell(csv, path, from, header ? &header[column[i]] : NULL, column[i],
+                                &field[i], expected, error);
+            continue;
+        }
+        int64_t k = field[i].tensor.dtype == AML_F32 && !field[i].rule
+                        ? decode_singles(csv->text, from, field[i].count, to[i])
+                        : 0;
+        for (; k < field[i].count; k++) {
             int64_t position = column[i] + k;
-            char expected[96];
-            if (!amli_decode(&field[i].tensor, &cell[position], missing, element, expected,
-                             sizeof expected))
-                return bad_cell(csv, path, &cell[position], header ? &header[position] : NULL,
-                                position, &field[i], expected, error);
+            char expected[120];
+            if (!amli_decode(&field[i].tensor, field[i].rule, &from[k],
+                             (char *)to[i] + (size_t)k * size, expected, sizeof expected))
+                return bad_cell(csv, path, &from[k], header ? &header[position] : NULL, position,
+                                &field[i], expected, error);
         }
     }
     return true;

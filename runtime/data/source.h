@@ -1,7 +1,7 @@
 // source.h: what a kind of source has to do: give row after row of the fields, or any row when it
 // is asked for.
 //
-//   source_csv.c         rows of separated values
+//   source_csv.c         rows of separated values; rows.c: a text file as numbered rows
 //   source_idx.c         arrays of numbers, as in MNIST; unpack.c: bytes that may be compressed
 //   source_text.c        tokens of a text
 //   source_synthetic.c   rows that a compiled function makes
@@ -64,6 +64,7 @@ struct amli_source_kind {
     bool (*recognize)(const char *text, size_t length);
     bool by_path; // the files are found, not read: open does that, and they may be folders. Those
                   // of the command line are read
+    bool checks; // fields on demand are read once at the beginning, so that bad rows are found then
     // A hash that tells whether the data changed, if that of the files is not it.
     aml_status (*fingerprint)(amli_reading *reading, char text[AMLI_HASH_TEXT], aml_error *error);
 
@@ -75,6 +76,12 @@ struct amli_source_kind {
                    aml_error *error);
     void *(*thread_new)(const amli_reading *reading); // NULL: no memory
     void (*thread_free)(void *own);
+
+    // The names of the columns, NULL if there are none.
+    const amli_cell *(*names)(const amli_reading *reading, int64_t *count);
+    // The cells of the first field of a row, for a vocabulary.
+    amli_row (*texts)(const amli_reading *reading, void *own, int64_t row, amli_cell cell[],
+                      aml_error *error);
 };
 
 // ---- unpack.c: the bytes of a file, unpacked if they are in gzip's format (RFC 1952)

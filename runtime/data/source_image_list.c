@@ -62,7 +62,7 @@ static aml_status read_label(const List *list, const amli_csv *csv, const amli_c
         }
     const aml_tensor_info number = {
         .name = "label", .dtype = AML_I32, .classes = list->images->classes};
-    if (source->classes == 0 && amli_decode(&number, cell, "", class, expected, sizeof expected))
+    if (source->classes == 0 && amli_decode(&number, NULL, cell, class, expected, sizeof expected))
         return AML_OK;
     if (source->classes)
         snprintf(expected, sizeof expected, "one of the %d classes (%.40s, %.40s, ...)",
@@ -115,10 +115,11 @@ static aml_status open_list(amli_reading *reading, aml_error *error)
     amli_cell *cell = calloc(MOST_COLUMNS, sizeof *cell);
     if (!cell)
         return amli_no_memory(error, MOST_COLUMNS * sizeof *cell, "the list of pictures");
-    amli_csv_begin(&csv, list.file->text, list.file->length, true, ',');
+    const amli_csv_form form = {.separator = ','};
+    amli_csv_begin(&csv, list.file->text, list.file->length, true, &form);
     bool is_header = true;
     while (!status) {
-        amli_csv_result result = amli_csv_next(&csv, cell, MOST_COLUMNS, true);
+        amli_csv_result result = amli_csv_next(&csv, cell, MOST_COLUMNS);
         if (result == AMLI_CSV_END)
             break;
         if (result != AMLI_CSV_ROW)

@@ -1,5 +1,6 @@
 // A source as columns of typed fields.
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #include "runtime/data/source.h"
+#include "runtime/pool/pool.h"
 
 size_t amli_tensor_bytes(const aml_tensor_info *tensor)
 {
@@ -27,9 +29,9 @@ const void *amli_table_at(const amli_table *table, int field, int64_t row)
            (size_t)first_unit(table, row) * table->unit_bytes[field];
 }
 
-static aml_status grow(amli_table *table, int64_t *capacity, aml_error *error)
+static aml_status set_capacity(amli_table *table, int64_t *capacity, int64_t more_rows,
+                               aml_error *error)
 {
-    int64_t more_rows = *capacity ? *capacity * 2 : 1024;
     for (int i = 0; i < table->fields; i++) {
         size_t bytes;
         if (table->on_demand[i])
@@ -43,6 +45,11 @@ static aml_status grow(amli_table *table, int64_t *capacity, aml_error *error)
     }
     *capacity = more_rows;
     return AML_OK;
+}
+
+static aml_status grow(amli_table *table, int64_t *capacity, aml_error *error)
+{
+    return set_capacity(table, capacity, *capacity ? *capacity * 2 : 1024, error);
 }
 
 // A bad row: the answer is AML_OK if it is passed over.
@@ -93,56 +100,135 @@ static aml_status read_rows(amli_reading *reading, const amli_source_kind *kind,
     return status;
 }
 
-// Rows by their number: those fields that are not given on demand, and all of them where bad rows
-// are passed over or everything is checked. The kind's numbers of the rows that are left are kept
-// if they are others.
+// ---- rows by their number
+
+// A range of rows that one thread reads into their places.
+typedef struct Ranges {
+    const amli_reading *reading;
+    amli_table *table;
+    int64_t rows, before; // of this source, of those before it
+    bool checks;          // fields on demand are decoded as well, and thrown away
+    atomic_bool stopped;  // some row is not sound: all are read again, in their order
+} Ranges;
+
+enum { RANGE = 4096 };
+
+typedef struct Reader {
+    void *own;
+    void **to;
+    char **room; // for fields on demand
+} Reader;
+
+static void reader_free(const amli_reading *reading, const amli_table *table, Reader *reader)
+{
+    for (int i = 0; i < table->fields && reader->room; i++)
+        free(reader->room[i]);
+    free(reader->room), free(reader->to);
+    if (reader->own)
+        reading->kind->thread_free(reader->own);
+}
+
+// False: no memory.
+static bool reader_new(const amli_reading *reading, const amli_table *table, bool checks,
+                       Reader *reader)
+{
+    const amli_source_kind *kind = reading->kind;
+    reader->own = kind->thread_new ? kind->thread_new(reading) : NULL;
+    reader->to = calloc((size_t)table->fields + 1, sizeof *reader->to);
+    reader->room = calloc((size_t)table->fields + 1, sizeof *reader->room);
+    bool complete = reader->to && reader->room && (reader->own || !kind->thread_new);
+    for (int i = 0; i < table->fields && complete && checks; i++)
+        if (table->on_demand[i])
+            complete = (reader->room[i] = malloc(table->unit_bytes[i] + 1)) != NULL;
+    return complete;
+}
+
+static amli_row read_one(const amli_reading *reading, const amli_table *table, Reader *reader,
+                         int64_t row, int64_t unit, aml_error *error)
+{
+    for (int i = 0; i < table->fields; i++)
+        reader->to[i] = table->on_demand[i]
+                            ? reader->room[i]
+                            : (char *)table->field[i] + (size_t)unit * table->unit_bytes[i];
+    return reading->kind->at(reading, reader->own, row, reader->to, error);
+}
+
+static void read_ranges(void *data, int64_t begin, int64_t end)
+{
+    Ranges *ranges = data;
+    Reader reader;
+    aml_error *unwanted = malloc(sizeof *unwanted);
+    bool good = reader_new(ranges->reading, ranges->table, ranges->checks, &reader) && unwanted;
+    int64_t row = begin * RANGE, last = end * RANGE < ranges->rows ? end * RANGE : ranges->rows;
+    for (; row < last && good && !atomic_load_explicit(&ranges->stopped, memory_order_relaxed);
+         row++)
+        good = read_one(ranges->reading, ranges->table, &reader, row, ranges->before + row,
+                        unwanted) == AMLI_ROW_READ;
+    if (!good)
+        atomic_store(&ranges->stopped, true);
+    reader_free(ranges->reading, ranges->table, &reader);
+    free(unwanted);
+}
+
+// Reads all rows with several threads if all of them are sound; otherwise nothing happened.
+static bool read_at_once(amli_reading *reading, amli_table *table, int64_t rows, int which)
+{
+    Ranges ranges = {.reading = reading,
+                     .table = table,
+                     .rows = rows,
+                     .before = table->units[0] + table->units[1],
+                     .checks = reading->kind->checks};
+    amli_pool *pool;
+    if (rows < 2 * RANGE || amli_pool_new(reading->load->threads, &pool, NULL))
+        return false;
+    amli_pool_for(pool, (rows + RANGE - 1) / RANGE, read_ranges, &ranges);
+    amli_pool_free(pool);
+    if (ranges.stopped)
+        return false;
+    table->units[which] += rows;
+    return true;
+}
+
+// Those fields that are not given on demand, and all of them where bad rows are passed over or
+// everything is checked. The kind's numbers of the rows that are left are kept if they are others.
 static aml_status read_by_number(amli_reading *reading, const amli_source_kind *kind,
                                  amli_table *table, int which, int64_t *capacity, aml_error *error)
 {
     const amli_load *load = reading->load;
     int64_t rows = kind->rows(reading), before = table->units[0] + table->units[1];
-    bool all = load->check_all || reading->dataset->on_bad == AML_ON_BAD_SKIP;
-    void *own = kind->thread_new ? kind->thread_new(reading) : NULL;
-    void **to = calloc((size_t)table->fields + 1, sizeof *to);
-    char **room = calloc((size_t)table->fields + 1, sizeof *room);
-    aml_status status = to && room && (own || !kind->thread_new)
-                            ? AML_OK
-                            : amli_no_memory(error, sizeof *to, "the data");
-    for (int i = 0; i < table->fields && !status && all; i++)
-        if (table->on_demand[i] && !(room[i] = malloc(table->unit_bytes[i] + 1)))
-            status = amli_no_memory(error, table->unit_bytes[i], "the data");
-    if (!status && all) {
+    bool all = load->check_all || reading->dataset->on_bad == AML_ON_BAD_SKIP, demands = false;
+    aml_status status = AML_OK;
+    for (int i = 0; i < table->fields; i++)
+        demands = demands || table->on_demand[i];
+    if (before + rows > *capacity)
+        status = set_capacity(table, capacity, before + rows, error);
+    if (!status && !(all && demands) && load->threads > 1 &&
+        read_at_once(reading, table, rows, which))
+        return AML_OK;
+    Reader reader = {0};
+    if (!status && !reader_new(reading, table, all || kind->checks, &reader))
+        status = amli_no_memory(error, sizeof reader, "the data");
+    if (!status && all && demands) {
         int64_t *kept = realloc(table->kept, (size_t)(before + rows + 1) * sizeof *kept);
         table->kept = kept ? kept : table->kept;
         status = kept ? AML_OK : amli_no_memory(error, (size_t)rows * sizeof *kept, "the data");
     }
     for (int64_t row = 0; row < rows && !status; row++) {
         int64_t unit = table->units[0] + table->units[1];
-        while (unit >= *capacity && !status)
-            status = grow(table, capacity, error);
-        if (status)
-            break;
-        for (int i = 0; i < table->fields; i++)
-            to[i] = table->on_demand[i]
-                        ? room[i]
-                        : (char *)table->field[i] + (size_t)unit * table->unit_bytes[i];
         aml_error bad;
-        amli_row result = kind->at(reading, own, row, to, &bad);
+        amli_row result = read_one(reading, table, &reader, row, unit, &bad);
         if (result == AMLI_ROW_READ) {
             if (table->kept)
                 table->kept[unit] = row;
             table->units[which]++;
             continue;
         }
-        status = result == AMLI_ROW_BAD ? refuse(reading, table, NULL, &bad) : AML_BAD_DATA;
+        const char *hint = row == 0 ? reading->hint : NULL;
+        status = result == AMLI_ROW_BAD ? refuse(reading, table, hint, &bad) : AML_BAD_DATA;
         if (status && error)
             *error = bad;
     }
-    for (int i = 0; i < table->fields && room; i++)
-        free(room[i]);
-    free(room), free(to);
-    if (own)
-        kind->thread_free(own);
+    reader_free(reading, table, &reader);
     return status;
 }
 
@@ -270,12 +356,17 @@ static aml_status read_source(amli_table *table, const aml_dataset *dataset, int
     return status;
 }
 
+static bool is_text(const aml_field *field)
+{
+    return field->rule && field->rule->kind == AML_CELL_TEXT;
+}
+
 static aml_status check_fields(const aml_dataset *dataset, aml_error *error)
 {
     int64_t window = dataset->window > 0 ? dataset->window : 1;
     for (int i = 0; i < dataset->fields; i++)
-        if (aml_shape_elements(&dataset->field[i].tensor.shape) !=
-                dataset->field[i].count * window ||
+        if ((!is_text(&dataset->field[i]) && aml_shape_elements(&dataset->field[i].tensor.shape) !=
+                                                 dataset->field[i].count * window) ||
             dataset->field[i].part < 0 || dataset->field[i].part >= AML_SOURCE_FILES)
             return amli_fail(error, AML_INTERNAL,
                              "the field '%s' has a shape of %lld elements and reads %d columns",

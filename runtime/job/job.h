@@ -155,7 +155,6 @@ typedef struct amli_paths {
 aml_status amli_load_options(const amli_command *command, const aml_dataset *dataset,
                              amli_load *load, amli_paths *paths, aml_error *error);
 
-double amli_element(aml_dtype dtype, const void *at, int64_t index);
 
 // ---- statistics.c
 
@@ -188,6 +187,7 @@ typedef struct amli_measured {
     double loss;    // mean; NaN if the job has none
     double **value; // value[i]: the elements of metric i
     aml_shape *shape;
+    const aml_tensor_info *target; // the field y, whose classes may have names; NULL: there is none
 } amli_measured;
 
 aml_status amli_measure(amli_session *session, const int64_t row[], int64_t rows, int64_t step,

@@ -121,7 +121,9 @@ aml_status amli_measure(amli_session *session, const int64_t row[], int64_t rows
 {
     const aml_job *job = session->job;
     size_t metrics = (size_t)job->metrics + 1;
+    int target = amli_sample_output(session->dataset, "y");
     *measured = (amli_measured){.job = job, .rows = rows, .loss = NAN};
+    measured->target = target >= 0 ? &session->dataset->prepare.output[target] : NULL;
     if (!job->eval.run && !job->eval_one.run)
         return amli_fail(error, AML_INVALID, "the job '%s' has nothing to evaluate", job->name);
     measured->value = calloc(metrics, sizeof *measured->value);
@@ -210,7 +212,7 @@ static int print_number(FILE *out, int width, double value)
 }
 
 static void print_matrix(FILE *out, const char *name, const double *value, int64_t rows,
-                         int64_t columns)
+                         int64_t columns, const aml_tensor_info *target)
 {
     int width = 5;
     for (int64_t i = 0; i < rows * columns; i++) {
@@ -227,6 +229,8 @@ static void print_matrix(FILE *out, const char *name, const double *value, int64
         fprintf(out, "\n  %6lld", (long long)i);
         for (int64_t k = 0; k < columns; k++)
             print_number(out, width, value[i * columns + k]);
+        if (target && target->class_name && target->classes == rows)
+            fprintf(out, "  %s", target->class_name[i]);
     }
     fputc('\n', out);
 }
@@ -239,7 +243,8 @@ void amli_measured_print(const amli_measured *measured, FILE *out)
         const aml_shape *shape = &measured->shape[i];
         const char *name = measured->job->metric[i].name;
         if (shape->rank == 2) {
-            print_matrix(out, name, measured->value[i], shape->dim[0], shape->dim[1]);
+            print_matrix(out, name, measured->value[i], shape->dim[0], shape->dim[1],
+                         measured->target);
             continue;
         }
         fprintf(out, "  %-16s", name);

@@ -78,6 +78,8 @@ void amli_write_element(FILE *out, const aml_tensor_info *info, const void *at, 
 {
     char text[40];
     double value = amli_element(info->dtype, at, index);
+    if (amli_write_class(out, info, (int64_t)value, json))
+        return;
     if (info->dtype == AML_I64)
         fprintf(out, "%lld", (long long)((const int64_t *)at)[index]);
     else if (info->dtype == AML_I32 || info->dtype == AML_I8 || info->dtype == AML_U8 ||

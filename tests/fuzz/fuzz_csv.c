@@ -39,8 +39,7 @@ static void load(const char *path, const aml_field *field, aml_on_bad on_bad, ch
                                       .reader = &amli_source_csv,
                                       .place = "fuzz.aml:1",
                                       .file = {{1, &path_part}},
-                                      .separator = separator,
-                                      .missing = ""}};
+                                      .separator = separator}};
     amli_load how = {.source_dir = ".", .file = {path}};
     amli_table *table = NULL;
     aml_error error = {0};

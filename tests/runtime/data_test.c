@@ -11,10 +11,12 @@
 
 static bool decode(aml_dtype dtype, int64_t classes, const char *text, void *element)
 {
+    static const char *const missing[] = {"NA"};
+    const aml_cell_rule rule = {.missings = 1, .missing = missing};
     aml_tensor_info info = {.name = "v", .dtype = dtype, .classes = classes};
     amli_cell cell = {text, strlen(text), false};
     char expected[96];
-    return amli_decode(&info, &cell, "NA", element, expected, sizeof expected);
+    return amli_decode(&info, &rule, &cell, element, expected, sizeof expected);
 }
 
 TEST(reals_are_read_exactly)
@@ -123,15 +125,16 @@ TEST(quantities_have_units)
 // (0: at once).
 static const char *read_csv(const char *text, size_t length, size_t step, char *out)
 {
+    static const amli_csv_form form = {.separator = ','};
     amli_csv csv;
     amli_cell cell[16];
     size_t given = step ? (step < length ? step : length) : length;
     while (given < 3 && given < length)
         given++;
-    amli_csv_begin(&csv, text, given, given == length, ',');
+    amli_csv_begin(&csv, text, given, given == length, &form);
     char *at = out;
     for (;;) {
-        amli_csv_result result = amli_csv_next(&csv, cell, 16, true);
+        amli_csv_result result = amli_csv_next(&csv, cell, 16);
         if (result == AMLI_CSV_END)
             break;
         if (result == AMLI_CSV_MORE) {
@@ -175,6 +178,9 @@ TEST(rfc_4180)
         {"\n\na,b\n\n\nc,d\n\n", "a|b;c|d;"},
         {"", ""},
         {"\n", ""},
+        {"a\n\n  \n\t\nb\n\n", "a;b;"},
+        {"\"\"\n", ";"},
+        {" \"a,b\" ,c\n", "a,b|c;"},
         {"x", "x;"},
         {"a b, c \n", "a b| c ;"},
         {"\"x\"y,z\n1,2\n", "!x|z;1|2;"},
@@ -201,12 +207,13 @@ TEST(rfc_4180)
 TEST(places_count_lines_and_code_points)
 {
     const char *text = "h,i\n\"x\ny\",\xC3\xA4\xC3\xA4,\"bad\n";
+    static const amli_csv_form form = {.separator = ','};
     amli_csv csv;
     amli_cell cell[4];
     int64_t line, column;
-    amli_csv_begin(&csv, text, strlen(text), true, ',');
-    CHECK_INT(amli_csv_next(&csv, cell, 4, true), AMLI_CSV_ROW);
-    CHECK_INT(amli_csv_next(&csv, cell, 4, true), AMLI_CSV_BAD);
+    amli_csv_begin(&csv, text, strlen(text), true, &form);
+    CHECK_INT(amli_csv_next(&csv, cell, 4), AMLI_CSV_ROW);
+    CHECK_INT(amli_csv_next(&csv, cell, 4), AMLI_CSV_BAD);
     CHECK_INT(csv.line, 2);
     amli_csv_place(&csv, cell[1].at, &line, &column);
     CHECK_INT(line, 3);

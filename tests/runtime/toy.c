@@ -294,7 +294,7 @@ static const aml_field fields[] = {
 #define SOURCE                                                                                     \
     {                                                                                              \
         .kind = AML_SOURCE_CSV, .reader = &amli_source_csv, .place = "toy.aml:14",                 \
-        .file = {{1, corpus_part}}, .separator = ',', .header = AML_HEADER_AUTO, .missing = ""     \
+        .file = {{1, corpus_part}}, .separator = ',', .header = AML_HEADER_AUTO                 \
     }
 #define PREPARE FUNCTION("prepare", toy_prepare, 0, raw, 2, raw, 2, NULL, 0)
 static const aml_dataset datasets[] = {

@@ -77,7 +77,8 @@ typedef struct aml_tensor_info {
     const char *name;
     aml_dtype dtype;
     aml_shape shape;
-    int64_t classes; // class(k): elements lie in 0..k-1; 0: not a class
+    int64_t classes;               // class(k): elements lie in 0..k-1; 0: not a class
+    const char *const *class_name; // of each class; NULL: they have numbers only
 } aml_tensor_info;
 
 // Where a scalar argument comes from.
@@ -241,11 +242,11 @@ typedef struct aml_source {
     aml_text file[AML_SOURCE_FILES]; // looked up beside the source file, in the current directory,
                                      // under $AML_DATA; parts 0: not given
     char separator;                  // csv: ',' by default
+    char comment;                    // csv: lines that begin with it are passed over; 0: none
+    bool literal_quotes;             // csv: a quote is a character like others
     aml_header header; // csv: whether the first row names the columns; AUTO: it does if any
                        // column is named in the source
     const aml_tokenizer *tokenizer; // text
-    const char *missing; // csv: the text of a missing value, "" by default; always an error in a
-                         // number or class column
     int64_t rows, seed;  // synthetic
     aml_resize resize;   // pictures
     int32_t background;  // pictures: gray level under what is transparent and beside what is fitted
@@ -254,10 +255,34 @@ typedef struct aml_source {
                          // the source, sorted
     const char *const *class_name;
     const char *column[2]; // a list of pictures: the columns of their paths and labels
+    size_t memory_bytes;   // csv, jsonl: data that need more memory stay on the disk and are read row
+                           // by row when they are asked for; 0: never
     size_t cache_bytes;    // samples that are decoded on demand are kept in memory if all of them
                            // take no more than this
     aml_function generate; // synthetic: one row; outputs are the fields
 } aml_source;
+
+// How a cell, a text or a number of a file, becomes elements of a field.
+typedef enum aml_cell_kind {
+    AML_CELL_NUMBER,   // the number that is written, or a truth value
+    AML_CELL_CATEGORY, // one of the names of the field's classes: its position
+    AML_CELL_TIME,     // a date, with or without a time: seconds since 1970 in UTC, an i64
+    AML_CELL_PRESENT,  // a bool: whether there is a value
+    AML_CELL_TEXT      // what the decoder makes of the text: all elements of the field
+} aml_cell_kind;
+struct amli_cell_decoder; // of the runtime; named where it is used, so that no other is linked
+typedef struct aml_cell_rule {
+    aml_cell_kind kind;
+    int32_t missings; // texts of a missing value; an empty cell is always one
+    const char *const *missing;
+    const char *fill;     // what is read in the place of a missing value; NULL: it is an error
+    const int32_t *order; // CATEGORY: the classes by the bytes of their names
+    bool unknown;         // CATEGORY: the last class is every text that is no name of another
+    const char *ending;   // CATEGORY: left out at the end of a text; NULL: none
+    const char *format;   // TIME: as of strftime; NULL: ISO 8601
+    const struct amli_cell_decoder *decoder; // TEXT
+    const aml_tokenizer *tokenizer;          // TEXT: for the decoder; may be NULL
+} aml_cell_rule;
 
 // Which part of a source a field reads. csv: `count` columns from `first`, or, with `column`, the
 // one column of that name. idx: the file number `part`; `first` and `count` are the columns that
@@ -268,6 +293,7 @@ typedef struct aml_field {
     const char *column; // NULL: by position
     int32_t first, count;
     int32_t part;
+    const aml_cell_rule *rule; // NULL: numbers, none of them missing
     bool label; // no job's predict depends on it: its column may be absent from the file of
                 // `predict FILE`
 } aml_field;
@@ -387,6 +413,23 @@ typedef struct aml_load {
     const char *const *missing, *const *unused; // patterns: of paths, of names in the file
 } aml_load;
 
+// How a training draws its samples; see runtime/data/drawing.c.
+typedef enum aml_sampling_kind {
+    AML_SAMPLING_EPOCHS, // each once in an epoch
+    AML_SAMPLING_BALANCED,
+    AML_SAMPLING_WEIGHTED,
+    AML_SAMPLING_OVER,
+    AML_SAMPLING_UNDER,
+    AML_SAMPLING_SMOTE
+} aml_sampling_kind;
+typedef struct aml_sampling {
+    aml_sampling_kind kind;
+    const char *by;       // a prepared field: the class of a sample, or its weight
+    int64_t neighbours;   // smote
+    int32_t weights;      // weighted by class: how many; 0: `by` is the weight
+    const double *weight; // of each class
+} aml_sampling;
+
 typedef enum aml_job_kind { AML_JOB_TRAIN, AML_JOB_EVALUATE, AML_JOB_GENERATE } aml_job_kind;
 
 // What a `generate` block says: defaults of the options of its verb.
@@ -444,6 +487,8 @@ typedef struct aml_job {
     aml_quantity stop_patience;
     double stop_min_delta;
 
+    aml_sampling sampling; // train
+
     int32_t loads; // train: files that the weights are read from at the beginning, after init
     const aml_load *load;
 
@@ -492,7 +537,8 @@ typedef struct aml_artifact {
     const char *cpu_level, *cpu_features;
     int32_t fields;
     const aml_field *field; // raw inputs that predict needs (a label field is not among them)
-    char separator;
+    char separator, comment;
+    bool literal_quotes;
     aml_header header;    // AUTO: the training data have one, though the source does not say so
     aml_function prepare; // one raw sample to one prepared sample (only what the model reads)
     int32_t predicts;     // one per batch size, increasing

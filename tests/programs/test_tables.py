@@ -1,0 +1,238 @@
+#!/usr/bin/env python3
+"""Tables of text: categories, names of classes, missing values, dates, comments and quotes; what the compiler says about the
+columns of a file; rows that stay on the disk; files of which something is wrong."""
+import random
+
+from harness import check, check_equal, check_in, checkpoints, main
+
+HEAD = """aml 1
+use std.nn
+use std.optim
+use std.data
+use std.metrics
+
+option file: string = "people.csv"
+
+model Net(count: int) {
+  fc = Dense(count)
+  fn forward(x: float[n, k]) -> float[n, count] { return fc(x) }
+}
+"""
+TAIL = """
+train net {
+  model:     Net(CLASSES)
+  data:      people
+  loss:      cross_entropy
+  optimizer: sgd(lr: 0.1)
+  length:    SIZE steps
+  batch:     4
+  metrics:   { accuracy: accuracy() }
+}
+
+evaluate report {
+  model:   net.last
+  data:    people.valid
+  metrics: { confusion: confusion_matrix() }
+}
+"""
+
+PEOPLE = '''age, job, sex, joined, income
+# a comment
+39, State-gov, Male, 2016-02-29, <=50K
+?, Private, Female, 2017-01-01 12:30, >50K.
+
+50, "Self-emp, ""inc""", Male, 2018-12-31T23:59:59Z, <=50K.
+28, ?, Female, 2019-03-04 00:00:00+01:00, >50K
+''' + "".join(f"{20 + i}, {['Private', 'State-gov'][i % 2]}, {['Male', 'Female'][i % 3 % 2]}, 2020-01-{1 + i % 28:02}, {['<=50K', '>50K'][i % 2]}\n"
+              for i in range(36)) + "\n\n"
+
+FIELDS = """
+dataset people {
+  source: csv(file, missing: "?", comment: "#")
+  field age: f32 = column("age", fill: nan)
+  field aged: bool = present("age")
+  field job: category = column("job", fill: "none")
+  field sex: class(2) = column("sex", values: ["Female", "Male"])
+  field joined: date
+  field y: category = column("income", ending: ".")
+  split: { train: 80%, valid: 20%, seed: 3 }
+  fn prepare(s) {
+    let age = where(s.aged, s.age, 0.0)
+    return { x: concat([stack([age / 50.0, float(s.sex), float(month(s.joined)) / 12.0]), one_hot(s.job, classes(s.job))]), y: s.y }
+  }
+}
+"""
+
+
+def build(place, fields=FIELDS, classes=2, name="program", code=0, steps=20, tail=TAIL):
+    text = (HEAD + fields + tail).replace("CLASSES", str(classes)).replace("SIZE", str(steps))
+    place.write(f"{name}.aml", text)
+    return place.aml("build", f"{name}.aml", "-o", name, code=code)
+
+
+def categories_dates_and_missing_values(place):
+    place.write("people.csv", PEOPLE)
+    build(place)
+    place.run("./program", "train", "--quiet")
+    rows = place.run("./program", "data", "rows").out.splitlines()
+    check_equal(rows[:4], ['39,1,State-gov,Male,2016-02-29 00:00:00,<=50K',
+                           ',0,Private,Female,2017-01-01 12:30:00,>50K',
+                           '50,1,"Self-emp, ""inc""",Male,2018-12-31 23:59:59,<=50K',
+                           '28,1,none,Female,2019-03-03 23:00:00,>50K'], "the first rows")
+    checked = place.run("./program", "data", "check").out
+    check_in("40 rows, 0 bad", checked)
+    predicted = place.run("./program", "predict", "people.csv").out.splitlines()
+    check(all(line.split(",")[1] in ("<=50K", ">50K") for line in predicted[1:]), f"names of classes in {predicted[:3]}")
+    check_in("  <=50K\n", place.run("./program", "evaluate", "report").out)
+    # the deployed program takes the same columns, with other texts than it was trained with refused
+    place.write("deployed.aml", 'aml 1\nuse "program.aml"\ndeploy small {\n  model: net.last\n}\n')
+    place.aml("deploy", "deployed.aml", "small")
+    check_equal(place.run("./small", "predict", "people.csv").out.splitlines(), predicted, "the predictions of the deployed program")
+    place.write("other.csv", PEOPLE.splitlines()[0] + "\n40, Clown, Male, 2020-01-01, <=50K\n")
+    for program in ("./program", "./small"):
+        check_in('other.csv:2:4: column "job", field \'job\': expected one of "Private", "Self-emp', place.run(program, "predict", "other.csv", code=1).all)
+
+
+def unknown_texts_have_a_class_if_asked_for(place):
+    place.write("people.csv", PEOPLE)
+    fields = FIELDS.replace('fill: "none")', 'fill: "none", unknown: own_class)')
+    build(place, fields)
+    place.run("./program", "train", "--quiet")
+    place.write("other.csv", PEOPLE.splitlines()[0] + "\n40, Clown, Male, 2020-01-01, <=50K\n40, Private, Male, 2020-01-01, <=50K\n")
+    check_equal(len(place.run("./program", "predict", "other.csv").out.splitlines()), 3, "lines of predictions")
+    check_in("unknown", place.run("./program", "data", "rows", "--file", "other.csv").out)
+
+
+def classes_of_numbers_are_in_their_order(place):
+    place.write("people.csv", "x,q\n" + "".join(f"{i},{[10, 3, 9][i % 3]}\n" for i in range(30)))
+    build(place, """
+dataset people {
+  source: csv(file)
+  field x: f32 = column("x")
+  field y: category = column("q")
+  split: { train: 80%, valid: 20% }
+  fn prepare(s) { return { x: stack([s.x]), y: s.y } }
+}
+""", classes="classes(people.y)")
+    check_in("y: 10 10 10 rows of class 0..2", place.run("./program", "data", "check").out)
+    check_equal(place.run("./program", "data", "rows").out.splitlines()[:3], ["0,10", "1,3", "2,9"], "rows")
+
+
+def the_compiler_looks_into_the_file(place):
+    place.write("people.csv", PEOPLE)
+    wrong = build(place, FIELDS.replace('column("age", fill', 'column("agee", fill'), code=1).all
+    check_in('people.csv has no column named "agee"', wrong)
+    check_in("has the columns age, job, sex, joined, income", wrong)
+    check_in('did you mean "age"?', wrong)
+    wrong = build(place, FIELDS.replace('column("job"', 'column("jobs"'), code=1).all
+    check_in('did you mean "job"?', wrong)
+    wrong = build(place, FIELDS.replace('column("age", fill: nan)', "column(5, fill: nan)"), code=1).all
+    check_in("the field 'age' reads the columns 5..5, and people.csv has the columns 0..4", wrong)
+    (place.folder / "people.csv").unlink()
+    wrong = build(place, FIELDS, code=1).all
+    check_in("the classes of 'job' are the texts of its column in people.csv, which was not found", wrong)
+    place.write("people.csv", "age,job,sex,joined,income\n")
+    check_in("missing values only", build(place, FIELDS, code=1).all)
+
+
+WIDE = """
+dataset people {
+  source: SOURCE
+  field x: f32[6] = columns(0..5)
+  field y: class(3) = column(6)
+  split: { train: 70%, valid: 30%, seed: 5, stratify: y }
+  SKIP
+}
+"""
+
+
+def rows_may_stay_on_the_disk(place):
+    draw = random.Random(4)
+    rows = [",".join(f"{draw.uniform(-3, 3):.{draw.randrange(18)}f}" for _ in range(6)) + f",{draw.randrange(3)}" for _ in range(20011)]
+    rows[77] = '"' + rows[77].replace(",", '","') + '"'
+    place.write("people.csv", "\n".join(rows) + "\n\n")
+    hashes, checks = [], []
+    for name, memory in (("inside", "2 GiB"), ("decoded", "1.5 MiB"), ("outside", "1 KiB")):
+        place.write("people.csv", "\n".join(rows) + "\n\n")
+        build(place, WIDE.replace("SOURCE", f"csv(file, memory: {memory})").replace("SKIP", ""), classes=3, name=name, steps=2000)
+        checks.append(place.run(f"./{name}", "data", "check").out.split(", SHA-256")[-1])
+        for threads in (1, 3):
+            place.run(f"./{name}", "train", "--quiet", "--threads", threads, "--runs", f"{name}{threads}/runs")
+            hashes.append((checkpoints(place.folder / f"{name}{threads}", "net")[-1] / "weights.safetensors").read_bytes())
+    check(all(h == hashes[0] for h in hashes), "the weights depend on where the rows are")
+    check(len(set(checks)) == 1, f"the checks differ: {checks}")
+    rows[15001] = rows[15001][:-1] + "7"
+    place.write("people.csv", "\n".join(rows) + "\n")
+    messages = {place.run(f"./{name}", "train", "--quiet", code=1).err for name in ("inside", "outside")}
+    check(len(messages) == 1, f"different messages: {messages}")
+    check_in("people.csv:15002:", messages.pop())
+    # with bad rows passed over, the same rows are left
+    hashes = []
+    for name, memory in (("inside", "2 GiB"), ("outside", "1 KiB")):
+        build(place, WIDE.replace("SOURCE", f"csv(file, memory: {memory})").replace("SKIP", "on_bad: skip(limit: 1%)"), classes=3, name=name, steps=500)
+        place.run(f"./{name}", "train", "--quiet", "--runs", f"{name}-skip/runs")
+        hashes.append((checkpoints(place.folder / f"{name}-skip", "net")[-1] / "weights.safetensors").read_bytes())
+    check_equal(hashes[0], hashes[1], "the weights with a row passed over")
+
+
+def the_number_of_threads_changes_nothing(place):
+    """Many threads read a file; a bad row is the first one whoever finds it."""
+    draw = random.Random(8)
+    rows = [",".join(f"{draw.gauss(0, 1)}" for _ in range(6)) + f",{draw.randrange(3)}" for _ in range(30000)]
+    place.write("people.csv", "\n".join(rows))
+    build(place, WIDE.replace("SOURCE", "csv(file)").replace("SKIP", ""), classes=3)
+    hashes = set()
+    for threads in (1, 2, 5):
+        place.run("./program", "train", "--quiet", "--threads", threads, "--steps", 1, "--runs", f"t{threads}/runs")
+        hashes.add((checkpoints(place.folder / f"t{threads}", "net")[-1] / "weights.safetensors").read_bytes())
+    check_equal(len(hashes), 1, "different weights")
+    for at in (29000, 9000, 8999):
+        rows[at] = rows[at].replace(",", ";", 1)
+    place.write("people.csv", "\n".join(rows))
+    for threads in (1, 4):
+        check_in("people.csv:9000:1: expected 7 cells as in the first row, found 6", place.run("./program", "train", "--threads", threads, code=1).err)
+
+
+def broken_files_are_refused(place):
+    place.write("people.csv", "a,b,c,d,e,f,y\n" + "1,2,3,4,5,6,0\n" * 40)
+    fields = WIDE.replace("SOURCE", "csv(file, header: yes)").replace("SKIP", "")
+    build(place, fields, classes=3)
+    good = "a,b,c,d,e,f,y\n" + "1,2,3,4,5,6,0\n" * 3
+    broken = [
+        (b"", "people.csv:1:1: expected rows, found an empty file"),
+        (b"\n\n\r\n", "people.csv:1:1: expected rows, found an empty file"),
+        (b"a,b,c,d,e,f,y\n", "people.csv: expected rows, found none behind the header"),
+        (good.encode() + b"1,2,3,4,5,6", "people.csv:5:1: expected 7 cells as in the first row, found 6"),
+        (good.encode() + b"1,2,3,4,5,6,7,8\n", "people.csv:5:1: expected 7 cells as in the first row, found 8"),
+        (good.encode() + b"1,2,3,nan,5,6,0\n", 'people.csv:5:7: column "d", field \'x\': expected a number (f32), found "nan"'),
+        (good.encode() + b"1,2,3,1e39,5,6,0\n", 'expected a number that f32 can hold, found "1e39"'),
+        (good.encode() + b"1,2,,4,5,6,0\n", 'people.csv:5:5: column "c", field \'x\': expected a value, not a missing one, found ""'),
+        (good.encode() + b"1,2,3,4,5,6,3\n", 'column "y", field \'y\': expected a class in 0..2, found "3"'),
+        (good.encode() + b"1,2,3,4,5,6,-1\n", 'expected a class in 0..2, found "-1"'),
+        (good.encode() + b"1,2,3,4,5,6,0.0\n", 'expected a class in 0..2, found "0.0"'),
+        (good.encode() + b"1,2,\xff,4,5,6,0\n", "people.csv:5:5: expected a row of 7 cells, found bytes that are not UTF-8"),
+        (good.encode() + b"1,2,\x00,4,5,6,0\n", "people.csv:5:5: expected a row of 7 cells, found a NUL byte"),
+        (good.encode() + b'1,2,"3,4,5,6,0\n', "people.csv:5:5: expected a row of 7 cells, found a quote that is never closed"),
+        (good.encode() + b'1,2,"3"x,4,5,6,0\n', "people.csv:5:8: expected a row of 7 cells, found text after a closing quote"),
+        (good.encode() + b'1,2,3",4,5,6,0\n', "people.csv:5:6: expected a row of 7 cells, found a quote inside a cell"),
+        (b"\x1f\x8b\x08\x00" + bytes(50), "people.csv:1:"),
+        (b"PK\x03\x04" + bytes(200), "people.csv:1:"),
+        (good.replace(",", ";").encode(), "help: the separator is \",\" and the first row has a semicolon"),
+        (good.encode("utf-16"), "people.csv:1:1: expected the names of the columns, found bytes that are not UTF-8"),
+    ]
+    for bytes_of, expected in broken:
+        (place.folder / "people.csv").write_bytes(bytes_of)
+        for verb in (("data", "check"), ("train", "--quiet")):
+            check_in(expected, place.run("./program", *verb, code=1).all, f"the answer to {bytes_of[-40:]!r}")
+    (place.folder / "people.csv").unlink()
+    (place.folder / "people.csv").symlink_to("people.csv")
+    check_in("people.csv", place.run("./program", "data", "check", code=1).all)
+    (place.folder / "people.csv").unlink()
+    (place.folder / "people.csv").mkdir()
+    check_in("people.csv", place.run("./program", "data", "check", code=1).all)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main([categories_dates_and_missing_values, unknown_texts_have_a_class_if_asked_for, classes_of_numbers_are_in_their_order,
+                           the_compiler_looks_into_the_file, rows_may_stay_on_the_disk, the_number_of_threads_changes_nothing,
+                           broken_files_are_refused]))
