@@ -163,9 +163,8 @@ bool generate_program(Command *command, Program *program, const char *emit_text,
         finish_diagnostics(command);
         return false;
     }
-    return good &&
-           codegen_emit(command->cx, program->module, list.at, list.count, target_of(command),
-                        emit_text, object);
+    return good && codegen_emit(command->cx, program->module, list.at, list.count,
+                                target_of(command), emit_text, object);
 }
 
 bool compile_program(Command *command, Program *program, const char *output)

@@ -11,9 +11,11 @@
 //   job_step.c      the functions that both are compiled to
 //   job_metric.c    metrics of a train or an evaluate block
 //   job_text.c      texts: tokenizers and vocabularies
+//   job_files.c     folders in which each file is a sample: their names
 //   job_generate.c  generate
 //   job_deploy.c    deploy
 //   job_sampling.c  how a training draws its samples
+//   job_validate.c  the validation of a training whose step is written out
 //   job_folds.c     evaluate blocks that train: cross-validations and learning curves
 //   expand.c        the effective program as text
 
@@ -190,6 +192,7 @@ void check_columns(Jobs *jobs, DataBlock *block, const aml_dataset *table);
 int64_t field_classes(Jobs *jobs, Node *dataset, Sym field);
 
 // ---- job_images.c: each false after a report
+bool image_source(aml_source_kind kind); // whether its samples are pictures
 bool image_settings(Jobs *jobs, const Setting *setting, Value record, aml_source *source);
 bool image_field(Jobs *jobs, const Node *field, const TypeValue *type, const aml_source *source,
                  int part); // part 0: the picture, 1: its label
@@ -244,7 +247,8 @@ bool eval_entry(Jobs *jobs, Entry *entry, ProgramJob *job, const DataBlock *data
 // What `train_step` of the library is told besides the model and the batch.
 typedef struct StepSettings {
     Value optimizer, clip, penalty;
-    int64_t parts; // of a batch
+    int64_t parts;       // of a batch
+    Value mixup, cutmix; // numbers, none: not asked for
 } StepSettings;
 bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSettings *settings);
 // Try out the model or the step where that has to come first; false after a report.
@@ -259,6 +263,9 @@ bool job_memory(Jobs *jobs, Node *node, ProgramJob *job);
 // scaling.c: f16, whose small numbers need the loss scaled
 bool scaler_prepare(Jobs *jobs, TrainBlock *train);
 bool scaler_skips(Tracing *tracing, const TrainBlock *train, Value *result, Span span);
+// The functions of a validation that is written out, and a metric for each of its figures.
+bool custom_eval(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *fn, Value models,
+                 MetricSet *figures);
 bool validated_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job, const MetricSet *metrics);
 bool init_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job);
 void load_rows(Jobs *jobs, Value model, ProgramJob *job);
@@ -278,6 +285,13 @@ const aml_tokenizer *tokenizer_of(Jobs *jobs, Span span, Value value, bool *is_o
 const char *text_default(Jobs *jobs, Value text); // where every option has its default
 const aml_tokenizer *text_tokenizer(Jobs *jobs, Node *dataset);
 Value text_member(Elab *e, Node *job, Sym part, Span span); // shakespeare.vocab
+
+// ---- job_files.c
+// What names of files are like, and which files are samples. NULL after a report.
+aml_files *files_settings(Jobs *jobs, const Setting *setting, Value record);
+// Which part of such a source a field reads: aml_field.part. False after a report.
+bool files_place(Jobs *jobs, const Node *field, const TypeValue *type, const aml_source *source,
+                 Env *env, int32_t *part);
 
 // ---- job_generate.c
 bool job_generate(Jobs *jobs, Node *node);

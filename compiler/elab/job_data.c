@@ -70,13 +70,20 @@ static bool field_width(Jobs *jobs, const Node *field, const TypeValue *type, in
 
 // Which part of the source a field reads.
 static bool read_place(Jobs *jobs, Node *field, const TypeValue *type, const DataBlock *block,
-                       Value value, aml_source_kind kind, aml_field *out)
+                       Value value, const aml_source *source, aml_field *out)
 {
+    aml_source_kind kind = source->kind;
     Node *node = field->as.data.value;
     Sym word = node && node->kind == NODE_Name ? node->as.name.name : NULL;
     int64_t needed;
     if (!field_width(jobs, field, type, block->source.window, &needed))
         return false;
+    if (source->files) {
+        out->first = block->columns;
+        out->count = (int32_t)needed;
+        return files_place(jobs, field, type, source,
+                           env_new(jobs->e, NULL, field->span.file), &out->part);
+    }
     if (kind != AML_SOURCE_CSV) {
         int part = source_part(kind, node ? word : field->as.data.name);
         bool by_name = kind == AML_SOURCE_SYNTHETIC;
@@ -109,8 +116,7 @@ static bool read_field(Jobs *jobs, Node *field, Value place, const aml_dataset *
     Env *env = env_new(jobs->e, NULL, field->span.file);
     TypeValue type;
     const aml_tokenizer *tokenizer = table->source.tokenizer;
-    bool has_images =
-        table->source.kind == AML_SOURCE_IMAGES || table->source.kind == AML_SOURCE_IMAGE_LIST;
+    bool has_images = image_source(table->source.kind);
     if (has_images && !image_names(jobs, env, field, table))
         return false;
     if (tokenizer)
@@ -155,7 +161,7 @@ static bool read_field(Jobs *jobs, Node *field, Value place, const aml_dataset *
     out->tensor = tensor_info(jobs, column->type, column->classes, column->name);
     out->tensor.class_name = named.class_name;
     out->place = job_place(jobs, field->span);
-    if (!read_place(jobs, field, &type, block, place, table->source.kind, out))
+    if (!read_place(jobs, field, &type, block, place, &table->source, out))
         return false;
     if (has_images && !image_field(jobs, field, &type, &table->source, out->part))
         return false;

@@ -145,6 +145,40 @@ static bool read_image_list(Reading *r)
     return read_images(r);
 }
 
+static bool read_shards(Reading *r)
+{
+    Sym label = value_plain_text(item(r, "label"));
+    bool known = label && (strcmp(label, "cls") == 0 || strcmp(label, "txt") == 0 ||
+                           (strncmp(label, "json.", 5) == 0 && label[5]));
+    if (!known) {
+        report(r->jobs->cx, r->setting->span, setting_range, "label",
+               "\"cls\", \"txt\" or \"json.KEY\"", value_show(r->jobs->e, item(r, "label")));
+        return false;
+    }
+    r->source->column[0] = "";
+    r->source->column[1] = label;
+    return read_images(r);
+}
+
+static bool read_audio(Reading *r)
+{
+    int64_t rate;
+    Value cache = item(r, "cache");
+    if (!read_path(r, "path", 0) || !read_whole(r, "rate", 100, 1000000, &rate))
+        return false;
+    if (!value_is(cache, VALUE_QUANTITY) || cache.as.quantity.unit != AML_UNIT_BYTES)
+        return wrong(r);
+    r->source->cache_bytes = (size_t)cache.as.quantity.value;
+    aml_files *files = files_settings(r->jobs, r->setting, r->value);
+    if (!files)
+        return false;
+    Sym take = value_word(item(r, "take"));
+    files->rate = rate;
+    files->middle = take && strcmp(take, "middle") == 0;
+    r->source->files = files;
+    return true;
+}
+
 static const struct {
     const char *name;
     aml_source_kind kind;
@@ -162,6 +196,13 @@ static const struct {
                                read_image_list,
                                "image or label",
                                {"image", "label"}},
+    [AML_SOURCE_SHARDS] =
+        {"shards", AML_SOURCE_SHARDS, read_shards, "image or label", {"image", "label"}},
+    [AML_SOURCE_AUDIO] = {"audio",
+                          AML_SOURCE_AUDIO,
+                          read_audio,
+                          "samples, length or part(\"...\")",
+                          {"samples", "length"}},
     [AML_SOURCE_SYNTHETIC] = {"synthetic",
                               AML_SOURCE_SYNTHETIC,
                               read_synthetic,

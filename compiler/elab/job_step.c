@@ -253,12 +253,26 @@ bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSett
                     value_int(settings->parts),
                     column_value(record, jobs, "x"),
                     column_value(record, jobs, "y"),
-                    train->scaler};
+                    settings->mixup,
+                    settings->cutmix};
+    bool mixes = !value_is(settings->mixup, VALUE_NONE) || !value_is(settings->cutmix, VALUE_NONE);
     bool scaled = !value_is(train->scaler, VALUE_NONE);
-    Node *function = elab_std_function(jobs->e, scaled ? "scaled_step" : "train_step");
-    Value result = elab_call(jobs->e, value_function(jobs->e, function, NULL), args, NULL,
-                             COUNT_OF(args) - !scaled, span);
-    bool good = average_step(jobs, train, train->model, span) &&
+    if (mixes && scaled) {
+        Setting setting = setting_of(jobs, train->node, "precision");
+        report(jobs->cx, setting.span, settings_exclude, "mixed(f16)",
+               value_is(settings->mixup, VALUE_NONE) ? "cutmix" : "mixup");
+        help(jobs->cx, "`mixed(bf16)` has the range of f32 and goes with both");
+    }
+    int extra = mixes ? 2 : 0;
+    if (scaled)
+        args[8] = train->scaler, extra = 1;
+    Node *step = elab_std_function(jobs->e, scaled  ? "scaled_step"
+                                            : mixes ? "mixed_step"
+                                                    : "train_step");
+    Value result =
+        elab_call(jobs->e, value_function(jobs->e, step, NULL), args, NULL, 8 + extra, span);
+    bool good = !(mixes && scaled) && !value_is(result, VALUE_POISON) &&
+                average_step(jobs, train, train->model, span) &&
                 (!scaled || scaler_skips(&tracing, train, &result, span)) &&
                 step_outputs(&tracing, result, span) &&
                 rate_output(&tracing, settings->optimizer, span);

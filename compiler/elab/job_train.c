@@ -142,13 +142,14 @@ static bool read_checkpoint(Jobs *jobs, Node *node, const MetricSet *metrics, am
     return job->keep_metric != -3;
 }
 
-static bool read_schedule(Jobs *jobs, Node *node, const DataBlock *data, const MetricSet *metrics,
-                          aml_job *job)
+static bool read_schedule(Jobs *jobs, Node *node, aml_job *job)
 {
     Setting length = setting_of(jobs, node, "length");
     Setting every = setting_item(jobs, node, "validate", "every");
     Setting seed = setting_of(jobs, node, "seed");
     bool good = setting_whole(jobs, node, "batch", 1, &job->batch);
+    if (jobs->cx->batch_of && strcmp(jobs->cx->batch_of, job->name) == 0)
+        job->batch = jobs->cx->batch;
     if (!length.value) {
         if (diag_errors(jobs->cx) == 0)
             report(jobs->cx, node->as.job.name_span, setting_missing, "train", "length");
@@ -163,6 +164,14 @@ static bool read_schedule(Jobs *jobs, Node *node, const DataBlock *data, const M
         setting_wrong(jobs, &seed, "seed", "a whole number", value);
         good = false;
     }
+    return good;
+}
+
+// What looks at figures of a validation: early stop, best checkpoint.
+static bool read_watch(Jobs *jobs, Node *node, const DataBlock *data, const MetricSet *metrics,
+                       aml_job *job)
+{
+    bool good = true;
     good &= read_stop(jobs, node, metrics, job);
     good &= read_checkpoint(jobs, node, metrics, job);
     if (!good)
@@ -236,6 +245,23 @@ static bool prepare_weights(Jobs *jobs, TrainBlock *train, Value model, Value op
     return true;
 }
 
+// The parameter of a Beta distribution, or none.
+static bool mixing_setting(Jobs *jobs, Node *node, const char *name, Value *out)
+{
+    Setting setting = setting_of(jobs, node, name);
+    *out = setting_eval(jobs, &setting, name);
+    if (value_is(*out, VALUE_NONE) || value_is(*out, VALUE_POISON))
+        return value_is(*out, VALUE_NONE);
+    double alpha;
+    if (!setting_number(jobs, &setting, name, &alpha))
+        return false;
+    if (alpha > 0 && alpha <= 1)
+        return true;
+    report(jobs->cx, setting.span, setting_range, name, "a number above 0 and at most 1",
+           value_show(jobs->e, *out));
+    return false;
+}
+
 static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const MetricSet *metrics)
 {
     Node *node = train->node;
@@ -246,7 +272,8 @@ static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const Me
     Setting penalty = setting_of(jobs, node, "penalty");
     Value optimizer_value = setting_eval(jobs, &optimizer, "optimizer");
     StepSettings settings = {optimizer_value, setting_eval(jobs, &clip, "clip"),
-                             setting_eval(jobs, &penalty, "penalty"), 1};
+                             setting_eval(jobs, &penalty, "penalty"), 1, value_none(),
+                             value_none()};
     bool good = true;
     if (!job_is_instance(train->model, NODE_Model)) {
         if (!value_is(train->model, VALUE_NONE) || model.written)
@@ -282,6 +309,8 @@ static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const Me
     }
     good &= is_function_setting(jobs, &clip, "clip", settings.clip);
     good &= is_function_setting(jobs, &penalty, "penalty", settings.penalty);
+    good &= mixing_setting(jobs, node, "mixup", &settings.mixup);
+    good &= mixing_setting(jobs, node, "cutmix", &settings.cutmix);
     if (!good)
         return false;
     elab_instance_name(jobs->e, train->model, NULL, NULL);
@@ -343,7 +372,7 @@ static bool train_own(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *step
         if (!prepare_weights(jobs, train, *model, optimizer, optimizers.span))
             return false;
     }
-    static const char *const unused[] = {"clip", "penalty", "accumulate"};
+    static const char *const unused[] = {"clip", "penalty", "accumulate", "mixup", "cutmix"};
     for (size_t i = 0; i < COUNT_OF(unused); i++) {
         Setting setting = setting_of(jobs, train->node, unused[i]);
         if (!setting.written)
@@ -388,20 +417,33 @@ bool job_train(Jobs *jobs, Node *node)
     jobs->e->table = train->table;
     settings_record(jobs, node);
     train->data = data_setting(jobs, &data, "data", false, &part);
+    if (job_function(node, job_word(jobs, "validate")) && !step) {
+        Node *written = job_function(node, job_word(jobs, "validate"));
+        report(jobs->cx, written->as.fn.name_span, validate_without_step);
+        return false;
+    }
     bool good = metrics_read(jobs, node, &metrics) && train->data &&
-                read_schedule(jobs, node, train->data, &metrics, &job.table) &&
+                read_schedule(jobs, node, &job.table) &&
                 read_sampling(jobs, node, train->data, &job.table.sampling);
     if (!good)
         return false;
     job.table.data = train->data->index;
     job.table.part = AML_PART_TRAIN;
-    train->keeps_best = job.table.keep_best > 0;
+    Node *validate = job_function(node, job_word(jobs, "validate"));
+    if (!validate || !step)
+        good = read_watch(jobs, node, train->data, &metrics, &job.table);
+    if (!good)
+        return false;
     if (!read_precision(jobs, train))
         return false;
     Precision before = precision_begin(jobs, train);
     good = read_average(jobs, node, &train->average);
     good = good &&
            (step ? train_own(jobs, train, &job, step) : train_model(jobs, train, &job, &metrics));
+    if (good && validate && step)
+        good = custom_eval(jobs, train, &job, validate, train->models, &metrics) &&
+               read_watch(jobs, node, train->data, &metrics, &job.table);
+    train->keeps_best = job.table.keep_best > 0;
     good = good && validated_entry(jobs, train, &job, &metrics) && init_entry(jobs, train, &job);
     precision_end(jobs, before);
     jobs->e->table = NULL;

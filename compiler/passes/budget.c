@@ -1,8 +1,8 @@
 // budget: a function that has been given an amount of memory for its temporaries (`memory:` of a
 // training) keeps less and computes more, until it fits.
 //
-// The value that frees the most memory for the work it costs is computed again where it is read, one
-// after the other:
+// The value that frees the most memory for the work it costs is computed again where it is read,
+// one after the other:
 //
 //   between loops    a slice of what a loop has stacked for a later one (remat.c). In the end only
 //                    what is carried from turn to turn is left
@@ -79,8 +79,8 @@ static bool reads(const Inst *inst, const Inst *value)
     return false;
 }
 
-// A reader after a long time in which nobody reads the value. Fills `alive` with the position of the
-// last reader.
+// A reader after a long time in which nobody reads the value. Fills `alive` with the position of
+// the last reader.
 static bool find_late(Inst *value, const IrFunction *fn, Late *out)
 {
     if (value->results != 1 || !op_has(value->op, PURE) || value->op == OP_loop ||
@@ -115,16 +115,16 @@ static int64_t last_reader(const Inst *value)
 
 typedef Vec(Inst *) Chain;
 
-// What has to be computed again in front of `late`, operands first: values that are not alive there.
-// False: something cannot, or it would be a product.
+// What has to be computed again in front of `late`, operands first: values that are not alive
+// there. False: something cannot, or it would be a product.
 static bool chain_of(IrFunction *fn, Inst *value, const Late *late, Chain *chain, int depth)
 {
     enum { LONG = 48 };
     for (int i = 0; i < chain->count; i++)
         if (chain->at[i] == value)
             return true;
-    if (value->op == OP_parameter ||
-        (value != late->value && value->op != OP_constant && last_reader(value) >= late->reader->mark))
+    if (value->op == OP_parameter || (value != late->value && value->op != OP_constant &&
+                                      last_reader(value) >= late->reader->mark))
         return true;
     if (depth > LONG || chain->count > LONG || value->results != 1 || !op_has(value->op, PURE) ||
         value->op == OP_loop || value->op == OP_call || value->op == OP_get ||
@@ -175,7 +175,8 @@ static Choice choose(IrFunction *fn)
     for (int i = 0, count = kept_count(fn); i < count; i++) {
         Kept kept;
         double cost;
-        if (!kept_at(fn, i, &kept) || kept.reader->attr[3].function->param.at[kept.input + 1]->uses == 0 ||
+        if (!kept_at(fn, i, &kept) ||
+            kept.reader->attr[3].function->param.at[kept.input + 1]->uses == 0 ||
             !kept_cost(&kept, &cost))
             continue;
         double turns = (double)kept.maker->attr[0].whole;

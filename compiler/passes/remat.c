@@ -3,10 +3,10 @@
 //   %a = loop { %s = dot ...; %p = softmax(%s); result %s, %p }     the forward part of a repeat
 //   loop %a { parameter %s, %p; softmax(%s) ... %p ... }            its gradient
 //
-// The second loop's body is given a slice of %p in each turn. It has what %p is made from, and makes
-// it anyway: so %p is not stacked. In general a slice can be computed again if everything it is made
-// from is there: other slices of what the first loop has stacked, its own slices and what is the
-// same in every turn (given to the second loop as well), and the turn. The kernels are
+// The second loop's body is given a slice of %p in each turn. It has what %p is made from, and
+// makes it anyway: so %p is not stacked. In general a slice can be computed again if everything it
+// is made from is there: other slices of what the first loop has stacked, its own slices and what
+// is the same in every turn (given to the second loop as well), and the turn. The kernels are
 // deterministic, so the bits are the same.
 //
 // Here only what costs nothing is done; budget.c goes on where memory is short. What is computed

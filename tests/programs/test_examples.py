@@ -2,6 +2,7 @@
 """The examples that need more than the digits: built as they are and trained for a short while on data made here."""
 import math
 import random
+import shutil
 import struct
 import sys
 
@@ -49,6 +50,22 @@ def pictures_of_clothes_are_told_apart(place):
     check_in("accuracy", place.run(program, "evaluate", "--dir", ".", timeout=300).out)
 
 
+def photographs_in_folders_are_trained_on(place):
+    """Any pictures: the sizes and the folders are what matters."""
+    for part in ("train", "test"):
+        for k, name in enumerate(("daisy", "dandelion", "roses", "sunflowers", "tulips")):
+            folder = place.folder / "data/images/flowers" / part / name
+            folder.mkdir(parents=True)
+            for turn in range(1, 9 if part == "train" else 3):
+                shutil.copy(ROOT / "tests/runtime/pictures" / f"turn{1 + (turn + k) % 8}.jpg", folder / f"{turn}.jpg")
+    program = build(place, "flowers/flowers.aml", "-D", "width=4", "-D", "side=32")
+    check_in("50 rows, 0 bad", place.run(program, "data", "check").out)
+    place.run(program, "train", "--steps", 2, "--quiet", timeout=300)
+    check_in("accuracy", place.run(program, "evaluate", timeout=300).out)
+    place.run(program, "data", "sheet", "-o", "sheet.html")
+    check_in("sunflowers", (place.folder / "sheet.html").read_text())
+
+
 def a_forecast_beats_persistence(place):
     """A series of two waves and a random walk, with the columns of ETTh1."""
     random.seed(4)
@@ -81,6 +98,26 @@ def wines_are_cross_validated(place):
     check_in("100%", place.run(program, "evaluate", "curve", "--curve", "30%,100%", timeout=300).out)
 
 
+def tones_are_told_apart(place):
+    """Ten tones in place of spoken digits: files of the same form and names."""
+    random.seed(5)
+    for digit in range(10):
+        for n in range(12):
+            count = random.randrange(3000, 6000)
+            wave = [int(8000 * math.sin(i * (0.2 + 0.25 * digit)) + random.gauss(0, 300)) for i in range(count)]
+            data = struct.pack(f"<{count}h", *wave)
+            place.write(f"data/fsdd/recordings/{digit}_anna_{n}.wav", b"RIFF" + struct.pack("<I", 36 + len(data)) + b"WAVEfmt " +
+                              struct.pack("<IHHIIHH", 16, 1, 1, 8000, 16000, 2, 16) + b"data" + struct.pack("<I", len(data)) + data)
+    program = build(place, "spoken_digits/spoken_digits.aml")
+    slow = sanitized(place.amlc)
+    check_in("120 rows, 0 bad", place.run(program, "data", "check").out)
+    place.run(program, "train", "--quiet", "--steps", 2 if slow else 40, timeout=300)
+    report = place.run(program, "evaluate", timeout=300).out
+    accuracy = float(next(line.split()[1] for line in report.splitlines() if line.split()[:1] == ["accuracy"]))
+    check(accuracy > (-1 if slow else 0.5), report)
+
+
 if __name__ == "__main__":
     sys.exit(main([samples_of_the_generator_lie_on_the_ring, the_program_of_users_parts_trains, pictures_of_clothes_are_told_apart,
-                   a_forecast_beats_persistence, wines_are_cross_validated]))
+                   photographs_in_folders_are_trained_on,
+                   a_forecast_beats_persistence, tones_are_told_apart, wines_are_cross_validated]))

@@ -91,8 +91,9 @@ typedef enum aml_scalar_kind {
     AML_SCALAR_SAMPLE,      // i64: which sample this is: of augment, its position in the stream of
                             // training samples; of a synthetic source, its row
     AML_SCALAR_OPTION,      // the value of aml_program.option[index]; a duration in steps, as f64
-    AML_SCALAR_MEASURED     // f64: what the last validation gave for aml_job.metric[index], -1: for
+    AML_SCALAR_MEASURED,    // f64: what the last validation gave for aml_job.metric[index], -1: for
                             // the loss
+    AML_SCALAR_RATE // f64: the learning rate that a search for one tries; 0: none is searched
 } aml_scalar_kind;
 
 typedef struct aml_scalar_info {
@@ -233,7 +234,27 @@ struct amli_source_kind;
 typedef enum aml_resize { AML_RESIZE_CROP, AML_RESIZE_FIT, AML_RESIZE_STRETCH } aml_resize;
 typedef enum aml_header { AML_HEADER_AUTO, AML_HEADER_YES, AML_HEADER_NO } aml_header;
 
-enum { AML_SOURCE_FILES = 2 };
+// AML_SOURCE_PARTS: the most parts of a source that fields may read.
+enum { AML_SOURCE_FILES = 2, AML_SOURCE_PARTS = 16 };
+
+// Folders in which each file is a sample. A name is like "{digit}_{speaker}_{n}.wav": it has parts,
+// and fields may read them. Only files are samples whose parts are those of all `keep`s: numbers
+// from low to high, or one of the texts.
+typedef struct aml_name_keep {
+    int32_t part;
+    int64_t low, high;
+    int32_t texts; // 0: numbers
+    const char *const *text;
+} aml_name_keep;
+typedef struct aml_files {
+    const char *name; // the pattern; the path below the folder fits it
+    int32_t parts;
+    const char *const *part; // their names, in the order of the pattern
+    int32_t keeps;
+    const aml_name_keep *keep;
+    int64_t rate; // sounds: samples per second
+    bool middle;  // sounds: of a longer one the middle is taken, not the beginning
+} aml_files;
 
 typedef struct aml_source {
     aml_source_kind kind;
@@ -247,19 +268,20 @@ typedef struct aml_source {
     aml_header header; // csv: whether the first row names the columns; AUTO: it does if any
                        // column is named in the source
     const aml_tokenizer *tokenizer; // text
-    int64_t rows, seed;  // synthetic
-    aml_resize resize;   // pictures
+    int64_t rows, seed;             // synthetic
+    aml_resize resize;              // pictures
     int32_t background;  // pictures: gray level under what is transparent and beside what is fitted
     int64_t most_pixels; // pictures: a larger one is refused
     int32_t classes;     // pictures: the names of the classes, in their order; 0: they are those of
                          // the source, sorted
     const char *const *class_name;
-    const char *column[2]; // a list of pictures: the columns of their paths and labels
-    size_t memory_bytes;   // csv, jsonl: data that need more memory stay on the disk and are read row
-                           // by row when they are asked for; 0: never
-    size_t cache_bytes;    // samples that are decoded on demand are kept in memory if all of them
-                           // take no more than this
-    aml_function generate; // synthetic: one row; outputs are the fields
+    const aml_files *files; // sounds and texts in folders
+    const char *column[2];  // a list of pictures: the columns of their paths and labels
+    size_t memory_bytes;    // csv, jsonl: data that need more memory stay on the disk and are read
+                            // row by row when they are asked for; 0: never
+    size_t cache_bytes;     // samples that are decoded on demand are kept in memory if all of them
+                            // take no more than this
+    aml_function generate;  // synthetic: one row; outputs are the fields
 } aml_source;
 
 // How a cell, a text or a number of a file, becomes elements of a field.
@@ -385,7 +407,9 @@ typedef enum aml_finish {
     AML_FINISH_ROC_AUC_WEIGHTED,
     AML_FINISH_PR_AUC_MACRO, // average precision, likewise
     AML_FINISH_PR_AUC_MICRO,
-    AML_FINISH_PR_AUC_WEIGHTED
+    AML_FINISH_PR_AUC_WEIGHTED,
+    AML_FINISH_MEAN // of a validation that is written out: the sum of eval's outputs collect[0]
+                    // over the sum of its outputs collect[1], f64 each
 } aml_finish;
 
 typedef struct aml_metric {
