@@ -279,6 +279,11 @@ static void on_skip(void *opaque, const char *text)
         amli_log_line(skipping->log, "warning: skipped a row: %s", text);
 }
 
+static void on_cleaned(void *opaque, const char *text)
+{
+    amli_log_line(((Skipping *)opaque)->log, "%s", text);
+}
+
 int64_t amli_total_steps(const amli_command *command, const aml_job *job, double epoch_steps)
 {
     double value;
@@ -324,6 +329,8 @@ aml_status amli_session_load(amli_session *session, amli_log *log, aml_error *er
     load.on_bad_row = on_skip;
     load.self = &skipping;
     load.statistic = session->statistic;
+    if (session->job->kind == AML_JOB_TRAIN && !session->command->quiet)
+        load.on_cleaned = on_cleaned;
     if (!status)
         status = amli_samples_load(session->dataset, &load, amli_threads(session->command),
                                    &session->samples, error);
