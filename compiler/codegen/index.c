@@ -205,6 +205,19 @@ LLVMValueRef load_element(Emit *e, DType dtype, LLVMValueRef base, Index positio
     return memory_to_register(e, dtype, load);
 }
 
+// Whether the mask is known to hold in the first lane alone.
+static bool is_first_lane(const Emit *e)
+{
+    if (!e->mask || !LLVMIsConstant(e->mask))
+        return false;
+    for (int i = 0; i < e->lanes; i++) {
+        LLVMValueRef lane = LLVMGetAggregateElement(e->mask, (unsigned)i);
+        if (!lane || !LLVMIsAConstantInt(lane) || LLVMConstIntGetZExtValue(lane) != (i == 0))
+            return false;
+    }
+    return true;
+}
+
 void store_element(Emit *e, DType dtype, LLVMValueRef base, Index position, LLVMValueRef value)
 {
     value = register_to_memory(e, dtype, lanes_splat(e, value));
@@ -213,6 +226,12 @@ void store_element(Emit *e, DType dtype, LLVMValueRef base, Index position, LLVM
         LLVMValueRef store = LLVMBuildStore(
             e->b, value, address(e, dtype, base, position.lanes ? position.lanes : position.at));
         set_alignment(store, dtype);
+    } else if (!position.lanes && position.step == 1 && is_first_lane(e) &&
+               dtype_info[dtype].bytes < 4) {
+        // LLVM 22 makes a store of 4 bytes of a masked store of one element of 2, which then lies
+        // partly in memory that may be another thread's.
+        LLVMValueRef first = LLVMBuildExtractElement(e->b, value, whole(e->g, 0), "");
+        set_alignment(LLVMBuildStore(e->b, first, address(e, dtype, base, position.at)), dtype);
     } else if (!position.lanes && position.step == 1) {
         LLVMValueRef in[] = {value, address(e, dtype, base, position.at), e->mask};
         masked_call(e, "llvm.masked.store", type, e->g->ptr, in, 3, 1, dtype);
