@@ -75,7 +75,13 @@ static double score_of(const amli_measured *measured, int32_t metric)
     return metric >= 0 ? measured->value[metric][0] : measured->loss;
 }
 
-// Notes the best validation; true if there was none better for longer than the patience.
+static bool has_reached(const aml_job *job, bool lower, double score)
+{
+    return job->stop_reaches && (lower ? score <= job->stop_reach : score >= job->stop_reach);
+}
+
+// Notes the best validation; true if there was none better for longer than the patience, or if this
+// one is as good as was asked for.
 static bool out_of_patience(amli_training *training, const amli_measured *measured)
 {
     const aml_job *job = training->job;
@@ -91,6 +97,8 @@ static bool out_of_patience(amli_training *training, const amli_measured *measur
         progress->best = score;
         progress->best_step = progress->step;
     }
+    if (has_reached(job, lower, score))
+        return true;
     double value;
     aml_unit unit;
     amli_quantity_value(training->command, &job->stop_patience, &value, &unit);
@@ -407,6 +415,9 @@ static void summary_json(const amli_training *training, const amli_stored *best)
         amli_json_number(&text, best->score);
         amli_buffer_printf(&text, "}");
     }
+    int64_t skipped = amli_training_skipped(training);
+    if (skipped >= 0)
+        amli_buffer_printf(&text, ", \"skipped_steps\": %lld", (long long)skipped);
     amli_buffer_printf(&text, ", \"data\": {\"waited_seconds\": ");
     amli_json_number(&text, training->waited);
     amli_buffer_printf(&text, ", \"loaders\": %d}",
@@ -451,6 +462,11 @@ static void summarize(amli_training *training)
                                                 : "halted",
                   (long long)training->progress.step,
                   amli_seconds_text(training->progress.seconds, seconds, sizeof seconds));
+    int64_t skipped = amli_training_skipped(training);
+    if (skipped > 0)
+        amli_log_line(&training->log,
+                      "%lld step%s left out: f16 could not hold the gradients (see loss_scale)",
+                      (long long)skipped, skipped == 1 ? " was" : "s were");
     if (best)
         amli_log_line(&training->log, "best: step %lld, %s %.4f", (long long)best->step,
                       training->store.score_name, best->score);
@@ -485,7 +501,10 @@ static bool is_complete(const amli_training *training)
     aml_unit unit;
     amli_quantity_value(training->command, &job->stop_patience, &value, &unit);
     double steps = unit == AML_UNIT_EPOCHS ? value * training->session.epoch_steps : value;
-    return job->stop_metric != -2 && training->progress.has_best &&
+    if (job->stop_metric == -2 || !training->progress.has_best)
+        return false;
+    bool lower = job->stop_metric < 0 || job->metric[job->stop_metric].lower_is_better;
+    return has_reached(job, lower, training->progress.best) ||
            training->progress.step - training->progress.best_step >= round_up(steps);
 }
 
