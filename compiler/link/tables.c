@@ -11,15 +11,15 @@
 
 static const char *const dtype_constant[] = {"AML_F32", "AML_F64", "AML_F16", "AML_BF16", "AML_I8",
                                              "AML_U8",  "AML_I32", "AML_I64", "AML_BOOL"};
-static const char *const scalar_constant[] = {"AML_SCALAR_STEP",        "AML_SCALAR_TOTAL_STEPS",
-                                              "AML_SCALAR_EPOCH_STEPS", "AML_SCALAR_SEED",
-                                              "AML_SCALAR_POSITION",    "AML_SCALAR_SAMPLE",
-                                              "AML_SCALAR_OPTION",      "AML_SCALAR_MEASURED"};
+static const char *const scalar_constant[] = {
+    "AML_SCALAR_STEP",   "AML_SCALAR_TOTAL_STEPS", "AML_SCALAR_EPOCH_STEPS",
+    "AML_SCALAR_SEED",   "AML_SCALAR_POSITION",    "AML_SCALAR_SAMPLE",
+    "AML_SCALAR_OPTION", "AML_SCALAR_MEASURED",    "AML_SCALAR_RATE"};
 static const char *const role_constant[] = {
     "AML_ROLE_WEIGHT", "AML_ROLE_STATE", "AML_ROLE_OPTIMIZER", "AML_ROLE_METRIC", "AML_ROLE_CACHE"};
 
 _Static_assert(COUNT_OF(dtype_constant) == DTYPE_COUNT, "one name a dtype");
-_Static_assert(COUNT_OF(scalar_constant) == AML_SCALAR_MEASURED + 1, "one name a scalar kind");
+_Static_assert(COUNT_OF(scalar_constant) == AML_SCALAR_RATE + 1, "one name a scalar kind");
 _Static_assert(COUNT_OF(role_constant) == AML_ROLES, "one name a role");
 
 #define TOP(...) buffer_printf(&writer->top, __VA_ARGS__)
@@ -229,8 +229,8 @@ static const char *source(TableWriter *writer, const ProgramDataset *dataset, in
         ".background = %d, .most_pixels = %lldll, .classes = %d, .class_name = %s, "
         ".files = %s, .column = {%s, %s}, .cache_bytes = %zuu}",
         of->kind, source_reader(of->kind), place(writer, of->place), files.text, of->separator,
-        of->header, of->comment, of->literal_quotes, of->memory_bytes, (long long)of->rows, (long long)of->seed,
-        table_function(writer, &dataset->generate[which], prefix),
+        of->header, of->comment, of->literal_quotes, of->memory_bytes, (long long)of->rows,
+        (long long)of->seed, table_function(writer, &dataset->generate[which], prefix),
         table_tokenizer(writer, of->tokenizer), of->resize, of->background,
         (long long)of->most_pixels, of->classes, classes, table_files(writer, of->files),
         table_text(writer, of->column[0]), table_text(writer, of->column[1]), of->cache_bytes);
