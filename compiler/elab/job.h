@@ -192,6 +192,7 @@ void check_columns(Jobs *jobs, DataBlock *block, const aml_dataset *table);
 int64_t field_classes(Jobs *jobs, Node *dataset, Sym field);
 
 // ---- job_images.c: each false after a report
+bool image_source(aml_source_kind kind); // whether its samples are pictures
 bool image_settings(Jobs *jobs, const Setting *setting, Value record, aml_source *source);
 bool image_field(Jobs *jobs, const Node *field, const TypeValue *type, const aml_source *source,
                  int part); // part 0: the picture, 1: its label
@@ -246,7 +247,8 @@ bool eval_entry(Jobs *jobs, Entry *entry, ProgramJob *job, const DataBlock *data
 // What `train_step` of the library is told besides the model and the batch.
 typedef struct StepSettings {
     Value optimizer, clip, penalty;
-    int64_t parts; // of a batch
+    int64_t parts;       // of a batch
+    Value mixup, cutmix; // numbers, none: not asked for
 } StepSettings;
 bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSettings *settings);
 // Try out the model or the step where that has to come first; false after a report.

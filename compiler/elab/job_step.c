@@ -252,10 +252,13 @@ bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSett
                     settings->penalty,
                     value_int(settings->parts),
                     column_value(record, jobs, "x"),
-                    column_value(record, jobs, "y")};
-    Value result =
-        elab_call(jobs->e, value_function(jobs->e, elab_std_function(jobs->e, "train_step"), NULL),
-                  args, NULL, COUNT_OF(args), span);
+                    column_value(record, jobs, "y"),
+                    settings->mixup,
+                    settings->cutmix};
+    bool mixes = !value_is(settings->mixup, VALUE_NONE) || !value_is(settings->cutmix, VALUE_NONE);
+    Node *step = elab_std_function(jobs->e, mixes ? "mixed_step" : "train_step");
+    Value result = elab_call(jobs->e, value_function(jobs->e, step, NULL), args, NULL,
+                             (int)COUNT_OF(args) - (mixes ? 0 : 2), span);
     bool good = step_outputs(&tracing, result, span) &&
                 rate_output(&tracing, settings->optimizer, span) &&
                 average_step(jobs, train, train->model, span);

@@ -244,6 +244,23 @@ static bool prepare_weights(Jobs *jobs, TrainBlock *train, Value model, Value op
     return true;
 }
 
+// The parameter of a Beta distribution, or none.
+static bool mixing_setting(Jobs *jobs, Node *node, const char *name, Value *out)
+{
+    Setting setting = setting_of(jobs, node, name);
+    *out = setting_eval(jobs, &setting, name);
+    if (value_is(*out, VALUE_NONE) || value_is(*out, VALUE_POISON))
+        return value_is(*out, VALUE_NONE);
+    double alpha;
+    if (!setting_number(jobs, &setting, name, &alpha))
+        return false;
+    if (alpha > 0 && alpha <= 1)
+        return true;
+    report(jobs->cx, setting.span, setting_range, name, "a number above 0 and at most 1",
+           value_show(jobs->e, *out));
+    return false;
+}
+
 static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const MetricSet *metrics)
 {
     Node *node = train->node;
@@ -254,7 +271,8 @@ static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const Me
     Setting penalty = setting_of(jobs, node, "penalty");
     Value optimizer_value = setting_eval(jobs, &optimizer, "optimizer");
     StepSettings settings = {optimizer_value, setting_eval(jobs, &clip, "clip"),
-                             setting_eval(jobs, &penalty, "penalty"), 1};
+                             setting_eval(jobs, &penalty, "penalty"), 1, value_none(),
+                             value_none()};
     bool good = true;
     if (!job_is_instance(train->model, NODE_Model)) {
         if (!value_is(train->model, VALUE_NONE) || model.written)
@@ -290,6 +308,8 @@ static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const Me
     }
     good &= is_function_setting(jobs, &clip, "clip", settings.clip);
     good &= is_function_setting(jobs, &penalty, "penalty", settings.penalty);
+    good &= mixing_setting(jobs, node, "mixup", &settings.mixup);
+    good &= mixing_setting(jobs, node, "cutmix", &settings.cutmix);
     if (!good)
         return false;
     elab_instance_name(jobs->e, train->model, NULL, NULL);
@@ -350,7 +370,7 @@ static bool train_own(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *step
         if (!prepare_weights(jobs, train, *model, optimizer, optimizers.span))
             return false;
     }
-    static const char *const unused[] = {"clip", "penalty", "accumulate"};
+    static const char *const unused[] = {"clip", "penalty", "accumulate", "mixup", "cutmix"};
     for (size_t i = 0; i < COUNT_OF(unused); i++) {
         Setting setting = setting_of(jobs, train->node, unused[i]);
         if (!setting.written)

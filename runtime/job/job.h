@@ -10,6 +10,7 @@
 //   pixels.c   fields that look like pictures
 //   find_rate.c  which learning rate to begin with
 //   study.c    cross-validations and learning curves; study_result.c: their figures
+//   sheet.c, speed.c: what augmentation makes, and how fast batches are made
 //   report.c   a run as a page; report_html.c, report_chart.c: how it looks
 //   evaluate.c, predict.c, plan.c, check.c, look.c
 
@@ -49,7 +50,7 @@ typedef struct amli_command {
     int loaders;          // -1: not given
     bool has_seed, resume, has_steps, tensorboard, json, quiet, help, prepared;
     int64_t seed, overfit, steps, held_out; // held_out 0: not given
-    int64_t head; // rows that `data head` shows; 0: not given
+    int64_t head;                           // rows that `data head` shows; 0: not given
     int64_t length, top_k;                  // of a generation; 0: not given
     double temperature, top_p;              // the same; negative: not given
     int64_t folds;                          // of a cross-validation; 0: not given
@@ -148,6 +149,8 @@ aml_status amli_session_fill(amli_session *session, const amli_bound *bound, con
 // The loader of a training's batches from step `first` on, or NULL if they are only copied.
 aml_status amli_session_loader(amli_session *session, amli_sampler *sampler, int64_t first,
                                bool augments, amli_loader **out, aml_error *error);
+// The values of augment's scalars in a step; `session` is the session.
+aml_status amli_session_augment(void *session, int64_t step, aml_value scalar[], aml_error *error);
 // Puts its next batch into the step's inputs.
 aml_status amli_session_take(amli_session *session, amli_loader *loader, aml_error *error);
 aml_status amli_session_run(amli_session *session, amli_bound *bound, int64_t step,
@@ -254,6 +257,10 @@ aml_status amli_report(const amli_command *command, const amli_device_kind *kind
 aml_status amli_plan(const amli_command *command, aml_error *error);
 aml_status amli_data_check(const amli_command *command, aml_error *error);
 // `data rows`: the first samples of a training's data, before prepare, as `predict FILE` reads them
+aml_status amli_data_sheet(const amli_command *command, const amli_device_kind *kind,
+                           aml_error *error);
+aml_status amli_data_speed(const amli_command *command, const amli_device_kind *kind,
+                           aml_error *error);
 aml_status amli_data_look(const amli_command *command, aml_error *error); // look.c: head, stats
 aml_status amli_data_rows(const amli_command *command, aml_error *error);
 // One element of a tensor as text.

@@ -401,7 +401,7 @@ static aml_status scalar_value(const amli_session *session, const aml_scalar_inf
     return AML_OK;
 }
 
-static aml_status augment_scalars(void *opaque, int64_t step, aml_value scalar[], aml_error *error)
+aml_status amli_session_augment(void *opaque, int64_t step, aml_value scalar[], aml_error *error)
 {
     const amli_session *session = opaque;
     const aml_function *augment = &session->dataset->augment;
@@ -456,7 +456,7 @@ aml_status amli_session_loader(amli_session *session, amli_sampler *sampler, int
                             .first = first,
                             .augments = augments,
                             .wanted = wanted,
-                            .scalars = augment_scalars,
+                            .scalars = amli_session_augment,
                             .self = session};
     aml_status status = amli_loader_new(session->samples, &batches, threads, out, error);
     free(wanted);
@@ -477,7 +477,7 @@ aml_status amli_session_fill(amli_session *session, const amli_bound *bound, con
     amli_augmenting augmenting = {session->augment_scalar, position};
     bool augments = position >= 0 && session->dataset->augment.run;
     aml_status status =
-        augments ? augment_scalars(session, step, session->augment_scalar, error) : AML_OK;
+        augments ? amli_session_augment(session, step, session->augment_scalar, error) : AML_OK;
     if (status)
         return status;
     place_inputs(session, bound);
