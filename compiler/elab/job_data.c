@@ -121,9 +121,13 @@ static bool read_field(Jobs *jobs, Node *field, Value place, const aml_dataset *
         return false;
     if (tokenizer)
         env_bind(jobs->e, env, job_word(jobs, "vocab"), value_int(tokenizer->vocab));
-    if (table->source.kind == AML_SOURCE_CSV && is_text_place(jobs, place)) {
+    bool has_texts = table->source.kind == AML_SOURCE_CSV || table->source.kind == AML_SOURCE_TEXTS;
+    if (has_texts && is_text_place(jobs, place)) {
         bool counts = !value_is(record_item(jobs, place, "counted"), VALUE_NONE);
-        if ((!counts && !read_columns(jobs, field, place, out)) ||
+        bool in_file = table->source.kind == AML_SOURCE_TEXTS;
+        out->first = block->columns;
+        out->part = in_file && counts; // the content, and its length
+        if ((!counts && !in_file && !read_columns(jobs, field, place, out)) ||
             !read_text_field(jobs, field, place, table->field, table->fields, block->source.window,
                              out, column))
             return false;
@@ -509,7 +513,7 @@ static void eval_places(Jobs *jobs, Node *node, aml_source_kind kind, DataBlock 
         if (item->kind != NODE_Field)
             continue;
         Value place = value_none();
-        if (kind == AML_SOURCE_CSV && item->as.data.value)
+        if ((kind == AML_SOURCE_CSV || kind == AML_SOURCE_TEXTS) && item->as.data.value)
             place =
                 elab_eval(jobs->e, env_new(jobs->e, NULL, item->span.file), item->as.data.value);
         block->by_name = block->by_name || !item->as.data.value ||

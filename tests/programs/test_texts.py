@@ -130,5 +130,27 @@ def mistakes(place):
     check_in("notes.csv:3:", place.run("./p", "data", "check", code=1).all)
 
 
+def folders_of_texts(place):
+    place.write("notes.csv", NOTES)
+    for i in range(24):
+        place.write(f"notes/{'good' if i % 2 else 'bad'}/{i}.txt", f"word number {'the ' * (i % 7)}of models\n")
+    source = 'texts("notes")'
+    text = PROGRAM.replace('column("text")', "contents()").replace('column("class")', 'part("label")')
+    place.write("small_vocab.txt", (VOCABULARIES / "small_vocab.txt").read_text())
+    place.write("p.aml", text.replace("SOURCE", source).replace("LENGTH", "24").replace("TOKENIZER", 'wordpiece("small_vocab.txt")'))
+    place.aml("build", "p.aml", "-o", "p")
+    check_in("y: 12 12 rows of class", place.run("./p", "data", "check").out)
+    place.run("./p", "train", "--quiet")
+    found, counts = rows(place)
+    check_equal(len(found), 24, "rows")
+    check(all(ids[count - 1] == 3 and set(ids[count:]) <= {0} for ids, count in zip(found, counts)), f"{found} {counts}")
+    place.write("notes.csv", "".join(f"{line}\n" for line in ("word number of models", "word")))
+    check_in("name it with --data", place.aml("deploy", "p.aml", "small", code=1).all)
+    place.aml("deploy", "p.aml", "small", "--data", "notes.csv")
+    check_equal(len(place.run("./small", "predict", "notes.csv").out.splitlines()), 3, "lines of predictions")
+    place.write("notes/good/broken.txt", b"broken \xff here")
+    check_in("notes/good/broken.txt: field 'ids': expected a text that has tokens (expected UTF-8 text, found the byte 0xff)", place.run("./p", "data", "check", code=1).all)
+
+
 if __name__ == "__main__":
-    sys.exit(main([ids_are_those_of_another_implementation, what_does_not_fit, quotes_may_be_literal, deployed_programs_take_texts, mistakes]))
+    sys.exit(main([folders_of_texts, ids_are_those_of_another_implementation, what_does_not_fit, quotes_may_be_literal, deployed_programs_take_texts, mistakes]))
