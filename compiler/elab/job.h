@@ -269,6 +269,12 @@ bool register_cells(Jobs *jobs, Value model);
 void warn_unused(Jobs *jobs, Value model, const ProgramJob *job);
 bool check_classes(Jobs *jobs, const TrainBlock *train, const ProgramJob *job, Span at);
 
+// ---- job_guard.c
+bool read_guard(Jobs *jobs, Node *node, aml_job *job); // false after a report
+bool leaves_out_steps(const aml_job *job);
+// After the outputs that decide and all states were written.
+bool guard_step(Tracing *tracing, const aml_job *job, Span span);
+
 // ---- job_text.c
 // False after a report: `field ids: class(vocab)[window] = tokens`.
 bool text_field(Jobs *jobs, const Node *field, const TypeValue *type, int64_t window,

@@ -124,17 +124,20 @@ static bool read_checkpoint(Jobs *jobs, Node *node, const MetricSet *metrics, am
         setting_wrong(jobs, &keep, "checkpoint.keep", NULL, value);
         return false;
     }
-    if (count.as.whole < 1 || count.as.whole > 100000) {
+    Value newest = strcmp(kind, "best") == 0 ? record_item(jobs, value, "last") : count;
+    Value numbers[] = {count, newest};
+    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+        if (value_is(numbers[i], VALUE_INT) && numbers[i].as.whole >= 1 &&
+            numbers[i].as.whole <= 100000)
+            continue;
         report(jobs->cx, keep.span, setting_range, "checkpoint.keep", "1 to 100000",
-               value_show(jobs->e, count));
+               value_show(jobs->e, numbers[i]));
         return false;
     }
-    job->keep_last = 1;
+    job->keep_last = (int32_t)newest.as.whole;
     job->keep_metric = -1;
-    if (strcmp(kind, "best") != 0) {
-        job->keep_last = (int32_t)count.as.whole;
+    if (strcmp(kind, "best") != 0)
         return true;
-    }
     Sym on = value_word(record_item(jobs, value, "on"));
     job->keep_best = (int32_t)count.as.whole;
     job->keep_metric = on ? metric_index(jobs, metrics, on, argument_span(&keep, "on")) : -1;
@@ -173,6 +176,7 @@ static bool read_watch(Jobs *jobs, Node *node, const DataBlock *data, const Metr
     bool good = true;
     good &= read_stop(jobs, node, metrics, job);
     good &= read_checkpoint(jobs, node, metrics, job);
+    good &= read_guard(jobs, node, job);
     if (!good)
         return false;
     if (data->part[AML_PART_VALID] > 0)

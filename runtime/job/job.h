@@ -5,8 +5,10 @@
 //   session.c   a job's memory on a device, and its compiled functions bound to it
 //   statistics.c  what prepare knows of the training rows, in checkpoints
 //   measure.c   a model on some rows: loss and metrics; roc.c: metrics that need all rows at once
-//   train.c     the training loop; train_run.c its folder: config, resume, checkpoints
+//   train.c     the training loop; step.c one step, guard.c one that goes wrong; train_run.c the
+//               folder: config, resume, checkpoints
 //   generate.c  text from a trained model; choose.c: which token comes next
+//   profile.c   where the time goes, by line of the source
 //   pixels.c   fields that look like pictures
 //   find_rate.c  which learning rate to begin with
 //   study.c    cross-validations and learning curves; study_result.c: their figures
@@ -48,11 +50,12 @@ typedef struct amli_command {
     const char *argument; // the positional one, or NULL
     int threads;          // 0: not given
     int loaders;          // -1: not given
-    bool has_seed, resume, has_steps, tensorboard, json, quiet, help, prepared;
+    bool has_seed, resume, has_steps, tensorboard, profile, json, quiet, help, prepared;
     int64_t seed, overfit, steps, held_out; // held_out 0: not given
     int64_t head;                           // rows that `data head` shows; 0: not given
     int64_t length, top_k;                  // of a generation; 0: not given
     double temperature, top_p;              // the same; negative: not given
+    double time_limit;                      // in seconds, of a training; 0: not given
     int64_t folds;                          // of a cross-validation; 0: not given
     amli_fold fold;                         // that is trained on or measured; see study.c
     bool find_lr;
@@ -98,6 +101,8 @@ typedef struct amli_bound {
     aml_value *scalar;
 } amli_bound;
 
+typedef struct amli_profile amli_profile;
+
 typedef struct amli_session {
     const aml_program *program;
     const amli_command *command;
@@ -112,9 +117,12 @@ typedef struct amli_session {
     char *staging; // host memory like `batch`, if the host has no view of it
     char *view;    // where the host writes batches: the device's memory, or staging
     amli_bound init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated, decode;
+    amli_profile *profile; // NULL: none is made
     void **statistic; // of the data set, read from a checkpoint; NULL: fitted when it is loaded
     const struct amli_measured *measured; // by the last validation; NULL: there was none
     int64_t seed, total_steps;
+    int64_t ahead;  // of the step: the batch that it trains on is number step + ahead
+    float limit[2]; // of a step that is not left out: loss, length of gradients
     double epoch_steps;
     double tried_rate; // see find_rate.c; 0: none
 } amli_session;
