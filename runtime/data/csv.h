@@ -84,9 +84,16 @@ bool amli_decode(const aml_tensor_info *tensor, const aml_cell_rule *rule, const
 // cell.
 typedef struct amli_cell_decoder {
     // As amli_decode; `cell` is as it is in the file, not trimmed.
-    bool (*decode)(const aml_field *field, const amli_cell *cell, void *to, char *expected,
-                   size_t room);
+    bool (*decode)(void *own, const aml_field *field, const amli_cell *cell, void *to,
+                   char *expected, size_t room);
+    void *(*open)(const aml_field *field); // what one thread works with; NULL: no memory
+    void (*close)(void *own);
 } amli_cell_decoder;
+
+// What one thread needs for fields with decoders: own[i] of field i. *own is NULL if there are
+// none.
+aml_status amli_cells_open(const aml_field field[], int fields, void ***own, aml_error *error);
+void amli_cells_close(const aml_field field[], int fields, void **own);
 
 // Finds the first column of each field: by name in the header (NULL: there is none) or by position.
 // column[i] is -1 for a label that is absent, where that is allowed.
@@ -105,10 +112,10 @@ aml_status amli_check_header(aml_header stated, const amli_cell header[], int64_
 bool amli_check_row(const amli_csv *csv, const char *path, int64_t columns, aml_error *error);
 
 // Decodes the cells of a row into to[i], one sample of field i (NULL: not wanted). False: `error`
-// says file, line, column, expected, found.
+// says file, line, column, expected, found. `own` is what amli_cells_open gave.
 bool amli_decode_row(const amli_csv *csv, const char *path, const amli_cell cell[], int64_t columns,
                      const amli_cell header[], const aml_field field[], int fields,
-                     const int64_t column[], void *const to[], aml_error *error);
+                     const int64_t column[], void *const own[], void *const to[], aml_error *error);
 
 // ---- names.c
 
