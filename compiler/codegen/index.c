@@ -205,38 +205,9 @@ LLVMValueRef load_element(Emit *e, DType dtype, LLVMValueRef base, Index positio
     return memory_to_register(e, dtype, load);
 }
 
-<<<<<<< HEAD
-// The value, about which LLVM knows nothing. LLVM 22 stores four bytes where a vector is cut down
-// to bytes or halves and a constant mask leaves one lane: it must not see both at once.
-static LLVMValueRef unknown(Emit *e, DType dtype, LLVMValueRef value)
-{
-    int bytes = dtype_info[dtype].bytes, lanes = e->lanes;
-    if (bytes > 2)
-        return value;                                   // there is no such instruction
-    int wide = bytes * lanes < 16 ? 16 / bytes : lanes; // at least a register
-    LLVMValueRef order[64];
-    for (int i = 0; i < wide; i++)
-        order[i] = LLVMConstInt(e->g->i32, (unsigned)(i < lanes ? i : 0), 0);
-    if (wide != lanes)
-        value =
-            LLVMBuildShuffleVector(e->b, value, value, LLVMConstVector(order, (unsigned)wide), "");
-    LLVMTypeRef type = LLVMTypeOf(value), function = LLVMFunctionType(type, &type, 1, 0);
-    LLVMValueRef nothing =
-        LLVMGetInlineAsm(function, "", 0, "=x,0", 4, 0, 0, LLVMInlineAsmDialectATT, 0);
-    value = LLVMBuildCall2(e->b, function, nothing, &value, 1, "");
-    if (wide != lanes)
-        value =
-            LLVMBuildShuffleVector(e->b, value, value, LLVMConstVector(order, (unsigned)lanes), "");
-    return value;
-}
-
-// A constant mask of the first lane alone.
-static bool is_first_lane(const Emit *e)
-=======
 // LLVM 22 makes a store of 4 bytes of a masked store of one element of 2, which then lies partly in
 // memory that may be another thread's. It does so if it knows the mask, so it must not.
 static LLVMValueRef unknown_mask(Emit *e)
->>>>>>> main
 {
     LLVMBasicBlockRef top =
         LLVMGetEntryBasicBlock(LLVMGetBasicBlockParent(LLVMGetInsertBlock(e->b)));
@@ -265,13 +236,8 @@ void store_element(Emit *e, DType dtype, LLVMValueRef base, Index position, LLVM
             e->b, value, address(e, dtype, base, position.lanes ? position.lanes : position.at));
         set_alignment(store, dtype);
     } else if (!position.lanes && position.step == 1) {
-<<<<<<< HEAD
-        LLVMValueRef in[] = {unknown(e, dtype, value), address(e, dtype, base, position.at),
-                             e->mask};
-=======
         LLVMValueRef mask = dtype_info[dtype].bytes < 4 ? unknown_mask(e) : e->mask;
         LLVMValueRef in[] = {value, address(e, dtype, base, position.at), mask};
->>>>>>> main
         masked_call(e, "llvm.masked.store", type, e->g->ptr, in, 3, 1, dtype);
     } else {
         LLVMValueRef at = lanes_of(e, position);
