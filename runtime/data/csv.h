@@ -80,6 +80,9 @@ bool amli_cell_absent(const aml_cell_rule *rule, const amli_cell *cell);
 bool amli_decode(const aml_tensor_info *tensor, const aml_cell_rule *rule, const amli_cell *cell,
                  void *element, char *expected, size_t room);
 
+// Rounds a number to the field's type. False if it is not finite there; NaN is stored anyway.
+bool amli_store_real(aml_dtype dtype, double value, void *element);
+
 // What a text becomes where neither number nor class is read: all elements of a field from one
 // cell.
 typedef struct amli_cell_decoder {

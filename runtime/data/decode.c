@@ -30,6 +30,28 @@ static uint16_t to_f16(float value)
     return sign | (uint16_t)((bits >> 13) - (112 << 10));
 }
 
+bool amli_store_real(aml_dtype dtype, double value, void *element)
+{
+    float narrow = (float)value;
+    bool finite = value - value == 0;
+    if (dtype == AML_F64) {
+        memcpy(element, &value, 8);
+        return finite;
+    }
+    uint16_t half = 0;
+    if (value != value)
+        half = dtype == AML_F16 ? 0x7E00 : 0x7FC0;
+    else if (dtype != AML_F32)
+        half = dtype == AML_F16 ? to_f16(narrow) : to_bf16(narrow);
+    if (dtype == AML_F32)
+        memcpy(element, &narrow, 4);
+    else
+        memcpy(element, &half, 2);
+    float size = fabsf(narrow);
+    return finite && !isinf(size) && (dtype != AML_F16 || size < 65520) &&
+           (dtype != AML_BF16 || size <= 3.389e38f);
+}
+
 static bool decode_real(const aml_tensor_info *tensor, const char *at, size_t length, void *element,
                         char *expected, size_t room)
 {
