@@ -32,16 +32,21 @@ static int add_axes(Codegen *g, LLVMValueRef arg[], int count, const int64_t siz
     return count;
 }
 
-static void call_template(Emit *e, const char *stem, int bytes, bool quads, LLVMValueRef arg[],
-                          int count)
+static void call_named(Emit *e, const char *name, LLVMValueRef arg[], int count)
 {
-    char name[32];
-    snprintf(name, sizeof name, "%s_%s", stem, quads ? "quads" : bytes == 8 ? "f64" : "f32");
     LLVMValueRef function = template_function(e->g, name);
     if (LLVMCountParams(function) != (unsigned)count)
         bug(e->g->cx, (Span){0}, "'%s' takes %u arguments, not %d", name, LLVMCountParams(function),
             count);
     LLVMBuildCall2(e->b, LLVMGlobalGetValueType(function), function, arg, (unsigned)count, "");
+}
+
+static void call_template(Emit *e, const char *stem, int bytes, bool quads, LLVMValueRef arg[],
+                          int count)
+{
+    char name[32];
+    snprintf(name, sizeof name, "%s_%s", stem, quads ? "quads" : bytes == 8 ? "f64" : "f32");
+    call_named(e, name, arg, count);
 }
 
 // ---- weights ------------------------------------------------------------------------------------
@@ -94,18 +99,23 @@ static void pack_weights(Frame *f, const Inst *inst, const AmlConv *c, LLVMValue
     Codegen *g = f->g;
     LLVMValueRef begin, end;
     divided(k, 1, panels, &begin, &end);
-    LLVMValueRef arg[] = {k->operand.at[from].formal,
-                          k->operand.at[to].formal,
-                          k->operand.at[rows].formal,
-                          whole(g, c->input),
-                          whole(g, c->from),
-                          whole(g, c->to),
-                          whole(g, c->taps),
-                          whole(g, c->vectors * c->lanes),
-                          whole(g, aml_conv_all(c->phases)),
-                          begin,
-                          end};
-    call_template(&k->emit, "aml_shared_conv_pack", c->bytes, false, arg, COUNT_OF(arg));
+    LLVMValueRef arg[16] = {k->operand.at[from].formal, k->operand.at[to].formal,
+                            k->operand.at[rows].formal};
+    int count = 3;
+    if (c->half)
+        arg[count++] = whole(g, c->half);
+    arg[count++] = whole(g, c->input);
+    arg[count++] = whole(g, c->from);
+    arg[count++] = whole(g, c->to);
+    arg[count++] = whole(g, c->taps);
+    arg[count++] = whole(g, c->vectors * c->lanes);
+    arg[count++] = whole(g, aml_conv_all(c->phases));
+    arg[count++] = begin;
+    arg[count++] = end;
+    if (c->half)
+        call_named(&k->emit, "aml_shared_conv_pack_half", arg, count);
+    else
+        call_template(&k->emit, "aml_shared_conv_pack", c->bytes, false, arg, count);
     kernel_close(k);
 }
 
@@ -137,6 +147,7 @@ static void emit_call(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
     arg[count++] = whole(g, c->vectors);
     arg[count++] = whole(g, c->tile_rows);
     arg[count++] = whole(g, c->tile_columns);
+    arg[count++] = whole(g, c->half);
     divided(k, c->unit_chunk, c->images * c->groups * c->blocks, &arg[count], &arg[count + 1]);
     count += 2;
     arg[count++] = epilogue;
@@ -161,7 +172,7 @@ static void emit_body_of(Kernel *k, IrFunction *body, Inst *conv, const AmlConv 
                           .row_axes = 1,
                           .column_axes = conv->type.rank - 2};
     p->shape.dot.n = aml_conv_all(c->result);
-    Source *source = conv->input[0]->note;
+    Source *source = product_stored(conv->input[0])->note;
     LLVMValueRef from = source->base, context = product_context(p);
     LLVMValueRef epilogue = product_epilogue(p, result);
     if (k->parts > 1 && c->copy_bytes)
@@ -181,8 +192,9 @@ void conv_emit(Frame *f, Inst *inst, Inst *conv)
     const int64_t *rows = table_of(g, &c, &table);
     const Buffered *place = inst->note;
     Buffered memory = {.kind = PLACE_ARENA, .offset = place->scratch_offset};
-    const Inst *weights = inst->input[conv->input[1]->attr[0].whole];
-    bool constant = value_origin(weights)->op == OP_constant && conv->input[1]->uses == 1;
+    const Inst *own = product_stored(conv->input[1]); // the body's parameter
+    const Inst *weights = inst->input[own->attr[0].whole];
+    bool constant = value_origin(weights)->op == OP_constant && own->uses == 1 && !c.half;
     LLVMValueRef packed =
         constant ? packed_constant(g, &c, rows, value_origin(weights)) : frame_pointer(f, &memory);
     if (!constant)
@@ -196,7 +208,7 @@ void conv_emit(Frame *f, Inst *inst, Inst *conv)
         *output = NEW_ARRAY(g->arena, int, inst->results + 1);
     for (int i = 0; i < inst->inputs; i++) {
         Inst *in = inst->input[i];
-        bool is_weights = conv->input[1] == body->param.at[i] && conv->input[1]->uses == 1;
+        bool is_weights = own == body->param.at[i] && own->uses == 1;
         operand[i] = kernel_operand(k, is_weights           ? packed
                                        : in->type.rank == 0 ? scalar_value(f, in)
                                                             : value_pointer(f, in));
@@ -262,9 +274,10 @@ void conv_weight_emit(Frame *f, Inst *inst)
     count = add_axes(g, arg, count, c.low);
     count = add_axes(g, arg, count, c.dilation);
     count = add_axes(g, arg, count, c.copy);
-    const int64_t rest[] = {c.direct,          c.block_axis,    c.block_rows,    c.blocks,
-                            c.block_positions, c.vectors,       c.tile_channels, c.tile_rows,
-                            c.channel_chunk,   c.channel_parts, c.copy_elements, c.turned_elements};
+    const int64_t rest[] = {
+        c.direct,        c.block_axis,      c.block_rows, c.blocks,        c.block_positions,
+        c.vectors,       c.tile_channels,   c.tile_rows,  c.channel_chunk, c.channel_parts,
+        c.copy_elements, c.turned_elements, c.half};
     for (size_t i = 0; i < COUNT_OF(rest); i++)
         arg[count++] = whole(g, rest[i]);
     divided(k, c.part_chunk, c.parts, &arg[count], &arg[count + 1]);

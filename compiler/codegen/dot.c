@@ -13,6 +13,9 @@ bool dot_plan_for(const Codegen *g, const Inst *dot, bool packed, DotShape *shap
     shape->dot.bytes = dtype_info[dot->type.dtype].bytes;
     shape->dot.lanes = g->lanes * 4 / shape->dot.bytes;
     shape->dot.b_packed = packed;
+    shape->dot.half = half_of(product_half(dot));
+    if (shape->dot.half == AML_HALF_BF16 && g->pairs)
+        shape->dot.half = AML_HALF_PAIRS;
     aml_dot_plan(&shape->dot);
     return true;
 }
@@ -187,7 +190,9 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
     p->lanes = p->shape.dot.lanes;
     const AmlDot *dot = &p->shape.dot;
 
-    Source *left = p->dot->input[0]->note, *right = p->dot->input[1]->note;
+    Source *left = product_stored(p->dot->input[0])->note,
+           *right = product_stored(p->dot->input[1])->note;
+    int64_t bytes = dot->half ? 2 : dot->bytes;
     LLVMValueRef a = left->base, b = right->base;
     LLVMValueRef context = product_context(p), epilogue = product_epilogue(p, result);
     LLVMValueRef begin = whole(g, 0), end = whole(g, dot->parts);
@@ -210,8 +215,8 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
         }
         loop[i] = loop_begin(e, from, to, 1);
         LLVMBuildStore(e->b, loop[i].at, product_field(p, context, k->operand.count + i));
-        a = advance(e, a, loop[i].at, p->shape.a_step[i] * dot->bytes);
-        b = advance(e, b, loop[i].at, p->shape.b_step[i] * dot->bytes);
+        a = advance(e, a, loop[i].at, p->shape.a_step[i] * bytes);
+        b = advance(e, b, loop[i].at, p->shape.b_step[i] * bytes);
     }
     LLVMValueRef arg[] = {a,
                           b,
@@ -223,7 +228,7 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
                           whole(g, dot->a_k),
                           whole(g, dot->b_k),
                           whole(g, dot->b_column),
-                          whole(g, dot->method),
+                          whole(g, dot->half ? dot->half : dot->method),
                           whole(g, dot->tile_rows),
                           whole(g, dot->tile_vectors),
                           whole(g, dot->k_block),
@@ -234,9 +239,10 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
                           end,
                           epilogue,
                           context};
-    LLVMValueRef function = template_function(g, inst_sums_bytes(p->dot) ? "aml_dot_quads"
-                                                 : dot->bytes == 8       ? "aml_dot_f64"
-                                                                         : "aml_dot_f32");
+    LLVMValueRef function = template_function(g, dot->half                 ? "aml_dot_half"
+                                                 : inst_sums_bytes(p->dot) ? "aml_dot_quads"
+                                                 : dot->bytes == 8         ? "aml_dot_f64"
+                                                                           : "aml_dot_f32");
     LLVMBuildCall2(e->b, LLVMGlobalGetValueType(function), function, arg, COUNT_OF(arg), "");
     for (int i = p->shape.loops - 1; i >= 0; i--)
         loop_end(e, &loop[i]);

@@ -39,6 +39,7 @@ typedef struct Codegen {
     LLVMTargetMachineRef machine;
     const char *cpu, *features; // for function attributes
     int lanes;                  // f32 elements of a vector register
+    bool pairs;                 // bf16 is multiplied in pairs
     bool bytes;                 // there are products of bytes: templates with kernels for them
     Map kernel;                 // key -> LLVMValueRef
     Vec(Constant) constant;
@@ -254,8 +255,10 @@ typedef struct TargetInfo {
     const char *level;          // x86-64-v3
     const char *needed;         // avx2,fma,...: as /proc/cpuinfo calls them
     int lanes;
+    bool pairs; // has products of bf16 pairs, and they pay
 } TargetInfo;
-// `bytes`: the program has products of bytes.
-bool target_find(Cx *cx, const char *name, bool bytes, TargetInfo *out);
+// `mixed`: the program multiplies bf16; `bytes`: it has products of bytes. Only then are there
+// instructions for them.
+bool target_find(Cx *cx, const char *name, bool mixed, bool bytes, TargetInfo *out);
 
 #endif

@@ -76,10 +76,12 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
 {
     TargetInfo info;
     (void)module;
-    bool bytes = false;
-    for (int i = 0; i < count; i++)
+    bool mixed = false, bytes = false;
+    for (int i = 0; i < count; i++) {
+        mixed |= entries[i].entry->ir->mixed;
         bytes |= has_bytes(entries[i].entry->ir);
-    if (!target_find(cx, target.cpu, bytes, &info)) {
+    }
+    if (!target_find(cx, target.cpu, mixed, bytes, &info)) {
         report(cx, (Span){0}, no_such_processor, target.cpu);
         return false;
     }
@@ -88,6 +90,7 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
                        .cpu = info.cpu,
                        .features = info.features,
                        .lanes = info.lanes,
+                       .pairs = info.pairs,
                        .bytes = bytes,
                        .most_pieces = emit_text ? 1 : MOST_PIECES}, // one text
         *g = &codegen;

@@ -13,6 +13,7 @@
 //   job_text.c      texts: tokenizers and vocabularies
 //   job_generate.c  generate
 //   job_deploy.c    deploy
+//   job_sampling.c  how a training draws its samples
 //   job_folds.c     evaluate blocks that train: cross-validations and learning curves
 //   expand.c        the effective program as text
 
@@ -228,6 +229,9 @@ TrainBlock *checkpoint_setting(Jobs *jobs, const Setting *setting, const char *n
 // The settings `folds` and `curve` of an evaluate block. False after a report.
 bool read_folds(Jobs *jobs, Node *node, const TrainBlock *train, const DataBlock *block,
                 aml_job *job);
+
+// ---- job_sampling.c
+bool read_sampling(Jobs *jobs, Node *node, const DataBlock *data, aml_sampling *out);
 
 // ---- job_step.c
 const Column *column_of(const ColumnList *columns, const char *name);

@@ -379,7 +379,8 @@ bool job_train(Jobs *jobs, Node *node)
     settings_record(jobs, node);
     train->data = data_setting(jobs, &data, "data", false, &part);
     bool good = metrics_read(jobs, node, &metrics) && train->data &&
-                read_schedule(jobs, node, train->data, &metrics, &job.table);
+                read_schedule(jobs, node, train->data, &metrics, &job.table) &&
+                read_sampling(jobs, node, train->data, &job.table.sampling);
     if (!good)
         return false;
     job.table.data = train->data->index;

@@ -667,7 +667,10 @@ static int rule_conv_weight(const RuleCall *call)
 {
     Type w = call->given, x = in_type(call, 0), out;
     int64_t split = call->attr[5].whole;
-    w.dtype = x.dtype;
+    // Operands of 16 bits may be summed to f32, which is what they are added up in anyway.
+    bool wide = w.dtype == DTYPE_F32 && (x.dtype == DTYPE_BF16 || x.dtype == DTYPE_F16);
+    if (!wide)
+        w.dtype = x.dtype;
     if (!type_valid(w))
         return one(call, w);
     if (split < 0 || split > x.dim[0] || (split > 0 && (x.dim[0] % split || w.rank < 2)))
@@ -682,6 +685,7 @@ static int rule_conv_weight(const RuleCall *call)
             return refuse(call, "the first axis of %s is not %lld", shown(call, w),
                           (long long)split);
     }
+    whole.dtype = x.dtype;
     if (!conv_type(call, x, whole, &out))
         return -1;
     if (!type_equal(out, in_type(call, 1)))

@@ -467,16 +467,29 @@ static const char *loads(TableWriter *writer, const ProgramJob *job, const char 
     return name;
 }
 
-static const char *shares(TableWriter *writer, const aml_job *job, const char *prefix)
+static const char *reals(TableWriter *writer, const double at[], int count, const char *prefix,
+                         const char *what)
 {
-    if (job->shares == 0)
+    if (count == 0)
         return "0";
-    const char *name = array_name(writer, prefix, "shares");
+    const char *name = array_name(writer, prefix, what);
     TOP("static const double %s[] = {", name);
-    for (int i = 0; i < job->shares; i++)
-        TOP("%s%s", i ? ", " : "", table_real(writer, job->share[i]));
+    for (int i = 0; i < count; i++)
+        TOP("%s%s", i ? ", " : "", table_real(writer, at[i]));
     TOP("};\n");
     return name;
+}
+
+static const char *sampling(TableWriter *writer, const aml_sampling *of, const char *prefix)
+{
+    if (of->kind == AML_SAMPLING_EPOCHS)
+        return "{0}";
+    const char *weight = reals(writer, of->weight, of->weights, prefix, "class_weights");
+    return arena_printf(writer->cx->arena,
+                        "{.kind = (aml_sampling_kind)%d, .by = %s, .neighbours = %lldll, "
+                        ".weights = %d, .weight = %s}",
+                        of->kind, table_text(writer, of->by), (long long)of->neighbours,
+                        of->weights, weight);
 }
 
 static void write_jobs(TableWriter *writer, Program *program)
@@ -529,8 +542,9 @@ static void write_jobs(TableWriter *writer, Program *program)
                       table->keep_last, table->keep_best, table->keep_metric, table->stop_metric,
                       quantity(writer, table->stop_patience),
                       table_real(writer, table->stop_min_delta));
+        buffer_printf(&rows, "     .sampling = %s,\n", sampling(writer, &table->sampling, prefix));
         buffer_printf(&rows, "     .folds = %d, .shares = %d, .share = %s,\n", table->folds,
-                      table->shares, shares(writer, table, prefix));
+                      table->shares, reals(writer, table->share, table->shares, prefix, "shares"));
         buffer_printf(&rows, "     .model_job = %d, .which = (aml_which)%d, .generation = %s},\n",
                       table->model_job, table->which, generation(writer, &table->generation));
     }

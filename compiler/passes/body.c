@@ -253,6 +253,38 @@ bool inst_is_product(const Inst *inst)
     return inst->op == OP_dot || inst->op == OP_conv || inst->op == OP_conv_input;
 }
 
+bool inst_widens(const Inst *inst)
+{
+    return inst->op == OP_cast && inst->type.dtype == DTYPE_F32 && inst->type.rank > 0 &&
+           (inst->input[0]->type.dtype == DTYPE_BF16 || inst->input[0]->type.dtype == DTYPE_F16);
+}
+
+Inst *product_stored(const Inst *operand)
+{
+    return (Inst *)(uintptr_t)(inst_widens(operand) ? operand->input[0] : operand);
+}
+
+int half_of(DType dtype)
+{
+    return dtype == DTYPE_BF16 ? AML_HALF_BF16 : dtype == DTYPE_F16 ? AML_HALF_F16 : AML_HALF_NONE;
+}
+
+// Small products, and those of a vector, gain nothing from copies of their operands.
+DType product_half(const Inst *product)
+{
+    enum { SMALL = 4096 };
+    DotShape shape;
+    if (!inst_is_product(product) || product->type.dtype != DTYPE_F32 ||
+        !inst_widens(product->input[0]) || !inst_widens(product->input[1]) ||
+        product->input[0]->input[0]->type.dtype != product->input[1]->input[0]->type.dtype)
+        return product->type.dtype;
+    if (product->op == OP_dot &&
+        (!dot_shape(product, &shape) || shape.dot.n == 1 || shape.dot.m == 1 ||
+         shape.dot.m * shape.dot.n * shape.dot.k < SMALL))
+        return product->type.dtype;
+    return product->input[0]->input[0]->type.dtype;
+}
+
 size_t dot_scratch_bytes(const Inst *dot)
 {
     DotShape shape;
@@ -261,10 +293,13 @@ size_t dot_scratch_bytes(const Inst *dot)
         return 0;
     int bytes = dtype_info[dot->type.dtype].bytes;
     shape.dot.b_packed = inst_sums_bytes(dot) && dot_quads(&shape);
-    for (int width = 16; width <= 64; width *= 2) {
+    int half = half_of(product_half(dot));
+    for (int way = 0; way < 4; way++) { // three widths, and pairs in the widest
+        int width = way < 3 ? 16 << way : 64;
         AmlDot plan = shape.dot;
         plan.bytes = bytes;
         plan.lanes = width / bytes;
+        plan.half = way == 3 && half == AML_HALF_BF16 ? AML_HALF_PAIRS : half;
         aml_dot_plan(&plan);
         size_t each = (plan.scratch_bytes + 63) / 64 * 64;
         int64_t parts = !shape.loops                       ? plan.parts

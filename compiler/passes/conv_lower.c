@@ -242,6 +242,8 @@ static Inst *to_weight(const Conv *c)
     int64_t y_dim[] = {c->split, images, c->groups, to, c->positions};
     Inst *x = reshaped(c, windows(c, c->inst->input[0], 1, &rest), 6, x_dim);
     Inst *y = reshaped(c, c->inst->input[1], 5, y_dim);
+    y = cast(c, y, c->inst->type.dtype); // operands of 16 bits may be summed to f32
+    x = cast(c, x, c->inst->type.dtype);
     Inst *w = product(c, y, x, (IntList){2, {1, 4}}, (IntList){2, {2, 5}}, (IntList){2, {0, 2}},
                       (IntList){2, {1, 3}}); // [split, groups, out / groups, places, c / groups]
     int64_t order[] = {0, 1, 2, 4, 3};
@@ -283,6 +285,7 @@ bool conv_shape(const Inst *inst, int width, AmlConv *out)
                                      : from,
                      .to = input ? from : to};
     out->lanes = width / out->bytes;
+    out->half = half_of(product_half(inst));
     axes_of(&c, input ? c.y.dim + 2 : c.x.dim + 2, 1, out->source);
     axes_of(&c, input ? c.x.dim + 2 : c.y.dim + 2, 1, out->result);
     axes_of(&c, c.w.dim + 2, 1, out->kernel);
@@ -304,6 +307,7 @@ bool conv_weight_shape(const Inst *inst, int width, AmlConvWeight *out)
                            .from = c.x.dim[1] / c.groups,
                            .to = c.y.dim[1] / c.groups};
     out->lanes = width / out->bytes;
+    out->half = half_of(inst->input[0]->type.dtype);
     axes_of(&c, c.x.dim + 2, 1, out->source);
     axes_of(&c, c.y.dim + 2, 1, out->result);
     axes_of(&c, c.w.dim + 2, 1, out->kernel);

@@ -83,8 +83,11 @@ typedef struct Fuser {
 
 // ---- nodes and edges ----------------------------------------------------------------------------
 
+// A cast from 16 bits is copied into what reads it, so that 16 bits are what is stored.
 static Role role_of(const Inst *inst)
 {
+    if (inst_widens(inst))
+        return ROLE_FREE;
     if (inst_in_register(inst) || inst_is_alias(inst))
         return ROLE_FIXED;
     if (inst->op == OP_constant)
@@ -123,10 +126,38 @@ static void trace(Fuser *f, const Inst *inst, int to, EdgeKind kind, const Inst 
         add_edge(f, (int)inst->mark, to, kind, broadcast);
         return;
     }
+    if (inst_widens(inst)) { // reads at the same index
+        trace(f, inst->input[0], to, kind, broadcast);
+        return;
+    }
     for (int i = 0; i < inst->inputs; i++) {
         bool first = kind == EDGE_DIRECT && inst->op == OP_broadcast;
         trace(f, inst->input[i], to, first ? EDGE_BROADCAST : EDGE_OTHER, first ? inst : NULL);
     }
+}
+
+// What a product reads from memory.
+static Inst *operand_of(const Inst *inst, int input)
+{
+    bool half = inst_is_product(inst) && product_half(inst) != inst->type.dtype;
+    return half ? product_stored(inst->input[input]) : inst->input[input];
+}
+
+// A cast whose reader needs f32 in memory is computed like anything else.
+static void store_casts(Fuser *f)
+{
+    for (int i = 0; i < f->node.count; i++) {
+        const Node *node = &f->node.at[i];
+        bool memory = node->role == ROLE_FIXED || inst_is_product(node->inst);
+        for (int k = 0; k < node->inst->inputs && memory; k++) {
+            const Inst *in = operand_of(node->inst, k);
+            if (inst_widens(in))
+                node_of(f, in)->role = ROLE_FUSED;
+        }
+    }
+    for (int i = 0; i < f->fn->result.count; i++)
+        if (inst_widens(f->fn->result.at[i].value))
+            node_of(f, f->fn->result.at[i].value)->role = ROLE_FUSED;
 }
 
 static void make_nodes(Fuser *f)
@@ -136,6 +167,7 @@ static void make_nodes(Fuser *f)
         Node node = {.inst = inst, .role = role_of(inst), .group = f->node.count};
         vec_push(f->arena, &f->node, node);
     }
+    store_casts(f);
     f->group = NEW_ARRAY(f->arena, Group, f->node.count + 1);
     f->param = NEW_ARRAY(f->arena, Users, f->fn->param.count + 1);
     for (int i = 0; i < f->fn->result.count; i++) {
@@ -158,7 +190,7 @@ static void make_nodes(Fuser *f)
         bool memory = node->role == ROLE_FIXED || inst_is_product(node->inst) ||
                       (node->role == ROLE_FREE && node->solid);
         for (int k = 0; k < node->inst->inputs && memory; k++) {
-            Node *in = node_of(f, node->inst->input[k]);
+            Node *in = node_of(f, operand_of(node->inst, k));
             if (in)
                 in->solid = true;
         }
@@ -174,11 +206,12 @@ static void make_edges(Fuser *f)
         const Inst *inst = node->inst;
         bool elsewhere = node->role != ROLE_FUSED || inst_is_product(inst);
         for (int k = 0; k < inst->inputs; k++) {
-            const Node *in = node_of(f, inst->input[k]);
+            const Inst *input = operand_of(inst, k);
+            const Node *in = node_of(f, input);
             if (in && in->role == ROLE_FREE && elsewhere)
-                add_edge(f, (int)inst->input[k]->mark, i, EDGE_OTHER, NULL);
+                add_edge(f, (int)input->mark, i, EDGE_OTHER, NULL);
             else
-                trace(f, inst->input[k], i, elsewhere ? EDGE_OTHER : EDGE_DIRECT, NULL);
+                trace(f, input, i, elsewhere ? EDGE_OTHER : EDGE_DIRECT, NULL);
         }
     }
 }
@@ -482,8 +515,12 @@ static Inst *inside(BodyMaker *m, Inst *inst, bool operand)
     if (!member && (operand || (node->role != ROLE_FREE && !constant)))
         return body_parameter(m, inst);
     Inst **in = NEW_ARRAY(m->f->arena, Inst *, inst->inputs + 1);
-    for (int i = 0; i < inst->inputs; i++)
-        in[i] = inside(m, inst->input[i], inst_is_product(inst));
+    for (int i = 0; i < inst->inputs; i++) {
+        Inst *stored = operand_of(inst, i);
+        in[i] = inside(m, stored, inst_is_product(inst));
+        if (stored != inst->input[i])
+            in[i] = ir_clone_into(m->body, inst->input[i], &in[i]);
+    }
     node->twin = ir_clone_into(m->body, inst, in);
     node->made_for = m->group + 1;
     return node->twin;

@@ -70,6 +70,13 @@ bool dot_quads(DotShape *shape);
 size_t dot_scratch_bytes(const Inst *dot); // the most that any vector width needs, for all parts
 bool inst_is_product(const Inst *inst);    // dot, conv, conv_input
 
+// A product of f32 whose operands are both widened from bf16, or both from f16, reads them as they
+// are in memory: inside of a body, product(cast(a), cast(b)) of two parameters.
+bool inst_widens(const Inst *inst);        // a cast from bf16 or f16 to f32
+Inst *product_stored(const Inst *operand); // what is in memory
+DType product_half(const Inst *product);   // BF16, F16; the product's own type: as any other
+int half_of(DType dtype);                  // AML_HALF_...
+
 // Rank-0 arithmetic: scalar code in registers of the entry point, no kernel and no memory.
 bool inst_in_register(const Inst *inst);
 // A pad that is computed where it is read.
@@ -84,6 +91,11 @@ bool conv_shape(const Inst *conv, int width, AmlConv *out);
 size_t conv_scratch_bytes(const Inst *conv); // of conv and conv_input: packed weights, then copies
 bool conv_weight_shape(const Inst *conv, int width, AmlConvWeight *out);
 size_t conv_weight_scratch_bytes(const Inst *conv);
+
+// fuse_half.c: casts from 16 bits stand directly in front of the products that read them
+void half_sink(IrFunction *fn);
+void half_sink_one(Inst *product);
+void half_separate(IrFunction *fn);
 
 // fuse_lower.c
 void fuse_normalise(IrFunction *fn);

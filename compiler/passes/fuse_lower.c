@@ -79,11 +79,13 @@ static Inst *product_operand(Inst *dot, Inst *in, IntList contract, IntList batc
     bool moved = false;
     for (int i = 0; i < order.count; i++)
         moved |= order.at[i] != i;
-    if (in->type.dtype != dtype)
-        in = insert(dot, OP_cast, in, (Attr){0}, type_make(dtype, 0, NULL));
+    in = product_stored(in);
     if (moved)
         in = insert(dot, OP_transpose, in, (Attr){.list = order}, (Type){0});
-    return insert(dot, OP_reshape, in, (Attr){0}, type_make(dtype, 3, sizes));
+    in = insert(dot, OP_reshape, in, (Attr){0}, type_make(in->type.dtype, 3, sizes));
+    if (in->type.dtype == dtype)
+        return in;
+    return insert(dot, OP_cast, in, (Attr){0}, type_make(dtype, 0, NULL));
 }
 
 static void widen_dot(IrFunction *fn, Inst *dot, DType wide)
@@ -154,6 +156,7 @@ static void lower_dot(IrFunction *fn, Inst *dot)
     if (real && wide == dtype && dot->input[0]->type.rank && dot->input[1]->type.rank &&
         move_smaller(fn, dot))
         return;
+    half_sink_one(dot);
     bool bytes = inst_sums_bytes(dot) && dot->input[1]->op == OP_constant;
     if (bytes && dot_shape(dot, &shape) && dot_quads(&shape))
         return;
@@ -242,7 +245,7 @@ static IntList through(IntList axes, IntList permutation)
 // would change places.
 static void absorb_transpose(IrFunction *fn, Inst *dot, int side)
 {
-    Inst *transpose = dot->input[side];
+    Inst *operand = dot->input[side], *transpose = product_stored(operand);
     if (transpose->op != OP_transpose)
         return;
     IntList permutation = transpose->attr[0].list;
@@ -256,8 +259,13 @@ static void absorb_transpose(IrFunction *fn, Inst *dot, int side)
     }
     dot->attr[side].list = through(dot->attr[side].list, permutation);
     dot->attr[side + 2].list = through(dot->attr[side + 2].list, permutation);
-    ir_set_input(dot, side, transpose->input[0]);
-    if (transpose->uses == 0)
+    Inst *source = transpose->input[0];
+    if (operand != transpose)
+        source = insert(dot, OP_cast, source, (Attr){0}, type_make(dot->type.dtype, 0, NULL));
+    ir_set_input(dot, side, source);
+    if (operand->uses == 0)
+        ir_remove(fn, operand);
+    if (operand != transpose && transpose->uses == 0)
         ir_remove(fn, transpose);
 }
 
@@ -287,6 +295,7 @@ static bool removable(const Inst *inst)
 
 void fuse_normalise(IrFunction *fn)
 {
+    half_sink(fn);
     for (Inst *inst = fn->first, *next; inst; inst = next) {
         next = inst->next;
         if (inst->op == OP_stop_gradient) {
@@ -302,6 +311,7 @@ void fuse_normalise(IrFunction *fn)
         }
     }
     lower_kernels(fn);
+    half_separate(fn);
     for (Inst *inst = fn->last, *above; inst; inst = above) {
         above = inst->prev;
         if (removable(inst))

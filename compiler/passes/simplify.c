@@ -528,7 +528,8 @@ static Inst *work_before_choosing(Inst *inst)
 {
     Inst *choice = NULL, *chosen[2];
     double value;
-    if (inst->inputs < 1 || inst->inputs > 2 || inst->op == OP_select)
+    // A cast stays where it is: what is rounded to 16 bits is to be stored so, after all choices.
+    if (inst->inputs < 1 || inst->inputs > 2 || inst->op == OP_select || inst->op == OP_cast)
         return NULL;
     for (int i = 0; i < inst->inputs; i++) {
         Inst *a = inst->input[i];

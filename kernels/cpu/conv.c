@@ -4,6 +4,31 @@
 
 enum { TILE = AML_WIDTH == 16 ? AML_CONV_TILE : AML_CONV_SMALL_TILE };
 
+// An operand in memory: elements of the template's type, or of 16 bits if `half`.
+HELPER const float *conv_at_f32(const float *base, int64_t index, int64_t half)
+{
+    return half ? (const float *)((const uint16_t *)base + index) : base + index;
+}
+
+HELPER f32v conv_load_f32(const float *base, int64_t index, int lanes, int64_t half)
+{
+    if (half)
+        return half_widen(u16_load_some((const uint16_t *)base + index, lanes), half);
+    return lanes == F32_LANES ? f32_load(base + index) : f32_load_some(base + index, lanes);
+}
+
+HELPER const double *conv_at_f64(const double *base, int64_t index, int64_t half)
+{
+    (void)half;
+    return base + index;
+}
+
+HELPER f64v conv_load_f64(const double *base, int64_t index, int lanes, int64_t half)
+{
+    (void)half;
+    return lanes == F64_LANES ? f64_load(base + index) : f64_load_some(base + index, lanes);
+}
+
 #define ELEMENT float
 #define SOURCE ELEMENT
 #define VECTOR f32v
@@ -44,4 +69,23 @@ TEMPLATE void aml_shared_conv_pack_f64(const double *weights, double *packed, co
                                        int64_t panel, int64_t phases, int64_t begin, int64_t end)
 {
     aml_conv_pack(begin, end, 8, input, from, to, taps, panel, phases, table, weights, packed);
+}
+
+// The same for weights of 16 bits: packed as they are into the second half of a panel's place, and
+// widened from there, first to last.
+TEMPLATE void aml_shared_conv_pack_half(const uint16_t *weights, float *packed,
+                                        const int64_t *table, int64_t half, int64_t input,
+                                        int64_t from, int64_t to, int64_t taps, int64_t panel,
+                                        int64_t phases, int64_t begin, int64_t end)
+{
+    int64_t elements = panel * from * taps;
+    NO_UNROLL for (int64_t i = begin; i < end; i++)
+    {
+        float *out = packed + i * elements;
+        uint16_t *in = (uint16_t *)out + elements;
+        aml_conv_pack(i, i + 1, 2, input, from, to, taps, panel, phases, table, weights,
+                      in - i * elements);
+        NO_UNROLL for (int64_t e = 0; e < elements; e += F32_LANES)
+            f32_store(out + e, half_widen(u16_load_some(in + e, F32_LANES), half));
+    }
 }

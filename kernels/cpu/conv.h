@@ -42,6 +42,7 @@ enum {
 // One convolution, of either kind. The caller fills the first part, aml_conv_plan the second.
 typedef struct AmlConv {
     int bytes, lanes; // of an element; elements in a register
+    int half;         // AML_HALF_...: source and weights are copied, widened
     bool input;       // conv_input: `from` are the convolution's results
     bool quads;       // the source's channels are bytes: four of them are an element (quads.c)
     int64_t channels; // of the source in memory, in each group
@@ -140,7 +141,7 @@ static inline void aml_conv_blocks(AmlConv *c)
     c->block_rows = rows;
     while (true) {
         int64_t least, most;
-        c->direct = !c->quads; // which have to be made
+        c->direct = !c->half && !c->quads; // those have to be made
         for (int axis = 0; axis < AML_CONV_AXES; axis++) {
             int64_t last = axis == c->block_axis ? c->block_rows - 1 : c->result[axis] - 1;
             aml_conv_reach(c, axis, 0, last, &least, &most);
@@ -295,6 +296,7 @@ static inline void aml_quads_of_weights(int64_t results, int64_t channels, int64
 
 typedef struct AmlConvWeight {
     int bytes, lanes;
+    int half;                      // AML_HALF_...: of both operands
     int64_t images, groups, split; // split: at least 1
     int64_t from, to;              // channels of input and result, in each group
     int64_t source[AML_CONV_AXES], result[AML_CONV_AXES], kernel[AML_CONV_AXES];
@@ -386,7 +388,7 @@ static inline bool aml_conv_weight_plan(AmlConvWeight *c)
     int64_t all = c->result[c->block_axis];
     c->block_rows = all;
     while (true) {
-        c->direct = true;
+        c->direct = !c->half;
         for (int axis = 0; axis < AML_CONV_AXES; axis++) {
             int64_t rows = axis == c->block_axis ? c->block_rows : c->result[axis];
             int64_t reach = (c->kernel[axis] - 1) * c->dilation[axis];

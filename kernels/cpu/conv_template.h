@@ -17,8 +17,8 @@
         const int64_t *table, int64_t from, int64_t vectors, int64_t rows, int64_t columns,        \
         int64_t phases, int64_t phase_base, int64_t first_phase, int64_t alike
 
-TEMPLATE void NAME(aml_shared_conv_copy)(const SOURCE *source, int64_t channels, AXES(source),
-                                         AXES(origin), AXES(copy), ELEMENT *copy);
+TEMPLATE void NAME(aml_shared_conv_copy)(const SOURCE *source, int64_t half, int64_t channels,
+                                         AXES(source), AXES(origin), AXES(copy), ELEMENT *copy);
 TEMPLATE void NAME(conv_tile)(TILE_PARAMETERS, int64_t to, int64_t channel, int64_t position,
                               int64_t positions,
                               void (*epilogue)(void *, int64_t, int64_t, int, VECTOR),
@@ -36,7 +36,7 @@ TEMPLATE void NAME(aml_conv)(
     int64_t *image_at, int64_t groups, int64_t channels, int64_t from, int64_t to, int64_t taps,
     AXES(source), AXES(result), AXES(phases), AXES(base), AXES(step), AXES(origin), AXES(copy),
     int64_t direct, int64_t block_axis, int64_t block_rows, int64_t blocks, int64_t vectors,
-    int64_t tile_rows, int64_t tile_columns, int64_t unit_begin, int64_t unit_end,
+    int64_t tile_rows, int64_t tile_columns, int64_t half, int64_t unit_begin, int64_t unit_end,
     void (*epilogue)(void *context, int64_t row, int64_t column, int lanes, VECTOR value),
     void *context)
 {
@@ -53,14 +53,14 @@ TEMPLATE void NAME(aml_conv)(
         int64_t begin_h = block_axis == 1 ? begin : 0, end_h = block_axis == 1 ? end : result_h;
         end_d = end_d < result_d ? end_d : result_d;
         end_h = end_h < result_h ? end_h : result_h;
-        const SOURCE *whole = source + unit / blocks * channels * source_size;
+        const SOURCE *whole = NAME(conv_at)(source, unit / blocks * channels * source_size, half);
         const ELEMENT *image = (const ELEMENT *)(const void *)whole;
         int64_t corner_d = origin_d, corner_h = origin_h;
         if (!direct) {
             corner_d += begin_d / phases_d * step_d;
             corner_h += begin_h / phases_h * step_h;
             NAME(aml_shared_conv_copy)
-            (whole, channels, source_d, source_h, source_w, corner_d, corner_h, origin_w, copy_d,
+            (whole, half, channels, source_d, source_h, source_w, corner_d, corner_h, origin_w, copy_d,
              copy_h, copy_w, copy);
             image = copy;
         }
@@ -101,8 +101,8 @@ TEMPLATE void NAME(aml_conv)(
 #ifndef CONV_QUADS
 // The rows of the copy, from left to right: whole registers are stored, and what they hold beyond
 // their row is stored over by the next one.
-TEMPLATE void NAME(aml_shared_conv_copy)(const ELEMENT *source, int64_t from, AXES(source),
-                                         AXES(origin), AXES(copy), ELEMENT *copy)
+TEMPLATE void NAME(aml_shared_conv_copy)(const ELEMENT *source, int64_t half, int64_t from,
+                                         AXES(source), AXES(origin), AXES(copy), ELEMENT *copy)
 {
     int64_t before = origin_w < 0 ? -origin_w : 0, first = origin_w < 0 ? 0 : origin_w;
     before = before < copy_w ? before : copy_w;
@@ -120,14 +120,20 @@ TEMPLATE void NAME(aml_shared_conv_copy)(const ELEMENT *source, int64_t from, AX
                 if (outside) {
                     NO_UNROLL for (int64_t x = 0; x < copy_w; x += LANES) V(store)(copy + x, zero);
                 } else {
-                    const ELEMENT *in =
-                        source + ((channel * source_d + z) * source_h + y) * source_w + first;
+                    const ELEMENT *in = NAME(conv_at)(
+                        source, ((channel * source_d + z) * source_h + y) * source_w + first, half);
                     NO_UNROLL for (int64_t x = 0; x < before; x += LANES) V(store)(copy + x, zero);
-                    NO_UNROLL for (int64_t i = 0; i < whole; i++)
-                        V(store)(copy + before + i * LANES, V(load)(in + i * LANES));
+                    if (half) {
+                        NO_UNROLL for (int64_t i = 0; i < whole; i++) V(store)(
+                            copy + before + i * LANES, NAME(conv_load)(in, i * LANES, LANES, half));
+                    } else {
+                        NO_UNROLL for (int64_t i = 0; i < whole; i++)
+                            V(store)(copy + before + i * LANES, V(load)(in + i * LANES));
+                    }
                     if (rest)
                         V(store)
-                    (copy + before + whole * LANES, V(load_some)(in + whole * LANES, (int)rest));
+                    (copy + before + whole * LANES,
+                     NAME(conv_load)(in, whole * LANES, (int)rest, half));
                     NO_UNROLL for (int64_t x = before + middle; x < copy_w; x += LANES)
                         V(store)(copy + x, zero);
                 }
@@ -217,9 +223,9 @@ TEMPLATE void NAME(conv_sum)(const ELEMENT *source, int64_t plane, int64_t row_s
 #ifndef CONV_QUADS
 // ---- the gradient for the weights
 
-TEMPLATE void NAME(aml_shared_conv_turn)(const ELEMENT *in, int64_t channels, int64_t channel_step,
-                                         int64_t count, int64_t vectors, int64_t panels,
-                                         int64_t panel_step, ELEMENT *out);
+TEMPLATE void NAME(aml_shared_conv_turn)(const ELEMENT *in, int64_t half, int64_t channels,
+                                         int64_t channel_step, int64_t count, int64_t vectors,
+                                         int64_t panels, int64_t panel_step, ELEMENT *out);
 TEMPLATE void NAME(conv_weight_rows)(const ELEMENT *x, const ELEMENT *turned, VECTOR *sums,
                                      int64_t channels, AXES(copy), AXES(step), AXES(kernel),
                                      AXES(dilation), int64_t rows_d, int64_t rows_h,
@@ -242,7 +248,7 @@ TEMPLATE void NAME(aml_conv_weight)(const ELEMENT *x, const ELEMENT *dy, ELEMENT
                                     int64_t block_rows, int64_t blocks, int64_t block_positions,
                                     int64_t vectors, int64_t tile_channels, int64_t tile_rows,
                                     int64_t channel_chunk, int64_t channel_parts,
-                                    int64_t copy_elements, int64_t turned_elements,
+                                    int64_t copy_elements, int64_t turned_elements, int64_t half,
                                     int64_t part_begin, int64_t part_end)
 {
     int64_t panels = (to + vectors * LANES - 1) / (vectors * LANES);
@@ -259,8 +265,10 @@ TEMPLATE void NAME(aml_conv_weight)(const ELEMENT *x, const ELEMENT *dy, ELEMENT
             (VECTOR){};
         NO_UNROLL for (int64_t image = share * each; image < (share + 1) * each; image++)
         {
-            const ELEMENT *in = x + ((image * groups + group) * from + first) * source_size;
-            const ELEMENT *slope = dy + (image * groups + group) * to * positions;
+            const ELEMENT *in =
+                NAME(conv_at)(x, ((image * groups + group) * from + first) * source_size, half);
+            const ELEMENT *slope =
+                NAME(conv_at)(dy, (image * groups + group) * to * positions, half);
             NO_UNROLL for (int64_t block = 0; block < blocks; block++)
             {
                 int64_t begin = block * block_rows;
@@ -277,14 +285,14 @@ TEMPLATE void NAME(aml_conv_weight)(const ELEMENT *x, const ELEMENT *dy, ELEMENT
                     at += (begin_d * stride_d * copy_h + begin_h * stride_h) * copy_w;
                 } else {
                     NAME(aml_shared_conv_copy)
-                    (in, channels, source_d, source_h, source_w, begin_d * stride_d - low_d,
+                    (in, half, channels, source_d, source_h, source_w, begin_d * stride_d - low_d,
                      begin_h * stride_h - low_h, -low_w, copy_d, copy_h, copy_w, scratch);
                     at = scratch;
                 }
                 NAME(aml_shared_conv_turn)
-                (slope + (begin_d * result_h + begin_h) * result_w, to, positions,
-                 rows_d * rows_h * result_w, vectors, panels, block_positions * vectors * LANES,
-                 turned);
+                (NAME(conv_at)(slope, (begin_d * result_h + begin_h) * result_w, half), half, to,
+                 positions, rows_d * rows_h * result_w, vectors, panels,
+                 block_positions * vectors * LANES, turned);
                 NO_UNROLL for (int64_t p = 0; p < panels; p++) NAME(conv_weight_rows)(
                     at, turned + p * block_positions * vectors * LANES,
                     sums + p * channels * taps * vectors, channels, copy_d, copy_h, copy_w,
@@ -300,23 +308,22 @@ TEMPLATE void NAME(aml_conv_weight)(const ELEMENT *x, const ELEMENT *dy, ELEMENT
 }
 
 // `channels` rows, channel_step apart, as `count` rows of all panels; lanes beyond them are zero.
-TEMPLATE void NAME(aml_shared_conv_turn)(const ELEMENT *in, int64_t channels, int64_t channel_step,
-                                         int64_t count, int64_t vectors, int64_t panels,
-                                         int64_t panel_step, ELEMENT *out)
+TEMPLATE void NAME(aml_shared_conv_turn)(const ELEMENT *in, int64_t half, int64_t channels,
+                                         int64_t channel_step, int64_t count, int64_t vectors,
+                                         int64_t panels, int64_t panel_step, ELEMENT *out)
 {
     NO_UNROLL for (int64_t v = 0; v < panels * vectors; v++)
     {
         int64_t lines = channels - v * LANES;
-        const ELEMENT *from = in + v * LANES * channel_step;
+        const ELEMENT *from = NAME(conv_at)(in, v * LANES * channel_step, half);
         ELEMENT *to = out + v / vectors * panel_step + v % vectors * LANES;
         NO_UNROLL for (int64_t q = 0; q < count; q += LANES)
         {
             int64_t left = count - q < LANES ? count - q : LANES;
             VECTOR square[LANES];
             NO_UNROLL for (int64_t i = 0; i < LANES; i++) square[i] =
-                i >= lines      ? (VECTOR){}
-                : left == LANES ? V(load)(from + i * channel_step + q)
-                                : V(load_some)(from + i * channel_step + q, (int)left);
+                i >= lines ? (VECTOR){}
+                           : NAME(conv_load)(from, i * channel_step + q, (int)left, half);
             NAME(aml_shared_square)(square, 1, square);
             NO_UNROLL for (int64_t i = 0; i < left; i++)
                 V(store)(to + (q + i) * vectors * LANES, square[i]);

@@ -70,6 +70,9 @@
 //                    f32v value), void *context)
 //   void aml_dot_f64(the same with double and f64v)
 //
+//   void aml_dot_half(const u16 *a, const u16 *b, the same with `half` for `method`): operands are
+//   bf16 or f16, sums f32
+//
 // Everything but a, b, scratch, part_begin, part_end and context is a constant. If parts == 1, pass
 // constants 0 and 1. The epilogue owns elements [row, column .. column + lanes): lanes == W (W/2
 // for f64) is a full vector, fewer is the tail of a row, whose other lanes hold nothing of meaning.
@@ -105,9 +108,18 @@ enum {
     AML_DOT_STREAM_COLUMNS = 512, // what ROW_STREAMS sums at a time
 };
 
+// What the operands of a product of f32 are in memory, if they are smaller.
+enum {
+    AML_HALF_NONE = 0,
+    AML_HALF_BF16 = 1,  // widened
+    AML_HALF_F16 = 2,   // widened
+    AML_HALF_PAIRS = 3, // bf16, multiplied in pairs
+};
+
 // One product. The caller fills the first part, aml_dot_plan the second.
 typedef struct AmlDot {
     int bytes; // of an element: 4 or 8
+    int half;  // AML_HALF_...
     int lanes; // elements in a vector: W for f32, W / 2 for f64
     int64_t m, n, k;
     int64_t a_row, a_k, b_k, b_column;
@@ -156,9 +168,66 @@ static inline void aml_dot_tile(AmlDot *dot)
     }
 }
 
+// Parts of about four million multiply-adds, at most `most` of them; rows first, since a part reads
+// all of its columns of B. Below `least_rows` B would be read or packed too often.
+static inline void aml_dot_parts(AmlDot *dot, int64_t row_unit, int64_t column_unit,
+                                 int64_t least_rows, int64_t most)
+{
+    double work = (double)dot->m * (double)dot->n * (double)dot->k;
+    int64_t wanted = (int64_t)(work / (1 << 20));
+    wanted = wanted < 1 ? 1 : wanted > most ? most : wanted;
+    row_unit = row_unit < 1 ? 1 : row_unit;
+    int64_t row_units = aml_ceil_div(dot->m, row_unit),
+            column_units = aml_ceil_div(dot->n, column_unit);
+    int64_t row_parts = row_units / aml_ceil_div(least_rows, row_unit);
+    row_parts = row_parts < 1 ? 1 : row_parts > wanted ? wanted : row_parts;
+    int64_t column_parts = wanted / row_parts;
+    column_parts = column_parts < 1 ? 1 : column_parts > column_units ? column_units : column_parts;
+    dot->part_rows = (row_units ? aml_ceil_div(row_units, row_parts) : 1) * row_unit;
+    dot->part_columns =
+        (column_units && column_parts ? aml_ceil_div(column_units, column_parts) : 1) * column_unit;
+    dot->parts = aml_ceil_div(dot->m, dot->part_rows) * aml_ceil_div(dot->n, dot->part_columns);
+}
+
+// How far apart the rows (`down`: the columns) of the copy of a 16-bit A lie: whole registers.
+static inline int64_t aml_dot_half_step(bool down, int64_t depth, int64_t row_block, int64_t lanes)
+{
+    return ((down ? row_block : depth) + lanes - 1) / lanes * lanes;
+}
+
+// Operands of 16 bits: everything is copied, in blocks that stay in the second-level cache and make
+// little scratch memory, of which there is one for each part.
+static inline void aml_dot_plan_half(AmlDot *dot)
+{
+    bool pairs = dot->half == AML_HALF_PAIRS, down = dot->a_row == 1 && dot->a_k != 1;
+    int64_t most = pairs ? 512 : 256;
+    dot->method = AML_DOT_TILES_PACK | AML_DOT_COPY_A;
+    dot->packed_bytes = 0;
+    dot->k_block = dot->k > 0 ? dot->k : 1;
+    if (dot->k > most)
+        dot->k_block = aml_ceil_div(aml_ceil_div(dot->k, aml_ceil_div(dot->k, most)), 32) * 32;
+    dot->row_block = aml_ceil_div(96, dot->tile_rows) * dot->tile_rows;
+    if (dot->row_block > dot->m)
+        dot->row_block = aml_ceil_div(dot->m < 1 ? 1 : dot->m, dot->tile_rows) * dot->tile_rows;
+    int64_t depth = pairs ? (dot->k_block + 1) / 2 : dot->k_block;
+    int64_t panel = dot->tile_vectors * dot->lanes;
+    int64_t step = aml_dot_half_step(down, depth, dot->row_block, dot->lanes);
+    bool direct = pairs && dot->a_k == 1 && dot->a_row % 2 == 0 && dot->k % 2 == 0;
+    dot->scratch_bytes = (size_t)(depth * panel * 4);
+    if (!direct)
+        dot->scratch_bytes += (size_t)(step * (down ? depth : dot->row_block) * 4);
+    if (dot->k_block < dot->k)
+        dot->scratch_bytes += (size_t)(dot->row_block * panel * 4);
+    aml_dot_parts(dot, dot->row_block, panel, 96, 32);
+}
+
 static inline void aml_dot_plan(AmlDot *dot)
 {
     aml_dot_tile(dot);
+    if (dot->half) {
+        aml_dot_plan_half(dot);
+        return;
+    }
     dot->k_block = dot->k;
     dot->row_block = 0;
     dot->scratch_bytes = dot->packed_bytes = 0;
@@ -208,29 +277,13 @@ static inline void aml_dot_plan(AmlDot *dot)
         dot->scratch_bytes += (size_t)(dot->row_block * dot->k_block * dot->bytes);
     }
 
-    // Parts of about four million multiply-adds, at most 64 of them; rows first, since a part reads
-    // all of its columns of B.
-    double work = (double)dot->m * (double)dot->n * (double)dot->k;
-    int64_t wanted = (int64_t)(work / (1 << 20));
-    wanted = wanted < 1 ? 1 : wanted > 64 ? 64 : wanted;
     int64_t row_unit = tiles         ? (dot->row_block ? dot->row_block : dot->tile_rows)
                        : dot->n == 1 ? 16
                                      : dot->m;
     int64_t column_unit = dot->method == AML_DOT_ROW_STREAMS ? AML_DOT_STREAM_COLUMNS
                           : dot->method == AML_DOT_INNER     ? 4 * vector
                                                              : panel;
-    row_unit = row_unit < 1 ? 1 : row_unit;
-    int64_t row_units = aml_ceil_div(dot->m, row_unit),
-            column_units = aml_ceil_div(dot->n, column_unit);
-    int64_t least = aml_ceil_div(48, row_unit); // rows below which B is read or packed too often
-    int64_t row_parts = row_units / least;
-    row_parts = row_parts < 1 ? 1 : row_parts > wanted ? wanted : row_parts;
-    int64_t column_parts = wanted / row_parts;
-    column_parts = column_parts < 1 ? 1 : column_parts > column_units ? column_units : column_parts;
-    dot->part_rows = (row_units ? aml_ceil_div(row_units, row_parts) : 1) * row_unit;
-    dot->part_columns =
-        (column_units && column_parts ? aml_ceil_div(column_units, column_parts) : 1) * column_unit;
-    dot->parts = aml_ceil_div(dot->m, dot->part_rows) * aml_ceil_div(dot->n, dot->part_columns);
+    aml_dot_parts(dot, row_unit, column_unit, 48, 64);
 }
 
 // Packs a constant B: panels of tile_vectors * lanes columns, one after the other, each k rows of

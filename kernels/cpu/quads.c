@@ -76,6 +76,12 @@ HELPER i32v quad_fma(i32v left, i32v right, i32v sum)
 #endif
 }
 
+HELPER const uint8_t *conv_at_quads(const uint8_t *base, int64_t index, int64_t half)
+{
+    (void)half;
+    return base + index;
+}
+
 #define CONV_QUADS
 #define ELEMENT int32_t
 #define SOURCE uint8_t
@@ -126,11 +132,13 @@ HELPER void quads_row(const uint8_t *in, int64_t plane, int64_t channels, int64_
     NO_UNROLL for (int64_t x = before + middle; x < width; x += LANES) quad_store(out + x, zero);
 }
 
-TEMPLATE void aml_shared_conv_copy_quads(const uint8_t *source, int64_t channels, int64_t source_d,
-                                         int64_t source_h, int64_t source_w, int64_t origin_d,
-                                         int64_t origin_h, int64_t origin_w, int64_t copy_d,
-                                         int64_t copy_h, int64_t copy_w, int32_t *copy)
+TEMPLATE void aml_shared_conv_copy_quads(const uint8_t *source, int64_t half, int64_t channels,
+                                         int64_t source_d, int64_t source_h, int64_t source_w,
+                                         int64_t origin_d, int64_t origin_h, int64_t origin_w,
+                                         int64_t copy_d, int64_t copy_h, int64_t copy_w,
+                                         int32_t *copy)
 {
+    (void)half; // of floats
     int64_t before = origin_w < 0 ? -origin_w : 0, first = origin_w < 0 ? 0 : origin_w;
     before = before < copy_w ? before : copy_w;
     int64_t middle = source_w - first < copy_w - before ? source_w - first : copy_w - before;

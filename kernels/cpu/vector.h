@@ -155,4 +155,68 @@ HELPER double f64_sum(f64v value)
     return lane[0];
 }
 
+// ---- 16-bit floats in memory, f32 in registers
+
+typedef uint16_t u16v __attribute__((vector_size(AML_WIDTH * 2)));
+typedef uint32_t u32v __attribute__((vector_size(AML_WIDTH * 4)));
+
+// Some elements as a register of them, the others are zero.
+HELPER u16v u16_load_some(const uint16_t *at, int lanes)
+{
+    u16v value = {};
+    if (lanes == F32_LANES) {
+        __builtin_memcpy(&value, at, sizeof value);
+        return value;
+    }
+#if AML_WIDTH == 16
+    return (u16v)_mm256_maskz_loadu_epi16((__mmask16)((1u << lanes) - 1), at);
+#else
+    UNROLL for (int i = 0; i < F32_LANES; i++)
+    {
+        if (i < lanes)
+            value[i] = at[i];
+    }
+    return value;
+#endif
+}
+
+// Each element in the low half of 32 bits.
+HELPER u32v u16_spread(u16v value)
+{
+    return __builtin_convertvector(value, u32v);
+}
+
+HELPER f32v bf16_widen(u16v value)
+{
+    return (f32v)(u16_spread(value) << 16);
+}
+
+HELPER f32v f16_widen(u16v value)
+{
+#if AML_WIDTH == 16
+    return (f32v)_mm512_cvtph_ps((__m256i)value);
+#elif AML_WIDTH == 8
+    return (f32v)_mm256_cvtph_ps((__m128i)value);
+#else
+    // As bits of an f32 whose exponent is 112 too small; a multiplication puts that right,
+    // denormals included.
+    u32v bits = u16_spread(value), magnitude = (bits & 0x7fff) << 13;
+    u32v normal = (u32v)((f32v)magnitude * f32_splat(0x1p112f));
+    u32v special = (u32v)(magnitude >= 0x0f800000u);
+    return (f32v)((normal & ~special) | ((magnitude | 0x7f800000u) & special) |
+                  (bits & 0x8000) << 16);
+#endif
+}
+
+// sum + the products of two pairs of bf16 in each lane. Denormals count as zero.
+HELPER f32v bf16_pairs_fma(f32v left, f32v right, f32v sum)
+{
+#ifdef __AVX512BF16__
+    return (f32v)_mm512_dpbf16_ps((__m512)sum, (__m512bh)left, (__m512bh)right);
+#else
+    f32v odd = f32_fma((f32v)((u32v)left & 0xffff0000u), (f32v)((u32v)right & 0xffff0000u), sum);
+    return f32_fma((f32v)((u32v)left << 16), (f32v)((u32v)right << 16), odd);
+#endif
+}
+
 #endif

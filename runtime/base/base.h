@@ -118,7 +118,9 @@ enum {
     AMLI_USE_EPOCH = 0x65706f63,
     AMLI_USE_SPLIT = 0x73706c69,
     AMLI_USE_OFFSET = 0x6f666673,
-    AMLI_USE_CHOICE = 0x63686f69
+    AMLI_USE_CHOICE = 0x63686f69,
+    AMLI_USE_DRAW = 0x64726177,
+    AMLI_USE_SMOTE = 0x736d6f74
 };
 void amli_shuffle(int64_t *order, int64_t count, int64_t seed, uint64_t stream, uint32_t use);
 

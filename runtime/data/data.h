@@ -171,6 +171,12 @@ typedef struct amli_worker {
     aml_error error; // of the last batch
 } amli_worker;
 
+// The sample a + share * (b - a), for the fields that are floats; the others are those of row a.
+typedef struct amli_blend {
+    int64_t a, b;
+    double share;
+} amli_blend;
+
 typedef struct amli_samples {
     const aml_dataset *dataset;
     void **statistic; // the values of its statistics; NULL: there are none
@@ -187,6 +193,9 @@ typedef struct amli_samples {
     int64_t skipped;
     int workers; // threads that can prepare at once
     amli_worker *worker;
+    struct amli_drawing *drawing; // how training samples are drawn, NULL: each once in an epoch
+    int64_t blends;               // samples from number `rows` on: those between two others
+    amli_blend *blend;
 } amli_samples;
 
 // Loads, splits and prepares; `threads` are going to take part in making batches. Samples that take
@@ -195,7 +204,8 @@ aml_status amli_samples_load(const aml_dataset *dataset, const amli_load *load, 
                              amli_samples **out, aml_error *error);
 void amli_samples_free(amli_samples *samples); // NULL is allowed
 
-size_t amli_sample_bytes(const aml_dataset *dataset); // of one prepared sample
+int64_t amli_epoch_samples(const amli_samples *samples); // in an epoch of a training
+size_t amli_sample_bytes(const aml_dataset *dataset);    // of one prepared sample
 int amli_sample_output(const aml_dataset *dataset,
                        const char *name); // index of a prepared field, or -1
 
@@ -223,6 +233,9 @@ aml_status amli_balance(const amli_samples *samples, int output, void *pool, flo
 
 size_t amli_tensor_bytes(const aml_tensor_info *tensor);
 
+// ---- element.c
+double amli_element(aml_dtype dtype, const void *at, int64_t index);
+
 // ---- sampler.c
 
 // The stream of training samples: the permutations of epochs 0, 1, 2, ... one after the other.
@@ -235,11 +248,19 @@ typedef struct amli_sampler {
     int64_t offsets, offset;
     int64_t epoch; // of `order`, -1: none yet
     int64_t *order;
+    const struct amli_drawing *drawing; // NULL: each row once in an epoch
 } amli_sampler;
 aml_status amli_sampler_new(const int64_t *row, int64_t count, int64_t offsets, int64_t seed,
                             amli_sampler *sampler, aml_error *error);
+// Draws samples in place of taking each in turn: `count` becomes that of the drawing's epochs.
+aml_status amli_sampler_draw(amli_sampler *sampler, const struct amli_drawing *drawing,
+                             aml_error *error);
 void amli_sampler_free(amli_sampler *sampler);
 void amli_sampler_pick(amli_sampler *sampler, int64_t position, int64_t count, int64_t row[]);
+// The part of one batch that a rank computes: consecutive samples, those of all ranks together are
+// the batch. *first is the place of its first one in the batch, which counts for augmentation.
+int64_t amli_sampler_shard(amli_sampler *sampler, int64_t step, int64_t batch, int rank, int ranks,
+                           int64_t *first, int64_t row[]);
 
 // ---- loader.c
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/data/data.h"
+#include "runtime/data/drawing.h"
 #include "runtime/pool/pool.h"
 
 size_t amli_sample_bytes(const aml_dataset *dataset)
@@ -183,6 +183,34 @@ static aml_status check_prepare(const aml_dataset *dataset, aml_error *error)
     return AML_OK;
 }
 
+// Output i of a sample between two rows.
+static void put_blend(const amli_samples *samples, const amli_blend *blend, int output, void *to)
+{
+    const aml_tensor_info *info = &samples->dataset->prepare.output[output];
+    size_t bytes = samples->row_bytes[output];
+    const char *a = samples->column[output] + (size_t)blend->a * bytes,
+               *b = samples->column[output] + (size_t)blend->b * bytes;
+    int64_t elements = aml_shape_elements(&info->shape);
+    memcpy(to, a, bytes);
+    for (int64_t k = 0; k < elements && info->dtype == AML_F32; k++) {
+        double from = ((const float *)a)[k];
+        ((float *)to)[k] = (float)(from + blend->share * ((double)((const float *)b)[k] - from));
+    }
+    for (int64_t k = 0; k < elements && info->dtype == AML_F64; k++) {
+        double from = ((const double *)a)[k];
+        ((double *)to)[k] = from + blend->share * (((const double *)b)[k] - from);
+    }
+}
+
+static void put_column(const amli_samples *samples, int64_t row, int output, void *to)
+{
+    size_t bytes = samples->row_bytes[output];
+    if (row < samples->rows)
+        memcpy(to, samples->column[output] + (size_t)row * bytes, bytes);
+    else
+        put_blend(samples, &samples->blend[row - samples->rows], output, to);
+}
+
 // The prepared fields of a row to out[i]; it is one of a table, or was prepared before.
 static aml_status prepared(const amli_samples *samples, amli_worker *worker, int64_t row,
                            void *const out[], aml_error *error)
@@ -195,8 +223,7 @@ static aml_status prepared(const amli_samples *samples, amli_worker *worker, int
     }
     for (int i = 0; i < samples->outputs; i++)
         if (out[i])
-            memcpy(out[i], samples->column[i] + (size_t)row * samples->row_bytes[i],
-                   samples->row_bytes[i]);
+            put_column(samples, row, i, out[i]);
     return AML_OK;
 }
 
@@ -318,6 +345,8 @@ void amli_samples_free(amli_samples *samples)
     workers_free(samples);
     amli_table_free(samples->table);
     amli_split_free(&samples->split);
+    amli_drawing_free(samples->drawing);
+    free(samples->blend);
     free(samples);
 }
 
@@ -389,8 +418,7 @@ static void copy_rows(const Batch *batch)
     for (int i = 0; i < samples->outputs; i++) {
         size_t bytes = samples->row_bytes[i];
         for (int64_t k = 0; batch->to[i] && k < batch->count; k++)
-            memcpy((char *)batch->to[i] + (size_t)k * bytes,
-                   samples->column[i] + (size_t)batch->row[k] * bytes, bytes);
+            put_column(samples, batch->row[k], i, (char *)batch->to[i] + (size_t)k * bytes);
     }
 }
 

@@ -155,7 +155,6 @@ typedef struct amli_paths {
 aml_status amli_load_options(const amli_command *command, const aml_dataset *dataset,
                              amli_load *load, amli_paths *paths, aml_error *error);
 
-double amli_element(aml_dtype dtype, const void *at, int64_t index);
 
 // ---- statistics.c
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "runtime/data/drawing.h"
 #include "runtime/job/job.h"
 
 typedef struct Planned {
@@ -31,8 +32,13 @@ static aml_status plan_job(const amli_command *command, const aml_job *job, Plan
     aml_status status = amli_load_options(command, dataset, &load, &paths, error);
     if (!status)
         status = amli_samples_load(dataset, &load, amli_threads(command), &samples, error);
-    if (status && status != AML_NOT_FOUND)
+    if (!status && job->kind == AML_JOB_TRAIN)
+        status = amli_samples_draw(samples, &job->sampling,
+                                   command->has_seed ? command->seed : job->seed, NULL, error);
+    if (status && status != AML_NOT_FOUND) {
+        amli_samples_free(samples);
         return status;
+    }
     if (status) {
         snprintf(why, room, "%s", error->text);
     } else {
@@ -40,7 +46,7 @@ static aml_status plan_job(const amli_command *command, const aml_job *job, Plan
         memcpy(plan->rows, samples->split.rows, sizeof plan->rows);
         plan->data = amli_data_bytes(command, job, samples);
         plan->epoch_steps =
-            job->batch > 0 ? (double)plan->rows[AML_PART_TRAIN] / (double)job->batch : 0;
+            job->batch > 0 ? (double)amli_epoch_samples(samples) / (double)job->batch : 0;
         amli_samples_free(samples);
     }
     if (job->kind == AML_JOB_TRAIN) {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/data/drawing.h"
 #include "runtime/job/job.h"
 
 static size_t aligned(size_t bytes)
@@ -59,7 +60,7 @@ size_t amli_data_bytes(const amli_command *command, const aml_job *job, const am
     size_t bytes = samples->bytes + samples->split.bytes;
     if (job->kind != AML_JOB_TRAIN)
         return bytes;
-    bytes += (size_t)samples->split.rows[AML_PART_TRAIN] * 8; // their order
+    bytes += (size_t)amli_epoch_samples(samples) * 8; // their order
     if (amli_samples_work(samples, true) && amli_loaders(command) > 0)
         bytes += amli_loader_bytes(samples, job->batch, amli_loaders(command));
     return bytes;
@@ -327,8 +328,13 @@ aml_status amli_session_load(amli_session *session, amli_log *log, aml_error *er
                       skipping.shown);
     if (status)
         return status;
+    if (session->job->kind == AML_JOB_TRAIN)
+        status = amli_samples_draw(session->samples, &session->job->sampling, session->seed,
+                                   session->device->pool, error);
+    if (status)
+        return status;
     // With --overfit too an epoch is one of all rows: the few rows get as many steps as all would.
-    int64_t rows = session->samples->split.rows[AML_PART_TRAIN];
+    int64_t rows = amli_epoch_samples(session->samples);
     session->epoch_steps = session->job->batch > 0 ? (double)rows / (double)session->job->batch : 0;
     session->total_steps =
         session->job->kind == AML_JOB_TRAIN
@@ -498,32 +504,4 @@ aml_status amli_session_read(amli_session *session, const amli_bound *bound, int
     return session->device->kind->download(
         session->device, session->batch, bound->output_offset[output], to,
         amli_tensor_bytes(&bound->function->output[output]), error);
-}
-
-double amli_element(aml_dtype dtype, const void *at, int64_t index)
-{
-    switch (dtype) {
-    case AML_F32:
-        return (double)((const float *)at)[index];
-    case AML_F64:
-        return ((const double *)at)[index];
-    case AML_F16:
-        return (double)((const _Float16 *)at)[index];
-    case AML_BF16: {
-        uint32_t bits = (uint32_t)((const uint16_t *)at)[index] << 16;
-        float value;
-        memcpy(&value, &bits, sizeof value);
-        return (double)value;
-    }
-    case AML_I8:
-        return ((const int8_t *)at)[index];
-    case AML_U8:
-    case AML_BOOL:
-        return ((const uint8_t *)at)[index];
-    case AML_I32:
-        return ((const int32_t *)at)[index];
-    case AML_I64:
-        return (double)((const int64_t *)at)[index];
-    }
-    return 0;
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/data/drawing.h"
 #include "runtime/job/train.h"
 
 // ---- when
@@ -422,8 +423,12 @@ static aml_status choose_rows(amli_training *training, aml_error *error)
         return amli_no_memory(error, (size_t)training->job->batch * sizeof *training->batch_row,
                               "a batch");
     int64_t offsets = overfit > 0 ? 1 : split->offsets;
-    return amli_sampler_new(training->train_row, training->train_rows, offsets,
-                            training->session.seed, &training->sampler, error);
+    aml_status status = amli_sampler_new(training->train_row, training->train_rows, offsets,
+                                         training->session.seed, &training->sampler, error);
+    const amli_drawing *drawing = training->session.samples->drawing;
+    return !status && drawing && overfit == 0
+               ? amli_sampler_draw(&training->sampler, drawing, error)
+               : status;
 }
 
 static void announce(amli_training *training)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures AML and, in the same run, its peers.
 
-Usage: tests/bench/run.py BUILD [step|networks|start|compile ...] [--peers VENV] [--json FILE] [--write]
+Usage: tests/bench/run.py BUILD [step|mlp|networks|start|compile ...] [--peers VENV] [--json FILE] [--write]
 --peers (or $AML_PEERS): a virtual environment, or its python, with numpy, torch and jax. --write: also docs/benchmarks.md.
 A benchmark is never a pass/fail test. README.md says what is measured and how.
 """
@@ -195,6 +195,69 @@ def bench_networks(amlc, folder, peers):
     return result
 
 
+# inputs, hidden, layers, outputs, rows, adam, steps in one measurement
+PERCEPTRONS = [(784, 128, 1, 10, rows, adam, steps) for rows, steps in ((8, 4000), (64, 1000), (512, 200)) for adam in (0, 1)] + [(4, 64, 2, 2, 32, 0, 20000)]
+PERCEPTRON_ROUNDS = 5
+PERCEPTRON_PEERS = ("torch-eager", "torch-compile", "jax-jit")
+
+
+class OwnPerceptron(OwnNetwork):
+    """Processor time of a compiled training: the difference of a long and a short one."""
+
+    def train(self, steps):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        call(*one_core(), self.program, "train", "--threads", 1, "--quiet", "--length", f"{steps} steps", cwd=self.program.parent)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+class PeerPerceptron(Peer):
+    def __init__(self, python, name, sizes, steps):
+        self.name, self.steps = name, steps
+        self.process = subprocess.Popen([*one_core(), str(python), str(HERE / "mlp_peer.py"), name, *map(str, sizes)], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        ready = self.process.stdout.readline()
+        if not ready:
+            sys.exit(f"mlp_peer.py {name} does not start with {python}")
+        self.versions = json.loads(ready)
+
+    def step(self):
+        self.process.stdin.write(f"{self.steps}\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline()) / self.steps
+
+
+def bench_mlp(amlc, folder, peers):
+    result = {"versions": {}, "us": []}
+    print(f"training step of perceptrons, one thread, processor time, median of {2 * PERCEPTRON_ROUNDS}")
+    peak = roof(folder)
+    for inputs, hidden, layers, outputs, rows, adam, steps in PERCEPTRONS:
+        program = folder / "mlp"
+        sizes = {"inputs": inputs, "hidden": hidden, "layers": layers, "outputs": outputs, "rows": rows}
+        call(amlc, "build", HERE / "networks/mlp.aml", *[part for k, v in sizes.items() for part in ("-D", f"{k}={v}")],
+             "-D", f"adam={'true' if adam else 'false'}", "-o", program)
+        runners = {"aml": OwnPerceptron(program, 1, steps)}
+        for name in PERCEPTRON_PEERS if peers else ():
+            runners[name] = PeerPerceptron(peers, name, (*sizes.values(), adam), max(steps // 10, 50))
+            result["versions"].update(runners[name].versions)
+        taken = {who: [] for who in runners}
+        for _ in range(PERCEPTRON_ROUNDS):
+            for who in [*runners, *reversed(runners)]:
+                taken[who].append(1e6 * runners[who].step())
+        for who in runners:
+            if who != "aml":
+                runners[who].close()
+        # forward, gradients of all weights, of all inputs but the first
+        widths = [inputs] + [hidden] * layers + [outputs]
+        flops = sum(2 * rows * a * b * (2 if i == 0 else 3) for i, (a, b) in enumerate(zip(widths, widths[1:])))
+        entry = {"title": f"{'-'.join(map(str, widths))}, batch {rows}, {'AdamW' if adam else 'SGD'}", "us": {who: median(v) for who, v in taken.items()},
+                 "peak": flops / median(taken["aml"]) * 1e-3 / peak}
+        print(f"  {entry['title']:<34} " + "  ".join(f"{who} {us:.1f} us ({us / entry['us']['aml']:.1f}x)" for who, us in entry["us"].items())
+              + f"  {100 * entry['peak']:.0f}% of the peak", flush=True)
+        result["us"].append(entry)
+    return result
+
+
 def bench_start(amlc, folder, _):
     digits = ROOT / "examples/digits"
     call(amlc, "build", digits / "digits_f32.aml", "-o", folder / "trainer")
@@ -252,6 +315,14 @@ def write_table(results):
                  "is the fairer one.", "",
                  "Where this does not show an advantage: large networks, where all three spend their time in products of about the same speed; several",
                  "threads, which a step this small does not use; GPUs."]
+    mlp = results.get("mlp")
+    if mlp and mlp["versions"]:
+        versions = ", ".join(f"{name} {version}" for name, version in mlp["versions"].items())
+        text += ["", "## A training step of perceptrons", "",
+                 f"f32, one thread; processor time, median of {2 * PERCEPTRON_ROUNDS} measurements each, interleaved. {versions}. In brackets: times AML's.",
+                 "", "| | AML | " + " | ".join(PERCEPTRON_PEERS) + " | products, of the f32 peak |", "|---" * (len(PERCEPTRON_PEERS) + 3) + "|"]
+        text += [f"| {e['title']} | {e['us']['aml']:.1f} µs | " + " | ".join(f"{e['us'][p]:.1f} µs ({e['us'][p] / e['us']['aml']:.1f})" for p in PERCEPTRON_PEERS)
+                 + f" | {100 * e['peak']:.0f}% |" for e in mlp["us"]]
     networks = results.get("networks")
     if networks and networks["versions"]:
         text += ["", "## A training step of networks", "",
@@ -268,7 +339,7 @@ def write_table(results):
 
 
 def main():
-    benches = {"step": bench_step, "networks": bench_networks, "start": bench_start, "compile": bench_compile}
+    benches = {"step": bench_step, "mlp": bench_mlp, "networks": bench_networks, "start": bench_start, "compile": bench_compile}
     parser = argparse.ArgumentParser()
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("names", nargs="*", choices=[*benches, []])

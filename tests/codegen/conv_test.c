@@ -61,7 +61,8 @@ static void put_operation(Buffer *out, const char *op, const Shape *s)
 }
 
 // The convolution or a gradient of it, then something in its epilogue.
-static void put_function(Buffer *out, int index, const char *op, const Shape *s, const char *type)
+static void put_function(Buffer *out, int index, const char *op, const Shape *s, const char *type,
+                         bool mixed)
 {
     int y[3];
     for (int i = 0; i < s->axes; i++)
@@ -78,8 +79,8 @@ static void put_function(Buffer *out, int index, const char *op, const Shape *s,
                *result = input    ? x_type.text
                          : weight ? w_type.text
                                   : y_type.text;
-    buffer_printf(out, "function @f%d {\n%%0 = parameter : %s\n%%1 = parameter : %s\n", index,
-                  first, second);
+    buffer_printf(out, "function @f%d%s {\n%%0 = parameter : %s\n%%1 = parameter : %s\n", index,
+                  mixed ? " mixed" : "", first, second);
     buffer_printf(out, "%%2 = parameter : %s[%d]\n%%3", type,
                   input    ? s->from
                   : weight ? s->from / s->groups
@@ -91,7 +92,7 @@ static void put_function(Buffer *out, int index, const char *op, const Shape *s,
 }
 
 // Every `step`-th shape.
-static void check_all(const char *cpu, const char *type, int step, double tolerance)
+static void check_all(const char *cpu, const char *type, bool mixed, int step, double tolerance)
 {
     static const char *const ops[] = {"conv", "conv_input", "conv_weight"};
     Cx *cx = cx_new();
@@ -101,7 +102,7 @@ static void check_all(const char *cpu, const char *type, int step, double tolera
     int count = 0;
     for (size_t i = 0; i < COUNT_OF(shapes); i += (size_t)step)
         for (size_t k = 0; k < COUNT_OF(ops); k++)
-            put_function(&text, count++, ops[k], &shapes[i], type);
+            put_function(&text, count++, ops[k], &shapes[i], type, mixed);
     IrModule *module = module_from_text(cx, "conv.ir", text.text, text.length, &messages);
     Case cases[MOST];
     const char *why = module ? NULL : messages;
@@ -128,11 +129,20 @@ static const char *test_cpu;
 
 TEST(f32)
 {
-    check_all(test_cpu, "f32", 1, 2e-4);
+    check_all(test_cpu, "f32", false, 1, 2e-4);
 }
 TEST(f64)
 {
-    check_all(test_cpu, "f64", 3, 1e-11);
+    check_all(test_cpu, "f64", false, 3, 1e-11);
+}
+// Operands rounded to bf16, read as they are stored.
+TEST(mixed)
+{
+    check_all(test_cpu, "f32", true, 2, 2e-4);
+}
+TEST(f16)
+{
+    check_all(test_cpu, "f16", false, 4, 3e-2);
 }
 
 // Weights that are known are packed when they are compiled.
@@ -167,6 +177,8 @@ int main(int argc, char **argv)
     test_cpu = argc > 1 ? argv[1] : "native";
     RUN(f32);
     RUN(f64);
+    RUN(mixed);
+    RUN(f16);
     RUN(constant_weights);
     CHECK_SUMMARY();
 }

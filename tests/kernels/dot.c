@@ -18,6 +18,9 @@ typedef struct Case {
 
 static double element(const AmlDot *dot, const void *at, int64_t index)
 {
+    if (dot->half)
+        return (double)(dot->half == AML_HALF_F16 ? aml_f16_to_f32(((const uint16_t *)at)[index])
+                                                  : aml_bf16_to_f32(((const uint16_t *)at)[index]));
     return dot->bytes == 4 ? (double)((const float *)at)[index] : ((const double *)at)[index];
 }
 
@@ -52,7 +55,11 @@ static void visit_f64(void *context, int64_t row, int64_t column, int lanes, f64
 static void product(Case *c, int64_t begin, int64_t end)
 {
     AmlDot *d = &c->dot;
-    if (d->bytes == 4)
+    if (d->half)
+        aml_dot_half(c->a, c->b, c->scratch, d->m, d->n, d->k, d->a_row, d->a_k, d->b_k,
+                     d->b_column, d->half, d->tile_rows, d->tile_vectors, d->k_block, d->row_block,
+                     d->part_rows, d->part_columns, begin, end, visit_f32, c);
+    else if (d->bytes == 4)
         aml_dot_f32(c->a, c->b, c->scratch, d->m, d->n, d->k, d->a_row, d->a_k, d->b_k, d->b_column,
                     d->method, d->tile_rows, d->tile_vectors, d->k_block, d->row_block,
                     d->part_rows, d->part_columns, begin, end, visit_f32, c);
@@ -71,16 +78,19 @@ static double noise(void)
     return (double)(noise_state >> 8) / (1 << 23) - 1;
 }
 
-static void *matrix(Guarded *guarded, int bytes, int64_t rows, int64_t columns, int form,
+static void *matrix(Guarded *guarded, int bytes, int half, int64_t rows, int64_t columns, int form,
                     int64_t *row, int64_t *column, bool at_end)
 {
     int64_t gap = form == APART ? 3 : 1;
     *row = form == TRANSPOSED ? 1 : columns * gap;
     *column = form == TRANSPOSED ? rows : gap;
     int64_t last = (rows - 1) * *row + (columns - 1) * *column;
-    void *at = guarded_new(guarded, (size_t)((last + 1) * bytes), at_end);
+    void *at = guarded_new(guarded, (size_t)((last + 1) * (half ? 2 : bytes)), at_end);
     for (int64_t i = 0; i <= last; i++) {
-        if (bytes == 4)
+        if (half)
+            ((uint16_t *)at)[i] = half == AML_HALF_F16 ? aml_f32_to_f16((float)noise())
+                                                       : aml_f32_to_bf16((float)noise());
+        else if (bytes == 4)
             ((float *)at)[i] = (float)noise();
         else
             ((double *)at)[i] = noise();
@@ -89,11 +99,13 @@ static void *matrix(Guarded *guarded, int bytes, int64_t rows, int64_t columns, 
 }
 
 // NULL, or what is wrong.
-static const char *check_product(int bytes, int64_t m, int64_t n, int64_t k, int form_a, int form_b,
-                                 bool packed, int64_t method, bool at_end)
+static const char *check_product_of(int half, int bytes, int64_t m, int64_t n, int64_t k,
+                                    int form_a, int form_b, bool packed, int64_t method,
+                                    bool at_end)
 {
     static char message[200];
     Case c = {.dot = {.bytes = bytes,
+                      .half = half,
                       .lanes = bytes == 4 ? F32_LANES : F64_LANES,
                       .m = m,
                       .n = n,
@@ -101,8 +113,8 @@ static const char *check_product(int bytes, int64_t m, int64_t n, int64_t k, int
                       .b_packed = packed}};
     AmlDot *d = &c.dot;
     Guarded guard_a, guard_b, guard_packed, guard_scratch;
-    c.a = matrix(&guard_a, bytes, m, k, form_a, &d->a_row, &d->a_k, at_end);
-    c.b = matrix(&guard_b, bytes, k, n, form_b, &d->b_k, &d->b_column, at_end);
+    c.a = matrix(&guard_a, bytes, half, m, k, form_a, &d->a_row, &d->a_k, at_end);
+    c.b = matrix(&guard_b, bytes, half, k, n, form_b, &d->b_k, &d->b_column, at_end);
     aml_dot_plan(d);
     if (method >= 0)
         d->method = method;
@@ -132,10 +144,11 @@ static const char *check_product(int bytes, int64_t m, int64_t n, int64_t k, int
             if (c.visits[i * n + j] != 1 ||
                 !(fabs(found - sum) <= (double)(k + 4) * epsilon * size)) {
                 snprintf(message, sizeof message,
-                         "bytes %d, %ld x %ld x %ld, forms %d %d, method %ld, at %ld, %ld: %.9g "
+                         "half %d, bytes %d, %ld x %ld x %ld, forms %d %d, method %ld, at %ld, "
+                         "%ld: %.9g "
                          "for %.9g, visits %d",
-                         bytes, (long)m, (long)n, (long)k, form_a, form_b, (long)d->method, (long)i,
-                         (long)j, found, sum, c.visits[i * n + j]);
+                         half, bytes, (long)m, (long)n, (long)k, form_a, form_b, (long)d->method,
+                         (long)i, (long)j, found, sum, c.visits[i * n + j]);
                 break;
             }
         }
@@ -155,6 +168,12 @@ static const char *check_product(int bytes, int64_t m, int64_t n, int64_t k, int
     if (packed)
         guarded_free(&guard_packed);
     return message[0] ? message : NULL;
+}
+
+static const char *check_product(int bytes, int64_t m, int64_t n, int64_t k, int form_a, int form_b,
+                                 bool packed, int64_t method, bool at_end)
+{
+    return check_product_of(AML_HALF_NONE, bytes, m, n, k, form_a, form_b, packed, method, at_end);
 }
 
 #define CHECK_PRODUCT(...)                                                                         \
@@ -302,6 +321,32 @@ TEST(empty_products)
     }
 }
 
+// 16-bit operands in every form. The pairs are multiplied by the instruction where the processor
+// has it, and by two multiplications elsewhere.
+TEST(sixteen_bit_operands)
+{
+    static const int64_t sizes[] = {1, 2, 3, 5, 8, 15, 16, 17, 31, 33, 48, 64, 65, 97, 130};
+    int count = sizeof sizes / sizeof *sizes;
+    for (int round = 0; round < 810; round++) {
+        int64_t m = sizes[(noise_state >> 9) % (unsigned)count], n, k;
+        noise(), n = sizes[(noise_state >> 9) % (unsigned)count];
+        noise(), k = sizes[(noise_state >> 9) % (unsigned)count];
+        noise();
+        const char *wrong = check_product_of(1 + round % 3, 4, m, n, k, round / 3 % 3,
+                                             round / 9 % 3, false, -1, round / 27 & 1);
+        if (wrong)
+            CHECK_FAIL("%s", wrong);
+    }
+    for (int half = 1; half <= 3; half++) {
+        for (int form = 0; form < 9; form++) {
+            const char *wrong = check_product_of(half, 4, 205, 131, 1201 + form % 2, form % 3,
+                                                 form / 3, false, -1, true);
+            if (wrong)
+                CHECK_FAIL("%s", wrong);
+        }
+    }
+}
+
 TEST(digits_shapes)
 {
     CHECK_PRODUCT(4, 64, 128, 64, PLAIN, PLAIN, false, -1, true);
@@ -328,6 +373,7 @@ int main(void)
     RUN(few_rows);
     RUN(the_other_methods_are_right_where_the_plan_would_not_choose_them);
     RUN(empty_products);
+    RUN(sixteen_bit_operands);
     RUN(digits_shapes);
     CHECK_SUMMARY();
 }

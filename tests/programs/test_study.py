@@ -200,8 +200,28 @@ def what_does_not_fit_is_refused(place):
     check_in("other data", place.run(binary, "evaluate", "--resume", run.name, code=None).err)
 
 
+def sampled_trainings_resume_exactly(place):
+    """Each way of drawing: the same weights for one thread and three, and after a halt in the middle of an epoch."""
+    for setting in ("balanced()", "weighted(by: y, weights: [1, 2, 0.5])", "over_sampled()", "under_sampled()", "smote(neighbours: 3)"):
+        name = setting.split("(")[0]
+        source = PROGRAM.replace("SPLIT", "train: 70%, valid: 30%, seed: 2").replace("LENGTH", "3 epochs")
+        source = source[:source.index("evaluate folds")].replace("  batch:", f"  sampling:  {setting}\n  batch:")
+        program(place, "")
+        place.write(f"{name}.aml", source)
+        place.aml("build", f"{name}.aml", "-o", name)
+        binary, seen = place.folder / name, set()
+        for runs, commands in (("one", [["--threads", 1]]), ("three", [["--threads", 3]]), ("halted", [["--steps", 7], ["--steps", 13, "--resume"], ["--resume"]])):
+            for command in commands:
+                place.run(binary, "train", "--quiet", "--runs", f"{name}-{runs}", *command)
+            last = sorted(place.folder.glob(f"{name}-{runs}/net/*/checkpoints/step-*"))[-1]
+            seen.add((last.name, (last / "weights.safetensors").read_bytes()))
+        check_equal(len(seen), 1, f"the number of different results of {setting}")
+        plan = json.loads(place.run(binary, "plan", "--json").out)
+        check_equal(f"step-{plan['steps']:06d}", last.name, f"the steps of the plan of {setting}")
+
+
 if __name__ == "__main__":
     os.environ.pop("AML_DATA", None)
     sys.exit(main([folds_give_mean_and_deviation, threads_do_not_change_the_result, a_killed_cross_validation_goes_on, a_signal_tells_how_to_go_on,
                    a_curve_trains_on_shares, a_training_is_cross_validated_without_a_block, groups_are_in_one_fold, by_time_the_past_is_trained_on,
-                   what_does_not_fit_is_refused]))
+                   what_does_not_fit_is_refused, sampled_trainings_resume_exactly]))

@@ -416,6 +416,23 @@ typedef struct aml_load {
     const char *const *missing, *const *unused; // patterns: of paths, of names in the file
 } aml_load;
 
+// How a training draws its samples; see runtime/data/drawing.c.
+typedef enum aml_sampling_kind {
+    AML_SAMPLING_EPOCHS, // each once in an epoch
+    AML_SAMPLING_BALANCED,
+    AML_SAMPLING_WEIGHTED,
+    AML_SAMPLING_OVER,
+    AML_SAMPLING_UNDER,
+    AML_SAMPLING_SMOTE
+} aml_sampling_kind;
+typedef struct aml_sampling {
+    aml_sampling_kind kind;
+    const char *by;       // a prepared field: the class of a sample, or its weight
+    int64_t neighbours;   // smote
+    int32_t weights;      // weighted by class: how many; 0: `by` is the weight
+    const double *weight; // of each class
+} aml_sampling;
+
 typedef enum aml_job_kind { AML_JOB_TRAIN, AML_JOB_EVALUATE, AML_JOB_GENERATE } aml_job_kind;
 
 // What a `generate` block says: defaults of the options of its verb.
@@ -472,6 +489,8 @@ typedef struct aml_job {
     int32_t stop_metric;           // early stop; -2: no early stop, -1: the validation loss
     aml_quantity stop_patience;
     double stop_min_delta;
+
+    aml_sampling sampling; // train
 
     int32_t loads; // train: files that the weights are read from at the beginning, after init
     const aml_load *load;

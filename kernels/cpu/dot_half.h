@@ -1,0 +1,225 @@
+// dot_half.h: matrix products of 16-bit floats, summed in f32. kernel.h has the contract.
+//
+// Both operands are copied to scratch in the form in which the register tiles read them, a block of
+// k at a time:
+//
+//   widened   f32, and then the product is that of f32
+//   pairs     of bf16, k and k + 1 in 32 bits: a tile takes a pair for one element, and multiplies
+//             with vdpbf16ps; A is read where it is if its pairs lie together
+//
+// So memory is read at half the bytes, and a copy is used by a whole panel or block of rows. The
+// copy of A keeps its order: rows one after the other, or columns if A is transposed.
+
+TEMPLATE void dot_rows_f32(const float *a, int64_t a_row, int64_t a_k, const float *b, int64_t step,
+                           int64_t column, int64_t vectors, int lanes, int64_t k, int64_t tile_rows,
+                           int64_t m, int64_t row_begin, int64_t row_end, const f32v *start,
+                           f32v *keep, void (*epilogue)(void *, int64_t, int64_t, int, f32v),
+                           void *context);
+TEMPLATE void dot_rows_pairs(const float *a, int64_t a_row, int64_t a_k, const float *b,
+                             int64_t step, int64_t column, int64_t vectors, int lanes, int64_t k,
+                             int64_t tile_rows, int64_t m, int64_t row_begin, int64_t row_end,
+                             const f32v *start, f32v *keep,
+                             void (*epilogue)(void *, int64_t, int64_t, int, f32v), void *context);
+TEMPLATE void dot_half_pack(const uint16_t *b, int64_t b_k, int64_t b_column, int64_t k,
+                            int64_t vectors, int lanes, int64_t half, f32v *out);
+TEMPLATE void dot_half_copy(const uint16_t *a, int64_t a_row, int64_t a_k, int64_t rows, int64_t k,
+                            int64_t step, int64_t half, float *out);
+HELPER void dot_transpose_f32(f32v row[F32_LANES]);
+
+// A block of k for a block of rows.
+HELPER void dot_half_block(const uint16_t *a, int64_t a_row, int64_t a_k, const uint16_t *b,
+                           int64_t b_k, int64_t b_column, f32v *packed, float *copied, bool pack,
+                           int64_t m, int64_t k, int64_t k_block, int64_t row_block, int64_t half,
+                           bool direct, int64_t tile_rows, int64_t first, int64_t behind,
+                           int64_t column, int64_t vectors, int lanes, const f32v *start,
+                           f32v *keep, void (*epilogue)(void *, int64_t, int64_t, int, f32v),
+                           void *context)
+{
+    bool pairs = half == AML_HALF_PAIRS, down = a_row == 1 && a_k != 1;
+    int64_t steps = pairs ? (k + 1) / 2 : k;
+    int64_t step =
+        aml_dot_half_step(down, pairs ? (k_block + 1) / 2 : k_block, row_block, F32_LANES);
+    if (pack)
+        dot_half_pack(b, b_k, b_column, k, vectors, lanes, half, packed);
+    const float *left = copied - (down ? first : first * step);
+    int64_t left_row = down ? 1 : step, left_k = down ? step : 1;
+    if (direct) {
+        left = (const float *)a;
+        left_row = a_row / 2;
+    } else {
+        dot_half_copy(a + first * a_row, a_row, a_k, behind - first, k, step, half, copied);
+    }
+    if (pairs)
+        dot_rows_pairs(left, left_row, left_k, (const float *)packed, vectors * F32_LANES, column,
+                       vectors, F32_LANES | lanes << 8, steps, tile_rows, m, first, behind, start,
+                       keep, epilogue, context);
+    else
+        dot_rows_f32(left, left_row, left_k, (const float *)packed, vectors * F32_LANES, column,
+                     vectors, F32_LANES | lanes << 8, steps, tile_rows, m, first, behind, start,
+                     keep, epilogue, context);
+}
+
+HELPER void dot_half_panel(const uint16_t *a, int64_t a_row, int64_t a_k, const uint16_t *b,
+                           int64_t b_k, int64_t b_column, f32v *scratch, int64_t m, int64_t k,
+                           int64_t half, int64_t tile_rows, int64_t tile_vectors, int64_t k_block,
+                           int64_t row_block, int64_t row_begin, int64_t row_end, int64_t column,
+                           int64_t vectors, int lanes,
+                           void (*epilogue)(void *, int64_t, int64_t, int, f32v), void *context)
+{
+    bool direct = half == AML_HALF_PAIRS && a_k == 1 && a_row % 2 == 0 && k % 2 == 0;
+    f32v *sums = scratch, *packed = k_block < k ? sums + row_block * tile_vectors : scratch;
+    int64_t depth = half == AML_HALF_PAIRS ? (k_block + 1) / 2 : k_block;
+    float *copied = (float *)(packed + depth * tile_vectors);
+    int64_t whole = k > 0 ? (k - 1) / k_block * k_block : 0;
+    b += column * b_column;
+    NO_UNROLL for (int64_t first = row_begin; first < row_end; first += row_block)
+    {
+        int64_t behind = first + row_block < row_end ? first + row_block : row_end;
+        if (whole) {
+            NO_UNROLL for (int64_t i = 0; i < row_block * vectors; i++) sums[i] = (f32v){};
+        }
+        NO_UNROLL for (int64_t done = 0; done < whole; done += k_block)
+            dot_half_block(a + done * a_k, a_row, a_k, b + done * b_k, b_k, b_column, packed,
+                           copied, true, m, k_block, k_block, row_block, half, direct, tile_rows,
+                           first, behind, column, vectors, lanes, sums, sums, epilogue, context);
+        // What is packed stays for the next rows if it is all of k.
+        dot_half_block(a + whole * a_k, a_row, a_k, b + whole * b_k, b_k, b_column, packed, copied,
+                       whole > 0 || first == row_begin, m, k - whole, k_block, row_block, half,
+                       direct, tile_rows, first, behind, column, vectors, lanes,
+                       whole ? sums : NULL, NULL, epilogue, context);
+    }
+}
+
+TEMPLATE void aml_dot_half(const uint16_t *a, const uint16_t *b, void *scratch, int64_t m,
+                           int64_t n, int64_t k, int64_t a_row, int64_t a_k, int64_t b_k,
+                           int64_t b_column, int64_t half, int64_t tile_rows, int64_t tile_vectors,
+                           int64_t k_block, int64_t row_block, int64_t part_rows,
+                           int64_t part_columns, int64_t part_begin, int64_t part_end,
+                           void (*epilogue)(void *, int64_t, int64_t, int, f32v), void *context)
+{
+    int64_t column_parts = (n + part_columns - 1) / part_columns, panel = tile_vectors * F32_LANES;
+    int64_t rest = n % panel, rest_vectors = (rest + F32_LANES - 1) / F32_LANES;
+    NO_UNROLL for (int64_t part = part_begin; part < part_end; part++)
+    {
+        int64_t row_begin = part / column_parts * part_rows,
+                column = part % column_parts * part_columns;
+        int64_t row_end = row_begin + part_rows < m ? row_begin + part_rows : m;
+        int64_t column_end = column + part_columns < n ? column + part_columns : n;
+        NO_UNROLL for (; column + panel <= column_end; column += panel) dot_half_panel(
+            a, a_row, a_k, b, b_k, b_column, scratch, m, k, half, tile_rows, tile_vectors, k_block,
+            row_block, row_begin, row_end, column, tile_vectors, F32_LANES, epilogue, context);
+        if (rest > 0 && column < column_end)
+            dot_half_panel(a, a_row, a_k, b, b_k, b_column, scratch, m, k, half, tile_rows,
+                           tile_vectors, k_block, row_block, row_begin, row_end, column,
+                           rest_vectors, (int)(rest - (rest_vectors - 1) * F32_LANES), epilogue,
+                           context);
+    }
+}
+
+// ---- copies -------------------------------------------------------------------------------------
+
+HELPER f32v half_widen(u16v value, int64_t half)
+{
+    return half == AML_HALF_F16 ? f16_widen(value) : bf16_widen(value);
+}
+
+// The elements of two rows as pairs.
+HELPER f32v half_zip(u16v low, u16v high)
+{
+    return (f32v)(u16_spread(low) | u16_spread(high) << 16);
+}
+
+HELPER u16v half_gather(const uint16_t *at, int64_t step, int count)
+{
+    u16v value = {};
+    UNROLL for (int i = 0; i < F32_LANES; i++)
+    {
+        if (i < count)
+            value[i] = at[i * step];
+    }
+    return value;
+}
+
+// One row of a panel: elements k of `count` columns, and k + 1 for pairs, if there is one.
+HELPER f32v dot_half_row(const uint16_t *from, int64_t b_k, int64_t b_column, int count,
+                         int64_t half, bool last)
+{
+    if (half != AML_HALF_PAIRS)
+        return half_widen(
+            b_column == 1 ? u16_load_some(from, count) : half_gather(from, b_column, count), half);
+    u16v low = b_column == 1 ? u16_load_some(from, count) : half_gather(from, b_column, count);
+    if (last)
+        return half_zip(low, (u16v){});
+    return half_zip(low, b_column == 1 ? u16_load_some(from + b_k, count)
+                                       : half_gather(from + b_k, b_column, count));
+}
+
+TEMPLATE void dot_half_pack(const uint16_t *b, int64_t b_k, int64_t b_column, int64_t k,
+                            int64_t vectors, int lanes, int64_t half, f32v *out)
+{
+    int64_t each = half == AML_HALF_PAIRS ? 2 : 1; // elements of k in a row of the panel
+    NO_UNROLL for (int64_t j = 0; j < vectors; j++)
+    {
+        const uint16_t *from = b + j * F32_LANES * b_column;
+        int columns = j == vectors - 1 ? lanes : F32_LANES;
+        int64_t p = 0;
+        if (b_k == 1 && b_column != 1) {
+            // Columns lie together: squares of them are read along k and turned around.
+            NO_UNROLL for (; p + F32_LANES * each <= k; p += F32_LANES * each)
+            {
+                f32v square[F32_LANES];
+                UNROLL for (int i = 0; i < F32_LANES; i++)
+                {
+                    const uint16_t *at = from + i * b_column + p;
+                    square[i] = i >= columns ? (f32v){}
+                                : each == 2  ? f32_load((const float *)at)
+                                             : half_widen(u16_load_some(at, F32_LANES), half);
+                }
+                dot_transpose_f32(square);
+                UNROLL for (int i = 0; i < F32_LANES; i++) out[(p / each + i) * vectors + j] =
+                    square[i];
+            }
+        }
+        NO_UNROLL for (; p + each <= k; p += each) out[p / each * vectors + j] =
+            dot_half_row(from + p * b_k, b_k, b_column, columns, half, false);
+        if (p < k)
+            out[p / each * vectors + j] =
+                dot_half_row(from + p * b_k, b_k, b_column, columns, half, true);
+    }
+}
+
+TEMPLATE void dot_half_copy(const uint16_t *a, int64_t a_row, int64_t a_k, int64_t rows, int64_t k,
+                            int64_t step, int64_t half, float *out)
+{
+    int64_t each = half == AML_HALF_PAIRS ? 2 : 1;
+    if (a_row == 1 && a_k != 1) { // down the columns
+        NO_UNROLL for (int64_t p = 0; p < k; p += each)
+        {
+            NO_UNROLL for (int64_t i = 0; i < rows; i += F32_LANES)
+            {
+                int count = rows - i < F32_LANES ? (int)(rows - i) : F32_LANES;
+                f32_store(out + p / each * step + i,
+                          dot_half_row(a + p * a_k + i, a_k, 1, count, half, p + each > k));
+            }
+        }
+        return;
+    }
+    NO_UNROLL for (int64_t i = 0; i < rows; i++)
+    {
+        const uint16_t *from = a + i * a_row;
+        float *to = out + i * step;
+        int64_t p = 0;
+        if (a_k == 1) {
+            NO_UNROLL for (; p + F32_LANES * each <= k; p += F32_LANES * each) f32_store(
+                to + p / each, each == 2 ? f32_load((const float *)(from + p))
+                                         : half_widen(u16_load_some(from + p, F32_LANES), half));
+        }
+        NO_UNROLL for (; p < k; p += each)
+        {
+            u16v low = {from[p * a_k]}, high = {};
+            if (each == 2 && p + 1 < k)
+                high[0] = from[(p + 1) * a_k];
+            to[p / each] = (each == 2 ? half_zip(low, high) : half_widen(low, half))[0];
+        }
+    }
+}

@@ -1,0 +1,119 @@
+// dot_tile.h: the tiles of a panel, included by dot_template.h for each element type and by dot.c
+// for pairs of 16-bit floats. What includes it defines ELEMENT, VECTOR, LANES, NAME, V and declares
+// dot_rows and dot_tile (callers stand first, see kernel.h).
+
+// Tiles from row_begin to row_end. row_begin is a multiple of tile_rows, and so is row_end unless
+// it is m: what is left below the last whole tile has a constant height.
+TEMPLATE void NAME(dot_rows)(A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t column,
+                             int64_t vectors, int lanes, int64_t k, int64_t tile_rows, int64_t m,
+                             int64_t row_begin, int64_t row_end, const VECTOR *start, VECTOR *keep,
+                             END_PARAMETERS)
+{
+    int64_t row = row_begin;
+    NO_UNROLL for (; row + tile_rows <= row_end; row += tile_rows)
+    {
+        int64_t done = (row - row_begin) * vectors;
+        NAME(dot_tile)
+        (tile_rows, vectors, a + row * a_row, a_row, a_k, b, step, k, lanes,
+         start ? start + done : NULL, keep ? keep + done : NULL, row, column, epilogue, context);
+    }
+    int64_t rest = m % tile_rows;
+    if (rest > 0 && row < row_end) {
+        int64_t done = (row - row_begin) * vectors;
+        NAME(dot_tile)
+        (rest, vectors, a + row * a_row, a_row, a_k, b, step, k, lanes, start ? start + done : NULL,
+         keep ? keep + done : NULL, row, column, epilogue, context);
+    }
+}
+
+#define TILE_LIST_1(T)                                                                             \
+    T(1, 1) T(2, 1) T(3, 1) T(4, 1) T(5, 1) T(6, 1) T(7, 1) T(8, 1) T(9, 1) T(10, 1)
+#define TILE_LIST_2(T) T(1, 2) T(2, 2) T(3, 2) T(4, 2) T(5, 2) T(6, 2)
+#if AML_WIDTH == 16
+#define TILE_LIST(T)                                                                               \
+    TILE_LIST_1(T)                                                                                 \
+    T(11, 1)                                                                                       \
+    T(12, 1) T(13, 1) T(14, 1) TILE_LIST_2(T) T(7, 2) T(8, 2) T(9, 2) T(10, 2) T(11, 2) T(12, 2)   \
+        T(1, 3) T(2, 3) T(3, 3) T(4, 3) T(5, 3) T(6, 3) T(7, 3) T(8, 3) T(1, 4) T(2, 4) T(3, 4)    \
+            T(4, 4) T(5, 4) T(6, 4)
+#else
+#define TILE_LIST(T) TILE_LIST_1(T) TILE_LIST_2(T)
+#endif
+
+#define TILE_DECLARE(ROWS, VECTORS)                                                                \
+    TEMPLATE void NAME(dot_tile_##ROWS##_##VECTORS)(                                               \
+        A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t k, int lanes, const VECTOR *start,   \
+        VECTOR *keep, int64_t row, int64_t column, END_PARAMETERS);
+TILE_LIST(TILE_DECLARE)
+
+// The tile of a constant size.
+TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const ELEMENT *b,
+                             int64_t step, int64_t k, int lanes, const VECTOR *start, VECTOR *keep,
+                             int64_t row, int64_t column, END_PARAMETERS)
+{
+#define TILE_CASE(ROWS, VECTORS)                                                                   \
+    case ROWS * 8 + VECTORS:                                                                       \
+        NAME(dot_tile_##ROWS##_##VECTORS)                                                          \
+        (a, a_row, a_k, b, step, k, lanes, start, keep, row, column, epilogue, context);           \
+        break;
+    switch (rows * 8 + vectors) {
+        TILE_LIST(TILE_CASE)
+    default:
+        __builtin_trap(); // aml_dot_plan makes no other tile
+    }
+#undef TILE_CASE
+}
+
+// `lanes` holds two counts for the last vector: low byte, how many lanes of B may be read; the
+// others, how many columns the result has. The result goes through memory to the epilogue, so that
+// its code exists once a vector and not once an accumulator.
+#define TILE_DEFINE(ROWS, VECTORS)                                                                 \
+    TEMPLATE void NAME(dot_tile_##ROWS##_##VECTORS)(                                               \
+        A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t k, int lanes, const VECTOR *start,   \
+        VECTOR *keep, int64_t row, int64_t column, END_PARAMETERS)                                 \
+    {                                                                                              \
+        VECTOR sum[ROWS][VECTORS];                                                                 \
+        UNROLL for (int i = 0; i < ROWS; i++)                                                      \
+        {                                                                                          \
+            UNROLL for (int j = 0; j < VECTORS; j++) sum[i][j] =                                   \
+                start ? start[i * VECTORS + j] : (VECTOR){};                                       \
+        }                                                                                          \
+        NO_UNROLL for (int64_t p = 0; p < k; p++)                                                  \
+        {                                                                                          \
+            VECTOR right[VECTORS];                                                                 \
+            UNROLL for (int j = 0; j < VECTORS - 1; j++) right[j] =                                \
+                V(load)(b + p * step + j * LANES);                                                 \
+            right[VECTORS - 1] = V(load_some)(b + p * step + (VECTORS - 1) * LANES, lanes & 255);  \
+            UNROLL for (int i = 0; i < ROWS; i++)                                                  \
+            {                                                                                      \
+                VECTOR left = V(splat)(a[i * a_row + p * a_k]);                                    \
+                UNROLL for (int j = 0; j < VECTORS; j++) sum[i][j] =                               \
+                    V(fma)(left, right[j], sum[i][j]);                                             \
+            }                                                                                      \
+        }                                                                                          \
+        if (keep) {                                                                                \
+            UNROLL for (int i = 0; i < ROWS; i++)                                                  \
+            {                                                                                      \
+                UNROLL for (int j = 0; j < VECTORS; j++) keep[i * VECTORS + j] = sum[i][j];        \
+            }                                                                                      \
+            return;                                                                                \
+        }                                                                                          \
+        VECTOR out[ROWS][VECTORS];                                                                 \
+        UNROLL for (int i = 0; i < ROWS; i++)                                                      \
+        {                                                                                          \
+            UNROLL for (int j = 0; j < VECTORS; j++) out[i][j] = sum[i][j];                        \
+        }                                                                                          \
+        NO_UNROLL for (int i = 0; i < ROWS; i++)                                                   \
+        {                                                                                          \
+            UNROLL for (int j = 0; j < VECTORS - 1; j++)                                           \
+                epilogue(context, row + i, column + j * LANES, LANES, out[i][j]);                  \
+            epilogue(context, row + i, column + (VECTORS - 1) * LANES, lanes >> 8,                 \
+                     out[i][VECTORS - 1]);                                                         \
+        }                                                                                          \
+    }
+TILE_LIST(TILE_DEFINE)
+#undef TILE_DECLARE
+#undef TILE_DEFINE
+#undef TILE_LIST
+#undef TILE_LIST_1
+#undef TILE_LIST_2

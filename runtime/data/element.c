@@ -1,0 +1,33 @@
+// One element of a tensor as a number.
+
+#include <string.h>
+
+#include "runtime/data/data.h"
+
+double amli_element(aml_dtype dtype, const void *at, int64_t index)
+{
+    switch (dtype) {
+    case AML_F32:
+        return (double)((const float *)at)[index];
+    case AML_F64:
+        return ((const double *)at)[index];
+    case AML_F16:
+        return (double)((const _Float16 *)at)[index];
+    case AML_BF16: {
+        uint32_t bits = (uint32_t)((const uint16_t *)at)[index] << 16;
+        float value;
+        memcpy(&value, &bits, sizeof value);
+        return (double)value;
+    }
+    case AML_I8:
+        return ((const int8_t *)at)[index];
+    case AML_U8:
+    case AML_BOOL:
+        return ((const uint8_t *)at)[index];
+    case AML_I32:
+        return ((const int32_t *)at)[index];
+    case AML_I64:
+        return (double)((const int64_t *)at)[index];
+    }
+    return 0;
+}
