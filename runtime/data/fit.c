@@ -359,10 +359,10 @@ static aml_status check_finite(const Fitting *f, int index, aml_error *error)
         if (isfinite(value))
             continue;
         return amli_fail(error, AML_BAD_DATA,
-                         "%s: the statistic %s (%s) is %g in element %lld\nhelp: a column without "
+                         "%s: the statistic %s (%s) is %s in element %lld\nhelp: a column without "
                          "any value in the training part (%lld rows) has no statistics",
-                         f->table->path, info->name, statistic->place, value, (long long)i,
-                         (long long)f->rows);
+                         f->table->path, info->name, statistic->place,
+                         isnan(value) ? "nan" : "infinite", (long long)i, (long long)f->rows);
     }
     return AML_OK;
 }

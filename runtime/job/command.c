@@ -279,6 +279,9 @@ static aml_status apply(amli_command *command, Option option, const char *text, 
     case OPTION_json:
         command->json = true;
         break;
+    case OPTION_prepared:
+        command->prepared = true;
+        break;
     case OPTION_tensorboard:
         command->tensorboard = true;
         break;
@@ -447,6 +450,12 @@ aml_status amli_command_parse(const aml_program *program, int argc, char **argv,
                 amli_fail(error, AML_USAGE, "%s takes %s, found \"%s\" as well",
                           verb_info[command->verb].name,
                           verb_info[command->verb].most ? "one argument" : "no argument", argv[at]);
+        } else if (command->verb == AMLI_VERB_DATA && arguments == 2) {
+            status =
+                strcmp(command->argument, "head") == 0
+                    ? whole_number("data head", argv[at], 1, &command->head, error)
+                    : amli_fail(error, AML_USAGE, "data %s takes nothing, found \"%s\" as well",
+                                command->argument, argv[at]);
         } else {
             command->argument = argv[at];
         }

@@ -8,7 +8,7 @@
 //   train.c     the training loop; train_run.c its folder: config, resume, checkpoints
 //   generate.c  text from a trained model; choose.c: which token comes next
 //   study.c    cross-validations and learning curves; study_result.c: their figures
-//   evaluate.c, predict.c, plan.c, check.c
+//   evaluate.c, predict.c, plan.c, check.c, look.c
 
 #ifndef AMLI_JOB_H
 #define AMLI_JOB_H
@@ -44,8 +44,9 @@ typedef struct amli_command {
     const char *argument; // the positional one, or NULL
     int threads;          // 0: not given
     int loaders;          // -1: not given
-    bool has_seed, resume, has_steps, tensorboard, json, quiet, help;
+    bool has_seed, resume, has_steps, tensorboard, json, quiet, help, prepared;
     int64_t seed, overfit, steps, held_out; // held_out 0: not given
+    int64_t head; // rows that `data head` shows; 0: not given
     int64_t length, top_k;                  // of a generation; 0: not given
     double temperature, top_p;              // the same; negative: not given
     int64_t folds;                          // of a cross-validation; 0: not given
@@ -232,6 +233,7 @@ aml_status amli_generate(const amli_command *command, const amli_device_kind *ki
 aml_status amli_plan(const amli_command *command, aml_error *error);
 aml_status amli_data_check(const amli_command *command, aml_error *error);
 // `data rows`: the first samples of a training's data, before prepare, as `predict FILE` reads them
+aml_status amli_data_look(const amli_command *command, aml_error *error); // look.c: head, stats
 aml_status amli_data_rows(const amli_command *command, aml_error *error);
 // One element of a tensor as text.
 void amli_write_element(FILE *out, const aml_tensor_info *info, const void *at, int64_t index,

@@ -71,8 +71,12 @@ static aml_status run_verb(const amli_command *command, const amli_device_kind *
     case AMLI_VERB_DATA:
         if (strcmp(command->argument, "rows") == 0)
             return amli_data_rows(command, error);
+        if (strcmp(command->argument, "head") == 0 || strcmp(command->argument, "stats") == 0)
+            return amli_data_look(command, error);
         if (strcmp(command->argument, "check") != 0)
-            return amli_fail(error, AML_USAGE, "expected `data check` or `data rows`, found \"%s\"",
+            return amli_fail(error, AML_USAGE,
+                             "expected `data check`, `data head`, `data stats` or `data rows`, "
+                             "found \"%s\"",
                              command->argument);
         return amli_data_check(command, error);
     case AMLI_VERB_INFO:
