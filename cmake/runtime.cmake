@@ -17,6 +17,7 @@ find_path(AML_JPEG_INCLUDE jpeglib.h REQUIRED)
 find_path(AML_PNG_INCLUDE png.h REQUIRED)
 find_library(AML_PCRE2 NAMES libpcre2-8.a REQUIRED)
 find_library(AML_UTF8PROC NAMES libutf8proc.a REQUIRED)
+find_library(AML_SNDFILE NAMES sndfile REQUIRED)     # not in the list below: only what reads sounds needs it
 find_path(AML_PCRE2_INCLUDE pcre2.h REQUIRED)
 find_path(AML_UTF8PROC_INCLUDE utf8proc.h REQUIRED)
 find_path(AML_JANSSON_INCLUDE jansson.h REQUIRED)

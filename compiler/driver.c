@@ -341,7 +341,8 @@ int verb_doctor(Command *command)
                                              {"libjpeg.a", "apt-get install libjpeg62-turbo-dev"},
                                              {"libpng16.a", "apt-get install libpng-dev"},
                                              {"libutf8proc.a", "apt-get install libutf8proc-dev"},
-                                             {"libpcre2-8.a", "apt-get install libpcre2-dev"}};
+                                             {"libpcre2-8.a", "apt-get install libpcre2-dev"},
+                                             {"libsndfile.so", "apt-get install libsndfile1-dev"}};
     for (size_t i = 0; version && i < COUNT_OF(library); i++) {
         const char *option = arena_printf(cx->arena, "-print-file-name=%s", library[i][0]);
         const char *place = first_line(cx, (const char *const[]){tools.compiler, option, NULL});

@@ -11,6 +11,7 @@
 //   job_step.c      the functions that both are compiled to
 //   job_metric.c    metrics of a train or an evaluate block
 //   job_text.c      texts: tokenizers and vocabularies
+//   job_files.c     folders in which each file is a sample: their names
 //   job_generate.c  generate
 //   job_deploy.c    deploy
 //   job_sampling.c  how a training draws its samples
@@ -271,6 +272,13 @@ const aml_tokenizer *tokenizer_of(Jobs *jobs, Span span, Value value, bool *is_o
 const char *text_default(Jobs *jobs, Value text); // where every option has its default
 const aml_tokenizer *text_tokenizer(Jobs *jobs, Node *dataset);
 Value text_member(Elab *e, Node *job, Sym part, Span span); // shakespeare.vocab
+
+// ---- job_files.c
+// What names of files are like, and which files are samples. NULL after a report.
+aml_files *files_settings(Jobs *jobs, const Setting *setting, Value record);
+// Which part of such a source a field reads: aml_field.part. False after a report.
+bool files_place(Jobs *jobs, const Node *field, const TypeValue *type, const aml_source *source,
+                 Env *env, int32_t *part);
 
 // ---- job_generate.c
 bool job_generate(Jobs *jobs, Node *node);

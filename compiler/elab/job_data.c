@@ -86,8 +86,9 @@ static bool read_key(Jobs *jobs, const Node *field, Value value, aml_source_kind
 
 // Which part of the source a field reads.
 static bool read_place(Jobs *jobs, Node *field, const TypeValue *type, const DataBlock *block,
-                       Value value, aml_source_kind kind, aml_field *out)
+                       Value value, const aml_source *source, aml_field *out)
 {
+    aml_source_kind kind = source->kind;
     Node *node = field->as.data.value;
     Sym word = node && node->kind == NODE_Name ? node->as.name.name : NULL;
     int64_t needed;
@@ -97,6 +98,12 @@ static bool read_place(Jobs *jobs, Node *field, const TypeValue *type, const Dat
         out->first = block->columns;
         out->count = (int32_t)needed;
         return read_key(jobs, field, value, kind, out);
+    }
+    if (source->files) {
+        out->first = block->columns;
+        out->count = (int32_t)needed;
+        return files_place(jobs, field, type, source,
+                           env_new(jobs->e, NULL, field->span.file), &out->part);
     }
     if (kind != AML_SOURCE_CSV) {
         int part = source_part(kind, node ? word : field->as.data.name);
@@ -180,7 +187,7 @@ static bool read_field(Jobs *jobs, Node *field, Value place, const aml_dataset *
     out->tensor = tensor_info(jobs, column->type, column->classes, column->name);
     out->tensor.class_name = named.class_name;
     out->place = job_place(jobs, field->span);
-    if (!read_place(jobs, field, &type, block, place, table->source.kind, out))
+    if (!read_place(jobs, field, &type, block, place, &table->source, out))
         return false;
     if (has_images && !image_field(jobs, field, &type, &table->source, out->part))
         return false;

@@ -176,6 +176,25 @@ static bool read_image_list(Reading *r)
     return read_images(r);
 }
 
+static bool read_audio(Reading *r)
+{
+    int64_t rate;
+    Value cache = item(r, "cache");
+    if (!read_path(r, "path", 0) || !read_whole(r, "rate", 100, 1000000, &rate))
+        return false;
+    if (!value_is(cache, VALUE_QUANTITY) || cache.as.quantity.unit != AML_UNIT_BYTES)
+        return wrong(r);
+    r->source->cache_bytes = (size_t)cache.as.quantity.value;
+    aml_files *files = files_settings(r->jobs, r->setting, r->value);
+    if (!files)
+        return false;
+    Sym take = value_word(item(r, "take"));
+    files->rate = rate;
+    files->middle = take && strcmp(take, "middle") == 0;
+    r->source->files = files;
+    return true;
+}
+
 static const struct {
     const char *name;
     aml_source_kind kind;
@@ -196,6 +215,11 @@ static const struct {
     [AML_SOURCE_JSONL] = {"jsonl", AML_SOURCE_JSONL, read_jsonl, "column(\"a.b\")", {NULL}},
     [AML_SOURCE_NPY] = {"npy", AML_SOURCE_NPY, read_npy, "values or labels", {"values", "labels"}},
     [AML_SOURCE_NPZ] = {"npz", AML_SOURCE_NPZ, read_npz, "array(\"x\")", {NULL}},
+    [AML_SOURCE_AUDIO] = {"audio",
+                          AML_SOURCE_AUDIO,
+                          read_audio,
+                          "samples, length or part(\"...\")",
+                          {"samples", "length"}},
     [AML_SOURCE_SYNTHETIC] = {"synthetic",
                               AML_SOURCE_SYNTHETIC,
                               read_synthetic,

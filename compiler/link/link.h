@@ -42,8 +42,10 @@ const char *table_cell_rule(TableWriter *writer, const aml_field *field);
 // What a program that reads this kind of source is linked with besides.
 const char *source_libraries(aml_source_kind kind);
 const char *statistic_libraries(const ProgramDataset *data);
-// table_text.c: tokenizers
+// table_text.c: tokenizers, names of files
 const char *table_tokenizer(TableWriter *writer, const aml_tokenizer *of); // a pointer to one
+const char *table_files(TableWriter *writer,
+                        const aml_files *of); // a pointer to the rules of names
 const char *tokenizer_libraries(Cx *cx, const Tables *tables);
 Tables table_end(TableWriter *writer);
 // The whole file of a training program.

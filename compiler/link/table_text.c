@@ -61,6 +61,41 @@ const char *table_tokenizer(TableWriter *writer, const aml_tokenizer *of)
     return arena_printf(arena, "&tokenizer%d", number);
 }
 
+static const char *names(TableWriter *writer, const char *const at[], int count, const char *what,
+                         int number)
+{
+    const char *name = arena_printf(writer->cx->arena, "%s_%d", what, number);
+    if (count == 0)
+        return "0";
+    TOP("static const char *const %s[] = {", name);
+    for (int i = 0; i < count; i++)
+        TOP("%s%s", i ? ", " : "", table_text(writer, at[i]));
+    TOP("};\n");
+    return name;
+}
+
+const char *table_files(TableWriter *writer, const aml_files *of)
+{
+    Arena *arena = writer->cx->arena;
+    if (!of)
+        return "0";
+    int number = writer->arrays++;
+    const char *part = names(writer, of->part, of->parts, "part", number);
+    Buffer keep = {.arena = arena};
+    buffer_text(&keep, "");
+    for (int i = 0; i < of->keeps; i++)
+        buffer_printf(&keep, "    {%d, %lldll, %lldll, %d, %s},\n", of->keep[i].part,
+                      (long long)of->keep[i].low, (long long)of->keep[i].high, of->keep[i].texts,
+                      names(writer, of->keep[i].text, of->keep[i].texts, "kept", writer->arrays++));
+    if (of->keeps)
+        TOP("static const aml_name_keep keep_%d[] = {\n%s};\n", number, keep.text);
+    TOP("static const aml_files files_%d = {.name = %s, .parts = %d, .part = %s, .keeps = %d, "
+        ".keep = %s, .rate = %lld, .middle = %d};\n",
+        number, table_text(writer, of->name), of->parts, part, of->keeps,
+        of->keeps ? arena_printf(arena, "keep_%d", number) : "0", (long long)of->rate, of->middle);
+    return arena_printf(arena, "&files_%d", number);
+}
+
 const char *tokenizer_libraries(Cx *cx, const Tables *tables)
 {
     bool pieces = false, patterns = false;

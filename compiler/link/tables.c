@@ -227,15 +227,15 @@ static const char *source(TableWriter *writer, const ProgramDataset *dataset, in
                         ".keeps_nan = %d, .memory_bytes = %zuu, .rows = %lldll, .seed = %lldll, "
                         ".generate = %s, .tokenizer = %s,\n      .resize = (aml_resize)%d, "
                         ".background = %d, .most_pixels = %lldll, .classes = %d, .class_name = %s, "
-                        ".column = {%s, %s}, .cache_bytes = %zuu}",
+                        ".files = %s, .column = {%s, %s}, .cache_bytes = %zuu}",
                         of->kind, source_reader(of->kind), place(writer, of->place), files.text,
                         of->separator, of->header, of->comment, of->literal_quotes, of->keeps_nan,
                         of->memory_bytes, (long long)of->rows, (long long)of->seed,
                         table_function(writer, &dataset->generate[which], prefix),
                         table_tokenizer(writer, of->tokenizer), of->resize, of->background,
                         (long long)of->most_pixels, of->classes, classes,
-                        table_text(writer, of->column[0]), table_text(writer, of->column[1]),
-                        of->cache_bytes);
+                        table_files(writer, of->files), table_text(writer, of->column[0]),
+                        table_text(writer, of->column[1]), of->cache_bytes);
 }
 
 static const char *quantity(TableWriter *writer, aml_quantity of)

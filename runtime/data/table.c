@@ -367,7 +367,7 @@ static aml_status check_fields(const aml_dataset *dataset, aml_error *error)
     for (int i = 0; i < dataset->fields; i++)
         if ((!is_text(&dataset->field[i]) && aml_shape_elements(&dataset->field[i].tensor.shape) !=
                                                  dataset->field[i].count * window) ||
-            dataset->field[i].part < 0 || dataset->field[i].part >= AML_SOURCE_FILES)
+            dataset->field[i].part < 0 || dataset->field[i].part >= AML_SOURCE_PARTS)
             return amli_fail(error, AML_INTERNAL,
                              "the field '%s' has a shape of %lld elements and reads %d columns",
                              dataset->field[i].tensor.name,

@@ -81,11 +81,25 @@ def npz_seeds():
     return found + [found[0][:-10], b"PK\x05\x06" + bytes(18), b""]
 
 
+def sound_seeds():
+    def wav(form, bits, channels, data, size=None):
+        head = struct.pack("<HHIIHH", form, channels, 8000, 8000 * channels * bits // 8, channels * bits // 8, bits)
+        body = b"WAVEfmt " + struct.pack("<I", len(head)) + head + b"data" + struct.pack("<I", len(data) if size is None else size) + data
+        return b"RIFF" + struct.pack("<I", len(body)) + body
+    tone = struct.pack("<80h", *(i * 300 % 9000 for i in range(80)))
+    aiff = b"AIFFCOMM" + struct.pack(">IhIh", 18, 1, 80, 16) + bytes([0x40, 0x0b, 0xfa, 0, 0, 0, 0, 0, 0, 0]) + b"SSND" + struct.pack(">III", 168, 0, 0) + tone
+    return [wav(1, 16, 1, tone), wav(1, 16, 2, tone), wav(3, 32, 1, struct.pack("<40f", *(i / 40 for i in range(40)))), wav(1, 8, 1, bytes(range(80))),
+            wav(1, 16, 1, tone, 0xffffffff), wav(7, 8, 1, bytes(range(80))), wav(17, 4, 1, bytes(200)), b"FORM" + struct.pack(">I", len(aiff)) + aiff,
+            b"fLaC\0\0\0\x22" + bytes(34), b"OggS" + bytes(30), b""]
+
+
 def seeds(name):
     if name in ("npy", "npz"):
         return npy_seeds() if name == "npy" else npz_seeds()
     if name == "jsonl":
         return JSONL
+    if name == "sound":
+        return sound_seeds()
     if name == "tokenizer":
         return tokenizer_seeds()
     if name == "idx":

@@ -77,7 +77,7 @@ class Place:
     def write(self, name, text):
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_bytes(text) if isinstance(text, bytes) else path.write_text(text)
         return path
 
     def build_digits(self, output="digits", *options):

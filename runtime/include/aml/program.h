@@ -233,7 +233,27 @@ struct amli_source_kind;
 typedef enum aml_resize { AML_RESIZE_CROP, AML_RESIZE_FIT, AML_RESIZE_STRETCH } aml_resize;
 typedef enum aml_header { AML_HEADER_AUTO, AML_HEADER_YES, AML_HEADER_NO } aml_header;
 
-enum { AML_SOURCE_FILES = 2 };
+// AML_SOURCE_PARTS: the most parts of a source that fields may read.
+enum { AML_SOURCE_FILES = 2, AML_SOURCE_PARTS = 16 };
+
+// Folders in which each file is a sample. A name is like "{digit}_{speaker}_{n}.wav": it has parts,
+// and fields may read them. Only files are samples whose parts are those of all `keep`s: numbers
+// from low to high, or one of the texts.
+typedef struct aml_name_keep {
+    int32_t part;
+    int64_t low, high;
+    int32_t texts; // 0: numbers
+    const char *const *text;
+} aml_name_keep;
+typedef struct aml_files {
+    const char *name; // the pattern; the path below the folder fits it
+    int32_t parts;
+    const char *const *part; // their names, in the order of the pattern
+    int32_t keeps;
+    const aml_name_keep *keep;
+    int64_t rate; // sounds: samples per second
+    bool middle;  // sounds: of a longer one the middle is taken, not the beginning
+} aml_files;
 
 typedef struct aml_source {
     aml_source_kind kind;
@@ -254,9 +274,10 @@ typedef struct aml_source {
     int32_t classes;     // pictures: the names of the classes, in their order; 0: they are those of
                          // the source, sorted
     const char *const *class_name;
-    const char *column[2]; // a list of pictures: the columns of their paths and labels
-    bool keeps_nan;        // npy, npz: NaN is a missing value, not an error
-    size_t memory_bytes;   // csv, jsonl, npy: data that need more memory stay on the disk and are
+    const aml_files *files; // sounds and texts in folders
+    const char *column[2];  // a list of pictures: the columns of their paths and labels
+    bool keeps_nan;         // npy, npz: NaN is a missing value, not an error
+    size_t memory_bytes;    // csv, jsonl, npy: data that need more memory stay on the disk and are
                          // read row by row when they are asked for; 0: never
     size_t cache_bytes;    // samples that are decoded on demand are kept in memory if all of them
                            // take no more than this
