@@ -477,6 +477,11 @@ static Value call_function(Elab *e, const FunctionValue *function, const Value a
         }
         value = grad ? call_composite(e, node, grad, env, what, span)
                      : run_body(e, env, &signature, what);
+    } else if (node->kind == NODE_Loss && count == 0) {
+        help(e->cx,
+             "%s is a loss: a setting names it without brackets, `loss: %s`; metrics are made with "
+             "brackets, as mean_absolute_error()",
+             what, signature.name);
     }
     leave(e, &frame);
     return value;
