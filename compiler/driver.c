@@ -256,6 +256,8 @@ int verb_report(Command *command)
     int code = finish_diagnostics(command);
     if (!program || code != EXIT_OK)
         return EXIT_INPUT;
+    if (command->option[OPTION_FIT])
+        return report_fit(command, program);
     if (!passes_run(cx, program->module, NULL, NULL, NULL))
         return EXIT_INPUT;
     Buffer out = {.arena = cx->arena};

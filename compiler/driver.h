@@ -64,6 +64,9 @@ const char *default_output(const Program *program);
 const char *source_path_text(Cx *cx, const Program *program,
                              const aml_text *text); // options at their defaults
 
+// driver_fit.c: `report --fit`. An exit code.
+int report_fit(Command *command, const Program *program);
+
 // driver.c
 // Files that `load` names: their headers are compared with the model while compiling, if they are
 // there; the program does it again when it starts.

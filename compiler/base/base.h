@@ -162,6 +162,8 @@ struct Cx {
     struct DiagState *diag;
     Vec(Define) define;
     const char *source_dir; // folder of the main file
+    const char *batch_of;   // a train block that is compiled with another batch; NULL: none
+    int64_t batch;
     Vec(Lap) lap;
     double lap_at; // when the last lap ended; 0: nobody asks
 };

@@ -476,6 +476,12 @@ Value builtin_total_steps(Elab *e, const Value arg[], Span span)
     return scalar_value(e, AML_SCALAR_TOTAL_STEPS, DTYPE_I64, span);
 }
 
+Value builtin_tried_rate(Elab *e, const Value arg[], Span span)
+{
+    (void)arg;
+    return scalar_value(e, AML_SCALAR_RATE, DTYPE_F64, span);
+}
+
 Value builtin_steps(Elab *e, const Value arg[], Span span)
 {
     Value duration = arg[0];

@@ -15,6 +15,7 @@
 //   job_generate.c  generate
 //   job_deploy.c    deploy
 //   job_sampling.c  how a training draws its samples
+//   job_validate.c  the validation of a training whose step is written out
 //   job_folds.c     evaluate blocks that train: cross-validations and learning curves
 //   expand.c        the effective program as text
 
@@ -253,6 +254,9 @@ bool try_step(Jobs *jobs, TrainBlock *train, const ProgramJob *job, Node *fn, Va
               Value optimizers);
 bool custom_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *fn, Value models,
                  Value optimizers);
+// The functions of a validation that is written out, and a metric for each of its figures.
+bool custom_eval(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *fn, Value models,
+                 MetricSet *figures);
 bool validated_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job, const MetricSet *metrics);
 bool init_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job);
 void load_rows(Jobs *jobs, Value model, ProgramJob *job);

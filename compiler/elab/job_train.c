@@ -141,13 +141,14 @@ static bool read_checkpoint(Jobs *jobs, Node *node, const MetricSet *metrics, am
     return job->keep_metric != -3;
 }
 
-static bool read_schedule(Jobs *jobs, Node *node, const DataBlock *data, const MetricSet *metrics,
-                          aml_job *job)
+static bool read_schedule(Jobs *jobs, Node *node, aml_job *job)
 {
     Setting length = setting_of(jobs, node, "length");
     Setting every = setting_item(jobs, node, "validate", "every");
     Setting seed = setting_of(jobs, node, "seed");
     bool good = setting_whole(jobs, node, "batch", 1, &job->batch);
+    if (jobs->cx->batch_of && strcmp(jobs->cx->batch_of, job->name) == 0)
+        job->batch = jobs->cx->batch;
     if (!length.value) {
         if (diag_errors(jobs->cx) == 0)
             report(jobs->cx, node->as.job.name_span, setting_missing, "train", "length");
@@ -162,6 +163,14 @@ static bool read_schedule(Jobs *jobs, Node *node, const DataBlock *data, const M
         setting_wrong(jobs, &seed, "seed", "a whole number", value);
         good = false;
     }
+    return good;
+}
+
+// What looks at figures of a validation: early stop, best checkpoint.
+static bool read_watch(Jobs *jobs, Node *node, const DataBlock *data, const MetricSet *metrics,
+                       aml_job *job)
+{
+    bool good = true;
     good &= read_stop(jobs, node, metrics, job);
     good &= read_checkpoint(jobs, node, metrics, job);
     if (!good)
@@ -378,20 +387,33 @@ bool job_train(Jobs *jobs, Node *node)
     jobs->e->table = train->table;
     settings_record(jobs, node);
     train->data = data_setting(jobs, &data, "data", false, &part);
+    if (job_function(node, job_word(jobs, "validate")) && !step) {
+        Node *written = job_function(node, job_word(jobs, "validate"));
+        report(jobs->cx, written->as.fn.name_span, validate_without_step);
+        return false;
+    }
     bool good = metrics_read(jobs, node, &metrics) && train->data &&
-                read_schedule(jobs, node, train->data, &metrics, &job.table) &&
+                read_schedule(jobs, node, &job.table) &&
                 read_sampling(jobs, node, train->data, &job.table.sampling);
     if (!good)
         return false;
     job.table.data = train->data->index;
     job.table.part = AML_PART_TRAIN;
-    train->keeps_best = job.table.keep_best > 0;
+    Node *validate = job_function(node, job_word(jobs, "validate"));
+    if (!validate || !step)
+        good = read_watch(jobs, node, train->data, &metrics, &job.table);
+    if (!good)
+        return false;
     if (!read_precision(jobs, train))
         return false;
     Precision before = precision_begin(jobs, train);
     good = read_average(jobs, node, &train->average);
     good = good &&
            (step ? train_own(jobs, train, &job, step) : train_model(jobs, train, &job, &metrics));
+    if (good && validate && step)
+        good = custom_eval(jobs, train, &job, validate, train->models, &metrics) &&
+               read_watch(jobs, node, train->data, &metrics, &job.table);
+    train->keeps_best = job.table.keep_best > 0;
     good = good && validated_entry(jobs, train, &job, &metrics) && init_entry(jobs, train, &job);
     precision_end(jobs, before);
     jobs->e->table = NULL;

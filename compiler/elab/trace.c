@@ -64,7 +64,8 @@ static const char *const scalar_name[] = {[AML_SCALAR_STEP] = "step",
                                           [AML_SCALAR_POSITION] = "position",
                                           [AML_SCALAR_SAMPLE] = "sample",
                                           [AML_SCALAR_OPTION] = "option",
-                                          [AML_SCALAR_MEASURED] = "measured"};
+                                          [AML_SCALAR_MEASURED] = "measured",
+                                          [AML_SCALAR_RATE] = "tried_rate"};
 
 Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype, Span span)
 {

@@ -11,15 +11,15 @@
 
 static const char *const dtype_constant[] = {"AML_F32", "AML_F64", "AML_F16", "AML_BF16", "AML_I8",
                                              "AML_U8",  "AML_I32", "AML_I64", "AML_BOOL"};
-static const char *const scalar_constant[] = {"AML_SCALAR_STEP",        "AML_SCALAR_TOTAL_STEPS",
-                                              "AML_SCALAR_EPOCH_STEPS", "AML_SCALAR_SEED",
-                                              "AML_SCALAR_POSITION",    "AML_SCALAR_SAMPLE",
-                                              "AML_SCALAR_OPTION",      "AML_SCALAR_MEASURED"};
+static const char *const scalar_constant[] = {
+    "AML_SCALAR_STEP",   "AML_SCALAR_TOTAL_STEPS", "AML_SCALAR_EPOCH_STEPS",
+    "AML_SCALAR_SEED",   "AML_SCALAR_POSITION",    "AML_SCALAR_SAMPLE",
+    "AML_SCALAR_OPTION", "AML_SCALAR_MEASURED",    "AML_SCALAR_RATE"};
 static const char *const role_constant[] = {
     "AML_ROLE_WEIGHT", "AML_ROLE_STATE", "AML_ROLE_OPTIMIZER", "AML_ROLE_METRIC", "AML_ROLE_CACHE"};
 
 _Static_assert(COUNT_OF(dtype_constant) == DTYPE_COUNT, "one name a dtype");
-_Static_assert(COUNT_OF(scalar_constant) == AML_SCALAR_MEASURED + 1, "one name a scalar kind");
+_Static_assert(COUNT_OF(scalar_constant) == AML_SCALAR_RATE + 1, "one name a scalar kind");
 _Static_assert(COUNT_OF(role_constant) == AML_ROLES, "one name a role");
 
 #define TOP(...) buffer_printf(&writer->top, __VA_ARGS__)

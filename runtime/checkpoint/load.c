@@ -315,3 +315,55 @@ aml_status amli_load_file(const aml_job *job, const aml_load *load, const aml_te
     amli_rows_free(&trained);
     return status;
 }
+
+// ---- telling ------------------------------------------------------------------------------------
+
+// Names after a heading, the first few of them.
+static void put_name(amli_buffer *out, int64_t *count, const char *heading, const char *name)
+{
+    enum { NAMES = 6 };
+    if (++*count <= NAMES)
+        amli_buffer_printf(out, "%s%s", *count == 1 ? heading : ", ", name);
+    else if (*count == NAMES + 1)
+        amli_buffer_printf(out, ", ...");
+}
+
+aml_status amli_load_summary(const aml_job *job, const aml_load *load, const aml_tensors *tensors,
+                             amli_buffer *out, aml_error *error)
+{
+    amli_rows rows;
+    char name[NAME_ROOM];
+    int64_t read = 0, converted = 0, kept = 0, unused = 0;
+    amli_buffer names = {0};
+    aml_status status = amli_rows_make(job, SAVED, &rows, error);
+    bool *used = calloc((size_t)aml_tensors_count(tensors) + 1, sizeof *used);
+    if (!status && !used)
+        status = amli_no_memory(error, (size_t)aml_tensors_count(tensors), "the names of weights");
+    for (int i = 0; i < rows.count && !status; i++) {
+        const aml_tensor_info *ours = &rows.at[i].tensor;
+        const char *path = path_below(load, ours->name);
+        if (path)
+            file_name(load, path, name);
+        int32_t at = path ? aml_tensors_find(tensors, name) : -1;
+        if (at >= 0) {
+            used[at] = true;
+            read++;
+            converted += aml_tensors_info(tensors, at)->dtype != ours->dtype;
+        } else if (path) {
+            put_name(&names, &kept, "; not in it and left as they begin: ", ours->name);
+        }
+    }
+    for (int32_t at = 0; at < aml_tensors_count(tensors) && !status; at++)
+        if (!used[at])
+            put_name(&names, &unused,
+                     "; in it and used by nothing: ", aml_tensors_info(tensors, at)->name);
+    amli_buffer_printf(out, "%lld tensors", (long long)read);
+    if (converted)
+        amli_buffer_printf(out, ", %lld of them of another type", (long long)converted);
+    amli_buffer_add(out, names.text ? names.text : "", names.failed ? 0 : names.length);
+    out->failed = out->failed || names.failed;
+    amli_buffer_free(&names);
+    free(used);
+    amli_rows_free(&rows);
+    return status;
+}

@@ -177,6 +177,10 @@ aml_status amli_load_file(const aml_job *job, const aml_load *load, const aml_te
                           const char *name, amli_device *device, amli_memory state,
                           aml_error *error);
 
+// How much was read, and which tensors of the model and of the file were left out.
+aml_status amli_load_summary(const aml_job *job, const aml_load *load, const aml_tensors *tensors,
+                             amli_buffer *out, aml_error *error);
+
 // ---- read.c
 
 aml_status amli_checkpoint_optimizer(const aml_checkpoint *checkpoint, aml_tensors **out,

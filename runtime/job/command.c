@@ -223,6 +223,10 @@ static aml_status apply(amli_command *command, Option option, const char *text, 
         command->resume = true;
         command->resume_run = text;
         break;
+    case OPTION_find_lr:
+        command->find_lr = true;
+        command->find_range = text;
+        break;
     case OPTION_folds:
         status = whole_number("folds", text, 2, &command->folds, error);
         if (!status && command->folds > 1000)

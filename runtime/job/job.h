@@ -7,7 +7,10 @@
 //   measure.c   a model on some rows: loss and metrics; roc.c: metrics that need all rows at once
 //   train.c     the training loop; train_run.c its folder: config, resume, checkpoints
 //   generate.c  text from a trained model; choose.c: which token comes next
+//   pixels.c   fields that look like pictures
+//   find_rate.c  which learning rate to begin with
 //   study.c    cross-validations and learning curves; study_result.c: their figures
+//   report.c   a run as a page; report_html.c, report_chart.c: how it looks
 //   evaluate.c, predict.c, plan.c, check.c, look.c
 
 #ifndef AMLI_JOB_H
@@ -51,7 +54,9 @@ typedef struct amli_command {
     double temperature, top_p;              // the same; negative: not given
     int64_t folds;                          // of a cross-validation; 0: not given
     amli_fold fold;                         // that is trained on or measured; see study.c
-    const char *curve;                      // shares of a learning curve, NULL: not given
+    bool find_lr;
+    const char *find_range; // of rates, NULL: not given
+    const char *curve;      // shares of a learning curve, NULL: not given
     const char *resume_run, *checkpoint, *job, *output, *runs, *prompt;
     // the values of the program's options, and what was given on the command line (NULL: nothing)
     aml_value *value;
@@ -110,6 +115,7 @@ typedef struct amli_session {
     const struct amli_measured *measured; // by the last validation; NULL: there was none
     int64_t seed, total_steps;
     double epoch_steps;
+    double tried_rate; // see find_rate.c; 0: none
 } amli_session;
 
 // What a job needs, in bytes: exactly what a session allocates.
@@ -155,7 +161,6 @@ typedef struct amli_paths {
 } amli_paths;
 aml_status amli_load_options(const amli_command *command, const aml_dataset *dataset,
                              amli_load *load, amli_paths *paths, aml_error *error);
-
 
 // ---- statistics.c
 
@@ -215,6 +220,19 @@ double amli_average_precision(const float *score, int64_t stride, const int32_t 
 double amli_curve_finish(aml_finish finish, const float *score, const int32_t *label, int64_t rows,
                          int64_t classes);
 
+// ---- pixels.c
+
+typedef struct amli_picture {
+    int width, height, channels; // 1 or 3
+} amli_picture;
+
+// The prepared field that looks like a picture: [h, w], or [c, h, w] with 1 or 3 channels. -1:
+// none.
+int amli_picture_field(const aml_dataset *dataset);
+// It as a PNG file; the smallest value becomes black, the largest white.
+void amli_picture_png(const aml_tensor_info *info, const void *at, amli_picture *picture,
+                      amli_buffer *png);
+
 // ---- signals.c: the only global of the runtime, since a handler has nothing else to write to
 
 void amli_signals_begin(
@@ -224,12 +242,15 @@ int amli_signal_seen(void); // its number, 0: none
 
 // ---- the verbs
 aml_status amli_train(const amli_command *command, const amli_device_kind *kind, aml_error *error);
+aml_status amli_find_rate(const amli_command *command, const amli_device_kind *kind,
+                          aml_error *error); // train --find_lr
 aml_status amli_evaluate(const amli_command *command, const amli_device_kind *kind,
                          aml_error *error);
 aml_status amli_predict(const amli_command *command, const amli_device_kind *kind,
                         aml_error *error);
 aml_status amli_generate(const amli_command *command, const amli_device_kind *kind,
                          aml_error *error);
+aml_status amli_report(const amli_command *command, const amli_device_kind *kind, aml_error *error);
 aml_status amli_plan(const amli_command *command, aml_error *error);
 aml_status amli_data_check(const amli_command *command, aml_error *error);
 // `data rows`: the first samples of a training's data, before prepare, as `predict FILE` reads them

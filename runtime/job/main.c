@@ -52,20 +52,23 @@ static aml_status run_verb(const amli_command *command, const amli_device_kind *
     const aml_program *program = command->program;
     bool computes = command->verb == AMLI_VERB_TRAIN || command->verb == AMLI_VERB_EVALUATE ||
                     command->verb == AMLI_VERB_PREDICT || command->verb == AMLI_VERB_DATA ||
-                    command->verb == AMLI_VERB_GENERATE;
+                    command->verb == AMLI_VERB_GENERATE || command->verb == AMLI_VERB_REPORT;
     aml_status status =
         computes ? amli_check_cpu(program->cpu_level, program->cpu_features, error) : AML_OK;
     if (status)
         return status;
     switch (command->verb) {
     case AMLI_VERB_TRAIN:
-        return amli_train(command, kind, error);
+        return command->find_lr ? amli_find_rate(command, kind, error)
+                                : amli_train(command, kind, error);
     case AMLI_VERB_EVALUATE:
         return amli_evaluate(command, kind, error);
     case AMLI_VERB_PREDICT:
         return amli_predict(command, kind, error);
     case AMLI_VERB_GENERATE:
         return amli_generate(command, kind, error);
+    case AMLI_VERB_REPORT:
+        return amli_report(command, kind, error);
     case AMLI_VERB_PLAN:
         return amli_plan(command, error);
     case AMLI_VERB_DATA:

@@ -8,6 +8,7 @@
 
 // Rows that a metric collects, such as the scores and targets of the ROC curve.
 typedef struct Collected {
+    double sum, count; // of a MEAN
     float *score;
     int32_t *label;
     int64_t rows, classes;
@@ -23,6 +24,18 @@ static aml_status collect(amli_session *session, const amli_bound *bound, const 
         status = amli_session_read(session, bound, metric->collect[1],
                                    collected->label + collected->rows, error);
     collected->rows += rows;
+    return status;
+}
+
+static aml_status add_mean(amli_session *session, const amli_bound *bound, const aml_metric *metric,
+                           Collected *collected, aml_error *error)
+{
+    double part[2] = {0};
+    aml_status status = AML_OK;
+    for (int k = 0; k < 2 && !status; k++)
+        status = amli_session_read(session, bound, metric->collect[k], &part[k], error);
+    collected->sum += part[0];
+    collected->count += part[1];
     return status;
 }
 
@@ -65,6 +78,13 @@ static aml_status finish(amli_session *session, const Collected *collected, amli
         status = amli_session_run(session, &session->metrics_value, step, error);
     for (int i = 0; i < job->metrics && !status; i++) {
         const aml_metric *metric = &job->metric[i];
+        if (metric->finish == AML_FINISH_MEAN) {
+            status = metric_room(measured, i, &(aml_shape){0}, error);
+            if (!status)
+                measured->value[i][0] =
+                    collected[i].count > 0 ? collected[i].sum / collected[i].count : NAN;
+            continue;
+        }
         if (metric->finish != AML_FINISH_COMPILED) {
             status = metric_room(measured, i, &(aml_shape){0}, error);
             if (!status)
@@ -109,7 +129,9 @@ static aml_status run_rows(amli_session *session, const int64_t row[], int64_t r
             loss[k] += amli_element(bound->function->output[k].dtype, part, 0);
         }
         for (int i = 0; i < job->metrics && !status; i++)
-            if (job->metric[i].finish != AML_FINISH_COMPILED)
+            if (job->metric[i].finish == AML_FINISH_MEAN)
+                status = add_mean(session, bound, &job->metric[i], &collected[i], error);
+            else if (job->metric[i].finish != AML_FINISH_COMPILED)
                 status = collect(session, bound, &job->metric[i], &collected[i], count, error);
         at += count;
     }
@@ -133,7 +155,8 @@ aml_status amli_measure(amli_session *session, const int64_t row[], int64_t rows
                             ? AML_OK
                             : amli_no_memory(error, metrics * sizeof(double), "metrics");
     for (int i = 0; i < job->metrics && !status; i++)
-        if (job->metric[i].finish != AML_FINISH_COMPILED)
+        if (job->metric[i].finish != AML_FINISH_COMPILED &&
+            job->metric[i].finish != AML_FINISH_MEAN)
             status = collected_new(job, &job->metric[i], rows, &collected[i], error);
     double loss[2] = {0, 0};
     if (!status && session->metrics_reset.function->run)

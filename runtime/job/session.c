@@ -363,6 +363,9 @@ static aml_status scalar_value(const amli_session *session, const aml_scalar_inf
     case AML_SCALAR_SEED:
         whole = session->seed;
         break;
+    case AML_SCALAR_RATE:
+        real = session->tried_rate, is_whole = false;
+        break;
     case AML_SCALAR_SAMPLE: // another one for each sample
         break;
     case AML_SCALAR_MEASURED: {

@@ -279,6 +279,8 @@ static aml_status validate(amli_training *training, aml_error *error)
     amli_measured_json(&measured, "valid_loss", figures);
     amli_buffer_printf(figures, "}");
     status = amli_figures_end_line(&training->figures, error);
+    if (!status)
+        status = amli_training_histograms(training, error);
     amli_buffer line = {0};
     put_counts(training, &line);
     amli_buffer_printf(&line, "  loss %.4f", mean);
@@ -401,7 +403,7 @@ static aml_status loop(amli_training *training, aml_error *error)
 
 // ---- beginning and end
 
-static aml_status choose_rows(amli_training *training, aml_error *error)
+aml_status amli_training_choose_rows(amli_training *training, aml_error *error)
 {
     const amli_split *split = &training->session.samples->split;
     int64_t overfit = training->command->overfit;
@@ -584,7 +586,7 @@ static aml_status train(amli_training *training, const amli_device_kind *kind, a
     if (!status)
         status = amli_session_load(&training->session, &training->log, error);
     if (!status)
-        status = choose_rows(training, error);
+        status = amli_training_choose_rows(training, error);
     if (!status)
         status = amli_training_begin_state(training, error);
     if (status)

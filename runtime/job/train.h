@@ -41,7 +41,20 @@ typedef struct amli_training {
     bool stopped_early;
 } amli_training;
 
+// ---- train.c
+
+// Which rows are trained on and validated, and the order of the former.
+aml_status amli_training_choose_rows(amli_training *training, aml_error *error);
+
+// ---- train_board.c: nothing without --tensorboard
+
+aml_status amli_training_histograms(amli_training *training, aml_error *error);
+aml_status amli_training_pictures(amli_training *training, aml_error *error);
+
 // ---- train_run.c
+
+// Initial values, then what files have.
+aml_status amli_training_begin_weights(amli_training *training, aml_error *error);
 
 // Makes a run's folder, or finds the one to resume and the options it was begun with.
 aml_status amli_training_find_run(amli_training *training, aml_error *error);

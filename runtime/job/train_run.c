@@ -298,7 +298,7 @@ static aml_status remember_options(amli_training *training, aml_error *error)
 }
 
 // Initial values, then what files have.
-static aml_status begin_weights(amli_training *training, aml_error *error)
+aml_status amli_training_begin_weights(amli_training *training, aml_error *error)
 {
     amli_session *session = &training->session;
     const aml_job *job = training->job;
@@ -317,8 +317,12 @@ static aml_status begin_weights(amli_training *training, aml_error *error)
         if (!status)
             status = amli_load_file(job, &job->load[i], tensors, found, session->device,
                                     session->state, error);
+        amli_buffer summary = {0};
         if (!status)
-            amli_log_line(&training->log, "weights from %s", found);
+            status = amli_load_summary(job, &job->load[i], tensors, &summary, error);
+        if (!status && !summary.failed)
+            amli_log_line(&training->log, "weights from %s: %s", found, summary.text);
+        amli_buffer_free(&summary);
         aml_tensors_close(tensors);
     }
     return status;
@@ -347,8 +351,8 @@ aml_status amli_training_begin_state(amli_training *training, aml_error *error)
         job->keep_metric >= 0 ? job->metric[job->keep_metric].lower_is_better : true;
     aml_status status = remember_options(training, error);
     if (!status)
-        status =
-            training->is_new ? begin_weights(training, error) : load_checkpoint(training, error);
+        status = training->is_new ? amli_training_begin_weights(training, error)
+                                  : load_checkpoint(training, error);
     aml_checkpoint_close(training->resumed);
     training->resumed = NULL;
     if (status)
@@ -371,6 +375,8 @@ aml_status amli_training_begin_state(amli_training *training, aml_error *error)
     if (!status && training->command->tensorboard)
         status =
             amli_events_open(&training->figures.events, store->run, training->progress.step, error);
+    if (!status && training->is_new)
+        status = amli_training_pictures(training, error);
     if (!status)
         status = write_config(training, error);
     return status ? status : amli_sync_folder(store->run, error);

@@ -3,8 +3,10 @@
 // Format (tensorflow/core/lib/io/record_writer.h and tensorflow/core/util/event.proto): records of
 // {length u64, masked CRC-32C of the length, bytes, masked CRC-32C of the bytes}, little endian;
 // the bytes are a protocol buffer Event {1: wall_time double, 2: step int64, 3: file_version
-// string, 5: Summary {1: Value {1: tag string, 2: simple_value float}}, 7: SessionLog {1: status}}.
-// A SessionLog START says that steps from here on replace what an earlier session wrote.
+// string, 5: Summary {1: Value {1: tag string, 2: simple_value float, 4: Image {1: height, 2:
+// width, 3: colorspace, 4: a file}, 5: HistogramProto {1: min, 2: max, 3: num, 4: sum, 5: sum of
+// squares, 6: limits of buckets, 7: buckets}}}, 7: SessionLog {1: status}}. A SessionLog START says
+// that steps from here on replace what an earlier session wrote.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -152,6 +154,88 @@ aml_status amli_events_line(amli_events *events, const char *line, size_t length
     json_decref(figures);
     amli_buffer_free(&summary);
     return write_event(events, &event, error);
+}
+
+static void put_double(amli_buffer *to, double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    put_little(to, bits, 8);
+}
+
+// A summary of one value: `entry`, under field `kind` of the value.
+static aml_status write_summary(amli_events *events, int64_t step, const char *tag, int kind,
+                                amli_buffer *entry, aml_error *error)
+{
+    amli_buffer value = {0}, summary = {0}, event = {0};
+    put_bytes(&value, 1, tag, strlen(tag));
+    put_bytes(&value, kind, entry->text, entry->failed ? 0 : entry->length);
+    put_bytes(&summary, 1, value.text, value.failed ? 0 : value.length);
+    begin_event(&event, step);
+    put_bytes(&event, 5, summary.text, summary.failed ? 0 : summary.length);
+    event.failed = event.failed || entry->failed || value.failed || summary.failed;
+    amli_buffer_free(&value);
+    amli_buffer_free(&summary);
+    return write_event(events, &event, error);
+}
+
+aml_status amli_events_histogram(amli_events *events, int64_t step, const char *tag,
+                                 const double value[], int64_t count, aml_error *error)
+{
+    enum { BUCKETS = 30 };
+    double low = INFINITY, high = -INFINITY, finite = 0, sum = 0, squares = 0;
+    double bucket[BUCKETS] = {0};
+    for (int64_t i = 0; i < count; i++) {
+        if (!isfinite(value[i]))
+            continue;
+        low = fmin(low, value[i]), high = fmax(high, value[i]);
+        finite++, sum += value[i], squares += value[i] * value[i];
+    }
+    if (events->file < 0 || finite == 0)
+        return AML_OK;
+    double width = high > low ? (high - low) / BUCKETS : 1;
+    for (int64_t i = 0; i < count; i++) {
+        if (!isfinite(value[i]))
+            continue;
+        int at = (int)((value[i] - low) / width);
+        bucket[at < BUCKETS ? at : BUCKETS - 1]++;
+    }
+    amli_buffer entry = {0}, limits = {0}, counts = {0};
+    const double figure[] = {low, high, finite, sum, squares};
+    for (int i = 0; i < 5; i++) {
+        put_key(&entry, i + 1, WIRE_64);
+        put_double(&entry, figure[i]);
+    }
+    for (int b = 0; b < BUCKETS; b++) {
+        put_double(&limits, b == BUCKETS - 1 && high > low ? high : low + (b + 1) * width);
+        put_double(&counts, bucket[b]);
+    }
+    put_bytes(&entry, 6, limits.text, limits.failed ? 0 : limits.length);
+    put_bytes(&entry, 7, counts.text, counts.failed ? 0 : counts.length);
+    entry.failed = entry.failed || limits.failed || counts.failed;
+    aml_status status = write_summary(events, step, tag, 5, &entry, error);
+    amli_buffer_free(&entry);
+    amli_buffer_free(&limits);
+    amli_buffer_free(&counts);
+    return status;
+}
+
+aml_status amli_events_picture(amli_events *events, int64_t step, const char *tag,
+                               const amli_buffer *png, int width, int height, int channels,
+                               aml_error *error)
+{
+    amli_buffer entry = {0};
+    const int number[] = {height, width, channels}; // its colorspace is the number of channels
+    for (int i = 0; i < 3; i++) {
+        put_key(&entry, i + 1, WIRE_VARINT);
+        put_varint(&entry, (uint64_t)number[i]);
+    }
+    put_bytes(&entry, 4, png->text, png->failed ? 0 : png->length);
+    entry.failed = entry.failed || png->failed;
+    aml_status status =
+        events->file < 0 ? AML_OK : write_summary(events, step, tag, 4, &entry, error);
+    amli_buffer_free(&entry);
+    return status;
 }
 
 void amli_events_close(amli_events *events)

@@ -35,6 +35,12 @@ typedef struct amli_events {
 // A new file in the run's folder; `step` is the one a resumed run goes on from.
 aml_status amli_events_open(amli_events *events, const char *run, int64_t step, aml_error *error);
 aml_status amli_events_line(amli_events *events, const char *line, size_t length, aml_error *error);
+// How numbers are distributed; those that are not finite are left out.
+aml_status amli_events_histogram(amli_events *events, int64_t step, const char *tag,
+                                 const double value[], int64_t count, aml_error *error);
+aml_status amli_events_picture(amli_events *events, int64_t step, const char *tag,
+                               const amli_buffer *png, int width, int height, int channels,
+                               aml_error *error);
 void amli_events_close(amli_events *events);
 
 // ---- figures.c

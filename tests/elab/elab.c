@@ -91,6 +91,8 @@ static double scalar_input(const Elab *e, const aml_scalar_info *scalar)
         return 42;
     case AML_SCALAR_MEASURED:
         return 0.25;
+    case AML_SCALAR_RATE:
+        return 0;
     case AML_SCALAR_OPTION:
         return value_is_number(e->option.at[scalar->index].value)
                    ? value_number(e->option.at[scalar->index].value)

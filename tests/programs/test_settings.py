@@ -167,7 +167,10 @@ def weights_come_from_a_file(place):
         check_in(part, found.all)
     fits = 'load(Net(), "w.safetensors", map: [("up.weight", "encoder.up.weight", [1, 0]), ("*", "encoder.*")], missing: ["head"], unused: ["steps"])'
     tuned = program(place, "tuned", model=fits, length="1 steps", optimizer="sgd(lr: 1e-30)", more=("ema: 0.5",))
-    place.run(tuned, "train", "--quiet", "--steps", 1)
+    told = place.run(tuned, "train", "--steps", 1).err
+    named = sum(not name.startswith("head") for name in source)
+    check_in(f"w.safetensors: {named} tensors; not in it and left as they begin: head.", told)
+    check_in("; in it and used by nothing: steps", told)
     last = checkpoints(place.folder, "net")[-1]
     weights, rest = tensors(last / "weights.safetensors"), tensors(last / "optimizer.safetensors")
     for name in ("up.weight", "body.1.weight", "norm.scale"):

@@ -91,8 +91,9 @@ typedef enum aml_scalar_kind {
     AML_SCALAR_SAMPLE,      // i64: which sample this is: of augment, its position in the stream of
                             // training samples; of a synthetic source, its row
     AML_SCALAR_OPTION,      // the value of aml_program.option[index]; a duration in steps, as f64
-    AML_SCALAR_MEASURED     // f64: what the last validation gave for aml_job.metric[index], -1: for
+    AML_SCALAR_MEASURED,    // f64: what the last validation gave for aml_job.metric[index], -1: for
                             // the loss
+    AML_SCALAR_RATE // f64: the learning rate that a search for one tries; 0: none is searched
 } aml_scalar_kind;
 
 typedef struct aml_scalar_info {
@@ -409,7 +410,9 @@ typedef enum aml_finish {
     AML_FINISH_ROC_AUC_WEIGHTED,
     AML_FINISH_PR_AUC_MACRO, // average precision, likewise
     AML_FINISH_PR_AUC_MICRO,
-    AML_FINISH_PR_AUC_WEIGHTED
+    AML_FINISH_PR_AUC_WEIGHTED,
+    AML_FINISH_MEAN // of a validation that is written out: the sum of eval's outputs collect[0]
+                    // over the sum of its outputs collect[1], f64 each
 } aml_finish;
 
 typedef struct aml_metric {
