@@ -91,6 +91,17 @@ typedef struct amli_cell_decoder {
                    size_t room);
 } amli_cell_decoder;
 
+// Where the names of a category are, by a hash: for files, where a binary search would take longer
+// than anything else.
+typedef struct amli_lookup {
+    const char *const *name;
+    int32_t *slot;         // class + 1, 0: free
+    size_t slots, *length; // a power of two; of each name
+} amli_lookup;
+// False: no memory. A field that is no category gets none.
+bool amli_lookup_new(const aml_field *field, amli_lookup *lookup);
+void amli_lookup_free(amli_lookup *lookup);
+
 // Finds the first column of each field: by name in the header (NULL: there is none) or by position.
 // column[i] is -1 for a label that is absent, where that is allowed.
 aml_status amli_bind_columns(const aml_field field[], int fields, const amli_cell header[],
@@ -107,11 +118,13 @@ aml_status amli_check_header(aml_header stated, const amli_cell header[], int64_
 // Whether a row is a sound one of so many cells.
 bool amli_check_row(const amli_csv *csv, const char *path, int64_t columns, aml_error *error);
 
-// Decodes the cells of a row into to[i], one sample of field i (NULL: not wanted). False: `error`
+// Decodes the cells of a row into to[i], one sample of field i (NULL: not wanted). `lookup` of each
+// field may be NULL. False: `error`
 // says file, line, column, expected, found.
 bool amli_decode_row(const amli_csv *csv, const char *path, const amli_cell cell[], int64_t columns,
                      const amli_cell header[], const aml_field field[], int fields,
-                     const int64_t column[], void *const to[], aml_error *error);
+                     const int64_t column[], const amli_lookup lookup[], void *const to[],
+                     aml_error *error);
 
 // ---- names.c
 
