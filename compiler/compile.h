@@ -23,6 +23,8 @@ typedef struct Entry {
     Vec(aml_scalar_info) scalar;
     size_t arena_bytes;
     double flops;
+    bool watched;           // whoever calls it may be told about each kernel
+    Vec(aml_kernel) kernel; // then: of which there are these
 } Entry;
 
 // The functions of one level of statistics, see aml_fit.

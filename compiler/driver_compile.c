@@ -142,6 +142,7 @@ static EmitList entries_of(Program *program)
         Entry *entry[] = {&job->init,    &job->step,      &job->metrics_reset,
                           &job->eval,    &job->eval_one,  &job->metrics_value,
                           &job->predict, &job->validated, &job->decode};
+        job->step.watched = job->eval.watched = job->table.kind == AML_JOB_TRAIN;
         for (size_t e = 0; e < COUNT_OF(entry); e++)
             emit_entry(cx, &list, entry[e], offset);
     }

@@ -207,6 +207,7 @@ typedef struct Frame {
     LLVMValueRef *value; // by Inst.id: rank-0 values in registers
     int values;
     Vec(Pointer) pointer;
+    struct Watch *watch; // NULL: the function is not watched
 } Frame;
 
 void emit_entry(Codegen *g, EmitEntry *entry);
@@ -219,6 +220,17 @@ const Inst *value_origin(const Inst *inst); // the instruction whose memory an a
 const void *constant_bytes(Codegen *g, const Inst *constant, size_t *bytes);
 LLVMValueRef scalar_value(Frame *f, Inst *inst); // of rank 0, in a register
 
+// watch.c: telling the caller about kernels
+typedef struct Watch {
+    Entry *entry;
+    LLVMValueRef results; // room for their addresses
+    LLVMValueRef number;  // room for a result that is in a register
+    Vec(LLVMBasicBlockRef) aside;
+} Watch;
+Watch *watch_begin(Frame *f, Entry *entry);
+void watch_instruction(Frame *f, Inst *inst); // after it was emitted
+void watch_end(Frame *f);
+
 // kernel.c: making and calling kernels
 void kernel_begin(Kernel *k, Frame *f, const Inst *inst, int64_t parts);
 // A kernel that takes sizes as operands too: all instructions with the same `what` share it.
@@ -228,6 +240,7 @@ bool kernel_open(
     Kernel *k); // after the last operand. False: there is one, nothing is to be emitted
 void kernel_close(Kernel *k); // finishes it and emits the call
 LLVMValueRef template_function(Codegen *g, const char *name);
+LLVMValueRef entry_alloca(Frame *f, LLVMTypeRef type); // memory in the entry function's frame
 LLVMValueRef constant_pointer(Codegen *g, const void *bytes, size_t count);
 void function_attributes(Codegen *g, LLVMValueRef function, const char *const names[]);
 

@@ -255,8 +255,11 @@ static void emit_results(Frame *f, bool states)
 
 void emit_body(Frame *f)
 {
-    for (Inst *inst = f->fn->first; inst; inst = inst->next)
+    for (Inst *inst = f->fn->first; inst; inst = inst->next) {
         emit_instruction(f, inst);
+        if (f->watch)
+            watch_instruction(f, inst);
+    }
     emit_results(f, false);
     emit_results(f, true);
 }
@@ -344,7 +347,11 @@ void emit_entry(Codegen *g, EmitEntry *entry)
     frame.value = NEW_ARRAY(g->arena, LLVMValueRef, frame.values + 1);
     LLVMPositionBuilderAtEnd(frame.emit.b, LLVMAppendBasicBlockInContext(g->llvm, function, ""));
     load_parameters(&frame);
+    if (e->watched)
+        frame.watch = watch_begin(&frame, e);
     emit_body(&frame);
+    if (e->watched)
+        watch_end(&frame);
     LLVMBuildRetVoid(frame.emit.b);
     LLVMDisposeBuilder(frame.emit.b);
 }

@@ -222,9 +222,8 @@ static void make_part(Kernel *k, const char *name)
     LLVMDisposeBuilder(b);
 }
 
-// Memory in the entry function's frame: made at its top, so that a call inside of a loop takes it
-// once.
-static LLVMValueRef entry_alloca(Frame *f, LLVMTypeRef type)
+// Made at the top of the function, so that a call inside of a loop takes it once.
+LLVMValueRef entry_alloca(Frame *f, LLVMTypeRef type)
 {
     LLVMValueRef function = LLVMGetBasicBlockParent(LLVMGetInsertBlock(f->emit.b));
     LLVMBasicBlockRef top = LLVMGetEntryBasicBlock(function);

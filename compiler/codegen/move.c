@@ -327,7 +327,8 @@ static Frame child_frame(Frame *f, IrFunction *fn, LLVMValueRef arena)
                    .call = f->call,
                    .arena = arena,
                    .state = f->state,
-                   .state_offset = f->state_offset};
+                   .state_offset = f->state_offset,
+                   .watch = f->watch};
     child.values = ids_of(fn);
     child.value = NEW_ARRAY(f->g->arena, LLVMValueRef, child.values + 1);
     child.input = NEW_ARRAY(f->g->arena, LLVMValueRef, fn->param.count + 1);

@@ -540,6 +540,8 @@ IrFunction *elab_trace_end(Elab *e, Trace *trace);
 Value elab_trace_input(Elab *e, Type type, int64_t classes, Sym name,
                        Span span);                     // the next SLOT_INPUT
 int elab_trace_output(Elab *e, Inst *value, Sym name); // the next SLOT_OUTPUT; its position
+// Every state that was written so far takes its old value where `keep` (bool[]) holds.
+bool elab_keep_states(Elab *e, Inst *keep, Span span);
 Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype,
                   Span span); // made at its first use
 

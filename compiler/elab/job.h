@@ -191,6 +191,7 @@ void check_columns(Jobs *jobs, DataBlock *block, const aml_dataset *table);
 int64_t field_classes(Jobs *jobs, Node *dataset, Sym field);
 
 // ---- job_images.c: each false after a report
+bool image_source(aml_source_kind kind); // whether its samples are pictures
 bool image_settings(Jobs *jobs, const Setting *setting, Value record, aml_source *source);
 bool image_field(Jobs *jobs, const Node *field, const TypeValue *type, const aml_source *source,
                  int part); // part 0: the picture, 1: its label
@@ -245,7 +246,8 @@ bool eval_entry(Jobs *jobs, Entry *entry, ProgramJob *job, const DataBlock *data
 // What `train_step` of the library is told besides the model and the batch.
 typedef struct StepSettings {
     Value optimizer, clip, penalty;
-    int64_t parts; // of a batch
+    int64_t parts;       // of a batch
+    Value mixup, cutmix; // numbers, none: not asked for
 } StepSettings;
 bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSettings *settings);
 // Try out the model or the step where that has to come first; false after a report.
@@ -265,6 +267,12 @@ void state_rows(Jobs *jobs, StateTable *table, ProgramJob *job);
 bool register_cells(Jobs *jobs, Value model);
 void warn_unused(Jobs *jobs, Value model, const ProgramJob *job);
 bool check_classes(Jobs *jobs, const TrainBlock *train, const ProgramJob *job, Span at);
+
+// ---- job_guard.c
+bool read_guard(Jobs *jobs, Node *node, aml_job *job); // false after a report
+bool leaves_out_steps(const aml_job *job);
+// After the outputs that decide and all states were written.
+bool guard_step(Tracing *tracing, const aml_job *job, Span span);
 
 // ---- job_text.c
 // False after a report: `field ids: class(vocab)[window] = tokens`.

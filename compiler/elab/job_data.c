@@ -137,8 +137,7 @@ static bool read_field(Jobs *jobs, Node *field, Value place, const aml_dataset *
     Env *env = env_new(jobs->e, NULL, field->span.file);
     TypeValue type;
     const aml_tokenizer *tokenizer = table->source.tokenizer;
-    bool has_images =
-        table->source.kind == AML_SOURCE_IMAGES || table->source.kind == AML_SOURCE_IMAGE_LIST;
+    bool has_images = image_source(table->source.kind);
     if (has_images && !image_names(jobs, env, field, table))
         return false;
     if (tokenizer)

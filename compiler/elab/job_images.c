@@ -77,6 +77,11 @@ static bool whole_setting(Jobs *jobs, const Setting *setting, Value record, cons
     return false;
 }
 
+bool image_source(aml_source_kind kind)
+{
+    return kind == AML_SOURCE_IMAGES || kind == AML_SOURCE_IMAGE_LIST || kind == AML_SOURCE_SHARDS;
+}
+
 bool image_settings(Jobs *jobs, const Setting *setting, Value record, aml_source *source)
 {
     int64_t background, cache;
@@ -156,7 +161,7 @@ bool image_classes(Jobs *jobs, Node *dataset, int64_t *classes)
     Sym kind = value_word(record_item(jobs, value, "source"));
     bool is_folder = kind && strcmp(kind, "images") == 0;
     aml_source source = {.kind = is_folder ? AML_SOURCE_IMAGES : AML_SOURCE_IMAGE_LIST};
-    if (!kind || (!is_folder && strcmp(kind, "image_list") != 0))
+    if (!kind || (!is_folder && strcmp(kind, "image_list") != 0 && strcmp(kind, "shards") != 0))
         return false;
     if (!image_settings(jobs, &setting, value, &source))
         return true;

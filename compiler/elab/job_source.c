@@ -176,6 +176,21 @@ static bool read_image_list(Reading *r)
     return read_images(r);
 }
 
+static bool read_shards(Reading *r)
+{
+    Sym label = value_plain_text(item(r, "label"));
+    bool known = label && (strcmp(label, "cls") == 0 || strcmp(label, "txt") == 0 ||
+                           (strncmp(label, "json.", 5) == 0 && label[5]));
+    if (!known) {
+        report(r->jobs->cx, r->setting->span, setting_range, "label",
+               "\"cls\", \"txt\" or \"json.KEY\"", value_show(r->jobs->e, item(r, "label")));
+        return false;
+    }
+    r->source->column[0] = "";
+    r->source->column[1] = label;
+    return read_images(r);
+}
+
 static bool read_audio(Reading *r)
 {
     int64_t rate;
@@ -215,6 +230,8 @@ static const struct {
     [AML_SOURCE_JSONL] = {"jsonl", AML_SOURCE_JSONL, read_jsonl, "column(\"a.b\")", {NULL}},
     [AML_SOURCE_NPY] = {"npy", AML_SOURCE_NPY, read_npy, "values or labels", {"values", "labels"}},
     [AML_SOURCE_NPZ] = {"npz", AML_SOURCE_NPZ, read_npz, "array(\"x\")", {NULL}},
+    [AML_SOURCE_SHARDS] =
+        {"shards", AML_SOURCE_SHARDS, read_shards, "image or label", {"image", "label"}},
     [AML_SOURCE_AUDIO] = {"audio",
                           AML_SOURCE_AUDIO,
                           read_audio,

@@ -245,20 +245,27 @@ bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSett
     jobs->e->training = true;
     Tracing tracing = entry_begin(jobs, &job->step, job->table.name, "step", span);
     Value record = batch_inputs(&tracing, &train->data->prepared, job->table.batch, span);
+    Value clip = settings->clip;
+    if (value_is(clip, VALUE_NONE) && leaves_out_steps(&job->table)) // the gradients' length decides
+        clip = value_function(jobs->e, elab_std_function(jobs->e, "unclipped"), NULL);
     Value args[] = {train->model,
                     train->loss_call,
                     settings->optimizer,
-                    settings->clip,
+                    clip,
                     settings->penalty,
                     value_int(settings->parts),
                     column_value(record, jobs, "x"),
-                    column_value(record, jobs, "y")};
-    Value result =
-        elab_call(jobs->e, value_function(jobs->e, elab_std_function(jobs->e, "train_step"), NULL),
-                  args, NULL, COUNT_OF(args), span);
+                    column_value(record, jobs, "y"),
+                    settings->mixup,
+                    settings->cutmix};
+    bool mixes = !value_is(settings->mixup, VALUE_NONE) || !value_is(settings->cutmix, VALUE_NONE);
+    Node *step = elab_std_function(jobs->e, mixes ? "mixed_step" : "train_step");
+    Value result = elab_call(jobs->e, value_function(jobs->e, step, NULL), args, NULL,
+                             (int)COUNT_OF(args) - (mixes ? 0 : 2), span);
     bool good = step_outputs(&tracing, result, span) &&
-                rate_output(&tracing, settings->optimizer, span) &&
-                average_step(jobs, train, train->model, span);
+                average_step(jobs, train, train->model, span) &&
+                guard_step(&tracing, &job->table, span) &&
+                rate_output(&tracing, settings->optimizer, span);
     jobs->e->training = false;
     if (!good) {
         entry_drop(&tracing);
@@ -348,7 +355,8 @@ bool custom_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *fn, Value
     Tracing tracing = entry_begin(jobs, &job->step, job->table.name, "step", fn->span);
     Value result = run_step(&tracing, train, job, fn, models, optimizers);
     bool good = step_outputs(&tracing, result, fn->as.fn.name_span) &&
-                average_step(jobs, train, models, fn->as.fn.name_span);
+                average_step(jobs, train, models, fn->as.fn.name_span) &&
+                guard_step(&tracing, &job->table, fn->as.fn.name_span);
     e->training = false;
     if (!good) {
         entry_drop(&tracing);

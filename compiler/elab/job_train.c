@@ -124,17 +124,20 @@ static bool read_checkpoint(Jobs *jobs, Node *node, const MetricSet *metrics, am
         setting_wrong(jobs, &keep, "checkpoint.keep", NULL, value);
         return false;
     }
-    if (count.as.whole < 1 || count.as.whole > 100000) {
+    Value newest = strcmp(kind, "best") == 0 ? record_item(jobs, value, "last") : count;
+    Value numbers[] = {count, newest};
+    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+        if (value_is(numbers[i], VALUE_INT) && numbers[i].as.whole >= 1 &&
+            numbers[i].as.whole <= 100000)
+            continue;
         report(jobs->cx, keep.span, setting_range, "checkpoint.keep", "1 to 100000",
-               value_show(jobs->e, count));
+               value_show(jobs->e, numbers[i]));
         return false;
     }
-    job->keep_last = 1;
+    job->keep_last = (int32_t)newest.as.whole;
     job->keep_metric = -1;
-    if (strcmp(kind, "best") != 0) {
-        job->keep_last = (int32_t)count.as.whole;
+    if (strcmp(kind, "best") != 0)
         return true;
-    }
     Sym on = value_word(record_item(jobs, value, "on"));
     job->keep_best = (int32_t)count.as.whole;
     job->keep_metric = on ? metric_index(jobs, metrics, on, argument_span(&keep, "on")) : -1;
@@ -173,6 +176,7 @@ static bool read_watch(Jobs *jobs, Node *node, const DataBlock *data, const Metr
     bool good = true;
     good &= read_stop(jobs, node, metrics, job);
     good &= read_checkpoint(jobs, node, metrics, job);
+    good &= read_guard(jobs, node, job);
     if (!good)
         return false;
     if (data->part[AML_PART_VALID] > 0)
@@ -244,6 +248,23 @@ static bool prepare_weights(Jobs *jobs, TrainBlock *train, Value model, Value op
     return true;
 }
 
+// The parameter of a Beta distribution, or none.
+static bool mixing_setting(Jobs *jobs, Node *node, const char *name, Value *out)
+{
+    Setting setting = setting_of(jobs, node, name);
+    *out = setting_eval(jobs, &setting, name);
+    if (value_is(*out, VALUE_NONE) || value_is(*out, VALUE_POISON))
+        return value_is(*out, VALUE_NONE);
+    double alpha;
+    if (!setting_number(jobs, &setting, name, &alpha))
+        return false;
+    if (alpha > 0 && alpha <= 1)
+        return true;
+    report(jobs->cx, setting.span, setting_range, name, "a number above 0 and at most 1",
+           value_show(jobs->e, *out));
+    return false;
+}
+
 static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const MetricSet *metrics)
 {
     Node *node = train->node;
@@ -254,7 +275,8 @@ static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const Me
     Setting penalty = setting_of(jobs, node, "penalty");
     Value optimizer_value = setting_eval(jobs, &optimizer, "optimizer");
     StepSettings settings = {optimizer_value, setting_eval(jobs, &clip, "clip"),
-                             setting_eval(jobs, &penalty, "penalty"), 1};
+                             setting_eval(jobs, &penalty, "penalty"), 1, value_none(),
+                             value_none()};
     bool good = true;
     if (!job_is_instance(train->model, NODE_Model)) {
         if (!value_is(train->model, VALUE_NONE) || model.written)
@@ -290,6 +312,8 @@ static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const Me
     }
     good &= is_function_setting(jobs, &clip, "clip", settings.clip);
     good &= is_function_setting(jobs, &penalty, "penalty", settings.penalty);
+    good &= mixing_setting(jobs, node, "mixup", &settings.mixup);
+    good &= mixing_setting(jobs, node, "cutmix", &settings.cutmix);
     if (!good)
         return false;
     elab_instance_name(jobs->e, train->model, NULL, NULL);
@@ -350,7 +374,7 @@ static bool train_own(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *step
         if (!prepare_weights(jobs, train, *model, optimizer, optimizers.span))
             return false;
     }
-    static const char *const unused[] = {"clip", "penalty", "accumulate"};
+    static const char *const unused[] = {"clip", "penalty", "accumulate", "mixup", "cutmix"};
     for (size_t i = 0; i < COUNT_OF(unused); i++) {
         Setting setting = setting_of(jobs, train->node, unused[i]);
         if (!setting.written)

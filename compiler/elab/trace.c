@@ -64,6 +64,7 @@ static const char *const scalar_name[] = {[AML_SCALAR_STEP] = "step",
                                           [AML_SCALAR_POSITION] = "position",
                                           [AML_SCALAR_SAMPLE] = "sample",
                                           [AML_SCALAR_OPTION] = "option",
+                                          [AML_SCALAR_LIMIT] = "limit",
                                           [AML_SCALAR_MEASURED] = "measured",
                                           [AML_SCALAR_RATE] = "tried_rate"};
 
@@ -81,7 +82,7 @@ Inst *elab_scalar(Elab *e, aml_scalar_kind kind, int option, DType dtype, Span s
         kind = trace->per_sample ? AML_SCALAR_SAMPLE : AML_SCALAR_STEP;
     if (kind == AML_SCALAR_STEP && trace->first_step)
         return elab_full(e, dtype, 0, NULL, 0, span);
-    if (kind != AML_SCALAR_OPTION && kind != AML_SCALAR_MEASURED)
+    if (kind != AML_SCALAR_OPTION && kind != AML_SCALAR_MEASURED && kind != AML_SCALAR_LIMIT)
         option = 0;
     for (int i = 0; i < trace->scalar.count; i++)
         if (trace->scalar.at[i].kind == kind && trace->scalar.at[i].index == option &&
@@ -496,6 +497,27 @@ bool elab_cell_write(Elab *e, Cell *cell, Value value, Span span)
         inst = whole ? replaced(e, &stack, level, whole, inst, span) : NULL;
     }
     return store(e, cell, inst, span);
+}
+
+bool elab_keep_states(Elab *e, Inst *keep, Span span)
+{
+    Trace *trace = e->trace;
+    for (int i = 0; i < trace->use.count; i++) {
+        CellUse *use = &trace->use.at[i];
+        if (!use->written)
+            continue;
+        if (!base(e, trace, use))
+            return false;
+        Type type = use->current->type;
+        type.dtype = DTYPE_BOOL;
+        Inst *in[] = {elab_broadcast_to(e, keep, type, "a step that is left out", span),
+                      use->param, use->current};
+        use->current =
+            elab_emit(e, OP_select, in, 3, NULL, (Type){0}, "a step that is left out", span);
+        if (!use->current)
+            return false;
+    }
+    return true;
 }
 
 // A tree holds whole stacks.

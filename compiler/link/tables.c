@@ -14,7 +14,8 @@ static const char *const dtype_constant[] = {"AML_F32", "AML_F64", "AML_F16", "A
 static const char *const scalar_constant[] = {
     "AML_SCALAR_STEP",   "AML_SCALAR_TOTAL_STEPS", "AML_SCALAR_EPOCH_STEPS",
     "AML_SCALAR_SEED",   "AML_SCALAR_POSITION",    "AML_SCALAR_SAMPLE",
-    "AML_SCALAR_OPTION", "AML_SCALAR_MEASURED",    "AML_SCALAR_RATE"};
+    "AML_SCALAR_OPTION", "AML_SCALAR_LIMIT",       "AML_SCALAR_MEASURED",
+    "AML_SCALAR_RATE"};
 static const char *const role_constant[] = {
     "AML_ROLE_WEIGHT", "AML_ROLE_STATE", "AML_ROLE_OPTIMIZER", "AML_ROLE_METRIC", "AML_ROLE_CACHE"};
 
@@ -91,6 +92,41 @@ static const char *tensor_array(TableWriter *writer, const aml_tensor_info *at, 
     return name;
 }
 
+// "some/folder/digits.aml:14" is "digits.aml:14" wherever it was compiled.
+static const char *place(TableWriter *writer, const char *text)
+{
+    const char *slash = text && text[0] != '<' ? strrchr(text, '/') : NULL;
+    return table_text(writer, slash ? slash + 1 : text);
+}
+
+static const char *kernels(TableWriter *writer, const Entry *entry, const char *prefix)
+{
+    if (entry->kernel.count == 0)
+        return "0";
+    const char *name = array_name(writer, prefix, "kernel"),
+               *result = array_name(writer, prefix, "result");
+    TOP("static const aml_kernel_result %s[] = {", result);
+    for (int i = 0; i < entry->kernel.count; i++)
+        for (int k = 0; k < entry->kernel.at[i].results; k++)
+            TOP("{%s, %lldll, %s}, ", dtype_constant[entry->kernel.at[i].result[k].dtype],
+                (long long)entry->kernel.at[i].result[k].elements,
+                place(writer, entry->kernel.at[i].result[k].place));
+    TOP("};\nstatic const aml_kernel %s[] = {\n", name);
+    for (int i = 0, first = 0; i < entry->kernel.count; i++) {
+        const aml_kernel *kernel = &entry->kernel.at[i];
+        TOP("    {.place = %s, .lines = %s, .what = %s, .weight = %s, .results = %d, .result = "
+            "&%s[%d], .flops = "
+            "%s, .bytes = %s, .loop = %d},\n",
+            place(writer, kernel->place), table_text(writer, kernel->lines),
+            table_text(writer, kernel->what), table_text(writer, kernel->weight), kernel->results,
+            result, first, table_real(writer, kernel->flops), table_real(writer, kernel->bytes),
+            kernel->loop);
+        first += kernel->results;
+    }
+    TOP("};\n");
+    return name;
+}
+
 const char *table_function(TableWriter *writer, const Entry *entry, const char *prefix)
 {
     if (!entry->ir)
@@ -110,21 +146,15 @@ const char *table_function(TableWriter *writer, const Entry *entry, const char *
         }
         TOP("};\n");
     }
+    const char *kernel = kernels(writer, entry, prefix);
     TOP("void %s(const aml_call *call);\n", entry->symbol);
     return arena_printf(
         arena,
         "{.name = %s, .run = %s, .arena_bytes = %zuu, .inputs = %d, .outputs = %d, .scalars = %d, "
-        ".input = %s, .output = %s, .scalar = %s, .flops = %s}",
+        ".input = %s, .output = %s, .scalar = %s, .flops = %s, .kernels = %d, .kernel = %s}",
         table_text(writer, entry->symbol), entry->symbol, entry->arena_bytes, entry->input.count,
         entry->output.count, entry->scalar.count, input, output, scalar,
-        table_real(writer, entry->flops));
-}
-
-// "some/folder/digits.aml:14" is "digits.aml:14" wherever it was compiled.
-static const char *place(TableWriter *writer, const char *text)
-{
-    const char *slash = text && text[0] != '<' ? strrchr(text, '/') : NULL;
-    return table_text(writer, slash ? slash + 1 : text);
+        table_real(writer, entry->flops), entry->kernel.count, kernel);
 }
 
 const char *table_field_array(TableWriter *writer, const aml_field *field, int count,
@@ -542,6 +572,9 @@ static void write_jobs(TableWriter *writer, Program *program)
                       table->keep_last, table->keep_best, table->keep_metric, table->stop_metric,
                       quantity(writer, table->stop_patience),
                       table_real(writer, table->stop_min_delta));
+        buffer_printf(
+            &rows, "     .guard = (aml_guard)%d, .guard_limit = %lldll, .skip_outliers = %s,\n",
+            table->guard, (long long)table->guard_limit, table_real(writer, table->skip_outliers));
         buffer_printf(&rows, "     .sampling = %s,\n", sampling(writer, &table->sampling, prefix));
         buffer_printf(&rows, "     .folds = %d, .shares = %d, .share = %s,\n", table->folds,
                       table->shares, reals(writer, table->share, table->shares, prefix, "shares"));

@@ -131,8 +131,62 @@ const char *amli_real_text(double value, char *text, size_t room)
     return text;
 }
 
+// The digits of numbers from 0.0001 to 999999, which need no exponent, by arithmetic in f64: a
+// training writes some of them in each step. False where that is not certain to give what printf
+// gives: another number, or one so near to the middle of two texts or two floats that an error of a
+// double could decide.
+static bool plain_text(float value, char *text, size_t room)
+{
+    static const double power[] = {1e-4, 1e-3, 1e-2, 1e-1, 1e0, 1e1,  1e2,  1e3,  1e4,
+                                   1e5,  1e6,  1e7,  1e8,  1e9, 1e10, 1e11, 1e12, 1e13};
+    double size = fabs((double)value);
+    if (!(size >= power[0] && size < 999999) || room < 32)
+        return false;
+    int exponent = -4;
+    while (size >= power[exponent + 5])
+        exponent++;
+    for (int digits = 6; digits <= 9; digits++) {
+        double scale = power[digits - 1 - exponent + 4], scaled = size * scale,
+               mantissa = rint(scaled), back = mantissa / scale;
+        if (fabs(fabs(scaled - mantissa) - 0.5) < 1e-4 || mantissa >= power[digits + 4])
+            return false;
+        if ((float)back != (float)size)
+            continue;
+        if ((float)(back * (1 - 1e-14)) != (float)size ||
+            (float)(back * (1 + 1e-14)) != (float)size)
+            return false;
+        int64_t rest = (int64_t)mantissa;
+        int kept = digits; // without zeros at the end
+        while (kept > exponent + 1 && kept > 1 && rest % 10 == 0) {
+            rest /= 10;
+            kept--;
+        }
+        char *out = text;
+        if (value < 0)
+            *out++ = '-';
+        if (exponent < 0) {
+            *out++ = '0';
+            *out++ = '.';
+            for (int i = -1; i > exponent; i--)
+                *out++ = '0';
+        }
+        char *end = out + kept + (exponent >= 0 && kept > exponent + 1);
+        *end = 0;
+        for (int i = kept - 1; i >= 0; i--) {
+            *--end = (char)('0' + rest % 10);
+            rest /= 10;
+            if (i == exponent + 1 && exponent >= 0)
+                *--end = '.';
+        }
+        return true;
+    }
+    return false;
+}
+
 const char *amli_single_text(float value, char *text, size_t room)
 {
+    if (plain_text(value, text, room))
+        return text;
     for (int digits = 6; digits <= 9; digits++) {
         snprintf(text, room, "%.*g", digits, (double)value);
         if (strtof(text, NULL) == value)

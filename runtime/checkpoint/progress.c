@@ -17,6 +17,8 @@
     WHOLE(batch)                                                                                   \
     WHOLE(overfit)                                                                                 \
     WHOLE(loss_count) WHOLE(best_step) WHOLE(next_validation) WHOLE(next_checkpoint)               \
+        WHOLE(ahead) WHOLE(rollbacks) WHOLE(skipped) WHOLE(skipped_in_a_row) WHOLE(usual_steps)    \
+        REAL(usual_loss) REAL(usual_loss_variance) REAL(usual_length) REAL(usual_length_variance)  \
         WHOLE(log_bytes) REAL(seconds) REAL(loss_sum) REAL(best)
 
 aml_status amli_progress_write(const amli_progress *progress, char **text, size_t *length,

@@ -62,7 +62,13 @@ typedef struct amli_progress {
         next_checkpoint; // counts of those done, for settings in seconds: the next time
     int64_t log_bytes;   // length of metrics.jsonl
     bool finished;       // the training is complete
-    int options;         // of the command line
+    // The guard: how many batches the data are ahead of the step, how often it went back, how many
+    // steps were left out, and how many of them just now in a row.
+    int64_t ahead, rollbacks, skipped, skipped_in_a_row;
+    // The usual loss and length of gradients, of `usual_steps` steps.
+    int64_t usual_steps;
+    double usual_loss, usual_loss_variance, usual_length, usual_length_variance;
+    int options; // of the command line
     char **option_name, **option_text;
 } amli_progress;
 
@@ -106,7 +112,7 @@ typedef struct amli_snapshot {
     // what was decided when it was taken
     bool best;       // the pointer `best` becomes this one
     int64_t *remove; // steps whose checkpoints go once this one is complete
-    int removes;
+    int removes, room;
 } amli_snapshot;
 
 // Decides what writing this snapshot changes: which checkpoints stay. The newest keep_last do (two
@@ -131,23 +137,34 @@ void amli_store_free(amli_store *store);
 // training's.
 typedef struct amli_writer amli_writer;
 
-// The memory of the snapshot is allocated here. Without a second thread to be had, checkpoints are
-// written by the caller's.
-aml_status amli_writer_new(amli_store *store, amli_writer **out, aml_error *error);
+// How many snapshots a training keeps: one, or some of a small state, so that a disk that is slower
+// than the training does not hold it up.
+int amli_snapshots(const aml_job *job);
+
+// The memory of `count` snapshots is allocated here. Without a second thread to be had, checkpoints
+// are written by the caller's.
+aml_status amli_writer_new(amli_store *store, int count, amli_writer **out, aml_error *error);
 void amli_writer_free(amli_writer *writer); // waits for what is being written; NULL is allowed
 
-// The snapshot, which nothing writes or reads meanwhile: waits for what is being written. Fails if
-// that failed.
-aml_status amli_writer_snapshot(amli_writer *writer, amli_snapshot **out, aml_error *error);
+// A snapshot to fill. Waits if all are still to be written; fails if a write failed.
+aml_status amli_writer_next(amli_writer *writer, amli_snapshot **out, aml_error *error);
 
-// Has the snapshot written. It must not be changed until amli_writer_snapshot gives it again.
-aml_status amli_writer_begin(amli_writer *writer, aml_error *error);
+// The one that was given last is filled: it is the newest, and is written unless it is on the disk
+// already.
+aml_status amli_writer_put(amli_writer *writer, bool write, aml_error *error);
+
+// The newest one, which does not change until the next is put, or NULL.
+const amli_snapshot *amli_writer_newest(const amli_writer *writer);
+
+// Waits until everything is written; fails if a write failed.
+aml_status amli_writer_wait(amli_writer *writer, aml_error *error);
 
 // Whether a write has failed; does not wait.
 bool amli_writer_failed(amli_writer *writer);
 
 typedef struct amli_writer_figures {
     int64_t count;     // checkpoints written
+    int64_t passed;    // and not written: others were there to replace them before it came to them
     int64_t last_step; // of the newest of them, -1: none
     double seconds;    // spent writing, beside the training
 } amli_writer_figures;

@@ -210,11 +210,14 @@ aml_status amli_store_decide(amli_store *store, amli_snapshot *snapshot, aml_err
     snapshot->removes = 0;
     if (status)
         return status;
-    int64_t *more = realloc(snapshot->remove, (size_t)store->count * sizeof *more);
-    if (!more)
-        return amli_no_memory(error, (size_t)store->count * sizeof *more,
-                              "the list of checkpoints");
-    snapshot->remove = more;
+    if (store->count > snapshot->room) {
+        int64_t *more = realloc(snapshot->remove, (size_t)store->count * sizeof *more);
+        if (!more)
+            return amli_no_memory(error, (size_t)store->count * sizeof *more,
+                                  "the list of checkpoints");
+        snapshot->remove = more;
+        snapshot->room = store->count;
+    }
     for (int i = 0; i < store->count; i++) {
         if (snapshot->scored && store->stored[i].step == step && rank(store, i) == 0)
             snapshot->best = true;

@@ -74,6 +74,21 @@ static aml_status join(const amli_images *images, const char *path, char whole[P
                           : amli_join(whole, PATH_MAX, images->root, path, error);
 }
 
+aml_status amli_images_add_part(amli_images *images, size_t path, int64_t offset, int64_t bytes,
+                                int32_t class, aml_error *error)
+{
+    if (images->count == images->capacity) {
+        int64_t more = images->capacity ? images->capacity * 2 : 256;
+        amli_image_item *item = realloc(images->item, (size_t)more * sizeof *item);
+        if (!item)
+            return amli_no_memory(error, (size_t)more * sizeof *item, "the pictures");
+        images->item = item;
+        images->capacity = more;
+    }
+    images->item[images->count++] = (amli_image_item){path, offset, bytes, class};
+    return AML_OK;
+}
+
 aml_status amli_images_add(amli_images *images, const char *path, int32_t class, aml_error *error)
 {
     char whole[PATH_MAX];
@@ -87,18 +102,12 @@ aml_status amli_images_add(amli_images *images, const char *path, int32_t class,
     if (!S_ISREG(info.st_mode))
         return amli_fail(error, AML_BAD_DATA, "%s: expected a file with a picture, found %s", whole,
                          S_ISDIR(info.st_mode) ? "a folder" : "something else");
-    if (images->count == images->capacity) {
-        int64_t more = images->capacity ? images->capacity * 2 : 256;
-        amli_image_item *item = realloc(images->item, (size_t)more * sizeof *item);
-        if (!item)
-            return amli_no_memory(error, (size_t)more * sizeof *item, "the pictures");
-        images->item = item;
-        images->capacity = more;
-    }
-    images->item[images->count++] = (amli_image_item){images->text.length, info.st_size, class};
+    size_t at = images->text.length;
     amli_buffer_add(&images->text, path, strlen(path) + 1);
-    return images->text.failed ? amli_no_memory(error, images->text.length, "the pictures")
-                               : AML_OK;
+    status = amli_images_add_part(images, at, -1, info.st_size, class, error);
+    return status                ? status
+           : images->text.failed ? amli_no_memory(error, images->text.length, "the pictures")
+                                 : AML_OK;
 }
 
 void amli_images_close(amli_reading *reading)
@@ -129,11 +138,40 @@ void amli_images_thread_free(void *own)
     free(own);
 }
 
+// A part of a file.
+static aml_status read_part(const amli_image_item *item, const char *path, char **bytes,
+                            size_t *length, aml_error *error)
+{
+    *length = (size_t)item->bytes;
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return amli_fail(error, AML_IO, "cannot open %s: %s", path, strerror(errno));
+    *bytes = malloc(*length + 1);
+    aml_status status = *bytes ? AML_OK : amli_no_memory(error, *length, path);
+    for (size_t done = 0; !status && done < *length;) {
+        ssize_t got = pread(file, *bytes + done, *length - done, item->offset + (int64_t)done);
+        if (got > 0)
+            done += (size_t)got;
+        else if (got == 0 || errno != EINTR)
+            status = amli_fail(error, AML_BAD_DATA, "%s: expected %zu bytes at byte %lld, found %s",
+                               path, *length, (long long)item->offset,
+                               got ? strerror(errno) : "the end of the file");
+    }
+    close(file);
+    if (status) {
+        free(*bytes);
+        *bytes = NULL;
+    }
+    return status;
+}
+
 static aml_status read_item(const amli_images *images, int64_t row, char path[PATH_MAX],
                             char **bytes, size_t *length, aml_error *error)
 {
     const amli_image_item *item = &images->item[row];
     aml_status status = join(images, images->text.text + item->path, path, error);
+    if (!status && item->offset >= 0)
+        return read_part(item, path, bytes, length, error);
     if (!status)
         status = amli_read_file(path, bytes, length, error);
     if (!status && (int64_t)*length != item->bytes) {
@@ -165,8 +203,10 @@ amli_row amli_images_at(const amli_reading *reading, void *own, int64_t row, voi
     status = amli_picture_read(own, images->given ? images->given : bytes, length, &images->rule,
                                to[images->image], error);
     free(bytes);
-    if (status)
+    if (status && (images->given || images->item[row].offset < 0))
         amli_prefix(error, "%s", images->given ? images->root : path);
+    else if (status)
+        amli_prefix(error, "%s: byte %lld", path, (long long)images->item[row].offset);
     return !status ? AMLI_ROW_READ : status == AML_BAD_DATA ? AMLI_ROW_BAD : AMLI_ROW_FAILED;
 }
 
@@ -196,22 +236,25 @@ static aml_status hash_file(const amli_images *images, const amli_image_item *it
                             struct sha256_ctx *hash, char *buffer, aml_error *error)
 {
     char path[PATH_MAX];
-    const char *name = images->text.text + item->path;
+    const char *name = images->text.text + item->path, *slash = strrchr(name, '/');
     aml_status status = join(images, name, path, error);
     if (status)
         return status;
     int64_t numbers[2] = {item->bytes, item->class};
+    if (item->offset >= 0 && slash) // of an archive the name, wherever it lies
+        name = slash + 1;
     sha256_update(hash, strlen(name) + 1, (const uint8_t *)name);
     sha256_update(hash, sizeof numbers, (const uint8_t *)numbers);
     int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0)
         return amli_fail(error, AML_IO, "cannot open %s: %s", path, strerror(errno));
+    int64_t begin = item->offset < 0 ? 0 : item->offset;
     if (all || item->bytes <= 2 * PIECE) {
-        status = hash_part(hash, file, path, 0, item->bytes, buffer, error);
+        status = hash_part(hash, file, path, begin, item->bytes, buffer, error);
     } else {
-        status = hash_part(hash, file, path, 0, PIECE, buffer, error);
+        status = hash_part(hash, file, path, begin, PIECE, buffer, error);
         if (!status)
-            status = hash_part(hash, file, path, item->bytes - PIECE, PIECE, buffer, error);
+            status = hash_part(hash, file, path, begin + item->bytes - PIECE, PIECE, buffer, error);
     }
     close(file);
     return status;

@@ -4,6 +4,7 @@
 //   images.c              the list, its fingerprint, decoding
 //   source_images.c       folders, one a class
 //   source_image_list.c   a csv file with paths and labels
+//   source_shards.c       tar archives
 
 #ifndef AMLI_IMAGES_H
 #define AMLI_IMAGES_H
@@ -15,7 +16,8 @@
 enum { IMAGE_PART, LABEL_PART };
 
 typedef struct amli_image_item {
-    size_t path; // in amli_images.text
+    size_t path;    // in amli_images.text
+    int64_t offset; // in that file, -1: it is the whole of it
     int64_t bytes;
     int32_t class;
 } amli_image_item;
@@ -36,6 +38,9 @@ typedef struct amli_images {
 aml_status amli_images_begin(amli_reading *reading, amli_images **out, aml_error *error);
 // Adds a picture; its size is looked up.
 aml_status amli_images_add(amli_images *images, const char *path, int32_t class, aml_error *error);
+// Adds a picture that is a part of a file, whose path is at `path` in images->text.
+aml_status amli_images_add_part(amli_images *images, size_t path, int64_t offset, int64_t bytes,
+                                int32_t class, aml_error *error);
 bool amli_image_name(const char *name); // whether a file's name is that of a picture
 
 // Of amli_source_kind.

@@ -48,8 +48,9 @@ aml_status amli_picture_room(amli_picture *picture, int64_t width, int64_t heigh
             return amli_no_memory(error, bytes, "a picture");
         picture->room = bytes;
     }
-    picture->width = width;
-    picture->height = height;
+    picture->width = picture->whole_width = width;
+    picture->height = picture->whole_height = height;
+    picture->left = picture->top = 0;
     return AML_OK;
 }
 
@@ -90,9 +91,9 @@ int amli_exif_turn(const unsigned char *at, size_t length)
 //
 // of the one in the file, which is h rows of w pixels.
 static aml_status turn_upright(amli_decoder *decoder, const amli_picture_rule *rule,
-                               const amli_picture **out, aml_error *error)
+                               amli_picture **out, aml_error *error)
 {
-    const amli_picture *from = &decoder->decoded;
+    amli_picture *from = &decoder->decoded;
     int64_t w = from->width, h = from->height;
     bool swaps = from->turn >= 5;
     *out = from;
@@ -138,12 +139,23 @@ static double shrinking(const amli_picture_rule *rule, double width, double heig
     return rule->resize == AML_RESIZE_FIT ? fmax(across, down) : fmin(across, down);
 }
 
-// A picture that is reduced to less than half afterwards loses nothing that can be seen.
-static int reduction(const amli_picture_rule *rule, int64_t width, int64_t height, int turn)
+// What is left to do for the filter is at least a quarter, so that it, and not the decoder, decides
+// how the result looks.
+int amli_picture_reduction(const amli_picture_rule *rule, int64_t width, int64_t height, int turn)
 {
     double factor = turn >= 5 ? shrinking(rule, (double)height, (double)width)
                               : shrinking(rule, (double)width, (double)height);
-    return factor >= 16 ? 8 : factor >= 8 ? 4 : factor >= 4 ? 2 : 1;
+    return factor >= 10 ? 8 : factor >= 5 ? 4 : factor >= 2.5 ? 2 : 1;
+}
+
+void amli_picture_part(const amli_picture_rule *rule, double width, double height, double box[4])
+{
+    double factor = shrinking(rule, width, height);
+    bool all = rule->resize != AML_RESIZE_CROP;
+    double part_width = all ? width : factor * (double)rule->width,
+           part_height = all ? height : factor * (double)rule->height;
+    box[0] = (width - part_width) / 2, box[1] = (height - part_height) / 2;
+    box[2] = box[0] + part_width, box[3] = box[1] + part_height;
 }
 
 static void write_pixels(const unsigned char *from, size_t count, int channels, unsigned char *to)
@@ -160,19 +172,17 @@ static void write_pixels(const unsigned char *from, size_t count, int channels, 
 }
 
 // The upright picture as the field wants it.
-static aml_status place(amli_decoder *decoder, const amli_picture *picture,
-                        const amli_picture_rule *rule, unsigned char *to, aml_error *error)
+static aml_status place(amli_decoder *decoder, amli_picture *picture, const amli_picture_rule *rule,
+                        unsigned char *to, aml_error *error)
 {
     int64_t width = rule->width, height = rule->height, left = 0, top = 0;
-    double w = (double)picture->width, h = (double)picture->height;
-    double box[4] = {0, 0, w, h};
+    double w = (double)picture->whole_width, h = (double)picture->whole_height, box[4];
+    amli_picture_part(rule, w, h, box);
+    for (int i = 0; i < 4; i++)
+        box[i] -= (double)(i % 2 ? picture->top : picture->left);
     size_t row = (size_t)rule->width * 4, all = row * (size_t)rule->height;
     double factor = shrinking(rule, w, h);
-    if (rule->resize == AML_RESIZE_CROP) {
-        double part_w = factor * (double)width, part_h = factor * (double)height;
-        box[0] = (w - part_w) / 2, box[1] = (h - part_h) / 2;
-        box[2] = box[0] + part_w, box[3] = box[1] + part_h;
-    } else if (rule->resize == AML_RESIZE_FIT) {
+    if (rule->resize == AML_RESIZE_FIT) {
         width = (int64_t)fmax(1, floor(w / factor + 0.5));
         height = (int64_t)fmax(1, floor(h / factor + 0.5));
         left = (rule->width - width) / 2, top = (rule->height - height) / 2;
@@ -201,12 +211,12 @@ aml_status amli_picture_read(amli_decoder *decoder, const void *bytes, size_t le
                              const amli_picture_rule *rule, unsigned char *to, aml_error *error)
 {
     aml_status status;
-    const amli_picture *upright;
+    amli_picture *upright;
     amli_picture *picture = &decoder->decoded;
     picture->turn = 1;
     picture->has_alpha = false;
     if (begins(bytes, length, jpeg_begin, sizeof jpeg_begin))
-        status = amli_read_jpeg(bytes, length, rule, reduction, picture, error);
+        status = amli_read_jpeg(bytes, length, rule, picture, error);
     else if (begins(bytes, length, png_begin, sizeof png_begin))
         status = amli_read_png(bytes, length, rule, picture, error);
     else

@@ -1,6 +1,7 @@
 // picture.h: files with pictures become pixels of a fixed size.
 //
-//   picture.c        what is done with the pixels: turning, background, resizing
+//   picture.c        what is done with the pixels: turning, background, which part is used
+//   resize.c         resizing
 //   picture_jpeg.c   JPEG, through libjpeg-turbo
 //   picture_png.c    PNG, through libpng
 //
@@ -27,6 +28,7 @@ typedef struct amli_picture {
     int64_t width, height;
     unsigned char *pixel;
     size_t room;
+    int64_t left, top, whole_width, whole_height; // where it lies in the whole picture
     int turn;       // how it has to be turned to be upright, as EXIF counts: 1..8
     bool has_alpha; // else all alpha bytes are to be ignored
 } amli_picture;
@@ -47,11 +49,14 @@ bool amli_is_picture(const char *text, size_t length);
 aml_status amli_picture_read(amli_decoder *decoder, const void *bytes, size_t length,
                              const amli_picture_rule *rule, unsigned char *to, aml_error *error);
 
-// ---- for picture.c: the formats. `reduce`: the picture may be made smaller by this factor (1, 2,
-// 4, 8) where that is quicker.
-typedef int amli_reduction(const amli_picture_rule *rule, int64_t width, int64_t height, int turn);
+// By which factor (1, 2, 4, 8) a picture may be made smaller while it is decoded.
+int amli_picture_reduction(const amli_picture_rule *rule, int64_t width, int64_t height, int turn);
+// The part of an upright picture that becomes the field: left, top, right, bottom.
+void amli_picture_part(const amli_picture_rule *rule, double width, double height, double box[4]);
+
+// ---- for picture.c: the formats
 aml_status amli_read_jpeg(const void *bytes, size_t length, const amli_picture_rule *rule,
-                          amli_reduction *reduction, amli_picture *picture, aml_error *error);
+                          amli_picture *picture, aml_error *error);
 aml_status amli_read_png(const void *bytes, size_t length, const amli_picture_rule *rule,
                          amli_picture *picture, aml_error *error);
 
@@ -61,10 +66,10 @@ aml_status amli_picture_room(amli_picture *picture, int64_t width, int64_t heigh
 // The orientation in an EXIF block (which begins with II or MM); 1 where it says nothing sensible.
 int amli_exif_turn(const unsigned char *at, size_t length);
 
-// The whole of `from` from (left, top) to (right, bottom), real coordinates, as width * height
+// The part of `from` from (left, top) to (right, bottom), real coordinates, as width * height
 // pixels of four bytes: each is the mean of the pixels below a triangle as wide as two pixels of
 // the result, or of the source where that is larger.
-aml_status amli_resize(amli_decoder *decoder, const amli_picture *from, const double box[4],
+aml_status amli_resize(amli_decoder *decoder, amli_picture *from, const double box[4],
                        int64_t width, int64_t height, unsigned char *to, size_t stride,
                        aml_error *error);
 

@@ -8,6 +8,7 @@
 
 #include <jerror.h>
 #include <jpeglib.h>
+#include <math.h>
 #include <setjmp.h>
 #include <string.h>
 
@@ -86,10 +87,40 @@ static void from_cmyk(const struct jpeg_decompress_struct *info, amli_picture *p
     }
 }
 
+// Leaves the columns and rows out that an upright picture does not need for its field. Where
+// colours have a lower resolution all are kept: they are interpolated from their neighbours.
+static void choose_part(struct jpeg_decompress_struct *info, const amli_picture_rule *rule,
+                        amli_picture *picture)
+{
+    double width = info->output_width, height = info->output_height, box[4];
+    picture->whole_width = info->output_width;
+    picture->whole_height = info->output_height;
+    picture->left = picture->top = 0;
+    picture->width = picture->whole_width;
+    picture->height = picture->whole_height;
+    if (picture->turn != 1 || rule->resize != AML_RESIZE_CROP || info->max_h_samp_factor > 1 ||
+        info->max_v_samp_factor > 1)
+        return;
+    amli_picture_part(rule, width, height, box);
+    double reach_x = fmax(1, (box[2] - box[0]) / (double)rule->width) + 1,
+           reach_y = fmax(1, (box[3] - box[1]) / (double)rule->height) + 1;
+    int64_t left = (int64_t)fmax(0, floor(box[0] - reach_x)),
+            right = (int64_t)fmin(width, ceil(box[2] + reach_x)),
+            top = (int64_t)fmax(0, floor(box[1] - reach_y)),
+            bottom = (int64_t)fmin(height, ceil(box[3] + reach_y));
+    if (right - left < picture->whole_width) {
+        JDIMENSION first = (JDIMENSION)left, count = (JDIMENSION)(right - left);
+        jpeg_crop_scanline(info, &first, &count);
+        picture->left = first;
+        picture->width = count;
+    }
+    picture->top = top;
+    picture->height = bottom - top;
+}
+
 // Everything between the library's first and last call, which an error leaves by longjmp.
 static aml_status decode(Jpeg *jpeg, const void *bytes, size_t length,
-                         const amli_picture_rule *rule, amli_reduction *reduction,
-                         amli_picture *picture, aml_error *error)
+                         const amli_picture_rule *rule, amli_picture *picture, aml_error *error)
 {
     struct jpeg_decompress_struct *info = &jpeg->info;
     if (setjmp(jpeg->out))
@@ -109,23 +140,31 @@ static aml_status decode(Jpeg *jpeg, const void *bytes, size_t length,
     info->out_color_space = is_ink ? JCS_CMYK : JCS_EXT_RGBX;
     picture->turn = turn_of(info);
     info->scale_num = 1;
-    info->scale_denom =
-        (unsigned)reduction(rule, info->image_width, info->image_height, picture->turn);
+    info->scale_denom = (unsigned)amli_picture_reduction(rule, info->image_width,
+                                                         info->image_height, picture->turn);
     jpeg_start_decompress(info);
-    aml_status status =
-        amli_picture_room(picture, info->output_width, info->output_height, rule, error);
+    amli_picture part = {.turn = picture->turn};
+    choose_part(info, rule, &part);
+    aml_status status = amli_picture_room(picture, part.width, part.height, rule, error);
     if (status)
         return status;
-    while (info->output_scanline < info->output_height) {
+    picture->left = part.left, picture->top = part.top;
+    picture->whole_width = part.whole_width, picture->whole_height = part.whole_height;
+    JDIMENSION end = (JDIMENSION)(part.top + part.height);
+    if (part.top > 0)
+        jpeg_skip_scanlines(info, (JDIMENSION)part.top);
+    while (info->output_scanline < end) {
         enum { AT_ONCE = 8 };
         JSAMPROW row[AT_ONCE];
         size_t stride = (size_t)picture->width * 4;
-        unsigned left = info->output_height - info->output_scanline,
-                 now = left < AT_ONCE ? left : AT_ONCE;
+        unsigned left = end - info->output_scanline, now = left < AT_ONCE ? left : AT_ONCE;
         for (unsigned i = 0; i < now; i++)
-            row[i] = picture->pixel + (size_t)(info->output_scanline + i) * stride;
+            row[i] = picture->pixel +
+                     (size_t)(info->output_scanline + i - (JDIMENSION)part.top) * stride;
         jpeg_read_scanlines(info, row, now);
     }
+    if (end < info->output_height) // they are read all the same: a mistake in them is noticed
+        jpeg_skip_scanlines(info, info->output_height - end);
     jpeg_finish_decompress(info);
     if (jpeg->problem[0])
         return amli_fail(error, AML_BAD_DATA, "expected a sound JPEG file, found: %s",
@@ -136,13 +175,13 @@ static aml_status decode(Jpeg *jpeg, const void *bytes, size_t length,
 }
 
 aml_status amli_read_jpeg(const void *bytes, size_t length, const amli_picture_rule *rule,
-                          amli_reduction *reduction, amli_picture *picture, aml_error *error)
+                          amli_picture *picture, aml_error *error)
 {
     Jpeg jpeg = {.info = {.client_data = &jpeg}};
     jpeg.info.err = jpeg_std_error(&jpeg.errors);
     jpeg.errors.error_exit = on_error;
     jpeg.errors.emit_message = on_message;
-    aml_status status = decode(&jpeg, bytes, length, rule, reduction, picture, error);
+    aml_status status = decode(&jpeg, bytes, length, rule, picture, error);
     jpeg_destroy_decompress(&jpeg.info);
     return status;
 }

@@ -124,6 +124,8 @@ static aml_status cpu_run(amli_device *device, const aml_function *function,
         .scalar = launch->scalar,
         .parallel = amli_pool_threads(device->pool) > 1 ? amli_pool_for : NULL,
         .pool = device->pool,
+        .watch = device->watch,
+        .watcher = device->watcher,
     };
     function->run(&call);
     return AML_OK;

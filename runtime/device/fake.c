@@ -167,6 +167,8 @@ static aml_status fake_run(amli_device *device, const aml_function *function,
         .scalar = launch->scalar,
         .parallel = amli_pool_threads(device->pool) > 1 ? amli_pool_for : NULL,
         .pool = device->pool,
+        .watch = device->watch,
+        .watcher = device->watcher,
     };
     function->run(&call);
     for (Block *block = fake->blocks; block; block = block->next)

@@ -202,6 +202,16 @@ static aml_status real_number(const char *name, const char *text, bool share, do
     return AML_OK;
 }
 
+static aml_status time_limit(const char *text, double *out, aml_error *error)
+{
+    aml_unit unit;
+    if (!amli_parse_quantity(text, out, &unit) || unit != AML_UNIT_SECONDS || !(*out > 0))
+        return amli_fail(
+            error, AML_USAGE,
+            "--time-limit: expected a time, such as \"30 min\" or \"2 h\", found \"%s\"", text);
+    return AML_OK;
+}
+
 // Applies an option that every program has. `text` is NULL where it has no argument.
 static aml_status apply(amli_command *command, Option option, const char *text, aml_error *error)
 {
@@ -288,6 +298,12 @@ static aml_status apply(amli_command *command, Option option, const char *text, 
         break;
     case OPTION_tensorboard:
         command->tensorboard = true;
+        break;
+    case OPTION_profile:
+        command->profile = true;
+        break;
+    case OPTION_time_limit:
+        status = time_limit(text, &command->time_limit, error);
         break;
     case OPTION_quiet:
         command->quiet = true;

@@ -5,11 +5,14 @@
 //   session.c   a job's memory on a device, and its compiled functions bound to it
 //   statistics.c  what prepare knows of the training rows, in checkpoints
 //   measure.c   a model on some rows: loss and metrics; roc.c: metrics that need all rows at once
-//   train.c     the training loop; train_run.c its folder: config, resume, checkpoints
+//   train.c     the training loop; step.c one step, guard.c one that goes wrong; train_run.c the
+//               folder: config, resume, checkpoints
 //   generate.c  text from a trained model; choose.c: which token comes next
+//   profile.c   where the time goes, by line of the source
 //   pixels.c   fields that look like pictures
 //   find_rate.c  which learning rate to begin with
 //   study.c    cross-validations and learning curves; study_result.c: their figures
+//   sheet.c, speed.c: what augmentation makes, and how fast batches are made
 //   report.c   a run as a page; report_html.c, report_chart.c: how it looks
 //   evaluate.c, predict.c, plan.c, check.c, look.c
 
@@ -47,11 +50,12 @@ typedef struct amli_command {
     const char *argument; // the positional one, or NULL
     int threads;          // 0: not given
     int loaders;          // -1: not given
-    bool has_seed, resume, has_steps, tensorboard, json, quiet, help, prepared;
+    bool has_seed, resume, has_steps, tensorboard, profile, json, quiet, help, prepared;
     int64_t seed, overfit, steps, held_out; // held_out 0: not given
-    int64_t head; // rows that `data head` shows; 0: not given
+    int64_t head;                           // rows that `data head` shows; 0: not given
     int64_t length, top_k;                  // of a generation; 0: not given
     double temperature, top_p;              // the same; negative: not given
+    double time_limit;                      // in seconds, of a training; 0: not given
     int64_t folds;                          // of a cross-validation; 0: not given
     amli_fold fold;                         // that is trained on or measured; see study.c
     bool find_lr;
@@ -97,6 +101,8 @@ typedef struct amli_bound {
     aml_value *scalar;
 } amli_bound;
 
+typedef struct amli_profile amli_profile;
+
 typedef struct amli_session {
     const aml_program *program;
     const amli_command *command;
@@ -111,9 +117,12 @@ typedef struct amli_session {
     char *staging; // host memory like `batch`, if the host has no view of it
     char *view;    // where the host writes batches: the device's memory, or staging
     amli_bound init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated, decode;
+    amli_profile *profile; // NULL: none is made
     void **statistic; // of the data set, read from a checkpoint; NULL: fitted when it is loaded
     const struct amli_measured *measured; // by the last validation; NULL: there was none
     int64_t seed, total_steps;
+    int64_t ahead;  // of the step: the batch that it trains on is number step + ahead
+    float limit[2]; // of a step that is not left out: loss, length of gradients
     double epoch_steps;
     double tried_rate; // see find_rate.c; 0: none
 } amli_session;
@@ -148,6 +157,8 @@ aml_status amli_session_fill(amli_session *session, const amli_bound *bound, con
 // The loader of a training's batches from step `first` on, or NULL if they are only copied.
 aml_status amli_session_loader(amli_session *session, amli_sampler *sampler, int64_t first,
                                bool augments, amli_loader **out, aml_error *error);
+// The values of augment's scalars in a step; `session` is the session.
+aml_status amli_session_augment(void *session, int64_t step, aml_value scalar[], aml_error *error);
 // Puts its next batch into the step's inputs.
 aml_status amli_session_take(amli_session *session, amli_loader *loader, aml_error *error);
 aml_status amli_session_run(amli_session *session, amli_bound *bound, int64_t step,
@@ -254,6 +265,10 @@ aml_status amli_report(const amli_command *command, const amli_device_kind *kind
 aml_status amli_plan(const amli_command *command, aml_error *error);
 aml_status amli_data_check(const amli_command *command, aml_error *error);
 // `data rows`: the first samples of a training's data, before prepare, as `predict FILE` reads them
+aml_status amli_data_sheet(const amli_command *command, const amli_device_kind *kind,
+                           aml_error *error);
+aml_status amli_data_speed(const amli_command *command, const amli_device_kind *kind,
+                           aml_error *error);
 aml_status amli_data_look(const amli_command *command, aml_error *error); // look.c: head, stats
 aml_status amli_data_rows(const amli_command *command, aml_error *error);
 // One element of a tensor as text.

@@ -74,11 +74,15 @@ static aml_status run_verb(const amli_command *command, const amli_device_kind *
     case AMLI_VERB_DATA:
         if (strcmp(command->argument, "rows") == 0)
             return amli_data_rows(command, error);
+        if (strcmp(command->argument, "sheet") == 0)
+            return amli_data_sheet(command, kind, error);
+        if (strcmp(command->argument, "speed") == 0)
+            return amli_data_speed(command, kind, error);
         if (strcmp(command->argument, "head") == 0 || strcmp(command->argument, "stats") == 0)
             return amli_data_look(command, error);
         if (strcmp(command->argument, "check") != 0)
             return amli_fail(error, AML_USAGE,
-                             "expected `data check`, `data head`, `data stats` or `data rows`, "
+                             "expected `data check`, `head`, `stats`, `rows`, `sheet` or `speed`, "
                              "found \"%s\"",
                              command->argument);
         return amli_data_check(command, error);

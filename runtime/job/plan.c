@@ -81,7 +81,7 @@ static void print_plan(const Planned *plan, const char *why)
         if (need->role[i])
             row(role[i], (double)need->role[i], "");
     if (need->snapshot)
-        row("snapshot", (double)need->snapshot, "of the state, from which checkpoints are written");
+        row("snapshots", (double)need->snapshot, "of the state, from which checkpoints are written");
     row("temporaries", (double)need->arena, "the largest of:");
     const aml_function *const phase[] = {&job->init,     &job->step,          &job->eval,
                                          &job->eval_one, &job->metrics_reset, &job->metrics_value,

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "runtime/data/drawing.h"
-#include "runtime/job/job.h"
+#include "runtime/job/profile.h"
 
 static size_t aligned(size_t bytes)
 {
@@ -38,7 +38,9 @@ static size_t batch_bytes(const aml_function *function)
 amli_need amli_job_need(const aml_job *job)
 {
     amli_need need = {.state = job->state_bytes,
-                      .snapshot = job->kind == AML_JOB_TRAIN ? job->state_bytes : 0};
+                      .snapshot = job->kind == AML_JOB_TRAIN
+                                      ? job->state_bytes * (size_t)amli_snapshots(job)
+                                      : 0};
     const aml_function *function[FUNCTIONS];
     functions_of(job, function);
     for (int i = 0; i < FUNCTIONS; i++) {
@@ -368,6 +370,9 @@ static aml_status scalar_value(const amli_session *session, const aml_scalar_inf
         break;
     case AML_SCALAR_SAMPLE: // another one for each sample
         break;
+    case AML_SCALAR_LIMIT:
+        real = (double)session->limit[info->index], is_whole = false;
+        break;
     case AML_SCALAR_MEASURED: {
         const amli_measured *measured = session->measured;
         if (!measured)
@@ -401,7 +406,7 @@ static aml_status scalar_value(const amli_session *session, const aml_scalar_inf
     return AML_OK;
 }
 
-static aml_status augment_scalars(void *opaque, int64_t step, aml_value scalar[], aml_error *error)
+aml_status amli_session_augment(void *opaque, int64_t step, aml_value scalar[], aml_error *error)
 {
     const amli_session *session = opaque;
     const aml_function *augment = &session->dataset->augment;
@@ -456,7 +461,7 @@ aml_status amli_session_loader(amli_session *session, amli_sampler *sampler, int
                             .first = first,
                             .augments = augments,
                             .wanted = wanted,
-                            .scalars = augment_scalars,
+                            .scalars = amli_session_augment,
                             .self = session};
     aml_status status = amli_loader_new(session->samples, &batches, threads, out, error);
     free(wanted);
@@ -466,7 +471,7 @@ aml_status amli_session_loader(amli_session *session, amli_sampler *sampler, int
 aml_status amli_session_take(amli_session *session, amli_loader *loader, aml_error *error)
 {
     place_inputs(session, &session->step);
-    int64_t last = session->total_steps > 0 ? session->total_steps : INT64_MAX;
+    int64_t last = session->total_steps > 0 ? session->total_steps + session->ahead : INT64_MAX;
     aml_status status = amli_loader_take(loader, last, session->to, error);
     return status ? status : upload_inputs(session, &session->step, error);
 }
@@ -477,7 +482,7 @@ aml_status amli_session_fill(amli_session *session, const amli_bound *bound, con
     amli_augmenting augmenting = {session->augment_scalar, position};
     bool augments = position >= 0 && session->dataset->augment.run;
     aml_status status =
-        augments ? augment_scalars(session, step, session->augment_scalar, error) : AML_OK;
+        augments ? amli_session_augment(session, step, session->augment_scalar, error) : AML_OK;
     if (status)
         return status;
     place_inputs(session, bound);
@@ -498,7 +503,12 @@ aml_status amli_session_run(amli_session *session, amli_bound *bound, int64_t st
     }
     amli_launch launch = {session->state, session->arena, bound->input, bound->output,
                           bound->scalar};
-    return session->device->kind->run(session->device, function, &launch, error);
+    if (!session->profile)
+        return session->device->kind->run(session->device, function, &launch, error);
+    amli_profile_begin(session->profile, function);
+    aml_status status = session->device->kind->run(session->device, function, &launch, error);
+    amli_profile_end(session->profile);
+    return status;
 }
 
 aml_status amli_session_read(amli_session *session, const amli_bound *bound, int output, void *to,

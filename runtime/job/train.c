@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "runtime/data/drawing.h"
+#include "runtime/job/profile.h"
 #include "runtime/job/train.h"
 
 // ---- when
@@ -22,9 +23,7 @@ static int64_t round_up(double steps)
     return steps - (double)whole > 1e-9 * (steps + 1) ? whole + 1 : whole;
 }
 
-// Whether something that happens every `every` is due after this step. `count` is how many times it
-// was due so far.
-static bool is_due(const amli_training *training, const aml_quantity *every, int64_t *count)
+bool amli_training_due(const amli_training *training, const aml_quantity *every, int64_t *count)
 {
     double value;
     aml_unit unit;
@@ -160,98 +159,6 @@ static void show_progress(amli_training *training, double now)
     amli_buffer_free(&line);
 }
 
-// Steps that get a line in metrics.jsonl: all up to 1,000, then every 10th up to 10,000, and so on.
-static bool is_logged(int64_t step)
-{
-    int64_t every = 1;
-    while (step / every > 1000)
-        every *= 10;
-    return step % every == 0;
-}
-
-// ---- one step
-
-static aml_status not_finite(const amli_training *training, const char *what, double value,
-                             aml_error *error)
-{
-    long long step = (long long)training->progress.step;
-    char kept[64] = "";
-    amli_writer_describe(training->writer); // what is being written is kept as well
-    if (training->asked_step >= 0 && !amli_writer_failed(training->writer))
-        snprintf(kept, sizeof kept, "; the checkpoint of step %lld is kept",
-                 (long long)training->asked_step);
-    return amli_fail(error, AML_NOT_FINITE,
-                     "the %s of step %lld is %s%s\nhelp: a lower learning rate, a longer warm-up "
-                     "or clip: norm(1.0) usually helps; "
-                     "look at %s/metrics.jsonl, and at the data with `data check`",
-                     what, step,
-                     isnan(value) ? "not a number"
-                     : value > 0  ? "infinite"
-                                  : "minus infinite",
-                     kept, training->store.run);
-}
-
-static aml_status get_batch(amli_training *training, aml_error *error)
-{
-    amli_session *session = &training->session;
-    int64_t batch = training->job->batch, step = training->progress.step;
-    if (training->loader)
-        return amli_session_take(session, training->loader, error);
-    amli_sampler_pick(&training->sampler, step * batch, batch, training->batch_row);
-    // Whether a model can learn a few samples by heart is asked of the samples as they are.
-    int64_t position = training->command->overfit > 0 ? -1 : step * batch;
-    return amli_session_fill(session, &session->step, training->batch_row, batch, step, position,
-                             error);
-}
-
-static aml_status do_step(amli_training *training, aml_error *error)
-{
-    amli_session *session = &training->session;
-    amli_progress *progress = &training->progress;
-    const aml_function *step = session->step.function;
-    double before = amli_seconds();
-    aml_status status = get_batch(training, error);
-    training->waited += amli_seconds() - before;
-    if (!status)
-        status = amli_session_run(session, &session->step, progress->step, error);
-    if (status)
-        return status;
-    progress->step++;
-    amli_buffer *line = &training->figures.buffer;
-    bool logged = is_logged(progress->step);
-    if (logged)
-        amli_buffer_printf(line, "{\"step\": %lld", (long long)progress->step);
-    aml_status read = AML_OK;
-    for (int i = 0; i < step->outputs && !read; i++) {
-        char raw[8];
-        if (amli_tensor_bytes(&step->output[i]) > sizeof raw)
-            return amli_fail(error, AML_INTERNAL, "the figure '%s' of a step is not one number",
-                             step->output[i].name);
-        read = amli_session_read(session, &session->step, i, raw, error);
-        double value = read ? 0 : amli_element(step->output[i].dtype, raw, 0);
-        if (i == 0) {
-            training->last_loss = value;
-            progress->loss_sum += value;
-            progress->loss_count++;
-        }
-        if (!status && !isfinite(value))
-            status = not_finite(training, i ? step->output[i].name : "loss", value, error);
-        if (logged) {
-            char text[40];
-            amli_buffer_printf(line, ", \"%s\": %s", i ? step->output[i].name : "loss",
-                               isfinite(value) ? amli_single_text((float)value, text, sizeof text)
-                                               : "null");
-        }
-    }
-    status = read ? read : status;
-    if (logged) {
-        amli_buffer_printf(line, "}");
-        aml_status written = amli_figures_end_line(&training->figures, status ? NULL : error);
-        status = status ? status : written;
-    }
-    return status;
-}
-
 // ---- validation
 
 static aml_status validate(amli_training *training, aml_error *error)
@@ -320,8 +227,8 @@ static aml_status after_step(amli_training *training, bool halting, aml_error *e
     const aml_job *job = training->job;
     amli_progress *progress = &training->progress;
     bool can_validate = training->valid_rows > 0 && (job->eval.run || job->eval_one.run);
-    bool validating = is_due(training, &job->validate_every, &progress->next_validation);
-    bool saving = is_due(training, &job->checkpoint_every, &progress->next_checkpoint);
+    bool validating = amli_training_due(training, &job->validate_every, &progress->next_validation);
+    bool saving = amli_training_due(training, &job->checkpoint_every, &progress->next_checkpoint);
     double every;
     aml_unit unit;
     amli_quantity_value(training->command, &job->validate_every, &every, &unit);
@@ -362,30 +269,41 @@ static aml_status interrupted(const amli_training *training, int number, aml_err
                      elsewhere ? " --runs " : "", elsewhere ? command->runs : "");
 }
 
+// Whether this session ends here, though the training does not.
+static bool is_halted(const amli_training *training, double now)
+{
+    const amli_command *command = training->command;
+    return (command->has_steps && training->progress.step >= command->steps) ||
+           (command->time_limit > 0 && now - training->started >= command->time_limit);
+}
+
 static aml_status loop(amli_training *training, aml_error *error)
 {
     amli_progress *progress = &training->progress;
-    const amli_command *command = training->command;
-    aml_status status = training->is_new ? amli_training_save(training, false, 0, error) : AML_OK;
+    aml_status status = training->is_new ? amli_training_save(training, false, 0, error)
+                                         : amli_training_remember(training, error);
     training->started = amli_seconds();
     training->log.shown = training->started; // progress is shown once there is some
     training->first_step = progress->step;
     training->from.step = training->next.step = progress->step;
     training->seconds_before = progress->seconds;
-    while (!status && !at_end(training) &&
-           !(command->has_steps && progress->step >= command->steps)) {
+    while (!status && !at_end(training) && !is_halted(training, training->started)) {
         if (amli_signal_seen())
             break;
         estimate_total(training);
         double before = amli_seconds();
-        status = do_step(training, error);
+        bool went_back;
+        status = amli_training_step(training, &went_back, error);
         double now = amli_seconds();
         note_step(training, now - before);
         progress->seconds = training->seconds_before + now - training->started;
-        bool halting =
-            amli_signal_seen() || (command->has_steps && progress->step >= command->steps);
+        if (went_back)
+            continue;
+        bool halting = amli_signal_seen() || is_halted(training, now);
         if (!status)
             status = after_step(training, halting, error);
+        if (halting)
+            break;
         if (!status && amli_writer_failed(training->writer))
             status = amli_training_wait(training, error);
         if (!status)
@@ -495,17 +413,18 @@ static void summary_json(const amli_training *training, const amli_stored *best)
                        training->loader ? amli_loader_threads(training->loader) : 0);
     amli_writer_figures writer = amli_writer_describe(training->writer);
     amli_buffer_printf(
-        &text, ", \"checkpoints\": {\"written\": %lld, \"seconds\": ", (long long)writer.count);
+        &text, ", \"checkpoints\": {\"written\": %lld, \"passed_over\": %lld, \"seconds\": ",
+        (long long)writer.count, (long long)writer.passed);
     amli_json_number(&text, writer.seconds);
     amli_buffer_printf(&text, ", \"pause\": ");
     amli_json_number(&text, training->paused);
-    amli_buffer_printf(&text,
-                       "}, \"memory\": {\"state\": %zu, \"snapshot\": %zu, \"arena\": %zu, "
-                       "\"batch\": %zu, \"data\": %zu}}",
-                       session->device->allocated[AMLI_FOR_STATE], training->job->state_bytes,
-                       session->device->allocated[AMLI_FOR_ARENA],
-                       session->device->allocated[AMLI_FOR_BATCH],
-                       amli_data_bytes(training->command, training->job, session->samples));
+    amli_buffer_printf(
+        &text,
+        "}, \"memory\": {\"state\": %zu, \"snapshot\": %zu, \"arena\": %zu, "
+        "\"batch\": %zu, \"data\": %zu}}",
+        session->device->allocated[AMLI_FOR_STATE], amli_job_need(training->job).snapshot,
+        session->device->allocated[AMLI_FOR_ARENA], session->device->allocated[AMLI_FOR_BATCH],
+        amli_data_bytes(training->command, training->job, session->samples));
     if (!text.failed)
         puts(text.text);
     amli_buffer_free(&text);
@@ -570,6 +489,26 @@ static bool is_complete(const amli_training *training)
            training->progress.step - training->progress.best_step >= round_up(steps);
 }
 
+static aml_status tell_profile(amli_training *training, aml_error *error)
+{
+    const amli_profile *profile = training->session.profile;
+    double end = amli_seconds();
+    amli_profile_print(profile, end, stderr);
+    aml_status status = amli_profile_write(profile, end, training->store.run, error);
+    if (!status)
+        amli_log_line(&training->log, "profile: %s/%s", training->store.run, AMLI_PROFILE_FILE);
+    return status;
+}
+
+aml_status amli_training_start_loader(amli_training *training, aml_error *error)
+{
+    amli_session *session = &training->session;
+    session->ahead = training->progress.ahead;
+    return amli_session_loader(session, &training->sampler,
+                               training->progress.step + session->ahead,
+                               training->command->overfit == 0, &training->loader, error);
+}
+
 static aml_status train(amli_training *training, const amli_device_kind *kind, aml_error *error)
 {
     aml_status status = amli_training_find_run(training, error);
@@ -596,12 +535,17 @@ static aml_status train(amli_training *training, const amli_device_kind *kind, a
         amli_log_line(&training->log, "%s is complete", training->store.run);
     } else {
         training->progress.finished = false;
-        status =
-            amli_session_loader(&training->session, &training->sampler, training->progress.step,
-                                training->command->overfit == 0, &training->loader, error);
+        status = amli_figures_of_step(training, error);
+        if (!status)
+            status = amli_training_start_loader(training, error);
+        if (!status && training->command->profile)
+            status = amli_profile_new(training->job, training->session.device,
+                                      &training->session.profile, error);
         amli_signals_begin();
         status = status ? status : loop(training, error);
         amli_signals_end();
+        if (!status && training->session.profile)
+            status = tell_profile(training, error);
     }
     if (!status)
         summarize(training);
@@ -643,8 +587,10 @@ aml_status amli_train(const amli_command *given, const amli_device_kind *kind, a
     amli_measured_free(&training.last);
     amli_sampler_free(&training.sampler);
     free(training.batch_row);
+    free(training.figure);
     if (training.writer)
         training.saved_step = amli_writer_describe(training.writer).last_step;
+    amli_profile_free(training.session.profile);
     amli_session_close(&training.session);
     amli_training_end_run(&training);
     if (status)

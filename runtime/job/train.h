@@ -1,4 +1,5 @@
-// train.h: a training while it runs. train.c is the loop, train_run.c its folder.
+// train.h: a training while it runs. train.c is the loop, step.c a step, guard.c what is done about
+// one that goes wrong, train_run.c its folder.
 
 #ifndef AMLI_TRAIN_H
 #define AMLI_TRAIN_H
@@ -33,6 +34,8 @@ typedef struct amli_training {
         double stepping;
     } from, next;
     double last_loss;
+    double *figure;                    // of the last step, in the order of its outputs
+    int skipped_output, length_output; // which of them is what; -1: none
     bool measured_once;
     amli_measured last; // the last validation
     int64_t asked_step; // of the newest checkpoint that exists or is being written, -1: none
@@ -43,8 +46,31 @@ typedef struct amli_training {
 
 // ---- train.c
 
+// Whether something that happens every `every` is due after this step. `count` is how many times it
+// was due so far.
+bool amli_training_due(const amli_training *training, const aml_quantity *every, int64_t *count);
+
+// Batches of the steps that come are made ahead, if that is worth it.
+aml_status amli_training_start_loader(amli_training *training, aml_error *error);
+
 // Which rows are trained on and validated, and the order of the former.
 aml_status amli_training_choose_rows(amli_training *training, aml_error *error);
+
+// ---- step.c
+
+// One step with all that follows from its figures. *went_back: progress is that of an earlier step.
+aml_status amli_training_step(amli_training *training, bool *went_back, aml_error *error);
+aml_status amli_figures_of_step(amli_training *training, aml_error *error); // once
+
+// The step alone: `figure` and progress->step are new.
+aml_status amli_step_run(amli_training *training, aml_error *error);
+int amli_step_wrong(const amli_training *training); // the first figure that is not finite, -1: none
+bool amli_step_skipped(const amli_training *training);
+
+// ---- guard.c
+void amli_guard_limits(const amli_training *training, float limit[2]);
+aml_status amli_guard_note(amli_training *training); // a step that was fine
+aml_status amli_guard_act(amli_training *training, bool *went_back, aml_error *error); // or was not
 
 // ---- train_board.c: nothing without --tensorboard
 
@@ -65,6 +91,9 @@ aml_status amli_training_begin_state(amli_training *training, aml_error *error);
 
 // Takes a snapshot of this step and has it written.
 aml_status amli_training_save(amli_training *training, bool scored, double score, aml_error *error);
+
+// Takes a snapshot that is not written: of a state that is on the disk already.
+aml_status amli_training_remember(amli_training *training, aml_error *error);
 
 // Waits for the checkpoint that is being written. Fails if one could not be.
 aml_status amli_training_wait(amli_training *training, aml_error *error);

@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "runtime/job/profile.h"
 #include "runtime/job/train.h"
 
 static aml_status lock_run(amli_training *training, aml_error *error)
@@ -366,7 +367,7 @@ aml_status amli_training_begin_state(amli_training *training, aml_error *error)
     if (!status)
         status = check_room(training, error);
     if (!status)
-        status = amli_writer_new(store, &training->writer, error);
+        status = amli_writer_new(store, amli_snapshots(training->job), &training->writer, error);
     training->asked_step = training->is_new ? -1 : training->progress.step;
     if (!status)
         status = amli_join(path, sizeof path, store->run, "metrics.jsonl", error);
@@ -382,39 +383,55 @@ aml_status amli_training_begin_state(amli_training *training, aml_error *error)
     return status ? status : amli_sync_folder(store->run, error);
 }
 
-aml_status amli_training_save(amli_training *training, bool scored, double score, aml_error *error)
+// Fills the next snapshot.
+static aml_status take_snapshot(amli_training *training, amli_snapshot **out, aml_error *error)
 {
     amli_session *session = &training->session;
+    aml_status status = amli_writer_next(training->writer, out, error);
+    if (!status)
+        status = session->device->kind->download(session->device, session->state, 0, (*out)->state,
+                                                 training->job->state_bytes, error);
+    if (!status)
+        (*out)->progress = training->progress;
+    return status;
+}
+
+aml_status amli_training_remember(amli_training *training, aml_error *error)
+{
+    amli_snapshot *snapshot;
+    aml_status status = take_snapshot(training, &snapshot, error);
+    return status ? status : amli_writer_put(training->writer, false, error);
+}
+
+aml_status amli_training_save(amli_training *training, bool scored, double score, aml_error *error)
+{
     amli_snapshot *snapshot;
     double begin = amli_seconds();
     aml_status status = amli_figures_flush(&training->figures, error);
     training->progress.log_bytes = training->figures.written;
     if (!status)
-        status = amli_writer_snapshot(training->writer, &snapshot, error);
-    if (!status)
-        status = session->device->kind->download(
-            session->device, session->state, 0, snapshot->state, training->job->state_bytes, error);
+        status = take_snapshot(training, &snapshot, error);
     if (!status) {
-        snapshot->progress = training->progress;
         snapshot->scored = scored;
         snapshot->score = score;
         snapshot->log = training->figures.file;
         snapshot->log_path = training->figures.path;
-        status = amli_writer_begin(training->writer, error);
+        status = amli_writer_put(training->writer, true, error);
     }
     if (!status)
         training->asked_step = training->progress.step;
     training->paused += amli_seconds() - begin;
+    amli_profile_part(training->session.profile, AMLI_PROFILE_CHECKPOINT, begin);
     return status;
 }
 
 aml_status amli_training_wait(amli_training *training, aml_error *error)
 {
-    amli_snapshot *snapshot;
     double begin = amli_seconds();
-    aml_status status = amli_writer_snapshot(training->writer, &snapshot, error);
+    aml_status status = amli_writer_wait(training->writer, error);
     training->saved_step = amli_writer_describe(training->writer).last_step;
     training->paused += amli_seconds() - begin;
+    amli_profile_part(training->session.profile, AMLI_PROFILE_CHECKPOINT, begin);
     return status;
 }
 

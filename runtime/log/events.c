@@ -114,9 +114,15 @@ aml_status amli_events_open(amli_events *events, const char *run, int64_t step, 
     begin_event(&event, 0);
     put_bytes(&event, 3, version, strlen(version));
     status = write_event(events, &event, error);
-    if (status || step == 0)
-        return status;
+    return status || step == 0 ? status : amli_events_restart(events, step, error);
+}
+
+aml_status amli_events_restart(amli_events *events, int64_t step, aml_error *error)
+{
+    if (events->file < 0)
+        return AML_OK;
     const char start[] = {1 << 3 | WIRE_VARINT, SESSION_START};
+    amli_buffer event = {0};
     begin_event(&event, step + 1);
     put_bytes(&event, 7, start, sizeof start);
     return write_event(events, &event, error);

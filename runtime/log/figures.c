@@ -65,6 +65,19 @@ aml_status amli_figures_end_line(amli_figures *figures, aml_error *error)
                : AML_OK;
 }
 
+aml_status amli_figures_rewind(amli_figures *figures, int64_t length, int64_t step,
+                               aml_error *error)
+{
+    figures->buffer.length = 0;
+    figures->line = 0;
+    if (length < figures->written && (TEMP_FAILURE_RETRY(ftruncate(figures->file, length)) != 0 ||
+                                      lseek(figures->file, 0, SEEK_END) < 0))
+        return amli_fail(error, AML_IO, "cannot write %s: %s", figures->path, strerror(errno));
+    if (length < figures->written)
+        figures->written = length;
+    return amli_events_restart(&figures->events, step, error);
+}
+
 void amli_figures_close(amli_figures *figures)
 {
     amli_figures_flush(figures, NULL);

@@ -35,6 +35,8 @@ typedef struct amli_events {
 // A new file in the run's folder; `step` is the one a resumed run goes on from.
 aml_status amli_events_open(amli_events *events, const char *run, int64_t step, aml_error *error);
 aml_status amli_events_line(amli_events *events, const char *line, size_t length, aml_error *error);
+// Says that what comes replaces what was written of steps after `step`.
+aml_status amli_events_restart(amli_events *events, int64_t step, aml_error *error);
 // How numbers are distributed; those that are not finite are left out.
 aml_status amli_events_histogram(amli_events *events, int64_t step, const char *tag,
                                  const double value[], int64_t count, aml_error *error);
@@ -60,6 +62,9 @@ aml_status amli_figures_open(amli_figures *figures, const char *path, int64_t le
 aml_status amli_figures_flush(amli_figures *figures, aml_error *error); // not synced
 aml_status amli_figures_end_line(amli_figures *figures,
                                  aml_error *error); // after putting a line into the buffer
+// Takes back what came after the first `length` bytes, of steps after `step`.
+aml_status amli_figures_rewind(amli_figures *figures, int64_t length, int64_t step,
+                               aml_error *error);
 void amli_figures_close(amli_figures *figures);
 
 // Pieces of JSON. A number that is not finite is null.

@@ -337,6 +337,12 @@ def write_table(results):
             text += ["", f"## {title}", "", "| | median |", "|---|---|"]
             text += [f"| {what} | {value:.2f} ms |" for what, value in found["ms"].items()]
             text += [f"| size of {what} | {value:,} bytes |" for what, value in found.get("bytes", {}).items()]
+    loader = results.get("loader")
+    if loader:
+        text += ["", "## Loading pictures", "",
+                 "JPEG files of about 240 x 200 pixels (flowers) become augmented samples of 64 x 64; libjpeg-turbo alone decodes them from memory.",
+                 f"Processor time, median of {ROUNDS} measurements each, interleaved.", "", "| threads | AML | libjpeg-turbo | AML's rate, times libjpeg-turbo's |", "|---|---|---|---|"]
+        text += [f"| {e['threads']} | {e['aml_us']:.0f} µs | {e['libjpeg_us']:.0f} µs | {e['ratio']:.2f} |" for e in loader["us"]]
     (ROOT / "docs/benchmarks.md").write_text("\n".join(text) + "\n")
 
 
@@ -344,8 +350,29 @@ def bench_tables(amlc, folder, peers):
     return tables.measure(amlc.parent, folder, peers, one_core())
 
 
+def bench_loader(amlc, folder, _):
+    """Decoding, preparing and augmenting photographs against decoding them with libjpeg-turbo alone, in processor time."""
+    pictures = pathlib.Path(os.environ.get("AML_DATA", ROOT.parent / "shared")) / "data/images/flowers/train"
+    if not pictures.is_dir():
+        print(f"loader: no folder {pictures}: nothing is measured")
+        return None
+    call("cc", "-O2", HERE / "jpeg_peer.c", "-o", folder / "peer", "-l:libjpeg.a", "-lpthread")
+    call(amlc, "build", HERE / "photographs.aml", "-o", folder / "photographs")
+    results = []
+    for threads in (1, 2):
+        found = {"peer": [], "aml": []}
+        for _ in range(ROUNDS):
+            found["peer"].append(1e6 / float(call(folder / "peer", pictures, threads, 1).split()[1]))
+            out = call(folder / "photographs", "data", "speed", "--loaders", 0, "--threads", threads, "--json", "--dir", pictures.parent, cwd=folder)
+            found["aml"].append(json.loads(out)["processor_us"])
+        ratio = median([p / a for p, a in zip(found["peer"], found["aml"])])
+        results.append({"threads": threads, "aml_us": median(found["aml"]), "libjpeg_us": median(found["peer"]), "ratio": ratio})
+        print(f"loader, {threads} threads: {median(found['aml']):.0f} us a picture with augmentation, libjpeg-turbo alone {median(found['peer']):.0f} us: {ratio:.2f} times its rate")
+    return {"us": results}
+
+
 def main():
-    benches = {"step": bench_step, "mlp": bench_mlp, "networks": bench_networks, "tables": bench_tables, "start": bench_start, "compile": bench_compile}
+    benches = {"step": bench_step, "mlp": bench_mlp, "networks": bench_networks, "tables": bench_tables, "start": bench_start, "compile": bench_compile, "loader": bench_loader}
     parser = argparse.ArgumentParser()
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("names", nargs="*", choices=[*benches, []])

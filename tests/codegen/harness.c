@@ -253,7 +253,13 @@ const char *case_check(Cx *cx, Case *c, uint64_t seed, double tolerance)
     for (size_t way = 0; way < COUNT_OF(ways); way++) {
         Run run = make_run(cx, c, in);
         int used = 0;
-        aml_call call = {run.state, run.arena, run.input, run.output, run.scalar, ways[way], &used};
+        aml_call call = {.state = run.state,
+                         .arena = run.arena,
+                         .input = run.input,
+                         .output = run.output,
+                         .scalar = run.scalar,
+                         .parallel = ways[way],
+                         .pool = &used};
         c->run(&call);
         const char *why = check_guards(cx, c, &run, in);
         if (way == 0)

@@ -67,13 +67,11 @@ int main(int argc, char **argv)
         output[i] = i < slots ? filled(cx, most) : NULL;
         scalar[i].whole = 1;
     }
-    aml_call call = {filled(cx, c.state_bytes),
-                     filled(cx, c.entry.arena_bytes),
-                     input,
-                     output,
-                     scalar,
-                     NULL,
-                     NULL};
+    aml_call call = {.state = filled(cx, c.state_bytes),
+                     .arena = filled(cx, c.entry.arena_bytes),
+                     .input = input,
+                     .output = output,
+                     .scalar = scalar};
     double best = 1e9;
     for (int round = 0; round < calls; round++) { // the best one was not interrupted
         int times = best > 1e-4 ? 1 : 10;

@@ -89,6 +89,8 @@ static double scalar_input(const Elab *e, const aml_scalar_info *scalar)
         return 10;
     case AML_SCALAR_SEED:
         return 42;
+    case AML_SCALAR_LIMIT:
+        return 1e6;
     case AML_SCALAR_MEASURED:
         return 0.25;
     case AML_SCALAR_RATE:

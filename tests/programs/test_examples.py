@@ -2,6 +2,7 @@
 """The examples that need more than the digits: built as they are and trained for a short while on data made here."""
 import math
 import random
+import shutil
 import struct
 import sys
 
@@ -47,6 +48,22 @@ def pictures_of_clothes_are_told_apart(place):
     check_in("180 rows, 0 bad", place.run(program, "data", "check", "--dir", ".").out)
     place.run(program, "train", "--dir", ".", "--steps", 2, "--quiet", timeout=300)
     check_in("accuracy", place.run(program, "evaluate", "--dir", ".", timeout=300).out)
+
+
+def photographs_in_folders_are_trained_on(place):
+    """Any pictures: the sizes and the folders are what matters."""
+    for part in ("train", "test"):
+        for k, name in enumerate(("daisy", "dandelion", "roses", "sunflowers", "tulips")):
+            folder = place.folder / "data/images/flowers" / part / name
+            folder.mkdir(parents=True)
+            for turn in range(1, 9 if part == "train" else 3):
+                shutil.copy(ROOT / "tests/runtime/pictures" / f"turn{1 + (turn + k) % 8}.jpg", folder / f"{turn}.jpg")
+    program = build(place, "flowers/flowers.aml", "-D", "width=4", "-D", "side=32")
+    check_in("50 rows, 0 bad", place.run(program, "data", "check").out)
+    place.run(program, "train", "--steps", 2, "--quiet", timeout=300)
+    check_in("accuracy", place.run(program, "evaluate", timeout=300).out)
+    place.run(program, "data", "sheet", "-o", "sheet.html")
+    check_in("sunflowers", (place.folder / "sheet.html").read_text())
 
 
 def a_forecast_beats_persistence(place):
@@ -102,4 +119,5 @@ def tones_are_told_apart(place):
 
 if __name__ == "__main__":
     sys.exit(main([samples_of_the_generator_lie_on_the_ring, the_program_of_users_parts_trains, pictures_of_clothes_are_told_apart,
+                   photographs_in_folders_are_trained_on,
                    a_forecast_beats_persistence, tones_are_told_apart, wines_are_cross_validated]))

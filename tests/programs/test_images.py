@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
 """Pictures as data: folders and lists, what may be wrong with them, the same bits for any number of loader threads and after a resume,
 predictions for a picture."""
+import base64
 import json
 import os
 import pathlib
+import re
 import shutil
+import struct
+import zlib
 
 from harness import ROOT, check, check_equal, check_in, main
 
@@ -219,6 +223,55 @@ def linking_is_by_need(place):
     check(b"libpng" in (place.folder / "animals").read_bytes(), "a program with pictures carries none")
 
 
+def pixels_of(png):
+    """Of an 8-bit PNG file without filters."""
+    check_equal(png[:8], b"\x89PNG\r\n\x1a\n", "the beginning")
+    at, chunks = 8, {}
+    while at < len(png):
+        length, kind = struct.unpack(">I4s", png[at:at + 8])
+        check_equal(zlib.crc32(png[at + 4:at + 8 + length]), struct.unpack(">I", png[at + 8 + length:at + 12 + length])[0], "a checksum")
+        chunks[kind] = png[at + 8:at + 8 + length]
+        at += 12 + length
+    width, height, depth, colour = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
+    check_equal((depth, colour), (8, 2), "depth and colour")
+    lines = zlib.decompress(chunks[b"IDAT"])
+    check_equal(len(lines), height * (1 + 3 * width), "bytes")
+    return width, height, b"".join(lines[r * (1 + 3 * width) + 1:(r + 1) * (1 + 3 * width)] for r in range(height))
+
+
+def a_sheet_shows_what_is_trained_on(place):
+    zoo(place)
+    build(place)
+    place.run("./animals", "data", "sheet", "-o", "one.html")
+    place.run("./animals", "data", "sheet")
+    sheet = (place.folder / "animals-sheet.html").read_text()
+    check_equal((place.folder / "one.html").read_text(), sheet, "a second sheet")
+    check_in("dogs", sheet)
+    shown = [pixels_of(base64.b64decode(text)) for text in re.findall('base64,([^"]*)"', sheet)]
+    check_equal(len(shown), 8 * 7, "pictures of the 8 training samples")
+    check(all(p[:2] == (10, 12) for p in shown), "sizes")
+    check_equal(len(set(shown)), 8 * 7, "different pictures")
+    # as they are prepared, samples are those of the file, which are divided by 255
+    least, most = map(float, re.search("Values from (.*) to (.*)[.]</p>", sheet).groups())
+    rows = [list(map(int, row.split(",")[:360])) for row in place.run("./animals", "data", "rows").out.splitlines()]
+    found = [255 * least + (most - least) * level for level in shown[0][2]]
+    check(any(max(abs(a - b) for a, b in zip(found, row)) <= 1 for row in rows), "the first picture is none of the samples")
+    digits = place.write("digits.aml", (ROOT / "examples/digits/digits.aml").read_text())
+    place.aml("build", digits)
+    shutil.copytree(ROOT / "examples/digits/data", place.folder / "data")
+    check_in("a sheet shows pictures, and no field of 'digits'", place.run("./digits", "data", "sheet", code=1).err)
+
+
+def the_loader_is_measured(place):
+    zoo(place)
+    build(place)
+    found = json.loads(place.run("./animals", "data", "speed", "--json", "--loaders", "1").out)
+    check(found["first_epoch"] > 0 and found["later"] > 0 and found["loaders"] == 1, str(found))
+    check_in("by 2 computing threads", place.run("./animals", "data", "speed", "--loaders", "0", "--threads", "2").out)
+    check_in("expected `data check`, `head`", place.run("./animals", "data", "fast", code=2).err)
+
+
 if __name__ == "__main__":
     raise SystemExit(main([folders_are_classes, bits_do_not_depend_on_threads, the_summary_tells_who_waited, compiled_classes_are_compared,
-                           the_folder_may_come_later, broken_folders, broken_pictures, lists, a_picture_is_predicted, linking_is_by_need]))
+                           the_folder_may_come_later, broken_folders, broken_pictures, lists, a_picture_is_predicted, linking_is_by_need,
+                           a_sheet_shows_what_is_trained_on, the_loader_is_measured]))

@@ -77,6 +77,15 @@ int __wrap_unlink(const char *path);
 int __wrap_rmdir(const char *path);
 int __wrap_statvfs(const char *path, struct statvfs *info);
 
+// With one snapshot every checkpoint is written, so that the calls are the same each time.
+static int snapshots = 1;
+int __wrap_amli_snapshots(const aml_job *job);
+int __wrap_amli_snapshots(const aml_job *job)
+{
+    (void)job;
+    return snapshots;
+}
+
 // ---- what a crash of the machine takes back -----------------------------------------------------
 
 enum { MOST = 4096, NAME = 96 };
@@ -596,6 +605,20 @@ TEST(killed_again_while_going_on)
     }
 }
 
+// Checkpoints wait in memory and are passed over if later ones replace them.
+TEST(with_a_queue)
+{
+    static const Fault what[] = {KILLED, POWER_TORN, POWER_ALL, FULL, DROPPED};
+    const char *wrong = NULL;
+    snapshots = 7;
+    for (size_t i = 0; i < AMLI_COUNT(what) && !wrong; i++)
+        for (long at = 5 + (long)i; at <= all_calls && !wrong; at += 7 * STRIDE)
+            wrong = try(what[i], at);
+    snapshots = 1;
+    if (wrong)
+        CHECK_FAIL("%s", wrong);
+}
+
 TEST(a_disk_without_room_is_told_at_the_start)
 {
     clear();
@@ -636,6 +659,7 @@ int main(void)
     RUN(each_write_short);
     RUN(each_call_a_lie);
     RUN(killed_again_while_going_on);
+    RUN(with_a_queue);
     RUN(a_disk_without_room_is_told_at_the_start);
     forget(&expected);
     char command[64];

@@ -177,10 +177,10 @@ def placed(image, resize, width, height):
 CASES = [("plain.jpg", 3, 40, 60, "crop", 1, 0), ("subsampled.jpg", 3, 40, 60, "crop", 1, 0), ("progressive.jpg", 3, 40, 60, "stretch", 1, 0),
          ("gray.jpg", 1, 40, 60, "fit", 1, 0), ("gray.jpg", 3, 40, 60, "fit", 1, 0), ("cmyk.jpg", 3, 40, 60, "crop", 1, 0),
          ("alpha.png", 3, 40, 60, "crop", 1, 0), ("palette.png", 3, 40, 60, "crop", 1, 0), ("turn6.png", 3, 60, 40, "crop", 1, 0),
-         ("plain.jpg", 3, 16, 16, "crop", 1, 1), ("plain.jpg", 3, 16, 16, "fit", 1, 1), ("plain.jpg", 3, 16, 16, "stretch", 1, 1),
-         ("plain.jpg", 3, 64, 48, "crop", 1, 1), ("plain.jpg", 3, 13, 100, "stretch", 1, 1), ("plain.jpg", 1, 11, 17, "crop", 1, 1),
-         ("flat.jpg", 3, 20, 20, "crop", 1, 1), ("flat.jpg", 3, 20, 20, "fit", 2, 1), ("large.jpg", 3, 24, 24, "crop", 2, 1),
-         ("large.jpg", 3, 16, 16, "stretch", 2, 1), ("large.jpg", 3, 8, 8, "crop", 4, 1), ("large.jpg", 3, 40, 40, "crop", 1, 1)]
+         ("plain.jpg", 3, 16, 16, "crop", 2, 1), ("plain.jpg", 3, 16, 16, "fit", 2, 1), ("plain.jpg", 3, 16, 16, "stretch", 2, 1),
+         ("plain.jpg", 3, 64, 48, "crop", 1, 1), ("plain.jpg", 3, 13, 100, "stretch", 1, 1), ("plain.jpg", 1, 11, 17, "crop", 2, 1), ("plain.jpg", 3, 20, 20, "crop", 1, 1), ("plain.jpg", 3, 17, 25, "stretch", 1, 1),
+         ("flat.jpg", 3, 20, 20, "crop", 1, 1), ("flat.jpg", 3, 20, 20, "fit", 2, 1), ("large.jpg", 3, 24, 24, "crop", 4, 1),
+         ("large.jpg", 3, 16, 16, "stretch", 4, 1), ("large.jpg", 3, 8, 8, "crop", 8, 1), ("large.jpg", 3, 40, 40, "crop", 2, 1), ("large.jpg", 3, 100, 100, "crop", 1, 1)]
 CASES += [(f"turn{turn}.jpg", 3, 60 if turn >= 5 else 40, 40 if turn >= 5 else 60, "crop", 1, 0) for turn in range(1, 9)]
 CASES += [("turn8.jpg", 3, 18, 30, "crop", 1, 1)]
 

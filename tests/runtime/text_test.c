@@ -214,8 +214,35 @@ TEST(choices)
     CHECK_INT(amli_choose(&(amli_choice){.temperature = 1, .top_p = 1}, bad, 2, 0, work), -1);
 }
 
+// What is written by arithmetic is what printf writes.
+TEST(single_text_is_that_of_printf)
+{
+    uint32_t state = 12345;
+    for (int i = 0; i < 300000; i++) {
+        state = state * 1664525u + 1013904223u;
+        uint32_t bits = state ^ state >> 13;
+        float value;
+        if (i % 3 == 0) // any float
+            memcpy(&value, &bits, sizeof value);
+        else if (i % 3 == 1) // usual sizes
+            value = ldexpf((float)(bits & 0xffffff), -(int)(bits >> 24) % 40);
+        else // few digits
+            value = (float)(bits % 100000) / (float)(i % 2 ? 1000 : 1 << (i % 16));
+        if (!isfinite(value))
+            continue;
+        char expected[40], found[40];
+        for (int digits = 6; digits <= 9; digits++) {
+            snprintf(expected, sizeof expected, "%.*g", digits, (double)value);
+            if (strtof(expected, NULL) == value)
+                break;
+        }
+        CHECK_TEXT(amli_single_text(value, found, sizeof found), expected);
+    }
+}
+
 int main(void)
 {
+    RUN(single_text_is_that_of_printf);
     RUN(tokens_and_back);
     RUN(mistakes_have_a_place);
     RUN(bytes_become_characters);

@@ -59,6 +59,11 @@ typedef union aml_value { // one scalar, passed by value: integers as whole, eve
 typedef void aml_parallel_body(void *data, int64_t begin, int64_t end);
 typedef void aml_parallel_for(void *pool, int64_t parts, aml_parallel_body *body, void *data);
 
+// Told about each kernel of a function that is watched (aml_function.kernels), by the thread that
+// called the function, as soon as it is done. `result[i]` is where its i-th result is, until the
+// next kernel runs.
+typedef void aml_watch(void *watcher, int32_t kernel, void *const result[]);
+
 // One activation of a compiled function. The caller owns every buffer; all are aligned to
 // AML_ALIGNMENT.
 typedef struct aml_call {
@@ -69,6 +74,8 @@ typedef struct aml_call {
     const aml_value *scalar;    // in the order of aml_function.scalar
     aml_parallel_for *parallel; // NULL: run on this thread
     void *pool;
+    aml_watch *watch; // NULL: nobody is told
+    void *watcher;
 } aml_call;
 
 typedef void aml_entry(const aml_call *call);
@@ -91,16 +98,35 @@ typedef enum aml_scalar_kind {
     AML_SCALAR_SAMPLE,      // i64: which sample this is: of augment, its position in the stream of
                             // training samples; of a synthetic source, its row
     AML_SCALAR_OPTION,      // the value of aml_program.option[index]; a duration in steps, as f64
+    AML_SCALAR_LIMIT,       // f32: the largest usual loss (index 0), length of gradients (1)
     AML_SCALAR_MEASURED,    // f64: what the last validation gave for aml_job.metric[index], -1: for
                             // the loss
     AML_SCALAR_RATE // f64: the learning rate that a search for one tries; 0: none is searched
 } aml_scalar_kind;
 
+typedef struct aml_kernel_result {
+    aml_dtype dtype;
+    int64_t elements;
+    const char *place; // "digits.aml:24": the line whose result it is
+} aml_kernel_result;
+
 typedef struct aml_scalar_info {
     aml_scalar_kind kind;
-    int32_t index;   // AML_SCALAR_OPTION and AML_SCALAR_MEASURED only
+    int32_t index;   // AML_SCALAR_OPTION, AML_SCALAR_LIMIT and AML_SCALAR_MEASURED only
     aml_dtype dtype; // how the function reads it: I64, I32, BOOL as whole; F32, F64 as real
 } aml_scalar_info;
+
+// A kernel of a function: a step of it that leaves results in memory, or a number.
+typedef struct aml_kernel {
+    const char *place;  // "digits.aml:23": the line of the source that it computes
+    const char *lines;  // "23, 24, 31": all of them, if there are several; else NULL
+    const char *what;   // "dot add max": the operations
+    const char *weight; // "fc1.weight", if it reads one; else NULL
+    int32_t results;
+    const aml_kernel_result *result;
+    double flops, bytes; // of one call: computed, and read and written
+    bool loop;           // the kernels before it were told about in each turn: it is the whole loop
+} aml_kernel;
 
 typedef struct aml_function {
     const char *name;
@@ -109,7 +135,9 @@ typedef struct aml_function {
     int32_t inputs, outputs, scalars;
     const aml_tensor_info *input, *output;
     const aml_scalar_info *scalar;
-    double flops; // of one call
+    double flops;    // of one call
+    int32_t kernels; // what aml_call.watch is told about; 0: the function cannot be watched
+    const aml_kernel *kernel;
 } aml_function;
 
 // ---- state -------------------------------------------------------------------------------------
@@ -440,6 +468,16 @@ typedef struct aml_load {
     const char *const *missing, *const *unused; // patterns: of paths, of names in the file
 } aml_load;
 
+// What is done about a step whose loss or another figure is not finite.
+typedef enum aml_guard {
+    AML_GUARD_STOP,    // the training ends
+    AML_GUARD_SKIP,    // the step is left out: nothing that it computed is kept
+    AML_GUARD_ROLLBACK // back to the last checkpoint, and on with the data after that step's
+} aml_guard;
+
+// The output of a step that is 1 if the step was left out, else 0.
+#define AML_FIGURE_SKIPPED "skipped"
+
 // How a training draws its samples; see runtime/data/drawing.c.
 typedef enum aml_sampling_kind {
     AML_SAMPLING_EPOCHS, // each once in an epoch
@@ -513,6 +551,10 @@ typedef struct aml_job {
     int32_t stop_metric;           // early stop; -2: no early stop, -1: the validation loss
     aml_quantity stop_patience;
     double stop_min_delta;
+    aml_guard guard;
+    int64_t guard_limit;  // this many steps in a row may be left out, or so many times gone back
+    double skip_outliers; // a step is left out whose loss or gradient lies this many standard
+                          // deviations above the usual; 0: none is
 
     aml_sampling sampling; // train
 
