@@ -337,14 +337,17 @@ int verb_doctor(Command *command)
                         "apt-get install gcc, or name one in AML_CC");
     good &= doctor_line(tools.runtime != NULL, "libaml_runtime.a", tools.runtime,
                         arena_printf(cx->arena, "looked for %s", tools.searched));
-    static const char *const library[][2] = {{"libjansson.a", "apt-get install libjansson-dev"},
-                                             {"libnettle.a", "apt-get install nettle-dev"},
-                                             {"libz.a", "apt-get install zlib1g-dev"},
-                                             {"libjpeg.a", "apt-get install libjpeg62-turbo-dev"},
-                                             {"libpng16.a", "apt-get install libpng-dev"},
-                                             {"libutf8proc.a", "apt-get install libutf8proc-dev"},
-                                             {"libpcre2-8.a", "apt-get install libpcre2-dev"},
-                                             {"libsndfile.so", "apt-get install libsndfile1-dev"}};
+    static const char *const library[][2] = {
+        {"libjansson.a", "apt-get install libjansson-dev"},
+        {"libnettle.a", "apt-get install nettle-dev"},
+        {"libz.a", "apt-get install zlib1g-dev"},
+        {"libjpeg.a", "apt-get install libjpeg62-turbo-dev"},
+        {"libpng16.a", "apt-get install libpng-dev"},
+        {"lapack/liblapack.a", "apt-get install liblapack-dev"},
+        {"blas/libblas.a", "apt-get install libblas-dev"},
+        {"libutf8proc.a", "apt-get install libutf8proc-dev"},
+        {"libpcre2-8.a", "apt-get install libpcre2-dev"},
+        {"libsndfile.so", "apt-get install libsndfile1-dev"}};
     for (size_t i = 0; version && i < COUNT_OF(library); i++) {
         const char *option = arena_printf(cx->arena, "-print-file-name=%s", library[i][0]);
         const char *place = first_line(cx, (const char *const[]){tools.compiler, option, NULL});

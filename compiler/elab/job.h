@@ -4,6 +4,7 @@
 //   job_setting.c   reading settings against their schema
 //   job_entry.c     tracing one entry: its inputs, outputs and scalars
 //   job_data.c      dataset
+//   job_clean.c     rows that are left out
 //   job_fit.c       what it knows of the training rows as a whole (fit.h)
 //   job_source.c    where its samples come from
 //   job_cell.c      how the cells of a column become numbers
@@ -168,6 +169,9 @@ DataBlock *data_setting(Jobs *jobs, const Setting *setting, const char *name, bo
                         aml_part *part);
 // Whether the split gives samples to this part; false after a report.
 bool data_part(Jobs *jobs, const DataBlock *block, const Setting *setting, aml_part part);
+
+// ---- job_clean.c
+bool read_clean(Jobs *jobs, Node *node, const DataBlock *block, aml_dataset *table);
 
 // ---- job_source.c
 bool read_source(Jobs *jobs, Node *node, const char *name, aml_source *source, DataSource *out);

@@ -592,6 +592,7 @@ bool job_dataset(Jobs *jobs, Node *node)
     if (test > 0)
         block->part[AML_PART_TEST] = 1;
     good = read_on_bad(jobs, node, &data.table) && good;
+    good = good && read_clean(jobs, node, block, &data.table);
     jobs->e->training = false;
     jobs->e->table = NULL;
     Node *prepare = job_function(node, job_word(jobs, "prepare"));

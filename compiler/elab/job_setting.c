@@ -33,6 +33,7 @@ static const struct {
     {"stop", "early(on: metric, patience: 10 epochs)"},
     {"keep", "last(n) or best(n, on: metric)"},
     {"on_bad", "error_row() or skip(limit: 0.1%)"},
+    {"cleaning", "a list of rules, such as [duplicates()]"},
     {"quantize", "int8(...)"},
     {"prune", "channels(...)"},
     {"target", "cpu(\"x86-64-v3\")"},

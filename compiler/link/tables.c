@@ -375,6 +375,32 @@ static const char *fits(TableWriter *writer, const ProgramDataset *dataset, cons
     return name;
 }
 
+static const char *cleans(TableWriter *writer, const aml_dataset *of, const char *prefix)
+{
+    if (of->cleans == 0)
+        return "0";
+    Buffer rows = {.arena = writer->cx->arena};
+    buffer_text(&rows, "");
+    for (int i = 0; i < of->cleans; i++) {
+        const aml_clean *clean = &of->clean[i];
+        const char *field = array_name(writer, prefix, "cleaned");
+        TOP("static const int32_t %s[] = {", field);
+        for (int k = 0; k < clean->fields; k++)
+            TOP("%s%d", k ? ", " : "", clean->field[k]);
+        TOP("};\n");
+        buffer_printf(&rows,
+                      "    {.kind = (aml_clean_kind)%d, .then = (aml_then)%d, .by = (aml_by)%d, "
+                      ".limit = %s, .low = %s, .high = %s, .fields = %d, .field = %s, .place = "
+                      "%s},\n",
+                      clean->kind, clean->then, clean->by, table_real(writer, clean->limit),
+                      table_real(writer, clean->low), table_real(writer, clean->high),
+                      clean->fields, field, place(writer, clean->place));
+    }
+    const char *name = array_name(writer, prefix, "clean");
+    TOP("static const aml_clean %s[] = {\n%s};\n", name, rows.text);
+    return name;
+}
+
 static void write_datasets(TableWriter *writer, Program *program)
 {
     Buffer rows = {.arena = writer->cx->arena};
@@ -388,6 +414,7 @@ static void write_datasets(TableWriter *writer, Program *program)
                    *test = source(writer, dataset, 1, prefix);
         const char *prepare = table_function(writer, &dataset->prepare, prefix);
         const char *augment = table_function(writer, &dataset->augment, prefix);
+        const char *clean = cleans(writer, table, prefix);
         const char *statistic = statistics(writer, dataset, prefix),
                    *fit = fits(writer, dataset, prefix);
         buffer_printf(&rows,
@@ -406,10 +433,12 @@ static void write_datasets(TableWriter *writer, Program *program)
                       table_text(writer, table->split.group), table->split.by_time);
         buffer_printf(&rows,
                       "     .on_bad = (aml_on_bad)%d, .skip_limit = %s,\n     .prepare = %s,\n     "
-                      ".augment = %s,\n     .statistics = %d, .statistic = %s, .fits = %d, .fit "
+                      ".augment = %s,\n     .cleans = %d, .clean = %s, .statistics = %d, "
+                      ".statistic = %s, .fits = %d, .fit "
                       "= %s},\n",
                       table->on_bad, table_real(writer, table->skip_limit), prepare, augment,
-                      dataset->statistic.count, statistic, dataset->fit.count, fit);
+                      table->cleans, clean, dataset->statistic.count, statistic, dataset->fit.count,
+                      fit);
     }
     if (program->dataset.count)
         TOP("%s};\n", rows.text);

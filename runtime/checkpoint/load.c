@@ -142,6 +142,14 @@ static void complain_form(Complaint *complaint, const aml_tensor_info *ours,
                          turned ? "; the axes [1, 0] in its entry of `map` exchange them" : "");
 }
 
+// "adult/0.standardize": what a checkpoint of a training holds of its data, which is no weight.
+static bool is_statistic(const char *name)
+{
+    const char *slash = strchr(name, '/');
+    size_t digits = slash ? strspn(slash + 1, "0123456789") : 0;
+    return digits > 0 && slash[1 + digits] == '.' && !strpbrk(slash + 1 + digits + 1, "./");
+}
+
 static aml_status check(const aml_load *load, const amli_rows *rows, const aml_tensors *tensors,
                         const char *file, bool used[], aml_error *error)
 {
@@ -172,7 +180,8 @@ static aml_status check(const aml_load *load, const amli_rows *rows, const aml_t
     }
     for (int32_t at = 0; at < aml_tensors_count(tensors); at++) {
         const aml_tensor_info *theirs = aml_tensors_info(tensors, at);
-        if (used[at] || fits_any(load->unused, load->unuseds, theirs->name))
+        if (used[at] || fits_any(load->unused, load->unuseds, theirs->name) ||
+            is_statistic(theirs->name))
             continue;
         char *line = next_line(&complaint, &room);
         if (line)

@@ -5,6 +5,7 @@
 //   table.c    a source as columns of typed fields, one array per field
 //   fetch.c    fields that are decoded when they are asked for
 //   split.c    which samples train, validate, test
+//   clean.c    rows that are left out
 //   fit.c      what prepare knows of the training rows as a whole
 //   samples.c  the samples after `prepare` and `augment`, and batches of them
 //   sampler.c  the order of training
@@ -71,6 +72,7 @@ typedef struct amli_load {
     int threads;               // that may read; the result does not depend on it
     void *const *statistic;    // of the data set, from a checkpoint; NULL: they are fitted
     amli_fold fold;            // of a cross-validation
+    aml_notice *on_cleaned;    // told what each rule of cleaning found; may be NULL
     aml_notice *on_bad_row;    // told about each bad row that is passed over; may be NULL
     void *self;
 } amli_load;
@@ -144,6 +146,14 @@ void amli_preparer_share(amli_preparer *preparer, int first, void *const at[], i
 // Runs it on one sample whose fields are at in[i] (any alignment) and copies its outputs to out[i]
 // (any alignment; NULL: not wanted).
 void amli_prepare(const amli_preparer *preparer, const void *const in[], void *const out[]);
+
+// ---- clean.c
+
+// Takes the rows that the rules of the data set leave out from all parts of the split, and tells
+// load->on_cleaned what each rule found. AML_BAD_DATA for a row that must not be.
+aml_status amli_clean(const aml_dataset *dataset, const amli_table *table, const amli_load *load,
+                      amli_split *split, aml_error *error);
+double amli_number(aml_dtype dtype, const void *at, int64_t index); // an element of a field
 
 // ---- fit.c
 

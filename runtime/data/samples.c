@@ -321,6 +321,8 @@ aml_status amli_samples_load(const aml_dataset *dataset, const amli_load *load, 
     if (!status)
         amli_fold_mark(&load->fold, samples->fingerprint);
     if (!status)
+        status = amli_clean(dataset, table, load, &samples->split, error);
+    if (!status)
         status = statistics(samples, load, table, error);
     if (!status)
         status = prepare_all(samples, &table, threads, error);

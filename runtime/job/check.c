@@ -51,6 +51,36 @@ static void print_classes(const aml_field *field, const amli_table *table, int i
     free(count);
 }
 
+static void on_cleaned(void *opaque, const char *text)
+{
+    Checking *checking = opaque;
+    amli_buffer line = {0};
+    if (checking->json) {
+        amli_buffer_printf(&line, "{\"cleaning\": ");
+        amli_json_text(&line, text);
+        amli_buffer_printf(&line, "}");
+    } else {
+        amli_buffer_printf(&line, "  %s", text);
+    }
+    if (!line.failed)
+        puts(line.text);
+    amli_buffer_free(&line);
+}
+
+// What the rules of the data set leave out of its parts.
+static aml_status clean(const aml_dataset *dataset, const amli_table *table, const amli_load *load,
+                        aml_error *error)
+{
+    amli_split split = {0};
+    if (dataset->cleans == 0 || table->rows == 0)
+        return AML_OK;
+    aml_status status = amli_split_table(dataset, table, &load->fold, &split, error);
+    if (!status)
+        status = amli_clean(dataset, table, load, &split, error);
+    amli_split_free(&split);
+    return status;
+}
+
 static aml_status check(const amli_command *command, const aml_dataset *dataset, int64_t *bad,
                         aml_error *error)
 {
@@ -63,6 +93,7 @@ static aml_status check(const amli_command *command, const aml_dataset *dataset,
         return status;
     load.check_all = true;
     load.on_bad_row = on_bad_row;
+    load.on_cleaned = on_cleaned;
     load.self = &checking;
     status = amli_table_load(dataset, &load, &table, error);
     if (status)
@@ -91,8 +122,9 @@ static aml_status check(const amli_command *command, const aml_dataset *dataset,
         for (int i = 0; i < dataset->fields; i++)
             print_classes(&dataset->field[i], table, i);
     }
+    status = clean(dataset, table, &load, error);
     amli_table_free(table);
-    return AML_OK;
+    return status;
 }
 
 aml_status amli_data_check(const amli_command *command, aml_error *error)

@@ -14,7 +14,7 @@
 //   study.c    cross-validations and learning curves; study_result.c: their figures
 //   sheet.c, speed.c: what augmentation makes, and how fast batches are made
 //   report.c   a run as a page; report_html.c, report_chart.c: how it looks
-//   evaluate.c, predict.c, plan.c, check.c, look.c
+//   evaluate.c, predict.c, plan.c, check.c, look.c, labels.c
 
 #ifndef AMLI_JOB_H
 #define AMLI_JOB_H
@@ -259,6 +259,11 @@ aml_status amli_evaluate(const amli_command *command, const amli_device_kind *ki
                          aml_error *error);
 aml_status amli_predict(const amli_command *command, const amli_device_kind *kind,
                         aml_error *error);
+aml_status amli_label_report(const amli_command *command, const amli_device_kind *kind,
+                             aml_error *error);
+// predict.c: the prepared field that is the expected class: one that the model does not read. -1:
+// none.
+int amli_expected_field(const amli_session *session);
 aml_status amli_generate(const amli_command *command, const amli_device_kind *kind,
                          aml_error *error);
 aml_status amli_report(const amli_command *command, const amli_device_kind *kind, aml_error *error);

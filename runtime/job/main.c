@@ -52,7 +52,8 @@ static aml_status run_verb(const amli_command *command, const amli_device_kind *
     const aml_program *program = command->program;
     bool computes = command->verb == AMLI_VERB_TRAIN || command->verb == AMLI_VERB_EVALUATE ||
                     command->verb == AMLI_VERB_PREDICT || command->verb == AMLI_VERB_DATA ||
-                    command->verb == AMLI_VERB_GENERATE || command->verb == AMLI_VERB_REPORT;
+                    command->verb == AMLI_VERB_GENERATE || command->verb == AMLI_VERB_REPORT ||
+                    command->verb == AMLI_VERB_LABELS;
     aml_status status =
         computes ? amli_check_cpu(program->cpu_level, program->cpu_features, error) : AML_OK;
     if (status)
@@ -65,6 +66,8 @@ static aml_status run_verb(const amli_command *command, const amli_device_kind *
         return amli_evaluate(command, kind, error);
     case AMLI_VERB_PREDICT:
         return amli_predict(command, kind, error);
+    case AMLI_VERB_LABELS:
+        return amli_label_report(command, kind, error);
     case AMLI_VERB_GENERATE:
         return amli_generate(command, kind, error);
     case AMLI_VERB_REPORT:

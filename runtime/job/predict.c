@@ -168,8 +168,7 @@ static aml_status write_predictions(Predict *predict, Predicting *p, const amli_
 
 // ---- held-out rows
 
-// The prepared field that is the expected class: a class that the model does not read. -1: none.
-static int expected_field(const amli_session *session)
+int amli_expected_field(const amli_session *session)
 {
     const aml_function *prepare = &session->dataset->prepare, *predict = session->predict.function;
     for (int i = 0; i < prepare->outputs; i++) {
@@ -241,7 +240,7 @@ static aml_status predict_held_out(FILE *out, Predicting *p, const amli_command 
     if (rows == 0)
         return amli_fail(error, AML_BAD_DATA, "the split of '%s' (%s) holds no rows out",
                          session->dataset->name, session->dataset->place);
-    int expected = expected_field(session);
+    int expected = amli_expected_field(session);
     if (!command->json)
         write_held_out_header(out, predict, expected >= 0);
     aml_status status = AML_OK;

@@ -4,6 +4,7 @@
 // temporaries (the largest any of the job's functions needs) and one for inputs and outputs
 // (functions run one after the other, so they share it).
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -196,6 +197,7 @@ aml_status amli_session_open(const amli_command *command, const aml_job *job,
                               .job = job,
                               .dataset = &command->program->dataset[job->data]};
     session->seed = command->has_seed ? command->seed : job->seed;
+    session->limit[0] = session->limit[1] = INFINITY;
     size_t outputs = (size_t)session->dataset->prepare.outputs + 1;
     session->balance = calloc(outputs, sizeof *session->balance);
     session->to = calloc(outputs, sizeof *session->to);
@@ -277,6 +279,11 @@ static void on_skip(void *opaque, const char *text)
         amli_log_line(skipping->log, "warning: skipped a row: %s", text);
 }
 
+static void on_cleaned(void *opaque, const char *text)
+{
+    amli_log_line(((Skipping *)opaque)->log, "%s", text);
+}
+
 int64_t amli_total_steps(const amli_command *command, const aml_job *job, double epoch_steps)
 {
     double value;
@@ -322,6 +329,8 @@ aml_status amli_session_load(amli_session *session, amli_log *log, aml_error *er
     load.on_bad_row = on_skip;
     load.self = &skipping;
     load.statistic = session->statistic;
+    if (session->job->kind == AML_JOB_TRAIN && !session->command->quiet)
+        load.on_cleaned = on_cleaned;
     if (!status)
         status = amli_samples_load(session->dataset, &load, amli_threads(session->command),
                                    &session->samples, error);

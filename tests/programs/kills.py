@@ -57,10 +57,10 @@ EXAMPLES = [
     Example("char_gpt/char_gpt.aml", "char_gpt", 60, 7, 16, "data/tinyshakespeare/input.txt",
             constants=("depth=2", "width=32", "heads=2", "context=32")),
     Example("ett/ett.aml", "forecast", 200, 15, 64, "data/timeseries"),
-    Example("adult/adult.aml", "income", 200, 15, 128, "data/adult"),
-    Example("flowers/flowers.aml", "flowers", 16, 3, 8, "data/images"),
+    Example("adult/adult.aml", "net", 200, 15, 128, "data/adult"),
+    Example("flowers/flowers.aml", "net", 16, 3, 8, "data/images"),
     Example("sms_spam/sms_spam.aml", "spam", 60, 7, 16, "data/text"),
-    Example("spoken_digits/spoken_digits.aml", "spoken", 40, 5, 16, "data/fsdd"),
+    Example("spoken_digits/spoken_digits.aml", "speech", 40, 5, 16, "data/fsdd"),
 ]
 
 

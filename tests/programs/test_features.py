@@ -4,6 +4,8 @@ deployment; data head and data stats, which show them."""
 import json
 import math
 import pathlib
+import statistics
+import struct
 
 from harness import check, check_equal, check_in, checkpoints, main
 
@@ -145,6 +147,18 @@ def kept_with_the_model(place):
     check_equal(place.run(program, "predict", "ask.csv").out, expected, "predictions, with other training rows")
 
 
+def fine_tuned(place):
+    """The weights of a checkpoint are loaded by another training, which has statistics of its own."""
+    program = build(place, OWN)
+    place.run(program, "train", "--quiet")
+    weights = checkpoints(place.folder, "net")[-1] / "weights.safetensors"
+    (place.folder / "begin.safetensors").write_bytes(weights.read_bytes())
+    text = PROGRAM.replace("PREPARE", OWN.replace("1, sums", "2, sums")).replace("model:     Net()", 'model:     load(Net(), "begin.safetensors")')
+    place.write("tuned.aml", text)
+    place.aml("build", "tuned.aml")
+    check_in("weights from", place.run("./tuned", "train", "--steps", "0").err)
+
+
 def resumed(place):
     program = build(place, ALL)
     place.run(program, "train")
@@ -206,6 +220,93 @@ def head_and_stats(place):
         check_equal(place.run(program, "data", *wrong, code=None).code, 2, f"the exit code of data {' '.join(wrong)}")
 
 
+LABELS = PROGRAM.replace("PREPARE", "return { x: standardize(s.full), y: s.y }").replace("length:    12 steps", "length:    300 steps") \
+    .replace("split: { train: 80%, valid: 20%, by: time }", "split: { train: 50%, valid: 50%, by: time }")
+
+
+def doubtful_labels(place):
+    """The report of `labels` is what confident learning makes of the probabilities that `predict` writes."""
+    place.write("rows.csv", rows())
+    place.write("labels.aml", LABELS)
+    place.aml("build", "labels.aml")
+    place.run("./labels", "train", "--quiet")
+    found = json.loads(place.run("./labels", "labels", "--json").out)
+    lines = [line.split(",") for line in place.run("./labels", "predict", "rows.csv").out.splitlines()[1:]]
+    held_out = [(i, GOLDEN["y"][i], [float(v) for v in lines[i][2:]]) for i in range(40, 80)]
+    sure = [statistics.fmean(p[k] for _, y, p in held_out if y == k) for k in range(3)]
+    likely, doubtful = [[0] * 3 for _ in range(3)], []
+    for i, y, p in held_out:
+        classes = [k for k in range(3) if p[k] >= sure[k]]
+        if classes:
+            best = max(classes, key=lambda k: p[k])
+            likely[y][best] += 1
+            if best != y:
+                doubtful.append((p[y] - p[best], i + 1, y, best))
+    check(doubtful, "the case has no doubtful label")
+    check_equal(found["rows"], 40, "the rows")
+    check_equal(found["likely"], likely, "the table of labels")
+    check_equal([(d["row"], d["label"], d["likely"]) for d in found["doubtful"]], [d[1:] for d in sorted(doubtful)], "the doubtful rows")
+    text = place.run("./labels", "labels").out
+    check_in(f"net: 40 rows that the training has not seen, {len(doubtful)} labels are doubtful", text)
+    check_in("row,label,likely,margin", text)
+
+
+COLUMNS = """aml 1
+use std.nn
+use std.optim
+use std.data
+
+model Net {
+  columns = ColumnEmbeddings(1, vocab: [3, 2], size: 2)
+  head    = Dense(2)
+  fn forward(x: float[n, 3]) -> float[n, 2] { return x |> columns |> head }
+}
+
+dataset rows {
+  source: csv("rows.csv")
+  field x: f32[3]   = columns(0..2, fill: nan)
+  field y: class(2) = column("y")
+}
+
+train net {
+  model:     Net()
+  data:      rows
+  loss:      cross_entropy
+  optimizer: sgd(lr: 1e-2)
+  length:    1 steps
+  batch:     4
+}
+"""
+
+
+def read_tensors(path):
+    data = path.read_bytes()
+    header = json.loads(data[8:8 + struct.unpack("<Q", data[:8])[0]])
+    start = 8 + struct.unpack("<Q", data[:8])[0]
+    return {k: struct.unpack(f"<{(v['data_offsets'][1] - v['data_offsets'][0]) // 4}f", data[start + v["data_offsets"][0]:start + v["data_offsets"][1]])
+            for k, v in header.items() if k != "__metadata__"}
+
+
+def columns_as_one_vector(place):
+    """A category's vector is the row of its class behind those of the columns before it; what is no class has the last row."""
+    rows = [("0.5", "0", "1"), ("-2", "2", ""), ("1.25", "", "0"), ("3", "7", "-1")]
+    place.write("rows.csv", "a,b,c,y\n" + "".join(",".join(row) + ",1\n" for row in rows))
+    place.write("columns.aml", COLUMNS)
+    place.aml("build", "columns.aml")
+    place.run("./columns", "train", "--steps", "0", "--quiet")
+    weights = read_tensors(checkpoints(place.folder, "net")[-1] / "weights.safetensors")
+    table, matrix, bias = weights["columns.table"], weights["head.weight"], weights["head.bias"]
+    check_equal(len(table), 14, "the elements of the table")
+    found = [line.split(",") for line in place.run("./columns", "predict", "rows.csv").out.splitlines()[1:]]
+    for row, got in zip(rows, found):
+        first = int(row[1]) if row[1] in ("0", "1", "2") else 3
+        second = 4 + (int(row[2]) if row[2] in ("0", "1") else 2)
+        vector = [float(row[0])] + list(table[2 * first:2 * first + 2]) + list(table[2 * second:2 * second + 2])
+        scores = [sum(vector[i] * matrix[2 * i + k] for i in range(5)) + bias[k] for k in range(2)]
+        expected = 1 / (1 + math.exp(scores[0] - scores[1]))
+        check(math.isclose(float(got[3]), expected, rel_tol=1e-4), f"row {row} has the probability {got[3]}, expected {expected}")
+
+
 if __name__ == "__main__":
-    main([equals_scikit_learn, only_training_rows_count, own_statistic, kept_with_the_model, resumed, column_without_values, missing_in_axes,
-          one_training_row, head_and_stats])
+    main([equals_scikit_learn, only_training_rows_count, own_statistic, kept_with_the_model, fine_tuned, resumed, column_without_values, missing_in_axes,
+          one_training_row, head_and_stats, doubtful_labels, columns_as_one_vector])

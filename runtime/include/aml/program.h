@@ -401,6 +401,26 @@ typedef struct aml_fit {
 
 extern aml_eigenvectors aml_eigenvectors_lapack;
 
+// Rules by which rows are left out of all parts, or told about.
+typedef enum aml_clean_kind {
+    AML_CLEAN_DUPLICATES,      // the same as an earlier row in all of the fields
+    AML_CLEAN_NEAR_DUPLICATES, // at least `limit` of their sets of values in common
+    AML_CLEAN_MISSING,         // nan
+    AML_CLEAN_OUTLIERS,        // outside of borders fitted on the training part; only rows of it go
+    AML_CLEAN_RANGE            // outside of low..high
+} aml_clean_kind;
+typedef enum aml_then { AML_THEN_DROP, AML_THEN_FLAG, AML_THEN_ERROR } aml_then;
+typedef enum aml_by { AML_BY_IQR, AML_BY_Z_SCORE } aml_by;
+typedef struct aml_clean {
+    aml_clean_kind kind;
+    aml_then then;
+    aml_by by;
+    double limit, low, high;
+    int32_t fields;
+    const int32_t *field; // indices of the data set's fields
+    const char *place;
+} aml_clean;
+
 typedef struct aml_dataset {
     const char *name, *doc, *place;
     aml_source source; // split by `split`
@@ -419,6 +439,8 @@ typedef struct aml_dataset {
                           // the prepared fields. Always present
     aml_function augment; // one prepared sample to one, with other random numbers for each position
                           // in the stream of training samples; run == NULL if the data set has none
+    int32_t cleans;
+    const aml_clean *clean;
     int32_t statistics, fits; // fits: levels of statistics
     const aml_statistic *statistic;
     const aml_fit *fit;
