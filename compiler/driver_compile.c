@@ -159,9 +159,13 @@ bool generate_program(Command *command, Program *program, const char *emit_text,
 {
     drop_deploy_functions(program);
     EmitList list = entries_of(program);
-    return passes_run(command->cx, program->module, NULL, NULL, NULL) &&
-           codegen_emit(command->cx, program->module, list.at, list.count, target_of(command),
-                        emit_text, object);
+    bool good = passes_run(command->cx, program->module, NULL, NULL, NULL);
+    if (diag_errors(command->cx)) { // a budget of memory that cannot be met
+        finish_diagnostics(command);
+        return false;
+    }
+    return good && codegen_emit(command->cx, program->module, list.at, list.count,
+                                target_of(command), emit_text, object);
 }
 
 bool compile_program(Command *command, Program *program, const char *output)

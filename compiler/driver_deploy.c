@@ -209,6 +209,7 @@ static bool link_executable(Deployment *d, const ObjectCode *object)
                                           : arena_printf(d->cx->arena, "%s/deployed", d->folder);
     LinkRequest request = {.tables = tables_of_artifact(d->cx, &d->artifact, object),
                            .object = object,
+                           .libraries = source_libraries(d->artifact.source->kind),
                            .output = d->executable};
     return !told(d, toolchain_link(d->cx, &request));
 }

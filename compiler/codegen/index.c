@@ -205,10 +205,28 @@ LLVMValueRef load_element(Emit *e, DType dtype, LLVMValueRef base, Index positio
     return memory_to_register(e, dtype, load);
 }
 
+// A constant mask of the first lane alone.
+static bool is_first_lane(const Emit *e)
+{
+    if (!e->mask || !LLVMIsConstant(e->mask) || e->lanes == 1)
+        return false;
+    for (int i = 0; i < e->lanes; i++) {
+        LLVMValueRef lane = LLVMGetAggregateElement(e->mask, (unsigned)i);
+        if (!lane || !LLVMIsAConstantInt(lane) || LLVMConstIntGetZExtValue(lane) != (i == 0))
+            return false;
+    }
+    return true;
+}
+
 void store_element(Emit *e, DType dtype, LLVMValueRef base, Index position, LLVMValueRef value)
 {
     value = register_to_memory(e, dtype, lanes_splat(e, value));
     LLVMTypeRef type = memory_type(e->g, dtype, e->lanes);
+    if (!position.lanes && position.step == 1 && is_first_lane(e)) { // see to_bf16
+        LLVMValueRef one = LLVMBuildExtractElement(e->b, value, whole(e->g, 0), "");
+        set_alignment(LLVMBuildStore(e->b, one, address(e, dtype, base, position.at)), dtype);
+        return;
+    }
     if (e->lanes == 1 || (!position.lanes && position.step == 1 && !e->mask)) {
         LLVMValueRef store = LLVMBuildStore(
             e->b, value, address(e, dtype, base, position.lanes ? position.lanes : position.at));

@@ -78,7 +78,7 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
     (void)module;
     bool mixed = false, bytes = false;
     for (int i = 0; i < count; i++) {
-        mixed |= entries[i].entry->ir->mixed;
+        mixed |= entries[i].entry->ir->mixed == DTYPE_BF16;
         bytes |= has_bytes(entries[i].entry->ir);
     }
     if (!target_find(cx, target.cpu, mixed, bytes, &info)) {

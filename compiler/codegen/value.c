@@ -137,7 +137,19 @@ static LLVMValueRef to_bf16(Emit *e, LLVMValueRef value)
     LLVMValueRef quiet = LLVMBuildOr(e->b, bits, splat_int(e, g->i32, 0x400000), "");
     LLVMValueRef nan = LLVMBuildFCmp(e->b, LLVMRealUNO, value, value, "");
     LLVMValueRef chosen = LLVMBuildSelect(e->b, nan, quiet, rounded, "");
-    return cast_to(e, LLVMTrunc, LLVMBuildLShr(e->b, chosen, splat_int(e, g->i32, 16), ""), g->i16);
+    if (e->lanes == 1)
+        return cast_to(e, LLVMTrunc, LLVMBuildLShr(e->b, chosen, splat_int(e, g->i32, 16), ""),
+                       g->i16);
+    // The upper halves are picked, not shifted and truncated: LLVM 22 stores four bytes where a
+    // truncation is followed by a masked store of one lane, and the next element may belong to
+    // another thread.
+    LLVMValueRef halves =
+        LLVMBuildBitCast(e->b, chosen, LLVMVectorType(g->i16, (unsigned)e->lanes * 2), "");
+    LLVMValueRef upper[64];
+    for (int i = 0; i < e->lanes; i++)
+        upper[i] = LLVMConstInt(g->i32, (unsigned)i * 2 + 1, 0);
+    return LLVMBuildShuffleVector(e->b, halves, LLVMGetPoison(LLVMTypeOf(halves)),
+                                  LLVMConstVector(upper, (unsigned)e->lanes), "");
 }
 
 static LLVMValueRef from_bf16(Emit *e, LLVMValueRef value)

@@ -69,7 +69,8 @@ typedef struct TrainBlock {
     Value loss_call; // a function that calls it where the setting is
     Value average;   // the rule by which averages of the weights are kept; none: there are none
     DType real;      // what `float` means in it
-    bool mixed;      // operands of its contractions are rounded to bf16
+    DType mixed;  // what operands of its contractions are rounded to: BF16, F16; F32: they are not
+    Value scaler; // of f16: an instance that scales the loss; else none
     StateTable *table;
     bool keeps_best;
     bool failed;
@@ -104,7 +105,7 @@ typedef struct Jobs {
     Vec(TrainBlock *) train;
     Vec(TextBlock) text;
     Vec(KeptTokenizer) tokenizer;
-    bool mixed; // of the block in progress: what is traced is marked so
+    DType mixed; // of the block in progress: what is traced is marked so
 } Jobs;
 
 // ---- job_setting.c
@@ -219,7 +220,7 @@ int metric_index(Jobs *jobs, const MetricSet *set, Sym name,
 // The precision of a training, for everything that is traced in between.
 typedef struct Precision {
     DType real;
-    bool mixed;
+    DType mixed;
 } Precision;
 Precision precision_begin(Jobs *jobs, const TrainBlock *train);
 void precision_end(Jobs *jobs, Precision before);
@@ -260,6 +261,12 @@ bool try_step(Jobs *jobs, TrainBlock *train, const ProgramJob *job, Node *fn, Va
               Value optimizers);
 bool custom_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *fn, Value models,
                  Value optimizers);
+// job_memory.c, when everything of the job is traced
+bool job_memory(Jobs *jobs, Node *node, ProgramJob *job);
+
+// scaling.c: f16, whose small numbers need the loss scaled
+bool scaler_prepare(Jobs *jobs, TrainBlock *train);
+bool scaler_skips(Tracing *tracing, const TrainBlock *train, Value *result, Span span);
 // The functions of a validation that is written out, and a metric for each of its figures.
 bool custom_eval(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *fn, Value models,
                  MetricSet *figures);

@@ -26,7 +26,7 @@ static const struct {
     {"checkpoint", "a checkpoint of a training, such as digits_mlp.best"},
     {"source", "a source of data, such as csv(\"file.csv\")"},
     {"clip", "norm(limit), value(limit), adaptive(limit) or a function of gradients and model"},
-    {"precision", "f32, f64 or mixed(bf16)"},
+    {"precision", "f32, f64, mixed(bf16) or mixed(f16)"},
     {"sampling", "balanced(), weighted(by: w), over_sampled(), under_sampled() or smote()"},
     {"penalty", "l1(strength), l2(strength) or a function of the model"},
     {"averaging", "ema(0.999), swa(after: 75%) or a function of average, value and step"},

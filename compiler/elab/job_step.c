@@ -259,11 +259,25 @@ bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSett
                     settings->mixup,
                     settings->cutmix};
     bool mixes = !value_is(settings->mixup, VALUE_NONE) || !value_is(settings->cutmix, VALUE_NONE);
-    Node *step = elab_std_function(jobs->e, mixes ? "mixed_step" : "train_step");
-    Value result = elab_call(jobs->e, value_function(jobs->e, step, NULL), args, NULL,
-                             (int)COUNT_OF(args) - (mixes ? 0 : 2), span);
-    bool good = step_outputs(&tracing, result, span) &&
+    bool scaled = !value_is(train->scaler, VALUE_NONE);
+    if (mixes && scaled) {
+        Setting setting = setting_of(jobs, train->node, "precision");
+        report(jobs->cx, setting.span, settings_exclude, "mixed(f16)",
+               value_is(settings->mixup, VALUE_NONE) ? "cutmix" : "mixup");
+        help(jobs->cx, "`mixed(bf16)` has the range of f32 and goes with both");
+    }
+    int extra = mixes ? 2 : 0;
+    if (scaled)
+        args[8] = train->scaler, extra = 1;
+    Node *step = elab_std_function(jobs->e, scaled  ? "scaled_step"
+                                            : mixes ? "mixed_step"
+                                                    : "train_step");
+    Value result =
+        elab_call(jobs->e, value_function(jobs->e, step, NULL), args, NULL, 8 + extra, span);
+    bool good = !(mixes && scaled) && !value_is(result, VALUE_POISON) &&
                 average_step(jobs, train, train->model, span) &&
+                (!scaled || scaler_skips(&tracing, train, &result, span)) &&
+                step_outputs(&tracing, result, span) &&
                 guard_step(&tracing, &job->table, span) &&
                 rate_output(&tracing, settings->optimizer, span);
     jobs->e->training = false;

@@ -43,34 +43,35 @@ void precision_end(Jobs *jobs, Precision before)
     jobs->mixed = before.mixed;
 }
 
-// `precision: f64`, `precision: mixed(bf16)`.
+// `precision: f64`, `precision: mixed(bf16)`, `precision: mixed(f16)`.
 static bool read_precision(Jobs *jobs, TrainBlock *train)
 {
     Setting setting = setting_of(jobs, train->node, "precision");
     Value value = setting_eval(jobs, &setting, "precision");
     train->real = jobs->e->real;
+    train->scaler = value_none();
     if (value_is(value, VALUE_NONE))
         return true;
-    Value type = value, mixed = record_item(jobs, value, "mixed");
-    train->mixed = !value_is(mixed, VALUE_NONE);
-    if (train->mixed)
-        type = mixed;
+    Value type = value, narrow = record_item(jobs, value, "mixed");
+    bool mixed = !value_is(narrow, VALUE_NONE);
+    if (mixed)
+        type = narrow;
     bool plain = value_is(type, VALUE_TYPE) && !type.as.type->has_dims && type.as.type->castable;
-    if (plain && train->mixed && type.as.type->dtype == DTYPE_BF16)
+    if (plain && mixed && (type.as.type->dtype == DTYPE_BF16 || type.as.type->dtype == DTYPE_F16)) {
+        train->mixed = type.as.type->dtype;
+        if (train->mixed == DTYPE_F16)
+            train->scaler = record_item(jobs, value, "scaler");
         return true;
-    if (plain && !train->mixed &&
-        (type.as.type->dtype == DTYPE_F32 || type.as.type->dtype == DTYPE_F64)) {
+    }
+    if (plain && !mixed && (type.as.type->dtype == DTYPE_F32 || type.as.type->dtype == DTYPE_F64)) {
         train->real = type.as.type->dtype;
         return true;
     }
     bool half = plain && (type.as.type->dtype == DTYPE_F16 || type.as.type->dtype == DTYPE_BF16);
     setting_wrong(jobs, &setting, "precision", NULL, value);
-    if (half && type.as.type->dtype == DTYPE_F16)
-        help(jobs->cx,
-             "f16 needs its losses scaled, which this version cannot do: `mixed(bf16)` has "
-             "the range of f32");
-    else if (half)
-        help(jobs->cx, "weights stay f32: write `mixed(bf16)`");
+    if (half)
+        help(jobs->cx, "weights stay f32: write `mixed(%s)`",
+             type.as.type->dtype == DTYPE_F16 ? "f16" : "bf16");
     return false;
 }
 
@@ -325,7 +326,8 @@ static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const Me
     job->table.has_loss = true;
     int64_t batch = job->table.batch;
     return predict_entry(jobs, train, &job->predict, job->table.name, "predict", 1, model.span) &&
-           register_cells(jobs, train->model) && check_classes(jobs, train, job, model.span) &&
+           register_cells(jobs, train->model) && scaler_prepare(jobs, train) &&
+           check_classes(jobs, train, job, model.span) &&
            default_step(jobs, train, job, &settings) &&
            eval_entry(jobs, &job->eval, job, train->data, train->model, train->loss_call, metrics,
                       "eval", batch) &&
@@ -382,6 +384,14 @@ static bool train_own(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *step
         report(jobs->cx, setting.span, settings_exclude, unused[i], "fn step");
         note(jobs->cx, step->as.fn.name_span, "the step is written here");
         help(jobs->cx, "do it in the step: `g <- optimizers.g.update(g, norm(1.0)(slopes, g))`");
+        return false;
+    }
+    if (!value_is(train->scaler, VALUE_NONE)) {
+        Setting setting = setting_of(jobs, train->node, "precision");
+        report(jobs->cx, setting.span, settings_exclude, "mixed(f16)", "fn step");
+        note(jobs->cx, step->as.fn.name_span, "the step is written here");
+        help(jobs->cx, "f16 needs its losses scaled, which a step of one's own does not do; "
+                       "`mixed(bf16)` has the range of f32");
         return false;
     }
     train->models = record;
@@ -448,6 +458,8 @@ bool job_train(Jobs *jobs, Node *node)
     load_rows(jobs, step ? train->models : train->model, &job);
     state_rows(jobs, train->table, &job);
     fit_rows(&jobs->program->dataset.at[train->data->index], &job, jobs);
+    if (!job_memory(jobs, node, &job))
+        return false;
     train->index = jobs->program->job.count;
     train->failed = false;
     vec_push(jobs->arena, &jobs->program->job, job);

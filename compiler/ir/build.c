@@ -228,6 +228,9 @@ IrFunction *ir_clone_function(IrFunction *fn, IrModule *into, Sym name)
     Cx *cx = fn->cx;
     IrFunction *copy = ir_function_new(cx, into, name, fn->span);
     copy->mixed = fn->mixed;
+    copy->memory = fn->memory;
+    copy->budget = fn->budget;
+    copy->memory_span = fn->memory_span;
     Inst **twin = NEW_ARRAY(cx->arena, Inst *, outermost(fn)->next_id); // by id
     for (int i = 0; i < fn->param.count; i++) {
         const Inst *param = fn->param.at[i];

@@ -42,11 +42,11 @@ static void drop_reader(Value *value, const Inst *inst)
         give_back(value, inst);
 }
 
-// An operand of a contraction in a mixed function, rounded to bf16, as the caller's buffer.
-static void *rounded(IrFunction *fn, const Inst *inst, const void *at, Type type)
+// An operand of a contraction in a mixed function, rounded as it says, as the caller's buffer.
+static void *rounded(IrFunction *fn, const Inst *inst, const void *at, Type type, DType narrowed)
 {
     Type half = type;
-    half.dtype = DTYPE_BF16;
+    half.dtype = narrowed;
     void *narrow = buffer_new(fn, inst->span, (size_t)type_bytes(half)),
          *wide = buffer_new(fn, inst->span, (size_t)type_bytes(type));
     const void *from = at;
@@ -57,11 +57,12 @@ static void *rounded(IrFunction *fn, const Inst *inst, const void *at, Type type
     return wide;
 }
 
-static bool is_mixed(const IrFunction *fn, const Inst *inst)
+// To what operands are rounded; F32: they are not.
+static DType rounding(const IrFunction *fn, const Inst *inst)
 {
     while (fn->parent)
         fn = fn->parent;
-    return fn->mixed && op_has(inst->op, CONTRACTS) && inst->type.dtype == DTYPE_F32;
+    return op_has(inst->op, CONTRACTS) && inst->type.dtype == DTYPE_F32 ? fn->mixed : DTYPE_F32;
 }
 
 // Runs one instruction into fresh buffers.
@@ -84,9 +85,10 @@ static void run(IrFunction *fn, const Inst *inst, Value *values, const int *plac
     }
     if (inst->op == OP_parameter)
         operand[0] = in[inst->attr[0].whole];
-    bool mixed = is_mixed(fn, inst);
+    DType narrowed = rounding(fn, inst);
+    bool mixed = narrowed != DTYPE_F32;
     for (int i = 0; mixed && i < inst->inputs; i++)
-        operand[i] = rounded(fn, inst, operand[i], types[inst->results + i]);
+        operand[i] = rounded(fn, inst, operand[i], types[inst->results + i], narrowed);
     RefCall call = {inst->op, inst->attr, inst->inputs, inst->results, types + inst->results,
                     operand,  types,      value->part};
     ref_kernel[inst->op](&call);

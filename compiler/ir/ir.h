@@ -89,7 +89,11 @@ struct IrFunction {
     Inst *first, *last;
     Vec(IrResult) result;
     IrFunction *parent; // of a nested body: the function that holds the instruction
-    bool mixed; // operands of CONTRACTS ops on f32 mean those rounded to bf16; precision.c says so
+    DType mixed;        // BF16, F16: operands of CONTRACTS ops on f32 mean those rounded to it, see
+                        // precision.c; F32: as they are
+    int64_t memory, budget; // what its job may need, and what of it is left for temporaries, in
+                            // bytes; memory 0: no limit
+    Span memory_span;       // where that is asked for
     int next_id;
 };
 

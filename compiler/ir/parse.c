@@ -614,7 +614,12 @@ static bool parse_function(Parser *p)
     if (!parse_at(p, &span))
         return false;
     IrFunction *fn = ir_function_new(p->cx, p->module, name, span);
-    fn->mixed = take(p, "mixed");
+    fn->mixed = take(p, "mixed_f16") ? DTYPE_F16 : take(p, "mixed") ? DTYPE_BF16 : DTYPE_F32;
+    if (take(p, "memory")) {
+        if (!expect(p, "=") || !whole_number(p, &fn->memory))
+            return false;
+        fn->budget = fn->memory;
+    }
     p->function++;
     if (!expect(p, "{") || !parse_body(p, fn, 0) || !expect(p, "}"))
         return false;

@@ -13,7 +13,8 @@
 //
 // Values are numbered in the order in which they are printed, so that equal functions have equal
 // text. Called functions are printed before their callers. `at file:start:end` is the place in the
-// user's source, in bytes. `mixed` before the brace is IrFunction.mixed.
+// user's source, in bytes. `mixed` (bf16) or `mixed_f16` before the brace is IrFunction.mixed,
+// `memory=` IrFunction.budget.
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -235,7 +236,11 @@ void ir_print_function(IrFunction *fn, Buffer *out)
     buffer_text(out, "function ");
     put_function_name(out, fn->name ? fn->name : "");
     put_span(out, fn->span);
-    buffer_text(out, fn->mixed ? " mixed {\n" : " {\n");
+    if (fn->mixed != DTYPE_F32)
+        buffer_text(out, fn->mixed == DTYPE_F16 ? " mixed_f16" : " mixed");
+    if (fn->memory > 0)
+        buffer_printf(out, " memory=%" PRId64, fn->budget);
+    buffer_text(out, " {\n");
     put_body(&printer, fn, 1);
     buffer_text(out, "}\n");
 }

@@ -14,7 +14,14 @@ static const char *const c_type[] = {
 
 #define TOP(...) buffer_printf(&writer->top, __VA_ARGS__)
 
-static void write_artifact(TableWriter *writer, const Artifact *artifact, const ObjectCode *object)
+// Whether its samples are pictures, which an executable reads from files as well.
+static bool has_pictures(const Artifact *artifact)
+{
+    return artifact->source->most_pixels > 0;
+}
+
+static void write_artifact(TableWriter *writer, const Artifact *artifact, const ObjectCode *object,
+                           bool is_program)
 {
     const char *field = table_field_array(writer, artifact->field, artifact->fields, "raw");
     const char *prepare = table_function(writer, &artifact->prepare, "prepare");
@@ -40,15 +47,21 @@ static void write_artifact(TableWriter *writer, const Artifact *artifact, const 
         artifact->fields, field, artifact->separator, artifact->header, artifact->source->comment,
         artifact->source->literal_quotes);
     TOP("    .prepare = %s,\n    .predicts = %d, .predict_batch = predict_batch, .predict = "
-        "predict,\n    .weights_bytes = %zuu, .parameters = %lld,\n};\n",
+        "predict,\n    .weights_bytes = %zuu, .parameters = %lld,\n",
         prepare, artifact->predict.count, artifact->weights_bytes, (long long)artifact->parameters);
+    if (is_program && has_pictures(artifact))
+        TOP("    .picture = &amli_picture_files, .resize = (aml_resize)%d, .background = %d, "
+            ".most_pixels = %lld,\n",
+            artifact->source->resize, artifact->source->background,
+            (long long)artifact->source->most_pixels);
+    TOP("};\n");
 }
 
 Tables tables_of_artifact(Cx *cx, const Artifact *artifact, const ObjectCode *object)
 {
     TableWriter writer_of = {.cx = cx, .top = {.arena = cx->arena}}, *writer = &writer_of;
     TOP("#include \"aml/program.h\"\n\n");
-    write_artifact(writer, artifact, object);
+    write_artifact(writer, artifact, object, true);
     TOP("\nint main(int argc, char **argv)\n{\n    return aml_artifact_main(&artifact, argc, "
         "argv);\n}\n");
     return table_end(writer);
@@ -171,7 +184,7 @@ Tables library_source(Cx *cx, const Artifact *artifact, const ObjectCode *object
     const Entry *predict_entry = &artifact->predict.at[0];
 
     TOP("#include \"aml/artifact.h\"\n#include \"%s.h\"\n\n", name);
-    write_artifact(writer, artifact, object);
+    write_artifact(writer, artifact, object, false);
     TOP("\nsize_t %s_context_bytes(void)\n{\n    return aml_context_bytes(&artifact);\n}\n", name);
     TOP("\nint %s_init(void *memory, size_t bytes, %s_context **out)\n{\n    aml_context "
         "*context;\n"

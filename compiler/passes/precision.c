@@ -1,4 +1,4 @@
-// precision: in a function that is marked `mixed`, operands of contractions are rounded to bf16.
+// precision: in a function that is marked `mixed`, operands of contractions are rounded to bf16 or f16.
 //
 //   dot(a, b)   becomes   dot(f32(bf16(a)), f32(bf16(b)))
 //
@@ -15,6 +15,7 @@
 typedef struct Rounding {
     Inst **rounded; // by id: the rounded value
     int count;      // ids below it existed before the pass
+    DType to;
 } Rounding;
 
 static bool moves(const Inst *inst)
@@ -36,7 +37,7 @@ static Inst *rounded(Rounding *r, Inst *in, Inst *place)
         return *known = ir_clone_before(place, in, &inner);
     }
     Type narrow = in->type;
-    narrow.dtype = DTYPE_BF16;
+    narrow.dtype = r->to;
     Inst *half = ir_insert_before(place, OP_cast, &in, 1, NULL, narrow, in->span);
     return *known = ir_insert_before(place, OP_cast, &half, 1, NULL, in->type, in->span);
 }
@@ -46,9 +47,10 @@ bool pass_precision(IrFunction *fn)
     IrFunction *root = fn;
     while (root->parent)
         root = root->parent;
-    if (!root->mixed)
+    if (root->mixed == DTYPE_F32)
         return false;
-    Rounding r = {NEW_ARRAY(fn->cx->scratch, Inst *, root->next_id + 1), root->next_id};
+    Rounding r = {NEW_ARRAY(fn->cx->scratch, Inst *, root->next_id + 1), root->next_id,
+                  root->mixed};
     bool changed = false;
     for (Inst *inst = fn->first; inst; inst = inst->next) {
         if (!op_has(inst->op, CONTRACTS) || inst->type.dtype != DTYPE_F32)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -255,6 +256,32 @@ static aml_status read_rows(Stream *stream, aml_error *error)
     return status;
 }
 
+// Whether it is a picture, of which the whole is read then: the one sample of the stream.
+static aml_status read_picture(Stream *stream, bool *is_picture, aml_error *error)
+{
+    const aml_artifact *artifact = stream->serving->artifact;
+    char begin[16], *bytes = NULL;
+    size_t length;
+    ssize_t got = artifact->picture && !stream->is_pipe
+                      ? pread(stream->descriptor, begin, sizeof begin, 0)
+                      : 0;
+    *is_picture = got > 0 && artifact->picture->recognize(begin, (size_t)got);
+    if (!*is_picture)
+        return AML_OK;
+    aml_status status =
+        amli_read_descriptor(stream->descriptor, stream->path, &bytes, &length, error);
+    if (status)
+        return status;
+    status = artifact->picture->read(artifact, bytes, length, stream->serving->field, error);
+    free(bytes);
+    if (status)
+        return amli_prefix(error, "%s", stream->path);
+    if (!stream->json)
+        write_header(stream);
+    stream->waiting = 1;
+    return flush_rows(stream, error);
+}
+
 aml_status amli_serve_file(amli_serving *serving, const char *path, FILE *out, bool json,
                            aml_error *error)
 {
@@ -267,7 +294,10 @@ aml_status amli_serve_file(amli_serving *serving, const char *path, FILE *out, b
         return amli_fail(error, errno == ENOENT ? AML_NOT_FOUND : AML_IO, "cannot open %s: %s",
                          path, strerror(errno));
     stream.is_pipe = !S_ISREG(info.st_mode);
-    aml_status status = read_rows(&stream, error);
+    bool is_picture;
+    aml_status status = read_picture(&stream, &is_picture, error);
+    if (!status && !is_picture)
+        status = read_rows(&stream, error);
     if (!is_input)
         close(stream.descriptor);
     return status;

@@ -30,6 +30,14 @@ typedef struct amli_serving {
     double *time;
 } amli_serving;
 
+// picture.c: how a file with a picture becomes a sample.
+typedef struct amli_picture_reader {
+    bool (*recognize)(const char *text, size_t length);
+    aml_status (*read)(const aml_artifact *artifact, const char *bytes, size_t length,
+                       void *const field[],
+                       aml_error *error); // AML_BAD_DATA does not name the file
+} amli_picture_reader;
+
 aml_status amli_serving_open(const aml_artifact *artifact, amli_serving *serving, aml_error *error);
 
 // predict.c

@@ -407,6 +407,9 @@ static void summary_json(const amli_training *training, const amli_stored *best)
         amli_json_number(&text, best->score);
         amli_buffer_printf(&text, "}");
     }
+    int64_t skipped = amli_training_skipped(training);
+    if (skipped >= 0)
+        amli_buffer_printf(&text, ", \"skipped_steps\": %lld", (long long)skipped);
     amli_buffer_printf(&text, ", \"data\": {\"waited_seconds\": ");
     amli_json_number(&text, training->waited);
     amli_buffer_printf(&text, ", \"loaders\": %d}",
@@ -451,6 +454,11 @@ static void summarize(amli_training *training)
                                                 : "halted",
                   (long long)training->progress.step,
                   amli_seconds_text(training->progress.seconds, seconds, sizeof seconds));
+    int64_t skipped = amli_training_skipped(training);
+    if (skipped > 0)
+        amli_log_line(&training->log,
+                      "%lld step%s left out: f16 could not hold the gradients (see loss_scale)",
+                      (long long)skipped, skipped == 1 ? " was" : "s were");
     if (best)
         amli_log_line(&training->log, "best: step %lld, %s %.4f", (long long)best->step,
                       training->store.score_name, best->score);

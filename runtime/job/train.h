@@ -100,4 +100,10 @@ aml_status amli_training_wait(amli_training *training, aml_error *error);
 
 void amli_training_end_run(amli_training *training);
 
+// ---- scaling.c
+
+// How many steps were left out since the training began, because f16 could not hold their
+// gradients; -1: it is none of f16.
+int64_t amli_training_skipped(const amli_training *training);
+
 #endif

@@ -91,6 +91,11 @@ static const Template templates[] = {
      "%12 = sqrt %11 : T[M]\n%13 = broadcast %12 axes=[0] : T[M, N]\n%14 = div %7, %13 : T[M, N]\n"
      "%15 = broadcast %1 axes=[1] : T[M, N]\n%16 = mul %14, %15 : T[M, N]\nresult %16\nresult %4\n",
      true},
+    {"rows_of_16_bits", // each ends where the next one begins, perhaps another thread's
+     "%0 = parameter : T[M, N]\n%1 = reduce %0 with=max axes=[1] : T[M]\n%2 = broadcast %1 "
+     "axes=[0] : T[M, N]\n%3 = sub %0, %2 : T[M, N]\n%4 = exp %3 : T[M, N]\n%5 = cast %4 : "
+     "bf16[M, N]\n%6 = le %0, %2 : bool[M, N]\nresult %5\nresult %6\n",
+     true},
     {"column_statistics",
      "%0 = parameter : T[M, N]\n%1 = reduce %0 with=sum axes=[0] : T[N]\n%2 = mul %0, %0 : T[M, "
      "N]\n"
@@ -288,6 +293,7 @@ TEST(f32_rests)
 TEST(f32_large)
 {
     check_all(test_cpu, (Sizes){150, 310, 90}, "f32", 2e-4);
+    check_all(test_cpu, (Sizes){900, 65, 3}, "f32", 2e-4);
 }
 TEST(f64)
 {

@@ -10,6 +10,7 @@ import pathlib
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 
@@ -93,6 +94,21 @@ def sound_seeds():
             b"fLaC\0\0\0\x22" + bytes(34), b"OggS" + bytes(30), b""]
 
 
+def shard_seeds():
+    def tar(members, form):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w", format=form) as archive:
+            for name, content in members:
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+        return out.getvalue()[:sum(512 + (len(c) + 511) // 512 * 512 for _, c in members) + 4096]
+    picture = (ROOT / "tests/runtime/pictures/flat.jpg").read_bytes()
+    plain = [("a/0.jpg", picture), ("a/0.cls", b"2"), ("a/0.json", b'{"k": 1}'), ("a/1.x.png", picture), ("a/1.cls", b"0\n")]
+    long = [("d" * 150 + "/0.jpg", picture), ("d" * 150 + "/0.cls", b"1")]
+    return [tar(plain, tarfile.USTAR_FORMAT), tar(long, tarfile.GNU_FORMAT), tar(long, tarfile.PAX_FORMAT), tar(plain[:1], tarfile.USTAR_FORMAT), b"\0" * 1024, b""]
+
+
 def seeds(name):
     if name in ("npy", "npz"):
         return npy_seeds() if name == "npy" else npz_seeds()
@@ -104,6 +120,8 @@ def seeds(name):
         return tokenizer_seeds()
     if name == "idx":
         return idx_seeds()
+    if name == "shards":
+        return shard_seeds()
     if name == "picture":
         return [p.read_bytes() for p in sorted((ROOT / "tests/runtime/pictures").iterdir()) if p.suffix in (".jpg", ".png")]
     if name == "csv":

@@ -271,7 +271,25 @@ def the_loader_is_measured(place):
     check_in("expected `data check`, `head`", place.run("./animals", "data", "fast", code=2).err)
 
 
+def a_deployed_program_reads_pictures(place):
+    zoo(place)
+    place.write("animals.aml", PROGRAM.replace("CLASSES", "3").replace("SOURCE", "images(dir, resize: fit)").replace("ON_BAD", "") +
+                "\ndeploy net_f32 {\n  model: net.last\n  emit: [executable, shared_library]\n}\n")
+    place.aml("run", "animals.aml", timeout=300)
+    program = next(p for p in place.folder.rglob("net_f32*") if p.is_file() and os.access(p, os.X_OK) and ".so" not in p.name)
+    for picture in ("plain.jpg", "turn6.jpg", "alpha.png", "gray.jpg"):
+        trained = place.run("./animals", "predict", PICTURES / picture).out.splitlines()
+        deployed = place.run(program, "predict", PICTURES / picture).out.splitlines()
+        check_equal(deployed[0], trained[0], "the header")
+        worst = max(abs(float(a) - float(b)) for a, b in zip(deployed[1].split(","), trained[1].split(",")))
+        check(worst < 1e-5, f"{picture}: answers differ by {worst}")
+    (place.folder / "cut.png").write_bytes((PICTURES / "alpha.png").read_bytes()[:300])
+    check_in("cut.png: expected a sound PNG file, found: the end of the file", place.run(program, "predict", "cut.png", code=1).err)
+    place.write("rows.csv", place.run("./animals", "data", "rows").out.splitlines()[0] + "\n")
+    check_equal(len(place.run(program, "predict", "rows.csv").out.splitlines()), 2, "lines for csv")
+
+
 if __name__ == "__main__":
     raise SystemExit(main([folders_are_classes, bits_do_not_depend_on_threads, the_summary_tells_who_waited, compiled_classes_are_compared,
                            the_folder_may_come_later, broken_folders, broken_pictures, lists, a_picture_is_predicted, linking_is_by_need,
-                           a_sheet_shows_what_is_trained_on, the_loader_is_measured]))
+                           a_sheet_shows_what_is_trained_on, the_loader_is_measured, a_deployed_program_reads_pictures]))

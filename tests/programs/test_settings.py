@@ -52,14 +52,16 @@ deploy net_f32 {
 """
 
 
-def program(place, name="net", model="Net()", optimizer="adamw(lr: 5e-3)", length="6 epochs", more=()):
+def program(place, name="net", model="Net()", optimizer="adamw(lr: 5e-3)", length="6 epochs", more=(), loss="cross_entropy", plain=False):
     chance = random.Random(4)
     lines = ["a,b,c,d,class"]
     for i in range(400):
         kind = i % 3
         lines.append(",".join(f"{chance.gauss(1.5 * (k == kind), 1):.4f}" for k in range(4)) + f",{kind}")
     place.write("points.csv", "\n".join(lines) + "\n")
-    text = PROGRAM.replace("MODEL", model).replace("OPTIMIZER", optimizer).replace("LENGTH", length)
+    text = PROGRAM.replace("MODEL", model).replace("OPTIMIZER", optimizer).replace("LENGTH", length).replace("loss:      cross_entropy", f"loss:      {loss}")
+    if plain:
+        text = text.replace(" |> norm", "").replace(" |> drop", "").replace("  norm = BatchNorm()\n", "").replace("  drop = Dropout(10%)\n", "")
     place.write(name + ".aml", text.replace("MORE", "".join(f"  {line}\n" for line in more)))
     place.aml("build", name + ".aml", "-o", name)
     return place.folder / name
@@ -141,6 +143,65 @@ def precisions_agree(place):
     check(0 < abs(losses["mixed(bf16)"] - losses["f32"]) < 0.03, f"{losses}")
 
 
+def files_of(place, net, *arguments):
+    folder = place.folder / ("run" + str(len(list(place.folder.glob("run*")))))
+    folder.mkdir()
+    place.run(net, "train", "--quiet", *arguments, cwd=folder)
+    return last_files(folder), checkpoints(folder, "net")[-1]
+
+
+# Operands of f16 end at 6e-8 and 65504. A loss of 1e-6 has gradients below that, and a scale of 2^24 takes those of an
+# ordinary one beyond it.
+def f16_scales_its_loss(place):
+    small = {"optimizer": "sgd(lr: 3e4)", "loss": "fn(s, y) = 1e-6 * cross_entropy(s, y)"}
+    moved = {}
+    for precision in ("f32", "mixed(f16)", "mixed(f16, start: 1.0)"):
+        net = program(place, more=(f"precision: {precision}",), **small)
+        _, first = files_of(place, net, "--steps", 0)
+        _, last = files_of(place, net)
+        before, after = (tensors(at / "weights.safetensors")["up.weight"][1] for at in (first, last))
+        moved[precision] = max(abs(a - b) for a, b in zip(before, after))
+    check(moved["mixed(f16)"] > 0.5 * moved["f32"], f"gradients were lost: {moved}")
+    check(moved["mixed(f16, start: 1.0)"] < 0.1 * moved["f32"], f"nothing is lost without a scale: {moved}")
+
+
+def f16_leaves_out_steps_that_overflow(place):
+    net = program(place, more=("precision: mixed(f16, start: 16777216.0, every: 5)", "ema: 0.9", "accumulate: 2"))
+    first, at = files_of(place, net, "--steps", 0)
+    one, after = files_of(place, net, "--steps", 1)
+    check_equal(one["weights.safetensors"], first["weights.safetensors"], "the weights after a step that overflows")
+    kept, rest = tensors(at / "optimizer.safetensors"), tensors(after / "optimizer.safetensors")
+    check_equal({n for n in kept if kept[n] != rest[n]}, {"loss_scale.scale", "loss_scale.skipped"}, "the states that it changes")
+    folder = place.folder / "counted"
+    folder.mkdir()
+    summary = json.loads(place.run(net, "train", "--json", cwd=folder).out.splitlines()[-1])
+    last = tensors(checkpoints(folder, "net")[-1] / "optimizer.safetensors")
+    check_equal(last["loss_scale.skipped"][1], [summary["skipped_steps"]], "the count in the checkpoint")
+    check(0 < summary["skipped_steps"] < 30, f"{summary}")
+    halves = place.folder / "f16halves"
+    halves.mkdir()
+    place.run(net, "train", "--quiet", "--steps", 23, cwd=halves)
+    place.run(net, "train", "--quiet", "--resume", "--threads", 1, cwd=halves)
+    check(last_files(folder) == last_files(halves), "the interrupted run ends in other bytes")
+
+
+# Sums over the batch are made in another order: a few last bits. What batch norm sees of a batch is another thing (its
+# part), so the model has none; and dropout draws other numbers.
+def parts_of_a_batch_are_the_batch(place):
+    def after(more, *arguments):
+        net = program(place, optimizer="sgd(lr: 0.1)", more=more, plain=True)
+        return tensors(files_of(place, net, "--steps", 1, *arguments)[1] / "weights.safetensors")
+    for precision, most in (("f32", 2e-6), ("f64", 1e-14), ("mixed(bf16)", 2e-6), ("mixed(f16)", 2e-6)):
+        whole = after((f"precision: {precision}",))
+        for parts in (4,):
+            more = (f"precision: {precision}", f"accumulate: {parts}")
+            found = after(more)
+            check_equal(found, after(more, "--threads", 1), f"{precision} in {parts} parts on one thread")
+            for name, (_, values) in whole.items():
+                apart = max(abs(a - b) for a, b in zip(values, found[name][1]))
+                check(apart <= most * max(1, *map(abs, values)), f"{precision} in {parts} parts: {name} differs by {apart}")
+
+
 def frozen_weights_stay(place):
     net = program(place, model='freeze(Net(), only: ["body", "up.weight"])', optimizer="adamw(lr: 5e-3)")
     place.run(net, "train", "--quiet", "--steps", 0)
@@ -192,4 +253,5 @@ def program_text(place, model):
 
 if __name__ == "__main__":
     sys.exit(main([interrupted_run_ends_in_the_same_bytes, averages_are_what_is_measured_and_deployed, parts_of_a_batch_need_less_memory,
-                   precisions_agree, frozen_weights_stay, weights_come_from_a_file]))
+                   precisions_agree, f16_scales_its_loss, f16_leaves_out_steps_that_overflow, parts_of_a_batch_are_the_batch,
+                   frozen_weights_stay, weights_come_from_a_file]))

@@ -637,7 +637,13 @@ typedef struct aml_artifact {
     const aml_function *predict;
     size_t weights_bytes; // of read-only data
     int64_t parameters;
+    const struct amli_picture_reader *picture; // its data are pictures: FILE may be one; else NULL
+    aml_resize resize;                         // as of the source
+    int32_t background;
+    int64_t most_pixels;
 } aml_artifact;
+
+extern const struct amli_picture_reader amli_picture_files;
 
 // The main function of a deployed executable: predict, bench, info. Returns its exit code.
 int aml_artifact_main(const aml_artifact *artifact, int argc, char **argv);
