@@ -4,7 +4,7 @@
 // Memory is known when a program is compiled, so nothing has to be trained to find out: the program
 // is compiled with other batches, up to the plan, and the batch is doubled until it does not fit,
 // then the gap is halved. What counts is what the program allocates for the job: states, the
-// snapshot of them that checkpoints are written from, temporaries, batches; not the rows of the
+// snapshots of them that checkpoints are written from, temporaries, batches; not the rows of the
 // data.
 
 #include "driver.h"
@@ -61,7 +61,8 @@ static double job_bytes(Cx *cx, const ProgramJob *job)
         arena = temporaries > arena ? temporaries : arena;
         batch = buffers > batch ? buffers : batch;
     }
-    return 2 * (double)job->table.state_bytes + arena + batch;
+    double states = 1 + aml_snapshots(job->table.state_bytes);
+    return states * (double)job->table.state_bytes + arena + batch;
 }
 
 static const ProgramJob *job_called(const Program *program, const char *name)

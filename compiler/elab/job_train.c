@@ -105,10 +105,18 @@ static bool read_stop(Jobs *jobs, Node *node, const MetricSet *metrics, aml_job 
         setting_wrong(jobs, &setting, "stop", NULL, value);
         return false;
     }
+    if (patience.as.quantity.unit == AML_UNIT_SECONDS) { // a run would depend on the machine
+        report(jobs->cx, argument_span(&setting, "patience"), setting_range, "patience",
+               "steps or epochs", value_show(jobs->e, patience));
+        return false;
+    }
     job->stop_metric = metric_index(jobs, metrics, on, argument_span(&setting, "on"));
     job->stop_patience = (aml_quantity){patience.as.quantity.value, patience.as.quantity.unit,
                                         patience.as.quantity.option};
     job->stop_min_delta = value_is_number(delta) ? value_number(delta) : 0;
+    Value reach = record_item(jobs, value, "reach");
+    job->stop_reaches = value_is_number(reach);
+    job->stop_reach = job->stop_reaches ? value_number(reach) : 0;
     return job->stop_metric != -3;
 }
 

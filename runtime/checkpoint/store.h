@@ -137,8 +137,7 @@ void amli_store_free(amli_store *store);
 // training's.
 typedef struct amli_writer amli_writer;
 
-// How many snapshots a training keeps: one, or some of a small state, so that a disk that is slower
-// than the training does not hold it up.
+// How many snapshots a training keeps.
 int amli_snapshots(const aml_job *job);
 
 // The memory of `count` snapshots is allocated here. Without a second thread to be had, checkpoints

@@ -21,12 +21,10 @@
 
 #include "runtime/checkpoint/store.h"
 
-enum { MOST_SNAPSHOTS = 16, SNAPSHOTS_ROOM = 2 << 20 };
-
 struct amli_writer {
     amli_store *store;
     int count;
-    amli_snapshot snapshot[MOST_SNAPSHOTS];
+    amli_snapshot snapshot[AML_MOST_SNAPSHOTS];
     bool any; // the newest is one
     bool threaded;
     pthread_t thread;
@@ -42,8 +40,7 @@ struct amli_writer {
 
 int amli_snapshots(const aml_job *job)
 {
-    size_t fit = job->state_bytes ? SNAPSHOTS_ROOM / job->state_bytes : MOST_SNAPSHOTS;
-    return fit < 1 ? 1 : fit > MOST_SNAPSHOTS ? MOST_SNAPSHOTS : (int)fit;
+    return aml_snapshots(job->state_bytes);
 }
 
 static amli_snapshot *at(amli_writer *writer, int64_t number)

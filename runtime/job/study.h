@@ -39,6 +39,8 @@ aml_status amli_study_text(const amli_study *study, int share, int fold,
 // Reads it back, and says what is wrong with it. The caller gives it back with json_decref.
 aml_status amli_study_read(const char *path, const char *text, size_t length, json_t **out,
                            aml_error *error);
+// All of them as {"job", "folds", "metrics": {"accuracy": {"mean", "sd", "folds"}}, "curve": [..]}.
+json_t *amli_study_json(const amli_study *study);
 // All of them: result.json, metrics.jsonl with a line for each share, and what is printed.
 aml_status amli_study_finish(const amli_study *study, aml_error *error);
 

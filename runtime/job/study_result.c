@@ -162,9 +162,17 @@ static const char *part_name(const amli_study *study)
     return study->part == AML_PART_TEST ? "test" : "valid";
 }
 
-static json_t *study_json(const amli_study *study, json_t *points)
+static json_t *points_of(const amli_study *study)
 {
-    json_t *all = json_object();
+    json_t *points = json_array();
+    for (int s = 0; s < amli_study_shares(study); s++)
+        json_array_append_new(points, point_of(study, s));
+    return points;
+}
+
+json_t *amli_study_json(const amli_study *study)
+{
+    json_t *all = json_object(), *points = points_of(study);
     json_object_set_new(all, "job", json_string(study->job->name));
     json_object_set_new(all, "training", json_string(study->trained->name));
     json_object_set_new(all, "part", json_string(part_name(study)));
@@ -176,6 +184,7 @@ static json_t *study_json(const amli_study *study, json_t *points)
     json_object_set(all, "metrics", json_object_get(json_array_get(points, last), "metrics"));
     if (study->shares > 0)
         json_object_set(all, "curve", points);
+    json_decref(points);
     return all;
 }
 
@@ -338,10 +347,7 @@ static void print_study(const amli_study *study, json_t *points)
 
 aml_status amli_study_finish(const amli_study *study, aml_error *error)
 {
-    json_t *points = json_array();
-    for (int s = 0; s < amli_study_shares(study); s++)
-        json_array_append_new(points, point_of(study, s));
-    json_t *all = study_json(study, points);
+    json_t *points = points_of(study), *all = amli_study_json(study);
     char *text = json_dumps(all, JSON_INDENT(2));
     aml_status status =
         text ? amli_replace_file(study->folder, "result.json", text, strlen(text), error)

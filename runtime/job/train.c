@@ -75,7 +75,13 @@ static double score_of(const amli_measured *measured, int32_t metric)
     return metric >= 0 ? measured->value[metric][0] : measured->loss;
 }
 
-// Notes the best validation; true if there was none better for longer than the patience.
+static bool has_reached(const aml_job *job, bool lower, double score)
+{
+    return job->stop_reaches && (lower ? score <= job->stop_reach : score >= job->stop_reach);
+}
+
+// Notes the best validation; true if there was none better for longer than the patience, or if this
+// one is as good as was asked for.
 static bool out_of_patience(amli_training *training, const amli_measured *measured)
 {
     const aml_job *job = training->job;
@@ -91,6 +97,8 @@ static bool out_of_patience(amli_training *training, const amli_measured *measur
         progress->best = score;
         progress->best_step = progress->step;
     }
+    if (has_reached(job, lower, score))
+        return true;
     double value;
     aml_unit unit;
     amli_quantity_value(training->command, &job->stop_patience, &value, &unit);
@@ -493,7 +501,10 @@ static bool is_complete(const amli_training *training)
     aml_unit unit;
     amli_quantity_value(training->command, &job->stop_patience, &value, &unit);
     double steps = unit == AML_UNIT_EPOCHS ? value * training->session.epoch_steps : value;
-    return job->stop_metric != -2 && training->progress.has_best &&
+    if (job->stop_metric == -2 || !training->progress.has_best)
+        return false;
+    bool lower = job->stop_metric < 0 || job->metric[job->stop_metric].lower_is_better;
+    return has_reached(job, lower, training->progress.best) ||
            training->progress.step - training->progress.best_step >= round_up(steps);
 }
 

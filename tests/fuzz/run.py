@@ -94,6 +94,14 @@ def sound_seeds():
             b"fLaC\0\0\0\x22" + bytes(34), b"OggS" + bytes(30), b""]
 
 
+def study_seeds():
+    def result(metrics, training=None):
+        whole = {"share": 0.5, "fold": 1, "train_rows": 8, "rows": 2, "data": "00", "metrics": metrics}
+        return json.dumps(whole | ({"training": training} if training else {})).encode()
+    one, two = result({"loss": 0.5, "m": [[1, 2], [3, 4]]}, {"loss": 1e300}), result({"loss": None, "m": [[1], 2]})
+    return [one + b"\0" + one, one + b"\0" + two, two + b"\0" + one, one, result({}) + b"\0" + one, b""]
+
+
 def shard_seeds():
     def tar(members, form):
         out = io.BytesIO()
@@ -114,6 +122,8 @@ def seeds(name):
         return npy_seeds() if name == "npy" else npz_seeds()
     if name == "jsonl":
         return JSONL
+    if name == "study":
+        return study_seeds()
     if name == "sound":
         return sound_seeds()
     if name == "tokenizer":

@@ -128,13 +128,13 @@ def planned(place, batch):
 
 def the_largest_batch_fits(place):
     place.write("fit.aml", classes())
-    for size, limit in (("200KiB", 200 * 1024), ("3MiB", 3 << 20)):
+    for size, limit in (("400KiB", 400 * 1024), ("3MiB", 3 << 20)):
         fit = json.loads(place.aml("report", "fit.aml", "--fit", size, "--json").out)["jobs"][0]
         check_equal(fit["source_batch"], 16, "the batch of the source")
         check(planned(place, fit["batch"]) == fit["bytes"] <= limit, f"{fit}, planned {planned(place, fit['batch'])}")
         check(planned(place, fit["batch"] + 1) > limit, "one more would fit")
     place.write("parts.aml", classes(more="accumulate: 3").replace("rows_in_batch: int = 16", "rows_in_batch: int = 12"))
-    fit = json.loads(place.aml("report", "parts.aml", "--fit", "200KiB", "--json").out)["jobs"][0]
+    fit = json.loads(place.aml("report", "parts.aml", "--fit", "400KiB", "--json").out)["jobs"][0]
     check_equal(fit["batch"] % 3, 0, "the rest of a batch in three parts")
     check_in("no batch fits", place.aml("report", "fit.aml", "--fit", "1KiB", code=1).out)
     check_in("needs a size", place.aml("report", "fit.aml", "--fit", "much", code=2).err)
@@ -177,6 +177,15 @@ def a_validation_is_written_out(place):
     summary = json.loads(place.run(program, "train", "--json").out)
     check("abs_error" in summary["best"] and summary["validation"]["abs_error"] < found[0]["abs_error"], str(summary))
     check_in("valid_loss", place.run(program, "train").err)
+
+
+def a_training_ends_when_it_is_good_enough(place):
+    program = build(place, classes(more="stop: early(on: accuracy, patience: 100 epochs, reach: 0.6)"))
+    summary = json.loads(place.run(program, "train", "--json").out)
+    check(summary["stopped_early"] and summary["validation"]["accuracy"] >= 0.6, str(summary))
+    check_in("is complete", place.run(program, "train", "--resume").err)
+    program = build(place, classes(more="stop: early(patience: 100 epochs, reach: 1e-9)"), "never")
+    check(not json.loads(place.run(program, "train", "--json").out)["stopped_early"], "a loss of 1e-9 was not reached")
 
 
 class Pages(html.parser.HTMLParser):
@@ -356,4 +365,5 @@ if __name__ == "__main__":
     os.environ.pop("AML_DATA", None)
     random.seed(1)
     sys.exit(main([a_rate_is_searched_for, a_suggested_rate_trains, an_optimizer_without_a_rate_is_not_searched, the_largest_batch_fits, weights_thaw_in_time,
-                   a_validation_is_written_out, a_run_becomes_a_page, other_runs_become_pages_too, event_files_hold_histograms_and_pictures, tensorboard_reads_histograms_and_pictures]))
+                   a_validation_is_written_out, a_training_ends_when_it_is_good_enough, a_run_becomes_a_page, other_runs_become_pages_too,
+                   event_files_hold_histograms_and_pictures, tensorboard_reads_histograms_and_pictures]))

@@ -573,6 +573,8 @@ typedef struct aml_job {
     int32_t stop_metric;           // early stop; -2: no early stop, -1: the validation loss
     aml_quantity stop_patience;
     double stop_min_delta;
+    bool stop_reaches; // the training ends when the metric is as good as stop_reach, too
+    double stop_reach;
     aml_guard guard;
     int64_t guard_limit;  // this many steps in a row may be left out, or so many times gone back
     double skip_outliers; // a step is left out whose loss or gradient lies this many standard
@@ -594,6 +596,16 @@ typedef struct aml_job {
     aml_function decode; // generate: outputs the scores of the next token, f32[vocab]
     aml_generation generation;
 } aml_job;
+
+// How many snapshots of its state a training keeps, from which checkpoints are written: one, or
+// some of a small state, so that a disk that is slower than the training does not hold it up. What
+// a training allocates is known when it is compiled, so the compiler asks too.
+enum { AML_MOST_SNAPSHOTS = 16, AML_SNAPSHOTS_ROOM = 2 << 20 };
+static inline int aml_snapshots(size_t state_bytes)
+{
+    size_t fit = state_bytes ? AML_SNAPSHOTS_ROOM / state_bytes : AML_MOST_SNAPSHOTS;
+    return fit < 1 ? 1 : fit > AML_MOST_SNAPSHOTS ? AML_MOST_SNAPSHOTS : (int)fit;
+}
 
 typedef struct aml_program {
     int32_t abi;              // AML_PROGRAM_ABI
