@@ -78,7 +78,7 @@ void amli_write_element(FILE *out, const aml_tensor_info *info, const void *at, 
 {
     char text[40];
     double value = amli_element(info->dtype, at, index);
-    if (amli_write_class(out, info, (int64_t)value, json))
+    if (info->classes > 0 && amli_write_class(out, info, (int64_t)value, json)) // a whole number
         return;
     if (info->dtype == AML_I64)
         fprintf(out, "%lld", (long long)((const int64_t *)at)[index]);
