@@ -69,6 +69,13 @@ static const char *hash_sources(Cx *cx, const Program *program)
         if (tokenizer && tokenizer->image)
             buffer_append(&all, (const char *)tokenizer->image, tokenizer->image->bytes);
     }
+    for (int i = 0; i < program->dataset.count; i++)
+        for (int k = 0; k < program->dataset.at[i].table.fields; k++) {
+            const aml_cell_rule *rule = program->dataset.at[i].table.field[k].rule;
+            if (rule && rule->text && rule->text->tokenizer->image)
+                buffer_append(&all, (const char *)rule->text->tokenizer->image,
+                              rule->text->tokenizer->image->bytes);
+        }
     return sha256_hex(cx, all.text, all.length);
 }
 

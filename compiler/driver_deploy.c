@@ -246,6 +246,13 @@ static const char *predictions(Deployment *d, const char *const argv[], const ch
 static const char *choose_rows(Deployment *d, const char *reference, char **text)
 {
     Cx *cx = d->cx;
+    if (!d->request->data && d->data->table.source.kind == AML_SOURCE_TEXTS) {
+        say(d->command, "error",
+            "deploy %s is compared with the training program on texts in a csv file, one a row; "
+            "name it with --data",
+            d->deploy->name);
+        return NULL;
+    }
     if (!d->request->data && d->data->table.source.kind != AML_SOURCE_CSV) {
         const char *all = predictions(
             d, (const char *const[]){reference, "data", "rows", "--job", d->job->table.name, NULL},

@@ -13,6 +13,7 @@
 //   job_metric.c    metrics of a train or an evaluate block
 //   job_text.c      texts: tokenizers and vocabularies
 //   job_files.c     folders in which each file is a sample: their names
+//   job_text_field.c  fields that are tokens of a text in a column
 //   job_generate.c  generate
 //   job_deploy.c    deploy
 //   job_sampling.c  how a training draws its samples
@@ -295,6 +296,16 @@ const aml_tokenizer *tokenizer_of(Jobs *jobs, Span span, Value value, bool *is_o
 const char *text_default(Jobs *jobs, Value text); // where every option has its default
 const aml_tokenizer *text_tokenizer(Jobs *jobs, Node *dataset);
 Value text_member(Elab *e, Node *job, Sym part, Span span); // shakespeare.vocab
+
+// ---- job_text_field.c
+// Whether a field's place is tokens(...) or token_count(...).
+bool is_text_place(Jobs *jobs, Value place);
+// Such a field; out->column and first are set but for one that counts, which reads those of the
+// field that it names. False after a report.
+bool read_text_field(Jobs *jobs, Node *field, Value place, const aml_field *fields, int count,
+                     int64_t window, aml_field *out, Column *column);
+// The tokenizer of the fields that are texts. NULL: there is none, or after a report.
+const aml_tokenizer *field_tokenizer(Jobs *jobs, const Node *dataset, bool *several);
 
 // ---- job_files.c
 // What names of files are like, and which files are samples. NULL after a report.

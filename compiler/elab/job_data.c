@@ -102,8 +102,8 @@ static bool read_place(Jobs *jobs, Node *field, const TypeValue *type, const Dat
     if (source->files) {
         out->first = block->columns;
         out->count = (int32_t)needed;
-        return files_place(jobs, field, type, source,
-                           env_new(jobs->e, NULL, field->span.file), &out->part);
+        return files_place(jobs, field, type, source, env_new(jobs->e, NULL, field->span.file),
+                           &out->part);
     }
     if (kind != AML_SOURCE_CSV) {
         int part = source_part(kind, node ? word : field->as.data.name);
@@ -142,6 +142,19 @@ static bool read_field(Jobs *jobs, Node *field, Value place, const aml_dataset *
         return false;
     if (tokenizer)
         env_bind(jobs->e, env, job_word(jobs, "vocab"), value_int(tokenizer->vocab));
+    bool has_texts = table->source.kind == AML_SOURCE_CSV || table->source.kind == AML_SOURCE_TEXTS;
+    if (has_texts && is_text_place(jobs, place)) {
+        bool counts = !value_is(record_item(jobs, place, "counted"), VALUE_NONE);
+        bool in_file = table->source.kind == AML_SOURCE_TEXTS;
+        out->first = block->columns;
+        out->part = in_file && counts; // the content, and its length
+        if ((!counts && !in_file && !read_columns(jobs, field, place, out)) ||
+            !read_text_field(jobs, field, place, table->field, table->fields, block->source.window,
+                             out, column))
+            return false;
+        block->columns += out->count;
+        return true;
+    }
     CellType cells = CELL_NUMBER;
     Node *stated = field->as.data.type;
     bool is_csv = table->source.kind == AML_SOURCE_CSV;
@@ -526,7 +539,7 @@ static void eval_places(Jobs *jobs, Node *node, aml_source_kind kind, DataBlock 
             continue;
         Value place = value_none();
         bool has_places =
-            kind == AML_SOURCE_CSV || kind == AML_SOURCE_JSONL || kind == AML_SOURCE_NPZ;
+            kind == AML_SOURCE_CSV || kind == AML_SOURCE_TEXTS || kind == AML_SOURCE_JSONL || kind == AML_SOURCE_NPZ;
         if (has_places && item->as.data.value)
             place =
                 elab_eval(jobs->e, env_new(jobs->e, NULL, item->span.file), item->as.data.value);
@@ -578,6 +591,8 @@ bool job_dataset(Jobs *jobs, Node *node)
             continue;
         }
         vec_push(arena, &fields, field);
+        data.table.field = fields.at; // a later field may name an earlier one
+        data.table.fields = fields.count;
         vec_push(arena, &block->place,
                  item->as.data.value ? item->as.data.value->span : item->span);
         vec_push(arena, &block->field, column);

@@ -210,6 +210,18 @@ static bool read_audio(Reading *r)
     return true;
 }
 
+static bool read_texts(Reading *r)
+{
+    Value cache = item(r, "cache");
+    if (!read_path(r, "path", 0))
+        return false;
+    if (!value_is(cache, VALUE_QUANTITY) || cache.as.quantity.unit != AML_UNIT_BYTES)
+        return wrong(r);
+    r->source->cache_bytes = (size_t)cache.as.quantity.value;
+    r->source->files = files_settings(r->jobs, r->setting, r->value);
+    return r->source->files != NULL;
+}
+
 static const struct {
     const char *name;
     aml_source_kind kind;
@@ -237,6 +249,11 @@ static const struct {
                           read_audio,
                           "samples, length or part(\"...\")",
                           {"samples", "length"}},
+    [AML_SOURCE_TEXTS] = {"texts",
+                          AML_SOURCE_TEXTS,
+                          read_texts,
+                          "tokens(contents(), ...), token_count(\"...\") or part(\"...\")",
+                          {NULL}},
     [AML_SOURCE_SYNTHETIC] = {"synthetic",
                               AML_SOURCE_SYNTHETIC,
                               read_synthetic,

@@ -212,8 +212,15 @@ const aml_tokenizer *text_tokenizer(Jobs *jobs, Node *dataset)
     Value source = setting_eval(jobs, &setting, "source");
     Sym kind = value_word(record_item(jobs, source, "source"));
     TextBlock block = {dataset, NULL};
+    bool several = false;
     if (kind && strcmp(kind, "text") == 0)
         block.tokenizer = read_tokenizer(jobs, &setting, source);
+    else if (kind && (strcmp(kind, "csv") == 0 || strcmp(kind, "texts") == 0))
+        block.tokenizer = field_tokenizer(jobs, dataset, &several);
+    if (several) {
+        report(jobs->cx, setting.span, several_vocabs, dataset->as.job.name);
+        block.tokenizer = NULL;
+    }
     vec_push(jobs->arena, &jobs->text, block);
     return block.tokenizer;
 }

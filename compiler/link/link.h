@@ -44,6 +44,8 @@ const char *source_libraries(aml_source_kind kind);
 const char *statistic_libraries(const ProgramDataset *data);
 // table_text.c: tokenizers, names of files
 const char *table_tokenizer(TableWriter *writer, const aml_tokenizer *of); // a pointer to one
+const char *table_text_rule(TableWriter *writer,
+                            const aml_text_rule *of); // settings of a cell's rule
 const char *table_files(TableWriter *writer,
                         const aml_files *of); // a pointer to the rules of names
 const char *tokenizer_libraries(Cx *cx, const Tables *tables);

@@ -41,9 +41,10 @@ const char *table_cell_rule(TableWriter *writer, const aml_field *field)
             TOP("%s%d", i ? ", " : "", rule->order[i]);
         TOP("};\n");
     }
+    const char *text = table_text_rule(writer, rule->text);
     TOP("static const aml_cell_rule %s = {.kind = (aml_cell_kind)%d, .missings = %d, .missing = "
-        "%s, .fill = %s, .order = %s, .unknown = %d, .ending = %s, .format = %s};\n",
+        "%s, .fill = %s, .order = %s, .unknown = %d, .ending = %s, .format = %s%s};\n",
         name, rule->kind, rule->missings, missing, table_text(writer, rule->fill), order,
-        rule->unknown, table_text(writer, rule->ending), table_text(writer, rule->format));
+        rule->unknown, table_text(writer, rule->ending), table_text(writer, rule->format), text);
     return arena_printf(writer->cx->arena, "&%s", name);
 }

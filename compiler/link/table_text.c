@@ -61,6 +61,21 @@ const char *table_tokenizer(TableWriter *writer, const aml_tokenizer *of)
     return arena_printf(arena, "&tokenizer%d", number);
 }
 
+const char *table_text_rule(TableWriter *writer, const aml_text_rule *of)
+{
+    if (!of)
+        return "";
+    const char *tokenizer = table_tokenizer(writer, of->tokenizer);
+    int number = writer->arrays++;
+    TOP("extern const struct amli_cell_decoder amli_text_cells;\nstatic const aml_text_rule "
+        "text_rule_%d = {.tokenizer = %s, .tokens = %lld, .pad = %d, .special = %d, .keeps_end = "
+        "%d, .must_fit = %d, .counts = %d};\n",
+        number, tokenizer, (long long)of->tokens, of->pad, of->special, of->keeps_end, of->must_fit,
+        of->counts);
+    return arena_printf(writer->cx->arena,
+                        ",\n    .decoder = &amli_text_cells, .text = &text_rule_%d", number);
+}
+
 static const char *names(TableWriter *writer, const char *const at[], int count, const char *what,
                          int number)
 {

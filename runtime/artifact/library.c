@@ -121,7 +121,8 @@ static bool classes_hold(const aml_field *field, const void *values, int64_t row
 {
     size_t size = aml_dtype_bytes(field->tensor.dtype);
     bool is_signed = field->tensor.dtype != AML_U8 && field->tensor.dtype != AML_BOOL;
-    for (int64_t i = 0; i < rows * field->count; i++) {
+    int64_t elements = aml_shape_elements(&field->tensor.shape);
+    for (int64_t i = 0; i < rows * elements; i++) {
         const char *at = (const char *)values + (size_t)i * size;
         int64_t value = is_signed && at[size - 1] & 0x80 ? -1 : 0;
         memcpy(&value, at, size);

@@ -18,6 +18,7 @@ typedef struct Stream {
     amli_csv csv;
     int64_t columns, done, waiting; // rows written, rows decoded but not yet predicted
     int64_t column[SERVING_TENSORS];
+    void **decoders; // of fields that are texts
     bool has_header, shows_names;
     FILE *out;
 } Stream;
@@ -241,7 +242,7 @@ static aml_status read_rows(Stream *stream, aml_error *error)
                     (size_t)stream->waiting * amli_serving_tensor_bytes(&artifact->field[i].tensor);
         if (!amli_decode_row(&stream->csv, stream->path, serving->cell, stream->columns,
                              stream->shows_names ? serving->header : NULL, artifact->field,
-                             artifact->fields, stream->column, NULL, to, error)) {
+                             artifact->fields, stream->column, NULL, stream->decoders, to, error)) {
             aml_error flushed;
             flush_rows(stream, &flushed);
             return AML_BAD_DATA;
@@ -294,10 +295,14 @@ aml_status amli_serve_file(amli_serving *serving, const char *path, FILE *out, b
         return amli_fail(error, errno == ENOENT ? AML_NOT_FOUND : AML_IO, "cannot open %s: %s",
                          path, strerror(errno));
     stream.is_pipe = !S_ISREG(info.st_mode);
-    bool is_picture;
-    aml_status status = read_picture(&stream, &is_picture, error);
+    const aml_artifact *artifact = serving->artifact;
+    bool is_picture = false;
+    aml_status status = amli_cells_open(artifact->field, artifact->fields, &stream.decoders, error);
+    if (!status)
+        status = read_picture(&stream, &is_picture, error);
     if (!status && !is_picture)
         status = read_rows(&stream, error);
+    amli_cells_close(artifact->field, artifact->fields, stream.decoders);
     if (!is_input)
         close(stream.descriptor);
     return status;

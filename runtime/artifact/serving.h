@@ -1,5 +1,5 @@
 // serving.h: a deployed executable. Everything that it needs is in one block that is mapped at the
-// start; nothing is allocated afterwards.
+// start; nothing is allocated afterwards, but for what the tokenizers of texts work with.
 
 #ifndef AMLI_SERVING_H
 #define AMLI_SERVING_H

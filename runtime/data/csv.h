@@ -87,8 +87,10 @@ bool amli_store_real(aml_dtype dtype, double value, void *element);
 // cell.
 typedef struct amli_cell_decoder {
     // As amli_decode; `cell` is as it is in the file, not trimmed.
-    bool (*decode)(const aml_field *field, const amli_cell *cell, void *to, char *expected,
-                   size_t room);
+    bool (*decode)(void *own, const aml_field *field, const amli_cell *cell, void *to,
+                   char *expected, size_t room);
+    void *(*open)(const aml_field *field); // what one thread works with; NULL: no memory
+    void (*close)(void *own);
 } amli_cell_decoder;
 
 // Where the names of a category are, by a hash: for files, where a binary search would take longer
@@ -101,6 +103,11 @@ typedef struct amli_lookup {
 // False: no memory. A field that is no category gets none.
 bool amli_lookup_new(const aml_field *field, amli_lookup *lookup);
 void amli_lookup_free(amli_lookup *lookup);
+
+// What one thread needs for fields with decoders: own[i] of field i. *own is NULL if there are
+// none.
+aml_status amli_cells_open(const aml_field field[], int fields, void ***own, aml_error *error);
+void amli_cells_close(const aml_field field[], int fields, void **own);
 
 // Finds the first column of each field: by name in the header (NULL: there is none) or by position.
 // column[i] is -1 for a label that is absent, where that is allowed.
@@ -118,13 +125,13 @@ aml_status amli_check_header(aml_header stated, const amli_cell header[], int64_
 // Whether a row is a sound one of so many cells.
 bool amli_check_row(const amli_csv *csv, const char *path, int64_t columns, aml_error *error);
 
-// Decodes the cells of a row into to[i], one sample of field i (NULL: not wanted). `lookup` of each
-// field may be NULL. False: `error`
-// says file, line, column, expected, found.
+// Decodes the cells of a row into to[i], one sample of field i (NULL: not wanted). False: `error`
+// says file, line, column, expected, found. `lookup` of each
+// field may be NULL. `own` is what amli_cells_open gave.
 bool amli_decode_row(const amli_csv *csv, const char *path, const amli_cell cell[], int64_t columns,
                      const amli_cell header[], const aml_field field[], int fields,
-                     const int64_t column[], const amli_lookup lookup[], void *const to[],
-                     aml_error *error);
+                     const int64_t column[], const amli_lookup lookup[], void *const own[],
+                     void *const to[], aml_error *error);
 
 // ---- names.c
 

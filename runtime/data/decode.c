@@ -502,6 +502,34 @@ static int64_t decode_singles(const char *text, const amli_cell cell[], int64_t 
     return k;
 }
 
+aml_status amli_cells_open(const aml_field field[], int fields, void ***own, aml_error *error)
+{
+    bool needed = false;
+    *own = NULL;
+    for (int i = 0; i < fields; i++)
+        needed = needed || (field[i].rule && field[i].rule->decoder);
+    if (!needed)
+        return AML_OK;
+    *own = calloc((size_t)fields, sizeof **own);
+    bool good = *own != NULL;
+    for (int i = 0; i < fields && good; i++)
+        if (field[i].rule && field[i].rule->decoder)
+            good = ((*own)[i] = field[i].rule->decoder->open(&field[i])) != NULL;
+    if (good)
+        return AML_OK;
+    amli_cells_close(field, fields, *own);
+    *own = NULL;
+    return amli_no_memory(error, sizeof **own, "a field's texts");
+}
+
+void amli_cells_close(const aml_field field[], int fields, void **own)
+{
+    for (int i = 0; i < fields && own; i++)
+        if (own[i])
+            field[i].rule->decoder->close(own[i]);
+    free(own);
+}
+
 bool amli_check_row(const amli_csv *csv, const char *path, int64_t columns, aml_error *error)
 {
     if (csv->problem) {
@@ -522,8 +550,8 @@ bool amli_check_row(const amli_csv *csv, const char *path, int64_t columns, aml_
 
 bool amli_decode_row(const amli_csv *csv, const char *path, const amli_cell cell[], int64_t columns,
                      const amli_cell header[], const aml_field field[], int fields,
-                     const int64_t column[], const amli_lookup lookup[], void *const to[],
-                     aml_error *error)
+                     const int64_t column[], const amli_lookup lookup[], void *const own[],
+                     void *const to[], aml_error *error)
 {
     if (!amli_check_row(csv, path, columns, error))
         return false;
@@ -532,13 +560,14 @@ bool amli_decode_row(const amli_csv *csv, const char *path, const amli_cell cell
         if (!to[i])
             continue;
         if (column[i] < 0) {
-            memset(to[i], 0, (size_t)field[i].count * size);
+            memset(to[i], 0, (size_t)aml_shape_elements(&field[i].tensor.shape) * size);
             continue;
         }
         const amli_cell *from = &cell[column[i]];
         if (field[i].rule && field[i].rule->kind == AML_CELL_TEXT) {
             char expected[120];
-            if (!field[i].rule->decoder->decode(&field[i], from, to[i], expected, sizeof expected))
+            if (!field[i].rule->decoder->decode(own[i], &field[i], from, to[i], expected,
+                                                sizeof expected))
                 return bad_cell(csv, path, from, header ? &header[column[i]] : NULL, column[i],
                                 &field[i], expected, error);
             continue;

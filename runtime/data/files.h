@@ -3,7 +3,7 @@
 //
 //   files.c          the list, parts of names, the fingerprint
 //   source_audio.c   sounds; sound.h: decoding one
-//   source_texts.c   texts
+//   source_texts.c   texts, as tokens
 //
 // Fields read a part of such a source: the content, how long it is, or a part of the name.
 

@@ -18,6 +18,8 @@ typedef struct Csv {
 
 typedef struct Thread {
     amli_rows_thread rows;
+    const aml_dataset *dataset;
+    void **decoders;  // of fields that have one
     amli_cell cell[]; // `columns`
 } Thread;
 
@@ -118,7 +120,7 @@ static aml_status read_first(amli_reading *reading, Csv *own, aml_error *error)
 // counts of classes ask for it.
 static bool stays(const aml_field *field)
 {
-    return field->count == 1 && field->tensor.classes > 0;
+    return field->count == 1 && field->tensor.classes > 0 && field->tensor.shape.rank == 0;
 }
 
 // Leaves the rows on the disk if they need more memory than the source may use.
@@ -142,10 +144,19 @@ static aml_status choose(amli_reading *reading, Csv *own, aml_error *error)
 static void *thread_csv(const amli_reading *reading)
 {
     const Csv *own = reading->own;
+    const aml_dataset *dataset = reading->dataset;
     Thread *thread = malloc(sizeof *thread + (size_t)own->columns * sizeof *thread->cell);
-    if (thread && !amli_rows_thread_new(&own->rows, &thread->rows)) {
+    if (!thread)
+        return NULL;
+    thread->dataset = dataset;
+    if (amli_cells_open(dataset->field, dataset->fields, &thread->decoders, NULL)) {
         free(thread);
-        thread = NULL;
+        return NULL;
+    }
+    if (!amli_rows_thread_new(&own->rows, &thread->rows)) {
+        amli_cells_close(dataset->field, dataset->fields, thread->decoders);
+        free(thread);
+        return NULL;
     }
     return thread;
 }
@@ -154,6 +165,7 @@ static void thread_csv_free(void *of)
 {
     Thread *thread = of;
     amli_rows_thread_free(&thread->rows);
+    amli_cells_close(thread->dataset->field, thread->dataset->fields, thread->decoders);
     free(thread);
 }
 
@@ -167,7 +179,7 @@ static amli_row csv_at(const amli_reading *reading, void *of, int64_t row, void 
         return AMLI_ROW_FAILED;
     return amli_decode_row(&thread->rows.csv, reading->file[0].path, thread->cell, own->columns,
                            own->header, dataset->field, dataset->fields, own->column, own->lookup,
-                           to, error)
+                           thread->decoders, to, error)
                ? AMLI_ROW_READ
                : AMLI_ROW_BAD;
 }

@@ -29,6 +29,9 @@ typedef struct Thread {
     amli_rows_thread rows;
     char *text; // a string without escapes
     size_t text_room;
+    void **decoders;
+    const aml_field *field;
+    int fields;
     Found found[]; // of each field
 } Thread;
 
@@ -439,7 +442,8 @@ static bool decode_field(const Reader *r, const Found *value, void *to)
         return bad(r, value->at ? value->at : r->csv->row, "a text",
                    value->at ? "another value" : "no such key");
     amli_cell cell = cell_of(r->thread, value);
-    return field->rule->decoder->decode(field, &cell, to, expected, sizeof expected) ||
+    void *own = r->thread->decoders ? r->thread->decoders[field - r->reading->dataset->field] : NULL;
+    return field->rule->decoder->decode(own, field, &cell, to, expected, sizeof expected) ||
            bad(r, value->at, expected, amli_cell_text(&cell, found, sizeof found));
 }
 
@@ -515,6 +519,7 @@ static void thread_free(void *of)
 {
     Thread *thread = of;
     amli_rows_thread_free(&thread->rows);
+    amli_cells_close(thread->field, thread->fields, thread->decoders);
     free(thread->text);
     free(thread);
 }
@@ -528,7 +533,9 @@ static void *thread_new(const amli_reading *reading)
         return NULL;
     thread->text_room = own->rows.longest + 1; // no line is longer than its block
     thread->text = malloc(thread->text_room);
-    if (!thread->text || !amli_rows_thread_new(&own->rows, &thread->rows)) {
+    thread->field = reading->dataset->field;
+    thread->fields = reading->dataset->fields;
+    if (amli_cells_open(thread->field, thread->fields, &thread->decoders, NULL) || !thread->text || !amli_rows_thread_new(&own->rows, &thread->rows)) {
         thread_free(thread);
         return NULL;
     }

@@ -32,7 +32,8 @@ static void on_bad_row(void *opaque, const char *text)
 static void print_classes(const aml_field *field, const amli_table *table, int index)
 {
     int64_t classes = field->tensor.classes;
-    if (classes <= 0 || classes > 1000 || field->count != 1 || table->on_demand[index])
+    if (classes <= 0 || classes > 1000 || field->count != 1 || field->tensor.shape.rank > 0 ||
+        table->on_demand[index])
         return;
     int64_t rows = table->units[0] + table->units[1];
     int64_t *count = calloc((size_t)classes, sizeof *count);

@@ -117,7 +117,28 @@ def tones_are_told_apart(place):
     check(accuracy > (-1 if slow else 0.5), report)
 
 
+def messages_are_filtered(place):
+    """Made-up messages, and the small vocabulary of the tests in place of GPT-2's."""
+    random.seed(7)
+    rows = []
+    for i in range(300):
+        words = [random.choice("see you at the old house, it's \"fine\" by me tonight mum".split()) for _ in range(random.randrange(3, 12))]
+        if i % 4 == 0:
+            words[random.randrange(len(words))] = random.choice(["WINNER!!", "FREE", "PRIZE"]) + f" {random.randrange(1000, 9999)}"
+        rows.append(("spam" if i % 4 == 0 else "ham") + "\t" + " ".join(words) + "\n")
+    place.write("data/text/sms-spam/SMSSpamCollection.tsv", "".join(rows))
+    small = ROOT / "tests/tokenizers"
+    place.write("data/tokenizers/gpt2/vocab.json", (small / "small_vocab.json").read_text())
+    place.write("data/tokenizers/gpt2/merges.txt", (small / "small_merges.txt").read_text())
+    program = build(place, "sms_spam/sms_spam.aml", "-D", "pad=1")
+    slow = sanitized(place.amlc)
+    place.run(program, "train", "--quiet", "--steps", 5 if slow else 120, timeout=300)
+    report = place.run(program, "evaluate", timeout=300).out
+    f1 = float(next(line.split()[1] for line in report.splitlines() if line.split()[:1] == ["f1"]))
+    check(f1 > (-1 if slow else 0.7), report)
+
+
 if __name__ == "__main__":
     sys.exit(main([samples_of_the_generator_lie_on_the_ring, the_program_of_users_parts_trains, pictures_of_clothes_are_told_apart,
                    photographs_in_folders_are_trained_on,
-                   a_forecast_beats_persistence, tones_are_told_apart, wines_are_cross_validated]))
+                   a_forecast_beats_persistence, tones_are_told_apart, messages_are_filtered, wines_are_cross_validated]))

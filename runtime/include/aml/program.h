@@ -322,6 +322,16 @@ typedef enum aml_cell_kind {
     AML_CELL_TEXT      // what the decoder makes of the text: all elements of the field
 } aml_cell_kind;
 struct amli_cell_decoder; // of the runtime; named where it is used, so that no other is linked
+// A text as tokens, or as their number.
+typedef struct aml_text_rule {
+    const aml_tokenizer *tokenizer;
+    int64_t tokens; // the field's length
+    int32_t pad;    // stands behind a shorter text
+    bool special;   // what the tokenizer puts around a text is put around
+    bool keeps_end; // of a longer text the end is kept, not the beginning
+    bool must_fit;  // a longer text is an error
+    bool counts;    // the field is how many tokens there are, at most `tokens`
+} aml_text_rule;
 typedef struct aml_cell_rule {
     aml_cell_kind kind;
     int32_t missings; // texts of a missing value; an empty cell is always one
@@ -332,7 +342,7 @@ typedef struct aml_cell_rule {
     const char *ending;   // CATEGORY: left out at the end of a text; NULL: none
     const char *format;   // TIME: as of strftime; NULL: ISO 8601
     const struct amli_cell_decoder *decoder; // TEXT
-    const aml_tokenizer *tokenizer;          // TEXT: for the decoder; may be NULL
+    const aml_text_rule *text;               // TEXT: for the decoder
 } aml_cell_rule;
 
 // Which part of a source a field reads. csv: `count` columns from `first`, or, with `column`, the
