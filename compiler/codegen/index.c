@@ -205,34 +205,39 @@ LLVMValueRef load_element(Emit *e, DType dtype, LLVMValueRef base, Index positio
     return memory_to_register(e, dtype, load);
 }
 
-// A constant mask of the first lane alone.
-static bool is_first_lane(const Emit *e)
+// LLVM 22 makes a store of 4 bytes of a masked store of one element of 2, which then lies partly in
+// memory that may be another thread's. It does so if it knows the mask, so it must not.
+static LLVMValueRef unknown_mask(Emit *e)
 {
-    if (!e->mask || !LLVMIsConstant(e->mask) || e->lanes == 1)
-        return false;
-    for (int i = 0; i < e->lanes; i++) {
-        LLVMValueRef lane = LLVMGetAggregateElement(e->mask, (unsigned)i);
-        if (!lane || !LLVMIsAConstantInt(lane) || LLVMConstIntGetZExtValue(lane) != (i == 0))
-            return false;
-    }
-    return true;
+    LLVMBasicBlockRef top =
+        LLVMGetEntryBasicBlock(LLVMGetBasicBlockParent(LLVMGetInsertBlock(e->b)));
+    LLVMBuilderRef b = LLVMCreateBuilderInContext(e->g->llvm);
+    LLVMValueRef first = LLVMGetFirstInstruction(top);
+    if (first)
+        LLVMPositionBuilderBefore(b, first);
+    else
+        LLVMPositionBuilderAtEnd(b, top);
+    LLVMValueRef slot = LLVMBuildAlloca(b, e->g->i8, "");
+    LLVMDisposeBuilder(b);
+    LLVMValueRef zero = LLVMConstInt(e->g->i8, 0, 0);
+    LLVMSetVolatile(LLVMBuildStore(e->b, zero, slot), 1);
+    LLVMValueRef read = LLVMBuildLoad2(e->b, e->g->i8, slot, "");
+    LLVMSetVolatile(read, 1);
+    LLVMValueRef holds = LLVMBuildICmp(e->b, LLVMIntEQ, read, zero, "");
+    return LLVMBuildAnd(e->b, e->mask, lanes_splat(e, holds), "");
 }
 
 void store_element(Emit *e, DType dtype, LLVMValueRef base, Index position, LLVMValueRef value)
 {
     value = register_to_memory(e, dtype, lanes_splat(e, value));
     LLVMTypeRef type = memory_type(e->g, dtype, e->lanes);
-    if (!position.lanes && position.step == 1 && is_first_lane(e)) { // see to_bf16
-        LLVMValueRef one = LLVMBuildExtractElement(e->b, value, whole(e->g, 0), "");
-        set_alignment(LLVMBuildStore(e->b, one, address(e, dtype, base, position.at)), dtype);
-        return;
-    }
     if (e->lanes == 1 || (!position.lanes && position.step == 1 && !e->mask)) {
         LLVMValueRef store = LLVMBuildStore(
             e->b, value, address(e, dtype, base, position.lanes ? position.lanes : position.at));
         set_alignment(store, dtype);
     } else if (!position.lanes && position.step == 1) {
-        LLVMValueRef in[] = {value, address(e, dtype, base, position.at), e->mask};
+        LLVMValueRef mask = dtype_info[dtype].bytes < 4 ? unknown_mask(e) : e->mask;
+        LLVMValueRef in[] = {value, address(e, dtype, base, position.at), mask};
         masked_call(e, "llvm.masked.store", type, e->g->ptr, in, 3, 1, dtype);
     } else {
         LLVMValueRef at = lanes_of(e, position);

@@ -313,6 +313,12 @@ TEST(bf16)
 {
     check_all(test_cpu, (Sizes){10, 7, 3}, "bf16", 2e-1);
 }
+// Rows whose rest is one element: nothing may be written behind it.
+TEST(one_element_of_two_bytes)
+{
+    check_all(test_cpu, (Sizes){6, 17, 3}, "bf16", 3e-1);
+    check_all(test_cpu, (Sizes){6, 17, 3}, "f16", 5e-2);
+}
 
 // Operands of products rounded to bf16, stored so, and multiplied as the processor does it best.
 TEST(mixed)
@@ -334,6 +340,7 @@ int main(int argc, char **argv)
     RUN(f64_large);
     RUN(f16);
     RUN(bf16);
+    RUN(one_element_of_two_bytes);
     RUN(mixed);
     CHECK_SUMMARY();
 }
