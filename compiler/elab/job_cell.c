@@ -30,6 +30,12 @@ static aml_columns *columns_of(Jobs *jobs, DataBlock *block, const aml_source *s
     return columns;
 }
 
+// By which name a field finds its values; NULL: by position.
+static const char *name_of(const aml_field *field)
+{
+    return field->key ? field->key : field->column;
+}
+
 static void note_names(Jobs *jobs, const DataBlock *block, const aml_field *field,
                        const aml_columns *columns)
 {
@@ -42,7 +48,7 @@ static void note_names(Jobs *jobs, const DataBlock *block, const aml_field *fiel
         buffer_printf(&list, "%s%s", i ? ", " : "", name[i]);
     note(jobs->cx, block->source.span, "%s has the columns %s%s", block->source.named, list.text,
          list.length < MOST_SHOWN ? "" : ", ...");
-    const char *near = closest_name(field->column, (const char **)(uintptr_t)name, (int)count);
+    const char *near = closest_name(name_of(field), (const char **)(uintptr_t)name, (int)count);
     if (near)
         help(jobs->cx, "did you mean \"%s\"?", near);
 }
@@ -52,7 +58,7 @@ static void check_file(Jobs *jobs, DataBlock *block, const aml_dataset *table)
 {
     bool by_name = false;
     for (int i = 0; i < table->fields; i++)
-        by_name = by_name || table->field[i].column;
+        by_name = by_name || name_of(&table->field[i]);
     aml_header stated = table->source.header, header = stated != AML_HEADER_AUTO ? stated
                                                        : by_name                 ? AML_HEADER_YES
                                                                                  : AML_HEADER_NO;
@@ -73,7 +79,7 @@ static void check_file(Jobs *jobs, DataBlock *block, const aml_dataset *table)
             report(jobs->cx, block->place.at[i], column_unknown, block->source.named,
                    field->column);
             note_names(jobs, block, field, columns);
-        } else if (!field->column && width >= 0 && field->first + field->count > width) {
+        } else if (!name_of(field) && width >= 0 && field->first + field->count > width) {
             report(jobs->cx, block->place.at[i], column_range, field->tensor.name, field->first,
                    field->first + field->count - 1, block->source.named, (long long)width - 1);
         }
@@ -203,7 +209,7 @@ static bool read_vocabulary(const Cells *cells)
 {
     Jobs *jobs = cells->jobs;
     const char *field = cells->field->as.data.name, *why;
-    bool named = cells->out->column != NULL;
+    bool named = name_of(cells->out) != NULL;
     aml_header stated = cells->table->source.header, header = stated != AML_HEADER_AUTO ? stated
                                                               : named || cells->block->by_name
                                                                   ? AML_HEADER_YES
@@ -220,14 +226,14 @@ static bool read_vocabulary(const Cells *cells)
     int64_t count = 0, width = 0;
     bool unknown_column = false;
     if (columns && named && (names = aml_columns_names(columns, &width)) &&
-        aml_columns_count(columns) >= 0) {
+        (aml_columns_count(columns) >= 0 || !cells->rule->fill)) {
         unknown_column = true;
         for (int64_t i = 0; i < width; i++)
-            unknown_column = unknown_column && strcmp(names[i], cells->out->column) != 0;
+            unknown_column = unknown_column && strcmp(names[i], name_of(cells->out)) != 0;
     }
     if (unknown_column) {
         report(jobs->cx, span_of(cells), column_unknown, cells->block->source.named,
-               cells->out->column);
+               name_of(cells->out));
         note_names(jobs, cells->block, cells->out, columns);
     } else if (columns &&
                aml_columns_texts(columns, cells->out, MOST_NAMES, &text, &count, error)) {

@@ -68,6 +68,22 @@ static bool field_width(Jobs *jobs, const Node *field, const TypeValue *type, in
     return false;
 }
 
+// The key of a field in an object, or the array in an archive: of the field's own name if nothing
+// is said.
+static bool read_key(Jobs *jobs, const Node *field, Value value, aml_source_kind kind,
+                     aml_field *out)
+{
+    const Node *node = field->as.data.value;
+    Value name = record_item(jobs, value, "name");
+    out->key = node ? value_plain_text(name) : field->as.data.name;
+    if (out->key && *out->key)
+        return true;
+    if (!value_is(value, VALUE_POISON))
+        report(jobs->cx, node->span, field_source, field->as.data.name, source_expected(kind),
+               value_show(jobs->e, value));
+    return false;
+}
+
 // Which part of the source a field reads.
 static bool read_place(Jobs *jobs, Node *field, const TypeValue *type, const DataBlock *block,
                        Value value, const aml_source *source, aml_field *out)
@@ -78,6 +94,11 @@ static bool read_place(Jobs *jobs, Node *field, const TypeValue *type, const Dat
     int64_t needed;
     if (!field_width(jobs, field, type, block->source.window, &needed))
         return false;
+    if (kind == AML_SOURCE_JSONL || kind == AML_SOURCE_NPZ) {
+        out->first = block->columns;
+        out->count = (int32_t)needed;
+        return read_key(jobs, field, value, kind, out);
+    }
     if (source->files) {
         out->first = block->columns;
         out->count = (int32_t)needed;
@@ -136,12 +157,16 @@ static bool read_field(Jobs *jobs, Node *field, Value place, const aml_dataset *
     }
     CellType cells = CELL_NUMBER;
     Node *stated = field->as.data.type;
-    if (table->source.kind == AML_SOURCE_CSV && !value_is(place, VALUE_POISON)) {
+    bool is_csv = table->source.kind == AML_SOURCE_CSV;
+    if ((is_csv || table->source.kind == AML_SOURCE_JSONL) && !value_is(place, VALUE_POISON)) {
         cells = cell_type(jobs, field, place);
-        if (field->as.data.value && !read_columns(jobs, field, place, out))
+        if (is_csv && field->as.data.value && !read_columns(jobs, field, place, out))
             return false;
-        if (!field->as.data.value) // the column of the field's own name
+        if (!is_csv && !read_key(jobs, field, place, AML_SOURCE_JSONL, out))
+            return false;
+        if (is_csv && !field->as.data.value) // the column of the field's own name
             out->column = field->as.data.name, out->count = 1;
+        out->count = is_csv ? out->count : 1;
         if (!read_cells(jobs, field, place, cells, table, block, out))
             return false;
         stated = cell_type_node(jobs, stated, cells, out->tensor.classes);
@@ -513,7 +538,9 @@ static void eval_places(Jobs *jobs, Node *node, aml_source_kind kind, DataBlock 
         if (item->kind != NODE_Field)
             continue;
         Value place = value_none();
-        if ((kind == AML_SOURCE_CSV || kind == AML_SOURCE_TEXTS) && item->as.data.value)
+        bool has_places =
+            kind == AML_SOURCE_CSV || kind == AML_SOURCE_TEXTS || kind == AML_SOURCE_JSONL || kind == AML_SOURCE_NPZ;
+        if (has_places && item->as.data.value)
             place =
                 elab_eval(jobs->e, env_new(jobs->e, NULL, item->span.file), item->as.data.value);
         block->by_name = block->by_name || !item->as.data.value ||

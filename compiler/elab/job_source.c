@@ -129,6 +129,37 @@ static bool read_text(Reading *r)
     return r->source->tokenizer != NULL;
 }
 
+static bool read_jsonl(Reading *r)
+{
+    return read_path(r, "path", 0) && read_text_form(r);
+}
+
+static bool read_windows(Reading *r)
+{
+    Value memory = item(r, "memory"), nan = item(r, "nan");
+    Sym word = value_word(nan);
+    r->source->keeps_nan = word && strcmp(word, "keep") == 0;
+    if (value_is(memory, VALUE_QUANTITY) && memory.as.quantity.value >= 0)
+        r->source->memory_bytes = (size_t)memory.as.quantity.value;
+    if (value_is(item(r, "window"), VALUE_NONE))
+        return true;
+    return read_whole(r, "window", 1, MOST_ROWS, &r->out->window) &&
+           read_whole(r, "stride", 1, MOST_ROWS, &r->out->stride);
+}
+
+static bool read_npy(Reading *r)
+{
+    if (!read_path(r, "values", 0))
+        return false;
+    return (value_is(item(r, "labels"), VALUE_NONE) || read_path(r, "labels", 1)) &&
+           read_windows(r);
+}
+
+static bool read_npz(Reading *r)
+{
+    return read_path(r, "path", 0) && read_windows(r);
+}
+
 static bool read_images(Reading *r)
 {
     return read_path(r, "path", 0) && image_settings(r->jobs, r->setting, r->value, r->source);
@@ -208,6 +239,9 @@ static const struct {
                                read_image_list,
                                "image or label",
                                {"image", "label"}},
+    [AML_SOURCE_JSONL] = {"jsonl", AML_SOURCE_JSONL, read_jsonl, "column(\"a.b\")", {NULL}},
+    [AML_SOURCE_NPY] = {"npy", AML_SOURCE_NPY, read_npy, "values or labels", {"values", "labels"}},
+    [AML_SOURCE_NPZ] = {"npz", AML_SOURCE_NPZ, read_npz, "array(\"x\")", {NULL}},
     [AML_SOURCE_SHARDS] =
         {"shards", AML_SOURCE_SHARDS, read_shards, "image or label", {"image", "label"}},
     [AML_SOURCE_AUDIO] = {"audio",

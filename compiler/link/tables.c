@@ -170,11 +170,12 @@ const char *table_field_array(TableWriter *writer, const aml_field *field, int c
     }
     TOP("static const aml_field %s[] = {\n", name);
     for (int i = 0; i < count; i++)
-        TOP("    {.tensor = %s, .place = %s, .column = %s, .first = %d, .count = %d, .part = "
+        TOP("    {.tensor = %s, .place = %s, .column = %s, .key = %s, .first = %d, .count = %d, "
+            ".part = "
             "%d, .rule = %s, .label = %d},\n",
             tensor(writer, &field[i].tensor), place(writer, field[i].place),
-            table_text(writer, field[i].column), field[i].first, field[i].count, field[i].part,
-            rule[i], field[i].label);
+            table_text(writer, field[i].column), table_text(writer, field[i].key), field[i].first,
+            field[i].count, field[i].part, rule[i], field[i].label);
     TOP("};\n");
     return name;
 }
@@ -249,21 +250,22 @@ static const char *source(TableWriter *writer, const ProgramDataset *dataset, in
     for (int i = 0; i < AML_SOURCE_FILES; i++)
         buffer_printf(&files, "%s%s", i ? ", " : "",
                       text_parts(writer, &of->file[i], arena_printf(arena, "%s%d", prefix, i)));
-    return arena_printf(
-        arena,
-        "{.kind = (aml_source_kind)%d, .reader = &amli_source_%s, .place = %s, "
-        ".file = {%s}, .separator = %d, "
-        ".header = (aml_header)%d, .comment = %d, .literal_quotes = %d, "
-        ".memory_bytes = %zuu, .rows = %lldll, .seed = %lldll, "
-        ".generate = %s, .tokenizer = %s,\n      .resize = (aml_resize)%d, "
-        ".background = %d, .most_pixels = %lldll, .classes = %d, .class_name = %s, "
-        ".files = %s, .column = {%s, %s}, .cache_bytes = %zuu}",
-        of->kind, source_reader(of->kind), place(writer, of->place), files.text, of->separator,
-        of->header, of->comment, of->literal_quotes, of->memory_bytes, (long long)of->rows,
-        (long long)of->seed, table_function(writer, &dataset->generate[which], prefix),
-        table_tokenizer(writer, of->tokenizer), of->resize, of->background,
-        (long long)of->most_pixels, of->classes, classes, table_files(writer, of->files),
-        table_text(writer, of->column[0]), table_text(writer, of->column[1]), of->cache_bytes);
+    return arena_printf(arena,
+                        "{.kind = (aml_source_kind)%d, .reader = &amli_source_%s, .place = %s, "
+                        ".file = {%s}, .separator = %d, "
+                        ".header = (aml_header)%d, .comment = %d, .literal_quotes = %d, "
+                        ".keeps_nan = %d, .memory_bytes = %zuu, .rows = %lldll, .seed = %lldll, "
+                        ".generate = %s, .tokenizer = %s,\n      .resize = (aml_resize)%d, "
+                        ".background = %d, .most_pixels = %lldll, .classes = %d, .class_name = %s, "
+                        ".files = %s, .column = {%s, %s}, .cache_bytes = %zuu}",
+                        of->kind, source_reader(of->kind), place(writer, of->place), files.text,
+                        of->separator, of->header, of->comment, of->literal_quotes, of->keeps_nan,
+                        of->memory_bytes, (long long)of->rows, (long long)of->seed,
+                        table_function(writer, &dataset->generate[which], prefix),
+                        table_tokenizer(writer, of->tokenizer), of->resize, of->background,
+                        (long long)of->most_pixels, of->classes, classes,
+                        table_files(writer, of->files), table_text(writer, of->column[0]),
+                        table_text(writer, of->column[1]), of->cache_bytes);
 }
 
 static const char *quantity(TableWriter *writer, aml_quantity of)

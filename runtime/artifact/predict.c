@@ -242,7 +242,7 @@ static aml_status read_rows(Stream *stream, aml_error *error)
                     (size_t)stream->waiting * amli_serving_tensor_bytes(&artifact->field[i].tensor);
         if (!amli_decode_row(&stream->csv, stream->path, serving->cell, stream->columns,
                              stream->shows_names ? serving->header : NULL, artifact->field,
-                             artifact->fields, stream->column, stream->decoders, to, error)) {
+                             artifact->fields, stream->column, NULL, stream->decoders, to, error)) {
             aml_error flushed;
             flush_rows(stream, &flushed);
             return AML_BAD_DATA;

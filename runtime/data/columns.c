@@ -19,7 +19,9 @@ struct aml_columns {
 
 static const amli_source_kind *kind_of(aml_source_kind kind)
 {
-    return kind == AML_SOURCE_CSV ? &amli_source_csv : NULL;
+    return kind == AML_SOURCE_CSV     ? &amli_source_csv
+           : kind == AML_SOURCE_JSONL ? &amli_source_jsonl
+                                      : NULL;
 }
 
 bool aml_columns_known(aml_source_kind kind)

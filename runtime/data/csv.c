@@ -202,6 +202,29 @@ static inline const char *scan_cell(amli_csv *csv, const char *at, amli_cell *ce
     return at == csv->end && !csv->complete ? NULL : at;
 }
 
+// The usual case without detours: cells that end with a separator, up to the end of the block.
+static inline const char *scan_plain(const amli_csv *csv, const char *at, amli_cell cell[],
+                                     int64_t room, int64_t *cells)
+{
+    size_t passed = (size_t)(at - csv->block);
+    if (!csv->block || at < csv->block || passed >= csv->block_bytes)
+        return at;
+    uint64_t left = csv->marks >> passed << passed;
+    const char *block = csv->block, separator = csv->form.separator;
+    int64_t count = *cells;
+    for (; left; left &= left - 1) {
+        const char *stop = block + __builtin_ctzll(left);
+        if (*stop != separator)
+            break;
+        if (count < room)
+            cell[count] = (amli_cell){.at = at, .length = (size_t)(stop - at)};
+        count++;
+        at = stop + 1;
+    }
+    *cells = count;
+    return at;
+}
+
 static void check_bytes(amli_csv *csv, const char *from, const char *to)
 {
     const char *nul = memchr(from, 0, (size_t)(to - from));
@@ -251,6 +274,9 @@ amli_csv_result amli_csv_next(amli_csv *csv, amli_cell cell[], int64_t room)
     int64_t cells = 0;
     amli_cell unwanted;
     for (;;) {
+        at = scan_plain(csv, at, cell, room, &cells);
+        if (at == csv->end && !csv->complete)
+            return AMLI_CSV_MORE;
         at = scan_cell(csv, at, cells < room ? &cell[cells] : &unwanted);
         if (!at)
             return AMLI_CSV_MORE;

@@ -80,6 +80,9 @@ bool amli_cell_absent(const aml_cell_rule *rule, const amli_cell *cell);
 bool amli_decode(const aml_tensor_info *tensor, const aml_cell_rule *rule, const amli_cell *cell,
                  void *element, char *expected, size_t room);
 
+// Rounds a number to the field's type. False if it is not finite there; NaN is stored anyway.
+bool amli_store_real(aml_dtype dtype, double value, void *element);
+
 // What a text becomes where neither number nor class is read: all elements of a field from one
 // cell.
 typedef struct amli_cell_decoder {
@@ -89,6 +92,17 @@ typedef struct amli_cell_decoder {
     void *(*open)(const aml_field *field); // what one thread works with; NULL: no memory
     void (*close)(void *own);
 } amli_cell_decoder;
+
+// Where the names of a category are, by a hash: for files, where a binary search would take longer
+// than anything else.
+typedef struct amli_lookup {
+    const char *const *name;
+    int32_t *slot;         // class + 1, 0: free
+    size_t slots, *length; // a power of two; of each name
+} amli_lookup;
+// False: no memory. A field that is no category gets none.
+bool amli_lookup_new(const aml_field *field, amli_lookup *lookup);
+void amli_lookup_free(amli_lookup *lookup);
 
 // What one thread needs for fields with decoders: own[i] of field i. *own is NULL if there are
 // none.
@@ -112,10 +126,12 @@ aml_status amli_check_header(aml_header stated, const amli_cell header[], int64_
 bool amli_check_row(const amli_csv *csv, const char *path, int64_t columns, aml_error *error);
 
 // Decodes the cells of a row into to[i], one sample of field i (NULL: not wanted). False: `error`
-// says file, line, column, expected, found. `own` is what amli_cells_open gave.
+// says file, line, column, expected, found. `lookup` of each
+// field may be NULL. `own` is what amli_cells_open gave.
 bool amli_decode_row(const amli_csv *csv, const char *path, const amli_cell cell[], int64_t columns,
                      const amli_cell header[], const aml_field field[], int fields,
-                     const int64_t column[], void *const own[], void *const to[], aml_error *error);
+                     const int64_t column[], const amli_lookup lookup[], void *const own[],
+                     void *const to[], aml_error *error);
 
 // ---- names.c
 

@@ -31,6 +31,28 @@ static uint16_t to_f16(float value)
     return sign | (uint16_t)((bits >> 13) - (112 << 10));
 }
 
+bool amli_store_real(aml_dtype dtype, double value, void *element)
+{
+    float narrow = (float)value;
+    bool finite = value - value == 0;
+    if (dtype == AML_F64) {
+        memcpy(element, &value, 8);
+        return finite;
+    }
+    uint16_t half = 0;
+    if (value != value)
+        half = dtype == AML_F16 ? 0x7E00 : 0x7FC0;
+    else if (dtype != AML_F32)
+        half = dtype == AML_F16 ? to_f16(narrow) : to_bf16(narrow);
+    if (dtype == AML_F32)
+        memcpy(element, &narrow, 4);
+    else
+        memcpy(element, &half, 2);
+    float size = fabsf(narrow);
+    return finite && !isinf(size) && (dtype != AML_F16 || size < 65520) &&
+           (dtype != AML_BF16 || size <= 3.389e38f);
+}
+
 static bool decode_real(const aml_tensor_info *tensor, const char *at, size_t length, void *element,
                         char *expected, size_t room)
 {
@@ -395,6 +417,72 @@ static bool bad_cell(const amli_csv *csv, const char *path, const amli_cell *cel
     return false;
 }
 
+// ---- categories by a hash
+
+static inline uint64_t hash_of(const char *at, size_t length)
+{
+    const uint64_t factor = 0x9E3779B97F4A7C15u;
+    uint64_t hash = length * factor, word;
+    for (; length >= 8; at += 8, length -= 8) {
+        memcpy(&word, at, 8);
+        hash = (hash ^ word) * factor;
+        hash ^= hash >> 32;
+    }
+    word = 0;
+    for (size_t i = 0; i < length; i++)
+        word = word << 8 | (unsigned char)at[i];
+    hash = (hash ^ word) * factor;
+    return hash ^ hash >> 32;
+}
+
+bool amli_lookup_new(const aml_field *field, amli_lookup *lookup)
+{
+    const aml_cell_rule *rule = field->rule;
+    *lookup = (amli_lookup){.name = field->tensor.class_name};
+    if (!rule || rule->kind != AML_CELL_CATEGORY || !lookup->name) // the names are being looked for
+        return true;
+    int64_t names = field->tensor.classes - rule->unknown;
+    for (lookup->slots = 4; lookup->slots < (size_t)names * 2; lookup->slots *= 2)
+        ;
+    lookup->slot = calloc(lookup->slots, sizeof *lookup->slot);
+    lookup->length = calloc((size_t)names + 1, sizeof *lookup->length);
+    if (!lookup->slot || !lookup->length)
+        return false;
+    for (int64_t i = 0; i < names; i++) {
+        lookup->length[i] = strlen(lookup->name[i]);
+        uint64_t at = hash_of(lookup->name[i], lookup->length[i]);
+        while (lookup->slot[at & (lookup->slots - 1)])
+            at++;
+        lookup->slot[at & (lookup->slots - 1)] = (int32_t)i + 1;
+    }
+    return true;
+}
+
+void amli_lookup_free(amli_lookup *lookup)
+{
+    free(lookup->slot), free(lookup->length);
+}
+
+// False: the long way tells what it is.
+static bool find_class(const aml_field *field, const amli_lookup *lookup, const amli_cell *given,
+                       void *element)
+{
+    amli_cell cell = *given;
+    amli_cell_trim(field->rule, &cell);
+    if (cell.doubled || amli_cell_absent(field->rule, &cell))
+        return false;
+    uint64_t at = hash_of(cell.at, cell.length);
+    for (int32_t class; (class = lookup->slot[at & (lookup->slots - 1)]) != 0; at++) {
+        int64_t found = class - 1;
+        if (lookup->length[found] != cell.length ||
+            memcmp(lookup->name[found], cell.at, cell.length) != 0)
+            continue;
+        memcpy(element, &found, aml_dtype_bytes(field->tensor.dtype));
+        return true;
+    }
+    return false;
+}
+
 // The usual case without detours: how many cells from the first on are plain numbers.
 static int64_t decode_singles(const char *text, const amli_cell cell[], int64_t count, float to[])
 {
@@ -462,7 +550,8 @@ bool amli_check_row(const amli_csv *csv, const char *path, int64_t columns, aml_
 
 bool amli_decode_row(const amli_csv *csv, const char *path, const amli_cell cell[], int64_t columns,
                      const amli_cell header[], const aml_field field[], int fields,
-                     const int64_t column[], void *const own[], void *const to[], aml_error *error)
+                     const int64_t column[], const amli_lookup lookup[], void *const own[],
+                     void *const to[], aml_error *error)
 {
     if (!amli_check_row(csv, path, columns, error))
         return false;
@@ -489,6 +578,9 @@ bool amli_decode_row(const amli_csv *csv, const char *path, const amli_cell cell
         for (; k < field[i].count; k++) {
             int64_t position = column[i] + k;
             char expected[120];
+            if (lookup && lookup[i].slots &&
+                find_class(&field[i], &lookup[i], &from[k], (char *)to[i] + (size_t)k * size))
+                continue;
             if (!amli_decode(&field[i].tensor, field[i].rule, &from[k],
                              (char *)to[i] + (size_t)k * size, expected, sizeof expected))
                 return bad_cell(csv, path, &from[k], header ? &header[position] : NULL, position,

@@ -29,40 +29,14 @@ static inline bool is_digit(char c)
     return (unsigned char)(c - '0') < 10;
 }
 
-static inline bool are_digits(uint64_t eight)
-{
-    return (((eight + 0x4646464646464646) | (eight - 0x3030303030303030)) & 0x8080808080808080) ==
-           0;
-}
-
-// The number that eight digits are, the first one in the lowest byte: pairs, then fours, then all.
-static inline uint64_t value_of_digits(uint64_t eight)
-{
-    eight -= 0x3030303030303030;
-    eight = eight * 10 + (eight >> 8);
-    return ((eight & 0x000000FF000000FF) * (100 + (1000000ull << 32)) +
-            (eight >> 16 & 0x000000FF000000FF) * (1 + (10000ull << 32))) >>
-           32;
-}
-
 static inline bool eight_digits(const char *at, uint64_t *value)
 {
     uint64_t eight;
     memcpy(&eight, at, 8);
-    if (!are_digits(eight))
+    if (!amli_are_digits(eight))
         return false;
-    *value = value_of_digits(eight);
+    *value = amli_value_of_digits(eight);
     return true;
-}
-
-bool amli_read_short(const char *at, size_t length, uint32_t *value)
-{
-    uint64_t eight;
-    memcpy(&eight, at + length - 8, 8);
-    uint64_t others = ((uint64_t)1 << (64 - 8 * length)) - 1; // those before the text
-    eight = (eight & ~others) | (0x3030303030303030 & others);
-    *value = (uint32_t)value_of_digits(eight);
-    return are_digits(eight);
 }
 
 enum { MOST_DIGITS = 19 };

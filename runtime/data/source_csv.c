@@ -11,7 +11,9 @@ typedef struct Csv {
     amli_cell *header; // `columns` of them, in `names`; NULL: the file has none
     char *names;
     int64_t columns;
-    int64_t *column; // of each field
+    int64_t *column;     // of each field
+    amli_lookup *lookup; // of each field
+    int lookups;
 } Csv;
 
 typedef struct Thread {
@@ -176,7 +178,7 @@ static amli_row csv_at(const amli_reading *reading, void *of, int64_t row, void 
     if (!amli_rows_read(&own->rows, &thread->rows, row, thread->cell, own->columns, error))
         return AMLI_ROW_FAILED;
     return amli_decode_row(&thread->rows.csv, reading->file[0].path, thread->cell, own->columns,
-                           own->header, dataset->field, dataset->fields, own->column,
+                           own->header, dataset->field, dataset->fields, own->column, own->lookup,
                            thread->decoders, to, error)
                ? AMLI_ROW_READ
                : AMLI_ROW_BAD;
@@ -198,6 +200,14 @@ static aml_status open_csv(amli_reading *reading, aml_error *error)
         status = read_first(reading, own, error);
     if (status || reading->load->names_only)
         return status;
+    own->lookup = calloc((size_t)reading->dataset->fields + 1, sizeof *own->lookup);
+    for (int i = 0; own->lookup && i < reading->dataset->fields; i++, own->lookups++)
+        if (!amli_lookup_new(&reading->dataset->field[i], &own->lookup[i])) {
+            amli_lookup_free(&own->lookup[i]);
+            return amli_no_memory(error, sizeof *own->lookup, reading->file[0].path);
+        }
+    if (!own->lookup)
+        return amli_no_memory(error, sizeof *own->lookup, reading->file[0].path);
     status = amli_rows_index(&own->rows, error);
     return status ? status : choose(reading, own, error);
 }
@@ -241,6 +251,9 @@ static void close_csv(amli_reading *reading)
     if (!own)
         return;
     amli_rows_close(&own->rows);
+    for (int i = 0; i < own->lookups; i++)
+        amli_lookup_free(&own->lookup[i]);
+    free(own->lookup);
     free(own->header), free(own->names), free(own->column);
     free(own);
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures AML and, in the same run, its peers.
 
-Usage: tests/bench/run.py BUILD [step|mlp|networks|start|compile ...] [--peers VENV] [--json FILE] [--write]
+Usage: tests/bench/run.py BUILD [step|mlp|networks|tables|start|compile ...] [--peers VENV] [--json FILE] [--write]
 --peers (or $AML_PEERS): a virtual environment, or its python, with numpy, torch and jax. --write: also docs/benchmarks.md.
 A benchmark is never a pass/fail test. README.md says what is measured and how.
 """
@@ -17,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import tables
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = ROOT / "tests/bench"
@@ -344,6 +346,10 @@ def write_table(results):
     (ROOT / "docs/benchmarks.md").write_text("\n".join(text) + "\n")
 
 
+def bench_tables(amlc, folder, peers):
+    return tables.measure(amlc.parent, folder, peers, one_core())
+
+
 def bench_loader(amlc, folder, _):
     """Decoding, preparing and augmenting photographs against decoding them with libjpeg-turbo alone, in processor time."""
     pictures = pathlib.Path(os.environ.get("AML_DATA", ROOT.parent / "shared")) / "data/images/flowers/train"
@@ -366,7 +372,7 @@ def bench_loader(amlc, folder, _):
 
 
 def main():
-    benches = {"step": bench_step, "mlp": bench_mlp, "networks": bench_networks, "start": bench_start, "compile": bench_compile, "loader": bench_loader}
+    benches = {"step": bench_step, "mlp": bench_mlp, "networks": bench_networks, "tables": bench_tables, "start": bench_start, "compile": bench_compile, "loader": bench_loader}
     parser = argparse.ArgumentParser()
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("names", nargs="*", choices=[*benches, []])

@@ -1,12 +1,6 @@
 // The csv reader: any bytes give a table or an error that says where.
 
-#include <stdio.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include "runtime/data/data.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "table.h"
 
 static const aml_field by_name[] = {
     {.tensor = {.name = "x", .dtype = AML_F32, .shape = {1, {3}}},
@@ -23,6 +17,26 @@ static const aml_field by_position[] = {
      .first = 1,
      .count = 2},
     {.tensor = {.name = "flag", .dtype = AML_BOOL}, .place = "fuzz.aml:2", .first = 0, .count = 1},
+};
+static const char *const class_name[] = {"a", "b\"", "unknown"}, *const missing[] = {"NA", "?"};
+static const int32_t order[] = {0, 1};
+static const aml_cell_rule category = {.kind = AML_CELL_CATEGORY,
+                                       .order = order,
+                                       .unknown = true,
+                                       .ending = ".",
+                                       .missings = 2,
+                                       .missing = missing},
+                           date = {.kind = AML_CELL_TIME,
+                                   .format = "%Y-%m-%d",
+                                   .fill = "2020-01-01"},
+                           present = {.kind = AML_CELL_PRESENT};
+static const aml_field by_rule[] = {
+    {.tensor = {.name = "y", .dtype = AML_I32, .classes = 3, .class_name = class_name},
+     .column = "y",
+     .count = 1,
+     .rule = &category},
+    {.tensor = {.name = "at", .dtype = AML_I64}, .column = "at", .count = 1, .rule = &date},
+    {.tensor = {.name = "k", .dtype = AML_BOOL}, .column = "k", .count = 1, .rule = &present},
 };
 static const aml_text_part path_part = {"fuzz.csv", -1};
 
@@ -59,5 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     load(path, by_name, AML_ON_BAD_ERROR, ',');
     load(path, by_position, AML_ON_BAD_SKIP, ';');
     close(file);
+    fuzz_table(data, size, AML_SOURCE_CSV, &amli_source_csv, by_rule, 3, AML_ON_BAD_ERROR);
+    fuzz_table(data, size, AML_SOURCE_CSV, &amli_source_csv, by_rule, 3, AML_ON_BAD_SKIP);
     return 0;
 }

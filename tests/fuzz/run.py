@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SMOKE_SECONDS = 8
@@ -26,7 +27,8 @@ def safetensors_seeds():
                   "c": {"dtype": "U8", "shape": [0], "data_offsets": [8, 8]}}, bytes(8)), file({}, b""), b"", b"\xff" * 16]
 
 
-CSV = [b"a,b,c,class\n1,2,3,0\n4,5,6,3\n", b"\xef\xbb\xbfa,b,c,class\r\n\"1\",2e3,-.5,1\r\n", b"true;1;2\nfalse;3;4\n0;\"5\";6", b"a,b,c,class\n1,2\n",
+CSV = [b"y,at,k\na,2016-01-02,\n\"b\"\"\",2020-12-31T23:59:60Z,1\n",
+       b"a,b,c,class\n1,2,3,0\n4,5,6,3\n", b"\xef\xbb\xbfa,b,c,class\r\n\"1\",2e3,-.5,1\r\n", b"true;1;2\nfalse;3;4\n0;\"5\";6", b"a,b,c,class\n1,2\n",
        b"a,b,c,class\n1,2,x,9\n\n", b"\"un\"\"closed", b""]
 TEXT = ["an e{}\n\u20ac\u00e9f\U0001f600".encode(), b"\xef\xbb\xbfanne\n\n", b"a\xe2\x82", b"\xed\xa0\x80\xff\xfe\xc0\xaf\xf4\x90\x80\x80", b""]
 
@@ -53,6 +55,31 @@ def tokenizer_seeds():
         b"\2\0\0" + json.dumps({"model": {"type": "Unigram", "vocab": [["a", -1.5], ["b", -2], ["ab", -2.5], ["\u2581", -3]], "unk_id": 0},
                                  "normalizer": {"type": "Precompiled", "precompiled_charsmap": "CAAAAAAAAAAAAAAAYQBi"},
                                  "pre_tokenizer": {"type": "Metaspace"}, "decoder": {"type": "Metaspace"}}).encode()]
+
+
+JSONL = [b'{"v": [[1, 2.5, -3e2], [0, 1, 2]], "a": {"b": "a"}, "at": "2016-02-29T12:00:00+01:00"}\n{"v":[[1,2,3],[4,5,6]],"a":{"b":"c\\u00f6"}}\r\n',
+         b'{"v": [[1,2,3],[4,5,6]], "a": {"b": null, "c": [true, false, {}]}, "at": null, "x": "\\ud83d\\ude00"}\n\n{"v": 1}', b'{"v": "\\x"}', b"{", b""]
+
+
+def npy_seeds():
+    def npy(descr, shape, elements, order=False, version=1):
+        head = f"{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}\n".encode()
+        return b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<H" if version == 1 else "<I", len(head)) + head + elements
+    return [npy("<f4", (4, 3), struct.pack("<12f", *range(12))), npy(">f8", (2, 3), struct.pack(">6d", *range(6)), True, 2),
+            npy("|u1", (5,), bytes([0, 1, 2, 3, 0])), npy("<i8", (2,), struct.pack("<2q", 3, 1), False, 3), npy("<f2", (1, 3), bytes(6)),
+            npy("|b1", (3,), bytes([1, 0, 1])), npy("<f4", (1 << 60, 3), b""), b"\x93NUMPY\x01\x00\xff\xff", b""]
+
+
+def npz_seeds():
+    arrays, found = npy_seeds(), []
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        for x, y in ((arrays[0], arrays[2]), (arrays[0], arrays[3]), (arrays[1], arrays[3])):
+            out = io.BytesIO()
+            with zipfile.ZipFile(out, "w", method) as file:
+                file.writestr("x.npy", x)
+                file.writestr("y.npy", y)
+            found.append(out.getvalue())
+    return found + [found[0][:-10], b"PK\x05\x06" + bytes(18), b""]
 
 
 def sound_seeds():
@@ -91,6 +118,10 @@ def shard_seeds():
 
 
 def seeds(name):
+    if name in ("npy", "npz"):
+        return npy_seeds() if name == "npy" else npz_seeds()
+    if name == "jsonl":
+        return JSONL
     if name == "study":
         return study_seeds()
     if name == "sound":

@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """Tables of text: categories, names of classes, missing values, dates, comments and quotes; what the compiler says about the
 columns of a file; rows that stay on the disk; files of which something is wrong."""
+import datetime
+import os
+import pathlib
 import random
 
-from harness import check, check_equal, check_in, checkpoints, main
+from harness import Skip, check, check_equal, check_in, checkpoints, main
 
 HEAD = """aml 1
 use std.nn
@@ -232,7 +235,102 @@ def broken_files_are_refused(place):
     check_in("people.csv", place.run("./program", "data", "check", code=1).all)
 
 
+CALENDAR = """aml 1
+use std.data
+use std.optim
+use std.loss
+
+model Parts {
+  weight w: float[8] = 1.0
+  fn forward(x: float[n, 8]) -> float[n, 8] { return x * self.w }
+}
+
+dataset days {
+  source: csv("days.csv")
+  field at: date = column("at"FORMAT)
+  split: { train: 100% }
+  fn prepare(s) {
+    let parts = [year(s.at), month(s.at), day(s.at), weekday(s.at), day_of_year(s.at), hour(s.at), minute(s.at), second(s.at)]
+    return { x: stack([float(p) for p in parts]) }
+  }
+}
+
+train show {
+  model:     Parts()
+  data:      days
+  loss:      fn(x) = mean(x)
+  optimizer: sgd(lr: 0.0)
+  length:    1 step
+  batch:     1
+}
+"""
+
+
+def parts_of_dates_are_those_of_the_calendar(place):
+    draw = random.Random(11)
+    first = datetime.datetime(1, 1, 1)
+    times = [first + datetime.timedelta(seconds=draw.randrange(86400 * 3652059)) for _ in range(400)]
+    times += [datetime.datetime(y, m, d, 23, 59, 59) for y, m, d in ((1600, 2, 29), (1900, 2, 28), (1900, 3, 1), (1969, 12, 31), (1970, 1, 1), (2000, 2, 29), (2000, 12, 31), (2024, 2, 29), (2100, 3, 1))]
+    for format_of, setting in (("%Y-%m-%dT%H:%M:%S", ""), ("%d.%m.%Y, %I:%M:%S %p", ', format: "%d.%m.%Y, %I:%M:%S %p"')):
+        written = [t.strftime(format_of).rjust(len(first.strftime("0001" + format_of[2:])) if format_of[1] == "Y" else 0, "0") if format_of[1] == "Y"
+                   else t.strftime(format_of.replace("%Y", f"{t.year:04}")) for t in times]
+        place.write("days.csv", "at\n" + "".join(f'"{text}"\n' for text in written))
+        place.write("days.aml", CALENDAR.replace("FORMAT", setting))
+        place.aml("build", "days.aml", "-o", "days")
+        place.run("./days", "train", "--quiet")
+        rows = [[float(v) for v in line.split(",")[1:]] for line in place.run("./days", "predict", "days.csv").out.splitlines()[1:]]
+        check_equal(len(rows), len(times), "rows")
+        for row, t, text in zip(rows, times, written):
+            check_equal(row, [t.year, t.month, t.day, t.weekday(), t.timetuple().tm_yday, t.hour, t.minute, t.second], f"the parts of {text}")
+    for wrong in ("2021-02-29", "2020-13-01", "2020-1-1x", "20200101", "2020-01-01T25:00", "2020-01-01 12:60", "2020-01-01T12:00+25:00", "yesterday"):
+        place.write("days.aml", CALENDAR.replace("FORMAT", ""))
+        place.write("days.csv", f"at\n2020-01-01\n{wrong}\n")
+        place.aml("build", "days.aml", "-o", "days")
+        check_in(f'days.csv:3:1: column "at", field \'at\': expected a date as in 2016-07-01 or 2016-07-01 13:00:00, found "{wrong}"',
+                 place.run("./days", "data", "check", code=1).all)
+
+
+FOLDER = [
+    ("adult", 'csv("data/adult/adult-train.csv", missing: "?")', 'test: csv("data/adult/adult-test.csv", missing: "?")', 48842, [
+        "age: f32 = column(0)", 'work: category = column(1, fill: "?")', "weight: f32 = column(2)", "school: category = column(3)", "years: f32 = column(4)",
+        "married: category = column(5)", 'job: category = column(6, fill: "?")', "role: category = column(7)", "race: category = column(8)",
+        "sex: category = column(9)", "money: f32[3] = columns(10..12)", 'country: category = column(13, fill: "?")', 'y: class(2) = column(14, values: ["<=50K", ">50K"], ending: ".")']),
+    ("kdd", 'csv("data/anomaly/nsl-kdd/KDDTrain+_20Percent.txt")', 'test: csv("data/anomaly/nsl-kdd/KDDTest+.txt")', 47736, [
+        "duration: f32 = column(0)", "protocol: category = column(1)", "service: category = column(2, unknown: own_class)", "flag: category = column(3)",
+        "rest: f32[37] = columns(4..40)", "y: category = column(41, unknown: own_class)"]),
+    ("elec", 'csv("data/anomaly/elec2/elec.csv")', "", 45312, ["x: f32[6] = columns(0..5)", "y: class(2) = column(\"class\")"]),
+    ("iris", 'csv("data/tabular/iris.csv")', "", 150, ["x: f32[4] = columns(0..3)", 'y: category = column("species")']),
+    ("red", 'csv("data/tabular/winequality-red.csv")', "", 1599, ["x: f32[11] = columns(0..10)", 'y: category = column("quality")']),
+    ("white", 'csv("data/tabular/winequality-white.csv")', "", 4898, ["x: f32[11] = columns(0..10)", 'y: category = column("quality")']),
+    ("ett", 'csv("data/timeseries/ETTh1.csv")', "", 17420, ['at: date = column("date")', "x: f32[7] = columns(1..7)"]),
+    ("airline", 'csv("data/timeseries/airline-passengers.csv")', "", 144, ['at: date = column("Month")', 'x: f32 = column("Passengers")']),
+    ("cold", 'csv("data/timeseries/daily-min-temperatures.csv")', "", 3650, ['at: date = column("Date")', 'x: f32 = column("Temp")']),
+    ("spam", 'tsv("data/text/sms-spam/SMSSpamCollection.tsv", quotes: no)', "", 5574, ["y: category = column(0)"]),
+    ("intents", 'tsv("data/text/clinc150/train.tsv", quotes: no)', "", 15100, ['y: category = column("intent")']),
+]
+
+
+def real_data_are_read_with_plain_declarations(place):
+    folder = os.environ.get("AML_DATA", pathlib.Path(__file__).resolve().parents[3] / "shared")
+    if not (pathlib.Path(folder) / "data/adult/adult-train.csv").is_file():
+        raise Skip("the data folder is not there")
+    text = "aml 1\nuse std.data\n"
+    for name, source, test, _, fields in FOLDER:
+        lines = "".join(f"  field {field}\n" for field in fields)
+        first = fields[0].split(":")[0]
+        split = "train: 90%, valid: 10%" + ("" if test else ", test: 0%")
+        text += f"dataset {name} {{\n  source: {source}\n  {test}\n{lines}  split: {{ {split} }}\n  fn prepare(s) {{ return {{ x: s.{first} }} }}\n}}\n"
+    place.write("folder.aml", text)
+    place.aml("build", "folder.aml", "-o", "folder", env={"AML_DATA": str(folder)})
+    checked = place.run("./folder", "data", "check", env={"AML_DATA": str(folder)}).out
+    for name, _, _, rows, _ in FOLDER:
+        check_in(f"{rows} rows, 0 bad", next(line for line in checked.splitlines() if line.startswith(name + ":")))
+    check_in("y: 37155 11687 rows of class 0..1", checked)
+    check_in("y: 4827 747 rows of class 0..1", checked)
+
+
 if __name__ == "__main__":
     raise SystemExit(main([categories_dates_and_missing_values, unknown_texts_have_a_class_if_asked_for, classes_of_numbers_are_in_their_order,
                            the_compiler_looks_into_the_file, rows_may_stay_on_the_disk, the_number_of_threads_changes_nothing,
-                           broken_files_are_refused]))
+                           broken_files_are_refused, parts_of_dates_are_those_of_the_calendar,
+                           real_data_are_read_with_plain_declarations]))

@@ -305,11 +305,12 @@ typedef struct aml_source {
     const char *const *class_name;
     const aml_files *files; // sounds and texts in folders
     const char *column[2];  // a list of pictures: the columns of their paths and labels
-    size_t memory_bytes;    // csv, jsonl: data that need more memory stay on the disk and are read
-                            // row by row when they are asked for; 0: never
-    size_t cache_bytes;     // samples that are decoded on demand are kept in memory if all of them
-                            // take no more than this
-    aml_function generate;  // synthetic: one row; outputs are the fields
+    bool keeps_nan;         // npy, npz: NaN is a missing value, not an error
+    size_t memory_bytes;    // csv, jsonl, npy: data that need more memory stay on the disk and are
+                         // read row by row when they are asked for; 0: never
+    size_t cache_bytes;    // samples that are decoded on demand are kept in memory if all of them
+                           // take no more than this
+    aml_function generate; // synthetic: one row; outputs are the fields
 } aml_source;
 
 // How a cell, a text or a number of a file, becomes elements of a field.
@@ -345,12 +346,14 @@ typedef struct aml_cell_rule {
 } aml_cell_rule;
 
 // Which part of a source a field reads. csv: `count` columns from `first`, or, with `column`, the
-// one column of that name. idx: the file number `part`; `first` and `count` are the columns that
-// stand for it where samples are given as csv instead (`predict FILE`, a deployed program).
+// one column of that name. Others: the file number `part`, or what `key` says; `first` and `count`
+// are the columns that stand for it where samples are given as csv instead (`predict FILE`, a
+// deployed program).
 typedef struct aml_field {
     aml_tensor_info tensor; // one sample's shape
     const char *place;
-    const char *column; // NULL: by position
+    const char *column; // csv; NULL: by position
+    const char *key;    // jsonl: a path of keys, a.b; npz: the name of an array
     int32_t first, count;
     int32_t part;
     const aml_cell_rule *rule; // NULL: numbers, none of them missing

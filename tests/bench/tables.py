@@ -1,0 +1,91 @@
+"""Reading tables: AML's reader, as a training program uses it, against pandas' C engine in the same run."""
+import json
+import os
+import pathlib
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROUNDS = 7
+BYTES = 24 << 20
+
+PANDAS = """
+import sys, time, json
+import pandas
+path, kind = sys.argv[1:]
+print(json.dumps({"pandas": pandas.__version__}), flush=True)
+for line in sys.stdin:
+    start = time.process_time()
+    if kind == "lines":
+        pandas.read_json(path, lines=True)
+    else:
+        pandas.read_csv(path, engine="c", header=None if kind == "adult" else 0)
+    print(time.process_time() - start, flush=True)
+"""
+
+
+def files(folder):
+    """The data sets, each repeated until it is large enough: (kind, path)."""
+    data = pathlib.Path(os.environ.get("AML_DATA", ROOT.parent / "shared"))
+    found = []
+    for kind, path, header in (("ett", data / "data/timeseries/ETTh1.csv", True), ("digits", ROOT / "examples/digits/data/digits.csv", True),
+                               ("adult", data / "data/adult/adult-train.csv", False)):
+        if not path.is_file():
+            print(f"  (no {path})")
+            continue
+        text = path.read_text().rstrip("\n") + "\n"
+        head, body = text.split("\n", 1) if header else ("", text)
+        large = folder / f"{kind}.csv"
+        large.write_text((head + "\n" if header else "") + body * (BYTES // len(body) + 1))
+        found.append((kind, large))
+        if kind == "ett":
+            lines = folder / "lines.jsonl"
+            rows = [row.split(",") for row in body.splitlines()]
+            one = "".join(json.dumps({"date": row[0], "x": [float(v) for v in row[1:]]}) + "\n" for row in rows)
+            lines.write_text(one * (BYTES // len(one) + 1))
+            found.append(("lines", lines))
+    return found
+
+
+class Reader:
+    def __init__(self, *command):
+        self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return [float(v) for v in self.process.stdout.readline().split()]
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def measure(build, folder, peers, one_core):
+    program = folder / "table_read"
+    subprocess.run(["cc", "-O2", f"-I{ROOT}", f"-I{ROOT}/runtime/include", f"-I{ROOT}/kernels", ROOT / "tests/bench/table_read.c", "-o", program,
+                    build / "libaml_runtime.a", "-l:libjansson.a", "-l:libnettle.a", "-l:libz.a", "-lm", "-lpthread"], check=True)
+    result = {}
+    print(f"reading tables, one thread; MB/s of processor time, least time of {ROUNDS} turns (a run's check, its columns and its hash)")
+    for kind, path in files(folder):
+        size = path.stat().st_size / 1e6
+        own = Reader(*one_core, program, path, kind)
+        peer = Reader(*one_core, peers, "-c", PANDAS, path, kind) if peers else None
+        versions = json.loads(peer.process.stdout.readline()) if peer else {}
+        times, hashes, others = [], [], []
+        for _ in range(ROUNDS):
+            taken, hashed = own.ask()
+            times.append(taken)
+            hashes.append(hashed)
+            if peer:
+                others.append(peer.ask()[0])
+        own.close()
+        if peer:
+            peer.close()
+        least, without = min(times), min(times) - min(hashes)
+        result[kind] = {"MB": size, "aml": size / least, "aml_without_hash": size / without, **versions}
+        text = f"  {kind:<8} {size:6.1f} MB: {size / least:6.0f} MB/s, without the hash {size / without:6.0f}"
+        if others:
+            result[kind] |= {"pandas_MB/s": size / min(others), "ratio": min(others) / least}
+            text += f"; pandas {size / min(others):6.0f}, {min(others) / least:.2f} x"
+        print(text)
+    return result
