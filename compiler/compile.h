@@ -75,12 +75,10 @@ typedef struct QuantizeSetting {
     int bits;      // of weights: 8 or 4
 } QuantizeSetting;
 
-// `prune: channels(...)` or `prune: magnitude(...)`.
+// `prune: channels(...)`.
 typedef struct PruneSetting {
     Span span; // file 0: not asked for
-    bool channels;
     bool squares;    // importance by sums of squares, not of magnitudes
-    bool each_layer; // magnitude: the share is of each layer, not of all
     double share;
     aml_quantity finetune; // value 0: none
 } PruneSetting;

@@ -78,8 +78,7 @@ Span later_deploy(const ProgramDeploy *deploy)
 {
     return deploy->entry.file              ? deploy->entry
            : deploy->quantize.weights_only ? deploy->quantize.span
-           : deploy->prune.channels        ? (Span){0}
-                                           : deploy->prune.span;
+                                           : (Span){0};
 }
 
 bool report_later_deploy(Command *command, const ProgramDeploy *deploy, DiagId id)
@@ -87,9 +86,8 @@ bool report_later_deploy(Command *command, const ProgramDeploy *deploy, DiagId i
     Span span = later_deploy(deploy);
     if (span.file)
         report_id(command->cx, span, id,
-                  deploy->entry.file              ? "a generate block as the entry"
-                  : deploy->quantize.weights_only ? "weights alone as integers"
-                                                  : "pruning by magnitude");
+                  deploy->entry.file ? "a generate block as the entry"
+                                     : "weights alone as integers");
     return span.file != 0;
 }
 

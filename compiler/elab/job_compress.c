@@ -100,9 +100,7 @@ bool read_prune(Jobs *jobs, Node *node, PruneSetting *out)
     if (value_is(record, VALUE_NONE))
         return true;
     *out = (PruneSetting){.span = setting.span,
-                          .channels = is_word(jobs, record, "prune", "channels"),
                           .squares = is_word(jobs, record, "by", "l2"),
-                          .each_layer = is_word(jobs, record, "of", "each"),
                           .share = number_of(jobs, record, "share"),
                           .finetune = {.option = -1}};
     if (!(out->share > 0) || !(out->share < 1))

@@ -35,7 +35,7 @@ static const struct {
     {"on_bad", "error_row() or skip(limit: 0.1%)"},
     {"cleaning", "a list of rules, such as [duplicates()]"},
     {"quantize", "int8(...)"},
-    {"prune", "channels(...) or magnitude(...)"},
+    {"prune", "channels(...)"},
     {"target", "cpu(\"x86-64-v3\")"},
     {"generate", "a generate block"},
 };

@@ -137,7 +137,8 @@ static bool only_ones_differ(Type from, Type to, int64_t to_axis[])
 
 static bool worth_folding(const Inst *inst)
 {
-    const int64_t most = 1 << 20, most_growth = 4096;
+    // A broadcast costs nothing where it is read, its result would be copies in the program.
+    const int64_t most = 1 << 20, most_growth = inst->op == OP_broadcast ? 64 : 4096;
     int64_t largest = 0, elements = type_elements(inst->type);
     for (int i = 0; i < inst->inputs; i++)
         if (inst->input[i]->op != OP_constant)

@@ -39,7 +39,7 @@ def digits_as_written(place):
     row = place.write("row.csv", "\n".join((DIGITS / "data/digits.csv").read_text().splitlines()[:2]) + "\n")
     shortest, text = best_time(lambda: subprocess.run([program, "predict", row], capture_output=True, check=True), 25)
     print(f"  {size} bytes, {after}% (f32 {before}%); start to first prediction: {text}")
-    check(sanitized(place.amlc) or size <= 110_000, f"{size} bytes, expected at most 110,000")
+    check(sanitized(place.amlc) or size <= 100_000, f"{size} bytes, expected at most 100,000")
     check(sanitized(place.amlc) or shortest < 0.003, f"{1e3 * shortest:.2f} ms to the first prediction, expected less than 3 ms")
     info = json.loads(place.run(program, "info", "--json").out)
     check_equal([(layer["name"], layer["quantized"]) for layer in info["layers"]], [("fc1", True), ("fc2", True)], "the layers")
