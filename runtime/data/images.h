@@ -41,7 +41,6 @@ aml_status amli_images_add(amli_images *images, const char *path, int32_t class,
 // Adds a picture that is a part of a file, whose path is at `path` in images->text.
 aml_status amli_images_add_part(amli_images *images, size_t path, int64_t offset, int64_t bytes,
                                 int32_t class, aml_error *error);
-bool amli_image_name(const char *name); // whether a file's name is that of a picture
 
 // Of amli_source_kind.
 void amli_images_close(amli_reading *reading);
