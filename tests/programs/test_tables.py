@@ -88,8 +88,9 @@ def categories_dates_and_missing_values(place):
     check(all(line.split(",")[1] in ("<=50K", ">50K") for line in predicted[1:]), f"names of classes in {predicted[:3]}")
     check_in("  <=50K\n", place.run("./program", "evaluate", "report").out)
     # the deployed program takes the same columns, with other texts than it was trained with refused
-    place.write("deployed.aml", 'aml 1\nuse "program.aml"\ndeploy small {\n  model: net.last\n}\n')
-    place.aml("deploy", "deployed.aml", "small")
+    place.write("deployed.aml", 'aml 1\nuse "program.aml"\ndeploy small {\n  model: net.last\n  require: { accuracy_drop: 1pp }\n}\n')
+    right = sum(line.split(",")[1] == label for line, label in zip(predicted[1:], (row.rsplit(",", 1)[1] for row in rows)))
+    check_in(f"accuracy on these rows: {100 * right / len(rows):.2f}%", place.aml("deploy", "deployed.aml", "small").err)
     check_equal(place.run("./small", "predict", "people.csv").out.splitlines(), predicted, "the predictions of the deployed program")
     place.write("other.csv", PEOPLE.splitlines()[0] + "\n40, Clown, Male, 2020-01-01, <=50K\n")
     for program in ("./program", "./small"):
