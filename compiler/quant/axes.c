@@ -128,13 +128,22 @@ Axes *axes_new(Cx *cx, const ProgramJob *job)
 
 // ---- operations
 
-// Axes that stay what they are when elements are only counted in another way.
+// Axes that stay what they are when elements are only counted in another way. Those of size 1 come
+// and go by themselves.
 static void add_reshape(Axes *a, const Inst *inst)
 {
     Type in = inst->input[0]->type, out = inst->type;
     int i = 0, k = 0;
     while (i < in.rank || k < out.rank) {
         int first_i = i, first_k = k;
+        bool in_one = i < in.rank && in.dim[i] == 1, out_one = k < out.rank && out.dim[k] == 1;
+        if (in_one != out_one) {
+            if (in_one)
+                pin(a, inst->input[0], i++);
+            else
+                pin(a, inst, k++);
+            continue;
+        }
         int64_t left = i < in.rank ? in.dim[i++] : 1, right = k < out.rank ? out.dim[k++] : 1;
         while (left != right)
             if (left < right)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`deploy` with quantize: what is predicted, what is reported, what is refused."""
+"""`deploy` with quantize and prune: what is predicted, what is reported, what is refused."""
 import json
 import math
 import shutil
@@ -209,6 +209,20 @@ def samples_are_written_for_it(place):
     check_in("--output", place.run(trainer, "data", "samples", code=2).err)
 
 
+def channels_make_the_program_smaller(place):
+    trained(place)
+    source = source_with(place, "  prune: channels(50%, finetune: 2 epochs)")
+    done = place.aml("deploy", source, "other")
+    check_in("64 of 128 channels of fc1.weight", done.err)
+    line = next(line for line in done.err.splitlines() if "that were held out" in line)
+    after, before = float(line.split(": ", 1)[1].split("%")[0]), float(line.split("before pruning: ")[1].split("%")[0])
+    check(before - after <= 3, f"{before}% became {after}%")
+    info = json.loads(place.run(place.folder / "other", "info", "--json").out)
+    check_equal(info["parameters"], 64 * 64 + 64 + 64 * 10 + 10, "the parameters that are left")
+    row = place.write("row.csv", "\n".join((DIGITS / "data/digits.csv").read_text().splitlines()[:3]) + "\n")
+    check_equal(len(place.run(place.folder / "other", "predict", row).out.splitlines()), 3, "lines of predictions")
+
+
 if __name__ == "__main__":
     sys.exit(main([digits_as_written, predicts_by_definition, same_bytes_every_time, every_rule_for_ranges, layers_stay_in_float,
-                   library_is_used_from_c, too_few_samples, samples_of_one_class, missed_requirement_shows_the_report, samples_are_written_for_it]))
+                   library_is_used_from_c, too_few_samples, samples_of_one_class, missed_requirement_shows_the_report, samples_are_written_for_it, channels_make_the_program_smaller]))
