@@ -139,6 +139,29 @@ def the_compiler_looks_into_the_file(place):
     check_in("missing values only", build(place, FIELDS, code=1).all)
 
 
+def a_label_among_the_inputs_is_told(place):
+    place.write("people.csv", "id,a,b,quality\n" + "".join(f"{i},{i % 5},{i % 7},{i % 2}\n" for i in range(40)))
+    fields = """
+dataset people {
+  source: csv(file)
+  field x: f32[SIZE_] = columns(1..LAST)
+  field seen: bool = present("a")
+  field y: class(2) = column("quality")
+  split: { train: 80%, valid: 20%, seed: 3 }
+  fn prepare(s) { return { x: where(s.seen, s.x, 0.0), y: s.y } }
+}
+"""
+    told = build(place, fields.replace("SIZE_", "3").replace("LAST", "3")).all
+    check_in("program.aml:18:23", told)
+    check_in("the fields 'x' and 'y' both read the columns 3..3", told)
+    check_in('"quality" is column 3 of people.csv', told)
+    told = build(place, fields.replace("SIZE_", "2").replace("LAST", "2")).all
+    check("both read" not in told, told)
+    (place.folder / "people.csv").unlink()      # then the names are not known
+    told = build(place, fields.replace("SIZE_", "3").replace("LAST", "3")).all
+    check("both read" not in told, told)
+
+
 WIDE = """
 dataset people {
   source: SOURCE
@@ -332,6 +355,6 @@ def real_data_are_read_with_plain_declarations(place):
 
 if __name__ == "__main__":
     raise SystemExit(main([categories_dates_and_missing_values, unknown_texts_have_a_class_if_asked_for, classes_of_numbers_are_in_their_order,
-                           the_compiler_looks_into_the_file, rows_may_stay_on_the_disk, the_number_of_threads_changes_nothing,
+                           the_compiler_looks_into_the_file, a_label_among_the_inputs_is_told, rows_may_stay_on_the_disk, the_number_of_threads_changes_nothing,
                            broken_files_are_refused, parts_of_dates_are_those_of_the_calendar,
                            real_data_are_read_with_plain_declarations]))
