@@ -1,21 +1,15 @@
 // Folders in which each file is a sample.
 //
-// Folders may be links; a link to a folder that holds it is refused, as it would never end. The
-// fingerprint is a hash of all names and contents, as long as the files have a GiB together. Of
-// larger collections only the first and last 64 KiB of each file are read for it.
+// The fingerprint is a hash of all names and contents.
 
 #include "runtime/data/files.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include "runtime/base/hash.h"
+#include "runtime/data/folder.h"
 
 // ---- names
 
@@ -76,28 +70,20 @@ static bool is_kept(const aml_files *files, const amli_name_part part[])
 
 // ---- the list
 
-typedef struct Above {
-    const struct Above *above;
-    dev_t device;
-    ino_t number;
-} Above;
-
-typedef struct Walk {
+typedef struct List {
     amli_files *files;
     const char *const *ending;
-} Walk;
+} List;
 
-static bool has_ending(const char *name, const char *const ending[])
+static bool wants(const char *name, const struct stat *info, const void *own)
 {
-    const char *dot = strrchr(name, '.');
-    for (int i = 0; dot && ending[i]; i++)
-        if (strcasecmp(dot, ending[i]) == 0)
-            return true;
-    return false;
+    const List *list = own;
+    return S_ISREG(info->st_mode) && amli_has_ending(name, list->ending);
 }
 
-static aml_status add(amli_files *files, const char *path, int64_t bytes, aml_error *error)
+static aml_status take(const char *path, const struct stat *info, void *own, aml_error *error)
 {
+    amli_files *files = ((List *)own)->files;
     if (files->count == files->capacity) {
         int64_t more = files->capacity ? files->capacity * 2 : 256;
         amli_files_item *item = realloc(files->item, (size_t)more * sizeof *item);
@@ -106,56 +92,10 @@ static aml_status add(amli_files *files, const char *path, int64_t bytes, aml_er
         files->item = item;
         files->capacity = more;
     }
-    files->item[files->count++] = (amli_files_item){files->text.length, bytes};
+    files->item[files->count++] = (amli_files_item){files->text.length, info->st_size};
     amli_buffer_add(&files->text, path, strlen(path) + 1);
     return files->text.failed ? amli_no_memory(error, files->text.length, "the list of files")
                               : AML_OK;
-}
-
-static aml_status walk(const Walk *state, const char *path, const Above *above, aml_error *error)
-{
-    amli_files *files = state->files;
-    char whole[PATH_MAX];
-    struct stat info;
-    amli_names names;
-    aml_status status = amli_join(whole, sizeof whole, files->root, path, error);
-    if (status)
-        return status;
-    if (stat(whole, &info) != 0)
-        return amli_fail(error, AML_IO, "cannot open %s: %s", whole, strerror(errno));
-    for (const Above *at = above; at; at = at->above)
-        if (at->device == info.st_dev && at->number == info.st_ino)
-            return amli_fail(
-                error, AML_BAD_DATA,
-                "%s: expected a folder of its own, found a link to a folder that holds "
-                "it",
-                whole);
-    const Above here = {above, info.st_dev, info.st_ino};
-    status = amli_list_folder(whole, &names, error);
-    for (int i = 0; i < names.count && !status; i++) {
-        const char *name = names.name[i];
-        char inner[PATH_MAX], inner_whole[PATH_MAX];
-        if (name[0] == '.')
-            continue;
-        if (*path)
-            status = amli_join(inner, sizeof inner, path, name, error);
-        else
-            snprintf(inner, sizeof inner, "%s", name);
-        if (!status)
-            status = amli_join(inner_whole, sizeof inner_whole, files->root, inner, error);
-        if (status)
-            break;
-        if (stat(inner_whole, &info) != 0)
-            status = amli_fail(error, AML_IO, "cannot open %s: %s", inner_whole, strerror(errno));
-        else if (S_ISDIR(info.st_mode))
-            status = walk(state, inner, &here, error);
-        else if (S_ISREG(info.st_mode) && has_ending(name, state->ending))
-            status = add(files, inner, info.st_size, error);
-        else if (files->others++ == 0)
-            snprintf(files->other, sizeof files->other, "%s", name);
-    }
-    amli_free_names(&names);
-    return status;
 }
 
 // ---- what names say
@@ -322,16 +262,15 @@ aml_status amli_files_open(amli_reading *reading, const char *const ending[], co
     if (stat(files->root, &info) == 0 && !S_ISDIR(info.st_mode))
         return amli_fail(error, AML_BAD_DATA, "%s: expected a folder with %s, found a file",
                          files->root, what);
-    const Walk state = {files, ending};
-    aml_status status = walk(&state, "", NULL, error);
+    List list = {files, ending};
+    amli_walk walk = {.root = files->root, .wants = wants, .take = take, .own = &list};
+    aml_status status = amli_walk_folder(&walk, "", error);
     if (!status && files->count > 0)
         status = read_names(reading, error);
     if (status || files->count > 0)
         return status;
-    char found[128] = "none";
-    if (files->others)
-        snprintf(found, sizeof found, "%lld other file%s, such as %s", (long long)files->others,
-                 files->others == 1 ? "" : "s", files->other);
+    char found[AMLI_OTHERS_TEXT];
+    amli_walk_others(&walk, found);
     return amli_fail(error, AML_BAD_DATA, "%s: expected %s%s, found %s", files->root, what,
                      reading->source->files->keeps ? " that `keep` keeps" : "", found);
 }
@@ -360,12 +299,8 @@ aml_status amli_files_read(const amli_reading *reading, int64_t row, void *const
     aml_status status =
         amli_join(path, PATH_MAX, files->root, files->text.text + files->item[row].path, error);
     if (!status)
-        status = amli_read_file(path, &text, length, error);
+        status = amli_read_unchanged(path, files->item[row].bytes, &text, length, error);
     *bytes = text;
-    if (!status && (int64_t)*length != files->item[row].bytes)
-        status = amli_fail(error, AML_BAD_DATA,
-                           "%s: expected %lld bytes as when the program began, found %zu", path,
-                           (long long)files->item[row].bytes, *length);
     return status;
 }
 
@@ -394,45 +329,17 @@ int64_t amli_files_rows(const amli_reading *reading)
 
 // ---- the fingerprint
 
-enum { PIECE = 64 << 10 };
-#define WHOLE_CONTENTS ((int64_t)1 << 30)
-
-static aml_status hash_stretch(struct sha256_ctx *hash, int file, const char *path, int64_t from,
-                               int64_t count, char *buffer, aml_error *error)
-{
-    while (count > 0) {
-        ssize_t got = pread(file, buffer, (size_t)(count < PIECE ? count : PIECE), from);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return amli_fail(error, AML_IO, "cannot read %s: %s", path,
-                             got < 0 ? strerror(errno) : "it became shorter");
-        sha256_update(hash, (size_t)got, (const uint8_t *)buffer);
-        from += got;
-        count -= got;
-    }
-    return AML_OK;
-}
-
-static aml_status hash_file(const amli_files *files, const amli_files_item *item, bool all,
-                            struct sha256_ctx *hash, char *buffer, aml_error *error)
+static aml_status add_contents(const amli_files *files, const amli_files_item *item,
+                               amli_contents *contents, aml_error *error)
 {
     char path[PATH_MAX];
     const char *name = files->text.text + item->path;
     aml_status status = amli_join(path, PATH_MAX, files->root, name, error);
     if (status)
         return status;
-    sha256_update(hash, strlen(name) + 1, (const uint8_t *)name);
-    sha256_update(hash, sizeof item->bytes, (const uint8_t *)&item->bytes);
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0)
-        return amli_fail(error, AML_IO, "cannot open %s: %s", path, strerror(errno));
-    int64_t first = all || item->bytes <= 2 * PIECE ? item->bytes : PIECE;
-    status = hash_stretch(hash, file, path, 0, first, buffer, error);
-    if (!status && first < item->bytes)
-        status = hash_stretch(hash, file, path, item->bytes - PIECE, PIECE, buffer, error);
-    close(file);
-    return status;
+    sha256_update(&contents->hash, strlen(name) + 1, (const uint8_t *)name);
+    sha256_update(&contents->hash, sizeof item->bytes, (const uint8_t *)&item->bytes);
+    return amli_contents_add(contents, path, 0, item->bytes, error);
 }
 
 aml_status amli_files_fingerprint(amli_reading *reading, char text[AMLI_HASH_TEXT],
@@ -443,16 +350,13 @@ aml_status amli_files_fingerprint(amli_reading *reading, char text[AMLI_HASH_TEX
         amli_hash(files->given, files->given_bytes, text);
         return AML_OK;
     }
-    struct sha256_ctx hash;
-    sha256_init(&hash);
-    char *buffer = malloc(PIECE);
-    aml_status status = buffer ? AML_OK : amli_no_memory(error, PIECE, "the files");
+    amli_contents contents;
     int64_t bytes = 0;
     for (int64_t i = 0; i < files->count; i++)
         bytes += files->item[i].bytes;
+    aml_status status = amli_contents_begin(&contents, bytes, "the files", error);
     for (int64_t i = 0; i < files->count && !status; i++)
-        status = hash_file(files, &files->item[i], bytes <= WHOLE_CONTENTS, &hash, buffer, error);
-    free(buffer);
-    amli_hash_finish(&hash, text);
+        status = add_contents(files, &files->item[i], &contents, error);
+    amli_contents_end(&contents, text);
     return status;
 }

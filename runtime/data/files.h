@@ -1,7 +1,7 @@
 // files.h: what sources share in which each file of a folder is a sample: which files there are,
 // and what their names say.
 //
-//   files.c          the list, parts of names, the fingerprint
+//   files.c          the list, parts of names, the fingerprint; folder.h: finding and hashing them
 //   source_audio.c   sounds; sound.h: decoding one
 //   source_texts.c   texts, as tokens
 //
@@ -29,8 +29,6 @@ typedef struct amli_files {
     int content, length; // the fields, -1: none
     const char *given;   // the file of the command line, already read, or NULL
     size_t given_bytes;
-    int64_t others; // files that are none of these
-    char other[64]; // the name of the first of them
 } amli_files;
 
 // Where parts of a name are. False: the name does not fit the pattern, in which {x} is any text

@@ -1,30 +1,17 @@
 // Lists of pictures.
 //
-// The fingerprint is a hash of all paths, sizes and contents, as long as the files have a GiB
-// together: that is a second or two at the start. Of larger collections only the first and last
-// 64 KiB of each file are read for it.
+// The fingerprint is a hash of all paths, sizes, classes and contents.
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "runtime/base/hash.h"
+#include "runtime/data/folder.h"
 #include "runtime/data/images.h"
-
-bool amli_image_name(const char *name)
-{
-    static const char *const ending[] = {".jpg", ".jpeg", ".png"};
-    const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && name[0] != '.' && i < AMLI_COUNT(ending); i++)
-        if (strcasecmp(dot, ending[i]) == 0)
-            return true;
-    return false;
-}
 
 aml_status amli_images_begin(amli_reading *reading, amli_images **out, aml_error *error)
 {
@@ -173,14 +160,7 @@ static aml_status read_item(const amli_images *images, int64_t row, char path[PA
     if (!status && item->offset >= 0)
         return read_part(item, path, bytes, length, error);
     if (!status)
-        status = amli_read_file(path, bytes, length, error);
-    if (!status && (int64_t)*length != item->bytes) {
-        free(*bytes);
-        *bytes = NULL;
-        return amli_fail(error, AML_BAD_DATA,
-                         "%s: expected %lld bytes as when the program began, found %zu", path,
-                         (long long)item->bytes, *length);
-    }
+        status = amli_read_unchanged(path, item->bytes, bytes, length, error);
     return status;
 }
 
@@ -212,28 +192,8 @@ amli_row amli_images_at(const amli_reading *reading, void *own, int64_t row, voi
 
 // ---- the fingerprint
 
-enum { PIECE = 64 << 10 };
-#define WHOLE_CONTENTS ((int64_t)1 << 30)
-
-static aml_status hash_part(struct sha256_ctx *hash, int file, const char *path, int64_t from,
-                            int64_t count, char *buffer, aml_error *error)
-{
-    while (count > 0) {
-        ssize_t got = pread(file, buffer, (size_t)(count < PIECE ? count : PIECE), from);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return amli_fail(error, AML_IO, "cannot read %s: %s", path,
-                             got < 0 ? strerror(errno) : "it became shorter");
-        sha256_update(hash, (size_t)got, (const uint8_t *)buffer);
-        from += got;
-        count -= got;
-    }
-    return AML_OK;
-}
-
-static aml_status hash_file(const amli_images *images, const amli_image_item *item, bool all,
-                            struct sha256_ctx *hash, char *buffer, aml_error *error)
+static aml_status add_contents(const amli_images *images, const amli_image_item *item,
+                               amli_contents *contents, aml_error *error)
 {
     char path[PATH_MAX];
     const char *name = images->text.text + item->path, *slash = strrchr(name, '/');
@@ -243,21 +203,10 @@ static aml_status hash_file(const amli_images *images, const amli_image_item *it
     int64_t numbers[2] = {item->bytes, item->class};
     if (item->offset >= 0 && slash) // of an archive the name, wherever it lies
         name = slash + 1;
-    sha256_update(hash, strlen(name) + 1, (const uint8_t *)name);
-    sha256_update(hash, sizeof numbers, (const uint8_t *)numbers);
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0)
-        return amli_fail(error, AML_IO, "cannot open %s: %s", path, strerror(errno));
-    int64_t begin = item->offset < 0 ? 0 : item->offset;
-    if (all || item->bytes <= 2 * PIECE) {
-        status = hash_part(hash, file, path, begin, item->bytes, buffer, error);
-    } else {
-        status = hash_part(hash, file, path, begin, PIECE, buffer, error);
-        if (!status)
-            status = hash_part(hash, file, path, begin + item->bytes - PIECE, PIECE, buffer, error);
-    }
-    close(file);
-    return status;
+    sha256_update(&contents->hash, strlen(name) + 1, (const uint8_t *)name);
+    sha256_update(&contents->hash, sizeof numbers, (const uint8_t *)numbers);
+    return amli_contents_add(contents, path, item->offset < 0 ? 0 : item->offset, item->bytes,
+                             error);
 }
 
 aml_status amli_images_fingerprint(amli_reading *reading, char text[AMLI_HASH_TEXT],
@@ -268,16 +217,13 @@ aml_status amli_images_fingerprint(amli_reading *reading, char text[AMLI_HASH_TE
         amli_hash(images->given, images->given_bytes, text);
         return AML_OK;
     }
-    struct sha256_ctx hash;
-    sha256_init(&hash);
-    char *buffer = malloc(PIECE);
-    aml_status status = buffer ? AML_OK : amli_no_memory(error, PIECE, "the pictures");
+    amli_contents contents;
     int64_t bytes = 0;
     for (int64_t i = 0; i < images->count; i++)
         bytes += images->item[i].bytes;
+    aml_status status = amli_contents_begin(&contents, bytes, "the pictures", error);
     for (int64_t i = 0; i < images->count && !status; i++)
-        status = hash_file(images, &images->item[i], bytes <= WHOLE_CONTENTS, &hash, buffer, error);
-    free(buffer);
-    amli_hash_finish(&hash, text);
+        status = add_contents(images, &images->item[i], &contents, error);
+    amli_contents_end(&contents, text);
     return status;
 }

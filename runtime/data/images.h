@@ -41,7 +41,6 @@ aml_status amli_images_add(amli_images *images, const char *path, int32_t class,
 // Adds a picture that is a part of a file, whose path is at `path` in images->text.
 aml_status amli_images_add_part(amli_images *images, size_t path, int64_t offset, int64_t bytes,
                                 int32_t class, aml_error *error);
-bool amli_image_name(const char *name); // whether a file's name is that of a picture
 
 // Of amli_source_kind.
 void amli_images_close(amli_reading *reading);
@@ -52,5 +51,10 @@ void *amli_images_thread_new(const amli_reading *reading);
 void amli_images_thread_free(void *own);
 aml_status amli_images_fingerprint(amli_reading *reading, char text[AMLI_HASH_TEXT],
                                    aml_error *error);
+// What all kinds of such sources do alike, as initializers.
+#define AMLI_IMAGES_ALIKE                                                                          \
+    .close = amli_images_close, .recognize = amli_is_picture,                                      \
+    .fingerprint = amli_images_fingerprint, .rows = amli_images_rows, .at = amli_images_at,        \
+    .thread_new = amli_images_thread_new, .thread_free = amli_images_thread_free
 
 #endif
