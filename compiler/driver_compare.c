@@ -2,8 +2,8 @@
 //
 // Both read the same csv rows and print csv. Whole numbers (classes) and texts must be equal, other
 // numbers within a tolerance that leaves room for another order of addition and nothing else. Where
-// values are rounded to bytes, some classes may change, and the squares of the differences must be
-// small beside those of the values.
+// values are rounded to bytes, some classes (numbers or names) may change, and the squares of the
+// differences must be small beside those of the values.
 
 #include "driver.h"
 
@@ -12,43 +12,65 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aml/columns.h"
 #include "driver_compare.h"
 
 #define ROUNDED_NOISE 0.02
+#define BYTE_ORDER_MARK "\xEF\xBB\xBF"
 
-// The end of the csv record that begins at `at`: after its line break. Quoted cells may hold line
-// breaks.
-static const char *record_end(const char *at)
+static const CsvForm CSV_PRINTED = {.separator = ','};
+
+static bool is_break(char c)
 {
-    bool quoted = false;
-    for (; *at; at++) {
-        if (*at == '"')
-            quoted = !quoted;
-        else if (*at == '\n' && !quoted)
-            return at + 1;
-    }
+    return c == '\n' || c == '\r';
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+// The beginning of the next record: what is empty or a comment is none.
+static const char *record_begin(const char *at, const CsvForm *form)
+{
+    while (is_break(*at) || (form->comment && *at == form->comment))
+        at += is_break(*at) ? 1 : strcspn(at, "\r\n");
     return at;
 }
 
-const char *csv_head(Cx *cx, const char *text, int records)
+// The end of the csv record that begins at `at`: its line break. Quoted cells may hold line breaks.
+static const char *record_end(const char *at, const CsvForm *form)
+{
+    bool quoted = false;
+    for (; *at && (quoted || !is_break(*at)); at++)
+        if (*at == '"' && !form->literal_quotes)
+            quoted = !quoted;
+    return at;
+}
+
+const char *csv_head(Cx *cx, const char *text, int records, const CsvForm *form)
 {
     const char *end = text;
-    for (int i = 0; i < records && *end; i++)
-        end = record_end(end);
+    for (int i = 0; i < records && *end; i++) {
+        end = record_end(record_begin(end, form), form);
+        end += *end == '\r' && end[1] == '\n' ? 2 : *end != 0;
+    }
     return arena_text(cx->arena, text, (size_t)(end - text));
 }
 
-CsvRow csv_next(Cx *cx, const char **at, char separator)
+CsvRow csv_next(Cx *cx, const char **at, const CsvForm *form)
 {
     CsvRow row = {0};
-    const char *from = *at, *end = record_end(from);
-    *at = end;
-    while (end > from && (end[-1] == '\n' || end[-1] == '\r'))
-        end--;
+    const char *from = record_begin(*at, form), *end = record_end(from, form);
+    *at = record_begin(end, form);
+    if (from == end)
+        return row;
     while (from <= end) {
         Buffer cell = {.arena = cx->arena};
         buffer_text(&cell, "");
-        if (from < end && *from == '"') {
+        while (from < end && is_blank(*from) && *from != form->separator)
+            from++;
+        if (from < end && *from == '"' && !form->literal_quotes) {
             for (from++; from < end; from++) {
                 if (*from == '"' && (from + 1 == end || from[1] != '"'))
                     break;
@@ -56,11 +78,18 @@ CsvRow csv_next(Cx *cx, const char **at, char separator)
                     from++;
                 buffer_append(&cell, from, 1);
             }
-            from++;
+            from += from < end;
+            while (from < end && *from != form->separator)
+                from++;
         }
-        while (from < end && *from != separator)
-            buffer_append(&cell, from++, 1);
-        from++;
+        const char *cell_end = from;
+        while (cell_end < end && *cell_end != form->separator)
+            cell_end++;
+        const char *next = cell_end + 1;
+        while (cell_end > from && is_blank(cell_end[-1]))
+            cell_end--;
+        buffer_append(&cell, from, (size_t)(cell_end - from));
+        from = next;
         vec_push(cx->arena, &row.cell, cell.text);
     }
     return row;
@@ -86,7 +115,7 @@ Comparison compare_predictions(Cx *cx, const char *expected, const char *found, 
     const char *a = expected, *b = found;
 
     while (*a && *b && !result.wrong) {
-        CsvRow left = csv_next(cx, &a, ','), right = csv_next(cx, &b, ',');
+        CsvRow left = csv_next(cx, &a, &CSV_PRINTED), right = csv_next(cx, &b, &CSV_PRINTED);
         if (left.cell.count != right.cell.count) {
             result.wrong = arena_printf(cx->arena, "row %d has %d values, expected %d", result.rows,
                                         right.cell.count, left.cell.count);
@@ -94,14 +123,15 @@ Comparison compare_predictions(Cx *cx, const char *expected, const char *found, 
         }
         for (int i = 0; i < left.cell.count && !result.wrong; i++) {
             const char *want = left.cell.at[i], *have = right.cell.at[i];
-            double x, y;
-            bool whole = is_whole(want) && (!rounded || is_whole(have));
-            if (whole || !as_number(want, &x) || !as_number(have, &y)) {
-                result.wholes += whole && i > 0; // the first is the row's number
+            double x = 0, y = 0;
+            bool class = (is_whole(want) && (!rounded || is_whole(have))) || !as_number(want, &x) ||
+                         !as_number(have, &y);
+            if (class) {
+                result.wholes += result.rows > 0 && i > 0; // not the header, not the row's number
                 if (strcmp(want, have) == 0)
                     continue;
                 result.others++;
-                if (!rounded || i == 0 || !whole)
+                if (!rounded || i == 0 || result.rows == 0)
                     result.wrong =
                         arena_printf(cx->arena, "row %d, value %d: expected %s, found %s",
                                      result.rows, i + 1, want, have);
@@ -142,30 +172,48 @@ int csv_column(CsvRow header, const char *name)
     return -1;
 }
 
-double accuracy_of(Cx *cx, const char *predictions, const char *rows, char separator,
-                   const char *label_name, int label_position)
+// The row's class, as its field reads the cell; -1: it is none.
+static int64_t class_of(const aml_field *field, const char *cell)
+{
+    int64_t class;
+    return aml_columns_class(field, cell, &class) ? class : -1;
+}
+
+// The class that a program wrote: its name, or its number where classes have none.
+static int64_t predicted_class(const aml_field *field, const char *cell)
+{
+    for (int64_t i = 0; field->tensor.class_name && i < field->tensor.classes; i++)
+        if (strcmp(field->tensor.class_name[i], cell) == 0)
+            return i;
+    double number;
+    return !field->tensor.class_name && as_number(cell, &number) ? (int64_t)number : -1;
+}
+
+double accuracy_of(Cx *cx, const char *predictions, const char *rows, const CsvForm *form,
+                   bool has_header, const aml_field *label)
 {
     const char *p = predictions, *r = rows;
-    CsvRow header = csv_next(cx, &p, ',');
-    int prediction = csv_column(header, "prediction"), label = label_position;
+    int prediction = csv_column(csv_next(cx, &p, &CSV_PRINTED), "prediction"),
+        column = label->first;
+    if (strncmp(r, BYTE_ORDER_MARK, strlen(BYTE_ORDER_MARK)) == 0)
+        r += strlen(BYTE_ORDER_MARK);
     if (prediction < 0)
         return -1;
-    if (label_name)
-        label = csv_column(csv_next(cx, &r, separator), label_name);
+    if (has_header) {
+        CsvRow names = csv_next(cx, &r, form);
+        column = label->column ? csv_column(names, label->column) : column;
+    }
     int64_t right = 0, count = 0;
-    while (*p && *r) {
-        CsvRow row = csv_next(cx, &r, separator);
-        double expected, found;
-        if (label < 0 || label >= row.cell.count)
+    for (;; count++) {
+        CsvRow answer = csv_next(cx, &p, &CSV_PRINTED), row = csv_next(cx, &r, form);
+        if (answer.cell.count == 0 && row.cell.count == 0)
+            break;
+        if (column < 0 || column >= row.cell.count || prediction >= answer.cell.count)
             return -1;
-        if (!as_number(row.cell.at[label], &expected) && count == 0)
-            continue; // a header above columns that are read by position
-        CsvRow answer = csv_next(cx, &p, ',');
-        if (prediction >= answer.cell.count || !as_number(answer.cell.at[prediction], &found) ||
-            !as_number(row.cell.at[label], &expected))
+        int64_t expected = class_of(label, row.cell.at[column]);
+        if (expected < 0)
             return -1;
-        right += expected == found;
-        count++;
+        right += expected == predicted_class(label, answer.cell.at[prediction]);
     }
     return count ? (double)right / (double)count : -1;
 }

@@ -113,6 +113,13 @@ static char separator_of(const Deployment *d)
     return separator ? separator : ',';
 }
 
+// How the rows are written that are compared: see choose_rows.
+static CsvForm form_of(const Deployment *d)
+{
+    const aml_source *source = &d->data->table.source;
+    return (CsvForm){separator_of(d), source->comment, source->literal_quotes};
+}
+
 static bool prunes(const Deployment *d)
 {
     return d->deploy->prune.span.file != 0;
@@ -248,6 +255,7 @@ static const char *predictions(Deployment *d, const char *const argv[], const ch
 static const char *choose_rows(Deployment *d, const char *reference, char **text)
 {
     Cx *cx = d->cx;
+    const CsvForm form = form_of(d);
     if (!d->request->data && d->data->table.source.kind == AML_SOURCE_TEXTS) {
         say(d->command, "error",
             "deploy %s is compared with the training program on texts in a csv file, one a row; "
@@ -260,7 +268,7 @@ static const char *choose_rows(Deployment *d, const char *reference, char **text
             d, (const char *const[]){reference, "data", "rows", "--job", d->job->table.name, NULL},
             "data rows");
         const char *rows = arena_printf(cx->arena, "%s/rows.csv", d->folder);
-        const char *some = all ? csv_head(cx, all, COMPARED_ROWS) : NULL;
+        const char *some = all ? csv_head(cx, all, COMPARED_ROWS, &form) : NULL;
         *text = some ? arena_text(cx->arena, some, strlen(some)) : NULL;
         return some && write_text(d, rows, some) ? rows : NULL;
     }
@@ -276,7 +284,7 @@ static const char *choose_rows(Deployment *d, const char *reference, char **text
             d->deploy->name, named);
         return NULL;
     }
-    const char *head = csv_head(cx, *text, COMPARED_ROWS + 1),
+    const char *head = csv_head(cx, *text, COMPARED_ROWS + 1, &form),
                *rows = arena_printf(cx->arena, "%s/rows.csv", d->folder);
     *text = arena_text(cx->arena, head, strlen(head));
     return write_text(d, rows, head) ? rows : NULL;
@@ -317,20 +325,31 @@ static const char *predictions(Deployment *d, const char *const argv[], const ch
     return NULL;
 }
 
-// The share of rows that both programs get right, or false if the rows have no label.
+// The share of rows that both programs get right, or false if the rows have no label: a class that
+// is no input, of those that are predicted.
 static bool accuracies(Deployment *d, const char *expected, const char *found, const char *rows,
                        double *before, double *after)
 {
     const aml_dataset *table = &d->data->table;
-    for (int i = 0; i < table->fields; i++) {
+    const Entry *entry = &d->artifact.predict.at[0];
+    const CsvForm form = form_of(d);
+    bool has_header = d->artifact.header != AML_HEADER_NO;
+    int prediction = 0;
+    while (prediction < entry->output.count &&
+           strcmp(entry->output.at[prediction].name, "prediction") != 0)
+        prediction++;
+    for (int i = 0; i < table->fields && prediction < entry->output.count; i++) {
         const aml_field *field = &table->field[i];
+        const aml_tensor_info *answer = &entry->output.at[prediction];
         bool input = false;
         for (int a = 0; a < d->artifact.fields; a++)
             input |= strcmp(d->artifact.field[a].tensor.name, field->tensor.name) == 0;
-        if (input || field->tensor.classes == 0 || field->tensor.shape.rank != 0)
+        if (input || field->tensor.classes == 0 || field->tensor.shape.rank != 0 ||
+            field->tensor.classes != answer->classes ||
+            field->tensor.class_name != answer->class_name)
             continue;
-        *before = accuracy_of(d->cx, expected, rows, separator_of(d), field->column, field->first);
-        *after = accuracy_of(d->cx, found, rows, separator_of(d), field->column, field->first);
+        *before = accuracy_of(d->cx, expected, rows, &form, has_header, field);
+        *after = accuracy_of(d->cx, found, rows, &form, has_header, field);
         return *before >= 0 && *after >= 0;
     }
     return false;

@@ -53,8 +53,49 @@ static void note_names(Jobs *jobs, const DataBlock *block, const aml_field *fiel
         help(jobs->cx, "did you mean \"%s\"?", near);
 }
 
-// Says which of the fields' columns are not in the file.
-static void check_file(Jobs *jobs, DataBlock *block, const aml_dataset *table)
+// The column that a field reads first; -1: it has a name, and the names are not known.
+static int64_t first_column(const aml_field *field, const char *const name[], int64_t names)
+{
+    if (!field->column)
+        return field->first;
+    for (int64_t i = 0; i < names; i++)
+        if (strcmp(name[i], field->column) == 0)
+            return i;
+    return -1;
+}
+
+static bool only_presence(const aml_field *field)
+{
+    return field->rule && field->rule->kind == AML_CELL_PRESENT;
+}
+
+// `name` of the file's columns, NULL if they are not known.
+static void warn_overlap(Jobs *jobs, const DataBlock *block, const aml_dataset *table,
+                         const char *const name[], int64_t names)
+{
+    for (int i = 0; i < table->fields; i++)
+        for (int j = 0; j < i; j++) {
+            const aml_field *a = &table->field[j], *b = &table->field[i];
+            int64_t a_first = first_column(a, name, names), a_end = a_first + a->count;
+            int64_t b_first = first_column(b, name, names), b_end = b_first + b->count;
+            bool same = a_first >= 0 && b_first >= 0 && a_first < b_end && b_first < a_end;
+            bool ranges = a->count > 1 || b->count > 1;
+            if (!same || !ranges || only_presence(a) || only_presence(b))
+                continue; // one column may well be read as two things
+            report(jobs->cx, block->place.at[i], columns_overlap, a->tensor.name, b->tensor.name,
+                   (int)(a_first > b_first ? a_first : b_first),
+                   (int)(a_end < b_end ? a_end : b_end) - 1);
+            note(jobs->cx, block->place.at[j], "'%s' reads them here", a->tensor.name);
+            const aml_field *named = a->column ? a : b;
+            if (named->column)
+                note(jobs->cx, block->source.span, "\"%s\" is column %lld of %s", named->column,
+                     (long long)first_column(named, name, names), block->source.named);
+            return;
+        }
+}
+
+// Says which of the fields' columns are not in the file, and which two fields read.
+void check_columns(Jobs *jobs, DataBlock *block, const aml_dataset *table)
 {
     bool by_name = false;
     for (int i = 0; i < table->fields; i++)
@@ -64,10 +105,16 @@ static void check_file(Jobs *jobs, DataBlock *block, const aml_dataset *table)
                                                                                  : AML_HEADER_NO;
     const char *why;
     aml_columns *columns = columns_of(jobs, block, &table->source, header, &why);
-    if (!columns)
-        return; // the program says what is wrong with the file
+    bool is_csv = table->source.kind == AML_SOURCE_CSV;
+    if (!columns) { // the program says what is wrong with the file
+        if (is_csv)
+            warn_overlap(jobs, block, table, NULL, 0);
+        return;
+    }
     int64_t count, width = aml_columns_count(columns);
     const char *const *name = aml_columns_names(columns, &count);
+    if (is_csv)
+        warn_overlap(jobs, block, table, name, name ? count : 0);
     for (int i = 0; i < table->fields; i++) {
         const aml_field *field = &table->field[i];
         bool found = !field->column || !name;
@@ -85,32 +132,6 @@ static void check_file(Jobs *jobs, DataBlock *block, const aml_dataset *table)
         }
     }
     aml_columns_close(columns);
-}
-
-static void warn_overlap(Jobs *jobs, const DataBlock *block, const aml_dataset *table)
-{
-    for (int i = 0; i < table->fields; i++)
-        for (int j = 0; j < i; j++) {
-            const aml_field *a = &table->field[j], *b = &table->field[i];
-            bool same = a->first < b->first + b->count && b->first < a->first + a->count;
-            bool ranges = a->count > 1 || b->count > 1;
-            if (a->column || b->column || !same || !ranges)
-                continue; // one column may well be read as two things
-            report(jobs->cx, block->place.at[i], columns_overlap, a->tensor.name, b->tensor.name,
-                   a->first > b->first ? a->first : b->first,
-                   (a->first + a->count < b->first + b->count ? a->first + a->count
-                                                              : b->first + b->count) -
-                       1);
-            note(jobs->cx, block->place.at[j], "'%s' reads them here", a->tensor.name);
-            return;
-        }
-}
-
-void check_columns(Jobs *jobs, DataBlock *block, const aml_dataset *table)
-{
-    if (table->source.kind == AML_SOURCE_CSV)
-        warn_overlap(jobs, block, table);
-    check_file(jobs, block, table);
 }
 
 // ---- the settings of a column

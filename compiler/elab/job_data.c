@@ -203,6 +203,8 @@ static bool read_field(Jobs *jobs, Node *field, Value place, const aml_dataset *
         return false;
     if (has_images && !image_field(jobs, field, &type, &table->source, out->part))
         return false;
+    if (has_images && type.classes > 0)
+        column->class_name = out->tensor.class_name = table->source.class_name;
     block->columns += out->count;
     return true;
 }
@@ -538,8 +540,8 @@ static void eval_places(Jobs *jobs, Node *node, aml_source_kind kind, DataBlock 
         if (item->kind != NODE_Field)
             continue;
         Value place = value_none();
-        bool has_places =
-            kind == AML_SOURCE_CSV || kind == AML_SOURCE_TEXTS || kind == AML_SOURCE_JSONL || kind == AML_SOURCE_NPZ;
+        bool has_places = kind == AML_SOURCE_CSV || kind == AML_SOURCE_TEXTS ||
+                          kind == AML_SOURCE_JSONL || kind == AML_SOURCE_NPZ;
         if (has_places && item->as.data.value)
             place =
                 elab_eval(jobs->e, env_new(jobs->e, NULL, item->span.file), item->as.data.value);

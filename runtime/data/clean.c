@@ -300,30 +300,6 @@ static aml_status near_duplicates(Cleaning *c, aml_error *error)
 }
 
 // ---- values
-// --------------------------------------------------------------------------------------
-
-double amli_number(aml_dtype dtype, const void *at, int64_t index)
-{
-    switch (dtype) {
-    case AML_F32:
-        return (double)((const float *)at)[index];
-    case AML_F64:
-        return ((const double *)at)[index];
-    case AML_I8:
-        return ((const int8_t *)at)[index];
-    case AML_U8:
-    case AML_BOOL:
-        return ((const uint8_t *)at)[index];
-    case AML_I32:
-        return ((const int32_t *)at)[index];
-    case AML_I64:
-        return (double)((const int64_t *)at)[index];
-    case AML_F16:
-    case AML_BF16: // no source reads them
-        break;
-    }
-    return 0;
-}
 
 // Of each element of a field: what is below low or above high is outside.
 typedef struct Borders {
@@ -384,7 +360,7 @@ static aml_status fit_borders(Cleaning *c, int field, int64_t element, double *l
         status = fetch(c, row, error);
         double number =
             status ? NAN
-                   : amli_number(c->dataset->field[field].tensor.dtype, c->at[field], element);
+                   : amli_element(c->dataset->field[field].tensor.dtype, c->at[field], element);
         if (!isnan(number))
             value[count++] = number;
     }
@@ -397,7 +373,7 @@ static aml_status fit_borders(Cleaning *c, int field, int64_t element, double *l
 static bool is_outside(const Cleaning *c, int field, const Borders *borders)
 {
     for (int64_t e = 0; e < borders->elements; e++) {
-        double value = amli_number(c->dataset->field[field].tensor.dtype, c->at[field], e);
+        double value = amli_element(c->dataset->field[field].tensor.dtype, c->at[field], e);
         if (c->rule->kind == AML_CLEAN_MISSING
                 ? isnan(value)
                 : value < borders->low[e] || value > borders->high[e])
@@ -412,7 +388,7 @@ static aml_status refuse(const Cleaning *c, int field, int64_t row, aml_error *e
     char value[40];
     const aml_tensor_info *info = &c->dataset->field[field].tensor;
     for (int64_t e = 0; e < aml_shape_elements(&info->shape); e++) {
-        double number = amli_number(info->dtype, c->at[field], e);
+        double number = amli_element(info->dtype, c->at[field], e);
         if (number < c->rule->low || number > c->rule->high)
             return amli_fail(
                 error, AML_BAD_DATA, "%s: '%s' of row %lld should be %g to %g, found %s (%s)",

@@ -280,3 +280,14 @@ aml_status aml_columns_texts(aml_columns *columns, const aml_field *field, int64
     *text = order;
     return AML_OK;
 }
+
+bool aml_columns_class(const aml_field *field, const char *text, int64_t *class_)
+{
+    const amli_cell cell = {.at = text, .length = strlen(text)};
+    char element[sizeof(int64_t)] = {0}, expected[128];
+    if (aml_dtype_bytes(field->tensor.dtype) > sizeof element ||
+        !amli_decode(&field->tensor, field->rule, &cell, element, expected, sizeof expected))
+        return false;
+    *class_ = (int64_t)amli_element(field->tensor.dtype, element, 0);
+    return true;
+}

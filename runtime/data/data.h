@@ -153,7 +153,6 @@ void amli_prepare(const amli_preparer *preparer, const void *const in[], void *c
 // load->on_cleaned what each rule found. AML_BAD_DATA for a row that must not be.
 aml_status amli_clean(const aml_dataset *dataset, const amli_table *table, const amli_load *load,
                       amli_split *split, aml_error *error);
-double amli_number(aml_dtype dtype, const void *at, int64_t index); // an element of a field
 
 // ---- fit.c
 

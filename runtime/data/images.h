@@ -51,5 +51,10 @@ void *amli_images_thread_new(const amli_reading *reading);
 void amli_images_thread_free(void *own);
 aml_status amli_images_fingerprint(amli_reading *reading, char text[AMLI_HASH_TEXT],
                                    aml_error *error);
+// What all kinds of such sources do alike, as initializers.
+#define AMLI_IMAGES_ALIKE                                                                          \
+    .close = amli_images_close, .recognize = amli_is_picture,                                      \
+    .fingerprint = amli_images_fingerprint, .rows = amli_images_rows, .at = amli_images_at,        \
+    .thread_new = amli_images_thread_new, .thread_free = amli_images_thread_free
 
 #endif

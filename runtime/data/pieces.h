@@ -75,6 +75,16 @@ void amli_split_text(amli_pieces *pieces, const char *text, size_t length);
 // ---- tokenizer_decode.c
 size_t amli_pieces_decode(amli_decoder *decoder, int32_t token);
 
+// A model as an engine: all but how a piece becomes tokens is shared.
+#define AMLI_PIECES_ENGINE(model, piece)                                                           \
+    const amli_token_engine amli_tokens_##model = {#model,                                         \
+                                                   amli_pieces_open,                               \
+                                                   amli_pieces_close,                              \
+                                                   amli_pieces_encode,                             \
+                                                   amli_pieces_next,                               \
+                                                   amli_pieces_decode,                             \
+                                                   piece}
+
 // The node below `node` by a byte; 0: there is none. The root is 0.
 static inline uint32_t amli_trie_child(const amli_trie *trie, uint32_t node, unsigned char byte)
 {

@@ -137,12 +137,5 @@ static aml_status open_list(amli_reading *reading, aml_error *error)
     return status;
 }
 
-const amli_source_kind amli_source_image_list = {.name = "image_list",
-                                                 .open = open_list,
-                                                 .close = amli_images_close,
-                                                 .recognize = amli_is_picture,
-                                                 .fingerprint = amli_images_fingerprint,
-                                                 .rows = amli_images_rows,
-                                                 .at = amli_images_at,
-                                                 .thread_new = amli_images_thread_new,
-                                                 .thread_free = amli_images_thread_free};
+const amli_source_kind amli_source_image_list = {
+    .name = "image_list", .open = open_list, AMLI_IMAGES_ALIKE};

@@ -401,13 +401,5 @@ static aml_status open_shards(amli_reading *reading, aml_error *error)
     return status;
 }
 
-const amli_source_kind amli_source_shards = {.name = "shards",
-                                             .open = open_shards,
-                                             .close = amli_images_close,
-                                             .recognize = amli_is_picture,
-                                             .by_path = true,
-                                             .fingerprint = amli_images_fingerprint,
-                                             .rows = amli_images_rows,
-                                             .at = amli_images_at,
-                                             .thread_new = amli_images_thread_new,
-                                             .thread_free = amli_images_thread_free};
+const amli_source_kind amli_source_shards = {
+    .name = "shards", .open = open_shards, .by_path = true, AMLI_IMAGES_ALIKE};

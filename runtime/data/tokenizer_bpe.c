@@ -231,10 +231,4 @@ static void piece(amli_pieces *pieces, const char *text, size_t length)
     emit(pieces, work.symbol, count);
 }
 
-const amli_token_engine amli_tokens_bpe = {"bpe",
-                                           amli_pieces_open,
-                                           amli_pieces_close,
-                                           amli_pieces_encode,
-                                           amli_pieces_next,
-                                           amli_pieces_decode,
-                                           piece};
+AMLI_PIECES_ENGINE(bpe, piece);

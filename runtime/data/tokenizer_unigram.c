@@ -83,10 +83,4 @@ static void piece(amli_pieces *pieces, const char *text, size_t length)
     }
 }
 
-const amli_token_engine amli_tokens_unigram = {"unigram",
-                                               amli_pieces_open,
-                                               amli_pieces_close,
-                                               amli_pieces_encode,
-                                               amli_pieces_next,
-                                               amli_pieces_decode,
-                                               piece};
+AMLI_PIECES_ENGINE(unigram, piece);

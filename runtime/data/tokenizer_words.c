@@ -12,10 +12,4 @@ static void piece(amli_pieces *pieces, const char *text, size_t length)
         amli_pieces_unknown(pieces, text, length, &joins);
 }
 
-const amli_token_engine amli_tokens_words = {"words",
-                                             amli_pieces_open,
-                                             amli_pieces_close,
-                                             amli_pieces_encode,
-                                             amli_pieces_next,
-                                             amli_pieces_decode,
-                                             piece};
+AMLI_PIECES_ENGINE(words, piece);

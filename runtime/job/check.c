@@ -146,14 +146,16 @@ enum { SHOWN_ROWS = 1000 };
 // As a source of rows would have it: predict reads it again.
 static void write_cell(const aml_field *field, const void *at, int64_t index)
 {
-    const aml_tensor_info *info = &field->tensor;
+    aml_tensor_info info = field->tensor;
     const aml_cell_rule *rule = field->rule;
-    double value = amli_element(info->dtype, at, index);
+    double value = amli_element(info.dtype, at, index);
+    if (!rule || rule->kind != AML_CELL_CATEGORY)
+        info.class_name = NULL; // names of the source's own, which are no texts of cells
     if (rule && rule->kind == AML_CELL_TIME)
         amli_write_time(stdout, ((const int64_t *)at)[index],
                         rule->format ? rule->format : "%Y-%m-%d %H:%M:%S");
     else if (!rule || value == value) // what is missing was filled with NaN
-        amli_write_element(stdout, info, at, index, false);
+        amli_write_element(stdout, &info, at, index, false);
 }
 
 aml_status amli_data_rows(const amli_command *command, aml_error *error)

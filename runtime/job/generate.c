@@ -237,10 +237,7 @@ static aml_status begin(Generating *g, const amli_device_kind *kind, amli_log *l
     const amli_command *command = g->command;
     const aml_job *trained = &command->program->job[g->job->model_job];
     aml_checkpoint *checkpoint;
-    aml_status status = command->checkpoint
-                            ? aml_checkpoint_open(command->checkpoint, &checkpoint, error)
-                            : aml_checkpoint_find(command->runs, trained->name, g->job->which,
-                                                  amli_log_notice, log, &checkpoint, error);
+    aml_status status = amli_trained_find(command, trained, g->job->which, log, &checkpoint, error);
     if (status)
         return status;
     status = amli_check_state(g->job, aml_checkpoint_weights(checkpoint), WEIGHTS, false,

@@ -3,6 +3,7 @@
 //   main.c      verbs
 //   command.c   the command line; help.c tells about it
 //   session.c   a job's memory on a device, and its compiled functions bound to it
+//   trained.c   a session with the weights of a checkpoint
 //   statistics.c  what prepare knows of the training rows, in checkpoints
 //   measure.c   a model on some rows: loss and metrics; roc.c: metrics that need all rows at once
 //   train.c     the training loop; step.c one step, guard.c one that goes wrong; train_run.c the
@@ -146,6 +147,12 @@ aml_status amli_session_open(const amli_command *command, const aml_job *job,
                              const amli_device_kind *kind, amli_session *session, aml_error *error);
 void amli_session_close(amli_session *session);
 
+// For verbs that only look at a training's data: opens the job of the command, loads its data, and
+// calls `use` with them.
+aml_status amli_with_data(const amli_command *command, const amli_device_kind *kind,
+                          aml_status (*use)(amli_session *session, aml_error *error),
+                          aml_error *error);
+
 // Loads the job's data into session->samples. `log` is told about rows that are skipped.
 aml_status amli_session_load(amli_session *session, amli_log *log, aml_error *error);
 
@@ -174,6 +181,17 @@ typedef struct amli_paths {
 } amli_paths;
 aml_status amli_load_options(const amli_command *command, const aml_dataset *dataset,
                              amli_load *load, amli_paths *paths, aml_error *error);
+
+// ---- trained.c
+
+// The checkpoint of the command line, or that of the job's runs.
+aml_status amli_trained_find(const amli_command *command, const aml_job *job, aml_which which,
+                             amli_log *log, aml_checkpoint **out, aml_error *error);
+// Opens a session of a trained job: with its best or last weights, and the statistics of the rows
+// that it was trained on. `step`: how long.
+aml_status amli_trained_open(const amli_command *command, const aml_job *job,
+                             const amli_device_kind *kind, amli_log *log, amli_session *session,
+                             int64_t *step, aml_error *error);
 
 // ---- statistics.c
 

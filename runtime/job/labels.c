@@ -12,7 +12,7 @@
 
 #include "runtime/job/job.h"
 
-enum { WEIGHTS = 1 << AML_ROLE_WEIGHT | 1 << AML_ROLE_STATE, SHOWN = 20 };
+enum { SHOWN = 20 };
 
 typedef struct Doubt {
     int64_t row;
@@ -201,35 +201,8 @@ static aml_status show_json(const Labels *l, aml_error *error)
     return status;
 }
 
-static aml_status open_model(const amli_command *command, const aml_job *job,
-                             const amli_device_kind *kind, amli_log *log, Labels *l, int64_t *step,
+aml_status amli_label_report(const amli_command *command, const amli_device_kind *kind,
                              aml_error *error)
-{
-    aml_checkpoint *checkpoint;
-    aml_status status =
-        command->checkpoint
-            ? aml_checkpoint_open(command->checkpoint, &checkpoint, error)
-            : aml_checkpoint_find(command->runs, job->name,
-                                  job->keep_best > 0 ? AML_WHICH_BEST : AML_WHICH_LAST,
-                                  amli_log_notice, log, &checkpoint, error);
-    if (status)
-        return status;
-    const aml_tensors *weights = aml_checkpoint_weights(checkpoint);
-    const char *path = aml_checkpoint_path(checkpoint);
-    *step = aml_checkpoint_describe(checkpoint)->step;
-    status = amli_check_state(job, weights, WEIGHTS, false, path, error);
-    if (!status)
-        status = amli_session_open(command, job, kind, &l->session, error);
-    if (!status)
-        status = amli_load_state(job, weights, WEIGHTS, l->session.device, l->session.state, error);
-    if (!status)
-        status =
-            amli_statistics_load(l->session.dataset, weights, path, &l->session.statistic, error);
-    aml_checkpoint_close(checkpoint);
-    return status ? status : amli_session_load(&l->session, log, error);
-}
-
-aml_status amli_label_report(const amli_command *command, const amli_device_kind *kind, aml_error *error)
 {
     const aml_job *job;
     Labels labels = {0};
@@ -241,7 +214,9 @@ aml_status amli_label_report(const amli_command *command, const amli_device_kind
         status = amli_fail(error, AML_INVALID, "the job '%s' (%s) has nothing to predict with",
                            job->name, job->place);
     if (!status)
-        status = open_model(command, job, kind, &log, &labels, &step, error);
+        status = amli_trained_open(command, job, kind, &log, &labels.session, &step, error);
+    if (!status)
+        status = amli_session_load(&labels.session, &log, error);
     if (!status)
         status = find_outputs(&labels, error);
     if (!status)

@@ -9,8 +9,6 @@
 
 #include "runtime/job/job.h"
 
-enum { WEIGHTS = 1 << AML_ROLE_WEIGHT | 1 << AML_ROLE_STATE };
-
 // What predicting one row needs.
 typedef struct Predicting {
     amli_session session;
@@ -261,28 +259,8 @@ static aml_status predict_job(const amli_command *command, const aml_job *job,
                               const amli_device_kind *kind, amli_log *log, Predicting *p,
                               aml_error *error)
 {
-    aml_checkpoint *checkpoint;
-    aml_status status =
-        command->checkpoint
-            ? aml_checkpoint_open(command->checkpoint, &checkpoint, error)
-            : aml_checkpoint_find(command->runs, job->name,
-                                  job->keep_best > 0 ? AML_WHICH_BEST : AML_WHICH_LAST,
-                                  amli_log_notice, log, &checkpoint, error);
-    if (status)
-        return status;
-    int64_t step = aml_checkpoint_describe(checkpoint)->step;
-    status = amli_check_state(job, aml_checkpoint_weights(checkpoint), WEIGHTS, false,
-                              aml_checkpoint_path(checkpoint), error);
-    if (!status)
-        status = amli_session_open(command, job, kind, &p->session, error);
-    if (!status)
-        status = amli_load_state(job, aml_checkpoint_weights(checkpoint), WEIGHTS,
-                                 p->session.device, p->session.state, error);
-    if (!status)
-        status =
-            amli_statistics_load(p->session.dataset, aml_checkpoint_weights(checkpoint),
-                                 aml_checkpoint_path(checkpoint), &p->session.statistic, error);
-    aml_checkpoint_close(checkpoint);
+    int64_t step = 0;
+    aml_status status = amli_trained_open(command, job, kind, log, &p->session, &step, error);
     amli_load load = {
         .file = {command->argument}, .is_argument = true, .labels_may_be_absent = true};
     if (!status)

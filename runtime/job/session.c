@@ -527,3 +527,23 @@ aml_status amli_session_read(amli_session *session, const amli_bound *bound, int
         session->device, session->batch, bound->output_offset[output], to,
         amli_tensor_bytes(&bound->function->output[output]), error);
 }
+
+aml_status amli_with_data(const amli_command *command, const amli_device_kind *kind,
+                          aml_status (*use)(amli_session *session, aml_error *error),
+                          aml_error *error)
+{
+    const aml_job *job;
+    amli_session session = {0};
+    amli_log log;
+    amli_log_begin(&log, command->quiet);
+    aml_status status = amli_find_job(command, AML_JOB_TRAIN, command->job, &job, error);
+    if (!status)
+        status = amli_session_open(command, job, kind, &session, error);
+    if (!status)
+        status = amli_session_load(&session, &log, error);
+    if (!status)
+        status = use(&session, error);
+    amli_session_close(&session);
+    amli_log_end(&log);
+    return status;
+}

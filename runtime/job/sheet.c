@@ -312,24 +312,17 @@ static aml_status make_sheet(Sheet *sheet, const amli_command *command, aml_erro
     return status ? status : write_sheet(sheet, command, error);
 }
 
+static aml_status show(amli_session *session, aml_error *error)
+{
+    Sheet sheet = {.session = session};
+    aml_status status = make_sheet(&sheet, session->command, error);
+    free(sheet.bytes[0]), free(sheet.bytes[1]), free(sheet.to);
+    amli_buffer_free(&sheet.html);
+    return status;
+}
+
 aml_status amli_data_sheet(const amli_command *command, const amli_device_kind *kind,
                            aml_error *error)
 {
-    const aml_job *job;
-    amli_session session = {0};
-    Sheet sheet = {.session = &session};
-    amli_log log;
-    amli_log_begin(&log, command->quiet);
-    aml_status status = amli_find_job(command, AML_JOB_TRAIN, command->job, &job, error);
-    if (!status)
-        status = amli_session_open(command, job, kind, &session, error);
-    if (!status)
-        status = amli_session_load(&session, &log, error);
-    if (!status)
-        status = make_sheet(&sheet, command, error);
-    free(sheet.bytes[0]), free(sheet.bytes[1]), free(sheet.to);
-    amli_buffer_free(&sheet.html);
-    amli_session_close(&session);
-    amli_log_end(&log);
-    return status;
+    return amli_with_data(command, kind, show, error);
 }

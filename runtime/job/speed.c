@@ -74,18 +74,5 @@ static aml_status speed_of(amli_session *session, aml_error *error)
 aml_status amli_data_speed(const amli_command *command, const amli_device_kind *kind,
                            aml_error *error)
 {
-    const aml_job *job;
-    amli_session session = {0};
-    amli_log log;
-    amli_log_begin(&log, command->quiet);
-    aml_status status = amli_find_job(command, AML_JOB_TRAIN, command->job, &job, error);
-    if (!status)
-        status = amli_session_open(command, job, kind, &session, error);
-    if (!status)
-        status = amli_session_load(&session, &log, error);
-    if (!status)
-        status = speed_of(&session, error);
-    amli_session_close(&session);
-    amli_log_end(&log);
-    return status;
+    return amli_with_data(command, kind, speed_of, error);
 }

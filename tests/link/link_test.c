@@ -94,16 +94,28 @@ TEST(hash_is_sha256)
                "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
+static const CsvForm commas = {.separator = ','};
+
 TEST(csv_rows_are_read)
 {
     const char *at = "a,\"b,\"\"c\"\"\nd\",e\r\nlast";
-    CsvRow row = csv_next(cx, &at, ',');
+    CsvRow row = csv_next(cx, &at, &commas);
     CHECK_INT(row.cell.count, 3);
     CHECK_TEXT(row.cell.at[1], "b,\"c\"\nd");
     CHECK_TEXT(row.cell.at[2], "e");
-    row = csv_next(cx, &at, ',');
+    row = csv_next(cx, &at, &commas);
     CHECK_TEXT(row.cell.at[0], "last");
-    CHECK_TEXT(csv_head(cx, "1\n\"2\n2\"\n3\n", 2), "1\n\"2\n2\"\n");
+    CHECK_TEXT(csv_head(cx, "1\n\"2\n2\"\n3\n", 2, &commas), "1\n\"2\n2\"\n");
+    // a quote that is a character like others opens nothing
+    const CsvForm literal = {.separator = '\t', .comment = '#', .literal_quotes = true};
+    at = "# \"\n\"so\the said\n\nb\tc\n";
+    row = csv_next(cx, &at, &literal);
+    CHECK_INT(row.cell.count, 2);
+    CHECK_TEXT(row.cell.at[0], "\"so");
+    row = csv_next(cx, &at, &literal);
+    CHECK_TEXT(row.cell.at[1], "c");
+    CHECK_INT(csv_next(cx, &at, &literal).cell.count, 0);
+    CHECK_TEXT(csv_head(cx, "\"1\n2\n3\n", 2, &literal), "\"1\n2\n");
 }
 
 TEST(predictions_are_compared)
@@ -134,10 +146,42 @@ TEST(predictions_are_compared)
 TEST(accuracy_is_counted)
 {
     const char *answers = "prediction,p0\n1,0.5\n2,0.5\n3,0.5\n";
-    CHECK_CLOSE(accuracy_of(cx, answers, "x,class\n9,1\n9,2\n9,4\n", ',', "class", 0), 2.0 / 3,
-                1e-12);
-    CHECK_CLOSE(accuracy_of(cx, answers, "9;1\n9;2\n9;3\n", ';', NULL, 1), 1, 1e-12);
-    CHECK_CLOSE(accuracy_of(cx, answers, "x,class\n9,1\n", ',', "label", 0), -1, 0);
+    aml_field label = {.tensor = {.dtype = AML_I32, .classes = 5}, .column = "class", .count = 1};
+    CHECK_CLOSE(accuracy_of(cx, answers, "x,class\n9,1\n9,2\n9,4\n", &commas, true, &label),
+                2.0 / 3, 1e-12);
+    // as many rows as predictions
+    CHECK_CLOSE(accuracy_of(cx, answers, "x,class\n9,1\n", &commas, true, &label), -1, 0);
+    label.column = "label";
+    CHECK_CLOSE(accuracy_of(cx, answers, "x,class\n9,1\n", &commas, true, &label), -1, 0);
+    label.column = NULL;
+    label.first = 1;
+    const CsvForm semicolons = {.separator = ';'};
+    CHECK_CLOSE(accuracy_of(cx, answers, "9;1\n9;2\n9;3\n", &semicolons, false, &label), 1, 1e-12);
+}
+
+TEST(accuracy_of_classes_with_names_is_counted)
+{
+    static const char *const names[] = {"spam", "ham, or so"};
+    static const int32_t order[] = {1, 0};
+    const aml_cell_rule rule = {.kind = AML_CELL_CATEGORY, .order = order, .ending = "."};
+    const aml_field label = {
+        .tensor = {.dtype = AML_I32, .classes = 2, .class_name = names}, .rule = &rule, .count = 1};
+    const CsvForm tabs = {.separator = '\t', .literal_quotes = true};
+    const char *answers = "row,prediction\n1,spam\n2,\"ham, or so\"\n3,spam\n";
+    CHECK_CLOSE(accuracy_of(cx, answers, "spam\t\"a\nham, or so.\tb\nham, or so\tc\"\n", &tabs,
+                            false, &label),
+                2.0 / 3, 1e-12);
+    CHECK_CLOSE(accuracy_of(cx, answers, "spam\ta\nno\tb\nspam\tc\n", &tabs, false, &label), -1, 0);
+    // some of them may differ where values were rounded, and none else
+    Buffer ham = {.arena = cx->arena}, other = {.arena = cx->arena};
+    for (int i = 0; i < 20; i++) {
+        buffer_printf(&ham, "%d,ham\n", i);
+        buffer_printf(&other, "%d,%s\n", i, i == 7 ? "spam" : "ham");
+    }
+    const char *left = arena_printf(cx->arena, "row,prediction\n%s", ham.text),
+               *right = arena_printf(cx->arena, "row,prediction\n%s", other.text);
+    CHECK(compare_predictions(cx, left, right, 1e-4).wrong != NULL);
+    CHECK_INT(compare_predictions(cx, left, right, 0).others, 1);
 }
 
 int main(void)
@@ -151,6 +195,7 @@ int main(void)
     RUN(csv_rows_are_read);
     RUN(predictions_are_compared);
     RUN(accuracy_is_counted);
+    RUN(accuracy_of_classes_with_names_is_counted);
     cx_free(cx);
     CHECK_SUMMARY();
 }

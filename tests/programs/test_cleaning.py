@@ -136,6 +136,11 @@ def ranges(place):
     train, valid, said = trained(place, build(place, rows, "value_range(b, high: 50, action: flag)"))
     check_equal((train, valid), (60, 20), "the rows of the parts")
     check_in("rows.b: 1 row out of range (row 9;", said)
+    written = PROGRAM.replace("RULES", "value_range(b, low: 0, high: 50)").replace("TEST", "").replace("s.b", "impute(s.a)")
+    for half in ("f16", "bf16"):
+        place.write("clean.aml", written.replace("field b: f32", f"field b: {half}"))
+        place.aml("build", "clean.aml")
+        check_in("'b' of row 9 should be 0 to 50, found 51.5", place.run(program, "train", code=None).err)
 
 
 def rows_of_a_test_source_stay(place):

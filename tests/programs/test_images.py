@@ -2,12 +2,14 @@
 """Pictures as data: folders and lists, what may be wrong with them, the same bits for any number of loader threads and after a resume,
 predictions for a picture."""
 import base64
+import io
 import json
 import os
 import pathlib
 import re
 import shutil
 import struct
+import tarfile
 import zlib
 
 from harness import ROOT, check, check_equal, check_in, main
@@ -63,6 +65,17 @@ def zoo(place, classes=None):
 def build(place, source='images(dir)', classes=3, on_bad="", name="animals", code=0):
     place.write(f"{name}.aml", PROGRAM.replace("CLASSES", str(classes)).replace("SOURCE", source).replace("ON_BAD", on_bad))
     return place.aml("build", f"{name}.aml", code=code)
+
+
+def shard(path):
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for label, (_, names) in enumerate(CLASSES.items()):
+            for i, name in enumerate(names):
+                tar.add(PICTURES / name, arcname=f"{label}{i}{pathlib.Path(name).suffix}")
+                text = str(label).encode()
+                member = tarfile.TarInfo(f"{label}{i}.cls")
+                member.size = len(text)
+                tar.addfile(member, io.BytesIO(text))
 
 
 def refused(place, part, verb=("data", "check")):
@@ -213,6 +226,31 @@ def a_picture_is_predicted(place):
     check_in("bad.png: expected a sound PNG file, found", place.run("./animals", "predict", "bad.png", code=1).err)
 
 
+def classes_have_names(place):
+    zoo(place)
+    rows = [f"zoo/{folder}/{name},{folder}" for folder, names in CLASSES.items() for name in names]
+    place.write("list.csv", "file,kind\n" + "\n".join(rows) + "\n")
+    (place.folder / "shards").mkdir()
+    shard(place.folder / "shards" / "part-0.tar")
+    report = ("\nevaluate report {\n  model:   net.last\n  data:    animals.valid\n  metrics: { confusion: confusion_matrix() }\n}\n"
+              "\ndeploy small {\n  model: net.last\n  require: { accuracy_drop: 1pp }\n}\n")
+    names = 'classes: ["cats", "dogs", "eels"]'
+    for source in ("images(dir)", f'image_list("list.csv", image: "file", label: "kind", {names})', f'shards("shards", {names})'):
+        place.write("animals.aml", PROGRAM.replace("CLASSES", "3").replace("SOURCE", source).replace("ON_BAD", "") + report)
+        place.aml("build", "animals.aml", "-o", "animals")
+        shutil.rmtree(place.folder / "runs", ignore_errors=True)
+        place.run("./animals", "train", "--quiet")
+        one = place.run("./animals", "predict", PICTURES / "plain.jpg").out.splitlines()[1].split(",")
+        check(one[1] in CLASSES, f"{source}: {one} names no class")
+        evaluated = place.run("./animals", "evaluate", "report").out
+        for name in CLASSES:
+            check_in(f"  {name}\n", evaluated)
+        check_equal([row.split(",")[-1] for row in place.run("./animals", "data", "rows").out.splitlines()],
+                    list("0000111222"), f"{source}: labels as numbers, as csv has them")
+        check_in("accuracy on these rows: ", place.aml("deploy", "animals.aml", "small").err)
+        check_equal(place.run("./small", "predict", PICTURES / "plain.jpg").out.splitlines()[1].split(",")[1], one[1], f"{source}: deployed")
+
+
 def linking_is_by_need(place):
     zoo(place)
     build(place)
@@ -281,7 +319,9 @@ def a_deployed_program_reads_pictures(place):
         trained = place.run("./animals", "predict", PICTURES / picture).out.splitlines()
         deployed = place.run(program, "predict", PICTURES / picture).out.splitlines()
         check_equal(deployed[0], trained[0], "the header")
-        worst = max(abs(float(a) - float(b)) for a, b in zip(deployed[1].split(","), trained[1].split(",")))
+        check_equal(deployed[1].split(",")[:2], trained[1].split(",")[:2], f"row and class of {picture}")
+        check(deployed[1].split(",")[1] in CLASSES, f"{deployed[1]} names no class")
+        worst = max(abs(float(a) - float(b)) for a, b in zip(deployed[1].split(",")[2:], trained[1].split(",")[2:]))
         check(worst < 1e-5, f"{picture}: answers differ by {worst}")
     (place.folder / "cut.png").write_bytes((PICTURES / "alpha.png").read_bytes()[:300])
     check_in("cut.png: expected a sound PNG file, found: the end of the file", place.run(program, "predict", "cut.png", code=1).err)
@@ -291,5 +331,5 @@ def a_deployed_program_reads_pictures(place):
 
 if __name__ == "__main__":
     raise SystemExit(main([folders_are_classes, bits_do_not_depend_on_threads, the_summary_tells_who_waited, compiled_classes_are_compared,
-                           the_folder_may_come_later, broken_folders, broken_pictures, lists, a_picture_is_predicted, linking_is_by_need,
+                           the_folder_may_come_later, broken_folders, broken_pictures, lists, a_picture_is_predicted, classes_have_names, linking_is_by_need,
                            a_sheet_shows_what_is_trained_on, the_loader_is_measured, a_deployed_program_reads_pictures]))

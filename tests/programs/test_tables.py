@@ -88,8 +88,9 @@ def categories_dates_and_missing_values(place):
     check(all(line.split(",")[1] in ("<=50K", ">50K") for line in predicted[1:]), f"names of classes in {predicted[:3]}")
     check_in("  <=50K\n", place.run("./program", "evaluate", "report").out)
     # the deployed program takes the same columns, with other texts than it was trained with refused
-    place.write("deployed.aml", 'aml 1\nuse "program.aml"\ndeploy small {\n  model: net.last\n}\n')
-    place.aml("deploy", "deployed.aml", "small")
+    place.write("deployed.aml", 'aml 1\nuse "program.aml"\ndeploy small {\n  model: net.last\n  require: { accuracy_drop: 1pp }\n}\n')
+    right = sum(line.split(",")[1] == label for line, label in zip(predicted[1:], (row.rsplit(",", 1)[1] for row in rows)))
+    check_in(f"accuracy on these rows: {100 * right / len(rows):.2f}%", place.aml("deploy", "deployed.aml", "small").err)
     check_equal(place.run("./small", "predict", "people.csv").out.splitlines(), predicted, "the predictions of the deployed program")
     place.write("other.csv", PEOPLE.splitlines()[0] + "\n40, Clown, Male, 2020-01-01, <=50K\n")
     for program in ("./program", "./small"):
@@ -136,6 +137,29 @@ def the_compiler_looks_into_the_file(place):
     check_in("the classes of 'job' are the texts of its column in people.csv, which was not found", wrong)
     place.write("people.csv", "age,job,sex,joined,income\n")
     check_in("missing values only", build(place, FIELDS, code=1).all)
+
+
+def a_label_among_the_inputs_is_told(place):
+    place.write("people.csv", "id,a,b,quality\n" + "".join(f"{i},{i % 5},{i % 7},{i % 2}\n" for i in range(40)))
+    fields = """
+dataset people {
+  source: csv(file)
+  field x: f32[SIZE_] = columns(1..LAST)
+  field seen: bool = present("a")
+  field y: class(2) = column("quality")
+  split: { train: 80%, valid: 20%, seed: 3 }
+  fn prepare(s) { return { x: where(s.seen, s.x, 0.0), y: s.y } }
+}
+"""
+    told = build(place, fields.replace("SIZE_", "3").replace("LAST", "3")).all
+    check_in("program.aml:18:23", told)
+    check_in("the fields 'x' and 'y' both read the columns 3..3", told)
+    check_in('"quality" is column 3 of people.csv', told)
+    told = build(place, fields.replace("SIZE_", "2").replace("LAST", "2")).all
+    check("both read" not in told, told)
+    (place.folder / "people.csv").unlink()      # then the names are not known
+    told = build(place, fields.replace("SIZE_", "3").replace("LAST", "3")).all
+    check("both read" not in told, told)
 
 
 WIDE = """
@@ -331,6 +355,6 @@ def real_data_are_read_with_plain_declarations(place):
 
 if __name__ == "__main__":
     raise SystemExit(main([categories_dates_and_missing_values, unknown_texts_have_a_class_if_asked_for, classes_of_numbers_are_in_their_order,
-                           the_compiler_looks_into_the_file, rows_may_stay_on_the_disk, the_number_of_threads_changes_nothing,
+                           the_compiler_looks_into_the_file, a_label_among_the_inputs_is_told, rows_may_stay_on_the_disk, the_number_of_threads_changes_nothing,
                            broken_files_are_refused, parts_of_dates_are_those_of_the_calendar,
                            real_data_are_read_with_plain_declarations]))

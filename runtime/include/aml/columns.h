@@ -35,6 +35,9 @@ const char *const *aml_columns_names(const aml_columns *columns,
 aml_status aml_columns_texts(aml_columns *columns, const aml_field *field, int64_t most,
                              const char *const **text, int64_t *count, aml_error *error);
 
+// The class that a field of one class reads from a cell's text. False: the text is none.
+bool aml_columns_class(const aml_field *field, const char *text, int64_t *class_);
+
 // Whether it is a format of dates: of %Y %y %m %b %B %d %a %A %H %I %M %S %f %p %z and %%.
 bool aml_time_format(const char *format);
 
