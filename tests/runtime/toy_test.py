@@ -144,11 +144,11 @@ def overfit_trains_and_validates_on_the_same_rows():
 
 @test
 def the_rate_is_that_of_steps():
-    # without the time of validations and checkpoints, of which this run has many
+    # without the time of validations, of which this run has many
     _, err = run("train", "toy")
     rate = float(re.findall(r"([\d.]+) steps/s", err)[-1])
     number, unit = re.search(r"done after step 263, ([\d.]+) (ms|s)", err).groups()
-    assert rate > 2 * 263 / (float(number) / (1000 if unit == "ms" else 1)), err
+    assert rate > 1.1 * 263 / (float(number) / (1000 if unit == "ms" else 1)), err
 
 
 @test
