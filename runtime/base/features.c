@@ -99,7 +99,7 @@ static bool has_feature(const Processor *processor, const char *name, size_t len
         return (r[features[i].where] >> features[i].bit & 1) &&
                (processor->saved & features[i].saved) == features[i].saved;
     }
-    return true;
+    return false; // what is not known cannot be said to be there
 }
 
 #elif defined(__aarch64__)
@@ -125,7 +125,7 @@ static bool has_feature(const Processor *processor, const char *name, size_t len
     for (size_t i = 0; i < AMLI_COUNT(features); i++)
         if (strlen(features[i].name) == length && memcmp(features[i].name, name, length) == 0)
             return processor->capabilities >> features[i].bit & 1;
-    return true;
+    return false;
 }
 #endif
 

@@ -92,6 +92,8 @@ TEST(the_best_level_is_used)
     CHECK(aml_artifact_level(&other) == &levels[!aml_cpu_has(none)]);
     levels[0].cpu_features = levels[1].cpu_features;
     CHECK(aml_artifact_level(&other) == &levels[0]);
+    levels[0].cpu_features = "sse2,hyperdrive"; // what the runtime does not know is not there
+    CHECK(aml_artifact_level(&other) == &levels[1]);
     levels[0].cpu_features = levels[1].cpu_features = none;
     size_t bytes = aml_context_bytes(&other);
     char *memory = malloc(bytes);

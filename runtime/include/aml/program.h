@@ -352,8 +352,9 @@ typedef struct aml_cell_rule {
 typedef struct aml_field {
     aml_tensor_info tensor; // one sample's shape
     const char *place;
-    const char *column; // csv; NULL: by position
-    const char *key;    // jsonl: a path of keys, a.b; npz: the name of an array
+    const char *column;      // csv; NULL: by position
+    const char *last_column; // csv: the name of the last of count columns, NULL: not known by name
+    const char *key;         // jsonl: a path of keys, a.b; npz: the name of an array
     int32_t first, count;
     int32_t part;
     const aml_cell_rule *rule; // NULL: numbers, none of them missing
@@ -585,6 +586,8 @@ typedef struct aml_job {
     double stop_min_delta;
     bool stop_reaches; // the training ends when the metric is as good as stop_reach, too
     double stop_reach;
+    bool stop_restores; // at its end the training goes back to its best checkpoint's state, which
+                        // is what its last checkpoint has
     aml_guard guard;
     int64_t guard_limit;  // this many steps in a row may be left out, or so many times gone back
     double skip_outliers; // a step is left out whose loss or gradient lies this many standard
