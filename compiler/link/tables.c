@@ -12,10 +12,9 @@
 static const char *const dtype_constant[] = {"AML_F32", "AML_F64", "AML_F16", "AML_BF16", "AML_I8",
                                              "AML_U8",  "AML_I32", "AML_I64", "AML_BOOL"};
 static const char *const scalar_constant[] = {
-    "AML_SCALAR_STEP",   "AML_SCALAR_TOTAL_STEPS", "AML_SCALAR_EPOCH_STEPS",
-    "AML_SCALAR_SEED",   "AML_SCALAR_POSITION",    "AML_SCALAR_SAMPLE",
-    "AML_SCALAR_OPTION", "AML_SCALAR_LIMIT",       "AML_SCALAR_MEASURED",
-    "AML_SCALAR_RATE"};
+    "AML_SCALAR_STEP",     "AML_SCALAR_TOTAL_STEPS", "AML_SCALAR_EPOCH_STEPS", "AML_SCALAR_SEED",
+    "AML_SCALAR_POSITION", "AML_SCALAR_SAMPLE",      "AML_SCALAR_OPTION",      "AML_SCALAR_LIMIT",
+    "AML_SCALAR_MEASURED", "AML_SCALAR_RATE"};
 static const char *const role_constant[] = {
     "AML_ROLE_WEIGHT", "AML_ROLE_STATE", "AML_ROLE_OPTIMIZER", "AML_ROLE_METRIC", "AML_ROLE_CACHE"};
 
@@ -518,9 +517,11 @@ static const char *loads(TableWriter *writer, const ProgramJob *job, const char 
                    *unused = text_list(writer, load->unused, load->unuseds, prefix, "unused");
         buffer_printf(&rows,
                       "    {.place = %s, .below = %s, .path = %s, .rules = %d, .rule = %s,\n"
+                      "     .job = %s, .which = (aml_which)%d,\n"
                       "     .missings = %d, .missing = %s, .unuseds = %d, .unused = %s},\n",
                       place(writer, load->place), table_text(writer, load->below), path,
-                      load->rules, rule, load->missings, missing, load->unuseds, unused);
+                      load->rules, rule, table_text(writer, load->job), (int)load->which,
+                      load->missings, missing, load->unuseds, unused);
     }
     TOP("static const aml_load %s[] = {\n%s};\n", name, rows.text);
     return name;

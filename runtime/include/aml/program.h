@@ -307,10 +307,10 @@ typedef struct aml_source {
     const char *column[2];  // a list of pictures: the columns of their paths and labels
     bool keeps_nan;         // npy, npz: NaN is a missing value, not an error
     size_t memory_bytes;    // csv, jsonl, npy: data that need more memory stay on the disk and are
-                         // read row by row when they are asked for; 0: never
-    size_t cache_bytes;    // samples that are decoded on demand are kept in memory if all of them
-                           // take no more than this
-    aml_function generate; // synthetic: one row; outputs are the fields
+                            // read row by row when they are asked for; 0: never
+    size_t cache_bytes;     // samples that are decoded on demand are kept in memory if all of them
+                            // take no more than this
+    aml_function generate;  // synthetic: one row; outputs are the fields
 } aml_source;
 
 // How a cell, a text or a number of a file, becomes elements of a field.
@@ -495,6 +495,8 @@ typedef struct aml_load_rule {
 typedef struct aml_load {
     const char *place, *below; // below: NULL for the whole model
     aml_text path;
+    const char *job; // whose checkpoint it is in the place of a file, and which; NULL: `path`
+    aml_which which;
     int32_t rules, missings, unuseds;
     const aml_load_rule *rule;
     const char *const *missing, *const *unused; // patterns: of paths, of names in the file
