@@ -298,6 +298,25 @@ static aml_status remember_options(amli_training *training, aml_error *error)
     return status;
 }
 
+// The tensors of a file, or of the checkpoint of another training; `found` says where they were.
+static aml_status open_load(amli_training *training, const aml_load *load, char *found,
+                            aml_checkpoint **checkpoint, aml_tensors **tensors, aml_error *error)
+{
+    char path[PATH_MAX];
+    if (load->job) {
+        aml_status status = aml_checkpoint_find(training->command->runs, load->job, load->which,
+                                                amli_log_notice, &training->log, checkpoint, error);
+        if (!status)
+            snprintf(found, PATH_MAX, "%s", aml_checkpoint_path(*checkpoint));
+        return status;
+    }
+    aml_status status = amli_text_value(training->command, &load->path, path, error);
+    if (!status)
+        status =
+            amli_locate(path, training->session.program->source_dir, load->place, found, error);
+    return status ? status : aml_tensors_open(found, tensors, error);
+}
+
 // Initial values, then what files have.
 aml_status amli_training_begin_weights(amli_training *training, aml_error *error)
 {
@@ -307,23 +326,21 @@ aml_status amli_training_begin_weights(amli_training *training, aml_error *error
     if (!status)
         status = amli_statistics_store(session, error);
     for (int i = 0; i < job->loads && !status; i++) {
-        char path[PATH_MAX], found[PATH_MAX];
+        const aml_load *load = &job->load[i];
+        char found[PATH_MAX];
         aml_tensors *tensors = NULL;
-        status = amli_text_value(training->command, &job->load[i].path, path, error);
+        aml_checkpoint *checkpoint = NULL;
+        status = open_load(training, load, found, &checkpoint, &tensors, error);
+        const aml_tensors *from = checkpoint ? aml_checkpoint_weights(checkpoint) : tensors;
         if (!status)
-            status =
-                amli_locate(path, session->program->source_dir, job->load[i].place, found, error);
-        if (!status)
-            status = aml_tensors_open(found, &tensors, error);
-        if (!status)
-            status = amli_load_file(job, &job->load[i], tensors, found, session->device,
-                                    session->state, error);
+            status = amli_load_file(job, load, from, found, session->device, session->state, error);
         amli_buffer summary = {0};
         if (!status)
-            status = amli_load_summary(job, &job->load[i], tensors, &summary, error);
+            status = amli_load_summary(job, load, from, &summary, error);
         if (!status && !summary.failed)
             amli_log_line(&training->log, "weights from %s: %s", found, summary.text);
         amli_buffer_free(&summary);
+        aml_checkpoint_close(checkpoint);
         aml_tensors_close(tensors);
     }
     return status;
@@ -422,6 +439,65 @@ aml_status amli_training_save(amli_training *training, bool scored, double score
         training->asked_step = training->progress.step;
     training->paused += amli_seconds() - begin;
     amli_profile_part(training->session.profile, AMLI_PROFILE_CHECKPOINT, begin);
+    return status;
+}
+
+const amli_stored *amli_training_best(const amli_training *training)
+{
+    const amli_store *store = &training->store;
+    const amli_stored *best = NULL;
+    for (int i = 0; i < store->count; i++) {
+        const amli_stored *stored = &store->stored[i];
+        if (stored->scored && (!best || (store->lower_is_better ? stored->score < best->score
+                                                                : stored->score > best->score)))
+            best = stored;
+    }
+    return best;
+}
+
+// The checkpoint is this program's own, so only its files can be wrong.
+static aml_status load_stored(amli_training *training, int64_t step, aml_error *error)
+{
+    char name[32], path[PATH_MAX];
+    amli_step_name(step, name);
+    aml_checkpoint *checkpoint = NULL;
+    aml_tensors *optimizer = NULL;
+    amli_device *device = training->session.device;
+    amli_memory state = training->session.state;
+    aml_status status = amli_join(path, sizeof path, training->store.folder, name, error);
+    if (!status)
+        status = aml_checkpoint_open(path, &checkpoint, error);
+    if (!status)
+        status = amli_checkpoint_optimizer(checkpoint, &optimizer, error);
+    if (!status)
+        status = amli_check_state(training->job, aml_checkpoint_weights(checkpoint), WEIGHTS, true,
+                                  path, error);
+    if (!status)
+        status = amli_check_state(training->job, optimizer, OPTIMIZER, true, path, error);
+    if (!status)
+        status = amli_load_state(training->job, aml_checkpoint_weights(checkpoint), WEIGHTS, device,
+                                 state, error);
+    if (!status)
+        status = amli_load_state(training->job, optimizer, OPTIMIZER, device, state, error);
+    aml_tensors_close(optimizer);
+    aml_checkpoint_close(checkpoint);
+    return status;
+}
+
+aml_status amli_training_restore(amli_training *training, bool scored, double score,
+                                 aml_error *error)
+{
+    const amli_stored *best = amli_training_best(training);
+    if (!best ||
+        (scored && (training->store.lower_is_better ? score < best->score : score > best->score)))
+        return AML_OK;
+    int64_t step = best->step;
+    aml_status status = amli_training_wait(training, error); // it may be still to be written
+    if (!status)
+        status = load_stored(training, step, error);
+    if (!status)
+        amli_log_line(&training->log, "restored: the state after step %lld, %s %.4f",
+                      (long long)step, training->store.score_name, best->score);
     return status;
 }
 

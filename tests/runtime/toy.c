@@ -5,7 +5,9 @@
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum {
     AT_W = 0,
@@ -171,8 +173,11 @@ static void eval_rows(const aml_call *call, int rows)
     *(double *)call->output[0] = loss;
     *(double *)call->output[1] = rows;
 }
+// With TOY_DROWSY a validation takes milliseconds a batch, whatever the machine.
 static void toy_eval(const aml_call *call)
 {
+    if (getenv("TOY_DROWSY"))
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
     eval_rows(call, TOY_BATCH);
 }
 static void toy_eval_one(const aml_call *call)
@@ -294,7 +299,7 @@ static const aml_field fields[] = {
 #define SOURCE                                                                                     \
     {                                                                                              \
         .kind = AML_SOURCE_CSV, .reader = &amli_source_csv, .place = "toy.aml:14",                 \
-        .file = {{1, corpus_part}}, .separator = ',', .header = AML_HEADER_AUTO                 \
+        .file = {{1, corpus_part}}, .separator = ',', .header = AML_HEADER_AUTO                    \
     }
 #define PREPARE FUNCTION("prepare", toy_prepare, 0, raw, 2, raw, 2, NULL, 0)
 static const aml_dataset datasets[] = {
@@ -452,6 +457,11 @@ static const int64_t sizes[] = {1, TOY_BATCH};
 static const aml_function predicts[] = {
     FUNCTION("predict_1", deployed_one, 64, one_in, 1, predict_out, 2, NULL, 0),
     FUNCTION("predict_16", deployed_many, 640, batch_in, 1, many_out, 2, NULL, 0)};
+static const aml_level levels[] = {
+    {.cpu_level = "x86-64",
+     .cpu_features = "sse2",
+     .prepare = FUNCTION("prepare", deployed_prepare, 0, raw, 1, raw, 1, NULL, 0),
+     .predict = predicts}};
 const aml_artifact toy_artifact = {
     .abi = AML_PROGRAM_ABI,
     .name = "toy_f32",
@@ -460,16 +470,14 @@ const aml_artifact toy_artifact = {
     .weights_hash = "11",
     .data_fingerprint = "22",
     .compiler = "amlc 0",
-    .cpu_level = "x86-64",
-    .cpu_features = "sse2",
+    .levels = 1,
+    .level = levels,
     .fields = 1,
     .field = fields,
     .separator = ',',
     .header = AML_HEADER_AUTO,
-    .prepare = FUNCTION("prepare", deployed_prepare, 0, raw, 1, raw, 1, NULL, 0),
     .predicts = 2,
     .predict_batch = sizes,
-    .predict = predicts,
     .weights_bytes = 60,
     .parameters = 15,
 };
