@@ -16,13 +16,45 @@ DataBlock *data_block(Jobs *jobs, const Node *node)
     return NULL;
 }
 
+// How many columns a field needs by its type. A window of w rows is [w] of one column, [w, k] of k.
+static int64_t columns_needed(const TypeValue *type, int64_t window)
+{
+    int64_t width = 1;
+    for (int i = window > 0 && type->rank > 0 && type->dim[0] == window; i < type->rank; i++)
+        width *= type->dim[i];
+    return width;
+}
+
+// columns("a", to: "d"): as many as the field needs; that they are so many in the file is found out
+// where its header is read.
+static bool read_named_range(Jobs *jobs, const Node *field, Value value, int64_t window,
+                             aml_field *out)
+{
+    Value range = record_item(jobs, value, "range"), to = record_item(jobs, value, "to");
+    TypeValue type;
+    Env *env = env_new(jobs->e, NULL, field->span.file);
+    if (!elab_type(jobs->e, env, cell_type_node(jobs, field->as.data.type, CELL_NUMBER, 1), &type))
+        return false;
+    out->column = value_plain_text(range);
+    out->last_column = value_plain_text(to);
+    out->count = (int32_t)columns_needed(&type, window);
+    if (out->last_column)
+        return true;
+    report(jobs->cx, field->as.data.value->span, columns_end, field->as.data.name, out->column);
+    help(jobs->cx, "write columns(\"%s\", to: \"...\"), or column(\"%s\") for one", out->column,
+         out->column);
+    return false;
+}
+
 // Where a field comes from in a csv file: column(...) or columns(...).
-static bool read_columns(Jobs *jobs, const Node *field, Value value, aml_field *out)
+static bool read_columns(Jobs *jobs, const Node *field, Value value, int64_t window, aml_field *out)
 {
     const Node *node = field->as.data.value;
     Sym kind = value_word(record_item(jobs, value, "columns"));
-    Value name = record_item(jobs, value, "name");
-    Value first = record_item(jobs, value, "first"), last = record_item(jobs, value, "last");
+    Value name = record_item(jobs, value, "name"), range = record_item(jobs, value, "range");
+    bool positions = value_is(range, VALUE_RANGE);
+    int64_t first = positions ? range.as.range.start : -1,
+            last = positions ? range.as.range.stop : -1;
     enum { MOST_COLUMNS = 1 << 24 };
     if (kind && strcmp(kind, "one") == 0 && value_plain_text(name)) {
         out->column = value_plain_text(name);
@@ -31,11 +63,12 @@ static bool read_columns(Jobs *jobs, const Node *field, Value value, aml_field *
                name.as.whole >= 0 && name.as.whole < MOST_COLUMNS) {
         out->first = (int32_t)name.as.whole;
         out->count = 1;
-    } else if (kind && strcmp(kind, "range") == 0 && value_is(first, VALUE_INT) &&
-               value_is(last, VALUE_INT) && first.as.whole >= 0 &&
-               last.as.whole >= first.as.whole && last.as.whole < MOST_COLUMNS) {
-        out->first = (int32_t)first.as.whole;
-        out->count = (int32_t)(last.as.whole - first.as.whole + 1);
+    } else if (kind && strcmp(kind, "range") == 0 && first >= 0 && last >= first &&
+               last < MOST_COLUMNS) {
+        out->first = (int32_t)first;
+        out->count = (int32_t)(last - first + 1);
+    } else if (kind && strcmp(kind, "range") == 0 && value_plain_text(range)) {
+        return read_named_range(jobs, field, value, window, out);
     } else if (kind && strcmp(kind, "one") == 0 && value_is(name, VALUE_INT)) {
         report(jobs->cx, node->span, setting_range, "column", "a position from 0 or a name",
                value_show(jobs->e, name));
@@ -48,19 +81,12 @@ static bool read_columns(Jobs *jobs, const Node *field, Value value, aml_field *
     return true;
 }
 
-// How many columns a field needs. A window of w rows is [w] of one column, [w, k] of k columns.
 static bool field_width(Jobs *jobs, const Node *field, const TypeValue *type, int64_t window,
                         int64_t *width)
 {
-    *width = 1;
-    for (int i = 0; i < type->rank; i++)
-        *width *= type->dim[i];
-    if (window == 0)
+    *width = columns_needed(type, window);
+    if (window == 0 || (type->rank > 0 && type->dim[0] == window))
         return true;
-    if (type->rank > 0 && type->dim[0] == window) {
-        *width /= window;
-        return true;
-    }
     report(jobs->cx, field->as.data.type->span, field_window, field->as.data.name,
            span_text(jobs, field->as.data.type->span), (long long)window);
     help(jobs->cx, "its first size is the window: [%lld], or [%lld, k] of k columns",
@@ -120,7 +146,8 @@ static bool read_place(Jobs *jobs, Node *field, const TypeValue *type, const Dat
     if (!node) { // the column of the field's own name
         out->column = field->as.data.name;
         out->count = 1;
-    } else if (value_is(value, VALUE_POISON) || !read_columns(jobs, field, value, out)) {
+    } else if (value_is(value, VALUE_POISON) ||
+               !read_columns(jobs, field, value, block->source.window, out)) {
         return false;
     }
     if (out->count == needed)
@@ -129,6 +156,20 @@ static bool read_place(Jobs *jobs, Node *field, const TypeValue *type, const Dat
            span_text(jobs, field->as.data.type->span), (long long)needed, (long long)out->count);
     note(jobs->cx, field->as.data.type->span, "this is what the field should be");
     return false;
+}
+
+static bool has_texts(aml_source_kind kind)
+{
+    return kind == AML_SOURCE_CSV || kind == AML_SOURCE_TEXTS || kind == AML_SOURCE_JSONL;
+}
+
+// Where the text of a field is: a column, a key, or the file itself.
+static bool text_place(Jobs *jobs, const Node *field, Value place, const DataSource *source,
+                       aml_source_kind kind, aml_field *out)
+{
+    return kind == AML_SOURCE_TEXTS   ? true
+           : kind == AML_SOURCE_JSONL ? read_key(jobs, field, place, kind, out)
+                                      : read_columns(jobs, field, place, source->window, out);
 }
 
 static bool read_field(Jobs *jobs, Node *field, Value place, const aml_dataset *table,
@@ -142,13 +183,12 @@ static bool read_field(Jobs *jobs, Node *field, Value place, const aml_dataset *
         return false;
     if (tokenizer)
         env_bind(jobs->e, env, job_word(jobs, "vocab"), value_int(tokenizer->vocab));
-    bool has_texts = table->source.kind == AML_SOURCE_CSV || table->source.kind == AML_SOURCE_TEXTS;
-    if (has_texts && is_text_place(jobs, place)) {
+    if (has_texts(table->source.kind) && is_text_place(jobs, place)) {
         bool counts = !value_is(record_item(jobs, place, "counted"), VALUE_NONE);
         bool in_file = table->source.kind == AML_SOURCE_TEXTS;
         out->first = block->columns;
         out->part = in_file && counts; // the content, and its length
-        if ((!counts && !in_file && !read_columns(jobs, field, place, out)) ||
+        if ((!counts && !text_place(jobs, field, place, &block->source, table->source.kind, out)) ||
             !read_text_field(jobs, field, place, table->field, table->fields, block->source.window,
                              out, column))
             return false;
@@ -160,7 +200,8 @@ static bool read_field(Jobs *jobs, Node *field, Value place, const aml_dataset *
     bool is_csv = table->source.kind == AML_SOURCE_CSV;
     if ((is_csv || table->source.kind == AML_SOURCE_JSONL) && !value_is(place, VALUE_POISON)) {
         cells = cell_type(jobs, field, place);
-        if (is_csv && field->as.data.value && !read_columns(jobs, field, place, out))
+        if (is_csv && field->as.data.value &&
+            !read_columns(jobs, field, place, block->source.window, out))
             return false;
         if (!is_csv && !read_key(jobs, field, place, AML_SOURCE_JSONL, out))
             return false;
@@ -567,6 +608,74 @@ static bool prepare_entry(Jobs *jobs, Node *node, Node *prepare, DataBlock *bloc
     return good;
 }
 
+// The words of its texts are counted before any type asks for the size of their vocabulary.
+static bool count_words(Jobs *jobs, Node *node, const DataBlock *block)
+{
+    int field = 0;
+    bool good = true;
+    for (int i = 0; i < node->as.job.items.count; i++) {
+        Node *item = node->as.job.items.at[i];
+        if (item->kind != NODE_Field)
+            continue;
+        Value place = block->cell.at[field++];
+        if (is_words_place(jobs, place))
+            good &= words_tokenizer(jobs, node, item, place) != NULL;
+    }
+    return good;
+}
+
+// Whether the split asks for this field.
+static bool split_reads(Jobs *jobs, Node *node, const Node *field)
+{
+    static const char *const item[] = {"stratify", "group"};
+    for (size_t i = 0; i < COUNT_OF(item); i++) {
+        Setting setting = setting_item(jobs, node, "split", item[i]);
+        Sym word = value_word(setting_eval(jobs, &setting, item[i]));
+        if (word && word == field->as.data.name)
+            return true;
+    }
+    return false;
+}
+
+bool split_of_text(Jobs *jobs, Node *node, Node *text, Value place, aml_dataset *table,
+                   const char **path, const char **named)
+{
+    DataBlock block = {.node = node};
+    ProgramDataset data = {.span = node->as.job.name_span};
+    Vec(aml_field) fields = {0};
+    data.table.name = node->as.job.name;
+    data.table.place = job_place(jobs, node->as.job.name_span);
+    bool good = read_source(jobs, node, "source", &data.table.source, &block.source);
+    *table = data.table;
+    if (!good || !has_texts(data.table.source.kind))
+        return good;
+    eval_places(jobs, node, data.table.source.kind, &block);
+    int read = -1;
+    for (int i = 0; i < node->as.job.items.count && good; i++) {
+        Node *item = node->as.job.items.at[i];
+        if (item->kind != NODE_Field || (++read, item == text) || !split_reads(jobs, node, item))
+            continue;
+        aml_field field = {0};
+        Column column = {0};
+        good = read_field(jobs, item, block.cell.at[read], &data.table, &block, &field, &column);
+        vec_push(jobs->arena, &fields, field);
+        vec_push(jobs->arena, &block.field, column);
+    }
+    good = good && read_split(jobs, node, &data, &block) && read_on_bad(jobs, node, &data.table);
+    aml_field field = {.first = block.columns, .count = 1, .place = job_place(jobs, text->span)};
+    field.tensor.name = text->as.data.name;
+    good = good && text_place(jobs, text, place, &block.source, data.table.source.kind, &field);
+    vec_push(jobs->arena, &fields, field);
+    data.table.field = fields.at;
+    data.table.fields = fields.count;
+    *table = data.table;
+    Setting setting = setting_of(jobs, node, "source");
+    Value source = setting_eval(jobs, &setting, "source");
+    *named = text_default(jobs, record_item(jobs, source, "path"));
+    *path = find_data(jobs->cx, *named);
+    return good;
+}
+
 bool job_dataset(Jobs *jobs, Node *node)
 {
     Arena *arena = jobs->arena;
@@ -581,6 +690,7 @@ bool job_dataset(Jobs *jobs, Node *node)
     int fields_read = -1;
     if (has_source)
         eval_places(jobs, node, data.table.source.kind, block);
+    has_source = good = has_source && count_words(jobs, node, block);
     for (int i = 0; i < node->as.job.items.count && has_source; i++) {
         Node *item = node->as.job.items.at[i];
         if (item->kind != NODE_Field)

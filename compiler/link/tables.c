@@ -12,10 +12,9 @@
 static const char *const dtype_constant[] = {"AML_F32", "AML_F64", "AML_F16", "AML_BF16", "AML_I8",
                                              "AML_U8",  "AML_I32", "AML_I64", "AML_BOOL"};
 static const char *const scalar_constant[] = {
-    "AML_SCALAR_STEP",   "AML_SCALAR_TOTAL_STEPS", "AML_SCALAR_EPOCH_STEPS",
-    "AML_SCALAR_SEED",   "AML_SCALAR_POSITION",    "AML_SCALAR_SAMPLE",
-    "AML_SCALAR_OPTION", "AML_SCALAR_LIMIT",       "AML_SCALAR_MEASURED",
-    "AML_SCALAR_RATE"};
+    "AML_SCALAR_STEP",     "AML_SCALAR_TOTAL_STEPS", "AML_SCALAR_EPOCH_STEPS", "AML_SCALAR_SEED",
+    "AML_SCALAR_POSITION", "AML_SCALAR_SAMPLE",      "AML_SCALAR_OPTION",      "AML_SCALAR_LIMIT",
+    "AML_SCALAR_MEASURED", "AML_SCALAR_RATE"};
 static const char *const role_constant[] = {
     "AML_ROLE_WEIGHT", "AML_ROLE_STATE", "AML_ROLE_OPTIMIZER", "AML_ROLE_METRIC", "AML_ROLE_CACHE"};
 
@@ -170,12 +169,14 @@ const char *table_field_array(TableWriter *writer, const aml_field *field, int c
     }
     TOP("static const aml_field %s[] = {\n", name);
     for (int i = 0; i < count; i++)
-        TOP("    {.tensor = %s, .place = %s, .column = %s, .key = %s, .first = %d, .count = %d, "
+        TOP("    {.tensor = %s, .place = %s, .column = %s, .last_column = %s, .key = %s, .first = "
+            "%d, .count = %d, "
             ".part = "
             "%d, .rule = %s, .label = %d},\n",
             tensor(writer, &field[i].tensor), place(writer, field[i].place),
-            table_text(writer, field[i].column), table_text(writer, field[i].key), field[i].first,
-            field[i].count, field[i].part, rule[i], field[i].label);
+            table_text(writer, field[i].column), table_text(writer, field[i].last_column),
+            table_text(writer, field[i].key), field[i].first, field[i].count, field[i].part,
+            rule[i], field[i].label);
     TOP("};\n");
     return name;
 }
@@ -598,11 +599,11 @@ static void write_jobs(TableWriter *writer, Program *program)
         buffer_printf(&rows,
                       "     .keep_last = %d, .keep_best = %d, .keep_metric = %d, .stop_metric = "
                       "%d, .stop_patience = %s, .stop_min_delta = %s,\n     .stop_reaches = %d, "
-                      ".stop_reach = %s,\n",
+                      ".stop_reach = %s, .stop_restores = %d,\n",
                       table->keep_last, table->keep_best, table->keep_metric, table->stop_metric,
                       quantity(writer, table->stop_patience),
                       table_real(writer, table->stop_min_delta), table->stop_reaches,
-                      table_real(writer, table->stop_reach));
+                      table_real(writer, table->stop_reach), table->stop_restores);
         buffer_printf(
             &rows, "     .guard = (aml_guard)%d, .guard_limit = %lldll, .skip_outliers = %s,\n",
             table->guard, (long long)table->guard_limit, table_real(writer, table->skip_outliers));

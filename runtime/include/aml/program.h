@@ -307,10 +307,10 @@ typedef struct aml_source {
     const char *column[2];  // a list of pictures: the columns of their paths and labels
     bool keeps_nan;         // npy, npz: NaN is a missing value, not an error
     size_t memory_bytes;    // csv, jsonl, npy: data that need more memory stay on the disk and are
-                         // read row by row when they are asked for; 0: never
-    size_t cache_bytes;    // samples that are decoded on demand are kept in memory if all of them
-                           // take no more than this
-    aml_function generate; // synthetic: one row; outputs are the fields
+                            // read row by row when they are asked for; 0: never
+    size_t cache_bytes;     // samples that are decoded on demand are kept in memory if all of them
+                            // take no more than this
+    aml_function generate;  // synthetic: one row; outputs are the fields
 } aml_source;
 
 // How a cell, a text or a number of a file, becomes elements of a field.
@@ -352,8 +352,9 @@ typedef struct aml_cell_rule {
 typedef struct aml_field {
     aml_tensor_info tensor; // one sample's shape
     const char *place;
-    const char *column; // csv; NULL: by position
-    const char *key;    // jsonl: a path of keys, a.b; npz: the name of an array
+    const char *column;      // csv; NULL: by position
+    const char *last_column; // csv: the name of the last of count columns, NULL: not known by name
+    const char *key;         // jsonl: a path of keys, a.b; npz: the name of an array
     int32_t first, count;
     int32_t part;
     const aml_cell_rule *rule; // NULL: numbers, none of them missing
@@ -585,6 +586,8 @@ typedef struct aml_job {
     double stop_min_delta;
     bool stop_reaches; // the training ends when the metric is as good as stop_reach, too
     double stop_reach;
+    bool stop_restores; // at its end the training goes back to its best checkpoint's state, which
+                        // is what its last checkpoint has
     aml_guard guard;
     int64_t guard_limit;  // this many steps in a row may be left out, or so many times gone back
     double skip_outliers; // a step is left out whose loss or gradient lies this many standard
