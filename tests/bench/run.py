@@ -19,6 +19,7 @@ import tempfile
 import time
 
 import deploy
+import inference
 import loader
 import mlp
 import networks
@@ -27,7 +28,8 @@ import step
 import tables
 from common import ROOT, Bench, Failed, told
 
-FAMILIES = [step.FAMILY, mlp.FAMILY, networks.FAMILY, starting.START, starting.COMPILE, tables.FAMILY, loader.FAMILY, deploy.FAMILY]
+FAMILIES = [step.FAMILY, mlp.FAMILY, networks.FAMILY, inference.FAMILY, starting.START, starting.COMPILE, tables.FAMILY, loader.FAMILY,
+            deploy.FAMILY]
 NOTES = "<!-- notes -->"         # what follows it in a section is written by hand and stays
 
 
