@@ -35,7 +35,7 @@ static void print_classes(const aml_field *field, const amli_table *table, int i
     if (classes <= 0 || classes > 1000 || field->count != 1 || field->tensor.shape.rank > 0 ||
         table->on_demand[index])
         return;
-    int64_t rows = table->units[0] + table->units[1];
+    int64_t rows = amli_table_units(table);
     int64_t *count = calloc((size_t)classes, sizeof *count);
     if (!count)
         return;
@@ -100,7 +100,7 @@ static aml_status check(const amli_command *command, const aml_dataset *dataset,
     if (status)
         return status;
     *bad += table->bad;
-    int64_t rows = table->units[0] + table->units[1];
+    int64_t rows = amli_table_units(table);
     char bytes[32];
     if (command->json) {
         amli_buffer line = {0};

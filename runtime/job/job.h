@@ -177,7 +177,7 @@ aml_status amli_session_read(amli_session *session, const amli_bound *bound, int
 
 // The paths of a data set's files, with the values of options in them. `load` points into `paths`.
 typedef struct amli_paths {
-    char file[2][AML_SOURCE_FILES][PATH_MAX]; // of the source, of the test source
+    char file[AMLI_ORIGINS][AML_SOURCE_FILES][PATH_MAX];
 } amli_paths;
 aml_status amli_load_options(const amli_command *command, const aml_dataset *dataset,
                              amli_load *load, amli_paths *paths, aml_error *error);
