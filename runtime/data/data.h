@@ -85,7 +85,7 @@ typedef struct amli_load {
     const char *file[AMLI_ORIGINS][AML_SOURCE_FILES];
     bool is_argument; // file[0][0] is of the command line: it is not looked up, "-" is standard
                       // input, no row may be bad, and it may be csv whatever the source is
-    bool check_all;            // read on after a bad row, whatever on_bad says
+    bool check_all;   // read on after a bad row, whatever on_bad says
     bool labels_may_be_absent; // `predict FILE`
     bool names_only;           // of the columns: rows are not asked for
     int threads;               // that may read; the result does not depend on it
