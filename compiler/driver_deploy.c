@@ -131,6 +131,23 @@ static bool quantizes(const Deployment *d)
     return d->deploy->quantize.span.file != 0;
 }
 
+// A norm is then an addition in the kernel of the product before it. Where operands are rounded to
+// 16 bits, other weights would be rounded in another way than those that were trained.
+static bool fold_norms(Deployment *d)
+{
+    Artifact *artifact = &d->artifact;
+    bool mixed = false;
+    for (int i = 0; i < artifact->predict.count; i++)
+        mixed |= artifact->predict.at[i].ir->mixed;
+    if (mixed)
+        return true;
+    if (!passes_run(d->cx, d->program->module, "dce", NULL, NULL))
+        return false;
+    for (int i = 0; i < artifact->predict.count; i++)
+        quant_fold_norms(artifact->predict.at[i].ir);
+    return true;
+}
+
 static bool make_functions(Deployment *d, ObjectCode *object)
 {
     Cx *cx = d->cx;
@@ -169,6 +186,8 @@ static bool make_functions(Deployment *d, ObjectCode *object)
         if (!passes_run(cx, d->program->module, "dce", NULL, NULL) || !deploy_quantize(d))
             return false;
     }
+    if (!quantizes(d) && !fold_norms(d))
+        return false;
     if (prunes(d) && !quantizes(d))
         d->rounded = ir_clone_function(artifact->predict.at[0].ir, NULL, sym_of(cx, "deployed"));
     if (!passes_run(cx, d->program->module, NULL, NULL, NULL))
