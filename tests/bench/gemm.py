@@ -55,7 +55,7 @@ def measure(bench, m, n, k):
     call(bench.amlc, "build", "gemm.aml", "-o", "train", cwd=folder)
     call(folder / "train", "train", "--quiet", cwd=folder)
     call(bench.amlc, "deploy", "gemm.aml", "net", cwd=folder)
-    call("cc", "-O2", "-DSAMPLE=float", f"-DROWS={m}", f"-DOUTPUTS={m * n}", f"-I{folder}", HERE / "inference_run.c", "-o", folder / "run", f"-L{folder}", "-lnet",
+    call("cc", "-O2", "-Werror", "-DSAMPLE=float", f"-DROWS={m}", f"-DOUTPUTS={m * n}", f"-I{folder}", HERE / "inference_run.c", "-o", folder / "run", f"-L{folder}", "-lnet",
          f"-Wl,-rpath,{folder}")
     random.seed(1)
     (folder / "sample").write_bytes(struct.pack(f"{m * k}f", *[random.random() - 0.5 for _ in range(m * k)]))

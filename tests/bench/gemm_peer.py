@@ -3,7 +3,7 @@
 
 Usage: gemm_peer.py onednn-packed|mkl|openblas|jax M N K WEIGHTS.safetensors SAMPLE OUTPUT
 Prints one JSON line when it is ready: versions, and `errors`, how far AML's OUTPUT and the peer's own are from the product in f64, relative
-to the root of the mean square times the root of K. Then, for each number on standard input, the seconds of processor time of so many products.
+to the root of its mean square. Then, for each number on standard input, the seconds of processor time of so many products.
 """
 import json
 import os
