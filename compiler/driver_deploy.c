@@ -47,7 +47,7 @@ static bool open_checkpoint(Deployment *d)
     return true;
 }
 
-static void count_weights(Deployment *d)
+void deploy_count_weights(Deployment *d)
 {
     for (int i = 0; i < d->job->state.count; i++) {
         const aml_state_info *info = &d->job->state.at[i].info;
@@ -62,7 +62,7 @@ static void count_weights(Deployment *d)
 // ---- the functions
 
 // The module keeps only what the deployed program runs.
-static void keep_only(Deployment *d)
+void deploy_keep_only(Deployment *d)
 {
     IrModule *module = d->program->module;
     Program *program = d->program;
@@ -81,6 +81,8 @@ static void keep_only(Deployment *d)
         const ProgramJob *job = &program->job.at[i];
         DROP(job->init), DROP(job->step), DROP(job->metrics_reset), DROP(job->eval),
             DROP(job->eval_one), DROP(job->metrics_value), DROP(job->predict), DROP(job->validated);
+        if (i != d->deploy->generator)
+            DROP(job->decode);
     }
     for (int i = 0; i < program->deploy.count; i++)
         for (int p = 0; p < program->deploy.at[i].predict.count; p++)
@@ -130,6 +132,14 @@ static bool quantizes(const Deployment *d)
     return d->deploy->quantize.span.file != 0;
 }
 
+Target deploy_target(const Deployment *d)
+{
+    Target target = target_of(d->command);
+    if (!d->command->option[OPTION_TARGET] && d->deploy->target)
+        target.cpu = d->deploy->target;
+    return target;
+}
+
 static bool make_functions(Deployment *d, ObjectCode *object)
 {
     Cx *cx = d->cx;
@@ -160,8 +170,8 @@ static bool make_functions(Deployment *d, ObjectCode *object)
     if (!freeze_prepare(cx, d->program, d->program->module, d->data, &artifact->predict.at[0],
                         d->weight.at, d->weight.count, d->deploy->span, artifact))
         return false;
-    count_weights(d);
-    keep_only(d);
+    deploy_count_weights(d);
+    deploy_keep_only(d);
     if (quantizes(d)) {
         for (int i = 0; i < artifact->predict.count; i++)
             artifact->predict.at[i].ir->mixed = false; // rounding to bytes is coarser
@@ -178,15 +188,13 @@ static bool make_functions(Deployment *d, ObjectCode *object)
     vec_push(cx->arena, &list, ((EmitEntry){&artifact->prepare, NULL}));
     for (int i = 0; i < artifact->predict.count; i++)
         vec_push(cx->arena, &list, ((EmitEntry){&artifact->predict.at[i], NULL}));
-    Target target = target_of(d->command);
-    if (!d->command->option[OPTION_TARGET] && d->deploy->target)
-        target.cpu = d->deploy->target;
-    return codegen_emit(cx, d->program->module, list.at, list.count, target, NULL, object);
+    return codegen_emit(cx, d->program->module, list.at, list.count, deploy_target(d), NULL,
+                        object);
 }
 
 // ---- the files
 
-static const char *beside(Deployment *d, const char *file)
+const char *deploy_beside(Deployment *d, const char *file)
 {
     const char *slash = strrchr(d->request->output, '/');
     if (!slash)
@@ -195,7 +203,7 @@ static const char *beside(Deployment *d, const char *file)
                         d->request->output, file);
 }
 
-static bool write_text(Deployment *d, const char *path, const char *text)
+bool deploy_write_text(Deployment *d, const char *path, const char *text)
 {
     FILE *file = fopen(path, "we");
     bool good = file && fputs(text, file) >= 0;
@@ -231,16 +239,16 @@ static bool link_library(Deployment *d, const ObjectCode *object)
                            .header_name = arena_printf(cx->arena, "%s.h", name),
                            .header = library_header(cx, &d->artifact),
                            .object = object,
-                           .output = beside(d, arena_printf(cx->arena, "lib%s.so", name)),
+                           .output = deploy_beside(d, arena_printf(cx->arena, "lib%s.so", name)),
                            .soname = arena_printf(cx->arena, "lib%s.so", name),
                            .exports = library_exports(cx, &d->artifact)};
     return !told(d, toolchain_link(cx, &request)) &&
-           write_text(d, beside(d, request.header_name), request.header);
+           deploy_write_text(d, deploy_beside(d, request.header_name), request.header);
 }
 
 // ---- the comparison
 
-static const char *absolute(Cx *cx, const char *path)
+const char *deploy_absolute(Cx *cx, const char *path)
 {
     char *real = realpath(path, NULL);
     const char *result = real ? arena_text(cx->arena, real, strlen(real)) : path;
@@ -270,7 +278,7 @@ static const char *choose_rows(Deployment *d, const char *reference, char **text
         const char *rows = arena_printf(cx->arena, "%s/rows.csv", d->folder);
         const char *some = all ? csv_head(cx, all, COMPARED_ROWS, &form) : NULL;
         *text = some ? arena_text(cx->arena, some, strlen(some)) : NULL;
-        return some && write_text(d, rows, some) ? rows : NULL;
+        return some && deploy_write_text(d, rows, some) ? rows : NULL;
     }
     const char *named = d->request->data
                             ? d->request->data
@@ -287,7 +295,7 @@ static const char *choose_rows(Deployment *d, const char *reference, char **text
     const char *head = csv_head(cx, *text, COMPARED_ROWS + 1, &form),
                *rows = arena_printf(cx->arena, "%s/rows.csv", d->folder);
     *text = arena_text(cx->arena, head, strlen(head));
-    return write_text(d, rows, head) ? rows : NULL;
+    return deploy_write_text(d, rows, head) ? rows : NULL;
 }
 
 // The training program, made by the same amlc from the same source.
@@ -355,7 +363,7 @@ static bool accuracies(Deployment *d, const char *expected, const char *found, c
     return false;
 }
 
-static bool over(Deployment *d, const char *what, double limit, double measured,
+bool deploy_over(Deployment *d, const char *what, double limit, double measured,
                  const char *limit_text, const char *measured_text)
 {
     if (limit <= 0 || measured <= limit)
@@ -380,7 +388,7 @@ static bool compare(Deployment *d)
     if (!rows)
         return false;
     const char *checkpoint =
-        absolute(cx, aml_checkpoint_path(d->finetuned ? d->finetuned : d->checkpoint));
+        deploy_absolute(cx, aml_checkpoint_path(d->finetuned ? d->finetuned : d->checkpoint));
     const char *expected =
         predictions(d,
                     (const char *const[]){reference, "predict", rows, "--checkpoint", checkpoint,
@@ -389,7 +397,7 @@ static bool compare(Deployment *d)
     const char *found =
         expected
             ? predictions(d,
-                          (const char *const[]){absolute(cx, d->executable), "predict", rows, NULL},
+                          (const char *const[]){deploy_absolute(cx, d->executable), "predict", rows, NULL},
                           "predict")
             : NULL;
     if (!found)
@@ -425,7 +433,7 @@ static bool compare(Deployment *d)
             "measure it with");
         return false;
     }
-    return !(allowed >= 0 && over(d, "accuracy_drop", allowed > 0 ? allowed : 1e-12, before - after,
+    return !(allowed >= 0 && deploy_over(d, "accuracy_drop", allowed > 0 ? allowed : 1e-12, before - after,
                                   arena_printf(cx->arena, "%.2f pp", 100 * allowed),
                                   arena_printf(cx->arena, "%.2f pp", 100 * (before - after))));
 }
@@ -464,10 +472,10 @@ static double memory_of(Deployment *d)
 
 // The median time of one prediction of the smallest batch in seconds; < 0 if it could not be
 // measured.
-static double latency_of(Deployment *d)
+double deploy_latency(Deployment *d)
 {
     ProcessResult result = process_run(
-        d->cx, (const char *const[]){absolute(d->cx, d->executable), "bench", "--json", NULL}, NULL,
+        d->cx, (const char *const[]){deploy_absolute(d->cx, d->executable), "bench", "--json", NULL}, NULL,
         PROCESS_CAPTURE);
     json_t *json =
         result.code == 0 ? json_loads(result.output, JSON_REJECT_DUPLICATES, NULL) : NULL;
@@ -488,19 +496,19 @@ static bool requirements(Deployment *d)
 
     fprintf(stderr, "  %s, %lld parameters, %s of memory for weights and one context\n",
             size_text(cx, size), (long long)d->artifact.parameters, size_text(cx, memory));
-    missed |= over(d, "size", deploy->require_size, size, size_text(cx, deploy->require_size),
+    missed |= deploy_over(d, "size", deploy->require_size, size, size_text(cx, deploy->require_size),
                    size_text(cx, size));
-    missed |= over(d, "memory", deploy->require_memory, memory,
+    missed |= deploy_over(d, "memory", deploy->require_memory, memory,
                    size_text(cx, deploy->require_memory), size_text(cx, memory));
     if (deploy->require_latency > 0) {
-        double latency = latency_of(d);
+        double latency = deploy_latency(d);
         if (latency < 0) {
             say(d->command, "error", "the latency of %s could not be measured", deploy->name);
             return false;
         }
         fprintf(stderr, "  %.2f us for a batch of %lld\n", 1e6 * latency,
                 (long long)deploy->batch.at[0]);
-        missed |= over(d, "latency", deploy->require_latency, latency,
+        missed |= deploy_over(d, "latency", deploy->require_latency, latency,
                        arena_printf(cx->arena, "%.3g ms", 1e3 * deploy->require_latency),
                        arena_printf(cx->arena, "%.3g ms", 1e3 * latency));
     }
@@ -512,6 +520,8 @@ static bool requirements(Deployment *d)
 static bool deploy_in_folder(Deployment *d)
 {
     ObjectCode object = {0};
+    if (d->deploy->generator >= 0)
+        return open_checkpoint(d) && deploy_generator(d);
     if (!open_checkpoint(d) || !make_functions(d, &object) || !link_executable(d, &object))
         return false;
     const aml_checkpoint_info *info = aml_checkpoint_describe(d->checkpoint);
@@ -544,7 +554,8 @@ static void remove_folder(Cx *cx, const char *folder)
 static bool asks_for_later(Command *command, const Program *program, const ProgramDeploy *deploy)
 {
     // a row of a csv file is one sample to a deployed program, and a window is several
-    bool windows = program->dataset.at[program->job.at[deploy->job].table.data].table.window > 0;
+    bool windows = deploy->generator < 0 &&
+                   program->dataset.at[program->job.at[deploy->job].table.data].table.window > 0;
     if (windows)
         report(command->cx, deploy->span, cannot_deploy, "a model of windows of rows");
     return report_later_deploy(command, deploy, DIAG_cannot_deploy) || windows;

@@ -2,6 +2,7 @@
 //
 //   driver_deploy.c    the stages in order: weights, functions, files, comparison, requirements
 //   driver_quantize.c  quantization: samples, calibration, report, accuracy
+//   driver_generate.c  an entry that writes
 //   driver_prune.c     channels that are left out, and fine-tuning
 
 #ifndef AML_DRIVER_DEPLOY_H
@@ -36,6 +37,22 @@ typedef struct Deployment {
 
 // driver_deploy.c
 const char *deploy_reference(Deployment *d); // builds it if it is not there; NULL after an error
+void deploy_count_weights(Deployment *d);
+void deploy_keep_only(Deployment *d); // the functions that the deployed program runs
+Target deploy_target(const Deployment *d);
+const char *deploy_beside(Deployment *d, const char *file); // a path beside the executable
+bool deploy_write_text(Deployment *d, const char *path, const char *text);
+const char *deploy_absolute(Cx *cx, const char *path);
+// Whether what was measured is over the limit, which is reported; a limit of 0 is none.
+bool deploy_over(Deployment *d, const char *what, double limit, double measured,
+                 const char *limit_text, const char *measured_text);
+// The median time of one call of the deployed program for the smallest batch in seconds; < 0 if it
+// could not be measured.
+double deploy_latency(Deployment *d);
+
+// driver_generate.c: all of it for a block whose entry is a `generate` block, but for the
+// checkpoint. False after an error.
+bool deploy_generator(Deployment *d);
 
 // driver_quantize.c: the predict functions of d->artifact, which are simplified, become quantized
 // ones. False after an error.

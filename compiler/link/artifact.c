@@ -20,6 +20,23 @@ static bool has_pictures(const Artifact *artifact)
     return artifact->source->most_pixels > 0;
 }
 
+const char *table_layers(TableWriter *writer, const Artifact *artifact)
+{
+    if (artifact->layer.count == 0)
+        return "0";
+    TOP("static const aml_layer_report layers[] = {\n");
+    for (int i = 0; i < artifact->layer.count; i++) {
+        const aml_layer_report *layer = &artifact->layer.at[i];
+        TOP("    {%s, %s, %s, %s, %s, %.1f, %.1f, %lld, %lld},\n",
+            table_text(writer, layer->name), table_text(writer, layer->kept),
+            table_text(writer, layer->form), table_real(writer, layer->low),
+            table_real(writer, layer->high), layer->weights_db, layer->result_db,
+            (long long)layer->bytes_before, (long long)layer->bytes_after);
+    }
+    TOP("};\n");
+    return "layers";
+}
+
 static void write_artifact(TableWriter *writer, const Artifact *artifact, const ObjectCode *object,
                            bool is_program)
 {
@@ -30,17 +47,7 @@ static void write_artifact(TableWriter *writer, const Artifact *artifact, const 
         buffer_printf(&rows, "    %s,\n",
                       table_function(writer, &artifact->predict.at[i],
                                      arena_printf(writer->cx->arena, "predict%d", i)));
-    if (artifact->layer.count)
-        TOP("static const aml_layer_report layers[] = {\n");
-    for (int i = 0; i < artifact->layer.count; i++) {
-        const aml_layer_report *layer = &artifact->layer.at[i];
-        TOP("    {%s, %s, %s, %s, %.1f, %.1f, %lld, %lld},\n", table_text(writer, layer->name),
-            table_text(writer, layer->kept), table_real(writer, layer->low),
-            table_real(writer, layer->high), layer->weights_db, layer->result_db,
-            (long long)layer->bytes_before, (long long)layer->bytes_after);
-    }
-    if (artifact->layer.count)
-        TOP("};\n");
+    const char *layers = table_layers(writer, artifact);
     TOP("static const aml_function predict[] = {\n%s};\nstatic const int64_t predict_batch[] = {",
         rows.text);
     for (int i = 0; i < artifact->batch.count; i++)
@@ -60,8 +67,7 @@ static void write_artifact(TableWriter *writer, const Artifact *artifact, const 
     TOP("    .prepare = %s,\n    .predicts = %d, .predict_batch = predict_batch, .predict = "
         "predict,\n    .weights_bytes = %zuu, .parameters = %lld,\n",
         prepare, artifact->predict.count, artifact->weights_bytes, (long long)artifact->parameters);
-    TOP("    .layers = %d, .layer = %s,\n", artifact->layer.count,
-        artifact->layer.count ? "layers" : "0");
+    TOP("    .layers = %d, .layer = %s,\n", artifact->layer.count, layers);
     if (is_program && has_pictures(artifact))
         TOP("    .picture = &amli_picture_files, .resize = (aml_resize)%d, .background = %d, "
             ".most_pixels = %lld,\n",

@@ -1,0 +1,85 @@
+// The scores behind one token after the other: what the shared library of a deployed `generate`
+// block consists of. A context is one block of the caller's memory:
+//
+//     aml_tokens | caches | arena of decode | its tokens | its scores
+
+#include <string.h>
+
+#include "aml/artifact.h"
+#include "runtime/base/base.h"
+
+struct aml_tokens {
+    const aml_token_model *model;
+    char *state, *arena;
+    void *input[1], *output[1]; // the token or all of them; the scores
+    int64_t seen;
+};
+
+static size_t aligned(size_t bytes)
+{
+    return (bytes + AML_ALIGNMENT - 1) / AML_ALIGNMENT * AML_ALIGNMENT;
+}
+
+static size_t tensor_bytes(const aml_tensor_info *tensor)
+{
+    return (size_t)aml_shape_elements(&tensor->shape) * aml_dtype_bytes(tensor->dtype);
+}
+
+size_t aml_tokens_bytes(const aml_token_model *model)
+{
+    const aml_function *decode = &model->job->decode;
+    return AML_ALIGNMENT + aligned(sizeof(aml_tokens)) + aligned(model->job->state_bytes) +
+           aligned(decode->arena_bytes) + aligned(tensor_bytes(&decode->input[0])) +
+           aligned(tensor_bytes(&decode->output[0]));
+}
+
+aml_status aml_tokens_open(const aml_token_model *model, void *memory, size_t bytes,
+                           aml_tokens **out)
+{
+    *out = NULL;
+    const aml_function *decode = &model->job->decode;
+    if (model->abi != AML_PROGRAM_ABI || !memory || bytes < aml_tokens_bytes(model) ||
+        decode->inputs != 1 || decode->outputs != 1 || decode->scalars > 1)
+        return AML_INVALID;
+    aml_status status = amli_check_cpu(model->cpu_level, model->cpu_features, NULL);
+    if (status)
+        return status;
+    char *at = (char *)(((uintptr_t)memory + AML_ALIGNMENT - 1) / AML_ALIGNMENT * AML_ALIGNMENT);
+    aml_tokens *tokens = (aml_tokens *)(void *)at;
+    *tokens = (aml_tokens){.model = model};
+    tokens->state = at += aligned(sizeof *tokens);
+    tokens->arena = at += aligned(model->job->state_bytes);
+    tokens->input[0] = at += aligned(decode->arena_bytes);
+    tokens->output[0] = at + aligned(tensor_bytes(&decode->input[0]));
+    aml_tokens_reset(tokens);
+    *out = tokens;
+    return AML_OK;
+}
+
+void aml_tokens_reset(aml_tokens *tokens)
+{
+    memset(tokens->state, 0, tokens->model->job->state_bytes);
+    memset(tokens->input[0], 0, tensor_bytes(&tokens->model->job->decode.input[0]));
+    tokens->seen = 0;
+}
+
+aml_status aml_tokens_next(aml_tokens *tokens, int32_t token, float *score)
+{
+    const aml_job *job = tokens->model->job;
+    const aml_function *decode = &job->decode;
+    if (token < 0 || token >= aml_shape_elements(&decode->output[0].shape) ||
+        tokens->seen >= job->generation.context)
+        return AML_INVALID;
+    ((int32_t *)tokens->input[0])[job->generation.cached ? 0 : tokens->seen] = token;
+    aml_value position = {.whole = tokens->seen};
+    aml_call call = {.state = tokens->state,
+                     .arena = tokens->arena,
+                     .input = tokens->input,
+                     .output = tokens->output,
+                     .scalar = &position};
+    decode->run(&call);
+    tokens->seen++;
+    if (score)
+        memcpy(score, tokens->output[0], tensor_bytes(&decode->output[0]));
+    return AML_OK;
+}
