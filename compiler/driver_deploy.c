@@ -394,12 +394,12 @@ static bool compare(Deployment *d)
                     (const char *const[]){reference, "predict", rows, "--checkpoint", checkpoint,
                                           "--job", d->job->table.name, NULL},
                     "predict");
-    const char *found =
-        expected
-            ? predictions(d,
-                          (const char *const[]){deploy_absolute(cx, d->executable), "predict", rows, NULL},
-                          "predict")
-            : NULL;
+    const char *found = expected
+                            ? predictions(d,
+                                          (const char *const[]){deploy_absolute(cx, d->executable),
+                                                                "predict", rows, NULL},
+                                          "predict")
+                            : NULL;
     if (!found)
         return false;
     Comparison result = compare_predictions(cx, expected, found, tolerance_of(d));
@@ -433,9 +433,10 @@ static bool compare(Deployment *d)
             "measure it with");
         return false;
     }
-    return !(allowed >= 0 && deploy_over(d, "accuracy_drop", allowed > 0 ? allowed : 1e-12, before - after,
-                                  arena_printf(cx->arena, "%.2f pp", 100 * allowed),
-                                  arena_printf(cx->arena, "%.2f pp", 100 * (before - after))));
+    return !(allowed >= 0 &&
+             deploy_over(d, "accuracy_drop", allowed > 0 ? allowed : 1e-12, before - after,
+                         arena_printf(cx->arena, "%.2f pp", 100 * allowed),
+                         arena_printf(cx->arena, "%.2f pp", 100 * (before - after))));
 }
 
 // ---- the requirements
@@ -475,7 +476,8 @@ static double memory_of(Deployment *d)
 double deploy_latency(Deployment *d)
 {
     ProcessResult result = process_run(
-        d->cx, (const char *const[]){deploy_absolute(d->cx, d->executable), "bench", "--json", NULL}, NULL,
+        d->cx,
+        (const char *const[]){deploy_absolute(d->cx, d->executable), "bench", "--json", NULL}, NULL,
         PROCESS_CAPTURE);
     json_t *json =
         result.code == 0 ? json_loads(result.output, JSON_REJECT_DUPLICATES, NULL) : NULL;
@@ -496,10 +498,10 @@ static bool requirements(Deployment *d)
 
     fprintf(stderr, "  %s, %lld parameters, %s of memory for weights and one context\n",
             size_text(cx, size), (long long)d->artifact.parameters, size_text(cx, memory));
-    missed |= deploy_over(d, "size", deploy->require_size, size, size_text(cx, deploy->require_size),
-                   size_text(cx, size));
+    missed |= deploy_over(d, "size", deploy->require_size, size,
+                          size_text(cx, deploy->require_size), size_text(cx, size));
     missed |= deploy_over(d, "memory", deploy->require_memory, memory,
-                   size_text(cx, deploy->require_memory), size_text(cx, memory));
+                          size_text(cx, deploy->require_memory), size_text(cx, memory));
     if (deploy->require_latency > 0) {
         double latency = deploy_latency(d);
         if (latency < 0) {
@@ -509,8 +511,8 @@ static bool requirements(Deployment *d)
         fprintf(stderr, "  %.2f us for a batch of %lld\n", 1e6 * latency,
                 (long long)deploy->batch.at[0]);
         missed |= deploy_over(d, "latency", deploy->require_latency, latency,
-                       arena_printf(cx->arena, "%.3g ms", 1e3 * deploy->require_latency),
-                       arena_printf(cx->arena, "%.3g ms", 1e3 * latency));
+                              arena_printf(cx->arena, "%.3g ms", 1e3 * deploy->require_latency),
+                              arena_printf(cx->arena, "%.3g ms", 1e3 * latency));
     }
     return !missed;
 }

@@ -34,9 +34,8 @@ static void lay_out(Deployment *d, Generator *generator)
         if (info->role != AML_ROLE_CACHE)
             continue;
         generator->state_offset[i] = generator->state_bytes;
-        generator->state_bytes +=
-            align_up((size_t)aml_shape_elements(&info->tensor.shape) *
-                     (size_t)aml_dtype_bytes(info->tensor.dtype));
+        generator->state_bytes += align_up((size_t)aml_shape_elements(&info->tensor.shape) *
+                                           (size_t)aml_dtype_bytes(info->tensor.dtype));
     }
 }
 
@@ -109,13 +108,18 @@ static double scores_of(Deployment *d, const char *program, const char *checkpoi
 {
     Cx *cx = d->cx;
     const char *block = d->program->job.at[d->deploy->generator].table.name;
-    const char *argv[] = {program,     block,
-                          "--quiet",   "--score",
-                          samples,     "--length",
+    const char *argv[] = {program,
+                          block,
+                          "--quiet",
+                          "--score",
+                          samples,
+                          "--length",
                           arena_printf(cx->arena, "%lld", (long long)tokens),
-                          "-o",        path,
+                          "-o",
+                          path,
                           checkpoint ? "--checkpoint" : NULL,
-                          checkpoint,  NULL};
+                          checkpoint,
+                          NULL};
     ProcessResult done;
     if (!ran(d, argv, block, &done))
         return -1;
@@ -159,10 +163,11 @@ static bool compare(Deployment *d, const Generator *generator)
     const char *samples = arena_printf(cx->arena, "%s/samples.safetensors", d->folder),
                *expected = arena_printf(cx->arena, "%s/expected.f32", d->folder),
                *found = arena_printf(cx->arena, "%s/found.f32", d->folder),
-               *count = arena_printf(cx->arena, "%lld", (long long)((tokens + context - 1) / context));
-    const char *argv[] = {reference,  "data",  "samples",   "--job",     d->job->table.name,
-                          "--part",   "held_out", "--samples", count,       "--output",
-                          samples,    NULL};
+               *count =
+                   arena_printf(cx->arena, "%lld", (long long)((tokens + context - 1) / context));
+    const char *argv[] = {reference, "data",     "samples",   "--job", d->job->table.name,
+                          "--part",  "held_out", "--samples", count,   "--output",
+                          samples,   NULL};
     ProcessResult done;
     if (!ran(d, argv, "data samples", &done))
         return false;

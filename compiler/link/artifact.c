@@ -27,11 +27,10 @@ const char *table_layers(TableWriter *writer, const Artifact *artifact)
     TOP("static const aml_layer_report layers[] = {\n");
     for (int i = 0; i < artifact->layer.count; i++) {
         const aml_layer_report *layer = &artifact->layer.at[i];
-        TOP("    {%s, %s, %s, %s, %s, %.1f, %.1f, %lld, %lld},\n",
-            table_text(writer, layer->name), table_text(writer, layer->kept),
-            table_text(writer, layer->form), table_real(writer, layer->low),
-            table_real(writer, layer->high), layer->weights_db, layer->result_db,
-            (long long)layer->bytes_before, (long long)layer->bytes_after);
+        TOP("    {%s, %s, %s, %s, %s, %.1f, %.1f, %lld, %lld},\n", table_text(writer, layer->name),
+            table_text(writer, layer->kept), table_text(writer, layer->form),
+            table_real(writer, layer->low), table_real(writer, layer->high), layer->weights_db,
+            layer->result_db, (long long)layer->bytes_before, (long long)layer->bytes_after);
     }
     TOP("};\n");
     return "layers";

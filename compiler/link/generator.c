@@ -69,8 +69,9 @@ Tables tables_of_generator(Cx *cx, const Artifact *facts, const Generator *gener
     TOP("static const aml_dataset data = {.name = %s, .source = {.tokenizer = %s}};\n",
         table_text(writer, facts->name), tokenizer);
     TOP("static const aml_program program = {\n    .abi = AML_PROGRAM_ABI, .name = %s, .doc = %s, "
-        ".source = %s, .source_dir = \".\",\n    .source_hash = %s, .compiler = \"amlc "
-        AML_VERSION_TEXT "\", .cpu_level = %s, .cpu_features = %s,\n    .datasets = 1, .dataset = "
+        ".source = %s, .source_dir = \".\",\n    .source_hash = %s, .compiler = "
+        "\"amlc " AML_VERSION_TEXT
+        "\", .cpu_level = %s, .cpu_features = %s,\n    .datasets = 1, .dataset = "
         "&data, .jobs = 1, .job = &job};\n",
         table_text(writer, facts->name), table_text(writer, facts->doc),
         table_text(writer, facts->name), table_text(writer, facts->source_hash),
@@ -128,8 +129,7 @@ const char *generator_header(Cx *cx, const Artifact *facts, const Generator *gen
         "// to be the next. `scores` may be NULL. Returns 0, or a code for %s_message: the token "
         "is outside of the vocabulary, or\n// the context is full (%s_reset begins again).%s\nint "
         "%s_token(%s_context *context, int32_t token, float *scores);\n\n",
-        guard.text, name, name,
-        cached ? "" : " Each call computes the whole context.", name, name);
+        guard.text, name, name, cached ? "" : " Each call computes the whole context.", name, name);
     PUT("// Forgets all tokens.\nvoid %s_reset(%s_context *context);\n\n", name, name);
     PUT("// Facts about the model; lives as long as the library.\nconst %s_info "
         "*%s_describe(void);\n\n",

@@ -12,10 +12,9 @@
 static const char *const dtype_constant[] = {"AML_F32", "AML_F64", "AML_F16", "AML_BF16", "AML_I8",
                                              "AML_U8",  "AML_I32", "AML_I64", "AML_BOOL"};
 static const char *const scalar_constant[] = {
-    "AML_SCALAR_STEP",   "AML_SCALAR_TOTAL_STEPS", "AML_SCALAR_EPOCH_STEPS",
-    "AML_SCALAR_SEED",   "AML_SCALAR_POSITION",    "AML_SCALAR_SAMPLE",
-    "AML_SCALAR_OPTION", "AML_SCALAR_LIMIT",       "AML_SCALAR_MEASURED",
-    "AML_SCALAR_RATE"};
+    "AML_SCALAR_STEP",     "AML_SCALAR_TOTAL_STEPS", "AML_SCALAR_EPOCH_STEPS", "AML_SCALAR_SEED",
+    "AML_SCALAR_POSITION", "AML_SCALAR_SAMPLE",      "AML_SCALAR_OPTION",      "AML_SCALAR_LIMIT",
+    "AML_SCALAR_MEASURED", "AML_SCALAR_RATE"};
 static const char *const role_constant[] = {
     "AML_ROLE_WEIGHT", "AML_ROLE_STATE", "AML_ROLE_OPTIMIZER", "AML_ROLE_METRIC", "AML_ROLE_CACHE"};
 
@@ -610,8 +609,7 @@ static void write_jobs(TableWriter *writer, Program *program)
         buffer_printf(&rows, "     .folds = %d, .shares = %d, .share = %s,\n", table->folds,
                       table->shares, reals(writer, table->share, table->shares, prefix, "shares"));
         buffer_printf(&rows, "     .model_job = %d, .which = (aml_which)%d, .generation = %s},\n",
-                      table->model_job, table->which,
-                      table_generation(writer, &table->generation));
+                      table->model_job, table->which, table_generation(writer, &table->generation));
     }
     if (program->job.count)
         TOP("%s};\n", rows.text);

@@ -131,8 +131,8 @@ static aml_status take_seconds(int *argc, char **argv, double *seconds, aml_erro
         char *end;
         *seconds = strtod(value, &end);
         if (*end || !(*seconds > 0 && *seconds < 3600))
-            return amli_fail(error, AML_USAGE,
-                             "--seconds: expected a number above 0, found \"%s\"", value);
+            return amli_fail(error, AML_USAGE, "--seconds: expected a number above 0, found \"%s\"",
+                             value);
     }
     *argc = kept;
     return AML_OK;
@@ -204,7 +204,7 @@ int aml_writer_main(const aml_program *program, const aml_artifact *facts, int a
         status = amli_fail(&error, AML_IO, "writing to standard output failed");
     bool stopped = status == AML_INTERRUPTED || status == AML_TERMINATED;
     if (status)
-        fprintf(stderr, "%s%s\n", stopped ? "" : "error: ",
-                error.text[0] ? error.text : aml_status_meaning(status));
+        fprintf(stderr, "%s%s\n",
+                stopped ? "" : "error: ", error.text[0] ? error.text : aml_status_meaning(status));
     return aml_status_exit_code(status);
 }

@@ -83,8 +83,7 @@ aml_status amli_empty_caches(amli_session *session, aml_error *error)
         size_t left = state->role == AML_ROLE_CACHE ? amli_tensor_bytes(&state->tensor) : 0;
         for (size_t at = state->offset; left > 0;) {
             size_t now = left < sizeof zeros ? left : sizeof zeros;
-            aml_status status =
-                device->kind->upload(device, session->state, at, zeros, now, error);
+            aml_status status = device->kind->upload(device, session->state, at, zeros, now, error);
             if (status)
                 return status;
             at += now;

@@ -69,8 +69,8 @@ typedef struct amli_command {
     aml_unit *unit;
     const char **text, **given;
     const char *score; // of a generation: tokens to score instead; NULL: not given
-    const char *part; // of `data samples`
-    int64_t samples;  // the same; 0: all
+    const char *part;  // of `data samples`
+    int64_t samples;   // the same; 0: all
 } amli_command;
 
 aml_status amli_command_parse(const aml_program *program, int argc, char **argv,

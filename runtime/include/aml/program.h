@@ -307,10 +307,10 @@ typedef struct aml_source {
     const char *column[2];  // a list of pictures: the columns of their paths and labels
     bool keeps_nan;         // npy, npz: NaN is a missing value, not an error
     size_t memory_bytes;    // csv, jsonl, npy: data that need more memory stay on the disk and are
-                         // read row by row when they are asked for; 0: never
-    size_t cache_bytes;    // samples that are decoded on demand are kept in memory if all of them
-                           // take no more than this
-    aml_function generate; // synthetic: one row; outputs are the fields
+                            // read row by row when they are asked for; 0: never
+    size_t cache_bytes;     // samples that are decoded on demand are kept in memory if all of them
+                            // take no more than this
+    aml_function generate;  // synthetic: one row; outputs are the fields
 } aml_source;
 
 // How a cell, a text or a number of a file, becomes elements of a field.
@@ -645,7 +645,7 @@ int aml_program_main(const aml_program *program, int argc, char **argv);
 typedef struct aml_layer_report {
     const char *name;                  // its path
     const char *kept;                  // why it stays f32; NULL: it is quantized
-    const char *form; // of weights that alone are quantized: "int8/32"; else NULL
+    const char *form;                  // of weights that alone are quantized: "int8/32"; else NULL
     double low, high;                  // what its input was seen to be in calibration
     double weights_db, result_db;      // signal to noise: of the weights, of the layer's result
     int64_t bytes_before, bytes_after; // of the weights
