@@ -31,8 +31,7 @@ LLVMTargetMachineRef target_machine(const char *cpu, const char *features)
 typedef struct Level {
     const char *name;
     int lanes;
-    const char *needed;   // what a program checks at its start
-    const char *features; // LLVM's names of the same
+    const char *features; // what a program checks at its start, by LLVM's names
     const char *cpu;      // what LLVM is told: a processor,
     const char *more;     // and what it has beyond that
 } Level;
@@ -40,15 +39,11 @@ typedef struct Level {
 #define V4 "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,"
 #define V3 "avx2,fma,"
 static const Level levels[] = {
-    {"x86-64-v4-vnni", 16, V4 "bmi1,bmi2,f16c,movbe,popcnt,avx512vnni",
-     V4 "bmi,bmi2,f16c,movbe,popcnt,avx512vnni", "x86-64-v4", "+avx512vnni"},
-    {"x86-64-v3-vnni", 8, V3 "bmi1,bmi2,f16c,movbe,popcnt,avxvnni",
-     V3 "bmi,bmi2,f16c,movbe,popcnt,avxvnni", "x86-64-v3", "+avxvnni"},
-    {"x86-64-v4", 16, V4 "bmi1,bmi2,f16c,movbe,popcnt", V4 "bmi,bmi2,f16c,movbe,popcnt",
-     "x86-64-v4", ""},
-    {"x86-64-v3", 8, V3 "bmi1,bmi2,f16c,movbe,popcnt", V3 "bmi,bmi2,f16c,movbe,popcnt", "x86-64-v3",
-     ""},
-    {"x86-64-v2", 4, "sse4_1,sse4_2,ssse3,popcnt", "sse4.1,sse4.2,ssse3,popcnt", "x86-64-v2", ""},
+    {"x86-64-v4-vnni", 16, V4 "bmi,bmi2,f16c,movbe,popcnt,avx512vnni", "x86-64-v4", "+avx512vnni"},
+    {"x86-64-v3-vnni", 8, V3 "bmi,bmi2,f16c,movbe,popcnt,avxvnni", "x86-64-v3", "+avxvnni"},
+    {"x86-64-v4", 16, V4 "bmi,bmi2,f16c,movbe,popcnt", "x86-64-v4", ""},
+    {"x86-64-v3", 8, V3 "bmi,bmi2,f16c,movbe,popcnt", "x86-64-v3", ""},
+    {"x86-64-v2", 4, "sse4.1,sse4.2,ssse3,popcnt", "x86-64-v2", ""},
 };
 #undef V4
 #undef V3
@@ -96,8 +91,8 @@ bool target_find(Cx *cx, const char *name, bool mixed, bool bytes, TargetInfo *o
     *out = (TargetInfo){.cpu = found->cpu,
                         .features = pairs ? "+avx512bf16" : found->more,
                         .level = found->name,
-                        .needed = pairs ? arena_printf(cx->arena, "%s,avx512bf16", found->needed)
-                                        : found->needed,
+                        .needed = pairs ? arena_printf(cx->arena, "%s,avx512bf16", found->features)
+                                        : found->features,
                         .lanes = found->lanes,
                         .pairs = pairs};
     return true;

@@ -117,6 +117,8 @@ static bool read_stop(Jobs *jobs, Node *node, const MetricSet *metrics, aml_job 
     Value reach = record_item(jobs, value, "reach");
     job->stop_reaches = value_is_number(reach);
     job->stop_reach = job->stop_reaches ? value_number(reach) : 0;
+    Value restore = record_item(jobs, value, "restore");
+    job->stop_restores = value_is(restore, VALUE_BOOL) && restore.as.whole != 0;
     return job->stop_metric != -3;
 }
 
@@ -153,6 +155,25 @@ static bool read_checkpoint(Jobs *jobs, Node *node, const MetricSet *metrics, am
     return job->keep_metric != -3;
 }
 
+// What is restored at the end must have been kept: a best checkpoint by the metric that ends the
+// training, which is kept without being asked for.
+static bool keep_restored(Jobs *jobs, Node *node, aml_job *job)
+{
+    if (!job->stop_restores)
+        return true;
+    if (job->keep_best == 0) {
+        job->keep_best = 1;
+        job->keep_metric = job->stop_metric;
+    }
+    if (job->keep_metric == job->stop_metric)
+        return true;
+    Setting stop = setting_of(jobs, node, "stop"),
+            keep = setting_item(jobs, node, "checkpoint", "keep");
+    report(jobs->cx, argument_span(&keep, "on"), restores_another);
+    note(jobs->cx, argument_span(&stop, "restore"), "restore goes back to the best by this one");
+    return false;
+}
+
 static bool read_schedule(Jobs *jobs, Node *node, aml_job *job)
 {
     Setting length = setting_of(jobs, node, "length");
@@ -186,7 +207,7 @@ static bool read_watch(Jobs *jobs, Node *node, const DataBlock *data, const Metr
     good &= read_stop(jobs, node, metrics, job);
     good &= read_checkpoint(jobs, node, metrics, job);
     good &= read_guard(jobs, node, job);
-    if (!good)
+    if (!good || !keep_restored(jobs, node, job))
         return false;
     if (data->part[AML_PART_VALID] > 0)
         return true;
@@ -283,8 +304,11 @@ static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const Me
     train->loss = setting_eval(jobs, &loss, "loss");
     Setting penalty = setting_of(jobs, node, "penalty");
     Value optimizer_value = setting_eval(jobs, &optimizer, "optimizer");
-    StepSettings settings = {optimizer_value, setting_eval(jobs, &clip, "clip"),
-                             setting_eval(jobs, &penalty, "penalty"), 1, value_none(),
+    StepSettings settings = {optimizer_value,
+                             setting_eval(jobs, &clip, "clip"),
+                             setting_eval(jobs, &penalty, "penalty"),
+                             1,
+                             value_none(),
                              value_none()};
     bool good = true;
     if (!job_is_instance(train->model, NODE_Model)) {

@@ -597,11 +597,11 @@ static void write_jobs(TableWriter *writer, Program *program)
         buffer_printf(&rows,
                       "     .keep_last = %d, .keep_best = %d, .keep_metric = %d, .stop_metric = "
                       "%d, .stop_patience = %s, .stop_min_delta = %s,\n     .stop_reaches = %d, "
-                      ".stop_reach = %s,\n",
+                      ".stop_reach = %s, .stop_restores = %d,\n",
                       table->keep_last, table->keep_best, table->keep_metric, table->stop_metric,
                       quantity(writer, table->stop_patience),
                       table_real(writer, table->stop_min_delta), table->stop_reaches,
-                      table_real(writer, table->stop_reach));
+                      table_real(writer, table->stop_reach), table->stop_restores);
         buffer_printf(
             &rows, "     .guard = (aml_guard)%d, .guard_limit = %lldll, .skip_outliers = %s,\n",
             table->guard, (long long)table->guard_limit, table_real(writer, table->skip_outliers));

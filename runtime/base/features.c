@@ -79,7 +79,7 @@ static bool has_feature(const char *name, size_t length)
         return (r[features[i].where] >> features[i].bit & 1) &&
                (saved_by_system() & features[i].saved) == features[i].saved;
     }
-    return true;
+    return false; // what is not known cannot be said to be there
 }
 
 aml_status amli_check_cpu(const char *level, const char *list, aml_error *error)

@@ -261,7 +261,9 @@ static aml_status after_step(amli_training *training, bool halting, aml_error *e
         saving = saving || (scored && job->keep_best > 0 && would_be_kept(training, score));
     }
     progress->finished = at_end(training);
-    if (saving || progress->finished || halting)
+    if (progress->finished && job->stop_restores)
+        status = amli_training_restore(training, scored, score, error);
+    if (!status && (saving || progress->finished || halting))
         status = amli_training_save(training, scored, score, error);
     return status;
 }
@@ -444,14 +446,7 @@ static void summary_json(const amli_training *training, const amli_stored *best)
 static void summarize(amli_training *training)
 {
     char seconds[40];
-    const amli_stored *best = NULL;
-    for (int i = 0; i < training->store.count; i++) {
-        const amli_stored *stored = &training->store.stored[i];
-        if (stored->scored &&
-            (!best || (training->store.lower_is_better ? stored->score < best->score
-                                                       : stored->score > best->score)))
-            best = stored;
-    }
+    const amli_stored *best = amli_training_best(training);
     if (training->command->json) {
         summary_json(training, best);
         return;

@@ -92,6 +92,14 @@ aml_status amli_training_begin_state(amli_training *training, aml_error *error);
 // Takes a snapshot of this step and has it written.
 aml_status amli_training_save(amli_training *training, bool scored, double score, aml_error *error);
 
+// The best checkpoint that was measured, the older of equals; NULL: none.
+const amli_stored *amli_training_best(const amli_training *training);
+
+// At the end of a training that restores: back to the best checkpoint's state, if it is better than
+// this one. `scored`, `score`: what was measured of this one.
+aml_status amli_training_restore(amli_training *training, bool scored, double score,
+                                 aml_error *error);
+
 // Takes a snapshot that is not written: of a state that is on the disk already.
 aml_status amli_training_remember(amli_training *training, aml_error *error);
 

@@ -425,6 +425,65 @@ aml_status amli_training_save(amli_training *training, bool scored, double score
     return status;
 }
 
+const amli_stored *amli_training_best(const amli_training *training)
+{
+    const amli_store *store = &training->store;
+    const amli_stored *best = NULL;
+    for (int i = 0; i < store->count; i++) {
+        const amli_stored *stored = &store->stored[i];
+        if (stored->scored && (!best || (store->lower_is_better ? stored->score < best->score
+                                                                : stored->score > best->score)))
+            best = stored;
+    }
+    return best;
+}
+
+// The checkpoint is this program's own, so only its files can be wrong.
+static aml_status load_stored(amli_training *training, int64_t step, aml_error *error)
+{
+    char name[32], path[PATH_MAX];
+    amli_step_name(step, name);
+    aml_checkpoint *checkpoint = NULL;
+    aml_tensors *optimizer = NULL;
+    amli_device *device = training->session.device;
+    amli_memory state = training->session.state;
+    aml_status status = amli_join(path, sizeof path, training->store.folder, name, error);
+    if (!status)
+        status = aml_checkpoint_open(path, &checkpoint, error);
+    if (!status)
+        status = amli_checkpoint_optimizer(checkpoint, &optimizer, error);
+    if (!status)
+        status = amli_check_state(training->job, aml_checkpoint_weights(checkpoint), WEIGHTS, true,
+                                  path, error);
+    if (!status)
+        status = amli_check_state(training->job, optimizer, OPTIMIZER, true, path, error);
+    if (!status)
+        status = amli_load_state(training->job, aml_checkpoint_weights(checkpoint), WEIGHTS, device,
+                                 state, error);
+    if (!status)
+        status = amli_load_state(training->job, optimizer, OPTIMIZER, device, state, error);
+    aml_tensors_close(optimizer);
+    aml_checkpoint_close(checkpoint);
+    return status;
+}
+
+aml_status amli_training_restore(amli_training *training, bool scored, double score,
+                                 aml_error *error)
+{
+    const amli_stored *best = amli_training_best(training);
+    if (!best ||
+        (scored && (training->store.lower_is_better ? score < best->score : score > best->score)))
+        return AML_OK;
+    int64_t step = best->step;
+    aml_status status = amli_training_wait(training, error); // it may be still to be written
+    if (!status)
+        status = load_stored(training, step, error);
+    if (!status)
+        amli_log_line(&training->log, "restored: the state after step %lld, %s %.4f",
+                      (long long)step, training->store.score_name, best->score);
+    return status;
+}
+
 aml_status amli_training_wait(amli_training *training, aml_error *error)
 {
     double begin = amli_seconds();

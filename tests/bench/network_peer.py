@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The PyTorch side of the benchmark of networks, in a process of its own, driven by run.py over a pipe.
 
-Usage: network_peer.py gpt|convolution|lstm THREADS
+Usage: network_peer.py WORKLOAD torch-eager|torch-compile THREADS
 Prints one JSON line with the versions when it is ready; then, for each line with a number on standard input, runs that many
 training steps and prints the seconds that passed. The steps are those of networks/*.aml: same shapes, loss and optimizer,
 random data that are in memory.
@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-torch.set_num_threads(int(sys.argv[2]))
+NAME, MODE, THREADS = sys.argv[1], sys.argv[2], int(sys.argv[3])
+torch.set_num_threads(THREADS)
 
 
 class Block(nn.Module):
@@ -99,21 +100,30 @@ def workload(name):
 
 
 def main():
-    model, optimizer, clip, x, y = workload(sys.argv[1])
+    model, optimizer, clip, x, y = workload(NAME)
+
+    def forward_backward():
+        F.cross_entropy(model(x), y).backward()
+
+    def update():
+        if clip:
+            nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimizer.step()
+    # The loss with its gradients and the update are compiled each by itself, as PyTorch's manual recommends.
+    if MODE == "torch-compile":
+        forward_backward, update = torch.compile(forward_backward), torch.compile(update)
 
     def run(steps):
         for _ in range(steps):
             optimizer.zero_grad(set_to_none=True)
-            F.cross_entropy(model(x), y).backward()
-            if clip:
-                nn.utils.clip_grad_norm_(model.parameters(), clip)
-            optimizer.step()
+            forward_backward()
+            update()
     run(3)
     print(json.dumps({"torch": torch.__version__}), flush=True)
     for line in sys.stdin:
-        start = time.monotonic()
+        before = time.process_time() if THREADS == 1 else time.monotonic()
         run(int(line))
-        print(time.monotonic() - start, flush=True)
+        print((time.process_time() if THREADS == 1 else time.monotonic()) - before, flush=True)
 
 
 main()

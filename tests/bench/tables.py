@@ -4,7 +4,8 @@ import os
 import pathlib
 import subprocess
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from common import ROOT, Family, call, one_core
+
 ROUNDS = 7
 BYTES = 24 << 20
 
@@ -60,19 +61,20 @@ class Reader:
         self.process.wait()
 
 
-def measure(build, folder, peers, one_core):
-    program = folder / "table_read"
-    subprocess.run(["cc", "-O2", f"-I{ROOT}", f"-I{ROOT}/runtime/include", f"-I{ROOT}/kernels", ROOT / "tests/bench/table_read.c", "-o", program,
-                    build / "libaml_runtime.a", "-l:libjansson.a", "-l:libnettle.a", "-l:libz.a", "-lm", "-lpthread"], check=True)
+def measure(bench):
+    program = bench.folder / "table_read"
+    call("cc", "-O2", f"-I{ROOT}", f"-I{ROOT}/runtime/include", f"-I{ROOT}/kernels", ROOT / "tests/bench/table_read.c", "-o", program,
+         bench.build / "libaml_runtime.a", "-l:libjansson.a", "-l:libnettle.a", "-l:libz.a", "-lm", "-lpthread")
     result = {}
-    print(f"reading tables, one thread; MB/s of processor time, least time of {ROUNDS} turns (a run's check, its columns and its hash)")
-    for kind, path in files(folder):
+    rounds = bench.rounds or ROUNDS
+    for kind, path in files(bench.folder):
         size = path.stat().st_size / 1e6
-        own = Reader(*one_core, program, path, kind)
-        peer = Reader(*one_core, peers, "-c", PANDAS, path, kind) if peers else None
-        versions = json.loads(peer.process.stdout.readline()) if peer else {}
+        own = Reader(*one_core(), program, path, kind)
+        peer = Reader(*one_core(), bench.peers, "-c", PANDAS, path, kind) if bench.peers else None
+        if peer:
+            bench.versions.update(json.loads(peer.process.stdout.readline()))
         times, hashes, others = [], [], []
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             taken, hashed = own.ask()
             times.append(taken)
             hashes.append(hashed)
@@ -82,10 +84,22 @@ def measure(build, folder, peers, one_core):
         if peer:
             peer.close()
         least, without = min(times), min(times) - min(hashes)
-        result[kind] = {"MB": size, "aml": size / least, "aml_without_hash": size / without, **versions}
+        result[kind] = {"MB": size, "aml": size / least, "aml_without_hash": size / without}
         text = f"  {kind:<8} {size:6.1f} MB: {size / least:6.0f} MB/s, without the hash {size / without:6.0f}"
         if others:
-            result[kind] |= {"pandas_MB/s": size / min(others), "ratio": min(others) / least}
+            result[kind] |= {"pandas": size / min(others), "ratio": min(others) / least}
             text += f"; pandas {size / min(others):6.0f}, {min(others) / least:.2f} x"
-        print(text)
+        print(text, flush=True)
     return result
+
+
+def lines(results):
+    text = ["csv and lines of JSON, read as a training does when it begins (checked, hashed), one thread; MB/s of processor time, least time of the turns.", "",
+            "| | MB | AML | without the hash | pandas | AML's rate, times pandas' |", "|---|---|---|---|---|---|"]
+    for kind, r in results["files"].items():
+        pandas = (f"{r['pandas']:.0f}", f"{r['ratio']:.2f}") if "pandas" in r else ("–", "–")
+        text.append(f"| {kind} | {r['MB']:.1f} | {r['aml']:.0f} | {r['aml_without_hash']:.0f} | {pandas[0]} | {pandas[1]} |")
+    return text
+
+
+FAMILY = Family("tables", "Reading tables", {"files": measure}, lines)

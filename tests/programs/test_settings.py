@@ -246,6 +246,34 @@ def weights_come_from_a_file(place):
     check_in("w.safetensors", place.run(tuned, "train", code=None).err)
 
 
+# Without `keep: best(...)`: the best is kept because it is restored. The last checkpoint has its states, the optimizer's too.
+def restored_run_ends_with_its_best(place):
+    stop = "stop:       early(on: accuracy, patience: 3 epochs, restore: true)"
+    net = program(place, optimizer="adamw(lr: 0.1)", length="30 epochs", more=(stop, "ema: 0.5"))
+    halves, late = place.folder / "halves", place.folder / "late"
+    halves.mkdir(), late.mkdir()
+    summary = json.loads(place.run(net, "train", "--json").out.splitlines()[-1])
+    check(summary["stopped_early"], "it was to be ended early")
+    steps = [int(at.name[5:]) for at in checkpoints(place.folder, "net")]
+    check_equal(steps[-1], summary["step"], "the last checkpoint")
+    check(summary["best"]["step"] in steps and summary["best"]["step"] < summary["step"], f"{summary['best']} of {steps}")
+    best, last = (checkpoints(place.folder, "net")[steps.index(s)] for s in (summary["best"]["step"], summary["step"]))
+    for name in ("weights.safetensors", "optimizer.safetensors"):
+        check(tensors(last / name) == tensors(best / name), f"{name} of the last checkpoint is not the best's")
+    measured = {c: json.loads(place.run(net, "evaluate", "--json", "--checkpoint", at).out)["metrics"] for c, at in (("best", best), ("last", last))}
+    check_equal(measured["last"], measured["best"], "what is measured of the last")
+    check_equal(measured["last"]["accuracy"], summary["best"]["accuracy"], "the accuracy")
+    place.run(net, "train", "--quiet", "--steps", summary["step"] - 3, cwd=halves)
+    place.run(net, "train", "--quiet", "--resume", cwd=halves)
+    check(last_files(halves) == last_files(place.folder), "the interrupted run ends in other bytes")
+    # the last validation is the best one: nothing is restored
+    rising = program(place, "rising", length="2 epochs", optimizer="sgd(lr: 1e-3)", more=("stop:       early(restore: true)",))
+    done = place.run(rising, "train", cwd=late)
+    check("restored" not in done.all, "a training whose end is its best was restored")
+    names = [at.name for at in checkpoints(late, "net")]
+    check_equal(json.loads((checkpoints(late, "net")[-1] / "MANIFEST.json").read_text())["step"], int(names[-1][5:]), "its last step")
+
+
 def program_text(place, model):
     text = (place.folder / "net.aml").read_text().replace("model:     Net()", "model:     " + model)
     return place.write("wrong.aml", text)
@@ -254,4 +282,4 @@ def program_text(place, model):
 if __name__ == "__main__":
     sys.exit(main([interrupted_run_ends_in_the_same_bytes, averages_are_what_is_measured_and_deployed, parts_of_a_batch_need_less_memory,
                    precisions_agree, f16_scales_its_loss, f16_leaves_out_steps_that_overflow, parts_of_a_batch_are_the_batch,
-                   frozen_weights_stay, weights_come_from_a_file]))
+                   frozen_weights_stay, weights_come_from_a_file, restored_run_ends_with_its_best]))

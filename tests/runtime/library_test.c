@@ -63,6 +63,8 @@ TEST(wrong_arguments_are_refused)
     other.cpu_features = "sse2,avx512vp2intersect,amx-int8,avxifma";
     aml_status status = aml_context_open(&other, memory, bytes, &context);
     CHECK(status == AML_BAD_CPU || status == AML_OK); // a machine may have them all
+    other.cpu_features = "sse2,a-feature-of-later";   // what is not known is not there
+    CHECK_INT(aml_context_open(&other, memory, bytes, &context), AML_BAD_CPU);
     CHECK_INT(aml_context_open(&toy_artifact, memory, bytes, &context), AML_OK);
     CHECK_INT(aml_context_predict(context, NULL, -1, NULL), AML_INVALID);
     CHECK(strlen(aml_artifact_message(AML_INVALID)) > 5);

@@ -144,11 +144,11 @@ def overfit_trains_and_validates_on_the_same_rows():
 
 @test
 def the_rate_is_that_of_steps():
-    # without the time of validations, of which this run has many
-    _, err = run("train", "toy")
+    # without the time of validations: here they sleep for most of the run, which no load of the machine can hide
+    _, err = run("train", "toy", env={"TOY_DROWSY": "1"})
     rate = float(re.findall(r"([\d.]+) steps/s", err)[-1])
     number, unit = re.search(r"done after step 263, ([\d.]+) (ms|s)", err).groups()
-    assert rate > 1.1 * 263 / (float(number) / (1000 if unit == "ms" else 1)), err
+    assert rate > 3 * 263 / (float(number) / (1000 if unit == "ms" else 1)), err
 
 
 @test
@@ -674,7 +674,8 @@ def options_are_typed():
 def cpu_is_checked():
     _, err = run("train", "toy", program="toy_cpu", code=1)
     has(err, "compiled for the CPU level x86-64", "this machine's CPU lacks avx512vp2intersect") if "avx512vp2intersect" in err else has(err, "lacks")
-    assert "avx9000" not in err and "sse2" not in err.split("lacks")[1].split("\n")[0]
+    # what this program does not know is not taken to be there
+    assert "avx9000" in err and "sse2" not in err.split("lacks")[1].split("\n")[0]
     run("help", program="toy_cpu")
 
 

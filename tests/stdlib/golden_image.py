@@ -61,6 +61,19 @@ def around(value, *where):
 CASES["rotate_back"] = around(0.25, -75.5, [0, 0], 1, [0, 0])
 CASES["affine_lean"] = around(1, 0, [0, 0], 1, [25, 0])
 
+# many pixels for 256 levels, few levels, and a channel with one level only
+many = numpy.floor(numpy.random.default_rng(12).beta([[[2.0]], [[0.5]], [[3.0]]], 4.0, size=(3, 24, 31)) * 256).clip(0, 255)
+many[1] = numpy.floor(many[1] / 64) * 64
+many[2] = 77
+EVEN = [{"name": name, "inputs": [tensor(picture / 256)],      # as x: levels are floor(255 x)
+         "output": tensor(T.equalize(torch.tensor(numpy.floor(picture / 256 * 255 + 0.001)).to(torch.uint8)).double() / 255)}
+        for name, picture in (("equalize_all", many), ("equalize_gray", many[:1]))]
+for case, picture in zip(EVEN, (many, many[:1])):       # what stays keeps its value, not its level
+    stays = [k for k in range(len(picture)) if len(numpy.unique(picture[k])) == 1]
+    values = numpy.array(case["output"]["values"]).reshape(picture.shape)
+    values[stays] = picture[stays] / 256
+    case["output"] = tensor(values)
+
 # the loss of two targets by their shares is that of the mixed target
 scores, own, other = numpy.round(draw.normal(size=(5, 4)) * 256) / 256, numpy.array([0, 3, 1, 2, 3]), numpy.array([3, 0, 3, 1, 2])
 mixed = 0.3 * F.one_hot(torch.tensor(own), 4) + 0.7 * F.one_hot(torch.tensor(other), 4)
@@ -69,4 +82,4 @@ MIXED = [{"name": name, "inputs": [tensor(scores), tensor(own), tensor(other)],
          for name, smoothing in (("mixed_target", 0), ("mixed_smoothed", 0.1))]
 print(json.dumps({"program": "image_functions.aml", "functions": [{"name": name, "inputs": [tensor(x)], "output": tensor(y),
                                                                             **({"tolerance64": 1e-6} if name.startswith("hue") else {})}     # it turns in f32
-                                                                           for name, y in CASES.items()] + MIXED}))
+                                                                           for name, y in CASES.items()] + EVEN + MIXED}))

@@ -585,6 +585,8 @@ typedef struct aml_job {
     double stop_min_delta;
     bool stop_reaches; // the training ends when the metric is as good as stop_reach, too
     double stop_reach;
+    bool stop_restores; // at its end the training goes back to its best checkpoint's state, which
+                        // is what its last checkpoint has
     aml_guard guard;
     int64_t guard_limit;  // this many steps in a row may be left out, or so many times gone back
     double skip_outliers; // a step is left out whose loss or gradient lies this many standard

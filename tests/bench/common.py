@@ -1,0 +1,211 @@
+"""What all benchmarks share: running programs, peers in processes of their own, taking turns, the rate of the core."""
+import json
+import os
+import pathlib
+import resource
+import select
+import shutil
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+HERE = ROOT / "tests/bench"
+PATIENCE = 240                  # seconds that a peer has to start (torch.compile) or to answer
+
+
+class Failed(Exception):
+    """Something cannot be measured. The other workloads go on."""
+
+
+class Bench:
+    """What a workload is given."""
+
+    def __init__(self, build, folder, peers, rounds):
+        self.build, self.amlc, self.folder, self.peers, self.rounds = build, build / "amlc", folder, peers, rounds
+        self.versions = {}
+
+
+class Family:
+    """Workloads that are one section of docs/benchmarks.md.
+
+    workloads: name -> function of a Bench that prints and returns what was measured (JSON).
+    lines: function of {name: result} for those that were ever measured, giving the lines of the section.
+    """
+
+    def __init__(self, name, title, workloads, lines):
+        self.name, self.title, self.workloads, self.lines = name, title, workloads, lines
+
+
+def call(*command, cwd=None, env=None):
+    done = subprocess.run([str(c) for c in command], cwd=cwd, env=env, capture_output=True, text=True)
+    if done.returncode:
+        raise Failed(f"{' '.join(map(str, command))}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def seconds(*command, cwd=None):
+    start = time.monotonic()
+    call(*command, cwd=cwd)
+    return time.monotonic() - start
+
+
+def processor_seconds(*command, cwd=None):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    call(*command, cwd=cwd)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def median(values):
+    values = sorted(values)
+    return values[len(values) // 2]
+
+
+def one_core():
+    """A command prefix that keeps a process on the last core it may use: the first one serves most interrupts."""
+    return ["taskset", "-c", str(max(os.sched_getaffinity(0)))] if shutil.which("taskset") else []
+
+
+def roof(folder):
+    """The f32 multiply-adds that one core reaches, in GFLOP/s."""
+    if not (folder / "roof").exists():
+        call("cc", "-O3", "-march=native", "-ffp-contract=fast", HERE / "roof.c", "-o", folder / "roof")
+    return float(call(*one_core(), folder / "roof").split()[0])
+
+
+class Peer:
+    """A process that prints its versions as JSON when it is ready, and for each line of standard input one line with an answer.
+
+    `steps` is what it is sent; its answer are the seconds that they took.
+    """
+
+    def __init__(self, name, command, steps, log=None):
+        self.name, self.steps, self.log = name, steps, log
+        errors = open(log, "w") if log else subprocess.DEVNULL
+        self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
+        self.versions = json.loads(self.answer())
+
+    def answer(self):
+        ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+        line = self.process.stdout.readline() if ready else ""
+        if not line:
+            self.process.kill()
+            said = self.log.read_text().strip().splitlines()[-3:] if self.log else []
+            raise Failed(f"{self.name}: " + ("no answer" if ready else f"no answer in {PATIENCE} s") + "".join("\n    " + s for s in said))
+        return line
+
+    def ask(self, text):
+        self.process.stdin.write(f"{text}\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def step(self):
+        return float(self.ask(self.steps)) / self.steps
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.stdin.close()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+class Training:
+    """A compiled training: the difference of a long and a short one, so that its start and its end do not count.
+
+    With one thread it is kept on one core and its processor time is taken; with more, the time that passes.
+    """
+
+    name, versions = "aml", {}
+
+    def __init__(self, program, threads, steps, short=2, arguments=()):
+        self.program, self.threads, self.steps, self.short, self.arguments = program, threads, steps, short, arguments
+
+    def train(self, steps):
+        command = [self.program, "train", "--threads", self.threads, "--quiet", "--length", f"{steps} steps", *self.arguments]
+        folder = self.program.parent
+        return processor_seconds(*one_core(), *command, cwd=folder) if self.threads == 1 else seconds(*command, cwd=folder)
+
+    def step(self):
+        taken = self.train(self.steps + self.short) - self.train(self.short)
+        shutil.rmtree(self.program.parent / "runs")
+        return taken / self.steps
+
+    def close(self):
+        pass
+
+
+def start_peers(bench, makers):
+    """The peers that start, of {name: function that starts it}; the others are told about."""
+    started = []
+    for name, make in makers.items() if bench.peers else ():
+        try:
+            peer = make()
+            bench.versions.update(peer.versions)
+            started.append(peer)
+        except (Failed, OSError, ValueError) as error:
+            print(f"    without {name}: {error}", flush=True)
+    return started
+
+
+def interleave(runners, rounds):
+    """{name: seconds of each measurement}: everybody in turns, forwards and backwards. A peer that fails is left out."""
+    taken = {runner.name: [] for runner in runners}
+    alive = list(runners)
+    try:
+        for _ in range(rounds):
+            for runner in alive + alive[::-1]:
+                try:
+                    if runner in alive:
+                        taken[runner.name].append(runner.step())
+                except (Failed, OSError, ValueError) as error:
+                    if runner.name == "aml":
+                        raise
+                    print(f"    without {runner.name}: {error}", flush=True)
+                    alive.remove(runner)
+    finally:
+        for runner in runners:
+            runner.close()
+    return {runner.name: taken[runner.name] for runner in alive}
+
+
+def summary(taken, unit):
+    """{name: median, least, most, ratio}, in the unit that has so many to a second."""
+    own = median(taken["aml"])
+    return {name: {"median": unit * median(v), "least": unit * min(v), "most": unit * max(v), "ratio": median(v) / own} for name, v in taken.items()}
+
+
+def best_peer(figures):
+    """The peer that takes least, as (name, its figures), or None."""
+    others = [(f["median"], name) for name, f in figures.items() if name != "aml"]
+    return (min(others)[1], figures[min(others)[1]]) if others else None
+
+
+def printed(figures, unit):
+    return "  ".join(f"{name} {f['median']:.4g} {unit} ({f['least']:.4g} .. {f['most']:.4g})" + (f" {f['ratio']:.2f}x" if name != "aml" else "")
+                     for name, f in figures.items())
+
+
+def told(versions):
+    return ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+
+
+def ratios_table(results, unit, peers, extra=(), threads=True):
+    """A table of results that have title, threads, figures: AML's time, each peer's with the ratio to AML's, more columns.
+
+    extra: (title, function of a result) of the columns behind. A ratio below 1 is a loss, and is printed bold.
+    """
+    peers = [p for p in peers if any(p in r["figures"] for r in results)]
+    head = ["", *(["threads"] if threads else []), "AML", *peers, *[title for title, _ in extra]]
+    text = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for r in results:
+        cells = [r["title"], *([str(r["threads"])] if threads else []), f"{r['figures']['aml']['median']:.4g} {unit}"]
+        for peer in peers:
+            f = r["figures"].get(peer)
+            ratio = f and (f"{f['ratio']:.2f}" if f["ratio"] >= 1 else f"**{f['ratio']:.2f}**")
+            cells.append(f"{f['median']:.4g} {unit} ({ratio})" if f else "–")
+        cells += [str(column(r)) for _, column in extra]
+        text.append("| " + " | ".join(cells) + " |")
+    return text
