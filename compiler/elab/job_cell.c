@@ -36,7 +36,7 @@ static const char *name_of(const aml_field *field)
     return field->key ? field->key : field->column;
 }
 
-static void note_names(Jobs *jobs, const DataBlock *block, const aml_field *field,
+static void note_names(Jobs *jobs, const DataBlock *block, const char *missing,
                        const aml_columns *columns)
 {
     enum { MOST_SHOWN = 400 };
@@ -48,20 +48,23 @@ static void note_names(Jobs *jobs, const DataBlock *block, const aml_field *fiel
         buffer_printf(&list, "%s%s", i ? ", " : "", name[i]);
     note(jobs->cx, block->source.span, "%s has the columns %s%s", block->source.named, list.text,
          list.length < MOST_SHOWN ? "" : ", ...");
-    const char *near = closest_name(name_of(field), (const char **)(uintptr_t)name, (int)count);
+    const char *near = closest_name(missing, (const char **)(uintptr_t)name, (int)count);
     if (near)
         help(jobs->cx, "did you mean \"%s\"?", near);
+}
+
+static int64_t column_named(const char *wanted, const char *const name[], int64_t names)
+{
+    for (int64_t i = 0; wanted && name && i < names; i++)
+        if (strcmp(name[i], wanted) == 0)
+            return i;
+    return -1;
 }
 
 // The column that a field reads first; -1: it has a name, and the names are not known.
 static int64_t first_column(const aml_field *field, const char *const name[], int64_t names)
 {
-    if (!field->column)
-        return field->first;
-    for (int64_t i = 0; i < names; i++)
-        if (strcmp(name[i], field->column) == 0)
-            return i;
-    return -1;
+    return field->column ? column_named(field->column, name, names) : field->first;
 }
 
 static bool only_presence(const aml_field *field)
@@ -117,15 +120,20 @@ void check_columns(Jobs *jobs, DataBlock *block, const aml_dataset *table)
         warn_overlap(jobs, block, table, name, name ? count : 0);
     for (int i = 0; i < table->fields; i++) {
         const aml_field *field = &table->field[i];
-        bool found = !field->column || !name;
-        for (int64_t c = 0; c < count && !found; c++)
-            found = strcmp(name[c], field->column) == 0;
-        if (!found && width < 0) // rows need not have the same keys
+        int64_t first = column_named(field->column, name, count),
+                last = column_named(field->last_column, name, count);
+        bool first_found = !field->column || !name || first >= 0,
+             last_found = !field->last_column || !name || last >= 0;
+        if (!first_found && width < 0) // rows need not have the same keys
             continue;
-        if (!found) {
-            report(jobs->cx, block->place.at[i], column_unknown, block->source.named,
-                   field->column);
-            note_names(jobs, block, field, columns);
+        if (!first_found || !last_found) {
+            const char *missing = first_found ? field->last_column : field->column;
+            report(jobs->cx, block->place.at[i], column_unknown, block->source.named, missing);
+            note_names(jobs, block, missing, columns);
+        } else if (name && field->last_column && last - first + 1 != field->count) {
+            report(jobs->cx, block->place.at[i], columns_between, field->tensor.name, field->count,
+                   block->source.named, (long long)(last < first ? 0 : last - first + 1),
+                   field->column, field->last_column);
         } else if (!name_of(field) && width >= 0 && field->first + field->count > width) {
             report(jobs->cx, block->place.at[i], column_range, field->tensor.name, field->first,
                    field->first + field->count - 1, block->source.named, (long long)width - 1);
@@ -255,7 +263,7 @@ static bool read_vocabulary(const Cells *cells)
     if (unknown_column) {
         report(jobs->cx, span_of(cells), column_unknown, cells->block->source.named,
                name_of(cells->out));
-        note_names(jobs, cells->block, cells->out, columns);
+        note_names(jobs, cells->block, name_of(cells->out), columns);
     } else if (columns &&
                aml_columns_texts(columns, cells->out, MOST_NAMES, &text, &count, error)) {
         why = error->text;

@@ -16,13 +16,45 @@ DataBlock *data_block(Jobs *jobs, const Node *node)
     return NULL;
 }
 
+// How many columns a field needs by its type. A window of w rows is [w] of one column, [w, k] of k.
+static int64_t columns_needed(const TypeValue *type, int64_t window)
+{
+    int64_t width = 1;
+    for (int i = window > 0 && type->rank > 0 && type->dim[0] == window; i < type->rank; i++)
+        width *= type->dim[i];
+    return width;
+}
+
+// columns("a", to: "d"): as many as the field needs; that they are so many in the file is found out
+// where its header is read.
+static bool read_named_range(Jobs *jobs, const Node *field, Value value, int64_t window,
+                             aml_field *out)
+{
+    Value range = record_item(jobs, value, "range"), to = record_item(jobs, value, "to");
+    TypeValue type;
+    Env *env = env_new(jobs->e, NULL, field->span.file);
+    if (!elab_type(jobs->e, env, cell_type_node(jobs, field->as.data.type, CELL_NUMBER, 1), &type))
+        return false;
+    out->column = value_plain_text(range);
+    out->last_column = value_plain_text(to);
+    out->count = (int32_t)columns_needed(&type, window);
+    if (out->last_column)
+        return true;
+    report(jobs->cx, field->as.data.value->span, columns_end, field->as.data.name, out->column);
+    help(jobs->cx, "write columns(\"%s\", to: \"...\"), or column(\"%s\") for one", out->column,
+         out->column);
+    return false;
+}
+
 // Where a field comes from in a csv file: column(...) or columns(...).
-static bool read_columns(Jobs *jobs, const Node *field, Value value, aml_field *out)
+static bool read_columns(Jobs *jobs, const Node *field, Value value, int64_t window, aml_field *out)
 {
     const Node *node = field->as.data.value;
     Sym kind = value_word(record_item(jobs, value, "columns"));
-    Value name = record_item(jobs, value, "name");
-    Value first = record_item(jobs, value, "first"), last = record_item(jobs, value, "last");
+    Value name = record_item(jobs, value, "name"), range = record_item(jobs, value, "range");
+    bool positions = value_is(range, VALUE_RANGE);
+    int64_t first = positions ? range.as.range.start : -1,
+            last = positions ? range.as.range.stop : -1;
     enum { MOST_COLUMNS = 1 << 24 };
     if (kind && strcmp(kind, "one") == 0 && value_plain_text(name)) {
         out->column = value_plain_text(name);
@@ -31,11 +63,12 @@ static bool read_columns(Jobs *jobs, const Node *field, Value value, aml_field *
                name.as.whole >= 0 && name.as.whole < MOST_COLUMNS) {
         out->first = (int32_t)name.as.whole;
         out->count = 1;
-    } else if (kind && strcmp(kind, "range") == 0 && value_is(first, VALUE_INT) &&
-               value_is(last, VALUE_INT) && first.as.whole >= 0 &&
-               last.as.whole >= first.as.whole && last.as.whole < MOST_COLUMNS) {
-        out->first = (int32_t)first.as.whole;
-        out->count = (int32_t)(last.as.whole - first.as.whole + 1);
+    } else if (kind && strcmp(kind, "range") == 0 && first >= 0 && last >= first &&
+               last < MOST_COLUMNS) {
+        out->first = (int32_t)first;
+        out->count = (int32_t)(last - first + 1);
+    } else if (kind && strcmp(kind, "range") == 0 && value_plain_text(range)) {
+        return read_named_range(jobs, field, value, window, out);
     } else if (kind && strcmp(kind, "one") == 0 && value_is(name, VALUE_INT)) {
         report(jobs->cx, node->span, setting_range, "column", "a position from 0 or a name",
                value_show(jobs->e, name));
@@ -48,19 +81,12 @@ static bool read_columns(Jobs *jobs, const Node *field, Value value, aml_field *
     return true;
 }
 
-// How many columns a field needs. A window of w rows is [w] of one column, [w, k] of k columns.
 static bool field_width(Jobs *jobs, const Node *field, const TypeValue *type, int64_t window,
                         int64_t *width)
 {
-    *width = 1;
-    for (int i = 0; i < type->rank; i++)
-        *width *= type->dim[i];
-    if (window == 0)
+    *width = columns_needed(type, window);
+    if (window == 0 || (type->rank > 0 && type->dim[0] == window))
         return true;
-    if (type->rank > 0 && type->dim[0] == window) {
-        *width /= window;
-        return true;
-    }
     report(jobs->cx, field->as.data.type->span, field_window, field->as.data.name,
            span_text(jobs, field->as.data.type->span), (long long)window);
     help(jobs->cx, "its first size is the window: [%lld], or [%lld, k] of k columns",
@@ -120,7 +146,8 @@ static bool read_place(Jobs *jobs, Node *field, const TypeValue *type, const Dat
     if (!node) { // the column of the field's own name
         out->column = field->as.data.name;
         out->count = 1;
-    } else if (value_is(value, VALUE_POISON) || !read_columns(jobs, field, value, out)) {
+    } else if (value_is(value, VALUE_POISON) ||
+               !read_columns(jobs, field, value, block->source.window, out)) {
         return false;
     }
     if (out->count == needed)
@@ -148,7 +175,7 @@ static bool read_field(Jobs *jobs, Node *field, Value place, const aml_dataset *
         bool in_file = table->source.kind == AML_SOURCE_TEXTS;
         out->first = block->columns;
         out->part = in_file && counts; // the content, and its length
-        if ((!counts && !in_file && !read_columns(jobs, field, place, out)) ||
+        if ((!counts && !in_file && !read_columns(jobs, field, place, block->source.window, out)) ||
             !read_text_field(jobs, field, place, table->field, table->fields, block->source.window,
                              out, column))
             return false;
@@ -160,7 +187,8 @@ static bool read_field(Jobs *jobs, Node *field, Value place, const aml_dataset *
     bool is_csv = table->source.kind == AML_SOURCE_CSV;
     if ((is_csv || table->source.kind == AML_SOURCE_JSONL) && !value_is(place, VALUE_POISON)) {
         cells = cell_type(jobs, field, place);
-        if (is_csv && field->as.data.value && !read_columns(jobs, field, place, out))
+        if (is_csv && field->as.data.value &&
+            !read_columns(jobs, field, place, block->source.window, out))
             return false;
         if (!is_csv && !read_key(jobs, field, place, AML_SOURCE_JSONL, out))
             return false;

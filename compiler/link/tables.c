@@ -169,12 +169,14 @@ const char *table_field_array(TableWriter *writer, const aml_field *field, int c
     }
     TOP("static const aml_field %s[] = {\n", name);
     for (int i = 0; i < count; i++)
-        TOP("    {.tensor = %s, .place = %s, .column = %s, .key = %s, .first = %d, .count = %d, "
+        TOP("    {.tensor = %s, .place = %s, .column = %s, .last_column = %s, .key = %s, .first = "
+            "%d, .count = %d, "
             ".part = "
             "%d, .rule = %s, .label = %d},\n",
             tensor(writer, &field[i].tensor), place(writer, field[i].place),
-            table_text(writer, field[i].column), table_text(writer, field[i].key), field[i].first,
-            field[i].count, field[i].part, rule[i], field[i].label);
+            table_text(writer, field[i].column), table_text(writer, field[i].last_column),
+            table_text(writer, field[i].key), field[i].first, field[i].count, field[i].part,
+            rule[i], field[i].label);
     TOP("};\n");
     return name;
 }

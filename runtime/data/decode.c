@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <ctype.h>
 #include <string.h>
 
 #include "runtime/data/csv.h"
@@ -342,8 +343,8 @@ static int64_t find_column(const char *name, const amli_cell header[], int64_t c
 
 enum { SHOWN_COLUMNS = 64, SHOWN_NAME = 64 };
 
-static aml_status no_such_column(const aml_field *field, const amli_cell header[], int64_t columns,
-                                 aml_error *error)
+static aml_status no_such_column(const aml_field *field, const char *name, const amli_cell header[],
+                                 int64_t columns, aml_error *error)
 {
     char names[SHOWN_COLUMNS][SHOWN_NAME], list[1024];
     const char *candidates[SHOWN_COLUMNS];
@@ -361,13 +362,30 @@ static aml_status no_such_column(const aml_field *field, const amli_cell header[
     }
     if (count < columns || used >= 240)
         snprintf(list + used, sizeof list - used, ", ...");
-    const char *near = amli_closest(field->column, candidates, count);
+    const char *near = amli_closest(name, candidates, count);
     return amli_fail(error, AML_BAD_DATA,
                      "no column is named \"%s\", which the field '%s' reads (%s)\n  found %lld "
                      "columns: %s%s%s%s",
-                     field->column, field->tensor.name, field->place ? field->place : "?",
+                     name, field->tensor.name, field->place ? field->place : "?",
                      (long long)columns, list, near ? "\nhelp: did you mean \"" : "",
                      near ? near : "", near ? "\"?" : "");
+}
+
+// Columns from a name to a name must be as many as the field has elements.
+static aml_status check_last(const aml_field *field, const amli_cell header[], int64_t columns,
+                             int64_t first, aml_error *error)
+{
+    int64_t last = find_column(field->last_column, header, columns);
+    if (last < 0)
+        return no_such_column(field, field->last_column, header, columns, error);
+    if (last - first + 1 == field->count)
+        return AML_OK;
+    return amli_fail(error, AML_BAD_DATA,
+                     "the field '%s' (%s) needs %d columns, and from \"%s\" to \"%s\" (columns "
+                     "%lld and %lld) the file has %lld",
+                     field->tensor.name, field->place ? field->place : "?", field->count,
+                     field->column, field->last_column, (long long)first, (long long)last,
+                     (long long)(last < first ? 0 : last - first + 1));
 }
 
 aml_status amli_bind_columns(const aml_field field[], int fields, const amli_cell header[],
@@ -379,11 +397,16 @@ aml_status amli_bind_columns(const aml_field field[], int fields, const amli_cel
         if (field[i].column) {
             column[i] = header ? find_column(field[i].column, header, columns) : -1;
             if (column[i] < 0 && !may_be_absent)
-                return header ? no_such_column(&field[i], header, columns, error)
+                return header ? no_such_column(&field[i], field[i].column, header, columns, error)
                               : amli_fail(error, AML_BAD_DATA,
                                           "the field '%s' reads the column named \"%s\", and the "
                                           "file has no header row",
                                           field[i].tensor.name, field[i].column);
+            if (column[i] >= 0 && field[i].last_column) {
+                aml_status status = check_last(&field[i], header, columns, column[i], error);
+                if (status)
+                    return status;
+            }
             continue;
         }
         column[i] = field[i].first;
@@ -411,9 +434,14 @@ static bool bad_cell(const amli_csv *csv, const char *path, const amli_cell *cel
         amli_cell_text(name, column_name, sizeof column_name);
     else
         snprintf(column_name, sizeof column_name, "%lld", (long long)position);
-    amli_fail(error, AML_BAD_DATA, "%s:%lld:%lld: column %s, field '%s': expected %s, found %s",
+    bool names = field->tensor.classes > 0 && !field->rule && cell->length > 0 &&
+                 isalpha((unsigned char)*cell->at);
+    amli_fail(error, AML_BAD_DATA, "%s:%lld:%lld: column %s, field '%s': expected %s, found %s%s",
               path, (long long)line, (long long)column, column_name, field->tensor.name, expected,
-              amli_cell_text(cell, found, sizeof found));
+              amli_cell_text(cell, found, sizeof found),
+              names ? "\nhelp: classes that have names are a `category`, or class(n) of a column "
+                      "with `values: [...]`"
+                    : "");
     return false;
 }
 

@@ -122,6 +122,38 @@ dataset people {
     check_equal(place.run("./program", "data", "rows").out.splitlines()[:3], ["0,10", "1,3", "2,9"], "rows")
 
 
+RANGE = """
+dataset people {
+  source: csv(file)
+  field x: f32[3]   = columns("a", to: "c")
+  field y: class(2) = column("y", values: ["no", "yes"])
+  split: { train: 80%, valid: 20% }
+  fn prepare(s) { return { x: s.x, y: s.y } }
+}
+"""
+
+
+def columns_are_read_from_one_name_to_another(place):
+    place.write("people.csv", "k,a,b,c,y\n" + "".join(f"{9 * i},{i},{i + 0.5},{-i},{['no', 'yes'][i % 2]}\n" for i in range(30)))
+    build(place, RANGE)
+    check_equal(place.run("./program", "data", "rows").out.splitlines()[:2], ["0,0.5,0,no", "1,1.5,-1,yes"], "the first rows")
+    # another file may have other columns around them, but not between them
+    place.write("wider.csv", "y,a,b,c,d\n" + "no,1,2,3,4\n" * 9)
+    check_equal(place.run("./program", "data", "rows", "--file", "wider.csv").out.splitlines()[0], "1,2,3,no", "a row of another file")
+    place.write("between.csv", "a,b,z,c,y\n" + "1,2,3,4,no\n" * 9)
+    check_in("needs 3 columns, and from \"a\" to \"c\" (columns 0 and 3) the file has 4", place.run("./program", "data", "rows", "--file", "between.csv", code=1).all)
+    place.write("backwards.csv", "c,b,a,y\n" + "1,2,3,no\n" * 9)
+    check_in("the file has 0", place.run("./program", "data", "rows", "--file", "backwards.csv", code=1).all)
+    place.write("without.csv", "a,b,y\n" + "1,2,no\n" * 9)
+    check_in('no column is named "c"', place.run("./program", "data", "rows", "--file", "without.csv", code=1).all)
+    # the compiler says so where the file is there
+    build(place, RANGE.replace('to: "c"', 'to: "see"'), code=1)
+    check_in("error[E0618]", build(place, RANGE.replace("f32[3]", "f32[2]"), code=1).all)
+    # texts where numbers of classes are expected
+    build(place, RANGE.replace(', values: ["no", "yes"]', ""))
+    check_in("help: classes that have names are a `category`", place.run("./program", "data", "rows", code=1).all)
+
+
 def the_compiler_looks_into_the_file(place):
     place.write("people.csv", PEOPLE)
     wrong = build(place, FIELDS.replace('column("age", fill', 'column("agee", fill'), code=1).all
@@ -354,7 +386,7 @@ def real_data_are_read_with_plain_declarations(place):
 
 
 if __name__ == "__main__":
-    raise SystemExit(main([categories_dates_and_missing_values, unknown_texts_have_a_class_if_asked_for, classes_of_numbers_are_in_their_order,
+    raise SystemExit(main([categories_dates_and_missing_values, unknown_texts_have_a_class_if_asked_for, classes_of_numbers_are_in_their_order, columns_are_read_from_one_name_to_another,
                            the_compiler_looks_into_the_file, a_label_among_the_inputs_is_told, rows_may_stay_on_the_disk, the_number_of_threads_changes_nothing,
                            broken_files_are_refused, parts_of_dates_are_those_of_the_calendar,
                            real_data_are_read_with_plain_declarations]))

@@ -352,8 +352,9 @@ typedef struct aml_cell_rule {
 typedef struct aml_field {
     aml_tensor_info tensor; // one sample's shape
     const char *place;
-    const char *column; // csv; NULL: by position
-    const char *key;    // jsonl: a path of keys, a.b; npz: the name of an array
+    const char *column;      // csv; NULL: by position
+    const char *last_column; // csv: the name of the last of count columns, NULL: not known by name
+    const char *key;         // jsonl: a path of keys, a.b; npz: the name of an array
     int32_t first, count;
     int32_t part;
     const aml_cell_rule *rule; // NULL: numbers, none of them missing
