@@ -97,6 +97,12 @@ typedef struct KeptTokenizer {
     const aml_tokenizer *tokenizer;
 } KeptTokenizer;
 
+// A field whose tokens are words of the training rows.
+typedef struct FieldWords {
+    const Node *node;
+    const aml_tokenizer *tokenizer; // NULL: its mistakes were reported
+} FieldWords;
+
 typedef struct Jobs {
     Elab *e;
     Cx *cx;
@@ -107,6 +113,7 @@ typedef struct Jobs {
     Vec(TrainBlock *) train;
     Vec(TextBlock) text;
     Vec(KeptTokenizer) tokenizer;
+    Vec(FieldWords) words;
     DType mixed; // of the block in progress: what is traced is marked so
 } Jobs;
 
@@ -175,6 +182,19 @@ DataBlock *data_value(Jobs *jobs, const Setting *setting, const char *name, Valu
                       bool with_part, aml_part *part);
 // Whether the split gives samples to this part; false after a report.
 bool data_part(Jobs *jobs, const DataBlock *block, const Setting *setting, aml_part part);
+
+// A table with the source of a data set, its split and the fields that are needed for it, the last
+// of which is the text `field`; where the source's file is, NULL if it is not there. False after a
+// report.
+bool split_of_text(Jobs *jobs, Node *dataset, Node *field, Value place, aml_dataset *table,
+                   const char **path, const char **named);
+
+// ---- job_words.c
+bool is_words_place(Jobs *jobs, Value place); // tokens(..., words(...))
+// The tokenizer of such a field; the words are counted at the first call. NULL after a report.
+const aml_tokenizer *words_tokenizer(Jobs *jobs, Node *dataset, Node *field, Value place);
+// The same of a field that was asked for before.
+const aml_tokenizer *words_known(Jobs *jobs, const Node *field, bool *known);
 
 // ---- job_clean.c
 bool read_clean(Jobs *jobs, Node *node, const DataBlock *block, aml_dataset *table);
@@ -309,7 +329,7 @@ bool is_text_place(Jobs *jobs, Value place);
 bool read_text_field(Jobs *jobs, Node *field, Value place, const aml_field *fields, int count,
                      int64_t window, aml_field *out, Column *column);
 // The tokenizer of the fields that are texts. NULL: there is none, or after a report.
-const aml_tokenizer *field_tokenizer(Jobs *jobs, const Node *dataset, bool *several);
+const aml_tokenizer *field_tokenizer(Jobs *jobs, Node *dataset, bool *several);
 
 // ---- job_files.c
 // What names of files are like, and which files are samples. NULL after a report.
