@@ -6,6 +6,22 @@
 
 #define TOP(...) buffer_printf(&writer->top, __VA_ARGS__)
 
+const char *table_layers(TableWriter *writer, const Artifact *artifact)
+{
+    if (artifact->layer.count == 0)
+        return "0";
+    TOP("static const aml_layer_report layers[] = {\n");
+    for (int i = 0; i < artifact->layer.count; i++) {
+        const aml_layer_report *layer = &artifact->layer.at[i];
+        TOP("    {%s, %s, %s, %s, %s, %.1f, %.1f, %lld, %lld},\n", table_text(writer, layer->name),
+            table_text(writer, layer->kept), table_text(writer, layer->form),
+            table_real(writer, layer->low), table_real(writer, layer->high), layer->weights_db,
+            layer->result_db, (long long)layer->bytes_before, (long long)layer->bytes_after);
+    }
+    TOP("};\n");
+    return "layers";
+}
+
 // Where NaN is a missing value that prepare knows about.
 static unsigned missing_fields(const Artifact *artifact)
 {
@@ -85,17 +101,7 @@ void write_artifact(TableWriter *writer, const Artifact *artifact, bool is_progr
     write_levels(writer, artifact);
     if (is_program && readers(artifact))
         TOP("static const struct amli_file_reader *const readers[] = {%s};\n", readers(artifact));
-    if (artifact->layer.count)
-        TOP("static const aml_layer_report layers[] = {\n");
-    for (int i = 0; i < artifact->layer.count; i++) {
-        const aml_layer_report *layer = &artifact->layer.at[i];
-        TOP("    {%s, %s, %s, %s, %.1f, %.1f, %lld, %lld},\n", table_text(writer, layer->name),
-            table_text(writer, layer->kept), table_real(writer, layer->low),
-            table_real(writer, layer->high), layer->weights_db, layer->result_db,
-            (long long)layer->bytes_before, (long long)layer->bytes_after);
-    }
-    if (artifact->layer.count)
-        TOP("};\n");
+    const char *layers = table_layers(writer, artifact);
     TOP("static const int64_t predict_batch[] = {");
     for (int i = 0; i < artifact->batch.count; i++)
         TOP("%s%lld", i ? ", " : "", (long long)artifact->batch.at[i]);
@@ -114,8 +120,7 @@ void write_artifact(TableWriter *writer, const Artifact *artifact, bool is_progr
     TOP("    .predicts = %d, .predict_batch = predict_batch,\n    .weights_bytes = %zuu, "
         ".parameters = %lld,\n",
         artifact->predict.count, artifact->weights_bytes, (long long)artifact->parameters);
-    TOP("    .layers = %d, .layer = %s,\n", artifact->layer.count,
-        artifact->layer.count ? "layers" : "0");
+    TOP("    .layers = %d, .layer = %s,\n", artifact->layer.count, layers);
     if (is_program)
         write_readers(writer, artifact);
     TOP("};\n");
