@@ -64,6 +64,9 @@ struct amli_source_kind {
     bool (*recognize)(const char *text, size_t length);
     bool by_path; // the files are found, not read: open does that, and they may be folders. Those
                   // of the command line are read
+    // Reads a file, or what a folder of them is, instead of the usual.
+    aml_status (*read)(const amli_reading *reading, const char *path, char **text, size_t *length,
+                       aml_error *error);
     bool checks; // fields on demand are read once at the beginning, so that bad rows are found then
     // A hash that tells whether the data changed, if that of the files is not it.
     aml_status (*fingerprint)(amli_reading *reading, char text[AMLI_HASH_TEXT], aml_error *error);

@@ -254,7 +254,10 @@ static aml_status read_files(amli_reading *reading, const char *const named[], a
         else if ((size_t)snprintf(file->path, PATH_MAX, "%s",
                                   is_input ? "standard input" : named[i]) >= PATH_MAX)
             status = amli_fail(error, AML_INVALID, "the path %s is too long", named[i]);
-        if (!status && !(by_path && (!load->is_argument || is_folder(file->path))))
+        if (!status && reading->source->reader && reading->source->reader->read && !is_input)
+            status = reading->source->reader->read(reading, file->path, &file->text, &file->length,
+                                                   error);
+        else if (!status && !(by_path && (!load->is_argument || is_folder(file->path))))
             status = is_input ? amli_read_descriptor(STDIN_FILENO, file->path, &file->text,
                                                      &file->length, error)
                               : amli_read_file(file->path, &file->text, &file->length, error);
