@@ -73,12 +73,13 @@ typedef struct QuantizeSetting {
     bool weights_only;
     int64_t group; // weights that share a scale; 0: a row or the tensor
     int bits;      // of weights: 8 or 4
+    bool learned;  // ranges are in the checkpoint, see quant/learned.c
 } QuantizeSetting;
 
 // `prune: channels(...)`.
 typedef struct PruneSetting {
-    Span span; // file 0: not asked for
-    bool squares;    // importance by sums of squares, not of magnitudes
+    Span span;    // file 0: not asked for
+    bool squares; // importance by sums of squares, not of magnitudes
     double share;
     aml_quantity finetune; // value 0: none
 } PruneSetting;
@@ -124,7 +125,7 @@ Unit *unit_load_text(Cx *cx, const char *path, const char *text,
 
 // ---- elab/: the static part is evaluated, the tensor part is traced. NULL after errors.
 Program *elaborate(Cx *cx, Unit *unit);
-void program_layout(Program *program); // where each state lies in its job's arena
+void program_layout(Program *program);                 // where each state lies in its job's arena
 Program *elaborate_in(Cx *cx, Unit *unit, DType real); // `float` means `real` in every block
 // expand.c: every option, constant and setting with its value and origin, and each job's states.
 void expand_print(Cx *cx, Program *program, FILE *out);

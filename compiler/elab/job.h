@@ -73,6 +73,7 @@ typedef struct TrainBlock {
     DType real;      // what `float` means in it
     DType mixed;  // what operands of its contractions are rounded to: BF16, F16; F32: they are not
     Value scaler; // of f16: an instance that scales the loss; else none
+    Rounding rounding; // what is trained with: `quantize`
     StateTable *table;
     bool keeps_best;
     bool failed;
@@ -246,6 +247,7 @@ int metric_index(Jobs *jobs, const MetricSet *set, Sym name,
 typedef struct Precision {
     DType real;
     DType mixed;
+    const Rounding *rounding;
 } Precision;
 Precision precision_begin(Jobs *jobs, const TrainBlock *train);
 void precision_end(Jobs *jobs, Precision before);
@@ -297,7 +299,7 @@ bool custom_eval(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *fn, Value
                  MetricSet *figures);
 bool validated_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job, const MetricSet *metrics);
 bool init_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job);
-void load_rows(Jobs *jobs, Value model, ProgramJob *job);
+void load_rows(Jobs *jobs, Value model, bool rounds, ProgramJob *job);
 void state_rows(Jobs *jobs, StateTable *table, ProgramJob *job);
 // Every cell of the models gets a row, also one that no function reads.
 bool register_cells(Jobs *jobs, Value model);
@@ -347,7 +349,9 @@ bool job_generate(Jobs *jobs, Node *node);
 bool job_deploy(Jobs *jobs, Node *node);
 
 // ---- job_compress.c: false after a report; `out` is left empty if the block does not ask
-bool read_quantize(Jobs *jobs, Node *node, QuantizeSetting *out);
+// `train`: whose weights are deployed; its ranges may be learned.
+bool read_quantize(Jobs *jobs, Node *node, const TrainBlock *train, QuantizeSetting *out);
+bool read_rounding(Jobs *jobs, Node *node, Rounding *out); // `quantize` of a training
 bool read_prune(Jobs *jobs, Node *node, PruneSetting *out);
 
 #endif
