@@ -135,9 +135,9 @@ def seeds(name):
         return shard_seeds()
     if name == "picture":
         return [p.read_bytes() for p in sorted((ROOT / "tests/runtime/pictures").iterdir()) if p.suffix in (".jpg", ".png")]
-    if name == "csv":
     if name == "list":
         return LIST
+    if name == "csv":
         return CSV + [(ROOT / "examples/digits/data/digits.csv").read_bytes()[:2000]]
     if name == "text":
         return TEXT
