@@ -374,6 +374,7 @@ aml_status amli_files_fingerprint(amli_reading *reading, char text[AMLI_HASH_TEX
         sha256_update(&contents.hash, files->cell.length, (const uint8_t *)files->cell.text);
     for (int64_t i = 0; i < files->count && !status; i++)
         status = add_contents(files, &files->item[i], &contents, error);
+    reading->sampled = !contents.whole;
     amli_contents_end(&contents, text);
     return status;
 }

@@ -38,6 +38,7 @@ typedef struct amli_reading {
     amli_source_file file[AML_SOURCE_FILES];
     void *own;        // the kind's, made by open
     bool *on_demand;  // of each field; open sets those that are not to be read at the beginning
+    bool sampled;     // the fingerprint is not of all contents
     const char *hint; // what may help if the next row is a bad one; NULL: nothing is known
 } amli_reading;
 

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "runtime/data/cache.h"
 #include "runtime/data/source.h"
 #include "runtime/pool/pool.h"
 
@@ -348,6 +349,7 @@ static aml_status read_source(amli_table *table, const aml_dataset *dataset, int
     else if (!status)
         fingerprint(reading, table, before, hash);
     bool demands = false;
+    table->sampled = table->sampled || reading->sampled;
     for (int i = 0; i < table->fields; i++)
         demands = demands || table->on_demand[i];
     if (!status && demands) {
@@ -464,6 +466,8 @@ aml_status amli_table_load(const aml_dataset *dataset, const amli_load *load, am
         amli_table_free(table);
         return status;
     }
+    if (table->cached && load->keeps_cache && !load->check_all && !table->sampled)
+        amli_cache_open(table, dataset);
     *out = table;
     return AML_OK;
 }
@@ -472,6 +476,8 @@ void amli_table_free(amli_table *table)
 {
     if (!table)
         return;
+    amli_cache_close(table);
+    free((void *)table->decode_ns);
     for (int i = 0; i < table->fields && table->field; i++)
         free(table->field[i]);
     free(table->field);
