@@ -108,14 +108,15 @@ static void make_key(const amli_table *table, const aml_dataset *dataset, char k
     put_text(&hash, MAGIC);
     put_text(&hash, table->fingerprint);
     put_source(&hash, &dataset->source);
+    put_source(&hash, &dataset->valid);
     put_source(&hash, &dataset->test);
-    put_number(&hash, table->units[0]);
-    put_number(&hash, table->units[1]);
+    for (int i = 0; i < AMLI_ORIGINS; i++)
+        put_number(&hash, table->units[i]);
     for (int i = 0; i < table->fields; i++)
         if (table->on_demand[i])
             put_field(&hash, &dataset->field[i]);
     if (table->kept)
-        put(&hash, table->kept, (size_t)(table->units[0] + table->units[1]) * sizeof *table->kept);
+        put(&hash, table->kept, (size_t)amli_table_units(table) * sizeof *table->kept);
     amli_hash_finish(&hash, key);
 }
 
@@ -197,7 +198,7 @@ static bool read_rows(const amli_disk_cache *disk, amli_table *table, File *file
 
 static void load(amli_disk_cache *disk, amli_table *table)
 {
-    int64_t units = table->units[0] + table->units[1], rows = 0;
+    int64_t units = amli_table_units(table), rows = 0;
     File file = {.file = fopen(disk->path, "rbe"), .good = true};
     uint8_t *flag = file.file ? malloc((size_t)units + 1) : NULL;
     sha256_init(&file.hash);
@@ -293,7 +294,7 @@ static bool make_room(const amli_disk_cache *disk, double bytes)
 
 static bool write_rows(const amli_disk_cache *disk, const amli_table *table, File *file)
 {
-    int64_t units = table->units[0] + table->units[1];
+    int64_t units = amli_table_units(table);
     Head head;
     uint8_t digest[SHA256_DIGEST_SIZE];
     memset(&head, 0, sizeof head); // all of its bytes are written
@@ -333,7 +334,7 @@ static void save(const amli_disk_cache *disk, const amli_table *table)
 // Whether the rows that are new are worth a file.
 static bool pays(const amli_disk_cache *disk, const amli_table *table, double *bytes)
 {
-    int64_t units = table->units[0] + table->units[1], rows = 0;
+    int64_t units = amli_table_units(table), rows = 0;
     for (int64_t unit = 0; unit < units; unit++)
         rows += table->cached[unit] == READY;
     double one = (double)bytes_of_unit(table), seconds = (double)*table->decode_ns * 1e-9;

@@ -39,7 +39,7 @@ static void read_list(const char *path)
                                             .place = "fuzz.aml:1",
                                             .files = &files,
                                             .file = {{1, &named}}}};
-    const amli_load how = {.source_dir = ".", .file = {path}};
+    const amli_load how = {.source_dir = ".", .file = {{path}}};
     amli_table *table = NULL;
     aml_error error = {0};
     if (amli_table_load(&dataset, &how, &table, &error) == AML_OK)
