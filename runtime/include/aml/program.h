@@ -276,6 +276,8 @@ typedef struct aml_name_keep {
 } aml_name_keep;
 typedef struct aml_files {
     const char *name; // the pattern; the path below the folder fits it
+    const char *list; // instead of names, a csv file: in this column are the paths, below its
+                      // folder, and the parts are other columns; NULL: there is none
     int32_t parts;
     const char *const *part; // their names, in the order of the pattern
     int32_t keeps;
