@@ -62,9 +62,10 @@ typedef struct amli_serve_form {
     bool lines; // each line of the file is one text
 } amli_serve_form;
 
-// `level`: the name of the one to use; NULL: the best.
-aml_status amli_serving_open(const aml_artifact *artifact, const char *level, amli_serving *serving,
-                             aml_error *error);
+// `level`: the name of the one to use; NULL: the best. `weights`: their file, if they are in one;
+// NULL: it lies beside the program.
+aml_status amli_serving_open(const aml_artifact *artifact, const char *level, const char *weights,
+                             amli_serving *serving, aml_error *error);
 
 // predict.c
 aml_status amli_serve_file(amli_serving *serving, const char *path, FILE *out, amli_serve_form form,
