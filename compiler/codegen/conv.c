@@ -188,6 +188,10 @@ void conv_emit(Frame *f, Inst *inst, Inst *conv)
     AmlConv c;
     if (!conv_shape(conv, g->lanes * 4, &c))
         bug(g->cx, conv->span, "a convolution without code was left");
+    if (c.depthwise) {
+        depthwise_emit(f, inst, conv, &c);
+        return;
+    }
     LLVMValueRef table;
     const int64_t *rows = table_of(g, &c, &table);
     const Buffered *place = inst->note;
@@ -244,6 +248,10 @@ void conv_weight_emit(Frame *f, Inst *inst)
     AmlConvWeight c;
     if (!conv_weight_shape(inst, g->lanes * 4, &c))
         bug(g->cx, inst->span, "a convolution without code was left");
+    if (c.depthwise) {
+        depthwise_weight_emit(f, inst, &c);
+        return;
+    }
     const Buffered *place = inst->note;
     Buffered memory = {.kind = PLACE_ARENA, .offset = place->scratch_offset};
     Kernel kernel, *k = &kernel;

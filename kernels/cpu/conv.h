@@ -44,6 +44,7 @@ typedef struct AmlConv {
     int bytes, lanes; // of an element; elements in a register
     int half;         // AML_HALF_...: source and weights are copied, widened
     bool input;       // conv_input: `from` are the convolution's results
+    bool depthwise;   // of one channel in each group: depthwise.h
     bool quads;       // the source's channels are bytes: four of them are an element (quads.c)
     int64_t channels; // of the source in memory, in each group
     int64_t images, groups;
@@ -296,6 +297,7 @@ static inline void aml_quads_of_weights(int64_t results, int64_t channels, int64
 
 typedef struct AmlConvWeight {
     int bytes, lanes;
+    bool depthwise;                // of one channel in each group: depthwise.h
     int half;                      // AML_HALF_...: of both operands
     int64_t images, groups, split; // split: at least 1
     int64_t from, to;              // channels of input and result, in each group
