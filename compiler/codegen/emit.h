@@ -186,8 +186,7 @@ void conv_emit(struct Frame *f, Inst *inst,
                Inst *conv); // a fused instruction around conv, conv_input
 void conv_weight_emit(struct Frame *f, Inst *inst);
 
-// ---- depthwise.c: those with one channel to a group
-void depthwise_emit(struct Frame *f, Inst *inst, Inst *conv, const AmlConv *c);
+// ---- depthwise.c: with one channel to a group
 void depthwise_weight_emit(struct Frame *f, Inst *inst, const AmlConvWeight *c);
 
 // ---- attend.c

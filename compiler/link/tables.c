@@ -483,7 +483,7 @@ static const char *metrics(TableWriter *writer, const ProgramJob *job, const cha
     return name;
 }
 
-static const char *generation(TableWriter *writer, const aml_generation *of)
+const char *table_generation(TableWriter *writer, const aml_generation *of)
 {
     return arena_printf(writer->cx->arena,
                         "{.context = %lld, .cached = %d, .temperature = %s, .top_k = %lld, "
@@ -619,7 +619,7 @@ static void write_jobs(TableWriter *writer, Program *program)
         buffer_printf(&rows, "     .folds = %d, .shares = %d, .share = %s,\n", table->folds,
                       table->shares, reals(writer, table->share, table->shares, prefix, "shares"));
         buffer_printf(&rows, "     .model_job = %d, .which = (aml_which)%d, .generation = %s},\n",
-                      table->model_job, table->which, generation(writer, &table->generation));
+                      table->model_job, table->which, table_generation(writer, &table->generation));
     }
     if (program->job.count)
         TOP("%s};\n", rows.text);

@@ -260,54 +260,49 @@ static void axes_of(const Conv *c, const int64_t dim[], int64_t missing, int64_t
     }
 }
 
-// One channel in each group: with result channels in the lanes all but one would be idle.
+// One channel in each group.
 static bool is_depthwise(const Conv *c)
 {
     return c->w.dim[1] == 1 && c->groups == c->w.dim[0];
 }
 
-// Floats over two axes, with a stride of 1, or of 2 forwards.
-static bool depthwise_shape(const Conv *c, int width, AmlConv *out)
+bool conv_shape(const Inst *inst, int width, AmlConv *out)
 {
-    bool input = c->inst->op == OP_conv_input;
-    int64_t stride = c->attr[0].list.at[0];
-    if (c->inst->type.dtype != DTYPE_F32 || product_half(c->inst) != DTYPE_F32 || c->spatial != 2 ||
-        c->attr[0].list.at[1] != stride || stride > (input ? 1 : AML_DEPTHWISE_STRIDE))
+    Conv c = conv_of((Inst *)(uintptr_t)inst);
+    bool input = inst->op == OP_conv_input, quads = inst_sums_bytes(inst);
+    int64_t from = c.x.dim[1] / c.groups, to = c.y.dim[1] / c.groups;
+    int half = half_of(product_half(inst));
+    bool depth = is_depthwise(&c);
+    if ((inst->type.dtype != DTYPE_F32 && inst->type.dtype != DTYPE_F64 && !quads) ||
+        (depth && (half || quads)))
         return false;
-    *out = (AmlConv){.bytes = 4,
-                     .lanes = width / 4,
+    *out = (AmlConv){.bytes = dtype_info[inst->type.dtype].bytes,
                      .input = input,
-                     .depthwise = true,
-                     .channels = 1,
-                     .images = c->x.dim[0],
-                     .groups = c->groups,
-                     .from = 1,
-                     .to = 1,
-                     .blocks = 1,
-                     .taps = c->places};
-    axes_of(c, input ? c->y.dim + 2 : c->x.dim + 2, 1, out->source);
-    axes_of(c, input ? c->x.dim + 2 : c->y.dim + 2, 1, out->result);
-    axes_of(c, c->w.dim + 2, 1, out->kernel);
-    axes_of(c, c->attr[0].list.at, 1, out->stride);
-    axes_of(c, c->attr[1].list.at, 0, out->low);
-    axes_of(c, c->attr[3].list.at, 1, out->dilation);
-    for (int axis = 1; axis < AML_CONV_AXES && input; axis++) {
-        out->low[axis] = (out->kernel[axis] - 1) * out->dilation[axis] - out->low[axis];
-        if (out->low[axis] < 0)
-            return false;
+                     .quads = quads,
+                     .channels = input ? to : from,
+                     .images = c.x.dim[0],
+                     .groups = c.groups,
+                     .from = input   ? to
+                             : quads ? aml_ceil_div(from, 4)
+                                     : from,
+                     .to = input ? from : to};
+    out->lanes = width / out->bytes;
+    out->half = half;
+    if (depth) {
+        out->depth = c.groups;
+        out->groups = aml_ceil_div(c.groups, out->lanes);
+        out->to = out->lanes;
     }
-    AmlDepthwise d =
-        aml_depthwise_sizes(out->result[1], out->result[2], out->kernel[1], out->kernel[2], stride,
-                            out->dilation[1], out->dilation[2], out->lanes);
-    out->copy_bytes = d.scratch_bytes;
-    int64_t units = out->images * out->groups,
-            wanted = units * out->taps * aml_conv_all(out->result) / (1 << 18);
-    wanted = wanted < 1 ? 1 : wanted > AML_CONV_PARTS ? AML_CONV_PARTS : wanted;
-    out->unit_chunk = aml_ceil_div(units, wanted);
-    out->parts = aml_ceil_div(units, out->unit_chunk);
-    return true;
+    axes_of(&c, input ? c.y.dim + 2 : c.x.dim + 2, 1, out->source);
+    axes_of(&c, input ? c.x.dim + 2 : c.y.dim + 2, 1, out->result);
+    axes_of(&c, c.w.dim + 2, 1, out->kernel);
+    axes_of(&c, c.attr[0].list.at, 1, out->stride);
+    axes_of(&c, c.attr[1].list.at, 0, out->low);
+    axes_of(&c, c.attr[3].list.at, 1, out->dilation);
+    return aml_conv_plan(out);
 }
 
+// One channel in each group, of floats over two axes, with a stride of 1 or 2.
 static bool depthwise_weight_shape(const Conv *c, int width, AmlConvWeight *out)
 {
     int64_t stride = c->attr[0].list.at[0];
@@ -329,45 +324,15 @@ static bool depthwise_weight_shape(const Conv *c, int width, AmlConvWeight *out)
     axes_of(c, c->attr[0].list.at, 1, out->stride);
     axes_of(c, c->attr[1].list.at, 0, out->low);
     axes_of(c, c->attr[3].list.at, 1, out->dilation);
-    AmlDepthwise d =
+    out->scratch_bytes =
         aml_depthwise_sizes(out->result[1], out->result[2], out->kernel[1], out->kernel[2], stride,
-                            out->dilation[1], out->dilation[2], out->lanes);
-    out->scratch_bytes = d.weight_scratch_bytes;
+                            out->dilation[1], out->dilation[2], out->lanes)
+            .scratch_bytes;
     out->parts = out->groups;
     int64_t wanted = out->images * out->groups * c->places * c->positions / (1 << 18);
     wanted = wanted < 1 ? 1 : wanted > AML_CONV_PARTS ? AML_CONV_PARTS : wanted;
     out->part_chunk = aml_ceil_div(out->parts, wanted);
     return true;
-}
-
-bool conv_shape(const Inst *inst, int width, AmlConv *out)
-{
-    Conv c = conv_of((Inst *)(uintptr_t)inst);
-    bool input = inst->op == OP_conv_input, quads = inst_sums_bytes(inst);
-    int64_t from = c.x.dim[1] / c.groups, to = c.y.dim[1] / c.groups;
-    if (is_depthwise(&c))
-        return !quads && depthwise_shape(&c, width, out);
-    if (inst->type.dtype != DTYPE_F32 && inst->type.dtype != DTYPE_F64 && !quads)
-        return false;
-    *out = (AmlConv){.bytes = dtype_info[inst->type.dtype].bytes,
-                     .input = input,
-                     .quads = quads,
-                     .channels = input ? to : from,
-                     .images = c.x.dim[0],
-                     .groups = c.groups,
-                     .from = input   ? to
-                             : quads ? aml_ceil_div(from, 4)
-                                     : from,
-                     .to = input ? from : to};
-    out->lanes = width / out->bytes;
-    out->half = half_of(product_half(inst));
-    axes_of(&c, input ? c.y.dim + 2 : c.x.dim + 2, 1, out->source);
-    axes_of(&c, input ? c.x.dim + 2 : c.y.dim + 2, 1, out->result);
-    axes_of(&c, c.w.dim + 2, 1, out->kernel);
-    axes_of(&c, c.attr[0].list.at, 1, out->stride);
-    axes_of(&c, c.attr[1].list.at, 0, out->low);
-    axes_of(&c, c.attr[3].list.at, 1, out->dilation);
-    return aml_conv_plan(out);
 }
 
 bool conv_weight_shape(const Inst *inst, int width, AmlConvWeight *out)
