@@ -9,7 +9,10 @@
 // Whether its samples are pictures, which an executable reads from files as well.
 static bool has_pictures(const Artifact *artifact)
 {
-    return artifact->source->most_pixels > 0;
+    bool texts = false; // of an archive
+    for (int i = 0; i < artifact->fields; i++)
+        texts = texts || (artifact->field[i].rule && artifact->field[i].rule->text);
+    return artifact->source->most_pixels > 0 && !texts;
 }
 
 const char *table_layers(TableWriter *writer, const Artifact *artifact)
