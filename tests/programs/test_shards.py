@@ -83,9 +83,10 @@ def texts_are_read(place):
     place.aml("build", "folders.aml")
     rows["folders"] = sorted(place.run("./folders", "data", "rows").out.splitlines())
     check(all(found == rows["folders"] for found in rows.values()), f"the rows differ: {rows}")
-    place.aml("deploy", "notes.aml", "small")
-    place.write("some.csv", 'ids\n"note 3: abc"\n')
-    check_in("prediction", place.run("./small", "predict", "some.csv").out)
+    check_in("name it with --data", place.aml("deploy", "notes.aml", "small", code=1).all)
+    place.write("some.csv", '"note 3: abc"\n"note 4"\n')
+    place.aml("deploy", "notes.aml", "small", "--data", "some.csv")
+    check_equal(len(place.run("./small", "predict", "some.csv").out.splitlines()), 3, "lines of predictions")
     # what may be wrong
     for members, part in (([("a.cls", b"1")], "expected a text (.text) in the sample 'a', found none"),
                           ([("a.text", b"x"), ("a.text", b"y"), ("a.txt", b"1")], "expected one file of a kind in a sample"),
