@@ -118,7 +118,17 @@ def shard_seeds():
     return [tar(plain, tarfile.USTAR_FORMAT), tar(long, tarfile.GNU_FORMAT), tar(long, tarfile.PAX_FORMAT), tar(plain[:1], tarfile.USTAR_FORMAT), b"\0" * 1024, b""]
 
 
+def artifact_seeds():
+    """The first byte: bit 0 the program, of reals or of pictures; bit 1 the result as JSON."""
+    rows = [b"a,b,c\n1,2,3\n4,5,6\n7,8,9\n1,1,1\n2,2,2\n", b"1,2,3\n", b"a,b,c\n1,nan,3\n", b"a,b,c\n1,2\n", b'a,b,c\n"1",-2e3,.5\n', b"a,b,c\n1,inf,3\n", b""]
+    rows += [b";".join([b"7"] * 108) + b"\n"] + npy_seeds()
+    pictures = [p.read_bytes() for p in sorted((ROOT / "tests/runtime/pictures").iterdir()) if p.suffix in (".jpg", ".png") and p.stat().st_size < 1 << 16]
+    return [bytes([which]) + data for which in range(4) for data in (pictures if which & 1 else rows)] + [bytes([1]) + rows[-1], b""]
+
+
 def seeds(name):
+    if name == "artifact":
+        return artifact_seeds()
     if name in ("npy", "npz"):
         return npy_seeds() if name == "npy" else npz_seeds()
     if name == "jsonl":
