@@ -145,8 +145,10 @@ static bool fold_norms(Deployment *d)
         return true;
     if (!passes_run(d->cx, d->program->module, "dce", NULL, NULL))
         return false;
-    for (int i = 0; i < artifact->predict.count; i++)
+    for (int i = 0; i < artifact->predict.count; i++) {
+        freeze_loops(artifact->predict.at[i].ir);
         quant_fold_norms(artifact->predict.at[i].ir);
+    }
     return true;
 }
 
