@@ -167,6 +167,7 @@ Plan plan_function(Cx *cx, IrFunction *fn);
 typedef struct Target {
     const char *cpu; // "native", "x86-64-v2", "x86-64-v3", "x86-64-v4"
     bool position_independent;
+    bool stores; // constants may be stored shorter, see aml/stored.h
 } Target;
 typedef struct ObjectFile {
     const char *at;
@@ -176,6 +177,10 @@ typedef struct ObjectCode {
     int files; // they belong together; a text is one
     const ObjectFile *file;
     const char *cpu_level, *cpu_features; // for aml_program
+    const char *stored;    // the symbol of constants that are expanded first; NULL: there are none
+    size_t stored_bytes;   // what they take then
+    size_t stored_length;  // what they take in the object
+    size_t stored_plain;   // what they would take there as they are
 } ObjectCode;
 // Emits every Entry (`entries` of them; symbol and ir must be set; fills arena_bytes and flops)
 // into objects. `state_offset[i]` is the arena offset of state row i, for each entry's own job.

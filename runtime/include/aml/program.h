@@ -76,6 +76,7 @@ typedef struct aml_call {
     void *pool;
     aml_watch *watch; // NULL: nobody is told
     void *watcher;
+    const void *constants; // of a deployed program: see aml/stored.h
 } aml_call;
 
 typedef void aml_entry(const aml_call *call);
