@@ -3,6 +3,7 @@
 //   driver_deploy.c    the stages in order: weights, functions, files, comparison, requirements
 //   driver_quantize.c  quantization: samples, calibration, report, accuracy
 //   driver_prune.c     channels that are left out, and fine-tuning
+//   driver_artifact.c  code for each level of processors, the files that are made
 
 #ifndef AML_DRIVER_DEPLOY_H
 #define AML_DRIVER_DEPLOY_H
@@ -46,6 +47,13 @@ bool deploy_accuracy(Deployment *d, double *before, double *after);
 // shapes, and d->weight the weights for them. False after an error.
 bool deploy_prune(Deployment *d);
 bool deploy_saving(Deployment *d); // measures and prints what was saved
+// driver_artifact.c: all false after an error. Fills d->artifact.level.
+bool deploy_compile(Deployment *d, ObjectCode *object);
+bool deploy_emits(const Deployment *d, DeployForm form);
+bool deploy_executable(Deployment *d, const ObjectCode *object); // sets d->executable
+bool deploy_libraries(Deployment *d, const ObjectCode *object);  // and what goes with them
+bool deploy_write_text(Deployment *d, const char *path, const char *text);
+const char *deploy_beside(Deployment *d, const char *file); // beside the executable
 // The bytes of all constants that the functions read.
 size_t deploy_constant_bytes(const IrFunction *fn);
 

@@ -48,6 +48,8 @@ typedef struct Codegen {
     int lanes;                  // f32 elements of a vector register
     bool pairs;                 // bf16 is multiplied in pairs
     bool bytes;                 // there are products of bytes: templates with kernels for them
+    Shared *shared;             // with other objects of the program; NULL: there are none
+    const char *prefix;         // of the names of kernels and constants
     Map kernel;                 // key -> LLVMValueRef
     Vec(Constant) constant;
     bool stores; // constants may be stored shorter

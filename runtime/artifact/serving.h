@@ -38,7 +38,9 @@ typedef struct amli_picture_reader {
                        aml_error *error); // AML_BAD_DATA does not name the file
 } amli_picture_reader;
 
-aml_status amli_serving_open(const aml_artifact *artifact, amli_serving *serving, aml_error *error);
+// `level`: the name of the one to use; NULL: the best.
+aml_status amli_serving_open(const aml_artifact *artifact, const char *level, amli_serving *serving,
+                             aml_error *error);
 
 // predict.c
 aml_status amli_serve_file(amli_serving *serving, const char *path, FILE *out, bool json,
