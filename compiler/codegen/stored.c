@@ -1,7 +1,7 @@
 // stored.c: constants that are written shorter than they are (runtime/include/aml/stored.h).
 //
 // What a kernel reads is packed for it already; here the packed bytes are looked at once more. If
-// leaving out zeros or the upper half of each byte saves a quarter, the kernel is given an address
+// leaving out zeros or the upper half of each byte saves two fifths, the kernel is given an address
 // in the context in place of one in the program.
 
 #include <string.h>
@@ -84,7 +84,7 @@ static aml_stored_kind shortest(const void *at, size_t bytes, size_t *length)
         if (size < *length)
             *length = size, best = kinds[i];
     }
-    if (bytes < LEAST_BYTES || *length > bytes / 4 * 3)
+    if (bytes < LEAST_BYTES || *length > bytes / 5 * 3)
         *length = SIZE_MAX;
     return best;
 }
@@ -125,7 +125,7 @@ LLVMValueRef read_only(Frame *f, const void *at, size_t bytes)
 void stored_emit(Codegen *g, const char *symbol, ObjectCode *object)
 {
     object->stored = NULL;
-    object->stored_bytes = object->stored_length = 0;
+    object->stored_bytes = object->stored_length = object->stored_plain = 0;
     if (g->stored.count == 0)
         return;
     size_t all = sizeof(aml_stored_head);
@@ -140,8 +140,7 @@ void stored_emit(Codegen *g, const char *symbol, ObjectCode *object)
         const StoredPart *from = &g->stored.at[i];
         aml_stored_part part = {from->kind, from->offset, from->bytes, rounded(from->length, 8)};
         memcpy(at, &part, sizeof part);
-        encode((aml_stored_kind)from->kind, from->at, from->bytes,
-               (uint8_t *)at + sizeof part);
+        encode((aml_stored_kind)from->kind, from->at, from->bytes, (uint8_t *)at + sizeof part);
         at += sizeof part + part.length;
         object->stored_plain += from->bytes;
     }
@@ -154,4 +153,5 @@ void stored_emit(Codegen *g, const char *symbol, ObjectCode *object)
     object->stored = arena_text(g->cx->arena, symbol, strlen(symbol));
     object->stored_bytes = (size_t)head.bytes;
     object->stored_length = all;
+    object->stored_data = arena_copy(g->cx->arena, data, all);
 }

@@ -15,9 +15,9 @@
 #include <stdint.h>
 
 typedef enum aml_stored_kind {
-    AML_STORED_BYTES,          // a bit for each byte, lowest first: whether it is not 0; those that are not
-    AML_STORED_WORDS,          // the same of words of 4 bytes
-    AML_STORED_NIBBLES,        // each byte is a number from -8 to 7, two in one, the first in the low half
+    AML_STORED_BYTES, // a bit for each byte, lowest first: whether it is not 0; those that are not
+    AML_STORED_WORDS, // the same of words of 4 bytes
+    AML_STORED_NIBBLES, // each byte is a number from -8 to 7, two in one, the first in the low half
     AML_STORED_SPARSE_NIBBLES, // bits as for bytes, then those that are not 0 as nibbles
 } aml_stored_kind;
 
