@@ -191,8 +191,9 @@ static bool make_functions(Deployment *d, ObjectCode *object)
         d->rounded = ir_clone_function(artifact->predict.at[0].ir, NULL, sym_of(cx, "deployed"));
     if (!passes_run(cx, d->program->module, NULL, NULL, NULL))
         return false;
-    if (quantizes(d) || prunes(d))
-        artifact->weights_bytes = deploy_constant_bytes(artifact->predict.at[0].ir);
+    size_t stored = deploy_constant_bytes(artifact->predict.at[0].ir);
+    if (quantizes(d) || prunes(d) || stored < artifact->weights_bytes)
+        artifact->weights_bytes = stored;
     return deploy_compile(d, object);
 }
 
@@ -437,7 +438,9 @@ static double memory_of(Deployment *d)
         aml_function *predict = NEW_ARRAY(d->cx->arena, aml_function, from->predict.count + 1);
         for (int i = 0; i < from->predict.count; i++)
             predict[i] = function_sizes(&from->predict.at[i]);
-        level[l] = (aml_level){.prepare = function_sizes(&from->prepare), .predict = predict};
+        level[l] = (aml_level){.prepare = function_sizes(&from->prepare),
+                               .predict = predict,
+                               .stored_bytes = from->stored_bytes};
     }
     aml_artifact table = {.abi = AML_PROGRAM_ABI,
                           .name = artifact->name,
@@ -506,6 +509,7 @@ static bool deploy_in_folder(Deployment *d)
     fprintf(stderr, "deployed %s from step %lld of %s\n",
             deploy_emits(d, DEPLOY_EXECUTABLE) ? d->request->output : d->artifact.name,
             (long long)info->step, d->job->table.name);
+    deploy_report_stored(d);
     bool good = compare(d);
     good = requirements(d) && good;
     if (!good) {

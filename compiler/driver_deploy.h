@@ -2,6 +2,7 @@
 //
 //   driver_deploy.c    the stages in order: weights, functions, files, comparison, requirements
 //   driver_quantize.c  quantization: samples, calibration, report, accuracy
+//   driver_stored.c    constants that are stored shorter
 //   driver_prune.c     channels that are left out, and fine-tuning
 //   driver_artifact.c  code for each level of processors, the files that are made
 
@@ -43,6 +44,8 @@ const char *deploy_reference(Deployment *d); // builds it if it is not there; NU
 bool deploy_quantize(Deployment *d);
 // Measures d->exact and d->rounded on samples that were held out. False after an error.
 bool deploy_accuracy(Deployment *d, double *before, double *after);
+// driver_stored.c: says what was stored shorter, if anything was.
+void deploy_report_stored(const Deployment *d);
 // driver_prune.c: the predict functions of d->deploy, which are not simplified yet, get smaller
 // shapes, and d->weight the weights for them. False after an error.
 bool deploy_prune(Deployment *d);
@@ -54,7 +57,7 @@ bool deploy_executable(Deployment *d, const ObjectCode *object); // sets d->exec
 bool deploy_libraries(Deployment *d, const ObjectCode *object);  // and what goes with them
 bool deploy_write_text(Deployment *d, const char *path, const char *text);
 const char *deploy_beside(Deployment *d, const char *file); // beside the executable
-// The bytes of all constants that the functions read.
+// The bytes of all constants that the functions read, as they are stored.
 size_t deploy_constant_bytes(const IrFunction *fn);
 
 #endif

@@ -121,7 +121,7 @@ size_t deploy_constant_bytes(const IrFunction *fn)
         if (inst_nested(inst))
             bytes += deploy_constant_bytes(inst_nested(inst));
         else if (inst->op == OP_constant && !inst->attr[0].data.splat)
-            bytes += (size_t)type_bytes(inst->type);
+            bytes += stored_length(inst->attr[0].data.at, (size_t)type_bytes(inst->type));
     }
     return bytes;
 }
