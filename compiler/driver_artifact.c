@@ -85,7 +85,7 @@ bool deploy_compile(Deployment *d, ObjectCode *object)
         ArtifactLevel level = {0};
         one.cpu = target.at[i];
         one.shared = target.count > 1 ? &shared : NULL;
-        one.stores = true;
+        one.stores = d->stores;
         if (!compile_level(d, &d->artifact, &level, &one, object))
             return false;
         for (int k = 0; k < object->files; k++)

@@ -172,9 +172,11 @@ static bool make_functions(Deployment *d, ObjectCode *object)
         d->rounded = ir_clone_function(artifact->predict.at[0].ir, NULL, sym_of(cx, "deployed"));
     if (!passes_run(cx, d->program->module, NULL, NULL, NULL))
         return false;
-    size_t stored = deploy_constant_bytes(artifact->predict.at[0].ir);
-    if (quantizes(d) || prunes(d) || stored < artifact->weights_bytes)
-        artifact->weights_bytes = stored;
+    size_t plain = deploy_constant_bytes(artifact->predict.at[0].ir, false),
+           stored = deploy_constant_bytes(artifact->predict.at[0].ir, true);
+    d->stores = stored <= plain / 5 * 4; // not for the sake of a few
+    if (quantizes(d) || prunes(d) || d->stores)
+        artifact->weights_bytes = d->stores ? stored : plain;
     return deploy_compile(d, object);
 }
 

@@ -32,6 +32,7 @@ typedef struct Deployment {
     IrFunction *exact, *rounded; // predict for the smallest batch: of f32 and whole, as deployed
     aml_checkpoint *finetuned;   // of the pruned model
     size_t bytes_before;         // of the weights
+    bool stores;                 // constants are stored shorter
     double flops_before, flops_after;
     QuantPlan plan;
 } Deployment;
@@ -57,7 +58,7 @@ bool deploy_executable(Deployment *d, const ObjectCode *object); // sets d->exec
 bool deploy_libraries(Deployment *d, const ObjectCode *object);  // and what goes with them
 bool deploy_write_text(Deployment *d, const char *path, const char *text);
 const char *deploy_beside(Deployment *d, const char *file); // beside the executable
-// The bytes of all constants that the functions read, as they are stored.
-size_t deploy_constant_bytes(const IrFunction *fn);
+// The bytes of all constants that the function reads; `stored`: as short as they can be.
+size_t deploy_constant_bytes(const IrFunction *fn, bool stored);
 
 #endif
