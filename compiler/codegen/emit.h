@@ -196,6 +196,9 @@ void conv_emit(struct Frame *f, Inst *inst,
                Inst *conv); // a fused instruction around conv, conv_input
 void conv_weight_emit(struct Frame *f, Inst *inst);
 
+// ---- attend.c
+void emit_attend(struct Frame *f, Inst *inst);
+
 // ---- function.c: an entry point, and the bodies of its loops
 
 typedef struct Pointer { // the address of a place, made once

@@ -18,6 +18,7 @@
 #ifndef AML_PASSES_FUSE_H
 #define AML_PASSES_FUSE_H
 
+#include "cpu/attend.h"
 #include "cpu/conv.h"
 #include "ir/ir.h"
 
@@ -55,7 +56,12 @@ typedef struct DotShape {
     int loop_axes[IR_MAX_RANK]; // how many axes that are
     int row_axes,
         column_axes; // how many axes of the result, after those of the loops, are rows and columns
+    int panel_axes;  // how many axes of loops lie between rows and columns
 } DotShape;
+
+enum {
+    DOT_PANEL = 64
+}; // columns of a panel of a second operand that lies in panels: [panels, k, 64]
 
 enum { DOT_MOST_PARTS = 64 }; // of the outermost loop
 
@@ -91,6 +97,10 @@ bool conv_shape(const Inst *conv, int width, AmlConv *out);
 size_t conv_scratch_bytes(const Inst *conv); // of conv and conv_input: packed weights, then copies
 bool conv_weight_shape(const Inst *conv, int width, AmlConvWeight *out);
 size_t conv_weight_scratch_bytes(const Inst *conv);
+
+// attend_shape.c: an attend or attend_back for registers of `width` bytes
+AmlAttend attend_shape(const Inst *inst, int width);
+size_t attend_scratch_bytes(const Inst *inst); // the most that any width needs, for all parts
 
 // fuse_half.c: casts from 16 bits stand directly in front of the products that read them
 void half_sink(IrFunction *fn);

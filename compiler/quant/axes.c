@@ -527,6 +527,38 @@ static void add_result_of(Axes *a, const Inst *result, const Inst *loop, int ind
         unite(a, result, i + stacked, value, i);
 }
 
+// Queries, keys and values are [images, positions, heads, width]. Heads run together, unless some
+// share keys; the width is that of one product.
+static void add_attention(Axes *a, const Inst *inst)
+{
+    const Inst *q = inst->input[0];
+    for (int k = 0; k < inst->inputs; k++) {
+        const Inst *in = inst->input[k];
+        bool logs = in->type.rank == 3; // [images, heads, queries]
+        unite(a, q, 0, in, 0);
+        unite(a, q, 2, in, logs ? 1 : 2); // of different sizes: neither changes
+        unite(a, k == 1 || k == 2 ? inst->input[1] : q, 1, in, logs ? 2 : 1);
+        if (!logs)
+            pin(a, in, 3);
+    }
+}
+
+static void add_attention_result(Axes *a, const Inst *result, const Inst *from, int index)
+{
+    const Inst *like = from->input[from->op == OP_attend_back ? index : 0];
+    bool logs = result->type.rank == 3;
+    unite(a, result, 0, like, 0);
+    unite(a, result, logs ? 2 : 1, like, 1);
+    unite(a, result, logs ? 1 : 2, like, 2);
+    if (!logs)
+        pin(a, result, 3);
+}
+
+static bool attends(const Inst *inst)
+{
+    return inst->op == OP_attend || inst->op == OP_attend_back;
+}
+
 static void add_instruction(Axes *a, const Inst *inst)
 {
     const Inst *in = inst->inputs > 0 ? inst->input[0] : NULL;
@@ -582,6 +614,10 @@ static void add_instruction(Axes *a, const Inst *inst)
         add_loop(a, inst);
         if (inst->results == 1)
             add_result_of(a, inst, inst, 0);
+    } else if (attends(inst)) {
+        add_attention(a, inst);
+    } else if (inst->op == OP_get && attends(inst->input[0])) {
+        add_attention_result(a, inst, inst->input[0], (int)inst->attr[0].whole);
     } else if (inst->op == OP_get && inst->input[0]->op == OP_loop) {
         add_result_of(a, inst, inst->input[0], (int)inst->attr[0].whole);
     } else if (inst->op != OP_random) {
@@ -770,12 +806,28 @@ static void fit_loop(Axes *a, Inst *inst)
         inst->result_type = types;
 }
 
+// The types of its results from those of its operands.
+static void fit_attention(Axes *a, Inst *inst)
+{
+    Type *types = NEW_ARRAY(a->cx->arena, Type, inst->results + 1);
+    for (int r = 0; r < inst->results; r++) {
+        Type q = inst->input[0]->type;
+        types[r] = inst->result_type[r];
+        if (inst->op == OP_attend_back)
+            types[r] = inst->input[r]->type;
+        else
+            types[r].dim[r == 0 ? 2 : 1] = q.dim[2];
+    }
+    inst->type = types[0];
+    inst->result_type = types;
+}
+
 static void apply_all(Axes *a, IrFunction *fn)
 {
     for (int p = 0; p < fn->param.count; p++)
         apply_shape(a, fn->param.at[p]);
     for (Inst *inst = fn->first; inst; inst = inst->next) {
-        if (inst->id < a->most && inst->op != OP_loop)
+        if (inst->id < a->most && inst->op != OP_loop && !attends(inst))
             apply_shape(a, inst);
         if (op_has(inst->op, POINTWISE))
             fit_uniform(inst);
@@ -783,6 +835,8 @@ static void apply_all(Axes *a, IrFunction *fn)
             fit_slice(a, inst);
         if (inst->op == OP_loop)
             fit_loop(a, inst);
+        if (attends(inst))
+            fit_attention(a, inst);
         fit_groups(inst);
     }
 }

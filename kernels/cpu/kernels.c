@@ -5,6 +5,7 @@
 #ifdef AML_QUADS // where a program has products of bytes: a file of bitcode of its own
 #include "quads.c"
 #endif
+#include "attend.c"
 #include "random.c"
 #include "math.c"
 #include "convert.c"

@@ -13,7 +13,7 @@
 enum {
     SERVING_WINDOW = 4 << 20, // of the input: the longest row
     SERVING_HEADER = 1 << 18, // the longest header whose names are shown in messages
-    SERVING_CELLS = 65536,    // the most columns
+    SERVING_CELLS = 1 << 18,  // the most columns: a picture of 224 x 224 has 150528
     SERVING_TIMES = 65536,    // the most repetitions of a benchmark
     SERVING_OUTPUT = 1 << 16,
     SERVING_TENSORS = 32
