@@ -37,7 +37,7 @@ typedef struct ProgramDataset {
     Span span;
     aml_dataset table; // everything but the functions
     Entry prepare, augment;
-    Entry generate[2]; // of a synthetic source, of a synthetic test source
+    Entry generate[3]; // of a synthetic source, of a synthetic test and validation source
     Vec(aml_statistic) statistic;
     Vec(Span) statistic_span;
     Vec(ProgramFit) fit;
@@ -103,7 +103,8 @@ typedef struct ProgramDeploy {
     aml_which which;
     QuantizeSetting quantize;
     PruneSetting prune;
-    Span entry;         // where the block asks for it; file 0 if it does not
+    Span entry;         // where the block asks for one; file 0 if it does not
+    int generator;      // the `generate` block that is the entry: index in jobs; -1: none
     Vec(int64_t) batch; // increasing
     Vec(Entry)
         predict;   // one per batch size; the weights are SLOT_STATE parameters of the job's table

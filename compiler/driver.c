@@ -128,18 +128,14 @@ void check_weights_files(Cx *cx, const Program *program)
 
 Span later_deploy(const ProgramDeploy *deploy)
 {
-    return deploy->entry.file              ? deploy->entry
-           : deploy->quantize.weights_only ? deploy->quantize.span
-                                           : (Span){0};
+    return deploy->quantize.weights_only ? deploy->quantize.span : (Span){0};
 }
 
 bool report_later_deploy(Command *command, const ProgramDeploy *deploy, DiagId id)
 {
     Span span = later_deploy(deploy);
     if (span.file)
-        report_id(command->cx, span, id,
-                  deploy->entry.file ? "a generate block as the entry"
-                                     : "weights alone as integers");
+        report_id(command->cx, span, id, "weights alone as integers");
     return span.file != 0;
 }
 

@@ -14,10 +14,7 @@ static const char *symbol_at(Cx *cx, const char *symbol, int level)
     return level ? sym_printf(cx, "%s_l%d", symbol, level) : symbol;
 }
 
-typedef Vec(const char *) Targets;
-
-// What code is made for, the best first.
-static void choose_targets(Deployment *d, Targets *out)
+void deploy_targets(Deployment *d, bool bytes, Targets *out)
 {
     Cx *cx = d->cx;
     const char *asked = d->command->option[OPTION_TARGET];
@@ -36,9 +33,6 @@ static void choose_targets(Deployment *d, Targets *out)
     if (out->count)
         return;
     // products of bytes are several times faster where the processor has an instruction for them
-    bool bytes = false;
-    for (int i = 0; i < d->artifact.predict.count; i++)
-        bytes |= codegen_sums_bytes(d->artifact.predict.at[i].ir);
     if (bytes)
         vec_push(cx->arena, out, "x86-64-v4-vnni");
     vec_push(cx->arena, out, "x86-64-v3");
@@ -79,13 +73,16 @@ bool deploy_compile(Deployment *d, ObjectCode *object)
     Targets target = {0};
     Vec(ObjectFile) file = {0};
     Shared shared = {0};
-    choose_targets(d, &target);
+    bool bytes = false;
+    for (int i = 0; i < d->artifact.predict.count; i++)
+        bytes |= codegen_sums_bytes(d->artifact.predict.at[i].ir);
+    deploy_targets(d, bytes, &target);
     for (int i = 0; i < target.count; i++) {
         Target one = target_of(d->command);
         ArtifactLevel level = {0};
         one.cpu = target.at[i];
         one.shared = target.count > 1 ? &shared : NULL;
-        one.stores = true;
+        one.stores = d->stores;
         if (!compile_level(d, &d->artifact, &level, &one, object))
             return false;
         for (int k = 0; k < object->files; k++)
@@ -196,7 +193,7 @@ static bool write_packages(Deployment *d)
                              with_name(d, cmake_package));
 }
 
-bool deploy_libraries(Deployment *d, const ObjectCode *object)
+bool deploy_link_libraries(Deployment *d, const ObjectCode *object, LibraryText text)
 {
     static const struct {
         DeployForm form;
@@ -208,10 +205,11 @@ bool deploy_libraries(Deployment *d, const ObjectCode *object)
     Cx *cx = d->cx;
     const char *name = d->artifact.name;
     LinkRequest request = {.header_name = arena_printf(cx->arena, "%s.h", name),
-                           .header = library_header(cx, &d->artifact),
+                           .header = text.header,
+                           .tables = text.tables,
                            .object = object,
                            .name = name,
-                           .exports = library_functions()};
+                           .exports = text.functions};
     bool libraries =
              deploy_emits(d, DEPLOY_SHARED_LIBRARY) || deploy_emits(d, DEPLOY_STATIC_LIBRARY),
          any = libraries || deploy_emits(d, DEPLOY_OBJECT);
@@ -219,7 +217,6 @@ bool deploy_libraries(Deployment *d, const ObjectCode *object)
         if (!deploy_emits(d, made[i].form))
             continue;
         request.kind = made[i].kind;
-        request.tables = library_source(cx, &d->artifact);
         request.output = deploy_beside(d, with_name(d, made[i].file));
         if (told(d, toolchain_link(cx, &request)))
             return false;
@@ -228,4 +225,12 @@ bool deploy_libraries(Deployment *d, const ObjectCode *object)
         !deploy_write_text(d, deploy_beside(d, request.header_name), request.header))
         return false;
     return !libraries || write_packages(d);
+}
+
+bool deploy_libraries(Deployment *d, const ObjectCode *object)
+{
+    return deploy_link_libraries(d, object,
+                                 (LibraryText){.header = library_header(d->cx, &d->artifact),
+                                               .tables = library_source(d->cx, &d->artifact),
+                                               .functions = library_functions()});
 }

@@ -47,7 +47,7 @@ static bool open_checkpoint(Deployment *d)
     return true;
 }
 
-static void count_weights(Deployment *d)
+void deploy_count_weights(Deployment *d)
 {
     for (int i = 0; i < d->job->state.count; i++) {
         const aml_state_info *info = &d->job->state.at[i].info;
@@ -62,7 +62,7 @@ static void count_weights(Deployment *d)
 // ---- the functions
 
 // The module keeps only what the deployed program runs.
-static void keep_only(Deployment *d)
+void deploy_keep_only(Deployment *d)
 {
     IrModule *module = d->program->module;
     Program *program = d->program;
@@ -71,7 +71,8 @@ static void keep_only(Deployment *d)
     ((entry).ir ? map_put(d->cx->arena, &drop, (entry).ir->name, (entry).ir) : (void)0)
     for (int i = 0; i < program->dataset.count; i++)
         DROP(program->dataset.at[i].prepare), DROP(program->dataset.at[i].augment),
-            DROP(program->dataset.at[i].generate[0]), DROP(program->dataset.at[i].generate[1]);
+            DROP(program->dataset.at[i].generate[0]), DROP(program->dataset.at[i].generate[1]),
+            DROP(program->dataset.at[i].generate[2]);
     for (int i = 0; i < program->dataset.count; i++)
         for (int f = 0; f < program->dataset.at[i].fit.count; f++) {
             const ProgramFit *fit = &program->dataset.at[i].fit.at[f];
@@ -81,6 +82,8 @@ static void keep_only(Deployment *d)
         const ProgramJob *job = &program->job.at[i];
         DROP(job->init), DROP(job->step), DROP(job->metrics_reset), DROP(job->eval),
             DROP(job->eval_one), DROP(job->metrics_value), DROP(job->predict), DROP(job->validated);
+        if (i != d->deploy->generator)
+            DROP(job->decode);
     }
     for (int i = 0; i < program->deploy.count; i++)
         for (int p = 0; p < program->deploy.at[i].predict.count; p++)
@@ -177,8 +180,8 @@ static bool make_functions(Deployment *d, ObjectCode *object)
     if (!freeze_prepare(cx, d->program, d->program->module, d->data, &artifact->predict.at[0],
                         d->weight.at, d->weight.count, d->deploy->span, artifact))
         return false;
-    count_weights(d);
-    keep_only(d);
+    deploy_count_weights(d);
+    deploy_keep_only(d);
     if (quantizes(d)) {
         for (int i = 0; i < artifact->predict.count; i++)
             artifact->predict.at[i].ir->mixed = false; // rounding to bytes is coarser
@@ -191,15 +194,17 @@ static bool make_functions(Deployment *d, ObjectCode *object)
         d->rounded = ir_clone_function(artifact->predict.at[0].ir, NULL, sym_of(cx, "deployed"));
     if (!passes_run(cx, d->program->module, NULL, NULL, NULL))
         return false;
-    size_t stored = deploy_constant_bytes(artifact->predict.at[0].ir);
-    if (quantizes(d) || prunes(d) || stored < artifact->weights_bytes)
-        artifact->weights_bytes = stored;
+    size_t plain = deploy_constant_bytes(artifact->predict.at[0].ir, false),
+           stored = deploy_constant_bytes(artifact->predict.at[0].ir, true);
+    d->stores = stored <= plain / 5 * 4; // not for the sake of a few
+    if (quantizes(d) || prunes(d) || d->stores)
+        artifact->weights_bytes = d->stores ? stored : plain;
     return deploy_compile(d, object);
 }
 
 // ---- the comparison
 
-static const char *absolute(Cx *cx, const char *path)
+const char *deploy_absolute(Cx *cx, const char *path)
 {
     char *real = realpath(path, NULL);
     const char *result = real ? arena_text(cx->arena, real, strlen(real)) : path;
@@ -314,7 +319,7 @@ static bool accuracies(Deployment *d, const char *expected, const char *found, c
     return false;
 }
 
-static bool over(Deployment *d, const char *what, double limit, double measured,
+bool deploy_over(Deployment *d, const char *what, double limit, double measured,
                  const char *limit_text, const char *measured_text)
 {
     if (limit <= 0 || measured <= limit)
@@ -334,10 +339,11 @@ static double tolerance_of(const Deployment *d)
 static const char *compare_level(Deployment *d, const ArtifactLevel *level, const char *rows,
                                  const char *expected)
 {
-    const char *found = predictions(d,
-                                    (const char *const[]){absolute(d->cx, d->executable), "predict",
-                                                          rows, "--level", level->cpu_level, NULL},
-                                    "predict");
+    const char *found =
+        predictions(d,
+                    (const char *const[]){deploy_absolute(d->cx, d->executable), "predict", rows,
+                                          "--level", level->cpu_level, NULL},
+                    "predict");
     if (!found)
         return NULL;
     Comparison result = compare_predictions(d->cx, expected, found, tolerance_of(d));
@@ -365,7 +371,7 @@ static bool compare(Deployment *d)
     if (!rows)
         return false;
     const char *checkpoint =
-        absolute(cx, aml_checkpoint_path(d->finetuned ? d->finetuned : d->checkpoint));
+        deploy_absolute(cx, aml_checkpoint_path(d->finetuned ? d->finetuned : d->checkpoint));
     const char *expected =
         predictions(d,
                     (const char *const[]){reference, "predict", rows, "--checkpoint", checkpoint,
@@ -409,9 +415,10 @@ static bool compare(Deployment *d)
             "measure it with");
         return false;
     }
-    return !(allowed >= 0 && over(d, "accuracy_drop", allowed > 0 ? allowed : 1e-12, before - after,
-                                  arena_printf(cx->arena, "%.2f pp", 100 * allowed),
-                                  arena_printf(cx->arena, "%.2f pp", 100 * (before - after))));
+    return !(allowed >= 0 &&
+             deploy_over(d, "accuracy_drop", allowed > 0 ? allowed : 1e-12, before - after,
+                         arena_printf(cx->arena, "%.2f pp", 100 * allowed),
+                         arena_printf(cx->arena, "%.2f pp", 100 * (before - after))));
 }
 
 // ---- the requirements
@@ -455,10 +462,11 @@ static double memory_of(Deployment *d)
 
 // The median time of one prediction of the smallest batch in seconds; < 0 if it could not be
 // measured.
-static double latency_of(Deployment *d)
+double deploy_latency(Deployment *d)
 {
     ProcessResult result = process_run(
-        d->cx, (const char *const[]){absolute(d->cx, d->executable), "bench", "--json", NULL}, NULL,
+        d->cx,
+        (const char *const[]){deploy_absolute(d->cx, d->executable), "bench", "--json", NULL}, NULL,
         PROCESS_CAPTURE);
     json_t *json =
         result.code == 0 ? json_loads(result.output, JSON_REJECT_DUPLICATES, NULL) : NULL;
@@ -479,21 +487,21 @@ static bool requirements(Deployment *d)
 
     fprintf(stderr, "  %s, %lld parameters, %s of memory for weights and one context\n",
             size_text(cx, size), (long long)d->artifact.parameters, size_text(cx, memory));
-    missed |= over(d, "size", deploy->require_size, size, size_text(cx, deploy->require_size),
-                   size_text(cx, size));
-    missed |= over(d, "memory", deploy->require_memory, memory,
-                   size_text(cx, deploy->require_memory), size_text(cx, memory));
+    missed |= deploy_over(d, "size", deploy->require_size, size,
+                          size_text(cx, deploy->require_size), size_text(cx, size));
+    missed |= deploy_over(d, "memory", deploy->require_memory, memory,
+                          size_text(cx, deploy->require_memory), size_text(cx, memory));
     if (deploy->require_latency > 0) {
-        double latency = latency_of(d);
+        double latency = deploy_latency(d);
         if (latency < 0) {
             say(d->command, "error", "the latency of %s could not be measured", deploy->name);
             return false;
         }
         fprintf(stderr, "  %.2f us for a batch of %lld\n", 1e6 * latency,
                 (long long)deploy->batch.at[0]);
-        missed |= over(d, "latency", deploy->require_latency, latency,
-                       arena_printf(cx->arena, "%.3g ms", 1e3 * deploy->require_latency),
-                       arena_printf(cx->arena, "%.3g ms", 1e3 * latency));
+        missed |= deploy_over(d, "latency", deploy->require_latency, latency,
+                              arena_printf(cx->arena, "%.3g ms", 1e3 * deploy->require_latency),
+                              arena_printf(cx->arena, "%.3g ms", 1e3 * latency));
     }
     return !missed;
 }
@@ -503,6 +511,8 @@ static bool requirements(Deployment *d)
 static bool deploy_in_folder(Deployment *d)
 {
     ObjectCode object = {0};
+    if (d->deploy->generator >= 0)
+        return open_checkpoint(d) && deploy_generator(d);
     if (!open_checkpoint(d) || !make_functions(d, &object) || !deploy_executable(d, &object))
         return false;
     const aml_checkpoint_info *info = aml_checkpoint_describe(d->checkpoint);
@@ -536,7 +546,8 @@ static void remove_folder(Cx *cx, const char *folder)
 static bool asks_for_later(Command *command, const Program *program, const ProgramDeploy *deploy)
 {
     // a row of a csv file is one sample to a deployed program, and a window is several
-    bool windows = program->dataset.at[program->job.at[deploy->job].table.data].table.window > 0;
+    bool windows = deploy->generator < 0 &&
+                   program->dataset.at[program->job.at[deploy->job].table.data].table.window > 0;
     if (windows)
         report(command->cx, deploy->span, cannot_deploy, "a model of windows of rows");
     return report_later_deploy(command, deploy, DIAG_cannot_deploy) || windows;

@@ -3,6 +3,7 @@
 //   driver_deploy.c    the stages in order: weights, functions, files, comparison, requirements
 //   driver_quantize.c  quantization: samples, calibration, report, accuracy
 //   driver_stored.c    constants that are stored shorter
+//   driver_generate.c  an entry that writes
 //   driver_prune.c     channels that are left out, and fine-tuning
 //   driver_artifact.c  code for each level of processors, the files that are made
 
@@ -25,6 +26,7 @@ typedef struct Deployment {
     aml_checkpoint *checkpoint;
     Vec(Weight) weight;
     Artifact artifact;
+    Entry decode;           // of an entry that writes, with the weights inside
     const char *executable; // what is compared and measured; the request's output, or a temporary
     const char *folder;     // temporary
     const char *reference;  // the training program, once it is built
@@ -32,12 +34,26 @@ typedef struct Deployment {
     IrFunction *exact, *rounded; // predict for the smallest batch: of f32 and whole, as deployed
     aml_checkpoint *finetuned;   // of the pruned model
     size_t bytes_before;         // of the weights
+    bool stores;                 // constants are stored shorter
     double flops_before, flops_after;
     QuantPlan plan;
 } Deployment;
 
 // driver_deploy.c
 const char *deploy_reference(Deployment *d); // builds it if it is not there; NULL after an error
+void deploy_count_weights(Deployment *d);
+void deploy_keep_only(Deployment *d); // the functions that the deployed program runs
+const char *deploy_absolute(Cx *cx, const char *path);
+// Whether what was measured is over the limit, which is reported; a limit of 0 is none.
+bool deploy_over(Deployment *d, const char *what, double limit, double measured,
+                 const char *limit_text, const char *measured_text);
+// The median time of one call of the deployed program for the smallest batch in seconds; < 0 if it
+// could not be measured.
+double deploy_latency(Deployment *d);
+
+// driver_generate.c: all of it for a block whose entry is a `generate` block, but for the
+// checkpoint. False after an error.
+bool deploy_generator(Deployment *d);
 
 // driver_quantize.c: the predict functions of d->artifact, which are simplified, become quantized
 // ones. False after an error.
@@ -50,14 +66,23 @@ void deploy_report_stored(const Deployment *d);
 // shapes, and d->weight the weights for them. False after an error.
 bool deploy_prune(Deployment *d);
 bool deploy_saving(Deployment *d); // measures and prints what was saved
-// driver_artifact.c: all false after an error. Fills d->artifact.level.
+// driver_artifact.c: what code is made for, the best first; `bytes`: it has products of bytes
+typedef Vec(const char *) Targets;
+void deploy_targets(Deployment *d, bool bytes, Targets *out);
+// All false after an error. Fills d->artifact.level.
 bool deploy_compile(Deployment *d, ObjectCode *object);
 bool deploy_emits(const Deployment *d, DeployForm form);
 bool deploy_executable(Deployment *d, const ObjectCode *object); // sets d->executable
 bool deploy_libraries(Deployment *d, const ObjectCode *object);  // and what goes with them
+typedef struct LibraryText {
+    const char *header;
+    Tables tables;
+    const char *const *functions;
+} LibraryText;
+bool deploy_link_libraries(Deployment *d, const ObjectCode *object, LibraryText text);
 bool deploy_write_text(Deployment *d, const char *path, const char *text);
 const char *deploy_beside(Deployment *d, const char *file); // beside the executable
-// The bytes of all constants that the functions read, as they are stored.
-size_t deploy_constant_bytes(const IrFunction *fn);
+// The bytes of all constants that the function reads; `stored`: as short as they can be.
+size_t deploy_constant_bytes(const IrFunction *fn, bool stored);
 
 #endif

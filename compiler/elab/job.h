@@ -55,7 +55,7 @@ typedef struct DataBlock {
     int index; // in Program.dataset
     ColumnList field, prepared;
     double part[4]; // share of each aml_part
-    DataSource source, test;
+    DataSource source, test, valid;
     int32_t columns; // of the fields so far, one after the other
     Vec(Value) cell; // of each field: what column(...) made
     Vec(Span) place; // where that is written

@@ -113,18 +113,42 @@ static bool read_emit(Jobs *jobs, Node *node, ProgramDeploy *deploy)
     return false;
 }
 
-static bool read_entry(Jobs *jobs, Node *node, Span *span)
+// A generate block of the checkpoint that is deployed.
+static bool read_entry(Jobs *jobs, Node *node, const TrainBlock *train, ProgramDeploy *deploy)
 {
     Setting setting = setting_of(jobs, node, "entry");
     Value value = setting_eval(jobs, &setting, "entry");
     if (value_is(value, VALUE_NONE))
         return true;
-    *span = setting.span;
-    if (value_is(value, VALUE_JOB) && !value.as.job.part &&
-        strcmp(value.as.job.node->as.job.kind, "generate") == 0)
-        return true;
-    setting_wrong(jobs, &setting, "entry", "a generate block", value);
-    return false;
+    deploy->entry = setting.span;
+    if (!value_is(value, VALUE_JOB) || value.as.job.part ||
+        strcmp(value.as.job.node->as.job.kind, "generate") != 0) {
+        setting_wrong(jobs, &setting, "entry", "a generate block", value);
+        return false;
+    }
+    static const char *const which[] = {[AML_WHICH_LAST] = "last", [AML_WHICH_BEST] = "best"};
+    static const char *const alone[] = {"batch", "prune"};
+    for (int i = 0; i < jobs->program->job.count; i++)
+        if (jobs->program->job.at[i].table.name == value.as.job.node->as.job.name)
+            deploy->generator = i;
+    if (deploy->generator < 0 || !train)
+        return false; // its mistakes were reported
+    const aml_job *job = &jobs->program->job.at[deploy->generator].table;
+    if (job->model_job != train->index || job->which != deploy->which) {
+        report(jobs->cx, setting.span, entry_foreign, job->name,
+               jobs->program->job.at[job->model_job].table.name, which[job->which],
+               train->node->as.job.name, which[deploy->which]);
+        return false;
+    }
+    for (size_t i = 0; i < COUNT_OF(alone); i++) {
+        Setting other = setting_of(jobs, node, alone[i]);
+        if (!other.written)
+            continue;
+        report(jobs->cx, other.span, entry_excludes, alone[i]);
+        note(jobs->cx, setting.span, "the entry is here");
+        return false;
+    }
+    return true;
 }
 
 bool job_deploy(Jobs *jobs, Node *node)
@@ -136,6 +160,7 @@ bool job_deploy(Jobs *jobs, Node *node)
 
     settings_record(jobs, node);
     deploy.require_accuracy_drop = -1;
+    deploy.generator = -1;
     deploy.require = require ? require->span : (Span){0};
     TrainBlock *train = checkpoint_setting(jobs, &model, "model", &deploy.which);
     bool good = read_batches(jobs, node, &deploy);
@@ -147,14 +172,14 @@ bool job_deploy(Jobs *jobs, Node *node)
     good &= read_emit(jobs, node, &deploy);
     good &= read_quantize(jobs, node, train, &deploy.quantize);
     good &= read_prune(jobs, node, &deploy.prune);
-    good &= read_entry(jobs, node, &deploy.entry);
+    good &= read_entry(jobs, node, train, &deploy);
     if (!good || !train)
         return false;
     deploy.job = train->index;
     const Rounding rounding = train->rounding;
     if (deploy.quantize.learned) // compiler/quant rounds what is traced without
         train->rounding.span.file = 0;
-    for (int i = 0; i < deploy.batch.count; i++) {
+    for (int i = 0; i < deploy.batch.count && deploy.generator < 0; i++) {
         Entry entry;
         const char *function = sym_printf(jobs->cx, "predict_%lld", (long long)deploy.batch.at[i]);
         if (!predict_entry(jobs, train, &entry, deploy.name, function, deploy.batch.at[i],

@@ -12,6 +12,22 @@ static bool has_pictures(const Artifact *artifact)
     return artifact->source->most_pixels > 0;
 }
 
+const char *table_layers(TableWriter *writer, const Artifact *artifact)
+{
+    if (artifact->layer.count == 0)
+        return "0";
+    TOP("static const aml_layer_report layers[] = {\n");
+    for (int i = 0; i < artifact->layer.count; i++) {
+        const aml_layer_report *layer = &artifact->layer.at[i];
+        TOP("    {%s, %s, %s, %s, %s, %.1f, %.1f, %lld, %lld},\n", table_text(writer, layer->name),
+            table_text(writer, layer->kept), table_text(writer, layer->form),
+            table_real(writer, layer->low), table_real(writer, layer->high), layer->weights_db,
+            layer->result_db, (long long)layer->bytes_before, (long long)layer->bytes_after);
+    }
+    TOP("};\n");
+    return "layers";
+}
+
 // Where NaN is a missing value that prepare knows about.
 static unsigned missing_fields(const Artifact *artifact)
 {
@@ -68,17 +84,7 @@ void write_artifact(TableWriter *writer, const Artifact *artifact, bool is_progr
         table_field_array(writer, is_program ? artifact->field : bare_fields(writer->cx, artifact),
                           artifact->fields, "raw");
     write_levels(writer, artifact);
-    if (artifact->layer.count)
-        TOP("static const aml_layer_report layers[] = {\n");
-    for (int i = 0; i < artifact->layer.count; i++) {
-        const aml_layer_report *layer = &artifact->layer.at[i];
-        TOP("    {%s, %s, %s, %s, %.1f, %.1f, %lld, %lld},\n", table_text(writer, layer->name),
-            table_text(writer, layer->kept), table_real(writer, layer->low),
-            table_real(writer, layer->high), layer->weights_db, layer->result_db,
-            (long long)layer->bytes_before, (long long)layer->bytes_after);
-    }
-    if (artifact->layer.count)
-        TOP("};\n");
+    const char *layers = table_layers(writer, artifact);
     TOP("static const int64_t predict_batch[] = {");
     for (int i = 0; i < artifact->batch.count; i++)
         TOP("%s%lld", i ? ", " : "", (long long)artifact->batch.at[i]);
@@ -97,8 +103,7 @@ void write_artifact(TableWriter *writer, const Artifact *artifact, bool is_progr
     TOP("    .predicts = %d, .predict_batch = predict_batch,\n    .weights_bytes = %zuu, "
         ".parameters = %lld,\n",
         artifact->predict.count, artifact->weights_bytes, (long long)artifact->parameters);
-    TOP("    .layers = %d, .layer = %s,\n", artifact->layer.count,
-        artifact->layer.count ? "layers" : "0");
+    TOP("    .layers = %d, .layer = %s,\n", artifact->layer.count, layers);
     if (is_program && has_pictures(artifact))
         TOP("    .picture = &amli_picture_files, .resize = (aml_resize)%d, .background = %d, "
             ".most_pixels = %lld,\n",

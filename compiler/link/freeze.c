@@ -98,9 +98,11 @@ bool freeze_weights(Cx *cx, IrFunction *fn, const ProgramJob *job, const Weight 
                     int weights, Span span)
 {
     bool good = true;
+#define FROZEN(slot)                                                                               \
+    ((slot).kind == SLOT_STATE && job->state.at[(slot).index].info.role != AML_ROLE_CACHE)
     const void **elements = NEW_ARRAY(cx->arena, const void *, fn->param.count + 1);
     for (int i = 0; i < fn->param.count; i++)
-        if (fn->param_slot.at[i].kind == SLOT_STATE) {
+        if (FROZEN(fn->param_slot.at[i])) {
             elements[i] =
                 row_elements(cx, &job->state.at[fn->param_slot.at[i].index], weight, weights, span);
             good = elements[i] && good;
@@ -108,26 +110,33 @@ bool freeze_weights(Cx *cx, IrFunction *fn, const ProgramJob *job, const Weight 
     if (!good)
         return false;
     for (int i = fn->param.count - 1; i >= 0; i--)
-        if (fn->param_slot.at[i].kind == SLOT_STATE)
+        if (FROZEN(fn->param_slot.at[i]))
             param_to_constant(fn, i, elements[i], false);
     for (int i = fn->result.count - 1; i >= 0;
          i--) // running statistics do not move when predicting
-        if (fn->result.at[i].slot.kind == SLOT_STATE) {
+        if (FROZEN(fn->result.at[i].slot)) {
             fn->result.at[i].value->uses--;
             memmove(&fn->result.at[i], &fn->result.at[i + 1],
                     sizeof fn->result.at[0] * (size_t)(fn->result.count - i - 1));
             fn->result.count--;
         }
+#undef FROZEN
     return true;
 }
 
 // Scalars of the running program: options keep their defaults, counters are 0.
 void freeze_scalars(IrFunction *fn, Entry *entry, const Program *program)
 {
+    int positions = 0;
     for (int i = fn->param.count - 1; i >= 0; i--) {
         if (fn->param_slot.at[i].kind != SLOT_SCALAR)
             continue;
         const aml_scalar_info *info = &entry->scalar.at[fn->param_slot.at[i].index];
+        if (info->kind == AML_SCALAR_POSITION) {
+            fn->param_slot.at[i].index = 0;
+            positions = 1;
+            continue;
+        }
         DType dtype = fn->param.at[i]->type.dtype;
         double real = 0;
         if (info->kind == AML_SCALAR_OPTION) {
@@ -167,7 +176,9 @@ void freeze_scalars(IrFunction *fn, Entry *entry, const Program *program)
         }
         param_to_constant(fn, i, &element, true);
     }
-    entry->scalar.count = 0;
+    entry->scalar.count = positions;
+    if (positions)
+        entry->scalar.at[0] = (aml_scalar_info){AML_SCALAR_POSITION, 0, AML_I64};
 }
 
 static int tensor_named(const Entry *entry, const char *name)

@@ -34,6 +34,7 @@ const char *table_text(TableWriter *writer, const char *text); // a C literal, o
 const char *table_real(TableWriter *writer, double value);
 // An initialiser of aml_function; `prefix` names its arrays. An Entry without ir gives {0}.
 const char *table_function(TableWriter *writer, const Entry *entry, const char *prefix);
+const char *table_generation(TableWriter *writer, const aml_generation *of);
 const char *table_field_array(TableWriter *writer, const aml_field *field, int count,
                               const char *prefix);
 // table_cell.c: to be written before the array that names them.
@@ -82,12 +83,31 @@ typedef struct Artifact {
     int64_t parameters;
     Vec(aml_layer_report) layer; // of a quantized program
 } Artifact;
-Tables tables_of_artifact(Cx *cx, const Artifact *artifact); // for aml_artifact_main
+const char *table_layers(TableWriter *writer, const Artifact *artifact); // the name of an array
+Tables tables_of_artifact(Cx *cx, const Artifact *artifact);             // for aml_artifact_main
 // ---- library.c: the deployed library and its header, NAME.h
 const char *library_header(Cx *cx, const Artifact *artifact);
 Tables library_source(Cx *cx, const Artifact *artifact);
 const char *const *library_functions(void); // what it exports, without NAME_; ends with NULL
 void write_artifact(TableWriter *writer, const Artifact *artifact, bool is_program); // artifact.c
+
+// ---- generator.c: the same of a deployed `generate` block
+typedef struct GeneratorLevel { // the function for a level of processors
+    Entry decode;
+    const char *cpu_level, *cpu_features;
+} GeneratorLevel;
+typedef struct Generator {
+    const ProgramJob *job; // the block; of its states only the caches are left
+    const aml_tokenizer *tokenizer;
+    Vec(GeneratorLevel) level; // the best first
+    size_t *state_offset;      // of each of the job's states
+    size_t state_bytes;
+} Generator;
+Tables tables_of_generator(Cx *cx, const Artifact *facts,
+                           const Generator *generator); // for aml_writer_main
+const char *generator_header(Cx *cx, const Artifact *facts, const Generator *generator);
+Tables generator_library(Cx *cx, const Artifact *facts, const Generator *generator);
+const char *const *generator_functions(void); // what it exports, without NAME_; ends with NULL
 
 // ---- freeze.c: a deploy block's functions with the weights of a checkpoint inside
 typedef struct Weight {
@@ -96,11 +116,12 @@ typedef struct Weight {
     aml_shape shape;
     const void *at;
 } Weight;
-// Replaces every STATE parameter of `fn` by the constant of its row's name. False after reporting
-// what is missing or has another shape, at `span`.
+// Replaces every STATE parameter of `fn` but caches by the constant of its row's name. False after
+// reporting what is missing or has another shape, at `span`.
 bool freeze_weights(Cx *cx, IrFunction *fn, const ProgramJob *job, const Weight *weight,
                     int weights, Span span);
-// Options and counters of the running program become constants: options keep their defaults.
+// Options and counters of the running program become constants: options keep their defaults. What
+// is left is the position of a generation.
 void freeze_scalars(IrFunction *fn, Entry *entry, const Program *program);
 // A copy of the data set's prepare that computes only what `predict` reads, in its order, from the
 // fields that this needs: fills out->prepare, field and fields. out->name must be set.

@@ -249,6 +249,9 @@ static aml_status apply(amli_command *command, Option option, const char *text, 
     case OPTION_prompt:
         command->prompt = text;
         break;
+    case OPTION_score:
+        command->score = text;
+        break;
     case OPTION_length:
         status = whole_number("length", text, 1, &command->length, error);
         break;

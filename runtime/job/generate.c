@@ -74,17 +74,16 @@ static aml_status read_prompt(Generating *g, aml_error *error)
 
 // ---- one position
 
-static aml_status empty_caches(Generating *g, aml_error *error)
+aml_status amli_empty_caches(amli_session *session, aml_error *error)
 {
-    amli_device *device = g->session.device;
+    amli_device *device = session->device;
     static const char zeros[1 << 16];
-    for (int i = 0; i < g->job->states; i++) {
-        const aml_state_info *state = &g->job->state[i];
+    for (int i = 0; i < session->job->states; i++) {
+        const aml_state_info *state = &session->job->state[i];
         size_t left = state->role == AML_ROLE_CACHE ? amli_tensor_bytes(&state->tensor) : 0;
         for (size_t at = state->offset; left > 0;) {
             size_t now = left < sizeof zeros ? left : sizeof zeros;
-            aml_status status =
-                device->kind->upload(device, g->session.state, at, zeros, now, error);
+            aml_status status = device->kind->upload(device, session->state, at, zeros, now, error);
             if (status)
                 return status;
             at += now;
@@ -94,17 +93,21 @@ static aml_status empty_caches(Generating *g, aml_error *error)
     return AML_OK;
 }
 
-// Gives the model `tokens` of which the last is at `position`, and reads the scores of the next.
-static aml_status run(Generating *g, const int32_t *token, int64_t position, aml_error *error)
+aml_status amli_token_scores(amli_session *session, const int32_t *token, int64_t position,
+                             float *score, aml_error *error)
 {
-    amli_session *session = &g->session;
     const amli_bound *decode = &session->decode;
     aml_status status =
         session->device->kind->upload(session->device, session->batch, decode->input_offset[0],
                                       token, amli_tensor_bytes(&decode->function->input[0]), error);
     if (!status)
         status = amli_session_run(session, &session->decode, position, error);
-    return status ? status : amli_session_read(session, decode, 0, g->score, error);
+    return status ? status : amli_session_read(session, decode, 0, score, error);
+}
+
+static aml_status run(Generating *g, const int32_t *token, int64_t position, aml_error *error)
+{
+    return amli_token_scores(&g->session, token, position, g->score, error);
 }
 
 // The scores behind token number `last`, which is the newest that the model has seen.
@@ -122,7 +125,7 @@ static aml_status score(Generating *g, int64_t last, aml_error *error)
 static aml_status fill(Generating *g, int64_t begin, int64_t until, aml_error *error)
 {
     g->begin = begin;
-    aml_status status = g->how->cached ? empty_caches(g, error) : AML_OK;
+    aml_status status = g->how->cached ? amli_empty_caches(&g->session, error) : AML_OK;
     for (int64_t i = g->how->cached ? begin : until - 1; i < until && !status; i++) {
         if (amli_signal_seen())
             return AML_OK;
@@ -231,23 +234,32 @@ static aml_status write_text(Generating *g, amli_log *log, aml_error *error)
 
 // ---- beginning and end
 
+aml_status amli_generation_open(const amli_command *command, const aml_job *job,
+                                const amli_device_kind *kind, amli_log *log, amli_session *session,
+                                aml_error *error)
+{
+    if (job->model_job < 0) // deployed: the weights are in the function
+        return amli_session_open(command, job, kind, session, error);
+    const aml_job *trained = &command->program->job[job->model_job];
+    aml_checkpoint *checkpoint;
+    aml_status status = amli_trained_find(command, trained, job->which, log, &checkpoint, error);
+    if (status)
+        return status;
+    status = amli_check_state(job, aml_checkpoint_weights(checkpoint), WEIGHTS, false,
+                              aml_checkpoint_path(checkpoint), error);
+    if (!status)
+        status = amli_session_open(command, job, kind, session, error);
+    if (!status)
+        status = amli_load_state(job, aml_checkpoint_weights(checkpoint), WEIGHTS, session->device,
+                                 session->state, error);
+    aml_checkpoint_close(checkpoint);
+    return status;
+}
+
 static aml_status begin(Generating *g, const amli_device_kind *kind, amli_log *log,
                         aml_error *error)
 {
-    const amli_command *command = g->command;
-    const aml_job *trained = &command->program->job[g->job->model_job];
-    aml_checkpoint *checkpoint;
-    aml_status status = amli_trained_find(command, trained, g->job->which, log, &checkpoint, error);
-    if (status)
-        return status;
-    status = amli_check_state(g->job, aml_checkpoint_weights(checkpoint), WEIGHTS, false,
-                              aml_checkpoint_path(checkpoint), error);
-    if (!status)
-        status = amli_session_open(command, g->job, kind, &g->session, error);
-    if (!status)
-        status = amli_load_state(g->job, aml_checkpoint_weights(checkpoint), WEIGHTS,
-                                 g->session.device, g->session.state, error);
-    aml_checkpoint_close(checkpoint);
+    aml_status status = amli_generation_open(g->command, g->job, kind, log, &g->session, error);
     size_t vocab = (size_t)g->tokenizer->vocab, context = (size_t)g->how->context;
     g->score = calloc(vocab, sizeof *g->score);
     g->work = calloc(2 * vocab, sizeof *g->work);
@@ -285,6 +297,8 @@ aml_status amli_generate(const amli_command *command, const amli_device_kind *ki
     aml_status status = amli_find_job(command, AML_JOB_GENERATE, command->argument, &g.job, error);
     if (status)
         return status;
+    if (command->score)
+        return amli_generation_score(command, kind, g.job, error);
     amli_log_begin(&log, command->quiet);
     g.how = &g.job->generation;
     g.tokenizer = command->program->dataset[g.job->data].source.tokenizer;

@@ -8,7 +8,8 @@
 //   measure.c   a model on some rows: loss and metrics; roc.c: metrics that need all rows at once
 //   train.c     the training loop; step.c one step, guard.c one that goes wrong; train_run.c the
 //               folder: config, resume, checkpoints
-//   generate.c  text from a trained model; choose.c: which token comes next
+//   generate.c  text from a trained model; choose.c: which token comes next; generate_score.c: how
+//               likely a text is; generate_bench.c: how long a token takes
 //   profile.c   where the time goes, by line of the source
 //   pixels.c   fields that look like pictures
 //   find_rate.c  which learning rate to begin with
@@ -67,8 +68,9 @@ typedef struct amli_command {
     aml_value *value;
     aml_unit *unit;
     const char **text, **given;
-    const char *part; // of `data samples`
-    int64_t samples;  // the same; 0: all
+    const char *score; // of a generation: tokens to score instead; NULL: not given
+    const char *part;  // of `data samples`
+    int64_t samples;   // the same; 0: all
 } amli_command;
 
 aml_status amli_command_parse(const aml_program *program, int argc, char **argv,
@@ -177,7 +179,7 @@ aml_status amli_session_read(amli_session *session, const amli_bound *bound, int
 
 // The paths of a data set's files, with the values of options in them. `load` points into `paths`.
 typedef struct amli_paths {
-    char file[2][AML_SOURCE_FILES][PATH_MAX]; // of the source, of the test source
+    char file[AMLI_ORIGINS][AML_SOURCE_FILES][PATH_MAX];
 } amli_paths;
 aml_status amli_load_options(const amli_command *command, const aml_dataset *dataset,
                              amli_load *load, amli_paths *paths, aml_error *error);
@@ -286,6 +288,21 @@ aml_status amli_label_report(const amli_command *command, const amli_device_kind
 int amli_expected_field(const amli_session *session);
 aml_status amli_generate(const amli_command *command, const amli_device_kind *kind,
                          aml_error *error);
+// A session of a generate block with its weights. It is to be closed also after a failure.
+aml_status amli_generation_open(const amli_command *command, const aml_job *job,
+                                const amli_device_kind *kind, amli_log *log, amli_session *session,
+                                aml_error *error);
+aml_status amli_empty_caches(amli_session *session, aml_error *error);
+// Gives the model `token` (with caches one, else a whole context) of which the newest is at
+// `position`, and reads the scores of the next.
+aml_status amli_token_scores(amli_session *session, const int32_t *token, int64_t position,
+                             float *score, aml_error *error);
+// generate_score.c: `--score FILE`, how likely given tokens are.
+aml_status amli_generation_score(const amli_command *command, const amli_device_kind *kind,
+                                 const aml_job *job, aml_error *error);
+// generate_bench.c: how long a token takes.
+aml_status amli_generation_bench(const amli_command *command, const amli_device_kind *kind,
+                                 const aml_job *job, double seconds, aml_error *error);
 aml_status amli_report(const amli_command *command, const amli_device_kind *kind, aml_error *error);
 aml_status amli_plan(const amli_command *command, aml_error *error);
 aml_status amli_data_check(const amli_command *command, aml_error *error);
@@ -298,6 +315,10 @@ aml_status amli_data_look(const amli_command *command, aml_error *error); // loo
 aml_status amli_data_rows(const amli_command *command, aml_error *error);
 // export.c: `data samples`: prepared samples of a part, for `amlc deploy`
 aml_status amli_data_samples(const amli_command *command, aml_error *error);
+// The part that --part names, train if nothing is said; `held_out` is the test part, or the
+// validation part if there is none.
+aml_status amli_find_part(const amli_command *command, const amli_split *split, aml_part *out,
+                          aml_error *error);
 // One element of a tensor as text.
 void amli_write_element(FILE *out, const aml_tensor_info *info, const void *at, int64_t index,
                         bool json);

@@ -185,7 +185,7 @@ def the_example_is_checked(place):
               env={"AML_DATA": str(place.folder)})
     place.run("./char_gpt", "train", "--length", "4 steps", "--quiet", env={"AML_DATA": str(place.folder)})
     check(place.run("./char_gpt", "write", "--prompt", "So long", "--length", "50").out.startswith("So long"), "it does not write")
-    check_in("a generate block as the entry", place.aml("check", ROOT / "examples/char_gpt/char_gpt.aml", env={"AML_DATA": str(place.folder)}).err)
+    check_in("weights alone as integers", place.aml("check", ROOT / "examples/char_gpt/char_gpt.aml", env={"AML_DATA": str(place.folder)}).err)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,30 @@ const char *aml_context_problem(const aml_context *context);
 int32_t aml_artifact_outputs(const aml_artifact *artifact);
 aml_tensor_info aml_artifact_output(const aml_artifact *artifact, int32_t index);
 
+// ---- the same of a `generate` block: one token after the other
+
+// The job has one function, decode, with the weights inside, and caches.
+typedef struct aml_token_level {
+    const aml_job *job;
+    const char *cpu_level, *cpu_features;
+} aml_token_level;
+typedef struct aml_token_model {
+    int32_t abi;
+    int32_t levels; // the best first; they differ in decode alone
+    const aml_token_level *level;
+} aml_token_model;
+typedef struct aml_tokens aml_tokens; // a context
+
+size_t aml_tokens_bytes(const aml_token_model *model);
+// As aml_context_open. The context has seen no token.
+aml_status aml_tokens_open(const aml_token_model *model, void *memory, size_t bytes,
+                           aml_tokens **out);
+// Shows the model one token more; score[v] is that of token v to come next, NULL leaves them out.
+// AML_INVALID if the token is outside of the vocabulary or the context is full.
+aml_status aml_tokens_next(aml_tokens *tokens, int32_t token, float *score);
+void aml_tokens_reset(aml_tokens *tokens); // forgets all tokens
+const char *aml_tokens_message(aml_status status);
+
 // A sentence for a status.
 const char *aml_library_message(aml_library_status status);
 

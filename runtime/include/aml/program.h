@@ -437,6 +437,7 @@ typedef struct aml_dataset {
     const char *name, *doc, *place;
     aml_source source; // split by `split`
     aml_source test;   // a separate test source, or kind NONE
+    aml_source valid;  // a separate source of the validation part, or kind NONE
     int64_t window;    // rows of the source in one sample, each a row of every field; 0: one row is
                        // one sample
     int64_t stride;    // rows from one window to the next
@@ -602,7 +603,7 @@ typedef struct aml_job {
     const aml_load *load;
 
     // evaluate and generate
-    int32_t model_job; // whose checkpoint is used
+    int32_t model_job; // whose checkpoint is used; -1: none, the weights are in the functions
     aml_which which;
     int32_t folds;  // evaluate: model_job is trained once for each fold, which takes the place
                     // of `part`; 0: what was trained is measured
@@ -651,6 +652,7 @@ int aml_program_main(const aml_program *program, int argc, char **argv);
 typedef struct aml_layer_report {
     const char *name;                  // its path
     const char *kept;                  // why it stays f32; NULL: it is quantized
+    const char *form;                  // of weights that alone are quantized: "int8/32"; else NULL
     double low, high;                  // what its input was seen to be in calibration
     double weights_db, result_db;      // signal to noise: of the weights, of the layer's result
     int64_t bytes_before, bytes_after; // of the weights
@@ -700,6 +702,13 @@ extern const struct amli_picture_reader amli_picture_files;
 
 // The main function of a deployed executable: predict, bench, info. Returns its exit code.
 int aml_artifact_main(const aml_artifact *artifact, int argc, char **argv);
+
+// The same of a deployed `generate` block: `program` has that one job, with model_job -1 and the
+// weights in its function, and one data set, of which only the tokenizer is used. `facts` has no
+// predict and no fields.
+// There are `programs` of them, for levels of processors, the best first.
+int aml_writer_main(const aml_program *program, int programs, const aml_artifact *facts, int argc,
+                    char **argv);
 
 #ifdef __cplusplus
 }

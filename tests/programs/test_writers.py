@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""Deploy blocks whose entry is a generate block: programs and libraries that write, and nothing beside them."""
+import json
+import shutil
+import sys
+
+from harness import ROOT, check, check_equal, check_in, main
+from test_generate import PROGRAM, SONNET
+
+DEPLOY = """
+deploy small { model: writer.last entry: write MORE }
+"""
+
+
+def train(place, more="", body="repeat(2, TransformerBlock(24, 2, causal: true))", tokenizer="characters()"):
+    place.write("sonnet.txt", SONNET)
+    place.write("writer.aml", PROGRAM.replace("BODY", body).replace("TOKENIZER", tokenizer) + DEPLOY.replace("MORE", more))
+    place.aml("build", "writer.aml")
+    place.run("./writer", "train", "--quiet", "--threads", "1")
+
+
+def deploy(place, more=None, code=0, name="small"):
+    if more is not None:
+        text = (place.folder / "writer.aml").read_text()
+        place.write("writer.aml", text[:text.index("\ndeploy ")] + DEPLOY.replace("MORE", more))
+    return place.aml("deploy", "writer.aml", "small", "-o", name, code=code)
+
+
+def alone(place, name="small"):
+    """A folder with the program and nothing else."""
+    folder = place.folder / "alone"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(place.folder / name, folder / name)
+    return folder
+
+
+def writes_the_same_text(place):
+    train(place, "target: cpu(\"native\")")
+    done = deploy(place)
+    check_in("compared with the training program on", done.err)
+    check_in("perplexity", done.err)
+    folder = alone(place)
+    for options in (["--prompt", "Shall", "--length", "60", "--seed", "3"], ["--temperature", "0"], ["--top-k", "3", "--seed", "9"],
+                    ["--top-p", "50%", "--length", "5", "--threads", "1"], []):
+        whole = place.run("./writer", "write", "--quiet", *options).out
+        for verb in ("write", "generate"):
+            check_equal(place.run("./small", verb, "--quiet", *options, cwd=folder).out, whole, f"the text of {options}")
+    facts = json.loads(place.run("./small", "info", "--json", cwd=folder).out)
+    check_equal([facts["name"], facts["entry"], facts["context"], facts["vocab"]], ["small", "write", 16, len(set(SONNET))], "facts")
+    check(len(facts["weights_hash"]) == 64 and facts["cache_bytes"] > 0, str(facts))
+    check_in("with caches", place.run("./small", "info", cwd=folder).out)
+    times = json.loads(place.run("./small", "bench", "--json", "--seconds", "0.05", "--threads", "2", cwd=folder).out)
+    check(times[0]["tokens_per_second"] > 0 and times[0]["threads"] == 2, str(times))
+    check_in("tokens/s", place.run("./small", "bench", "--seconds=0.05", "--length", "4", cwd=folder).out)
+    again = place.folder / "again"
+    deploy(place, name="again")
+    check_equal(again.read_bytes(), (place.folder / "small").read_bytes(), "the second program")
+
+
+def refuses(place):
+    train(place)
+    deploy(place)
+    for arguments, code, text in ((["write", "--prompt", "Sch\u00f6n"], 1, "the character '\u00f6'"), (["write", "--temperature", "-1"], 2, "not negative"),
+                                  (["train"], 2, "this program has write, bench, info and help"), (["bench", "--seconds", "0"], 2, "above 0"),
+                                  (["bench", "--length", "17"], 2, "at most 16"), (["write", "--seconds", "1"], 2, "--seconds"),
+                                  (["write", "--score", "none.safetensors"], 1, "none.safetensors")):
+        check_in(text, place.run("./small", *arguments, code=code).err)
+    check_in("bench", place.run("./small").out)
+    place.run("./writer", "data", "samples", "--output", "s.safetensors", "--samples", "4")
+    one, two = (json.loads(place.run(p, "write", "--quiet", "--score", "s.safetensors", "--length", "40").out) for p in ("./writer", "./small"))
+    check(one["tokens"] == 40 and abs(one["loss"] - two["loss"]) < 1e-5, f"{one} {two}")
+    text = (place.folder / "s.safetensors").read_bytes()
+    place.write("s.safetensors", text[:-3])
+    check_in("s.safetensors", place.run("./small", "write", "--score", "s.safetensors", code=1).err)
+    place.run("./writer", "data", "samples", "--output", "s.safetensors", "--samples", "4")
+    text = (place.folder / "s.safetensors").read_bytes()
+    place.write("s.safetensors", text[:-4] + b"\x7f\0\0\0")
+    check_in("a token is outside of 0..", place.run("./small", "write", "--score", "s.safetensors", code=1).err)
+    done = deploy(place, "require: { size: 10 KiB, memory: 1 KiB }", code=1)
+    check_in("E0705", done.err)
+    check(not (place.folder / "small").exists(), "the program that missed a requirement is there")
+
+
+def a_model_without_caches(place):
+    train(place, body="LSTM(24)", tokenizer="bytes()")
+    deploy(place)
+    whole = place.run("./writer", "write", "--quiet", "--length", "20").out
+    check_equal(place.run("./small", "write", "--quiet", "--length", "20").out, whole, "the text")
+
+
+def library(place):
+    train(place)
+    deploy(place)
+    (place.folder / "lib").mkdir()
+    for name in ("small.h", "libsmall.so"):
+        shutil.move(place.folder / name, place.folder / "lib" / name)
+    source = ROOT / "tests/programs/tokens_user.c"
+    tokens = place.run("./writer", "data", "samples", "--output", "s.safetensors", "--samples", "1") and list(range(5, 15))
+    place.write("tokens.txt", " ".join(map(str, tokens)))
+    answers = []
+    for compiler, language in (("cc", "c"), ("c++", "c++")):
+        place.run(compiler, "-x", language, "-Wall", "-Werror", "-I", "lib", source, "-o", f"user_{language}", "-L", "lib", "-lsmall", "-Wl,-rpath,$ORIGIN/lib")
+        answers.append(place.run("bash", "-c", f"./user_{language} < tokens.txt").out)
+    check_equal(answers[0], answers[1], "what C++ is answered")
+    check_equal(len(answers[0].splitlines()), len(tokens) + 1, "lines")
+    check_in("small ", answers[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main([writes_the_same_text, refuses, a_model_without_caches, library]))
