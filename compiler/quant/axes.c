@@ -393,7 +393,7 @@ static void add_maker(Axes *a, const Inst *inst, int axis, const Inst *weights, 
     Slot slot = weights->function->param_slot.at[weights->attr[0].whole];
     if (slot.kind == SLOT_STATE)
         vec_push(a->cx->arena, &a->maker,
-                 ((Maker){node_of(a, inst, axis), {slot.index, weight_axis}}));
+                 ((Maker){node_of(a, inst, axis), {slot.index, weight_axis, NULL}}));
 }
 
 static void add_dot(Axes *a, const Inst *inst)
