@@ -100,7 +100,9 @@ static bool weigh(const Pruning *p, AxisMaker maker, double *sum)
         int64_t inner = inner_of(&weight->shape, axis), size = weight->shape.dim[axis];
         for (int64_t i = 0; i < aml_shape_elements(&weight->shape); i++) {
             double value = fabs(element_real(DTYPE_F32, weight->at, i));
-            sum[i / inner % size] += p->d->deploy->prune.squares ? value * value : value;
+            int64_t place = maker.place[i / inner % size];
+            if (place >= 0)
+                sum[place] += p->d->deploy->prune.squares ? value * value : value;
         }
     }
     return true;

@@ -66,6 +66,13 @@ static int64_t panels_of(const AmlConv *c)
     return c->groups * aml_ceil_div(c->to, c->vectors * c->lanes);
 }
 
+// Of one group of the weights in memory: where each channel is by itself, all of them are packed as
+// the results of one group.
+static int64_t results_of(const AmlConv *c)
+{
+    return c->depth ? c->depth : c->to;
+}
+
 static LLVMValueRef packed_constant(Frame *f, const AmlConv *c, const int64_t *table,
                                     const Inst *weights)
 {
@@ -79,7 +86,7 @@ static LLVMValueRef packed_constant(Frame *f, const AmlConv *c, const int64_t *t
         aml_quads_of_weights(results, c->channels, c->taps, at, quads);
         at = quads;
     }
-    aml_conv_pack(0, panels_of(c), c->bytes, c->input, c->from, c->to, c->taps,
+    aml_conv_pack(0, panels_of(c), c->bytes, c->input, c->from, results_of(c), c->taps,
                   c->vectors * c->lanes, aml_conv_all(c->phases), table, at, packed);
     return read_only(f, packed, c->packed_bytes);
 }
@@ -107,7 +114,7 @@ static void pack_weights(Frame *f, const Inst *inst, const AmlConv *c, LLVMValue
         arg[count++] = whole(g, c->half);
     arg[count++] = whole(g, c->input);
     arg[count++] = whole(g, c->from);
-    arg[count++] = whole(g, c->to);
+    arg[count++] = whole(g, results_of(c));
     arg[count++] = whole(g, c->taps);
     arg[count++] = whole(g, c->vectors * c->lanes);
     arg[count++] = whole(g, aml_conv_all(c->phases));
@@ -149,6 +156,7 @@ static void emit_call(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
     arg[count++] = whole(g, c->tile_rows);
     arg[count++] = whole(g, c->tile_columns);
     arg[count++] = whole(g, c->half);
+    arg[count++] = whole(g, c->depth);
     divided(k, c->unit_chunk, c->images * c->groups * c->blocks, &arg[count], &arg[count + 1]);
     count += 2;
     arg[count++] = epilogue;

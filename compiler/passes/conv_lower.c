@@ -260,7 +260,7 @@ static void axes_of(const Conv *c, const int64_t dim[], int64_t missing, int64_t
     }
 }
 
-// One channel in each group: the lanes of a register would be idle.
+// One channel in each group.
 static bool is_depthwise(const Conv *c)
 {
     return c->w.dim[1] == 1 && c->groups == c->w.dim[0];
@@ -271,8 +271,10 @@ bool conv_shape(const Inst *inst, int width, AmlConv *out)
     Conv c = conv_of((Inst *)(uintptr_t)inst);
     bool input = inst->op == OP_conv_input, quads = inst_sums_bytes(inst);
     int64_t from = c.x.dim[1] / c.groups, to = c.y.dim[1] / c.groups;
+    int half = half_of(product_half(inst));
+    bool depth = is_depthwise(&c);
     if ((inst->type.dtype != DTYPE_F32 && inst->type.dtype != DTYPE_F64 && !quads) ||
-        is_depthwise(&c))
+        (depth && (half || quads)))
         return false;
     *out = (AmlConv){.bytes = dtype_info[inst->type.dtype].bytes,
                      .input = input,
@@ -285,7 +287,12 @@ bool conv_shape(const Inst *inst, int width, AmlConv *out)
                                      : from,
                      .to = input ? from : to};
     out->lanes = width / out->bytes;
-    out->half = half_of(product_half(inst));
+    out->half = half;
+    if (depth) {
+        out->depth = c.groups;
+        out->groups = aml_ceil_div(c.groups, out->lanes);
+        out->to = out->lanes;
+    }
     axes_of(&c, input ? c.y.dim + 2 : c.x.dim + 2, 1, out->source);
     axes_of(&c, input ? c.x.dim + 2 : c.y.dim + 2, 1, out->result);
     axes_of(&c, c.w.dim + 2, 1, out->kernel);

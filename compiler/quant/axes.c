@@ -393,7 +393,7 @@ static void add_maker(Axes *a, const Inst *inst, int axis, const Inst *weights, 
     Slot slot = weights->function->param_slot.at[weights->attr[0].whole];
     if (slot.kind == SLOT_STATE)
         vec_push(a->cx->arena, &a->maker,
-                 ((Maker){node_of(a, inst, axis), {slot.index, weight_axis}}));
+                 ((Maker){node_of(a, inst, axis), {slot.index, weight_axis, NULL}}));
 }
 
 static void add_dot(Axes *a, const Inst *inst)
@@ -721,16 +721,41 @@ AxisKept axes_kept(Axes *a, int state, int axis, const AxisKept kept[], int coun
     return out;
 }
 
+// For each place of an axis, that of the class which it is; -1: it is of another.
+static bool list_class(Axes *a, int node, int class, int64_t *at, int64_t out[])
+{
+    int root = find(a, node);
+    const AxisNode *axis = &a->node.at[root];
+    bool any = root == class;
+    if (!axis->pieces) {
+        for (int64_t i = 0; i < axis->size; i++)
+            out[(*at)++] = any ? i : -1;
+        return any;
+    }
+    for (int p = 0; p < axis->pieces; p++) {
+        const Piece *piece = &axis->piece[p];
+        int64_t size = size_of(a, piece->node), none = 0;
+        int64_t *one = NEW_ARRAY(a->cx->arena, int64_t, size + 1);
+        any |= list_class(a, piece->node, class, &none, one);
+        for (int64_t o = 0; o < piece->outer; o++)
+            for (int64_t i = 0; i < size * piece->inner; i++)
+                out[(*at)++] = one[i / piece->inner];
+    }
+    return any;
+}
+
 MakerList axes_makers(Axes *a, int class)
 {
     MakerList list = {0};
     for (int i = 0; i < a->maker.count; i++) {
-        const Maker *maker = &a->maker.at[i];
-        bool known = find(a, maker->node) != class;
+        AxisMaker maker = a->maker.at[i].weights;
+        int64_t at = 0;
+        bool known = false;
         for (int k = 0; k < list.count; k++)
-            known |= list.at[k].state == maker->weights.state;
-        if (!known)
-            vec_push(a->cx->arena, &list, maker->weights);
+            known |= list.at[k].state == maker.state;
+        maker.place = NEW_ARRAY(a->cx->arena, int64_t, size_of(a, a->maker.at[i].node) + 1);
+        if (!known && list_class(a, a->maker.at[i].node, class, &at, maker.place))
+            vec_push(a->cx->arena, &list, maker);
     }
     return list;
 }

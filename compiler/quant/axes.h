@@ -32,6 +32,7 @@ void axes_apply(Axes *axes, IrFunction *fn);
 // The axes of products' results, by class: weights whose axis `axis` makes channels of the class.
 typedef struct AxisMaker {
     int state, axis;
+    int64_t *place; // of the class, for each place of the axis; -1: it is of another class
 } AxisMaker;
 typedef Vec(AxisMaker) MakerList;
 MakerList axes_makers(Axes *axes, int class);

@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 
+import compiling
+import gemm
 import inference
 import loader
 import mlp
@@ -27,7 +29,7 @@ import step
 import tables
 from common import ROOT, Bench, Failed, told
 
-FAMILIES = [step.FAMILY, mlp.FAMILY, networks.FAMILY, inference.FAMILY, starting.START, starting.COMPILE, tables.FAMILY, loader.FAMILY]
+FAMILIES = [step.FAMILY, mlp.FAMILY, networks.FAMILY, inference.FAMILY, gemm.FAMILY, starting.FAMILY, compiling.FAMILY, tables.FAMILY, loader.FAMILY]
 NOTES = "<!-- notes -->"         # what follows it in a section is written by hand and stays
 
 
