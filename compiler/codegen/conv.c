@@ -253,6 +253,10 @@ void conv_weight_emit(Frame *f, Inst *inst)
     AmlConvWeight c;
     if (!conv_weight_shape(inst, g->lanes * 4, &c))
         bug(g->cx, inst->span, "a convolution without code was left");
+    if (c.depthwise) {
+        depthwise_weight_emit(f, inst, &c);
+        return;
+    }
     const Buffered *place = inst->note;
     Buffered memory = {.kind = PLACE_ARENA, .offset = place->scratch_offset};
     Kernel kernel, *k = &kernel;

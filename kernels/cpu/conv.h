@@ -309,6 +309,7 @@ static inline void aml_quads_of_weights(int64_t results, int64_t channels, int64
 
 typedef struct AmlConvWeight {
     int bytes, lanes;
+    bool depthwise;                // of one channel in each group: depthwise.h
     int half;                      // AML_HALF_...: of both operands
     int64_t images, groups, split; // split: at least 1
     int64_t from, to;              // channels of input and result, in each group
