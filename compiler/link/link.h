@@ -62,6 +62,9 @@ typedef struct ArtifactLevel {
     const char *cpu_level, *cpu_features;
     Entry prepare;
     Vec(Entry) predict; // one per batch size
+    const char *stored; // see ObjectCode
+    size_t stored_bytes, stored_length, stored_plain;
+    const void *stored_data;
 } ArtifactLevel;
 
 typedef struct Artifact {
