@@ -145,8 +145,10 @@ static bool fold_norms(Deployment *d)
         return true;
     if (!passes_run(d->cx, d->program->module, "dce", NULL, NULL))
         return false;
-    for (int i = 0; i < artifact->predict.count; i++)
+    for (int i = 0; i < artifact->predict.count; i++) {
+        freeze_loops(artifact->predict.at[i].ir);
         quant_fold_norms(artifact->predict.at[i].ir);
+    }
     return true;
 }
 
@@ -194,8 +196,11 @@ static bool make_functions(Deployment *d, ObjectCode *object)
         d->rounded = ir_clone_function(artifact->predict.at[0].ir, NULL, sym_of(cx, "deployed"));
     if (!passes_run(cx, d->program->module, NULL, NULL, NULL))
         return false;
-    if (quantizes(d) || prunes(d))
-        artifact->weights_bytes = deploy_constant_bytes(artifact->predict.at[0].ir);
+    size_t plain = deploy_constant_bytes(artifact->predict.at[0].ir, false),
+           stored = deploy_constant_bytes(artifact->predict.at[0].ir, true);
+    d->stores = stored <= plain / 5 * 4; // not for the sake of a few
+    if (quantizes(d) || prunes(d) || d->stores)
+        artifact->weights_bytes = d->stores ? stored : plain;
     return deploy_compile(d, object);
 }
 
@@ -452,7 +457,9 @@ static double memory_of(Deployment *d)
         aml_function *predict = NEW_ARRAY(d->cx->arena, aml_function, from->predict.count + 1);
         for (int i = 0; i < from->predict.count; i++)
             predict[i] = function_sizes(&from->predict.at[i]);
-        level[l] = (aml_level){.prepare = function_sizes(&from->prepare), .predict = predict};
+        level[l] = (aml_level){.prepare = function_sizes(&from->prepare),
+                               .predict = predict,
+                               .stored_bytes = from->stored_bytes};
     }
     aml_artifact table = {.abi = AML_PROGRAM_ABI,
                           .name = artifact->name,
@@ -524,6 +531,7 @@ static bool deploy_in_folder(Deployment *d)
     fprintf(stderr, "deployed %s from step %lld of %s\n",
             deploy_emits(d, DEPLOY_EXECUTABLE) ? d->request->output : d->artifact.name,
             (long long)info->step, d->job->table.name);
+    deploy_report_stored(d);
     bool good = compare(d);
     good = requirements(d) && good;
     if (!good) {
