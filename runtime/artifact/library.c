@@ -3,8 +3,8 @@
 //
 // A context is one block of the caller's memory:
 //
-//     aml_context | arena of prepare | its inputs | its outputs | arena of predict | its inputs |
-//     its outputs
+//     aml_context | arena of prepare | its inputs | its outputs | arena of predict |
+//     expanded constants | its inputs | its outputs
 //
 // Predict exists for a few batch sizes. Rows are given to the largest that they fill; a rest that
 // fills none goes to the smallest, whose last rows then repeat the last one and are thrown away.
@@ -21,7 +21,7 @@ struct aml_context {
     const aml_level *level;
     const void *weights; // of a file; NULL: they are constants of the code
     amli_problem problem;
-    void *prepare_arena, *predict_arena;
+    void *prepare_arena, *predict_arena, *constants;
     void *prepare_input[MOST_TENSORS], *prepare_output[MOST_TENSORS];
     void *predict_input[MOST_TENSORS], *predict_output[MOST_TENSORS];
     int source[MOST_TENSORS]; // which output of prepare an input of predict is
@@ -66,7 +66,7 @@ static size_t level_bytes(const aml_artifact *artifact, const aml_level *level)
     return AML_ALIGNMENT + aligned(sizeof(aml_context)) + aligned(prepare->arena_bytes) +
            tensors_bytes(prepare->input, prepare->inputs) +
            tensors_bytes(prepare->output, prepare->outputs) +
-           aligned(predict_arena(artifact, level)) +
+           aligned(predict_arena(artifact, level)) + aligned(level->stored_bytes) +
            tensors_bytes(predict->input, predict->inputs) +
            tensors_bytes(predict->output, predict->outputs);
 }
@@ -134,6 +134,8 @@ aml_library_status amli_context_open(const aml_artifact *artifact, const aml_lev
     at = place(at, context->prepare_output, prepare->output, prepare->outputs);
     context->predict_arena = at;
     at += aligned(predict_arena(artifact, level));
+    context->constants = at;
+    at += aligned(level->stored_bytes);
     at = place(at, context->predict_input, predict->input, predict->inputs);
     place(at, context->predict_output, predict->output, predict->outputs);
     for (int i = 0; i < predict->inputs; i++) {
@@ -144,6 +146,8 @@ aml_library_status amli_context_open(const aml_artifact *artifact, const aml_lev
             return AML_LIBRARY_VERSION;
         context->source[i] = k;
     }
+    if (level->stored)
+        level->expand(level->stored, context->constants);
     *out = context;
     return AML_LIBRARY_OK;
 }
@@ -175,7 +179,8 @@ static void prepare_row(aml_context *context, const void *const field[], int64_t
                      .input = context->prepare_input,
                      .output = context->prepare_output,
                      .scalar = none,
-                     .weights = context->weights};
+                     .weights = context->weights,
+                     .constants = context->constants};
     prepare->run(&call);
     for (int i = 0; i < predict->inputs; i++) {
         size_t bytes = tensor_bytes(&prepare->output[context->source[i]]);
@@ -196,7 +201,8 @@ static void predict_chunk(aml_context *context, int size, const void *const fiel
                      .input = context->predict_input,
                      .output = context->predict_output,
                      .scalar = none,
-                     .weights = context->weights};
+                     .weights = context->weights,
+                     .constants = context->constants};
     predict->run(&call);
     for (int i = 0; i < predict->outputs; i++) {
         size_t bytes = tensor_bytes(&predict->output[i]) / (size_t)batch;
