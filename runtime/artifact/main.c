@@ -1,13 +1,10 @@
 // The main function of a deployed program: predict, bench, info.
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "runtime/artifact/library.h"
 #include "runtime/artifact/serving.h"
@@ -55,36 +52,10 @@ static aml_status choose_level(const aml_artifact *artifact, const char *name,
                      name, near ? "\nhelp: did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
-// Maps the file with the weights, which lies beside the program unless it is named. Whether they
-// are the right ones is found when a context is opened with them.
-static aml_status map_weights(const aml_weights_file *file, const char *named, const void **at,
-                              size_t *bytes, char *path, size_t room, aml_error *error)
-{
-    ssize_t length = named ? -1 : readlink("/proc/self/exe", path, room - 1);
-    path[length > 0 ? length : 0] = 0;
-    char *slash = strrchr(path, '/'), *end = slash ? slash + 1 : path;
-    snprintf(end, room - (size_t)(end - path), "%s", named ? named : file->name);
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat info;
-    if (descriptor < 0 || fstat(descriptor, &info) != 0)
-        return amli_fail(error, AML_NOT_FOUND,
-                         "cannot open the weights %s: %s\nhelp: name the file with --weights", path,
-                         strerror(errno));
-    *bytes = (size_t)info.st_size;
-    void *mapped = *bytes ? mmap(NULL, *bytes, PROT_READ, MAP_PRIVATE, descriptor, 0) : NULL;
-    close(descriptor);
-    if (mapped == MAP_FAILED)
-        return amli_fail(error, AML_IO, "cannot map the weights %s: %s", path, strerror(errno));
-    *at = mapped;
-    return AML_OK;
-}
-
 aml_status amli_serving_open(const aml_artifact *artifact, const char *level_name,
                              const char *weights_path, amli_serving *serving, aml_error *error)
 {
-    const void *weights = NULL;
-    size_t weights_bytes = 0;
-    char path[PATH_MAX] = "";
+    amli_mapped_weights weights = {0};
     *serving = (amli_serving){.artifact = artifact};
     if (artifact->abi != AML_PROGRAM_ABI || artifact->predicts < 1 || artifact->levels < 1 ||
         artifact->fields > SERVING_TENSORS || aml_artifact_outputs(artifact) > SERVING_TENSORS)
@@ -97,8 +68,7 @@ aml_status amli_serving_open(const aml_artifact *artifact, const char *level_nam
     if (status)
         return status;
     if (artifact->weights)
-        status = map_weights(artifact->weights, weights_path, &weights, &weights_bytes, path,
-                             sizeof path, error);
+        status = artifact->weights->map(artifact->weights, weights_path, &weights, error);
     if (status)
         return status;
     serving->most_rows = artifact->predict_batch[artifact->predicts - 1];
@@ -131,14 +101,8 @@ aml_status amli_serving_open(const aml_artifact *artifact, const char *level_nam
     serving->header_text = take(&at, SERVING_HEADER);
     serving->output_buffer = take(&at, SERVING_OUTPUT);
     // the context asks for room to align itself, and finds it aligned already
-    aml_library_status opened = amli_context_open(artifact, level, memory, context, weights,
-                                                  weights_bytes, &serving->context);
-    if (opened == AML_LIBRARY_WEIGHTS)
-        return amli_fail(error, AML_BAD_DATA,
-                         "%s: expected the %zu bytes that the program was made with (SHA-256 "
-                         "%.16s...), found %s",
-                         path, artifact->weights->bytes, artifact->weights->hash,
-                         weights_bytes == artifact->weights->bytes ? "others" : "another size");
+    aml_library_status opened = amli_context_open(artifact, level, memory, context, weights.at,
+                                                  weights.bytes, &serving->context);
     return opened ? amli_fail(error, AML_INTERNAL, "the model cannot be used here: %s",
                               aml_library_message(opened))
                   : AML_OK;

@@ -662,13 +662,20 @@ typedef struct aml_layer_report {
 } aml_layer_report;
 
 // The file with the constants of a deployed model, for all levels. The table names what compares a
-// file with it, so that no other program is linked with hashing.
+// file with it and, in an executable, what finds and maps it, beside the program or where `named`
+// says, so that no other program is linked with these.
+struct amli_mapped_weights;
+struct aml_error;
 typedef struct aml_weights_file {
-    const char *name; // digits.weights, beside the executable
+    const char *name; // digits.weights
     size_t bytes;
     const char *hash; // SHA-256, hex
     bool (*check)(const struct aml_weights_file *file, const void *at, size_t bytes);
+    aml_status (*map)(const struct aml_weights_file *file, const char *named,
+                      struct amli_mapped_weights *out, struct aml_error *error);
 } aml_weights_file;
+aml_status aml_weights_map(const aml_weights_file *file, const char *named,
+                           struct amli_mapped_weights *out, struct aml_error *error);
 bool aml_weights_check(const aml_weights_file *file, const void *at, size_t bytes);
 
 // The functions of a deployed model for one level of processors.
