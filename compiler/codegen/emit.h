@@ -122,7 +122,8 @@ Index index_scale(Emit *e, Index a, int64_t factor);
 Index index_position(Emit *e, Type type, const Index at[]); // row-major
 void index_split(Emit *e, Index position, int axes, const int64_t dim[], Index out[]);
 
-void memo_begin(Emit *e, IrFunction *body);  // before the first element of a body
+void memo_begin(Emit *e, IrFunction *body); // before the first element of a body
+void memo_put(Emit *e, Inst *inst, const Index at[], LLVMValueRef value); // instead of computing it
 void memo_forget(Emit *e, IrFunction *body); // values so far do not reach the code that follows
 LLVMValueRef element(Emit *e, Inst *inst, const Index at[]);
 LLVMValueRef load_element(Emit *e, DType dtype, LLVMValueRef base, Index position);

@@ -21,6 +21,7 @@ import time
 import compiling
 import deploy
 import gemm
+import bandwidth
 import inference
 import loader
 import mlp
@@ -30,7 +31,7 @@ import step
 import tables
 from common import ROOT, Bench, Failed, told
 
-FAMILIES = [step.FAMILY, mlp.FAMILY, networks.FAMILY, inference.FAMILY, gemm.FAMILY, starting.FAMILY, compiling.FAMILY, tables.FAMILY, loader.FAMILY,
+FAMILIES = [step.FAMILY, mlp.FAMILY, networks.FAMILY, inference.FAMILY, bandwidth.FAMILY, gemm.FAMILY, starting.FAMILY, compiling.FAMILY, tables.FAMILY, loader.FAMILY,
             deploy.FAMILY]
 NOTES = "<!-- notes -->"         # what follows it in a section is written by hand and stays
 
