@@ -145,8 +145,10 @@ static bool fold_norms(Deployment *d)
         return true;
     if (!passes_run(d->cx, d->program->module, "dce", NULL, NULL))
         return false;
-    for (int i = 0; i < artifact->predict.count; i++)
+    for (int i = 0; i < artifact->predict.count; i++) {
+        freeze_loops(artifact->predict.at[i].ir);
         quant_fold_norms(artifact->predict.at[i].ir);
+    }
     return true;
 }
 
@@ -214,20 +216,30 @@ const char *deploy_absolute(Cx *cx, const char *path)
 
 static const char *predictions(Deployment *d, const char *const argv[], const char *verb);
 
+// Whether fields are tokens of texts, which `data rows` cannot write back.
+static bool reads_texts(const aml_dataset *dataset)
+{
+    for (int i = 0; i < dataset->fields; i++)
+        if (dataset->field[i].rule && dataset->field[i].rule->text)
+            return true;
+    return false;
+}
+
 // The rows to compare with, written to a file of their own: the head of the data set's file, or
 // what the training program reads from it if that is no csv file.
 static const char *choose_rows(Deployment *d, const char *reference, char **text)
 {
     Cx *cx = d->cx;
     const CsvForm form = form_of(d);
-    if (!d->request->data && d->data->table.source.kind == AML_SOURCE_TEXTS) {
+    bool is_csv = d->data->table.source.kind == AML_SOURCE_CSV;
+    if (!d->request->data && !is_csv && reads_texts(&d->data->table)) {
         say(d->command, "error",
             "deploy %s is compared with the training program on texts in a csv file, one a row; "
             "name it with --data",
             d->deploy->name);
         return NULL;
     }
-    if (!d->request->data && d->data->table.source.kind != AML_SOURCE_CSV) {
+    if (!d->request->data && !is_csv) {
         const char *all = predictions(
             d, (const char *const[]){reference, "data", "rows", "--job", d->job->table.name, NULL},
             "data rows");

@@ -88,7 +88,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("names", nargs="*")
-    parser.add_argument("--peers", type=pathlib.Path, default=os.environ.get("AML_PEERS"))
+    parser.add_argument("--peers", default=os.environ.get("AML_PEERS"))
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, help="how often everybody is measured twice, instead of the workload's own number")
     parser.add_argument("--write", action="store_true")
