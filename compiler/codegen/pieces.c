@@ -97,10 +97,8 @@ LLVMModuleRef templates_read(Codegen *g, LLVMContextRef llvm)
         return NULL;
     LLVMMemoryBufferRef buffer =
         LLVMCreateMemoryBufferWithMemoryRange(file->at, file->length, "kernels", 0);
-    LLVMModuleRef kernels = NULL;
-    bool wrong = LLVMParseBitcodeInContext2(llvm, buffer, &kernels);
-    LLVMDisposeMemoryBuffer(buffer);
-    if (wrong)
+    LLVMModuleRef kernels = NULL; // owns the buffer from here on
+    if (LLVMGetBitcodeModuleInContext2(llvm, buffer, &kernels))
         return NULL;
     set_target(g, kernels);
     return kernels;
@@ -141,21 +139,28 @@ typedef struct Pieces {
     int next;
 } Pieces;
 
-// The templates' module with the piece's functions behind the templates, in `llvm`.
+// The piece's functions with those templates that they need, in `llvm`. The linker takes what may
+// be left out only where it is called, and only the bodies of what it takes are read.
 static LLVMModuleRef join(Codegen *g, Piece *piece)
 {
-    LLVMModuleRef module = templates_read(g, g->llvm), own = NULL;
-    if (!module)
+    LLVMModuleRef module = NULL, templates = templates_read(g, g->llvm);
+    if (!templates)
         return NULL;
-    LLVMValueRef last = LLVMGetLastFunction(module);
-    if (LLVMParseBitcodeInContext2(g->llvm, piece->bitcode, &own) ||
-        LLVMLinkModules2(module, own)) {
+    if (LLVMParseBitcodeInContext2(g->llvm, piece->bitcode, &module)) {
+        LLVMDisposeModule(templates);
+        return NULL;
+    }
+    for (LLVMValueRef function = LLVMGetFirstFunction(templates); function;
+         function = LLVMGetNextFunction(function))
+        if (!LLVMIsDeclaration(function))
+            LLVMSetLinkage(function, LLVMLinkOnceODRLinkage);
+    if (LLVMLinkModules2(module, templates)) {
         LLVMDisposeModule(module);
         return NULL;
     }
     for (LLVMValueRef function = LLVMGetFirstFunction(module); function;
-         function = function == last ? NULL : LLVMGetNextFunction(function))
-        if (!LLVMIsDeclaration(function))
+         function = LLVMGetNextFunction(function))
+        if (LLVMGetLinkage(function) == LLVMLinkOnceODRLinkage)
             adopt_template(g, function);
     return module;
 }
