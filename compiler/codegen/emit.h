@@ -253,6 +253,10 @@ void emit_argsort(Frame *f, Inst *inst);
 void emit_cumulate(Frame *f, Inst *inst);
 void emit_add_along(Frame *f, Inst *inst);
 
+// stored.c
+void emit_dot_stored(Frame *f, Inst *inst);
+void emit_take_stored(Frame *f, Inst *inst);
+
 // pieces.c
 LLVMModuleRef piece_for_kernel(Codegen *g); // that the next kernel goes to
 void piece_add(Codegen *g, LLVMValueRef kernel);

@@ -66,7 +66,8 @@ static void verify(Codegen *g)
 static bool has_bytes(const IrFunction *fn)
 {
     for (const Inst *inst = fn->first; inst; inst = inst->next)
-        if (inst_sums_bytes(inst) || (inst_nested(inst) && has_bytes(inst_nested(inst))))
+        if (inst_sums_bytes(inst) || inst->op == OP_dot_stored || inst->op == OP_take_stored ||
+            (inst_nested(inst) && has_bytes(inst_nested(inst))))
             return true;
     return false;
 }

@@ -489,6 +489,10 @@ void emit_move(Frame *f, Inst *inst)
         emit_cumulate(f, inst);
     else if (inst->op == OP_add_along)
         emit_add_along(f, inst);
+    else if (inst->op == OP_dot_stored)
+        emit_dot_stored(f, inst);
+    else if (inst->op == OP_take_stored)
+        emit_take_stored(f, inst);
     else if (inst->op == OP_conv_weight)
         conv_weight_emit(f, inst);
     else if (inst->op == OP_loop)

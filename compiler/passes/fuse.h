@@ -92,6 +92,15 @@ size_t conv_scratch_bytes(const Inst *conv); // of conv and conv_input: packed w
 bool conv_weight_shape(const Inst *conv, int width, AmlConvWeight *out);
 size_t conv_weight_scratch_bytes(const Inst *conv);
 
+// stored.c: a product with stored weights (kernels/stored.h). A part is part_panels panels, and has
+// part_bytes of memory to itself.
+typedef struct StoredShape {
+    int64_t m, n, k, part_panels, parts;
+    size_t part_bytes;
+} StoredShape;
+StoredShape stored_shape(const Inst *inst);
+size_t stored_scratch_bytes(const Inst *inst); // of all parts
+
 // fuse_half.c: casts from 16 bits stand directly in front of the products that read them
 void half_sink(IrFunction *fn);
 void half_sink_one(Inst *product);

@@ -101,6 +101,8 @@ static size_t scratch_of(Planner *p, const Inst *inst)
     }
     if (inst->op == OP_argsort) // positions beside the result's, for the merges
         return (size_t)type_bytes(inst->type);
+    if (inst->op == OP_dot_stored)
+        return stored_scratch_bytes(inst);
     if (inst->op == OP_conv_weight)
         return conv_weight_scratch_bytes(inst);
     if (inst->op == OP_call)

@@ -4,6 +4,7 @@
 #include "conv.c"
 #ifdef AML_QUADS // where a program has products of bytes: a file of bitcode of its own
 #include "quads.c"
+#include "stored.c"
 #endif
 #include "random.c"
 #include "math.c"
