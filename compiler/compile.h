@@ -73,6 +73,7 @@ typedef struct QuantizeSetting {
     bool weights_only;
     int64_t group; // weights that share a scale; 0: a row or the tensor
     int bits;      // of weights: 8 or 4
+    bool learned;  // ranges are in the checkpoint, see quant/learned.c
 } QuantizeSetting;
 
 // `prune: channels(...)`.

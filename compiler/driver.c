@@ -52,6 +52,54 @@ static void report_lines(Cx *cx, Span span, const char *text)
     }
 }
 
+static const ProgramJob *job_named(const Program *program, const char *name)
+{
+    for (int i = 0; i < program->job.count; i++)
+        if (strcmp(program->job.at[i].table.name, name) == 0)
+            return &program->job.at[i];
+    return NULL;
+}
+
+static const ProgramState *state_of(const ProgramJob *job, const char *name)
+{
+    for (int i = 0; i < job->state.count; i++)
+        if (strcmp(job->state.at[i].info.tensor.name, name) == 0)
+            return &job->state.at[i];
+    return NULL;
+}
+
+static bool is_range(const char *name)
+{
+    static const char end[] = "input_range";
+    size_t length = strlen(name);
+    return length >= sizeof end - 1 && strcmp(name + length - (sizeof end - 1), end) == 0;
+}
+
+// `init: net.last`: the other training has a weight for each of this one's.
+static void check_other_training(Cx *cx, const Program *program, const ProgramJob *job,
+                                 const aml_load *load, Span span)
+{
+    const ProgramJob *from = job_named(program, load->job);
+    for (int i = 0; from && i < job->state.count; i++) {
+        const aml_state_info *info = &job->state.at[i].info;
+        if ((info->role != AML_ROLE_WEIGHT && info->role != AML_ROLE_STATE) ||
+            is_range(info->tensor.name))
+            continue;
+        const ProgramState *other = state_of(from, info->tensor.name);
+        char a[160], b[160] = "not there";
+        aml_shape_text(info->tensor.dtype, &info->tensor.shape, a, sizeof a);
+        if (other)
+            aml_shape_text(other->info.tensor.dtype, &other->info.tensor.shape, b, sizeof b);
+        if (strcmp(a, b) == 0)
+            continue;
+        report(cx, span, weights_file,
+               arena_printf(cx->arena, "'%s' is %s here and %s in the training '%s'",
+                            info->tensor.name, a, b, load->job));
+        note(cx, job->state.at[i].span, "it is declared here");
+        return;
+    }
+}
+
 void check_weights_files(Cx *cx, const Program *program)
 {
     for (int i = 0; i < program->job.count; i++) {
@@ -65,6 +113,10 @@ void check_weights_files(Cx *cx, const Program *program)
             const aml_load *load = &job->load.at[l];
             aml_error error = {0};
             aml_tensors *tensors = NULL;
+            if (load->job) {
+                check_other_training(cx, program, job, load, job->load_span.at[l]);
+                continue;
+            }
             const char *found = find_data(cx, source_path_text(cx, program, &load->path));
             if (found && (aml_tensors_open(found, &tensors, &error) ||
                           aml_load_check(&table, load, tensors, found, &error)))

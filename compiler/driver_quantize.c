@@ -132,16 +132,22 @@ static bool calibrate(Deployment *d, const QuantSamples *samples)
 {
     Cx *cx = d->cx;
     const QuantizeSetting *setting = &d->deploy->quantize;
-    if (samples->count < LEAST_SAMPLES) {
+    if (!setting->learned && samples->count < LEAST_SAMPLES) {
         report(cx, setting->span, calibration_small, LEAST_SAMPLES, (long long)samples->count);
         return false;
     }
-    check_classes(d, samples);
+    if (!setting->learned)
+        check_classes(d, samples);
     const Entry *entry = &d->artifact.predict.at[0];
     quant_layers(entry->ir, &d->plan);
     if (d->plan.layer.count == 0) {
         report(cx, setting->span, nothing_to_quantize, d->job->table.name);
         return false;
+    }
+    if (setting->learned) {
+        QuantRanges ranges = {cx,
+                              aml_checkpoint_weights(d->finetuned ? d->finetuned : d->checkpoint)};
+        quant_learned_ranges(&ranges, &d->plan);
     }
     const char *wrong =
         quant_calibrate(cx, entry->ir, entry, setting, samples, d->folder, &d->plan);
@@ -182,8 +188,12 @@ bool deploy_quantize(Deployment *d)
             bug(cx, setting->span, "the function for a batch of %lld has other layers",
                 (long long)d->artifact.batch.at[i]);
     d->rounded = ir_clone_function(d->artifact.predict.at[0].ir, NULL, sym_of(cx, "rounded"));
-    fprintf(stderr, "quantized %s with ranges of %lld samples of %s.%s\n", d->deploy->name,
-            (long long)used, d->data->table.name, part_name(setting->part));
+    if (setting->learned)
+        fprintf(stderr, "quantized %s with the ranges that %s has learned\n", d->deploy->name,
+                d->job->table.name);
+    else
+        fprintf(stderr, "quantized %s with ranges of %lld samples of %s.%s\n", d->deploy->name,
+                (long long)used, d->data->table.name, part_name(setting->part));
     print_report(d);
     keep_report(d);
     return true;

@@ -213,14 +213,21 @@ static int count_jobs(const Run *run, aml_job_kind kind)
     return count;
 }
 
-static int stage_train(Run *run, const aml_job *job)
+static int stage_train(Run *run, const ProgramJob *whole)
 {
     Cx *cx = run->cx;
+    const aml_job *job = &whole->table;
     Vec(const char *) text = {0};
     vec_push(cx->arena, &text, run->program_hash);
     vec_push(cx->arena, &text, run->data_hash);
     for (int i = 0; i < run->command->rest.count; i++)
         vec_push(cx->arena, &text, run->command->rest.at[i]);
+    for (int i = 0; i < whole->load.count; i++) {
+        const aml_load *load = &whole->load.at[i];
+        const char *weights = load->job ? weights_hash(run, load->job, load->which) : NULL;
+        if (weights)
+            vec_push(cx->arena, &text, weights);
+    }
     const char *key = hash_texts(cx, text.at, text.count);
     const char *done = arena_printf(cx->arena, "train %s", job->name),
                *begun = arena_printf(cx->arena, "begun %s", job->name);
@@ -348,7 +355,7 @@ static int run_stages(Run *run)
     int code = stage_build(run);
     for (int i = 0; i < program->job.count && code == EXIT_OK; i++)
         if (program->job.at[i].table.kind == AML_JOB_TRAIN)
-            code = stage_train(run, &program->job.at[i].table);
+            code = stage_train(run, &program->job.at[i]);
     for (int i = 0; i < program->job.count && code == EXIT_OK; i++)
         if (program->job.at[i].table.kind == AML_JOB_EVALUATE)
             code = stage_evaluate(run, &program->job.at[i].table);

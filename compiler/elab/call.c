@@ -495,8 +495,8 @@ static Value not_callable(Elab *e, Value fn, Span span)
     return value_poison();
 }
 
-static Value call_instance(Elab *e, Instance *self, const Value args[], const Sym names[],
-                           const Span arg_span[], int count, Span span)
+static Value call_model(Elab *e, Instance *self, const Value args[], const Sym names[],
+                        const Span arg_span[], int count, Span span)
 {
     if (self->of)
         return repeat_part_call(e, self, args, names, count, span);
@@ -513,6 +513,16 @@ static Value call_instance(Elab *e, Instance *self, const Value args[], const Sy
         return not_callable(e, value_instance(self), span);
     FunctionValue function = {forward, NULL, self};
     return call_function(e, &function, args, names, arg_span, count, span);
+}
+
+static Value call_instance(Elab *e, Instance *self, const Value args[], const Sym names[],
+                           const Span arg_span[], int count, Span span)
+{
+    if (!e->rounding)
+        return call_model(e, self, args, names, arg_span, count, span);
+    Inst *before = rounded_call_begin(e);
+    Value result = call_model(e, self, args, names, arg_span, count, span);
+    return rounded_call_end(e, before, result, span);
 }
 
 // optimizers.g.update(model, gradients): every weight of the model.

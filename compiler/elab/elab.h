@@ -22,6 +22,7 @@
 //   instance.c  models, metrics, optimizers and their weights and states (cells)
 //   average.c   averages of weights
 //   load.c      freeze, tie, load: what a model is told about its weights
+//   rounded.c   the rounding of a deployed program of bytes, done while training
 //   trace.c     the function being traced
 //   region.c    the part of a trace that becomes a loop
 //   batch.c     such a part as instructions on whole stacks, where no loop is needed
@@ -289,8 +290,11 @@ struct Elab {
     // `digits.classes`, `digits_mlp.best`: set by job.c; NULL gives VALUE_JOB with `part`. Reports
     // and returns poison if it cannot.
     Value (*job_member)(Elab *e, Node *job, Sym part, Span span);
-    int visit;      // of the walk in progress, see elab_cells
-    void *job_data; // job.c's own
+    const struct Rounding *rounding; // of the job; NULL: values are not rounded
+    int rounding_calls;              // of models, in progress
+    int rounded_layers;              // found by the last of them
+    int visit;                       // of the walk in progress, see elab_cells
+    void *job_data;                  // job.c's own
 };
 
 Elab *elab_new(Cx *cx, Unit *unit, IrModule *module);
@@ -488,6 +492,17 @@ void elab_weights_files(Elab *e, Value model,
 void elab_average_make(Elab *e, Value model);
 // One step: average <- rule(average, value, step), all in the current trace. False after a report.
 bool elab_average_update(Elab *e, Value model, Value rule, Span span);
+
+// ---- rounded.c: `quantize` of a training
+
+typedef struct Rounding {
+    Span span;                  // file 0: not asked for
+    int bits;                   // of weights: 8 or 4
+    bool keep_first, keep_last; // layers that stay float
+} Rounding;
+// Around the call of a model where e->rounding is set; the result may be poison after a report.
+Inst *rounded_call_begin(Elab *e);
+Value rounded_call_end(Elab *e, Inst *before, Value result, Span span);
 
 // ---- trace.c: the function being traced --------------------------------------------------------
 

@@ -73,6 +73,7 @@ typedef struct TrainBlock {
     DType real;      // what `float` means in it
     DType mixed;  // what operands of its contractions are rounded to: BF16, F16; F32: they are not
     Value scaler; // of f16: an instance that scales the loss; else none
+    Rounding rounding; // what is trained with: `quantize`
     StateTable *table;
     bool keeps_best;
     bool failed;
@@ -97,6 +98,12 @@ typedef struct KeptTokenizer {
     const aml_tokenizer *tokenizer;
 } KeptTokenizer;
 
+// A field whose tokens are words of the training rows.
+typedef struct FieldWords {
+    const Node *node;
+    const aml_tokenizer *tokenizer; // NULL: its mistakes were reported
+} FieldWords;
+
 typedef struct Jobs {
     Elab *e;
     Cx *cx;
@@ -107,6 +114,7 @@ typedef struct Jobs {
     Vec(TrainBlock *) train;
     Vec(TextBlock) text;
     Vec(KeptTokenizer) tokenizer;
+    Vec(FieldWords) words;
     DType mixed; // of the block in progress: what is traced is marked so
 } Jobs;
 
@@ -176,6 +184,19 @@ DataBlock *data_value(Jobs *jobs, const Setting *setting, const char *name, Valu
 // Whether the split gives samples to this part; false after a report.
 bool data_part(Jobs *jobs, const DataBlock *block, const Setting *setting, aml_part part);
 
+// A table with the source of a data set, its split and the fields that are needed for it, the last
+// of which is the text `field`; where the source's file is, NULL if it is not there. False after a
+// report.
+bool split_of_text(Jobs *jobs, Node *dataset, Node *field, Value place, aml_dataset *table,
+                   const char **path, const char **named);
+
+// ---- job_words.c
+bool is_words_place(Jobs *jobs, Value place); // tokens(..., words(...))
+// The tokenizer of such a field; the words are counted at the first call. NULL after a report.
+const aml_tokenizer *words_tokenizer(Jobs *jobs, Node *dataset, Node *field, Value place);
+// The same of a field that was asked for before.
+const aml_tokenizer *words_known(Jobs *jobs, const Node *field, bool *known);
+
 // ---- job_clean.c
 bool read_clean(Jobs *jobs, Node *node, const DataBlock *block, aml_dataset *table);
 
@@ -226,6 +247,7 @@ int metric_index(Jobs *jobs, const MetricSet *set, Sym name,
 typedef struct Precision {
     DType real;
     DType mixed;
+    const Rounding *rounding;
 } Precision;
 Precision precision_begin(Jobs *jobs, const TrainBlock *train);
 void precision_end(Jobs *jobs, Precision before);
@@ -277,7 +299,7 @@ bool custom_eval(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *fn, Value
                  MetricSet *figures);
 bool validated_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job, const MetricSet *metrics);
 bool init_entry(Jobs *jobs, TrainBlock *train, ProgramJob *job);
-void load_rows(Jobs *jobs, Value model, ProgramJob *job);
+void load_rows(Jobs *jobs, Value model, bool rounds, ProgramJob *job);
 void state_rows(Jobs *jobs, StateTable *table, ProgramJob *job);
 // Every cell of the models gets a row, also one that no function reads.
 bool register_cells(Jobs *jobs, Value model);
@@ -309,7 +331,7 @@ bool is_text_place(Jobs *jobs, Value place);
 bool read_text_field(Jobs *jobs, Node *field, Value place, const aml_field *fields, int count,
                      int64_t window, aml_field *out, Column *column);
 // The tokenizer of the fields that are texts. NULL: there is none, or after a report.
-const aml_tokenizer *field_tokenizer(Jobs *jobs, const Node *dataset, bool *several);
+const aml_tokenizer *field_tokenizer(Jobs *jobs, Node *dataset, bool *several);
 
 // ---- job_files.c
 // What names of files are like, and which files are samples. NULL after a report.
@@ -325,7 +347,9 @@ bool job_generate(Jobs *jobs, Node *node);
 bool job_deploy(Jobs *jobs, Node *node);
 
 // ---- job_compress.c: false after a report; `out` is left empty if the block does not ask
-bool read_quantize(Jobs *jobs, Node *node, QuantizeSetting *out);
+// `train`: whose weights are deployed; its ranges may be learned.
+bool read_quantize(Jobs *jobs, Node *node, const TrainBlock *train, QuantizeSetting *out);
+bool read_rounding(Jobs *jobs, Node *node, Rounding *out); // `quantize` of a training
 bool read_prune(Jobs *jobs, Node *node, PruneSetting *out);
 
 #endif

@@ -24,6 +24,8 @@ static double number_of(Jobs *jobs, Value record, const char *item)
 static bool read_record(Jobs *jobs, const Setting *setting, const char *name, Value *out)
 {
     *out = setting_eval(jobs, setting, name);
+    if (value_is(*out, VALUE_FUNCTION)) // int8 is short for int8()
+        *out = elab_call(jobs->e, *out, NULL, NULL, 0, setting->span);
     if (value_is(*out, VALUE_POISON))
         return false;
     if (value_is(*out, VALUE_NONE) ||
@@ -53,7 +55,33 @@ static Ranges ranges_of(Jobs *jobs, Value record)
     return RANGES_MIN_MAX;
 }
 
-bool read_quantize(Jobs *jobs, Node *node, QuantizeSetting *out)
+// Of the weights, when they are quantized together with what they are multiplied with.
+static bool read_bits(Jobs *jobs, const Setting *setting, Value record, int *bits)
+{
+    *bits = (int)number_of(jobs, record, "weight_bits");
+    return *bits == 8 || *bits == 4 ||
+           range_wrong(jobs, setting, "weight_bits of int8", "8 or 4", record, "weight_bits");
+}
+
+// A training learns the ranges, and always has a scale for each channel.
+static bool no_meaning(Jobs *jobs, const Setting *setting, Value record, const char *where)
+{
+    static const char *const item[] = {"calibrate", "group"};
+    for (size_t i = 0; i < COUNT_OF(item); i++)
+        if (!value_is(record_item(jobs, record, item[i]), VALUE_NONE)) {
+            report(jobs->cx, setting->span, learned_ranges, item[i], where);
+            return true;
+        }
+    const char *wrong = is_word(jobs, record, "weights", "per_tensor")       ? "weights: per_tensor"
+                        : ranges_of(jobs, record) != RANGES_MIN_MAX          ? "ranges"
+                        : record_item(jobs, record, "weights_only").as.whole ? "weights_only"
+                                                                             : NULL;
+    if (wrong)
+        report(jobs->cx, setting->span, learned_ranges, wrong, where);
+    return wrong != NULL;
+}
+
+bool read_rounding(Jobs *jobs, Node *node, Rounding *out)
 {
     Setting setting = setting_of(jobs, node, "quantize");
     Value record;
@@ -61,6 +89,35 @@ bool read_quantize(Jobs *jobs, Node *node, QuantizeSetting *out)
         return false;
     if (value_is(record, VALUE_NONE))
         return true;
+    bool ends = is_word(jobs, record, "keep", "ends");
+    *out = (Rounding){.span = setting.span,
+                      .keep_first = ends || is_word(jobs, record, "keep", "first"),
+                      .keep_last = ends || is_word(jobs, record, "keep", "last")};
+    return !no_meaning(jobs, &setting, record, "in a training") &&
+           read_bits(jobs, &setting, record, &out->bits);
+}
+
+bool read_quantize(Jobs *jobs, Node *node, const TrainBlock *train, QuantizeSetting *out)
+{
+    Setting setting = setting_of(jobs, node, "quantize");
+    Value record;
+    if (!read_record(jobs, &setting, "quantize", &record))
+        return false;
+    if (value_is(record, VALUE_NONE))
+        return true;
+    if (!train)
+        return false; // its mistakes were reported
+    if (train->rounding.span.file) {
+        *out = (QuantizeSetting){.span = setting.span,
+                                 .keep_first = train->rounding.keep_first,
+                                 .keep_last = train->rounding.keep_last,
+                                 .samples = 64,
+                                 .dataset = train->data->index,
+                                 .part = AML_PART_TRAIN,
+                                 .bits = train->rounding.bits,
+                                 .learned = true};
+        return !no_meaning(jobs, &setting, record, "where the training has learned the ranges");
+    }
     Value group = record_item(jobs, record, "group"),
           calibrate = record_item(jobs, record, "calibrate");
     bool ends = is_word(jobs, record, "keep", "ends");
@@ -76,6 +133,8 @@ bool read_quantize(Jobs *jobs, Node *node, QuantizeSetting *out)
                           .weights_only = record_item(jobs, record, "weights_only").as.whole != 0,
                           .group = value_is(group, VALUE_INT) ? group.as.whole : 0,
                           .bits = 8};
+    if (!read_bits(jobs, &setting, record, &out->bits))
+        return false;
     if (out->samples < 1)
         return range_wrong(jobs, &setting, "samples of int8", "at least 1", record, "samples");
     if (out->weights_only)

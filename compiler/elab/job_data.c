@@ -158,6 +158,20 @@ static bool read_place(Jobs *jobs, Node *field, const TypeValue *type, const Dat
     return false;
 }
 
+static bool has_texts(aml_source_kind kind)
+{
+    return kind == AML_SOURCE_CSV || kind == AML_SOURCE_TEXTS || kind == AML_SOURCE_JSONL;
+}
+
+// Where the text of a field is: a column, a key, or the file itself.
+static bool text_place(Jobs *jobs, const Node *field, Value place, const DataSource *source,
+                       aml_source_kind kind, aml_field *out)
+{
+    return kind == AML_SOURCE_TEXTS   ? true
+           : kind == AML_SOURCE_JSONL ? read_key(jobs, field, place, kind, out)
+                                      : read_columns(jobs, field, place, source->window, out);
+}
+
 static bool read_field(Jobs *jobs, Node *field, Value place, const aml_dataset *table,
                        DataBlock *block, aml_field *out, Column *column)
 {
@@ -169,13 +183,12 @@ static bool read_field(Jobs *jobs, Node *field, Value place, const aml_dataset *
         return false;
     if (tokenizer)
         env_bind(jobs->e, env, job_word(jobs, "vocab"), value_int(tokenizer->vocab));
-    bool has_texts = table->source.kind == AML_SOURCE_CSV || table->source.kind == AML_SOURCE_TEXTS;
-    if (has_texts && is_text_place(jobs, place)) {
+    if (has_texts(table->source.kind) && is_text_place(jobs, place)) {
         bool counts = !value_is(record_item(jobs, place, "counted"), VALUE_NONE);
         bool in_file = table->source.kind == AML_SOURCE_TEXTS;
         out->first = block->columns;
         out->part = in_file && counts; // the content, and its length
-        if ((!counts && !in_file && !read_columns(jobs, field, place, block->source.window, out)) ||
+        if ((!counts && !text_place(jobs, field, place, &block->source, table->source.kind, out)) ||
             !read_text_field(jobs, field, place, table->field, table->fields, block->source.window,
                              out, column))
             return false;
@@ -595,6 +608,74 @@ static bool prepare_entry(Jobs *jobs, Node *node, Node *prepare, DataBlock *bloc
     return good;
 }
 
+// The words of its texts are counted before any type asks for the size of their vocabulary.
+static bool count_words(Jobs *jobs, Node *node, const DataBlock *block)
+{
+    int field = 0;
+    bool good = true;
+    for (int i = 0; i < node->as.job.items.count; i++) {
+        Node *item = node->as.job.items.at[i];
+        if (item->kind != NODE_Field)
+            continue;
+        Value place = block->cell.at[field++];
+        if (is_words_place(jobs, place))
+            good &= words_tokenizer(jobs, node, item, place) != NULL;
+    }
+    return good;
+}
+
+// Whether the split asks for this field.
+static bool split_reads(Jobs *jobs, Node *node, const Node *field)
+{
+    static const char *const item[] = {"stratify", "group"};
+    for (size_t i = 0; i < COUNT_OF(item); i++) {
+        Setting setting = setting_item(jobs, node, "split", item[i]);
+        Sym word = value_word(setting_eval(jobs, &setting, item[i]));
+        if (word && word == field->as.data.name)
+            return true;
+    }
+    return false;
+}
+
+bool split_of_text(Jobs *jobs, Node *node, Node *text, Value place, aml_dataset *table,
+                   const char **path, const char **named)
+{
+    DataBlock block = {.node = node};
+    ProgramDataset data = {.span = node->as.job.name_span};
+    Vec(aml_field) fields = {0};
+    data.table.name = node->as.job.name;
+    data.table.place = job_place(jobs, node->as.job.name_span);
+    bool good = read_source(jobs, node, "source", &data.table.source, &block.source);
+    *table = data.table;
+    if (!good || !has_texts(data.table.source.kind))
+        return good;
+    eval_places(jobs, node, data.table.source.kind, &block);
+    int read = -1;
+    for (int i = 0; i < node->as.job.items.count && good; i++) {
+        Node *item = node->as.job.items.at[i];
+        if (item->kind != NODE_Field || (++read, item == text) || !split_reads(jobs, node, item))
+            continue;
+        aml_field field = {0};
+        Column column = {0};
+        good = read_field(jobs, item, block.cell.at[read], &data.table, &block, &field, &column);
+        vec_push(jobs->arena, &fields, field);
+        vec_push(jobs->arena, &block.field, column);
+    }
+    good = good && read_split(jobs, node, &data, &block) && read_on_bad(jobs, node, &data.table);
+    aml_field field = {.first = block.columns, .count = 1, .place = job_place(jobs, text->span)};
+    field.tensor.name = text->as.data.name;
+    good = good && text_place(jobs, text, place, &block.source, data.table.source.kind, &field);
+    vec_push(jobs->arena, &fields, field);
+    data.table.field = fields.at;
+    data.table.fields = fields.count;
+    *table = data.table;
+    Setting setting = setting_of(jobs, node, "source");
+    Value source = setting_eval(jobs, &setting, "source");
+    *named = text_default(jobs, record_item(jobs, source, "path"));
+    *path = find_data(jobs->cx, *named);
+    return good;
+}
+
 bool job_dataset(Jobs *jobs, Node *node)
 {
     Arena *arena = jobs->arena;
@@ -609,6 +690,7 @@ bool job_dataset(Jobs *jobs, Node *node)
     int fields_read = -1;
     if (has_source)
         eval_places(jobs, node, data.table.source.kind, block);
+    has_source = good = has_source && count_words(jobs, node, block);
     for (int i = 0; i < node->as.job.items.count && has_source; i++) {
         Node *item = node->as.job.items.at[i];
         if (item->kind != NODE_Field)

@@ -138,12 +138,15 @@ bool job_deploy(Jobs *jobs, Node *node)
     good &= read_limit(jobs, node, "latency", &deploy.require_latency);
     good &= read_target(jobs, node, &deploy);
     good &= read_emit(jobs, node, &deploy);
-    good &= read_quantize(jobs, node, &deploy.quantize);
+    good &= read_quantize(jobs, node, train, &deploy.quantize);
     good &= read_prune(jobs, node, &deploy.prune);
     good &= read_entry(jobs, node, train, &deploy);
     if (!good || !train)
         return false;
     deploy.job = train->index;
+    const Rounding rounding = train->rounding;
+    if (deploy.quantize.learned) // compiler/quant rounds what is traced without
+        train->rounding.span.file = 0;
     for (int i = 0; i < deploy.batch.count && deploy.generator < 0; i++) {
         Entry entry;
         const char *function = sym_printf(jobs->cx, "predict_%lld", (long long)deploy.batch.at[i]);
@@ -152,6 +155,7 @@ bool job_deploy(Jobs *jobs, Node *node)
             return false;
         vec_push(jobs->arena, &deploy.predict, entry);
     }
+    train->rounding = rounding;
     jobs->e->table = NULL;
     vec_push(jobs->arena, &jobs->program->deploy, deploy);
     return true;

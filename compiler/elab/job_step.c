@@ -246,7 +246,8 @@ bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSett
     Tracing tracing = entry_begin(jobs, &job->step, job->table.name, "step", span);
     Value record = batch_inputs(&tracing, &train->data->prepared, job->table.batch, span);
     Value clip = settings->clip;
-    if (value_is(clip, VALUE_NONE) && leaves_out_steps(&job->table)) // the gradients' length decides
+    if (value_is(clip, VALUE_NONE) &&
+        leaves_out_steps(&job->table)) // the gradients' length decides
         clip = value_function(jobs->e, elab_std_function(jobs->e, "unclipped"), NULL);
     Value args[] = {train->model,
                     train->loss_call,
@@ -277,8 +278,7 @@ bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSett
     bool good = !(mixes && scaled) && !value_is(result, VALUE_POISON) &&
                 average_step(jobs, train, train->model, span) &&
                 (!scaled || scaler_skips(&tracing, train, &result, span)) &&
-                step_outputs(&tracing, result, span) &&
-                guard_step(&tracing, &job->table, span) &&
+                step_outputs(&tracing, result, span) && guard_step(&tracing, &job->table, span) &&
                 rate_output(&tracing, settings->optimizer, span);
     jobs->e->training = false;
     if (!good) {
@@ -472,12 +472,14 @@ static Span state_span(const Jobs *jobs, const Cell *cell)
 }
 
 // What `load` was told, as rows of the program's table.
-void load_rows(Jobs *jobs, Value model, ProgramJob *job)
+void load_rows(Jobs *jobs, Value model, bool rounds, ProgramJob *job)
 {
     WeightsFileList files = {0};
     elab_weights_files(jobs->e, model, &files);
     for (int i = 0; i < files.count; i++) {
-        const WeightsFile *file = files.at[i];
+        WeightsFile *file = files.at[i];
+        if (rounds) // a file of a training without rounding has no ranges
+            vec_push(jobs->arena, &file->missing, job_word(jobs, "*input_range"));
         aml_load_rule *rule = NEW_ARRAY(jobs->arena, aml_load_rule, file->rule.count + 1);
         for (int r = 0; r < file->rule.count; r++) {
             const FileRule *from = &file->rule.at[r];

@@ -26,17 +26,20 @@ static const aml_tokenizer *place_tokenizer(Jobs *jobs, const Node *field, Value
 {
     Value value = record_item(jobs, place, "tokenizer");
     const Node *node = field->as.data.value;
-    bool is_one;
+    bool is_one, counted;
+    const aml_tokenizer *words = words_known(jobs, field, &counted);
+    if (counted)
+        return words;
     const aml_tokenizer *found =
         tokenizer_of(jobs, node ? node->span : field->span, value, &is_one);
     if (!is_one && !value_is(value, VALUE_POISON))
         misfit(jobs, field, "tokenizer",
-               "bytes(), bpe(...), wordpiece(...), words(...) or tokenizer_json(...)",
+               "words(...), bytes(), bpe(...), wordpiece(...) or tokenizer_json(...)",
                value_what(jobs->e, value));
     return found;
 }
 
-const aml_tokenizer *field_tokenizer(Jobs *jobs, const Node *dataset, bool *several)
+const aml_tokenizer *field_tokenizer(Jobs *jobs, Node *dataset, bool *several)
 {
     const aml_tokenizer *found = NULL;
     *several = false;
@@ -49,7 +52,9 @@ const aml_tokenizer *field_tokenizer(Jobs *jobs, const Node *dataset, bool *seve
             elab_eval(jobs->e, env_new(jobs->e, NULL, field->span.file), field->as.data.value);
         if (value_is(record_item(jobs, place, "tokenizer"), VALUE_NONE))
             continue;
-        const aml_tokenizer *one = place_tokenizer(jobs, field, place);
+        const aml_tokenizer *one = is_words_place(jobs, place)
+                                       ? words_tokenizer(jobs, dataset, field, place)
+                                       : place_tokenizer(jobs, field, place);
         *several = *several || (found && one && one != found);
         found = found ? found : one;
     }
@@ -136,6 +141,7 @@ static bool counting_field(Jobs *jobs, Node *field, Value place, const aml_field
     cell->text = rule;
     out->rule = cell;
     out->column = found->column;
+    out->key = found->key;
     out->first = found->first;
     out->count = 1;
     return set_type(jobs, field, &type, out, column);

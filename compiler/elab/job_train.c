@@ -31,9 +31,10 @@ bool job_is_instance(Value value, NodeKind kind)
 
 Precision precision_begin(Jobs *jobs, const TrainBlock *train)
 {
-    Precision before = {jobs->e->real, jobs->mixed};
+    Precision before = {jobs->e->real, jobs->mixed, jobs->e->rounding};
     jobs->e->real = train->real;
     jobs->mixed = train->mixed;
+    jobs->e->rounding = train->rounding.span.file ? &train->rounding : NULL;
     return before;
 }
 
@@ -41,6 +42,7 @@ void precision_end(Jobs *jobs, Precision before)
 {
     jobs->e->real = before.real;
     jobs->mixed = before.mixed;
+    jobs->e->rounding = before.rounding;
 }
 
 // `precision: f64`, `precision: mixed(bf16)`, `precision: mixed(f16)`.
@@ -295,6 +297,14 @@ static bool mixing_setting(Jobs *jobs, Node *node, const char *name, Value *out)
     return false;
 }
 
+static bool rounds_something(Jobs *jobs, const TrainBlock *train)
+{
+    if (!train->rounding.span.file || jobs->e->rounded_layers > 0)
+        return true;
+    report(jobs->cx, train->rounding.span, nothing_to_quantize, train->node->as.job.name);
+    return false;
+}
+
 static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const MetricSet *metrics)
 {
     Node *node = train->node;
@@ -358,8 +368,8 @@ static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const Me
     job->table.has_loss = true;
     int64_t batch = job->table.batch;
     return predict_entry(jobs, train, &job->predict, job->table.name, "predict", 1, model.span) &&
-           register_cells(jobs, train->model) && scaler_prepare(jobs, train) &&
-           check_classes(jobs, train, job, model.span) &&
+           rounds_something(jobs, train) && register_cells(jobs, train->model) &&
+           scaler_prepare(jobs, train) && check_classes(jobs, train, job, model.span) &&
            default_step(jobs, train, job, &settings) &&
            eval_entry(jobs, &job->eval, job, train->data, train->model, train->loss_call, metrics,
                       "eval", batch) &&
@@ -437,6 +447,30 @@ static bool train_own(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *step
     return true;
 }
 
+// `init: net.last`: what another training has made of the weights. Only the ranges of values that
+// are rounded may be in one and not in the other.
+static bool begin_weights(Jobs *jobs, Node *node, ProgramJob *job)
+{
+    static const char *const ranges[] = {"*input_range"};
+    Setting init = setting_of(jobs, node, "init");
+    if (!init.value || init.value->kind == NODE_None)
+        return true;
+    aml_which which;
+    TrainBlock *from = checkpoint_setting(jobs, &init, "init", &which);
+    if (!from)
+        return false;
+    aml_load load = {.place = job_place(jobs, init.span),
+                     .job = from->node->as.job.name,
+                     .which = which,
+                     .missings = 1,
+                     .missing = ranges,
+                     .unuseds = 1,
+                     .unused = ranges};
+    vec_push(jobs->arena, &job->load, load);
+    vec_push(jobs->arena, &job->load_span, init.span);
+    return true;
+}
+
 bool job_train(Jobs *jobs, Node *node)
 {
     TrainBlock *train = NEW(jobs->arena, TrainBlock);
@@ -470,7 +504,7 @@ bool job_train(Jobs *jobs, Node *node)
         good = read_watch(jobs, node, train->data, &metrics, &job.table);
     if (!good)
         return false;
-    if (!read_precision(jobs, train))
+    if (!read_precision(jobs, train) || !read_rounding(jobs, node, &train->rounding))
         return false;
     Precision before = precision_begin(jobs, train);
     good = read_average(jobs, node, &train->average);
@@ -480,6 +514,7 @@ bool job_train(Jobs *jobs, Node *node)
         good = custom_eval(jobs, train, &job, validate, train->models, &metrics) &&
                read_watch(jobs, node, train->data, &metrics, &job.table);
     train->keeps_best = job.table.keep_best > 0;
+    good = good && begin_weights(jobs, node, &job);
     good = good && validated_entry(jobs, train, &job, &metrics) && init_entry(jobs, train, &job);
     precision_end(jobs, before);
     jobs->e->table = NULL;
@@ -487,7 +522,7 @@ bool job_train(Jobs *jobs, Node *node)
         return false;
     if (!step)
         warn_unused(jobs, train->model, &job);
-    load_rows(jobs, step ? train->models : train->model, &job);
+    load_rows(jobs, step ? train->models : train->model, train->rounding.span.file != 0, &job);
     state_rows(jobs, train->table, &job);
     fit_rows(&jobs->program->dataset.at[train->data->index], &job, jobs);
     if (!job_memory(jobs, node, &job))

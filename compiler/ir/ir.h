@@ -176,6 +176,11 @@ IrModule *ir_parse(Cx *cx, uint32_t file); // NULL after reporting diagnostics
 // static tensor values.
 void ir_evaluate(IrFunction *fn, void *const in[], void *const out[]);
 
+// ---- product.c
+// Whether inst is x [.., k] times a matrix, or a convolution: each channel of its result (along
+// `axis`) has weights of its own (along `weight_axis` of its second operand).
+bool inst_weighs_channels(const Inst *inst, int *axis, int *weight_axis);
+
 // ---- cost.c: what an instruction costs
 typedef struct Cost {
     double flops; // floating-point operations; a multiply-add counts 2

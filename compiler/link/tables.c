@@ -519,9 +519,11 @@ static const char *loads(TableWriter *writer, const ProgramJob *job, const char 
                    *unused = text_list(writer, load->unused, load->unuseds, prefix, "unused");
         buffer_printf(&rows,
                       "    {.place = %s, .below = %s, .path = %s, .rules = %d, .rule = %s,\n"
+                      "     .job = %s, .which = (aml_which)%d,\n"
                       "     .missings = %d, .missing = %s, .unuseds = %d, .unused = %s},\n",
                       place(writer, load->place), table_text(writer, load->below), path,
-                      load->rules, rule, load->missings, missing, load->unuseds, unused);
+                      load->rules, rule, table_text(writer, load->job), (int)load->which,
+                      load->missings, missing, load->unuseds, unused);
     }
     TOP("static const aml_load %s[] = {\n%s};\n", name, rows.text);
     return name;

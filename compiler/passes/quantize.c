@@ -220,13 +220,9 @@ bool pass_quantize(IrFunction *fn)
     bool changed = false;
     for (Inst *inst = fn->first; inst; inst = inst->next) {
         Bytes left, right;
-        bool dot = inst->op == OP_dot && inst->input[1]->type.rank == 2 &&
-                   inst->attr[0].list.count == 1 && inst->attr[2].list.count == 0 &&
-                   inst->attr[0].list.at[0] == inst->input[0]->type.rank - 1;
-        if (!dot && inst->op != OP_conv)
+        int axis, weight_axis;
+        if (!inst_weighs_channels(inst, &axis, &weight_axis))
             continue;
-        int axis = dot ? inst->type.rank - 1 : 1,
-            weight_axis = dot ? 1 - (int)inst->attr[1].list.at[0] : 0;
         if (!match_left(inst->input[0], &left) || !match_right(inst->input[1], weight_axis, &right))
             continue;
         replace(fn, inst, &left, &right, axis, weight_axis);

@@ -112,48 +112,6 @@ static const char *find_ranges(Calibration *c)
     return wrong;
 }
 
-// ---- weights
-
-static double decibels(double signal, double noise)
-{
-    return noise <= 0 ? 99 : signal <= 0 ? 0 : fmin(99, 10 * log10(signal / noise));
-}
-
-// Symmetric: the largest magnitude of a channel (or of all) becomes 127.
-static void round_weights(Calibration *c, QuantLayer *layer)
-{
-    const Inst *weights = layer->inst->input[1];
-    const float *at = weights->attr[0].data.at;
-    int64_t elements = type_elements(weights->type), inner = 1;
-    for (int i = layer->weight_axis + 1; i < weights->type.rank; i++)
-        inner *= weights->type.dim[i];
-    int8_t *bytes = NEW_ARRAY(c->cx->arena, int8_t, elements + 1);
-    layer->scale = NEW_ARRAY(c->cx->arena, double, layer->channels + 1);
-    layer->correction = NEW_ARRAY(c->cx->arena, double, layer->channels + 1);
-    for (int64_t i = 0; i < elements; i++) {
-        int64_t channel = c->setting->per_tensor ? 0 : i / inner % layer->channels;
-        layer->scale[channel] = fmax(layer->scale[channel], fabs((double)at[i]) / 127);
-    }
-    for (int64_t i = 0; i < layer->channels; i++) {
-        layer->scale[i] = c->setting->per_tensor ? layer->scale[0] : layer->scale[i];
-        if (layer->scale[i] == 0)
-            layer->scale[i] = 1; // all of them are 0
-        layer->scale[i] = (double)(float)layer->scale[i];
-    }
-    double signal = 0, noise = 0;
-    for (int64_t i = 0; i < elements; i++) {
-        double scale = layer->scale[i / inner % layer->channels];
-        double byte = fmax(-127, fmin(127, rint((double)at[i] / scale)));
-        bytes[i] = (int8_t)byte;
-        signal += (double)at[i] * (double)at[i];
-        noise += (byte * scale - (double)at[i]) * (byte * scale - (double)at[i]);
-    }
-    layer->weight = bytes;
-    layer->weight_error = decibels(signal, noise);
-    layer->bytes_before = elements * (int64_t)sizeof(float);
-    layer->bytes_after = elements + layer->channels * (int64_t)sizeof(float);
-}
-
 // ---- errors
 
 static Inst *reduced(IrFunction *fn, Inst *in, int kept)
@@ -226,7 +184,11 @@ static const char *find_errors(Calibration *c)
             layer->correction[k] /= (double)(places * seen);
             mean += layer->correction[k] * layer->correction[k] * (double)(places * seen);
         }
-        layer->error = decibels(sum[2 * i], fmax(0, sum[2 * i + 1] - mean));
+        if (c->setting->learned) { // the training has seen what the mean is off by
+            memset(layer->correction, 0, sizeof *layer->correction * (size_t)layer->channels);
+            mean = 0;
+        }
+        layer->error = quant_decibels(sum[2 * i], fmax(0, sum[2 * i + 1] - mean));
     }
     native_close(&native);
     return wrong;
@@ -243,7 +205,7 @@ static void choose(Calibration *c)
             layer->kept = "first layer";
         else if (c->setting->keep_last && i == count - 1)
             layer->kept = "last layer";
-        else if (layer->error < c->setting->keep_below)
+        else if (!layer->kept && layer->error < c->setting->keep_below)
             layer->kept = arena_printf(c->cx->arena, "error above %g dB", c->setting->keep_below);
         if (layer->kept)
             layer->bytes_after = layer->bytes_before;
@@ -264,9 +226,9 @@ const char *quant_calibrate(Cx *cx, IrFunction *fn, const Entry *entry,
                 *c = &calibration;
     c->batch = entry->input.at[0].shape.dim[0];
     c->used = samples->count;
-    const char *wrong = find_ranges(c);
+    const char *wrong = setting->learned ? NULL : find_ranges(c);
     for (int i = 0; i < plan->layer.count && !wrong; i++)
-        round_weights(c, &plan->layer.at[i]);
+        quant_round_weights(cx, &plan->layer.at[i], setting);
     if (!wrong)
         wrong = find_errors(c);
     if (!wrong)

@@ -95,16 +95,6 @@ static bool is_weight(const Inst *inst)
     return inst->op == OP_constant && inst->type.dtype == DTYPE_F32 && !inst->attr[0].data.splat;
 }
 
-// x [.., k] times a matrix.
-static bool is_dense(const Inst *inst)
-{
-    if (inst->op != OP_dot || inst->input[1]->type.rank != 2)
-        return false;
-    IntList a = inst->attr[0].list, b = inst->attr[1].list;
-    return a.count == 1 && b.count == 1 && inst->attr[2].list.count == 0 &&
-           a.at[0] == inst->input[0]->type.rank - 1;
-}
-
 static Sym layer_name(const Inst *inst, Cx *cx, int number)
 {
     Sym name = inst->input[1]->name;
@@ -137,8 +127,8 @@ void quant_layers(IrFunction *fn, QuantPlan *out)
 {
     Cx *cx = fn->cx;
     for (Inst *inst = fn->first; inst; inst = inst->next) {
-        bool dense = is_dense(inst);
-        if (!(dense || inst->op == OP_conv) || inst->type.dtype != DTYPE_F32 ||
+        int axis, weight_axis;
+        if (!inst_weighs_channels(inst, &axis, &weight_axis) || inst->type.dtype != DTYPE_F32 ||
             !is_weight(inst->input[1]))
             continue;
         Inst *root = without_moves(inst->input[0]);
@@ -147,8 +137,8 @@ void quant_layers(IrFunction *fn, QuantPlan *out)
         QuantLayer layer = {.inst = inst,
                             .root = root,
                             .constant = inst->input[1],
-                            .axis = dense ? inst->type.rank - 1 : 1,
-                            .weight_axis = dense ? 1 - (int)inst->attr[1].list.at[0] : 0,
+                            .axis = axis,
+                            .weight_axis = weight_axis,
                             .name = layer_name(inst, cx, out->layer.count + 1)};
         layer.channels = inst->type.dim[layer.axis];
         layer.site = site_of(cx, out, root);

@@ -3,6 +3,8 @@
 //   layers.c   which products can be quantized, and what is constant along their channels
 //   fold.c     what follows a product channel by channel (a norm in inference) goes into weights
 //   native.c   compiled functions that amlc runs itself, on real samples
+//   weights.c  weights as small integers
+//   learned.c  ranges that a training has found
 //   ranges.c   from the values of an activation to its range
 //   calibrate.c  runs the function on samples: ranges, then the error that each layer would have
 //   insert.c   writes the rounding out: quantize, then dequantize, in front of each product
@@ -97,6 +99,19 @@ enum { QUANT_BINS = 2048 };
 void quant_range(Ranges rule, const Histogram *histogram, double *low, double *high);
 // The scale and the zero point of bytes for low..high.
 void quant_byte_scale(double low, double high, double *scale, int *zero);
+
+// ---- weights.c
+double quant_decibels(double signal, double noise);
+// Fills what a layer knows of its weights.
+void quant_round_weights(Cx *cx, QuantLayer *layer, const QuantizeSetting *setting);
+
+// ---- learned.c
+typedef struct QuantRanges {
+    Cx *cx;
+    const aml_tensors *tensors; // of a checkpoint
+} QuantRanges;
+// Gives the sites of `plan` the ranges that a training has learned; layers without one stay f32.
+void quant_learned_ranges(const QuantRanges *ranges, QuantPlan *plan);
 
 // ---- calibrate.c
 // Fills sites and layers of `plan`, which quant_layers has made of fn. NULL, or what is wrong.

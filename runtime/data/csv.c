@@ -202,12 +202,14 @@ static inline const char *scan_cell(amli_csv *csv, const char *at, amli_cell *ce
     return at == csv->end && !csv->complete ? NULL : at;
 }
 
-// The usual case without detours: cells that end with a separator, up to the end of the block.
+// The usual case without detours: cells that end with a separator, up to the end of the block. Not
+// where rows are one cell, whose separator is the line break: the next row would be taken along.
 static inline const char *scan_plain(const amli_csv *csv, const char *at, amli_cell cell[],
                                      int64_t room, int64_t *cells)
 {
     size_t passed = (size_t)(at - csv->block);
-    if (!csv->block || at < csv->block || passed >= csv->block_bytes)
+    if (!csv->block || at < csv->block || passed >= csv->block_bytes ||
+        csv->form.separator == '\n')
         return at;
     uint64_t left = csv->marks >> passed << passed;
     const char *block = csv->block, separator = csv->form.separator;

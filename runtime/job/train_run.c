@@ -298,6 +298,25 @@ static aml_status remember_options(amli_training *training, aml_error *error)
     return status;
 }
 
+// The tensors of a file, or of the checkpoint of another training; `found` says where they were.
+static aml_status open_load(amli_training *training, const aml_load *load, char *found,
+                            aml_checkpoint **checkpoint, aml_tensors **tensors, aml_error *error)
+{
+    char path[PATH_MAX];
+    if (load->job) {
+        aml_status status = aml_checkpoint_find(training->command->runs, load->job, load->which,
+                                                amli_log_notice, &training->log, checkpoint, error);
+        if (!status)
+            snprintf(found, PATH_MAX, "%s", aml_checkpoint_path(*checkpoint));
+        return status;
+    }
+    aml_status status = amli_text_value(training->command, &load->path, path, error);
+    if (!status)
+        status =
+            amli_locate(path, training->session.program->source_dir, load->place, found, error);
+    return status ? status : aml_tensors_open(found, tensors, error);
+}
+
 // Initial values, then what files have.
 aml_status amli_training_begin_weights(amli_training *training, aml_error *error)
 {
@@ -307,23 +326,21 @@ aml_status amli_training_begin_weights(amli_training *training, aml_error *error
     if (!status)
         status = amli_statistics_store(session, error);
     for (int i = 0; i < job->loads && !status; i++) {
-        char path[PATH_MAX], found[PATH_MAX];
+        const aml_load *load = &job->load[i];
+        char found[PATH_MAX];
         aml_tensors *tensors = NULL;
-        status = amli_text_value(training->command, &job->load[i].path, path, error);
+        aml_checkpoint *checkpoint = NULL;
+        status = open_load(training, load, found, &checkpoint, &tensors, error);
+        const aml_tensors *from = checkpoint ? aml_checkpoint_weights(checkpoint) : tensors;
         if (!status)
-            status =
-                amli_locate(path, session->program->source_dir, job->load[i].place, found, error);
-        if (!status)
-            status = aml_tensors_open(found, &tensors, error);
-        if (!status)
-            status = amli_load_file(job, &job->load[i], tensors, found, session->device,
-                                    session->state, error);
+            status = amli_load_file(job, load, from, found, session->device, session->state, error);
         amli_buffer summary = {0};
         if (!status)
-            status = amli_load_summary(job, &job->load[i], tensors, &summary, error);
+            status = amli_load_summary(job, load, from, &summary, error);
         if (!status && !summary.failed)
             amli_log_line(&training->log, "weights from %s: %s", found, summary.text);
         amli_buffer_free(&summary);
+        aml_checkpoint_close(checkpoint);
         aml_tensors_close(tensors);
     }
     return status;

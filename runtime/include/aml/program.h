@@ -496,6 +496,8 @@ typedef struct aml_load_rule {
 typedef struct aml_load {
     const char *place, *below; // below: NULL for the whole model
     aml_text path;
+    const char *job; // whose checkpoint it is in the place of a file, and which; NULL: `path`
+    aml_which which;
     int32_t rules, missings, unuseds;
     const aml_load_rule *rule;
     const char *const *missing, *const *unused; // patterns: of paths, of names in the file
