@@ -72,6 +72,8 @@ typedef struct QuantizeSetting {
     aml_part part;
     bool weights_only;
     int64_t group; // weights that share a scale; 0: a row or the tensor
+    int form;      // of weights alone: STORED_BYTES, ... (kernels/stored.h)
+    bool asymmetric, compensated; // the same, see quant/rounding.h
     int bits;      // of weights: 8 or 4
     bool learned;  // ranges are in the checkpoint, see quant/learned.c
 } QuantizeSetting;

@@ -3,6 +3,7 @@
 //   driver_deploy.c    the stages in order: weights, functions, files, comparison, requirements
 //   driver_quantize.c  quantization: samples, calibration, report, accuracy
 //   driver_generate.c  an entry that writes
+//   driver_stored.c    weights alone in small integers or halves
 //   driver_prune.c     channels that are left out, and fine-tuning
 
 #ifndef AML_DRIVER_DEPLOY_H
@@ -12,6 +13,7 @@
 #include "aml/checkpoint.h"
 #include "driver.h"
 #include "quant/quant.h"
+#include "quant/rounding.h"
 
 typedef struct Deployment {
     Command *command;
@@ -49,6 +51,10 @@ bool deploy_over(Deployment *d, const char *what, double limit, double measured,
 // The median time of one call of the deployed program for the smallest batch in seconds; < 0 if it
 // could not be measured.
 double deploy_latency(Deployment *d);
+
+// driver_stored.c: functions without calls get stored weights; the report goes to d->artifact.
+// `inputs` may be NULL. False after an error.
+bool deploy_store(Deployment *d, IrFunction *const fn[], int count, const StoredInputs *inputs);
 
 // driver_generate.c: all of it for a block whose entry is a `generate` block, but for the
 // checkpoint. False after an error.

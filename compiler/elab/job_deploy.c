@@ -141,6 +141,10 @@ bool job_deploy(Jobs *jobs, Node *node)
     good &= read_quantize(jobs, node, train, &deploy.quantize);
     good &= read_prune(jobs, node, &deploy.prune);
     good &= read_entry(jobs, node, train, &deploy);
+    if (deploy.generator >= 0 && deploy.quantize.span.file && !deploy.quantize.weights_only) {
+        report(jobs->cx, deploy.quantize.span, entry_rounding);
+        good = false;
+    }
     if (!good || !train)
         return false;
     deploy.job = train->index;

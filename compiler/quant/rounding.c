@@ -9,7 +9,7 @@
 // sum, and the error of each is taken off those that come later, weighted by the Cholesky factor of
 // the inverse of H, which makes the error of the result smallest.
 
-#include "quant/stored.h"
+#include "quant/rounding.h"
 
 #include <math.h>
 #include <string.h>

@@ -6,7 +6,7 @@
 // side (tied tables). The stack of a repeat is stored matrix by matrix and stays a stack, of which
 // each turn of the loop gets its slice. This runs behind `inline` and before constants are folded.
 
-#include "quant/stored.h"
+#include "quant/rounding.h"
 
 #include <string.h>
 

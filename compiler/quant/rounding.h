@@ -1,10 +1,10 @@
-// quant/stored.h: weights alone in small integers or halves, in the layout of kernels/stored.h.
+// quant/rounding.h: weights alone in small integers or halves, in the layout of kernels/stored.h.
 //
 //   stored.c     which matrices of a function, and what reads them instead
 //   rounding.c   from a matrix to its integers or halves
 
-#ifndef AML_QUANT_STORED_H
-#define AML_QUANT_STORED_H
+#ifndef AML_QUANT_ROUNDING_H
+#define AML_QUANT_ROUNDING_H
 
 #include "compile.h"
 
