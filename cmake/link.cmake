@@ -7,7 +7,8 @@ if(AML_SANITIZE)        # the sanitizers' libraries belong to one compiler
   target_compile_definitions(aml_link PRIVATE AML_DEFAULT_CC="${CMAKE_C_COMPILER}")
 endif()
 set(program_headers ${CMAKE_SOURCE_DIR}/runtime/include/aml/program.h ${CMAKE_SOURCE_DIR}/runtime/include/aml/status.def
-                    ${CMAKE_SOURCE_DIR}/runtime/include/aml/artifact.h ${CMAKE_SOURCE_DIR}/runtime/include/aml/source.def)
+                    ${CMAKE_SOURCE_DIR}/runtime/include/aml/artifact.h ${CMAKE_SOURCE_DIR}/runtime/include/aml/library_status.def
+                    ${CMAKE_SOURCE_DIR}/runtime/include/aml/source.def)
 aml_embed(aml_link aml_program_headers ${CMAKE_SOURCE_DIR}/runtime/include ${program_headers})
 
 file(GLOB AMLC_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/compiler/*.c)

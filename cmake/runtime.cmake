@@ -24,6 +24,12 @@ find_path(AML_JANSSON_INCLUDE jansson.h REQUIRED)
 find_path(AML_NETTLE_INCLUDE nettle/sha2.h REQUIRED)
 find_path(AML_ZLIB_INCLUDE zlib.h REQUIRED)
 target_compile_options(aml_runtime PRIVATE ${AML_WARNINGS} -O2 -ffunction-sections -fdata-sections -fno-strict-aliasing)
+if(NOT AML_SANITIZE)    # C code is never unwound through; the tables would be a tenth of a deployed program
+  target_compile_options(aml_runtime PRIVATE -fno-asynchronous-unwind-tables -fno-unwind-tables)
+  # What runs once and not for each sample. The time of a deployed program is in its kernels.
+  set_source_files_properties(runtime/artifact/main.c runtime/artifact/bench.c runtime/artifact/predict.c runtime/artifact/arrays.c
+                              runtime/artifact/picture.c PROPERTIES COMPILE_OPTIONS -Os)
+endif()
 target_include_directories(aml_runtime PUBLIC ${CMAKE_SOURCE_DIR}/runtime/include
                          PRIVATE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/kernels ${AML_JANSSON_INCLUDE} ${AML_NETTLE_INCLUDE}
                          ${AML_ZLIB_INCLUDE} ${AML_PCRE2_INCLUDE} ${AML_UTF8PROC_INCLUDE} ${AML_JPEG_INCLUDE} ${AML_PNG_INCLUDE})

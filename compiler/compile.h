@@ -86,6 +86,16 @@ typedef struct PruneSetting {
     aml_quantity finetune; // value 0: none
 } PruneSetting;
 
+// What `emit` lists.
+typedef enum DeployForm {
+    DEPLOY_EXECUTABLE,
+    DEPLOY_SHARED_LIBRARY,
+    DEPLOY_STATIC_LIBRARY,
+    DEPLOY_OBJECT,
+    DEPLOY_C_HEADER,
+    DEPLOY_FORMS
+} DeployForm;
+
 // `deploy NAME { ... }`.
 typedef struct ProgramDeploy {
     Sym name;
@@ -99,9 +109,9 @@ typedef struct ProgramDeploy {
     int generator;      // the `generate` block that is the entry: index in jobs; -1: none
     Vec(int64_t) batch; // increasing
     Vec(Entry)
-        predict; // one per batch size; the weights are SLOT_STATE parameters of the job's table
-    bool executable, shared_library;
-    const char *target;                                   // "native" or "x86-64-v3"
+        predict;   // one per batch size; the weights are SLOT_STATE parameters of the job's table
+    unsigned emit; // bits: 1u << DEPLOY_...
+    Vec(const char *) target; // "native" or "x86-64-v3"; none: what suits the program
     double require_size, require_memory, require_latency; // bytes, bytes, seconds; 0: not required
     double require_accuracy_drop;                         // fraction; < 0: not required
     Span require;
@@ -167,9 +177,23 @@ typedef struct Plan {
 Plan plan_function(Cx *cx, IrFunction *fn);
 
 // ---- codegen/: functions to a native object.
+//
+// What objects share that are linked into one program, the code for several levels of processors:
+// each constant is in the first object that reads it, and kernels have other names in each.
+typedef struct SharedConstant {
+    uint64_t hash;
+    size_t bytes;
+    const void *at;
+    const char *name;
+} SharedConstant;
+typedef struct Shared {
+    int objects; // made so far
+    Vec(SharedConstant) constant;
+} Shared;
 typedef struct Target {
     const char *cpu; // "native", "x86-64-v2", "x86-64-v3", "x86-64-v4"
     bool position_independent;
+    Shared *shared; // NULL: there is one object
 } Target;
 typedef struct ObjectFile {
     const char *at;
@@ -186,6 +210,8 @@ typedef struct EmitEntry {
     Entry *entry;
     const size_t *state_offset;
 } EmitEntry;
+bool codegen_sums_bytes(const IrFunction *fn); // whether it has products of bytes
+int target_rank(const char *cpu); // of a level by its name, 0 is the best; -1: no such level
 bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Target target,
                   const char *emit_text /* NULL, "llvm" or "asm" */, ObjectCode *object);
 

@@ -132,12 +132,21 @@ static bool quantizes(const Deployment *d)
     return d->deploy->quantize.span.file != 0;
 }
 
-Target deploy_target(const Deployment *d)
+// A norm is then an addition in the kernel of the product before it. Where operands are rounded to
+// 16 bits, other weights would be rounded in another way than those that were trained.
+static bool fold_norms(Deployment *d)
 {
-    Target target = target_of(d->command);
-    if (!d->command->option[OPTION_TARGET] && d->deploy->target)
-        target.cpu = d->deploy->target;
-    return target;
+    Artifact *artifact = &d->artifact;
+    bool mixed = false;
+    for (int i = 0; i < artifact->predict.count; i++)
+        mixed |= artifact->predict.at[i].ir->mixed;
+    if (mixed)
+        return true;
+    if (!passes_run(d->cx, d->program->module, "dce", NULL, NULL))
+        return false;
+    for (int i = 0; i < artifact->predict.count; i++)
+        quant_fold_norms(artifact->predict.at[i].ir);
+    return true;
 }
 
 // The predict functions with weights alone in small integers or halves.
@@ -198,72 +207,15 @@ static bool make_functions(Deployment *d, ObjectCode *object)
         if (!passes_run(cx, d->program->module, "dce", NULL, NULL) || !deploy_quantize(d))
             return false;
     }
+    if (!quantizes(d) && !fold_norms(d))
+        return false;
     if (prunes(d) && !quantizes(d))
         d->rounded = ir_clone_function(artifact->predict.at[0].ir, NULL, sym_of(cx, "deployed"));
     if (!passes_run(cx, d->program->module, NULL, NULL, NULL))
         return false;
     if (quantizes(d) || prunes(d))
         artifact->weights_bytes = deploy_constant_bytes(artifact->predict.at[0].ir);
-    Vec(EmitEntry) list = {0};
-    vec_push(cx->arena, &list, ((EmitEntry){&artifact->prepare, NULL}));
-    for (int i = 0; i < artifact->predict.count; i++)
-        vec_push(cx->arena, &list, ((EmitEntry){&artifact->predict.at[i], NULL}));
-    return codegen_emit(cx, d->program->module, list.at, list.count, deploy_target(d), NULL,
-                        object);
-}
-
-// ---- the files
-
-const char *deploy_beside(Deployment *d, const char *file)
-{
-    const char *slash = strrchr(d->request->output, '/');
-    if (!slash)
-        return file;
-    return arena_printf(d->cx->arena, "%.*s/%s", (int)(slash - d->request->output),
-                        d->request->output, file);
-}
-
-bool deploy_write_text(Deployment *d, const char *path, const char *text)
-{
-    FILE *file = fopen(path, "we");
-    bool good = file && fputs(text, file) >= 0;
-    good = file && fclose(file) == 0 && good;
-    if (!good)
-        say(d->command, "error", "cannot write %s: %s", path, strerror(errno));
-    return good;
-}
-
-static bool told(Deployment *d, const char *wrong)
-{
-    if (wrong)
-        say(d->command, "error", "%s", wrong);
-    return wrong != NULL;
-}
-
-static bool link_executable(Deployment *d, const ObjectCode *object)
-{
-    d->executable = d->deploy->executable ? d->request->output
-                                          : arena_printf(d->cx->arena, "%s/deployed", d->folder);
-    LinkRequest request = {.tables = tables_of_artifact(d->cx, &d->artifact, object),
-                           .object = object,
-                           .libraries = source_libraries(d->artifact.source->kind),
-                           .output = d->executable};
-    return !told(d, toolchain_link(d->cx, &request));
-}
-
-static bool link_library(Deployment *d, const ObjectCode *object)
-{
-    Cx *cx = d->cx;
-    const char *name = d->artifact.name;
-    LinkRequest request = {.tables = library_source(cx, &d->artifact, object),
-                           .header_name = arena_printf(cx->arena, "%s.h", name),
-                           .header = library_header(cx, &d->artifact),
-                           .object = object,
-                           .output = deploy_beside(d, arena_printf(cx->arena, "lib%s.so", name)),
-                           .soname = arena_printf(cx->arena, "lib%s.so", name),
-                           .exports = library_exports(cx, &d->artifact)};
-    return !told(d, toolchain_link(cx, &request)) &&
-           deploy_write_text(d, deploy_beside(d, request.header_name), request.header);
+    return deploy_compile(d, object);
 }
 
 // ---- the comparison
@@ -399,6 +351,33 @@ static double tolerance_of(const Deployment *d)
     return quantizes(d) ? 0 : d->deploy->predict.at[0].ir->mixed ? 1e-2 : 1e-4;
 }
 
+// The predictions of the code for one level, which must be those that are expected.
+static const char *compare_level(Deployment *d, const ArtifactLevel *level, const char *rows,
+                                 const char *expected)
+{
+    const char *found =
+        predictions(d,
+                    (const char *const[]){deploy_absolute(d->cx, d->executable), "predict", rows,
+                                          "--level", level->cpu_level, NULL},
+                    "predict");
+    if (!found)
+        return NULL;
+    Comparison result = compare_predictions(d->cx, expected, found, tolerance_of(d));
+    if (result.wrong) {
+        say(d->command, "error", "%s does not predict what the training program predicts: %s",
+            d->deploy->name, result.wrong);
+        return NULL;
+    }
+    fprintf(stderr, "  compared with the training program on %d rows%s%s: worst difference %.3g",
+            result.rows, d->artifact.level.count > 1 ? ", code for " : "",
+            d->artifact.level.count > 1 ? level->cpu_level : "", result.worst);
+    if (quantizes(d) && result.wholes > 0)
+        fprintf(stderr, ", %.2f%% of the classes are the same",
+                100 * (1 - (double)result.others / (double)result.wholes));
+    fprintf(stderr, "\n");
+    return found;
+}
+
 static bool compare(Deployment *d)
 {
     Cx *cx = d->cx;
@@ -414,26 +393,25 @@ static bool compare(Deployment *d)
                     (const char *const[]){reference, "predict", rows, "--checkpoint", checkpoint,
                                           "--job", d->job->table.name, NULL},
                     "predict");
-    const char *found = expected
-                            ? predictions(d,
-                                          (const char *const[]){deploy_absolute(cx, d->executable),
-                                                                "predict", rows, NULL},
-                                          "predict")
-                            : NULL;
-    if (!found)
-        return false;
-    Comparison result = compare_predictions(cx, expected, found, tolerance_of(d));
-    if (result.wrong) {
-        say(d->command, "error", "%s does not predict what the training program predicts: %s",
-            d->deploy->name, result.wrong);
+    const char *found = NULL;
+    for (int i = 0; expected && i < d->artifact.level.count; i++) {
+        const ArtifactLevel *level = &d->artifact.level.at[i];
+        if (d->artifact.level.count > 1 && !aml_cpu_has(level->cpu_features)) {
+            fprintf(stderr, "  not compared: the code for %s, which this machine lacks\n",
+                    level->cpu_level);
+            continue;
+        }
+        found = compare_level(d, level, rows, expected);
+        if (!found)
+            return false;
+    }
+    if (!found) {
+        if (expected)
+            say(d->command, "error",
+                "this machine can run none of the code, so it cannot be "
+                "compared with the training program");
         return false;
     }
-    fprintf(stderr, "  compared with the training program on %d rows: worst difference %.3g",
-            result.rows, result.worst);
-    if (quantizes(d) && result.wholes > 0)
-        fprintf(stderr, ", %.2f%% of the classes are the same",
-                100 * (1 - (double)result.others / (double)result.wholes));
-    fprintf(stderr, "\n");
     double before = 0, after = 0;
     bool known;
     if (quantizes(d) || prunes(d)) {
@@ -477,17 +455,22 @@ static aml_function function_sizes(const Entry *entry)
 static double memory_of(Deployment *d)
 {
     const Artifact *artifact = &d->artifact;
-    aml_function *predict = NEW_ARRAY(d->cx->arena, aml_function, artifact->predict.count + 1);
-    for (int i = 0; i < artifact->predict.count; i++)
-        predict[i] = function_sizes(&artifact->predict.at[i]);
+    aml_level *level = NEW_ARRAY(d->cx->arena, aml_level, artifact->level.count + 1);
+    for (int l = 0; l < artifact->level.count; l++) {
+        const ArtifactLevel *from = &artifact->level.at[l];
+        aml_function *predict = NEW_ARRAY(d->cx->arena, aml_function, from->predict.count + 1);
+        for (int i = 0; i < from->predict.count; i++)
+            predict[i] = function_sizes(&from->predict.at[i]);
+        level[l] = (aml_level){.prepare = function_sizes(&from->prepare), .predict = predict};
+    }
     aml_artifact table = {.abi = AML_PROGRAM_ABI,
                           .name = artifact->name,
+                          .levels = artifact->level.count,
+                          .level = level,
                           .fields = artifact->fields,
                           .field = artifact->field,
-                          .prepare = function_sizes(&artifact->prepare),
                           .predicts = artifact->predict.count,
-                          .predict_batch = artifact->batch.at,
-                          .predict = predict};
+                          .predict_batch = artifact->batch.at};
     return (double)(aml_context_bytes(&table) + artifact->weights_bytes);
 }
 
@@ -544,20 +527,20 @@ static bool deploy_in_folder(Deployment *d)
     ObjectCode object = {0};
     if (d->deploy->generator >= 0)
         return open_checkpoint(d) && deploy_generator(d);
-    if (!open_checkpoint(d) || !make_functions(d, &object) || !link_executable(d, &object))
+    if (!open_checkpoint(d) || !make_functions(d, &object) || !deploy_executable(d, &object))
         return false;
     const aml_checkpoint_info *info = aml_checkpoint_describe(d->checkpoint);
     fprintf(stderr, "deployed %s from step %lld of %s\n",
-            d->deploy->executable ? d->request->output : d->artifact.name, (long long)info->step,
-            d->job->table.name);
+            deploy_emits(d, DEPLOY_EXECUTABLE) ? d->request->output : d->artifact.name,
+            (long long)info->step, d->job->table.name);
     bool good = compare(d);
     good = requirements(d) && good;
     if (!good) {
-        if (d->deploy->executable)
+        if (deploy_emits(d, DEPLOY_EXECUTABLE))
             unlink(d->request->output); // nobody should use it by mistake
         return false;
     }
-    return !d->deploy->shared_library || link_library(d, &object);
+    return deploy_libraries(d, &object);
 }
 
 static void remove_folder(Cx *cx, const char *folder)

@@ -5,6 +5,7 @@
 //   driver_generate.c  an entry that writes
 //   driver_stored.c    weights alone in small integers or halves
 //   driver_prune.c     channels that are left out, and fine-tuning
+//   driver_artifact.c  code for each level of processors, the files that are made
 
 #ifndef AML_DRIVER_DEPLOY_H
 #define AML_DRIVER_DEPLOY_H
@@ -26,6 +27,7 @@ typedef struct Deployment {
     aml_checkpoint *checkpoint;
     Vec(Weight) weight;
     Artifact artifact;
+    Entry decode;           // of an entry that writes, with the weights inside
     const char *executable; // what is compared and measured; the request's output, or a temporary
     const char *folder;     // temporary
     const char *reference;  // the training program, once it is built
@@ -41,9 +43,6 @@ typedef struct Deployment {
 const char *deploy_reference(Deployment *d); // builds it if it is not there; NULL after an error
 void deploy_count_weights(Deployment *d);
 void deploy_keep_only(Deployment *d); // the functions that the deployed program runs
-Target deploy_target(const Deployment *d);
-const char *deploy_beside(Deployment *d, const char *file); // a path beside the executable
-bool deploy_write_text(Deployment *d, const char *path, const char *text);
 const char *deploy_absolute(Cx *cx, const char *path);
 // Whether what was measured is over the limit, which is reported; a limit of 0 is none.
 bool deploy_over(Deployment *d, const char *what, double limit, double measured,
@@ -69,6 +68,22 @@ bool deploy_accuracy(Deployment *d, double *before, double *after);
 // shapes, and d->weight the weights for them. False after an error.
 bool deploy_prune(Deployment *d);
 bool deploy_saving(Deployment *d); // measures and prints what was saved
+// driver_artifact.c: what code is made for, the best first; `bytes`: it has products of bytes
+typedef Vec(const char *) Targets;
+void deploy_targets(Deployment *d, bool bytes, Targets *out);
+// All false after an error. Fills d->artifact.level.
+bool deploy_compile(Deployment *d, ObjectCode *object);
+bool deploy_emits(const Deployment *d, DeployForm form);
+bool deploy_executable(Deployment *d, const ObjectCode *object); // sets d->executable
+bool deploy_libraries(Deployment *d, const ObjectCode *object);  // and what goes with them
+typedef struct LibraryText {
+    const char *header;
+    Tables tables;
+    const char *const *functions;
+} LibraryText;
+bool deploy_link_libraries(Deployment *d, const ObjectCode *object, LibraryText text);
+bool deploy_write_text(Deployment *d, const char *path, const char *text);
+const char *deploy_beside(Deployment *d, const char *file); // beside the executable
 // The bytes of all constants that the functions read.
 size_t deploy_constant_bytes(const IrFunction *fn);
 

@@ -44,13 +44,43 @@ static bool quantized(const Deployment *d)
     return d->deploy->quantize.span.file != 0;
 }
 
+// The function for each level of processors; generating code changes it.
+static bool compile_levels(Deployment *d, Generator *generator, ObjectCode *object)
+{
+    Cx *cx = d->cx;
+    Targets target = {0};
+    Vec(ObjectFile) file = {0};
+    Shared shared = {0};
+    deploy_targets(d, codegen_sums_bytes(d->decode.ir), &target);
+    for (int i = 0; i < target.count; i++) {
+        Target one = target_of(d->command);
+        GeneratorLevel level = {.decode = d->decode};
+        one.cpu = target.at[i];
+        one.shared = target.count > 1 ? &shared : NULL;
+        if (shared.objects)
+            level.decode.symbol = sym_printf(cx, "%s_l%d", d->decode.symbol, shared.objects);
+        level.decode.ir = ir_clone_function(d->decode.ir, NULL, sym_of(cx, level.decode.symbol));
+        EmitEntry entry = {&level.decode, generator->state_offset};
+        if (!codegen_emit(cx, d->program->module, &entry, 1, one, NULL, object))
+            return false;
+        level.cpu_level = object->cpu_level;
+        level.cpu_features = object->cpu_features;
+        for (int k = 0; k < object->files; k++)
+            vec_push(cx->arena, &file, object->file[k]);
+        vec_push(cx->arena, &generator->level, level);
+    }
+    object->files = file.count;
+    object->file = file.at;
+    return true;
+}
+
 static bool make_function(Deployment *d, Generator *generator, ObjectCode *object)
 {
     Cx *cx = d->cx;
-    IrFunction *fn = generator->decode.ir;
+    IrFunction *fn = d->decode.ir;
     if (!freeze_weights(cx, fn, generator->job, d->weight.at, d->weight.count, d->deploy->span))
         return false;
-    freeze_scalars(fn, &generator->decode, d->program);
+    freeze_scalars(fn, &d->decode, d->program);
     deploy_count_weights(d);
     deploy_keep_only(d);
     lay_out(d, generator);
@@ -60,8 +90,7 @@ static bool make_function(Deployment *d, Generator *generator, ObjectCode *objec
     if (!passes_run(cx, d->program->module, NULL, NULL, NULL))
         return false;
     d->artifact.weights_bytes = deploy_constant_bytes(fn);
-    EmitEntry entry = {&generator->decode, generator->state_offset};
-    return codegen_emit(cx, d->program->module, &entry, 1, deploy_target(d), NULL, object);
+    return compile_levels(d, generator, object);
 }
 
 // ---- the files
@@ -75,27 +104,14 @@ static bool told(Deployment *d, const char *wrong)
 
 static bool link_executable(Deployment *d, const Generator *generator, const ObjectCode *object)
 {
-    d->executable = d->deploy->executable ? d->request->output
-                                          : arena_printf(d->cx->arena, "%s/deployed", d->folder);
-    LinkRequest request = {.tables = tables_of_generator(d->cx, &d->artifact, generator, object),
+    d->executable = deploy_emits(d, DEPLOY_EXECUTABLE)
+                        ? d->request->output
+                        : arena_printf(d->cx->arena, "%s/deployed", d->folder);
+    LinkRequest request = {.kind = LINK_EXECUTABLE,
+                           .tables = tables_of_generator(d->cx, &d->artifact, generator),
                            .object = object,
                            .output = d->executable};
     return !told(d, toolchain_link(d->cx, &request));
-}
-
-static bool link_library(Deployment *d, const Generator *generator, const ObjectCode *object)
-{
-    Cx *cx = d->cx;
-    const char *name = d->artifact.name;
-    LinkRequest request = {.tables = generator_library(cx, &d->artifact, generator, object),
-                           .header_name = arena_printf(cx->arena, "%s.h", name),
-                           .header = generator_header(cx, &d->artifact, generator),
-                           .object = object,
-                           .output = deploy_beside(d, arena_printf(cx->arena, "lib%s.so", name)),
-                           .soname = arena_printf(cx->arena, "lib%s.so", name),
-                           .exports = generator_exports(cx, &d->artifact)};
-    return !told(d, toolchain_link(cx, &request)) &&
-           deploy_write_text(d, deploy_beside(d, request.header_name), request.header);
 }
 
 // ---- the comparison
@@ -187,7 +203,7 @@ static bool compare(Deployment *d, const Generator *generator)
     unlink(samples), unlink(expected), unlink(found);
     if (before < 0 || after < 0)
         return false;
-    double allowed = generator->decode.ir->mixed != DTYPE_F32 ? 1e-2 : 1e-4;
+    double allowed = d->decode.ir->mixed != DTYPE_F32 ? 1e-2 : 1e-4;
     if (!(worst >= 0 && worst < INFINITY && (worst <= allowed || quantized(d)))) {
         say(d->command, "error",
             "%s does not give the scores that the training program gives: worst difference %.3g of "
@@ -212,7 +228,7 @@ static bool requirements(Deployment *d, const Generator *generator)
     struct stat info;
     double size = stat(d->executable, &info) == 0 ? (double)info.st_size : INFINITY,
            memory = (double)(d->artifact.weights_bytes + generator->state_bytes +
-                             generator->decode.arena_bytes);
+                             generator->level.at[0].decode.arena_bytes);
     bool missed = false;
     fprintf(stderr, "  %s, %lld parameters, %s of memory for weights, caches and one token\n",
             size_text(cx, size), (long long)d->artifact.parameters, size_text(cx, memory));
@@ -240,8 +256,8 @@ bool deploy_generator(Deployment *d)
     const aml_checkpoint_info *info = aml_checkpoint_describe(d->checkpoint);
     const ProgramJob *job = &d->program->job.at[d->deploy->generator];
     const ProgramDataset *data = &d->program->dataset.at[job->table.data];
-    Generator generator = {
-        .job = job, .tokenizer = data->table.source.tokenizer, .decode = job->decode};
+    Generator generator = {.job = job, .tokenizer = data->table.source.tokenizer};
+    d->decode = job->decode;
     d->artifact = (Artifact){
         .name = d->deploy->name,
         .doc = d->deploy->doc,
@@ -254,14 +270,18 @@ bool deploy_generator(Deployment *d)
     if (!make_function(d, &generator, &object) || !link_executable(d, &generator, &object))
         return false;
     fprintf(stderr, "deployed %s from step %lld of %s\n",
-            d->deploy->executable ? d->request->output : d->artifact.name, (long long)info->step,
-            d->job->table.name);
+            deploy_emits(d, DEPLOY_EXECUTABLE) ? d->request->output : d->artifact.name,
+            (long long)info->step, d->job->table.name);
     bool good = compare(d, &generator);
     good = requirements(d, &generator) && good;
     if (!good) {
-        if (d->deploy->executable)
+        if (deploy_emits(d, DEPLOY_EXECUTABLE))
             unlink(d->request->output); // nobody should use it by mistake
         return false;
     }
-    return !d->deploy->shared_library || link_library(d, &generator, &object);
+    return deploy_link_libraries(
+        d, &object,
+        (LibraryText){.header = generator_header(cx, &d->artifact, &generator),
+                      .tables = generator_library(cx, &d->artifact, &generator),
+                      .functions = generator_functions()});
 }

@@ -296,7 +296,8 @@ static int stage_deploy(Run *run, const ProgramDeploy *deploy)
     const char *stage = arena_printf(cx->arena, "deploy %s", deploy->name),
                *there = hash_file(cx, output);
     if (unchanged(run, stage, key) &&
-        (!deploy->executable || (there && strcmp(stamped(run, stage, "result"), there) == 0))) {
+        (!(deploy->emit >> DEPLOY_EXECUTABLE & 1) ||
+         (there && strcmp(stamped(run, stage, "result"), there) == 0))) {
         skipped(run, "deploy", deploy->name);
         return EXIT_OK;
     }

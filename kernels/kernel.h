@@ -91,6 +91,14 @@ int64_t type_bytes(Type type);
 void shape_strides(Type type, int64_t stride[]);               // in elements, row-major
 void shape_index(Type type, int64_t element, int64_t index[]); // place of the element-th element
 
+// ---- ref/attend.c: the sizes of attend and attend_back, from the types of q, k and v, which have
+// four axes.
+typedef struct AttendSizes {
+    int64_t images, queries, heads, size, keys, groups, width;
+    int64_t mask_image, mask_head; // from one image's or head's mask to the next
+} AttendSizes;
+AttendSizes attend_sizes(const Type type[3], const Type *mask); // mask NULL: none
+
 // ---- ref/: one function an op, ref_add and so on. A missing one is a link error.
 typedef struct RefCall {
     Op op;

@@ -41,6 +41,8 @@ typedef struct Codegen {
     int lanes;                  // f32 elements of a vector register
     bool pairs;                 // bf16 is multiplied in pairs
     bool bytes;                 // there are products of bytes: templates with kernels for them
+    Shared *shared;             // with other objects of the program; NULL: there are none
+    const char *prefix;         // of the names of kernels and constants
     Map kernel;                 // key -> LLVMValueRef
     Vec(Constant) constant;
     LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, half, ptr, none;
@@ -183,6 +185,9 @@ LLVMValueRef product_epilogue(Product *p, LLVMValueRef const result[]);
 void conv_emit(struct Frame *f, Inst *inst,
                Inst *conv); // a fused instruction around conv, conv_input
 void conv_weight_emit(struct Frame *f, Inst *inst);
+
+// ---- attend.c
+void emit_attend(struct Frame *f, Inst *inst);
 
 // ---- function.c: an entry point, and the bodies of its loops
 

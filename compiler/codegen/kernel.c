@@ -156,8 +156,8 @@ bool kernel_open(Kernel *k)
     k->function = map_get(&g->kernel, key);
     if (k->function)
         return false;
-    char name[32];
-    snprintf(name, sizeof name, "aml_kernel_%d", g->kernel.count);
+    char name[48];
+    snprintf(name, sizeof name, "aml_kernel_%s%d", g->prefix, g->kernel.count);
     g->module = piece_for_kernel(g); // until kernel_close
     int count = k->operand.count;
     LLVMTypeRef *types = NEW_ARRAY(g->arena, LLVMTypeRef, count + 2);
@@ -329,13 +329,30 @@ LLVMValueRef constant_pointer(Codegen *g, const void *bytes, size_t count)
             return old->value;
     }
     LLVMTypeRef type = LLVMArrayType2(g->i8, count);
+    Shared *shared = g->shared;
     char name[64];
-    snprintf(name, sizeof name, "aml_constant_%d", g->constant.count);
-    LLVMValueRef global = LLVMAddGlobal(g->module, type, name);
-    LLVMSetInitializer(global, LLVMConstStringInContext2(g->llvm, bytes, count, 1));
-    LLVMSetLinkage(global, LLVMInternalLinkage);
+    snprintf(name, sizeof name, "aml_constant_%s%d", g->prefix, g->constant.count);
+    const SharedConstant *other = NULL;
+    for (int i = 0; shared && i < shared->constant.count && !other; i++) {
+        const SharedConstant *old = &shared->constant.at[i];
+        if (old->hash == hash && old->bytes == count && memcmp(old->at, bytes, count) == 0)
+            other = old;
+    }
+    LLVMValueRef global = LLVMAddGlobal(g->module, type, other ? other->name : name);
     LLVMSetGlobalConstant(global, 1);
     LLVMSetAlignment(global, AML_ALIGNMENT);
+    if (!other)
+        LLVMSetInitializer(global, LLVMConstStringInContext2(g->llvm, bytes, count, 1));
+    if (shared)
+        LLVMSetVisibility(global, LLVMHiddenVisibility);
+    else
+        LLVMSetLinkage(global, LLVMInternalLinkage);
+    if (shared && !other) {
+        Arena *arena = g->cx->arena; // of this compilation, not of the object
+        vec_push(arena, &shared->constant,
+                 ((SharedConstant){hash, count, arena_copy(arena, bytes, count),
+                                   arena_text(arena, name, strlen(name))}));
+    }
     Constant constant = {hash, count, bytes, global};
     vec_push(g->arena, &g->constant, constant);
     return global;

@@ -63,11 +63,11 @@ static void verify(Codegen *g)
     }
 }
 
-static bool has_bytes(const IrFunction *fn)
+bool codegen_sums_bytes(const IrFunction *fn)
 {
     for (const Inst *inst = fn->first; inst; inst = inst->next)
         if (inst_sums_bytes(inst) || inst->op == OP_dot_stored || inst->op == OP_take_stored ||
-            (inst_nested(inst) && has_bytes(inst_nested(inst))))
+            (inst_nested(inst) && codegen_sums_bytes(inst_nested(inst))))
             return true;
     return false;
 }
@@ -80,7 +80,7 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
     bool mixed = false, bytes = false;
     for (int i = 0; i < count; i++) {
         mixed |= entries[i].entry->ir->mixed == DTYPE_BF16;
-        bytes |= has_bytes(entries[i].entry->ir);
+        bytes |= codegen_sums_bytes(entries[i].entry->ir);
     }
     if (!target_find(cx, target.cpu, mixed, bytes, &info)) {
         report(cx, (Span){0}, no_such_processor, target.cpu);
@@ -93,6 +93,10 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
                        .lanes = info.lanes,
                        .pairs = info.pairs,
                        .bytes = bytes,
+                       .shared = target.shared,
+                       .prefix = target.shared
+                                     ? arena_printf(cx->arena, "%d_", target.shared->objects++)
+                                     : "",
                        .most_pieces = emit_text ? 1 : MOST_PIECES}, // one text
         *g = &codegen;
     open_module(g);

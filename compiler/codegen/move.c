@@ -495,6 +495,8 @@ void emit_move(Frame *f, Inst *inst)
         emit_take_stored(f, inst);
     else if (inst->op == OP_conv_weight)
         conv_weight_emit(f, inst);
+    else if (inst->op == OP_attend || inst->op == OP_attend_back)
+        emit_attend(f, inst);
     else if (inst->op == OP_loop)
         emit_loop(f, inst);
     else if (inst->op == OP_call)

@@ -31,22 +31,31 @@ LLVMTargetMachineRef target_machine(const char *cpu, const char *features)
 typedef struct Level {
     const char *name;
     int lanes;
-    const char *features; // what a program checks at its start, by LLVM's names
+    const char *features; // what a program checks at its start, in LLVM's names
     const char *cpu;      // what LLVM is told: a processor,
     const char *more;     // and what it has beyond that
 } Level;
 
-#define V4 "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,"
-#define V3 "avx2,fma,"
+#define V4 "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,"
+#define V3 "avx2,fma,bmi,bmi2,f16c,movbe,popcnt"
 static const Level levels[] = {
-    {"x86-64-v4-vnni", 16, V4 "bmi,bmi2,f16c,movbe,popcnt,avx512vnni", "x86-64-v4", "+avx512vnni"},
-    {"x86-64-v3-vnni", 8, V3 "bmi,bmi2,f16c,movbe,popcnt,avxvnni", "x86-64-v3", "+avxvnni"},
-    {"x86-64-v4", 16, V4 "bmi,bmi2,f16c,movbe,popcnt", "x86-64-v4", ""},
-    {"x86-64-v3", 8, V3 "bmi,bmi2,f16c,movbe,popcnt", "x86-64-v3", ""},
+    // the best first
+    {"x86-64-v4-vnni", 16, V4 V3 ",avx512vnni", "x86-64-v4", "+avx512vnni"},
+    {"x86-64-v3-vnni", 8, V3 ",avxvnni", "x86-64-v3", "+avxvnni"},
+    {"x86-64-v4", 16, V4 V3, "x86-64-v4", ""},
+    {"x86-64-v3", 8, V3, "x86-64-v3", ""},
     {"x86-64-v2", 4, "sse4.1,sse4.2,ssse3,popcnt", "x86-64-v2", ""},
 };
 #undef V4
 #undef V3
+
+int target_rank(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(levels); i++)
+        if (strcmp(levels[i].name, name) == 0)
+            return (int)i;
+    return -1;
+}
 
 static bool has_feature(const char *list, const char *name, size_t length)
 {

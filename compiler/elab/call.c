@@ -341,6 +341,28 @@ static bool composite_result(Elab *e, Composite *made, Value result, const char 
     return true;
 }
 
+// Functions of std.nn that kernels stand in for: the op, and how many of the parameters are tensors
+// before the mask, which `causal` and `factor` follow.
+static const struct {
+    const char *name;
+    Op op;
+    int tensors;
+} kernel_function[] = {{"attend", OP_attend, 3}, {"attend_back", OP_attend_back, 6}};
+
+static void name_kernel(Elab *e, Composite *made)
+{
+    const Node *fn = made->fn;
+    for (size_t i = 0; i < COUNT_OF(kernel_function); i++) {
+        int tensors = kernel_function[i].tensors;
+        if (!source_file(e->cx, fn->span.file)->is_std || made->args != tensors + 3 ||
+            made->scalar.count > 0 || strcmp(fn->as.fn.name, kernel_function[i].name) != 0)
+            continue;
+        made->callee->kernel = kernel_function[i].op;
+        made->callee->kernel_attr[0].real = value_number(made->arg[tensors + 2]);
+        made->callee->kernel_attr[1].whole = made->arg[tensors + 1].as.whole;
+    }
+}
+
 static Composite *trace_composite(Elab *e, Node *fn, Node *grad, const Value args[], int count,
                                   const char *what, Span span)
 {
@@ -376,6 +398,7 @@ static Composite *trace_composite(Elab *e, Node *fn, Node *grad, const Value arg
     made->callee = elab_trace_end(e, trace);
     if (!fine || !made->callee)
         return NULL;
+    name_kernel(e, made);
     vec_push(e->cx->arena, &e->composite, made);
     return made;
 }

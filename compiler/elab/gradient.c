@@ -251,6 +251,8 @@ static bool rule_call(Elab *e, const Inst *inst, RuleCall *call)
     case OP_loop:
     case OP_fused:
     case OP_get:
+    case OP_attend: // made by a pass
+    case OP_attend_back:
     case OP_COUNT:
         bug(e->cx, inst->span, "'%s' cannot be differentiated", name);
     }

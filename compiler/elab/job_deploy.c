@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+#define DEPLOY_LEVELS                                                                              \
+    "native", "x86-64-v2", "x86-64-v3", "x86-64-v4", "x86-64-v3-vnni", "x86-64-v4-vnni"
+
 static bool read_batches(Jobs *jobs, Node *node, ProgramDeploy *deploy)
 {
     Setting setting = setting_of(jobs, node, "batch");
@@ -40,25 +43,30 @@ static bool read_limit(Jobs *jobs, Node *node, const char *item, double *out)
     return false;
 }
 
-static bool read_target(Jobs *jobs, Node *node, ProgramDeploy *deploy)
+// One level, which must not be among those that were read before.
+static bool read_level(Jobs *jobs, const Setting *setting, Value value, ProgramDeploy *deploy)
 {
-    static const char *const level[] = {"native",    "x86-64-v2",      "x86-64-v3",
-                                        "x86-64-v4", "x86-64-v3-vnni", "x86-64-v4-vnni"};
-    Setting setting = setting_of(jobs, node, "target");
-    Value value = setting_eval(jobs, &setting, "target");
+    static const char *const level[] = {DEPLOY_LEVELS};
     Sym word = value_word(record_item(jobs, value, "level"));
     if (!word) {
-        setting_wrong(jobs, &setting, "target", NULL, value);
+        setting_wrong(jobs, setting, "target",
+                      "a target such as cpu(\"x86-64-v3\"), or a list of them", value);
         return false;
     }
+    for (int i = 0; i < deploy->target.count; i++)
+        if (strcmp(deploy->target.at[i], word) == 0) {
+            report(jobs->cx, setting->span, target_twice, word);
+            return false;
+        }
     for (size_t i = 0; i < COUNT_OF(level); i++)
-        if (strcmp(word, level[i]) == 0)
-            deploy->target = level[i];
-    if (deploy->target)
-        return true;
-    report(jobs->cx, setting.span, setting_range, "target",
-           "one of \"native\", \"x86-64-v2\", \"x86-64-v3\", \"x86-64-v4\", "
-           "\"x86-64-v3-vnni\", \"x86-64-v4-vnni\"",
+        if (strcmp(word, level[i]) == 0) {
+            vec_push(jobs->arena, &deploy->target, level[i]);
+            return true;
+        }
+    Buffer list = {.arena = jobs->arena};
+    for (size_t i = 0; i < COUNT_OF(level); i++)
+        buffer_printf(&list, "%s\"%s\"", i ? ", " : "one of ", level[i]);
+    report(jobs->cx, setting->span, setting_range, "target", list.text,
            value_show(jobs->e, record_item(jobs, value, "level")));
     const char *near = closest_name(word, level, COUNT_OF(level));
     if (near)
@@ -66,18 +74,42 @@ static bool read_target(Jobs *jobs, Node *node, ProgramDeploy *deploy)
     return false;
 }
 
+static bool read_target(Jobs *jobs, Node *node, ProgramDeploy *deploy)
+{
+    Setting setting = setting_of(jobs, node, "target");
+    Value value = setting_eval(jobs, &setting, "target");
+    if (value_is(value, VALUE_NONE))
+        return true;
+    if (!value_is(value, VALUE_LIST))
+        return read_level(jobs, &setting, value, deploy);
+    bool good = value.as.list.count > 0;
+    if (!good)
+        setting_wrong(jobs, &setting, "target", "at least one target", value);
+    for (int i = 0; i < value.as.list.count; i++)
+        good = read_level(jobs, &setting, value.as.list.at[i], deploy) && good;
+    return good;
+}
+
 static bool read_emit(Jobs *jobs, Node *node, ProgramDeploy *deploy)
 {
+    static const char *const form[] = {[DEPLOY_EXECUTABLE] = "executable",
+                                       [DEPLOY_SHARED_LIBRARY] = "shared_library",
+                                       [DEPLOY_STATIC_LIBRARY] = "static_library",
+                                       [DEPLOY_OBJECT] = "object",
+                                       [DEPLOY_C_HEADER] = "c_header"};
     Setting setting = setting_of(jobs, node, "emit");
     Value value = setting_eval(jobs, &setting, "emit");
     for (int i = 0; value_is(value, VALUE_LIST) && i < value.as.list.count; i++) {
         Sym word = value_word(value.as.list.at[i]);
-        deploy->executable |= word && strcmp(word, "executable") == 0;
-        deploy->shared_library |= word && strcmp(word, "shared_library") == 0;
+        for (int k = 0; word && k < DEPLOY_FORMS; k++)
+            if (strcmp(word, form[k]) == 0)
+                deploy->emit |= 1u << k;
     }
-    if (deploy->executable || deploy->shared_library)
+    if (deploy->emit)
         return true;
-    setting_wrong(jobs, &setting, "emit", "a list of executable and shared_library", value);
+    setting_wrong(jobs, &setting, "emit",
+                  "a list of executable, shared_library, static_library, object and c_header",
+                  value);
     return false;
 }
 

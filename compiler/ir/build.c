@@ -87,6 +87,8 @@ static void adopt(IrFunction *parent, IrFunction *body)
     }
 }
 
+enum { MOST_RESULTS = 3 }; // of an op without a body
+
 static Inst *make(IrFunction *fn, Op op, Inst *const in[], int inputs, const Attr attr[],
                   Type given, Span span)
 {
@@ -97,8 +99,8 @@ static Inst *make(IrFunction *fn, Op op, Inst *const in[], int inputs, const Att
         if ((kind == ATTR_Body || kind == ATTR_Callee) && attr[i].function)
             room = attr[i].function->result.count;
     }
-    if (room < 1)
-        room = 1;
+    if (room < MOST_RESULTS && op_has(op, MULTI))
+        room = MOST_RESULTS;
     Type single, *types = room > 1 ? NEW_ARRAY(cx->arena, Type, room) : &single;
     const char *why = "";
     if (op == OP_parameter)
@@ -231,6 +233,8 @@ IrFunction *ir_clone_function(IrFunction *fn, IrModule *into, Sym name)
     copy->memory = fn->memory;
     copy->budget = fn->budget;
     copy->memory_span = fn->memory_span;
+    copy->kernel = fn->kernel;
+    memcpy(copy->kernel_attr, fn->kernel_attr, sizeof copy->kernel_attr);
     Inst **twin = NEW_ARRAY(cx->arena, Inst *, outermost(fn)->next_id); // by id
     for (int i = 0; i < fn->param.count; i++) {
         const Inst *param = fn->param.at[i];

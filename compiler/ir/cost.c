@@ -45,6 +45,14 @@ Cost inst_cost(const Inst *inst)
         for (int i = 0; i < inst->attr[0].list.count; i++)
             depth *= (double)inst->input[0]->type.dim[inst->attr[0].list.at[i]];
         cost.flops = 2 * depth * (double)type_elements(inst->type);
+    } else if (inst->op == OP_attend || inst->op == OP_attend_back) {
+        Type q = inst->input[0]->type, k = inst->input[1]->type, v = inst->input[2]->type;
+        double pairs = (double)(q.dim[0] * q.dim[1] * q.dim[2]) * (double)k.dim[1],
+               products = inst->op == OP_attend ? (double)(q.dim[3] + v.dim[3])
+                                                : (double)(3 * q.dim[3] + 2 * v.dim[3]);
+        cost.flops = 2 * pairs * products;
+        if (inst->attr[1].whole && k.dim[1] == q.dim[1]) // half of the pairs is not looked at
+            cost.flops /= 2;
     } else if (inst->op == OP_conv || inst->op == OP_conv_input || inst->op == OP_conv_weight) {
         // Each element of the convolution's result is a sum over the weights of its channel.
         Type w = inst->op == OP_conv_weight ? inst->type : inst->input[1]->type;

@@ -88,12 +88,14 @@ static void run(IrFunction *fn, const Inst *inst, Value *values, const int *plac
     DType narrowed = rounding(fn, inst);
     bool mixed = narrowed != DTYPE_F32;
     for (int i = 0; mixed && i < inst->inputs; i++)
-        operand[i] = rounded(fn, inst, operand[i], types[inst->results + i], narrowed);
+        if (inst_rounds(inst, i))
+            operand[i] = rounded(fn, inst, operand[i], types[inst->results + i], narrowed);
     RefCall call = {inst->op, inst->attr, inst->inputs, inst->results, types + inst->results,
                     operand,  types,      value->part};
     ref_kernel[inst->op](&call);
     for (int i = 0; mixed && i < inst->inputs; i++)
-        free((void *)(uintptr_t)operand[i]);
+        if (inst_rounds(inst, i))
+            free((void *)(uintptr_t)operand[i]);
     free(types);
     free(operand);
 }

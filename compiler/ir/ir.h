@@ -94,6 +94,9 @@ struct IrFunction {
     int64_t memory, budget; // what its job may need, and what of it is left for temporaries, in
                             // bytes; memory 0: no limit
     Span memory_span;       // where that is asked for
+    Op kernel; // of a function of the library that `inline` makes an instruction of, with these
+               // attributes, where its types fit; OP_parameter: none
+    Attr kernel_attr[2];
     int next_id;
 };
 
@@ -159,6 +162,8 @@ Inst *ir_dot(IrFunction *fn, Inst *a, Inst *b, IntList contract_a, IntList contr
 Inst *ir_get(IrFunction *fn, Inst *multi, int index, Span span);
 bool inst_is_splat(const Inst *inst, double *value); // a constant whose elements are all equal
 bool op_has(Op op, unsigned trait);                  // all of them
+bool inst_rounds(const Inst *inst, int input); // of a CONTRACTS op: in a `mixed` function this
+                                               // input is rounded
 IrFunction *inst_nested(const Inst *inst); // the body of a loop or fused instruction, else NULL
 
 // ---- verify.c: every invariant of the head of this file, types against the shape rules, use

@@ -752,6 +752,78 @@ static int rule_conv_weight(const RuleCall *call)
     return one(call, w);
 }
 
+// ---- attention ---------------------------------------------------------------------------------
+
+// The sizes fit together, the operands behind the first `floats` are a mask or nothing.
+static bool attend_ok(const RuleCall *call, int floats)
+{
+    if (call->inputs != floats && call->inputs != floats + 1)
+        return refuse(call, "%d operands are needed, and perhaps a mask, got %d", floats,
+                      call->inputs),
+               false;
+    Type q = in_type(call, 0), k = in_type(call, 1), v = in_type(call, 2);
+    bool half = q.dtype == DTYPE_BF16 || q.dtype == DTYPE_F16;
+    if ((q.dtype != DTYPE_F32 && !half) || k.dtype != q.dtype || v.dtype != q.dtype ||
+        q.rank != 4 || k.rank != 4 || v.rank != 4)
+        return refuse(call,
+                      "three tensors of rank 4, f32 or of 16 bits, are needed, got %s, %s, %s",
+                      shown(call, q), shown(call, k), shown(call, v)),
+               false;
+    if (k.dim[0] != q.dim[0] || v.dim[0] != q.dim[0] || k.dim[3] != q.dim[3] ||
+        v.dim[1] != k.dim[1] || v.dim[2] != k.dim[2] || q.dim[2] % k.dim[2])
+        return refuse(call, "queries %s, keys %s and values %s do not fit", shown(call, q),
+                      shown(call, k), shown(call, v)),
+               false;
+    if (call->attr[1].whole < 0 || call->attr[1].whole > 1 ||
+        (call->attr[1].whole && k.dim[1] < q.dim[1]))
+        return refuse(call, "causal is 0, or 1 with at least as many keys as queries"), false;
+    if (call->inputs == floats)
+        return true;
+    Type mask = in_type(call, floats);
+    int64_t size[] = {q.dim[0], q.dim[2], q.dim[1], k.dim[1]};
+    if (mask.rank == 3)
+        size[1] = q.dim[0];
+    Type wanted = type_make(DTYPE_BOOL, mask.rank, size + 4 - mask.rank);
+    if (mask.rank < 2 || mask.rank > 4 || !type_equal(mask, wanted))
+        return refuse(call, "a mask %s does not fit", shown(call, mask)), false;
+    return true;
+}
+
+static Type attend_statistics(const RuleCall *call)
+{
+    Type q = in_type(call, 0);
+    return (Type){.dtype = DTYPE_F32, .rank = 3, .dim = {q.dim[0], q.dim[2], q.dim[1]}};
+}
+
+static int rule_attend(const RuleCall *call)
+{
+    if (!attend_ok(call, 3) || call->room < 2)
+        return -1;
+    call->out[0] = in_type(call, 0);
+    call->out[0].dtype = DTYPE_F32;
+    call->out[0].dim[3] = in_type(call, 2).dim[3];
+    call->out[1] = attend_statistics(call);
+    return 2;
+}
+
+static int rule_attend_back(const RuleCall *call)
+{
+    if (!attend_ok(call, 6) || call->room < 3)
+        return -1;
+    Type sums = attend_statistics(call), dy = in_type(call, 0);
+    dy.dim[3] = in_type(call, 2).dim[3];
+    if (!type_equal(in_type(call, 3), sums) || !type_equal(in_type(call, 4), sums) ||
+        !type_equal(in_type(call, 5), dy))
+        return refuse(call, "%s twice and %s are needed, got %s, %s and %s", shown(call, sums),
+                      shown(call, dy), shown(call, in_type(call, 3)), shown(call, in_type(call, 4)),
+                      shown(call, in_type(call, 5)));
+    for (int i = 0; i < 3; i++) {
+        call->out[i] = in_type(call, i);
+        call->out[i].dtype = DTYPE_F32;
+    }
+    return 3;
+}
+
 // ---- structure ---------------------------------------------------------------------------------
 
 static int fill_results(const RuleCall *call, const IrFunction *fn)

@@ -31,6 +31,12 @@ bool op_has(Op op, unsigned trait)
     return (op_info[op].traits & trait) == trait;
 }
 
+bool inst_rounds(const Inst *inst, int input)
+{
+    bool statistics = inst->op == OP_attend_back && (input == 3 || input == 4);
+    return inst->input[input]->type.dtype == DTYPE_F32 && !statistics;
+}
+
 Type type_make(DType dtype, int rank, const int64_t dim[])
 {
     Type type = {.dtype = dtype, .rank = rank};

@@ -29,21 +29,25 @@ static const char *write_states(TableWriter *writer, const Generator *of, int *c
     return *count ? "caches" : "0";
 }
 
-static void write_job(TableWriter *writer, const Generator *of)
+// job0, job1, ...: for each level of processors.
+static void write_jobs(TableWriter *writer, const Generator *of)
 {
     int states;
     const char *state = write_states(writer, of, &states);
-    const char *decode = table_function(writer, &of->decode, "decode");
     const aml_job *table = &of->job->table;
-    TOP("static const aml_job job = {.kind = AML_JOB_GENERATE, .name = %s, .doc = %s, .place = %s, "
-        ".model_job = -1,\n    .seed = %lldll, .states = %d, .state = %s, .state_bytes = %zuu, "
-        ".generation = %s,\n    .decode = %s};\n",
-        table_text(writer, table->name), table_text(writer, table->doc),
-        table_text(writer, table->place), (long long)table->seed, states, state, of->state_bytes,
-        table_generation(writer, &table->generation), decode);
+    for (int i = 0; i < of->level.count; i++) {
+        const char *decode = table_function(writer, &of->level.at[i].decode,
+                                            arena_printf(writer->cx->arena, "decode%d", i));
+        TOP("static const aml_job job%d = {.kind = AML_JOB_GENERATE, .name = %s, .doc = %s, "
+            ".place = %s, .model_job = -1,\n    .seed = %lldll, .states = %d, .state = %s, "
+            ".state_bytes = %zuu, .generation = %s,\n    .decode = %s};\n",
+            i, table_text(writer, table->name), table_text(writer, table->doc),
+            table_text(writer, table->place), (long long)table->seed, states, state,
+            of->state_bytes, table_generation(writer, &table->generation), decode);
+    }
 }
 
-static void write_facts(TableWriter *writer, const Artifact *facts, const ObjectCode *object)
+static void write_facts(TableWriter *writer, const Artifact *facts)
 {
     const char *layers = table_layers(writer, facts);
     TOP("static const aml_artifact facts = {\n    .abi = AML_PROGRAM_ABI, .name = %s, .doc = %s,\n"
@@ -52,32 +56,32 @@ static void write_facts(TableWriter *writer, const Artifact *facts, const Object
         table_text(writer, facts->name), table_text(writer, facts->doc),
         table_text(writer, facts->source_hash), table_text(writer, facts->weights_hash),
         table_text(writer, facts->data_fingerprint));
-    TOP("    .cpu_level = %s, .cpu_features = %s,\n    .weights_bytes = %zuu, .parameters = %lld, "
-        ".layers = %d, .layer = %s};\n",
-        table_text(writer, object->cpu_level), table_text(writer, object->cpu_features),
+    TOP("    .weights_bytes = %zuu, .parameters = %lld, .layers = %d, .layer = %s};\n",
         facts->weights_bytes, (long long)facts->parameters, facts->layer.count, layers);
 }
 
-Tables tables_of_generator(Cx *cx, const Artifact *facts, const Generator *generator,
-                           const ObjectCode *object)
+Tables tables_of_generator(Cx *cx, const Artifact *facts, const Generator *generator)
 {
     TableWriter writer_of = {.cx = cx, .top = {.arena = cx->arena}}, *writer = &writer_of;
     TOP("#include \"aml/program.h\"\n\n");
     const char *tokenizer = table_tokenizer(writer, generator->tokenizer);
-    write_job(writer, generator);
-    write_facts(writer, facts, object);
+    write_jobs(writer, generator);
+    write_facts(writer, facts);
     TOP("static const aml_dataset data = {.name = %s, .source = {.tokenizer = %s}};\n",
         table_text(writer, facts->name), tokenizer);
-    TOP("static const aml_program program = {\n    .abi = AML_PROGRAM_ABI, .name = %s, .doc = %s, "
-        ".source = %s, .source_dir = \".\",\n    .source_hash = %s, .compiler = "
-        "\"amlc " AML_VERSION_TEXT
-        "\", .cpu_level = %s, .cpu_features = %s,\n    .datasets = 1, .dataset = "
-        "&data, .jobs = 1, .job = &job};\n",
-        table_text(writer, facts->name), table_text(writer, facts->doc),
-        table_text(writer, facts->name), table_text(writer, facts->source_hash),
-        table_text(writer, object->cpu_level), table_text(writer, object->cpu_features));
-    TOP("\nint main(int argc, char **argv)\n{\n    return aml_writer_main(&program, &facts, argc, "
-        "argv);\n}\n");
+    TOP("static const aml_program program[] = {\n");
+    for (int i = 0; i < generator->level.count; i++)
+        TOP("    {.abi = AML_PROGRAM_ABI, .name = %s, .doc = %s, .source = %s, .source_dir = "
+            "\".\",\n     .source_hash = %s, .compiler = \"amlc " AML_VERSION_TEXT "\", "
+            ".cpu_level = %s, .cpu_features = %s,\n     .datasets = 1, .dataset = &data, .jobs = "
+            "1, .job = &job%d},\n",
+            table_text(writer, facts->name), table_text(writer, facts->doc),
+            table_text(writer, facts->name), table_text(writer, facts->source_hash),
+            table_text(writer, generator->level.at[i].cpu_level),
+            table_text(writer, generator->level.at[i].cpu_features), i);
+    TOP("};\n\nint main(int argc, char **argv)\n{\n    return aml_writer_main(program, %d, &facts, "
+        "argc, argv);\n}\n",
+        generator->level.count);
     return table_end(writer);
 }
 
@@ -141,15 +145,18 @@ const char *generator_header(Cx *cx, const Artifact *facts, const Generator *gen
     return out.text;
 }
 
-Tables generator_library(Cx *cx, const Artifact *facts, const Generator *generator,
-                         const ObjectCode *object)
+Tables generator_library(Cx *cx, const Artifact *facts, const Generator *generator)
 {
     TableWriter writer_of = {.cx = cx, .top = {.arena = cx->arena}}, *writer = &writer_of;
     const char *name = facts->name;
     TOP("#include \"aml/artifact.h\"\n#include \"%s.h\"\n\n", name);
-    write_job(writer, generator);
-    TOP("static const aml_token_model model = {AML_PROGRAM_ABI, &job, %s, %s};\n",
-        table_text(writer, object->cpu_level), table_text(writer, object->cpu_features));
+    write_jobs(writer, generator);
+    TOP("static const aml_token_level levels[] = {\n");
+    for (int i = 0; i < generator->level.count; i++)
+        TOP("    {&job%d, %s, %s},\n", i, table_text(writer, generator->level.at[i].cpu_level),
+            table_text(writer, generator->level.at[i].cpu_features));
+    TOP("};\nstatic const aml_token_model model = {AML_PROGRAM_ABI, %d, levels};\n",
+        generator->level.count);
     TOP("\nsize_t %s_context_bytes(void)\n{\n    return aml_tokens_bytes(&model);\n}\n", name);
     TOP("\nint %s_init(void *memory, size_t bytes, %s_context **out)\n{\n    aml_tokens *context;\n"
         "    int code = aml_tokens_open(&model, memory, bytes, &context);\n    *out = "
@@ -170,21 +177,17 @@ Tables generator_library(Cx *cx, const Artifact *facts, const Generator *generat
         table_text(writer, facts->data_fingerprint));
     TOP("        .cpu_level = %s, .parameters = %lld, .weights_bytes = %zuu};\n    return "
         "&info;\n}\n",
-        table_text(writer, object->cpu_level), (long long)facts->parameters, facts->weights_bytes);
+        table_text(writer, generator->level.at[generator->level.count - 1].cpu_level),
+        (long long)facts->parameters, facts->weights_bytes);
     TOP("\nconst char *%s_message(int code)\n{\n    return "
-        "aml_artifact_message((aml_status)code);\n}\n",
+        "aml_tokens_message((aml_status)code);\n}\n",
         name);
     return table_end(writer);
 }
 
-const char *generator_exports(Cx *cx, const Artifact *facts)
+const char *const *generator_functions(void)
 {
-    static const char *const function[] = {"context_bytes", "init",     "token",
-                                           "reset",         "describe", "message"};
-    Buffer out = {.arena = cx->arena};
-    buffer_text(&out, "{ global:");
-    for (size_t i = 0; i < COUNT_OF(function); i++)
-        buffer_printf(&out, " %s_%s;", facts->name, function[i]);
-    buffer_text(&out, " local: *; };\n");
-    return out.text;
+    static const char *const function[] = {"context_bytes", "init",    "token", "reset",
+                                           "describe",      "message", NULL};
+    return function;
 }

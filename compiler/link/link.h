@@ -56,6 +56,14 @@ Tables tables_of_program(Cx *cx, Program *program, const ObjectCode *object,
                          const char *source_dir);
 
 // ---- artifact.c: C text of deployed programs
+//
+// The functions for one level of processors, compiled.
+typedef struct ArtifactLevel {
+    const char *cpu_level, *cpu_features;
+    Entry prepare;
+    Vec(Entry) predict; // one per batch size
+} ArtifactLevel;
+
 typedef struct Artifact {
     const char *name, *doc;
     const char *source_hash, *weights_hash, *data_fingerprint;
@@ -67,31 +75,36 @@ typedef struct Artifact {
     Entry prepare;
     Vec(int64_t) batch;
     Vec(Entry) predict;
+    Vec(ArtifactLevel) level; // the best first
     size_t weights_bytes;
     int64_t parameters;
     Vec(aml_layer_report) layer; // of a quantized program
 } Artifact;
 const char *table_layers(TableWriter *writer, const Artifact *artifact); // the name of an array
-Tables tables_of_artifact(Cx *cx, const Artifact *artifact,
-                          const ObjectCode *object);          // for aml_artifact_main
-const char *library_header(Cx *cx, const Artifact *artifact); // NAME.h
-Tables library_source(Cx *cx, const Artifact *artifact, const ObjectCode *object);
-const char *library_exports(Cx *cx, const Artifact *artifact);
+Tables tables_of_artifact(Cx *cx, const Artifact *artifact);             // for aml_artifact_main
+// ---- library.c: the deployed library and its header, NAME.h
+const char *library_header(Cx *cx, const Artifact *artifact);
+Tables library_source(Cx *cx, const Artifact *artifact);
+const char *const *library_functions(void); // what it exports, without NAME_; ends with NULL
+void write_artifact(TableWriter *writer, const Artifact *artifact, bool is_program); // artifact.c
 
-// ---- generator.c: the same of a deployed `generate` block, whose function is generator->decode
+// ---- generator.c: the same of a deployed `generate` block
+typedef struct GeneratorLevel { // the function for a level of processors
+    Entry decode;
+    const char *cpu_level, *cpu_features;
+} GeneratorLevel;
 typedef struct Generator {
     const ProgramJob *job; // the block; of its states only the caches are left
     const aml_tokenizer *tokenizer;
-    Entry decode;
-    size_t *state_offset; // of each of the job's states
+    Vec(GeneratorLevel) level; // the best first
+    size_t *state_offset;      // of each of the job's states
     size_t state_bytes;
 } Generator;
-Tables tables_of_generator(Cx *cx, const Artifact *facts, const Generator *generator,
-                           const ObjectCode *object); // for aml_writer_main
+Tables tables_of_generator(Cx *cx, const Artifact *facts,
+                           const Generator *generator); // for aml_writer_main
 const char *generator_header(Cx *cx, const Artifact *facts, const Generator *generator);
-Tables generator_library(Cx *cx, const Artifact *facts, const Generator *generator,
-                         const ObjectCode *object);
-const char *generator_exports(Cx *cx, const Artifact *facts);
+Tables generator_library(Cx *cx, const Artifact *facts, const Generator *generator);
+const char *const *generator_functions(void); // what it exports, without NAME_; ends with NULL
 
 // ---- freeze.c: a deploy block's functions with the weights of a checkpoint inside
 typedef struct Weight {
@@ -124,15 +137,22 @@ typedef struct Toolchain {
     const char *searched; // where it was looked for
 } Toolchain;
 Toolchain toolchain_find(Cx *cx);
+typedef enum LinkKind {
+    LINK_EXECUTABLE,
+    LINK_SHARED, // a shared library
+    LINK_OBJECT, // all of a library in one object, whose only global names are what it exports
+    LINK_ARCHIVE // a static library of that object
+} LinkKind;
 typedef struct LinkRequest {
+    LinkKind kind;
     Tables tables;
     const char *header_name, *header; // one more file beside it, or NULL
     const ObjectCode *object;
     const char *libraries; // besides those of every program: arguments of the linker with spaces
                            // between them; NULL: none. One may be named several times
     const char *output;
-    const char *soname;  // makes a shared library of that name; NULL: an executable
-    const char *exports; // shared library: the linker's version script
+    const char *name;           // libraries: of the model
+    const char *const *exports; // libraries: functions, without the name; ends with NULL
 } LinkRequest;
 // Returns NULL, or what went wrong (in cx->arena, several lines).
 const char *toolchain_link(Cx *cx, const LinkRequest *request);

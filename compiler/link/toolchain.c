@@ -84,7 +84,7 @@ static void leave(Workplace *place)
 
 // Moves a finished file to where the user wants it: a copy beside it, then a rename, which is
 // atomic.
-static const char *move_into_place(Cx *cx, const char *from, const char *output)
+static const char *move_into_place(Cx *cx, const char *from, const char *output, mode_t mode)
 {
     char *content;
     size_t length;
@@ -92,7 +92,7 @@ static const char *move_into_place(Cx *cx, const char *from, const char *output)
         return arena_printf(cx->arena, "cannot read %s: %s", from, strerror(errno));
     const char *partial = arena_printf(cx->arena, "%s.%ld.part", output, (long)getpid());
     const char *wrong = write_file(cx, partial, content, length);
-    if (!wrong && (chmod(partial, 0755) != 0 || rename(partial, output) != 0)) {
+    if (!wrong && (chmod(partial, mode) != 0 || rename(partial, output) != 0)) {
         wrong = arena_printf(cx->arena, "cannot write %s: %s", output, strerror(errno));
         unlink(partial);
     }
@@ -102,6 +102,21 @@ static const char *move_into_place(Cx *cx, const char *from, const char *output)
 static const char *object_name(Cx *cx, int index)
 {
     return arena_printf(cx->arena, "code%d.o", index);
+}
+
+// What a library exports: for the linker, and for objcopy.
+static const char *place_exports(Workplace *place, const LinkRequest *request)
+{
+    Buffer map = {.arena = place->cx->arena}, list = {.arena = place->cx->arena};
+    buffer_text(&map, "{ global:");
+    buffer_text(&list, "");
+    for (const char *const *function = request->exports; *function; function++) {
+        buffer_printf(&map, " %s_%s;", request->name, *function);
+        buffer_printf(&list, "%s_%s\n", request->name, *function);
+    }
+    buffer_text(&map, " local: *; };\n");
+    const char *wrong = place_file(place, "exports.map", map.text, map.length);
+    return wrong ? wrong : place_file(place, "exports.txt", list.text, list.length);
 }
 
 static const char *place_inputs(Workplace *place, const LinkRequest *request)
@@ -116,7 +131,7 @@ static const char *place_inputs(Workplace *place, const LinkRequest *request)
     if (!wrong && request->header)
         wrong = place_file(place, request->header_name, request->header, strlen(request->header));
     if (!wrong && request->exports)
-        wrong = place_file(place, "exports.map", request->exports, strlen(request->exports));
+        wrong = place_exports(place, request);
     if (!wrong)
         wrong = place_file(place, "tables.c", request->tables.text, strlen(request->tables.text));
     for (int i = 0; i < request->tables.tokenizers && !wrong; i++) {
@@ -131,21 +146,51 @@ static const char *place_inputs(Workplace *place, const LinkRequest *request)
     return wrong;
 }
 
-static const char *run_compiler(Workplace *place, const LinkRequest *request,
-                                const Toolchain *tools)
+typedef Vec(const char *) Words;
+#define ARG(text) vec_push(place->cx->arena, words, (text))
+
+static const char *run_tool(Workplace *place, const char *tool, const Words *words)
 {
     Cx *cx = place->cx;
-    const char *result = arena_printf(cx->arena, "%s/result", place->folder);
-    Vec(const char *) argv = {0};
-#define ARG(text) vec_push(cx->arena, &argv, (text))
-    ARG(tools->compiler);
+    Words argv = {0};
+    vec_push(cx->arena, &argv, tool);
+    for (int i = 0; i < words->count; i++)
+        vec_push(cx->arena, &argv, words->at[i]);
+    vec_push(cx->arena, &argv, NULL);
+    ProcessResult ended = process_run(cx, argv.at, place->folder, PROCESS_CAPTURE_BOTH);
+    if (ended.code == 127 && ended.length == 0)
+        return arena_printf(cx->arena,
+                            "the C compiler '%s' could not be started; install one (apt-get "
+                            "install gcc) or name another in AML_CC",
+                            tool);
+    if (ended.code != 0)
+        return arena_printf(cx->arena, "the C compiler '%s' failed with code %d:\n%s", tool,
+                            ended.code, ended.output);
+    return NULL;
+}
+
+static void add_compiling(Workplace *place, Words *words)
+{
     ARG("-std=gnu11"), ARG("-O1"), ARG("-g0"), ARG("-fPIC"), ARG("-w"), ARG("-I.");
     ARG("-fno-ident"), ARG("-fno-asynchronous-unwind-tables"), ARG("-ffunction-sections"),
         ARG("-fdata-sections");
     ARG("tables.c");
+}
+
+static void add_objects(Workplace *place, const LinkRequest *request, const Toolchain *tools,
+                        Words *words)
+{
     for (int i = 0; i < request->object->files; i++)
-        ARG(object_name(cx, i));
+        ARG(object_name(place->cx, i));
     ARG(tools->runtime);
+}
+
+static const char *link_whole(Workplace *place, const LinkRequest *request, const Toolchain *tools)
+{
+    Cx *cx = place->cx;
+    Words list = {0}, *words = &list;
+    add_compiling(place, words);
+    add_objects(place, request, tools, words);
     Buffer libraries = {.arena = cx->arena};
     buffer_text(&libraries, request->libraries ? request->libraries : "");
     buffer_text(&libraries, tokenizer_libraries(cx, &request->tables));
@@ -153,9 +198,9 @@ static const char *run_compiler(Workplace *place, const LinkRequest *request,
          name = strtok_r(NULL, " ", &rest))
         ARG(name);
     ARG("-l:libjansson.a"), ARG("-l:libnettle.a"), ARG("-lpthread");
-    if (request->soname) {
+    if (request->kind == LINK_SHARED) {
         ARG("-shared"), ARG("-Wl,--version-script=exports.map");
-        ARG(arena_printf(cx->arena, "-Wl,-soname,%s", request->soname));
+        ARG(arena_printf(cx->arena, "-Wl,-soname,lib%s.so", request->name));
     }
     if (*AML_LINK_FLAGS)
         ARG(AML_LINK_FLAGS);
@@ -163,21 +208,77 @@ static const char *run_compiler(Workplace *place, const LinkRequest *request,
         ARG("-Wl,--as-needed");
     ARG("-Wl,-z,noexecstack"), ARG("-Wl,-z,relro"), ARG("-Wl,-z,now"),
         ARG("-Wl,-z,noseparate-code"), ARG("-Wl,-O1");
-    ARG("-o"), ARG("result"), ARG(NULL);
-#undef ARG
-    vec_push(cx->arena, &place->made, result);
-    ProcessResult ended = process_run(cx, argv.at, place->folder, PROCESS_CAPTURE_BOTH);
-    if (ended.code == 127 && ended.length == 0)
-        return arena_printf(
-            cx->arena,
-            "the C compiler '%s' could not be started; install one (apt-get install gcc) or name "
-            "another in AML_CC",
-            tools->compiler);
-    if (ended.code != 0)
-        return arena_printf(cx->arena, "the C compiler '%s' failed with code %d:\n%s",
-                            tools->compiler, ended.code, ended.output);
-    return move_into_place(cx, result, request->output);
+    ARG("-o"), ARG("result");
+    return run_tool(place, tools->compiler, words);
 }
+
+// binutils of the compiler, which may be one for another machine.
+static const char *tool_of(Workplace *place, const Toolchain *tools, const char *name)
+{
+    Cx *cx = place->cx;
+    ProcessResult found = process_run(
+        cx,
+        (const char *const[]){tools->compiler, arena_printf(cx->arena, "-print-prog-name=%s", name),
+                              NULL},
+        place->folder, PROCESS_CAPTURE);
+    size_t length = found.code == 0 ? strcspn(found.output, "\n") : 0;
+    return length ? arena_text(cx->arena, found.output, length) : name;
+}
+
+// The linker joins the tables, the code and what they need of the runtime; what they do not need is
+// left out, and names that are not exported become local: two models fit into one program.
+static const char *link_object(Workplace *place, const LinkRequest *request, const Toolchain *tools,
+                               const char *output)
+{
+    Cx *cx = place->cx;
+    Words compile = {0}, join = {0}, hide = {0}, *words = &compile;
+    vec_push(cx->arena, &place->made, arena_printf(cx->arena, "%s/tables.o", place->folder));
+    vec_push(cx->arena, &place->made, arena_printf(cx->arena, "%s/joined.o", place->folder));
+    add_compiling(place, words);
+    ARG("-c"), ARG("-o"), ARG("tables.o");
+    words = &join;
+    ARG("-r"), ARG("-nostdlib"), ARG("-Wl,--gc-sections"), ARG("-Wl,--build-id=none");
+    for (const char *const *function = request->exports; *function; function++)
+        ARG(arena_printf(cx->arena, "-Wl,-u,%s_%s", request->name, *function));
+    ARG("tables.o");
+    add_objects(place, request, tools, words);
+    ARG("-o"), ARG("joined.o");
+    words = &hide;
+    ARG("--keep-global-symbols=exports.txt"), ARG("--strip-unneeded"), ARG("joined.o"), ARG(output);
+    const char *wrong = run_tool(place, tools->compiler, &compile);
+    if (!wrong)
+        wrong = run_tool(place, tools->compiler, &join);
+    return wrong ? wrong : run_tool(place, tool_of(place, tools, "objcopy"), &hide);
+}
+
+static const char *run_tools(Workplace *place, const LinkRequest *request, const Toolchain *tools)
+{
+    Cx *cx = place->cx;
+    const char *result = arena_printf(cx->arena, "%s/result", place->folder), *wrong = NULL;
+    vec_push(cx->arena, &place->made, result);
+    switch (request->kind) {
+    case LINK_EXECUTABLE:
+    case LINK_SHARED:
+        wrong = link_whole(place, request, tools);
+        break;
+    case LINK_OBJECT:
+        wrong = link_object(place, request, tools, "result");
+        break;
+    case LINK_ARCHIVE: {
+        const char *member = arena_printf(cx->arena, "%s.o", request->name);
+        Words list = {0}, *words = &list;
+        vec_push(cx->arena, &place->made, arena_printf(cx->arena, "%s/%s", place->folder, member));
+        ARG("rcsD"), ARG("result"), ARG(member);
+        wrong = link_object(place, request, tools, member);
+        if (!wrong)
+            wrong = run_tool(place, tool_of(place, tools, "ar"), words);
+        break;
+    }
+    }
+    bool runs = request->kind == LINK_EXECUTABLE || request->kind == LINK_SHARED;
+    return wrong ? wrong : move_into_place(cx, result, request->output, runs ? 0755 : 0644);
+}
+#undef ARG
 
 const char *toolchain_link(Cx *cx, const LinkRequest *request)
 {
@@ -206,7 +307,7 @@ const char *toolchain_link(Cx *cx, const LinkRequest *request)
     }
     const char *wrong = place_inputs(&place, request);
     if (!wrong)
-        wrong = run_compiler(&place, request, &tools);
+        wrong = run_tools(&place, request, &tools);
     leave(&place);
     return wrong;
 }

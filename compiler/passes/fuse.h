@@ -18,6 +18,7 @@
 #ifndef AML_PASSES_FUSE_H
 #define AML_PASSES_FUSE_H
 
+#include "cpu/attend.h"
 #include "cpu/conv.h"
 #include "ir/ir.h"
 
@@ -100,6 +101,10 @@ typedef struct StoredShape {
 } StoredShape;
 StoredShape stored_shape(const Inst *inst);
 size_t stored_scratch_bytes(const Inst *inst); // of all parts
+
+// attend_shape.c: an attend or attend_back for registers of `width` bytes
+AmlAttend attend_shape(const Inst *inst, int width);
+size_t attend_scratch_bytes(const Inst *inst); // the most that any width needs, for all parts
 
 // fuse_half.c: casts from 16 bits stand directly in front of the products that read them
 void half_sink(IrFunction *fn);

@@ -72,6 +72,27 @@ void half_sink_one(Inst *product)
     }
 }
 
+// Attention reads rows of 16 bits itself, if all of its operands are.
+static void sink_attention(Inst *inst)
+{
+    static const int operand[] = {0, 1, 2, 5};
+    int count = inst->op == OP_attend ? 3 : 4;
+    DType half = DTYPE_F32;
+    for (int i = 0; i < count; i++)
+        if (!widened_below(inst->input[operand[i]]))
+            return;
+    for (int i = 0; i < count; i++) {
+        Inst *in = sunk(inst, inst->input[operand[i]]);
+        ir_set_input(inst, operand[i], in);
+        DType found = in->input[0]->type.dtype;
+        if (i > 0 && found != half)
+            return;
+        half = found;
+    }
+    for (int i = 0; i < count; i++)
+        ir_set_input(inst, operand[i], inst->input[operand[i]]->input[0]);
+}
+
 // Each product that reads 16 bits has casts of its own: one that others read as well may have to be
 // computed for them.
 void half_separate(IrFunction *fn)
@@ -88,6 +109,8 @@ void half_separate(IrFunction *fn)
 void half_sink(IrFunction *fn)
 {
     for (Inst *inst = fn->first; inst; inst = inst->next)
-        if (op_has(inst->op, CONTRACTS))
+        if (inst->op == OP_attend || inst->op == OP_attend_back)
+            sink_attention(inst);
+        else if (op_has(inst->op, CONTRACTS))
             half_sink_one(inst);
 }

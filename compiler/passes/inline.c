@@ -33,6 +33,26 @@ static void copy_body(IrFunction *fn, Inst *call, Inst *value[])
         value[i] = twin[callee->result.at[i].value->id];
 }
 
+// A function that an instruction stands for, if its types fit and it is large enough to gain.
+static bool as_kernel(Inst *call)
+{
+    enum { FEW = 16 };
+    const IrFunction *callee = call->attr[0].function;
+    Type types[3];
+    const char *why;
+    if (callee->kernel == OP_parameter || call->results < 2 || call->input[0]->type.rank != 4 ||
+        call->input[0]->type.dim[1] < FEW || call->input[1]->type.dim[1] < FEW ||
+        op_result_types(call->function->cx->scratch, callee->kernel, call->input, call->inputs,
+                        callee->kernel_attr, (Type){0}, types, 3, &why) != call->results ||
+        !type_equal(types[0], call->result_type[0]))
+        return false;
+    Inst *made = ir_insert_before(call, callee->kernel, call->input, call->inputs,
+                                  callee->kernel_attr, (Type){0}, call->span);
+    ir_replace_uses(call->function, call, made);
+    ir_remove(call->function, call);
+    return true;
+}
+
 bool pass_inline(IrFunction *fn)
 {
     bool changed = false;
@@ -40,6 +60,10 @@ bool pass_inline(IrFunction *fn)
         below = inst->next;
         if (inst->op != OP_call)
             continue;
+        if (as_kernel(inst)) {
+            changed = true;
+            continue;
+        }
         Inst **value = NEW_ARRAY(fn->cx->scratch, Inst *, inst->results);
         copy_body(fn, inst, value);
         if (inst->results == 1) {

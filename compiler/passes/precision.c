@@ -1,4 +1,5 @@
-// precision: in a function that is marked `mixed`, operands of contractions are rounded to bf16 or f16.
+// precision: in a function that is marked `mixed`, operands of contractions are rounded to bf16 or
+// f16.
 //
 //   dot(a, b)   becomes   dot(f32(bf16(a)), f32(bf16(b)))
 //
@@ -56,6 +57,8 @@ bool pass_precision(IrFunction *fn)
         if (!op_has(inst->op, CONTRACTS) || inst->type.dtype != DTYPE_F32)
             continue;
         for (int i = 0; i < inst->inputs; i++) {
+            if (!inst_rounds(inst, i))
+                continue;
             Inst *half = rounded(&r, inst->input[i], inst);
             changed |= half != inst->input[i];
             ir_set_input(inst, i, half);

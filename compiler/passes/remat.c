@@ -248,6 +248,8 @@ static double cost_of(const Inst *inst)
     case OP_conv:
     case OP_conv_input:
     case OP_conv_weight:
+    case OP_attend:
+    case OP_attend_back:
         return inst_cost(inst).flops / 8; // many at once
     case OP_random:
     case OP_erf:

@@ -106,15 +106,15 @@ static inline void aml_conv_reach(const AmlConv *c, int axis, int64_t first, int
 static inline void aml_conv_tile(AmlConv *c)
 {
     int64_t most = c->lanes * c->bytes == 64 ? AML_CONV_TILE : AML_CONV_SMALL_TILE;
-    int64_t wide = most == AML_CONV_TILE ? 4 : 3, all = aml_ceil_div(c->to, c->lanes);
+    int64_t wide = most == AML_CONV_TILE ? 2 : 3, all = aml_ceil_div(c->to, c->lanes);
     int64_t best = -1;
-    for (int64_t v = 1; v <= wide; v++) { // the fewest idle lanes, then wide
+    // The fewest idle lanes, then wide. More than two registers of 32 would leave so few positions
+    // that turning a tile around wastes half of it.
+    for (int64_t v = 1; v <= wide; v++) {
         int64_t waste = aml_ceil_div(all, v) * v - all;
         if (best < 0 || waste <= aml_ceil_div(all, best) * best - all)
             best = v;
     }
-    if (best == 4 && c->from * c->taps * 4 * c->lanes * c->bytes > 512 * 1024)
-        best = 2; // weights that do not stay in the cache are read half as often
     c->vectors = best;
     int64_t room = most / best, columns = aml_ceil_div(c->result[2], c->phases[2]);
     c->tile_rows = 1;

@@ -6,6 +6,7 @@
 #include "quads.c"
 #include "stored.c"
 #endif
+#include "attend.c"
 #include "random.c"
 #include "math.c"
 #include "convert.c"

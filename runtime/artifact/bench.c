@@ -53,12 +53,12 @@ aml_status amli_serve_bench(amli_serving *serving, double seconds, bool json, am
                                 serving->output);
         begin = before = now();
         while (count < SERVING_TIMES && (before - begin < seconds || count < 10)) {
-            aml_status status = aml_context_predict(
+            aml_library_status status = aml_context_predict(
                 serving->context, (const void *const *)serving->field, batch, serving->output);
             double after = now();
             if (status)
-                return amli_fail(error, status, "predicting failed: %s",
-                                 aml_status_meaning(status));
+                return amli_fail(error, AML_INTERNAL, "predicting failed: %s",
+                                 aml_context_problem(serving->context));
             time[count++] = after - before;
             before = after;
         }

@@ -9,15 +9,17 @@
 // Predict exists for a few batch sizes. Rows are given to the largest that they fill; a rest that
 // fills none goes to the smallest, whose last rows then repeat the last one and are thrown away.
 
+// The code that is here writes no text with printf and allocates nothing, so that a program which
+// links the library gets little more than the kernels.
+
 #include <string.h>
 
-#include "aml/artifact.h"
-#include "runtime/base/base.h"
-
-enum { MOST_TENSORS = 32 };
+#include "runtime/artifact/library.h"
 
 struct aml_context {
     const aml_artifact *artifact;
+    const aml_level *level;
+    amli_problem problem;
     void *prepare_arena, *predict_arena;
     void *prepare_input[MOST_TENSORS], *prepare_output[MOST_TENSORS];
     void *predict_input[MOST_TENSORS], *predict_output[MOST_TENSORS];
@@ -35,17 +37,17 @@ static size_t tensor_bytes(const aml_tensor_info *tensor)
     return count < 0 ? 0 : (size_t)count * aml_dtype_bytes(tensor->dtype);
 }
 
-static const aml_function *largest(const aml_artifact *artifact)
+static const aml_function *largest(const aml_artifact *artifact, const aml_level *level)
 {
-    return &artifact->predict[artifact->predicts - 1];
+    return &level->predict[artifact->predicts - 1];
 }
 
-static size_t predict_arena(const aml_artifact *artifact)
+static size_t predict_arena(const aml_artifact *artifact, const aml_level *level)
 {
     size_t most = 0;
     for (int i = 0; i < artifact->predicts; i++)
-        if (artifact->predict[i].arena_bytes > most)
-            most = artifact->predict[i].arena_bytes;
+        if (level->predict[i].arena_bytes > most)
+            most = level->predict[i].arena_bytes;
     return most;
 }
 
@@ -57,14 +59,34 @@ static size_t tensors_bytes(const aml_tensor_info *tensor, int count)
     return bytes;
 }
 
-size_t aml_context_bytes(const aml_artifact *artifact)
+static size_t level_bytes(const aml_artifact *artifact, const aml_level *level)
 {
-    const aml_function *prepare = &artifact->prepare, *predict = largest(artifact);
+    const aml_function *prepare = &level->prepare, *predict = largest(artifact, level);
     return AML_ALIGNMENT + aligned(sizeof(aml_context)) + aligned(prepare->arena_bytes) +
            tensors_bytes(prepare->input, prepare->inputs) +
-           tensors_bytes(prepare->output, prepare->outputs) + aligned(predict_arena(artifact)) +
+           tensors_bytes(prepare->output, prepare->outputs) +
+           aligned(predict_arena(artifact, level)) +
            tensors_bytes(predict->input, predict->inputs) +
            tensors_bytes(predict->output, predict->outputs);
+}
+
+// Enough for any level, so that the size of a context does not depend on the machine.
+size_t aml_context_bytes(const aml_artifact *artifact)
+{
+    size_t most = 0;
+    for (int i = 0; i < artifact->levels; i++) {
+        size_t bytes = level_bytes(artifact, &artifact->level[i]);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
+const aml_level *aml_artifact_level(const aml_artifact *artifact)
+{
+    for (int i = 0; i < artifact->levels; i++)
+        if (aml_cpu_has(artifact->level[i].cpu_features))
+            return &artifact->level[i];
+    return NULL;
 }
 
 static char *place(char *at, void *pointer[], const aml_tensor_info *tensor, int count)
@@ -76,32 +98,37 @@ static char *place(char *at, void *pointer[], const aml_tensor_info *tensor, int
     return at;
 }
 
-aml_status aml_context_open(const aml_artifact *artifact, void *memory, size_t bytes,
-                            aml_context **out)
+aml_library_status amli_context_open(const aml_artifact *artifact, const aml_level *level,
+                                     void *memory, size_t bytes, aml_context **out)
 {
+    if (!out)
+        return AML_LIBRARY_NULL;
     *out = NULL;
-    const aml_function *prepare = &artifact->prepare;
-    if (artifact->abi != AML_PROGRAM_ABI || artifact->predicts < 1 || !memory ||
-        bytes < aml_context_bytes(artifact) || prepare->inputs != artifact->fields)
-        return AML_INVALID;
-    const aml_function *predict = largest(artifact);
+    if (!memory)
+        return AML_LIBRARY_NULL;
+    if (artifact->abi != AML_PROGRAM_ABI || artifact->predicts < 1)
+        return AML_LIBRARY_VERSION;
+    if (bytes < aml_context_bytes(artifact))
+        return AML_LIBRARY_MEMORY;
+    if (!level)
+        return AML_LIBRARY_PROCESSOR;
+    const aml_function *prepare = &level->prepare, *predict = largest(artifact, level);
     if (prepare->inputs > MOST_TENSORS || prepare->outputs > MOST_TENSORS ||
-        predict->inputs > MOST_TENSORS || predict->outputs > MOST_TENSORS)
-        return AML_INVALID;
-    aml_status status = amli_check_cpu(artifact->cpu_level, artifact->cpu_features, NULL);
-    if (status)
-        return status;
+        predict->inputs > MOST_TENSORS || predict->outputs > MOST_TENSORS ||
+        prepare->inputs != artifact->fields)
+        return AML_LIBRARY_VERSION;
     char *at = (char *)(((uintptr_t)memory + AML_ALIGNMENT - 1) / AML_ALIGNMENT * AML_ALIGNMENT);
     aml_context *context = (aml_context *)(void *)at;
     memset(context, 0, sizeof *context);
     context->artifact = artifact;
+    context->level = level;
     at += aligned(sizeof *context);
     context->prepare_arena = at;
     at += aligned(prepare->arena_bytes);
     at = place(at, context->prepare_input, prepare->input, prepare->inputs);
     at = place(at, context->prepare_output, prepare->output, prepare->outputs);
     context->predict_arena = at;
-    at += aligned(predict_arena(artifact));
+    at += aligned(predict_arena(artifact, level));
     at = place(at, context->predict_input, predict->input, predict->inputs);
     place(at, context->predict_output, predict->output, predict->outputs);
     for (int i = 0; i < predict->inputs; i++) {
@@ -109,33 +136,23 @@ aml_status aml_context_open(const aml_artifact *artifact, void *memory, size_t b
         while (k < prepare->outputs && strcmp(prepare->output[k].name, predict->input[i].name) != 0)
             k++;
         if (k == prepare->outputs)
-            return AML_INVALID;
+            return AML_LIBRARY_VERSION;
         context->source[i] = k;
     }
     *out = context;
-    return AML_OK;
+    return AML_LIBRARY_OK;
 }
 
-// Whether every class value lies in its range.
-static bool classes_hold(const aml_field *field, const void *values, int64_t rows)
+aml_library_status aml_context_open(const aml_artifact *artifact, void *memory, size_t bytes,
+                                    aml_context **out)
 {
-    size_t size = aml_dtype_bytes(field->tensor.dtype);
-    bool is_signed = field->tensor.dtype != AML_U8 && field->tensor.dtype != AML_BOOL;
-    int64_t elements = aml_shape_elements(&field->tensor.shape);
-    for (int64_t i = 0; i < rows * elements; i++) {
-        const char *at = (const char *)values + (size_t)i * size;
-        int64_t value = is_signed && at[size - 1] & 0x80 ? -1 : 0;
-        memcpy(&value, at, size);
-        if (value < 0 || value >= field->tensor.classes)
-            return false;
-    }
-    return true;
+    return amli_context_open(artifact, aml_artifact_level(artifact), memory, bytes, out);
 }
 
 static void prepare_row(aml_context *context, const void *const field[], int64_t row, int64_t slot)
 {
-    const aml_artifact *artifact = context->artifact;
-    const aml_function *prepare = &artifact->prepare, *predict = largest(artifact);
+    const aml_level *level = context->level;
+    const aml_function *prepare = &level->prepare, *predict = largest(context->artifact, level);
     for (int i = 0; i < prepare->inputs; i++) {
         size_t bytes = tensor_bytes(&prepare->input[i]);
         memcpy(context->prepare_input[i], (const char *)field[i] + (size_t)row * bytes, bytes);
@@ -156,9 +173,8 @@ static void prepare_row(aml_context *context, const void *const field[], int64_t
 static void predict_chunk(aml_context *context, int size, const void *const field[], int64_t first,
                           int64_t rows, void *const output[])
 {
-    const aml_artifact *artifact = context->artifact;
-    const aml_function *predict = &artifact->predict[size];
-    int64_t batch = artifact->predict_batch[size];
+    const aml_function *predict = &context->level->predict[size];
+    int64_t batch = context->artifact->predict_batch[size];
     for (int64_t slot = 0; slot < batch; slot++)
         prepare_row(context, field, first + (slot < rows ? slot : rows - 1), slot);
     aml_value none[8] = {0};
@@ -175,16 +191,41 @@ static void predict_chunk(aml_context *context, int size, const void *const fiel
     }
 }
 
-aml_status aml_context_predict(aml_context *context, const void *const field[], int64_t rows,
-                               void *const output[])
+static aml_library_status check_inputs(aml_context *context, const void *const field[],
+                                       int64_t rows)
 {
     const aml_artifact *artifact = context->artifact;
-    if (rows < 0)
-        return AML_INVALID;
-    for (int i = 0; i < artifact->fields; i++)
-        if (artifact->field[i].tensor.classes > 0 &&
-            !classes_hold(&artifact->field[i], field[i], rows))
-            return AML_INVALID;
+    for (int i = 0; i < artifact->fields; i++) {
+        const aml_tensor_info *tensor = &artifact->field[i].tensor;
+        aml_library_status status = amli_check_values(tensor, artifact->missing >> i & 1, field[i],
+                                                      rows, &context->problem);
+        if (status)
+            return status;
+    }
+    return AML_LIBRARY_OK;
+}
+
+aml_library_status aml_context_predict(aml_context *context, const void *const field[],
+                                       int64_t rows, void *const output[])
+{
+    if (!context)
+        return AML_LIBRARY_NULL;
+    const aml_artifact *artifact = context->artifact;
+    amli_problem *problem = &context->problem;
+    amli_problem_begin(problem);
+    if (rows < 0 || rows > INT64_MAX >> 24) {
+        amli_problem_number(problem, "rows is ", rows);
+        return AML_LIBRARY_ROWS;
+    }
+    if (rows == 0)
+        return AML_LIBRARY_OK;
+    if (!field || !output) {
+        amli_problem_text(problem, field ? "output is NULL" : "field is NULL");
+        return AML_LIBRARY_NULL;
+    }
+    aml_library_status status = check_inputs(context, field, rows);
+    if (status)
+        return status;
     for (int64_t first = 0; first < rows;) {
         int size = artifact->predicts - 1;
         while (size > 0 && artifact->predict_batch[size] > rows - first)
@@ -194,17 +235,32 @@ aml_status aml_context_predict(aml_context *context, const void *const field[], 
         predict_chunk(context, size, field, first, count, output);
         first += count;
     }
-    return AML_OK;
+    return AML_LIBRARY_OK;
+}
+
+const char *aml_context_problem(const aml_context *context)
+{
+    return context ? context->problem.text : "context is NULL";
+}
+
+const aml_artifact *amli_context_artifact(const aml_context *context)
+{
+    return context->artifact;
+}
+
+amli_problem *amli_context_problem(aml_context *context)
+{
+    return &context->problem;
 }
 
 int32_t aml_artifact_outputs(const aml_artifact *artifact)
 {
-    return artifact->predict[0].outputs;
+    return artifact->level[0].predict[0].outputs;
 }
 
 aml_tensor_info aml_artifact_output(const aml_artifact *artifact, int32_t index)
 {
-    aml_tensor_info info = artifact->predict[0].output[index];
+    aml_tensor_info info = artifact->level[0].predict[0].output[index];
     if (info.shape.rank > 0) {
         info.shape.rank--;
         memmove(info.shape.dim, info.shape.dim + 1,
@@ -213,7 +269,12 @@ aml_tensor_info aml_artifact_output(const aml_artifact *artifact, int32_t index)
     return info;
 }
 
-const char *aml_artifact_message(aml_status status)
+const char *aml_library_message(aml_library_status status)
 {
-    return aml_status_meaning(status);
+    static const char *const meaning[] = {
+#define LIBRARY(NAME, code, meaning) [code] = meaning,
+#include "aml/library_status.def"
+#undef LIBRARY
+    };
+    return (unsigned)status < AMLI_COUNT(meaning) ? meaning[status] : "no code of this library";
 }

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "runtime/artifact/library.h"
 #include "runtime/artifact/serving.h"
 
 size_t amli_serving_tensor_bytes(const aml_tensor_info *tensor)
@@ -26,16 +27,43 @@ static char *take(char **at, size_t bytes)
     return taken;
 }
 
-aml_status amli_serving_open(const aml_artifact *artifact, amli_serving *serving, aml_error *error)
+// The level that is asked for by name, or the best one.
+static aml_status choose_level(const aml_artifact *artifact, const char *name,
+                               const aml_level **out, aml_error *error)
+{
+    const aml_level *level = &artifact->level[artifact->levels - 1];
+    if (!name) {
+        *out = aml_artifact_level(artifact);
+        return *out ? AML_OK : amli_check_cpu(level->cpu_level, level->cpu_features, error);
+    }
+    const char *known[16];
+    int count = 0;
+    for (int i = 0; i < artifact->levels && i < (int)AMLI_COUNT(known); i++) {
+        level = &artifact->level[i];
+        known[count++] = level->cpu_level;
+        if (strcmp(level->cpu_level, name) == 0) {
+            *out = level;
+            return amli_check_cpu(level->cpu_level, level->cpu_features, error);
+        }
+    }
+    const char *near = amli_closest(name, known, count);
+    return amli_fail(error, AML_USAGE,
+                     "--level: the program has no code for \"%s\"; `info` lists its levels%s%s%s",
+                     name, near ? "\nhelp: did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
+aml_status amli_serving_open(const aml_artifact *artifact, const char *level_name,
+                             amli_serving *serving, aml_error *error)
 {
     *serving = (amli_serving){.artifact = artifact};
-    if (artifact->abi != AML_PROGRAM_ABI || artifact->predicts < 1 ||
+    if (artifact->abi != AML_PROGRAM_ABI || artifact->predicts < 1 || artifact->levels < 1 ||
         artifact->fields > SERVING_TENSORS || aml_artifact_outputs(artifact) > SERVING_TENSORS)
         return amli_fail(
             error, AML_INTERNAL,
             "this program speaks version %d of the runtime's interface, and the runtime %d",
             artifact->abi, AML_PROGRAM_ABI);
-    aml_status status = amli_check_cpu(artifact->cpu_level, artifact->cpu_features, error);
+    const aml_level *level = NULL;
+    aml_status status = choose_level(artifact, level_name, &level, error);
     if (status)
         return status;
     serving->most_rows = artifact->predict_batch[artifact->predicts - 1];
@@ -68,9 +96,10 @@ aml_status amli_serving_open(const aml_artifact *artifact, amli_serving *serving
     serving->header_text = take(&at, SERVING_HEADER);
     serving->output_buffer = take(&at, SERVING_OUTPUT);
     // the context asks for room to align itself, and finds it aligned already
-    status = aml_context_open(artifact, memory, context, &serving->context);
-    return status ? amli_fail(error, status, "the model cannot be used here: %s",
-                              aml_status_meaning(status))
+    aml_library_status opened =
+        amli_context_open(artifact, level, memory, context, &serving->context);
+    return opened ? amli_fail(error, AML_INTERNAL, "the model cannot be used here: %s",
+                              aml_library_message(opened))
                   : AML_OK;
 }
 
@@ -124,13 +153,17 @@ static void print_layers(const aml_artifact *artifact, bool json)
 static void print_info(const aml_artifact *artifact, bool json)
 {
     char bytes[32];
+    const aml_level *used = aml_artifact_level(artifact);
     if (json) {
         printf("{\"name\": \"%s\", \"source_hash\": \"%s\", \"weights_hash\": \"%s\", "
                "\"data_fingerprint\": \"%s\", \"compiler\": \"%s\", "
-               "\"cpu_level\": \"%s\", \"parameters\": %lld, \"weights_bytes\": %zu, "
-               "\"memory_bytes\": %zu, \"batch\": [",
+               "\"cpu_level\": \"%s\", \"cpu_levels\": [",
                artifact->name, artifact->source_hash, artifact->weights_hash,
-               artifact->data_fingerprint, artifact->compiler, artifact->cpu_level,
+               artifact->data_fingerprint, artifact->compiler, used ? used->cpu_level : "");
+        for (int i = 0; i < artifact->levels; i++)
+            printf("%s\"%s\"", i ? ", " : "", artifact->level[i].cpu_level);
+        printf("], \"parameters\": %lld, \"weights_bytes\": %zu, \"memory_bytes\": %zu, "
+               "\"batch\": [",
                (long long)artifact->parameters, artifact->weights_bytes,
                aml_context_bytes(artifact));
         for (int i = 0; i < artifact->predicts; i++)
@@ -143,7 +176,11 @@ static void print_info(const aml_artifact *artifact, bool json)
                artifact->doc ? artifact->doc : "");
         printf("%-10s %s\n%-10s %s\n%-10s %s\n", "source", artifact->source_hash, "weights",
                artifact->weights_hash, "data", artifact->data_fingerprint);
-        printf("%-10s %s for %s\n", "compiler", artifact->compiler, artifact->cpu_level);
+        printf("%-10s %s\n%-10s", "compiler", artifact->compiler, "processor");
+        for (int i = 0; i < artifact->levels; i++)
+            printf(" %s%s", artifact->level[i].cpu_level,
+                   &artifact->level[i] == used ? " (used here)" : "");
+        printf("\n");
         printf("%-10s %lld, %s\n", "parameters", (long long)artifact->parameters,
                amli_bytes_text((double)artifact->weights_bytes, bytes, sizeof bytes));
         printf("%-10s %s a context\n%-10s", "memory",
@@ -174,11 +211,12 @@ static void print_help(const aml_artifact *artifact, const char *name)
            "  info           inputs, outputs, and what it was made from\n\n"
            "  -o FILE        predict: write to FILE\n"
            "  --seconds S    bench: how long to measure each batch size (0.5)\n"
+           "  --level NAME   the code for this level of processors, not the best one\n"
            "  --json         the result as JSON\n");
 }
 
 typedef struct Arguments {
-    const char *verb, *file, *output;
+    const char *verb, *file, *output, *level;
     double seconds;
     bool json, help;
 } Arguments;
@@ -187,8 +225,8 @@ static aml_status parse(int argc, char **argv, Arguments *arguments, aml_error *
 {
     static const char *const verbs[] = {"predict", "bench", "info", "help"}, *const options[] = {
                                                                                  "output",
-                                                                                 "seconds", "json",
-                                                                                 "help"};
+                                                                                 "seconds", "level",
+                                                                                 "json", "help"};
     for (int i = 1; i < argc; i++) {
         const char *word = argv[i];
         if (strcmp(word, "--json") == 0) {
@@ -196,19 +234,22 @@ static aml_status parse(int argc, char **argv, Arguments *arguments, aml_error *
         } else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
             arguments->help = true;
         } else if (strcmp(word, "-o") == 0 || strcmp(word, "--output") == 0 ||
-                   strcmp(word, "--seconds") == 0) {
+                   strcmp(word, "--seconds") == 0 || strcmp(word, "--level") == 0) {
             if (++i == argc)
                 return amli_fail(error, AML_USAGE, "%s needs a value behind it", word);
             char *end = NULL;
             if (word[2] == 's')
                 arguments->seconds = strtod(argv[i], &end);
+            else if (word[2] == 'l')
+                arguments->level = argv[i];
             else
                 arguments->output = argv[i];
             if (end && (*end || !(arguments->seconds > 0 && arguments->seconds < 3600)))
                 return amli_fail(error, AML_USAGE,
                                  "--seconds: expected a number above 0, found \"%s\"", argv[i]);
         } else if (word[0] == '-' && word[1]) {
-            const char *near = word[1] == '-' ? amli_closest(word + 2, options, 4) : NULL;
+            const char *near =
+                word[1] == '-' ? amli_closest(word + 2, options, AMLI_COUNT(options)) : NULL;
             return amli_fail(error, AML_USAGE, "unknown option %s%s%s%s", word,
                              near ? "\nhelp: did you mean --" : "", near ? near : "",
                              near ? "?" : "");
@@ -247,7 +288,7 @@ static bool is_same_file(const char *read, const char *written)
 static aml_status run(const aml_artifact *artifact, const Arguments *arguments,
                       amli_serving *serving, aml_error *error)
 {
-    aml_status status = amli_serving_open(artifact, serving, error);
+    aml_status status = amli_serving_open(artifact, arguments->level, serving, error);
     if (status)
         return status;
     setvbuf(stdout, serving->output_buffer, _IOFBF, SERVING_OUTPUT);

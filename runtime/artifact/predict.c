@@ -132,10 +132,11 @@ static aml_status flush_rows(Stream *stream, aml_error *error)
     amli_serving *serving = stream->serving;
     if (stream->waiting == 0)
         return AML_OK;
-    aml_status status = aml_context_predict(serving->context, (const void *const *)serving->field,
-                                            stream->waiting, serving->output);
+    aml_library_status status = aml_context_predict(
+        serving->context, (const void *const *)serving->field, stream->waiting, serving->output);
     if (status)
-        return amli_fail(error, status, "predicting failed: %s", aml_status_meaning(status));
+        return amli_fail(error, AML_BAD_DATA, "%s: %s (rows are counted from %lld)", stream->path,
+                         aml_context_problem(serving->context), (long long)stream->done + 1);
     for (int64_t i = 0; i < stream->waiting; i++)
         write_row(stream, i);
     stream->done += stream->waiting;

@@ -13,7 +13,7 @@
 enum {
     SERVING_WINDOW = 4 << 20, // of the input: the longest row
     SERVING_HEADER = 1 << 18, // the longest header whose names are shown in messages
-    SERVING_CELLS = 65536,    // the most columns
+    SERVING_CELLS = 1 << 18,  // the most columns: a picture of 224 x 224 has 150528
     SERVING_TIMES = 65536,    // the most repetitions of a benchmark
     SERVING_OUTPUT = 1 << 16,
     SERVING_TENSORS = 32
@@ -38,7 +38,9 @@ typedef struct amli_picture_reader {
                        aml_error *error); // AML_BAD_DATA does not name the file
 } amli_picture_reader;
 
-aml_status amli_serving_open(const aml_artifact *artifact, amli_serving *serving, aml_error *error);
+// `level`: the name of the one to use; NULL: the best.
+aml_status amli_serving_open(const aml_artifact *artifact, const char *level, amli_serving *serving,
+                             aml_error *error);
 
 // predict.c
 aml_status amli_serve_file(amli_serving *serving, const char *path, FILE *out, bool json,

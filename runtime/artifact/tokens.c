@@ -9,7 +9,7 @@
 #include "runtime/base/base.h"
 
 struct aml_tokens {
-    const aml_token_model *model;
+    const aml_job *job;
     char *state, *arena;
     void *input[1], *output[1]; // the token or all of them; the scores
     int64_t seen;
@@ -27,9 +27,14 @@ static size_t tensor_bytes(const aml_tensor_info *tensor)
 
 size_t aml_tokens_bytes(const aml_token_model *model)
 {
-    const aml_function *decode = &model->job->decode;
-    return AML_ALIGNMENT + aligned(sizeof(aml_tokens)) + aligned(model->job->state_bytes) +
-           aligned(decode->arena_bytes) + aligned(tensor_bytes(&decode->input[0])) +
+    size_t arena = 0;
+    for (int i = 0; i < model->levels; i++)
+        if (model->level[i].job->decode.arena_bytes > arena)
+            arena = model->level[i].job->decode.arena_bytes;
+    const aml_job *job = model->level[0].job;
+    const aml_function *decode = &job->decode;
+    return AML_ALIGNMENT + aligned(sizeof(aml_tokens)) + aligned(job->state_bytes) +
+           aligned(arena) + aligned(tensor_bytes(&decode->input[0])) +
            aligned(tensor_bytes(&decode->output[0]));
 }
 
@@ -37,18 +42,24 @@ aml_status aml_tokens_open(const aml_token_model *model, void *memory, size_t by
                            aml_tokens **out)
 {
     *out = NULL;
-    const aml_function *decode = &model->job->decode;
-    if (model->abi != AML_PROGRAM_ABI || !memory || bytes < aml_tokens_bytes(model) ||
-        decode->inputs != 1 || decode->outputs != 1 || decode->scalars > 1)
+    if (model->abi != AML_PROGRAM_ABI || model->levels < 1)
         return AML_INVALID;
-    aml_status status = amli_check_cpu(model->cpu_level, model->cpu_features, NULL);
+    int best = 0;
+    while (best + 1 < model->levels && !aml_cpu_has(model->level[best].cpu_features))
+        best++;
+    const aml_token_level *level = &model->level[best];
+    const aml_function *decode = &level->job->decode;
+    if (!memory || bytes < aml_tokens_bytes(model) || decode->inputs != 1 || decode->outputs != 1 ||
+        decode->scalars > 1)
+        return AML_INVALID;
+    aml_status status = amli_check_cpu(level->cpu_level, level->cpu_features, NULL);
     if (status)
         return status;
     char *at = (char *)(((uintptr_t)memory + AML_ALIGNMENT - 1) / AML_ALIGNMENT * AML_ALIGNMENT);
     aml_tokens *tokens = (aml_tokens *)(void *)at;
-    *tokens = (aml_tokens){.model = model};
+    *tokens = (aml_tokens){.job = level->job};
     tokens->state = at += aligned(sizeof *tokens);
-    tokens->arena = at += aligned(model->job->state_bytes);
+    tokens->arena = at += aligned(level->job->state_bytes);
     tokens->input[0] = at += aligned(decode->arena_bytes);
     tokens->output[0] = at + aligned(tensor_bytes(&decode->input[0]));
     aml_tokens_reset(tokens);
@@ -58,14 +69,14 @@ aml_status aml_tokens_open(const aml_token_model *model, void *memory, size_t by
 
 void aml_tokens_reset(aml_tokens *tokens)
 {
-    memset(tokens->state, 0, tokens->model->job->state_bytes);
-    memset(tokens->input[0], 0, tensor_bytes(&tokens->model->job->decode.input[0]));
+    memset(tokens->state, 0, tokens->job->state_bytes);
+    memset(tokens->input[0], 0, tensor_bytes(&tokens->job->decode.input[0]));
     tokens->seen = 0;
 }
 
 aml_status aml_tokens_next(aml_tokens *tokens, int32_t token, float *score)
 {
-    const aml_job *job = tokens->model->job;
+    const aml_job *job = tokens->job;
     const aml_function *decode = &job->decode;
     if (token < 0 || token >= aml_shape_elements(&decode->output[0].shape) ||
         tokens->seen >= job->generation.context)
@@ -82,4 +93,9 @@ aml_status aml_tokens_next(aml_tokens *tokens, int32_t token, float *score)
     if (score)
         memcpy(score, tokens->output[0], tensor_bytes(&decode->output[0]));
     return AML_OK;
+}
+
+const char *aml_tokens_message(aml_status status)
+{
+    return aml_status_meaning(status);
 }

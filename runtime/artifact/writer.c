@@ -18,14 +18,15 @@ static int64_t cache_bytes(const aml_job *job)
     return bytes;
 }
 
-static void info_text(const aml_job *job, const aml_artifact *facts)
+static void info_text(const aml_program *program, const aml_artifact *facts)
 {
+    const aml_job *job = program->job;
     char bytes[32];
     printf("%-10s %s%s%.*s\n", "program", facts->name, facts->doc && *facts->doc ? ": " : "",
            (int)(facts->doc ? strcspn(facts->doc, "\n") : 0), facts->doc ? facts->doc : "");
     printf("%-10s %s\n%-10s %s\n%-10s %s\n", "source", facts->source_hash, "weights",
            facts->weights_hash, "data", facts->data_fingerprint);
-    printf("%-10s %s for %s\n", "compiler", facts->compiler, facts->cpu_level);
+    printf("%-10s %s for %s\n", "compiler", facts->compiler, program->cpu_level);
     printf("%-10s %lld, %s\n", "parameters", (long long)facts->parameters,
            amli_bytes_text((double)facts->weights_bytes, bytes, sizeof bytes));
     printf("%-10s %s of caches, ", "memory",
@@ -53,15 +54,16 @@ static void json_number(amli_buffer *out, const char *name, double value)
     amli_json_number(out, value);
 }
 
-static aml_status info_json(const aml_job *job, const aml_artifact *facts)
+static aml_status info_json(const aml_program *program, const aml_artifact *facts)
 {
+    const aml_job *job = program->job;
     amli_buffer out = {0};
     const char *const row[][2] = {{"name", facts->name},
                                   {"source_hash", facts->source_hash},
                                   {"weights_hash", facts->weights_hash},
                                   {"data_fingerprint", facts->data_fingerprint},
                                   {"compiler", facts->compiler},
-                                  {"cpu_level", facts->cpu_level},
+                                  {"cpu_level", program->cpu_level},
                                   {"entry", job->name}};
     for (size_t i = 0; i < AMLI_COUNT(row); i++) {
         amli_buffer_printf(&out, "%s\"%s\": ", i ? ", " : "{", row[i][0]);
@@ -176,8 +178,8 @@ static aml_status run(const aml_program *program, const aml_artifact *facts, int
     }
     if (info) {
         if (json)
-            return info_json(job, facts);
-        info_text(job, facts);
+            return info_json(program, facts);
+        info_text(program, facts);
         return AML_OK;
     }
     status = amli_check_cpu(program->cpu_level, program->cpu_features, error);
@@ -187,8 +189,11 @@ static aml_status run(const aml_program *program, const aml_artifact *facts, int
                  : amli_generate(command, &amli_device_cpu, error);
 }
 
-int aml_writer_main(const aml_program *program, const aml_artifact *facts, int argc, char **argv)
+int aml_writer_main(const aml_program *program, int programs, const aml_artifact *facts, int argc,
+                    char **argv)
 {
+    for (int i = 0; i + 1 < programs && !aml_cpu_has(program->cpu_features); i++)
+        program++;
     aml_error error = {0};
     amli_command command = {0};
     aml_status status = AML_OK;

@@ -1,10 +1,12 @@
 // Whether this CPU can run the program's code.
 
-#include <cpuid.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "runtime/base/base.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
 
 enum { EAX, EBX, ECX, EDX };
 // What the operating system has to save when it switches threads.
@@ -57,47 +59,105 @@ static const struct {
     {"lzcnt", 0x80000001u, 0, ECX, 5, SAVE_NONE},
 };
 
-static uint64_t saved_by_system(void)
+enum { LEAVES = 4 };
+
+// What cpuid and xgetbv say. Each cpuid may be a trap into a hypervisor, so it is asked once for
+// each leaf.
+typedef struct Processor {
+    uint32_t leaf[LEAVES][4]; // of 1, 7, 7 subleaf 1, 0x80000001
+    uint64_t saved;
+} Processor;
+
+static int leaf_index(uint32_t leaf, uint32_t subleaf)
 {
-    uint32_t r[4];
-    if (!__get_cpuid(1, &r[EAX], &r[EBX], &r[ECX], &r[EDX]) || !(r[ECX] >> 27 & 1)) // OSXSAVE
-        return 0;
-    uint32_t low, high;
-    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return low | (uint64_t)high << 32;
+    return leaf == 1 ? 0 : leaf == 7 ? 1 + (int)subleaf : 3;
 }
 
-static bool has_feature(const char *name, size_t length)
+static Processor processor_ask(void)
+{
+    static const uint32_t leaf[LEAVES] = {1, 7, 7, 0x80000001u}, subleaf[LEAVES] = {0, 0, 1, 0};
+    Processor processor = {0};
+    for (int i = 0; i < LEAVES; i++) {
+        uint32_t *r = processor.leaf[i];
+        if (!__get_cpuid_count(leaf[i], subleaf[i], &r[EAX], &r[EBX], &r[ECX], &r[EDX]))
+            memset(r, 0, sizeof processor.leaf[i]);
+    }
+    if (processor.leaf[0][ECX] >> 27 & 1) { // OSXSAVE
+        uint32_t low, high;
+        __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+        processor.saved = low | (uint64_t)high << 32;
+    }
+    return processor;
+}
+
+static bool has_feature(const Processor *processor, const char *name, size_t length)
 {
     for (size_t i = 0; i < AMLI_COUNT(features); i++) {
         if (strlen(features[i].name) != length || memcmp(features[i].name, name, length) != 0)
             continue;
-        uint32_t r[4];
-        if (!__get_cpuid_count(features[i].leaf, features[i].subleaf, &r[EAX], &r[EBX], &r[ECX],
-                               &r[EDX]))
-            return false;
+        const uint32_t *r = processor->leaf[leaf_index(features[i].leaf, features[i].subleaf)];
         return (r[features[i].where] >> features[i].bit & 1) &&
-               (saved_by_system() & features[i].saved) == features[i].saved;
+               (processor->saved & features[i].saved) == features[i].saved;
     }
     return false; // what is not known cannot be said to be there
 }
 
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+
+// Bits of AT_HWCAP. The rest of ARMv8-A is there always.
+static const struct {
+    const char *name;
+    int bit;
+} features[] = {{"neon", 1}, {"dotprod", 20}};
+
+typedef struct Processor {
+    unsigned long capabilities;
+} Processor;
+
+static Processor processor_ask(void)
+{
+    return (Processor){getauxval(AT_HWCAP)};
+}
+
+static bool has_feature(const Processor *processor, const char *name, size_t length)
+{
+    for (size_t i = 0; i < AMLI_COUNT(features); i++)
+        if (strlen(features[i].name) == length && memcmp(features[i].name, name, length) == 0)
+            return processor->capabilities >> features[i].bit & 1;
+    return false;
+}
+#endif
+
+// The next name of the list at *at that this processor lacks, with its length; NULL: there is none.
+static const char *next_missing(const Processor *processor, const char **at, size_t *length)
+{
+    while (**at) {
+        const char *name = *at;
+        *length = strcspn(name, ",");
+        *at = name + *length + (name[*length] == ',');
+        if (*length && !has_feature(processor, name, *length))
+            return name;
+    }
+    return NULL;
+}
+
+bool aml_cpu_has(const char *list)
+{
+    Processor processor = processor_ask();
+    size_t length;
+    return !list || !next_missing(&processor, &list, &length);
+}
+
 aml_status amli_check_cpu(const char *level, const char *list, aml_error *error)
 {
+    Processor processor = processor_ask();
     char missing[512];
-    int used = 0;
-    for (const char *at = list ? list : ""; *at;) {
-        size_t length = strcspn(at, ",");
-        const char *name = at;
-        size_t size = length;
-        if (size && *name == '+')
-            name++, size--;
-        if (size && *name != '-' && !has_feature(name, size) && used >= 0 &&
-            (size_t)used < sizeof missing)
-            used += snprintf(missing + used, sizeof missing - (size_t)used, "%s%.*s",
-                             used ? ", " : "", (int)size, name);
-        at += length + (at[length] == ',');
-    }
+    size_t used = 0, length;
+    for (const char *at = list ? list : "", *name; (name = next_missing(&processor, &at, &length));)
+        if (used + length + 3 < sizeof missing)
+            used += (size_t)snprintf(missing + used, sizeof missing - used, "%s%.*s",
+                                     used ? ", " : "", (int)length, name);
     if (used == 0)
         return AML_OK;
     return amli_fail(

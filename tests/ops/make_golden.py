@@ -631,6 +631,80 @@ def bytes_cases():
         case("conv", [x, w], f" stride=[{stride}, {stride}] low=[1, 1] high=[1, 1] dilation=[1, 1] groups={groups}", from_array("i32", out), ".i8")
 
 
+def attention(q, k, v, mask, causal, factor):
+    """y and the logarithms of the sums; rows without a key are zeros."""
+    queries, keys, each = q.shape[1], k.shape[1], q.shape[2] // k.shape[2]
+    wide_k, wide_v = (np.repeat(x, each, axis=2) for x in (k, v))
+    scores = np.einsum("bihd,bjhd->bhij", q, wide_k) * factor
+    seen = np.ones(scores.shape, bool) if mask is None else np.broadcast_to(mask if mask.ndim != 3 else mask[:, None], scores.shape)
+    if causal:
+        seen = seen & (np.arange(keys) <= np.arange(queries)[:, None] + keys - queries)
+    scores = np.where(seen, scores, -np.inf)
+    most = np.where(seen.any(-1), scores.max(-1), 0)
+    weights = np.exp(scores - most[..., None])
+    total = np.maximum(weights.sum(-1), 1e-300)
+    return np.einsum("bhij,bjhd->bihd", weights / total[..., None], wide_v), np.where(seen.any(-1), most + np.log(total), 0)
+
+
+def attention_cases():
+    """attend, and attend_back: the compiled kernels have blocks of 32 queries and 128 keys."""
+    def one(op, inputs, index, expected, attributes, suffix):
+        name = f"{op}.{inputs[0].dtype}{suffix}"
+        cases[name] = cases.get(name, 0) + 1
+        print(f"function @{name}.{cases[name]} {{")
+        for i, tensor in enumerate(inputs):
+            print(f"  %{i} = {tensor.text()}")
+        n = len(inputs)
+        print(f"  %{n} = {op} {', '.join(f'%{i}' for i in range(n))}{attributes} : {', '.join(t.type() for t in expected)}")
+        print(f"  %{n + 1} = get %{n} index={index} : {expected[index].type()}")
+        print(f"  %{n + 2} = {expected[index].text()}\n  result %{n + 1}\n  result %{n + 2}\n}}")
+
+    def small(dtype, shape):
+        return Tensor(dtype, shape, generator.normal(0, 1, int(np.prod(shape))))
+
+    for dtype, b, t, h, d, s, g, w, causal, mask_axes in (
+            ("f32", 2, 5, 4, 3, 7, 2, 5, 1, 0), ("f32", 1, 4, 2, 17, 4, 2, 16, 0, 2), ("f32", 2, 3, 2, 2, 33, 1, 4, 1, 3),
+            ("f32", 1, 3, 4, 5, 6, 2, 3, 0, 4), ("f32", 1, 35, 1, 4, 135, 1, 2, 1, 0), ("f32", 1, 34, 1, 2, 130, 1, 3, 0, 2),
+            ("bf16", 1, 9, 2, 4, 9, 1, 6, 1, 0), ("f16", 2, 3, 2, 5, 4, 2, 4, 0, 3)):
+        q, k, v = small(dtype, (b, t, h, d)), small(dtype, (b, s, g, d)), small(dtype, (b, s, g, w))
+        shape = {0: (), 2: (t, s), 3: (b, t, s), 4: (b, h, t, s)}[mask_axes]
+        mask = Tensor("bool", shape, generator.random(int(np.prod(shape))) < 0.6) if mask_axes else None
+        if mask:
+            mask.values[:s] = [False] * s if not causal else mask.values[:s]    # a query that sees nothing
+        seen = None if mask is None else np.array(mask.values, bool).reshape(shape)
+        factor = float(np.float32(1 / math.sqrt(d)))
+        attributes, more = f" factor={factor!r} causal={causal}", [mask] if mask else []
+        parts = [x.real() for x in (q, k, v)]
+        out = [from_array("f32", x) for x in attention(*parts, seen, causal, factor)]
+        for index in range(2):
+            one("attend", [q, k, v] + more, index, out, attributes, f".{index}")
+        dy, shift = small(dtype, (b, t, h, w)), small("f32", (b, h, t))
+        y, sums = attention(*parts, seen, causal, factor)
+        delta = from_array("f32", np.einsum("bihd,bihd->bhi", dy.real(), y) - shift.real())
+        sums = from_array("f32", sums)
+        slopes = attention_slopes(*parts, seen, causal, factor, sums.real(), delta.real(), dy.real())
+        for index in range(3):
+            one("attend_back", [q, k, v, sums, delta, dy] + more, index, [from_array("f32", x) for x in slopes], attributes, f".{index}")
+
+
+def attention_slopes(q, k, v, mask, causal, factor, sums, delta, dy):
+    """The gradients from sums and delta as they are stored, one pair of a query and a key after the other."""
+    out = [np.zeros(x.shape) for x in (q, k, v)]
+    each = q.shape[2] // k.shape[2]
+    for b, i, h, j in itertools.product(range(q.shape[0]), range(q.shape[1]), range(q.shape[2]), range(k.shape[1])):
+        if causal and j > i + k.shape[1] - q.shape[1]:
+            continue
+        if mask is not None and not (mask[i, j] if mask.ndim == 2 else mask[b, i, j] if mask.ndim == 3 else mask[b, h, i, j]):
+            continue
+        g = h // each
+        weight = math.exp(float(q[b, i, h] @ k[b, j, g]) * factor - sums[b, h, i])
+        change = weight * (float(dy[b, i, h] @ v[b, j, g]) - delta[b, h, i]) * factor
+        out[0][b, i, h] += change * k[b, j, g]
+        out[1][b, j, g] += change * q[b, i, h]
+        out[2][b, j, g] += weight * dy[b, i, h]
+    return out
+
+
 print("// Operands and results by make_golden.py: do not edit, run it again.")
 element_wise()
 casts()
@@ -643,3 +717,4 @@ ordering()
 window_cases()
 conv_cases()
 bytes_cases()
+attention_cases()

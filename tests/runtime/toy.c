@@ -457,6 +457,11 @@ static const int64_t sizes[] = {1, TOY_BATCH};
 static const aml_function predicts[] = {
     FUNCTION("predict_1", deployed_one, 64, one_in, 1, predict_out, 2, NULL, 0),
     FUNCTION("predict_16", deployed_many, 640, batch_in, 1, many_out, 2, NULL, 0)};
+static const aml_level levels[] = {
+    {.cpu_level = "x86-64",
+     .cpu_features = "sse2",
+     .prepare = FUNCTION("prepare", deployed_prepare, 0, raw, 1, raw, 1, NULL, 0),
+     .predict = predicts}};
 const aml_artifact toy_artifact = {
     .abi = AML_PROGRAM_ABI,
     .name = "toy_f32",
@@ -465,16 +470,14 @@ const aml_artifact toy_artifact = {
     .weights_hash = "11",
     .data_fingerprint = "22",
     .compiler = "amlc 0",
-    .cpu_level = "x86-64",
-    .cpu_features = "sse2",
+    .levels = 1,
+    .level = levels,
     .fields = 1,
     .field = fields,
     .separator = ',',
     .header = AML_HEADER_AUTO,
-    .prepare = FUNCTION("prepare", deployed_prepare, 0, raw, 1, raw, 1, NULL, 0),
     .predicts = 2,
     .predict_batch = sizes,
-    .predict = predicts,
     .weights_bytes = 60,
     .parameters = 15,
 };

@@ -656,23 +656,30 @@ typedef struct aml_layer_report {
     int64_t bytes_before, bytes_after; // of the weights
 } aml_layer_report;
 
+// The functions of a deployed model for one level of processors.
+typedef struct aml_level {
+    const char *cpu_level, *cpu_features; // x86-64-v3; avx2,fma,...
+    aml_function prepare; // one raw sample to one prepared sample (only what the model reads)
+    const aml_function *predict; // one per batch size
+} aml_level;
+
 // What `amlc deploy` makes: weights inside, read-only, packed for the kernels; nothing is allocated
 // after the start.
 typedef struct aml_artifact {
     int32_t abi;
     const char *name, *doc;
     const char *source_hash, *weights_hash, *data_fingerprint, *compiler;
-    const char *cpu_level, *cpu_features;
+    int32_t levels; // the best first; which one is used is decided when it starts
+    const aml_level *level;
     int32_t fields;
+    uint32_t missing;       // bit i: NaN in field i is a missing value; elsewhere it is an error
     const aml_field *field; // raw inputs that predict needs (a label field is not among them)
     char separator, comment;
     bool literal_quotes;
-    aml_header header;    // AUTO: the training data have one, though the source does not say so
-    aml_function prepare; // one raw sample to one prepared sample (only what the model reads)
-    int32_t predicts;     // one per batch size, increasing
+    aml_header header; // AUTO: the training data have one, though the source does not say so
+    int32_t predicts;  // one per batch size, increasing
     const int64_t *predict_batch;
-    const aml_function *predict;
-    size_t weights_bytes; // of read-only data
+    size_t weights_bytes; // of read-only data, of one level
     int64_t parameters;
     int32_t layers; // 0: nothing is quantized
     const aml_layer_report *layer;
@@ -682,6 +689,9 @@ typedef struct aml_artifact {
     int64_t most_pixels;
 } aml_artifact;
 
+// Whether this processor has all features of a list such as "avx2,fma".
+bool aml_cpu_has(const char *features);
+
 extern const struct amli_picture_reader amli_picture_files;
 
 // The main function of a deployed executable: predict, bench, info. Returns its exit code.
@@ -690,7 +700,9 @@ int aml_artifact_main(const aml_artifact *artifact, int argc, char **argv);
 // The same of a deployed `generate` block: `program` has that one job, with model_job -1 and the
 // weights in its function, and one data set, of which only the tokenizer is used. `facts` has no
 // predict and no fields.
-int aml_writer_main(const aml_program *program, const aml_artifact *facts, int argc, char **argv);
+// There are `programs` of them, for levels of processors, the best first.
+int aml_writer_main(const aml_program *program, int programs, const aml_artifact *facts, int argc,
+                    char **argv);
 
 #ifdef __cplusplus
 }

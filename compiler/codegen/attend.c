@@ -1,0 +1,76 @@
+// attend.c: attention by the C templates of kernels/cpu/attend.c, specialised.
+
+#include "codegen/emit.h"
+
+static LLVMValueRef advance(Emit *e, LLVMValueRef base, LLVMValueRef count, int64_t bytes)
+{
+    LLVMValueRef offset = LLVMBuildMul(e->b, count, whole(e->g, bytes), "");
+    return LLVMBuildInBoundsGEP2(e->b, e->g->i8, base, &offset, 1, "");
+}
+
+// The units of the parts begin..end.
+static void units(Kernel *k, const AmlAttend *a, LLVMValueRef *from, LLVMValueRef *to)
+{
+    Emit *e = &k->emit;
+    *from = whole(e->g, 0);
+    *to = whole(e->g, a->units);
+    if (k->parts == 1)
+        return;
+    *from = LLVMBuildMul(e->b, k->begin, whole(e->g, a->chunk), "");
+    LLVMValueRef stop = LLVMBuildMul(e->b, k->end, whole(e->g, a->chunk), "");
+    *to = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntULT, stop, *to, ""), stop, *to, "");
+}
+
+void emit_attend(Frame *f, Inst *inst)
+{
+    enum { MOST = 10 };
+    Codegen *g = f->g;
+    AmlAttend a = attend_shape(inst, g->lanes * 4);
+    bool back = inst->op == OP_attend_back;
+    int floats = back ? 6 : 3;
+    bool masked = inst->inputs > floats;
+    Type type[] = {inst->input[0]->type, inst->input[1]->type, inst->input[2]->type};
+    AttendSizes s = attend_sizes(type, masked ? &inst->input[floats]->type : NULL);
+    const Buffered *place = inst->note;
+    Buffered memory = {.kind = PLACE_ARENA, .offset = place->scratch_offset};
+    Kernel kernel, *k = &kernel;
+    kernel_begin(k, f, inst, a.parts);
+    int in[MOST], out[MOST];
+    for (int i = 0; i < inst->inputs; i++)
+        in[i] = kernel_operand(k, value_pointer(f, inst->input[i]));
+    int scratch = kernel_operand(k, frame_pointer(f, &memory));
+    for (int i = 0; i < inst->results; i++)
+        out[i] = kernel_operand(k, result_pointer(f, inst, i));
+    if (!kernel_open(k)) {
+        kernel_close(k);
+        return;
+    }
+    Emit *e = &k->emit;
+    LLVMValueRef own = k->operand.at[scratch].formal, arg[32];
+    if (k->parts > 1)
+        own = advance(e, own, k->begin, (int64_t)a.scratch_bytes);
+    int count = 0;
+    for (int i = 0; i < 3; i++)
+        arg[count++] = k->operand.at[in[i]].formal;
+    arg[count++] = masked ? k->operand.at[in[floats]].formal : LLVMConstNull(g->ptr);
+    for (int i = 3; i < floats; i++)
+        arg[count++] = k->operand.at[in[i]].formal;
+    for (int i = 0; i < inst->results; i++)
+        arg[count++] = k->operand.at[out[i]].formal;
+    arg[count++] = own;
+    const int64_t sizes[] = {
+        a.queries, a.heads, a.size, a.keys, a.width, inst->attr[1].whole, half_of(type[0].dtype)};
+    for (size_t i = 0; i < COUNT_OF(sizes); i++)
+        arg[count++] = whole(g, sizes[i]);
+    arg[count++] = LLVMConstReal(g->f32, inst->attr[0].real);
+    const int64_t rest[] = {a.groups, masked, s.mask_image, s.mask_head};
+    for (size_t i = 0; i < COUNT_OF(rest); i++)
+        arg[count++] = whole(g, rest[i]);
+    units(k, &a, &arg[count], &arg[count + 1]);
+    LLVMValueRef function = template_function(g, back ? "aml_attend_back" : "aml_attend");
+    if (LLVMCountParams(function) != (unsigned)count + 2)
+        bug(g->cx, inst->span, "attention takes %u arguments, not %d", LLVMCountParams(function),
+            count + 2);
+    LLVMBuildCall2(e->b, LLVMGlobalGetValueType(function), function, arg, (unsigned)count + 2, "");
+    kernel_close(k);
+}

@@ -1,0 +1,230 @@
+// driver_artifact.c: the files of a deployed model: code for each level of processors, the
+// executable, and libraries with what tools need to use them.
+
+#include "driver_deploy.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+// ---- code
+
+static const char *symbol_at(Cx *cx, const char *symbol, int level)
+{
+    return level ? sym_printf(cx, "%s_l%d", symbol, level) : symbol;
+}
+
+void deploy_targets(Deployment *d, bool bytes, Targets *out)
+{
+    Cx *cx = d->cx;
+    const char *asked = d->command->option[OPTION_TARGET];
+    if (asked) {
+        vec_push(cx->arena, out, asked);
+        return;
+    }
+    for (int i = 0; i < d->deploy->target.count; i++) {
+        const char *name = d->deploy->target.at[i];
+        int at = out->count;
+        vec_push(cx->arena, out, name);
+        for (; at > 0 && target_rank(out->at[at - 1]) > target_rank(name); at--)
+            out->at[at] = out->at[at - 1];
+        out->at[at] = name;
+    }
+    if (out->count)
+        return;
+    // products of bytes are several times faster where the processor has an instruction for them
+    if (bytes)
+        vec_push(cx->arena, out, "x86-64-v4-vnni");
+    vec_push(cx->arena, out, "x86-64-v3");
+}
+
+static bool compile_level(Deployment *d, const Artifact *from, ArtifactLevel *level,
+                          const Target *target, ObjectCode *object)
+{
+    Cx *cx = d->cx;
+    Vec(EmitEntry) list = {0};
+    int number = target->shared ? target->shared->objects : 0;
+    level->prepare = from->prepare;
+    for (int i = 0; i < from->predict.count; i++)
+        vec_push(cx->arena, &level->predict, from->predict.at[i]);
+    vec_push(cx->arena, &list, ((EmitEntry){&level->prepare, NULL}));
+    for (int i = 0; i < level->predict.count; i++)
+        vec_push(cx->arena, &list, ((EmitEntry){&level->predict.at[i], NULL}));
+    for (int i = 0; i < list.count; i++) { // generating code changes a function
+        Entry *entry = list.at[i].entry;
+        entry->symbol = symbol_at(cx, entry->symbol, number);
+        entry->ir = ir_clone_function(entry->ir, NULL, sym_of(cx, entry->symbol));
+    }
+    if (!codegen_emit(cx, d->program->module, list.at, list.count, *target, NULL, object))
+        return false;
+    level->cpu_level = object->cpu_level;
+    level->cpu_features = object->cpu_features;
+    return true;
+}
+
+bool deploy_compile(Deployment *d, ObjectCode *object)
+{
+    Cx *cx = d->cx;
+    Targets target = {0};
+    Vec(ObjectFile) file = {0};
+    Shared shared = {0};
+    bool bytes = false;
+    for (int i = 0; i < d->artifact.predict.count; i++)
+        bytes |= codegen_sums_bytes(d->artifact.predict.at[i].ir);
+    deploy_targets(d, bytes, &target);
+    for (int i = 0; i < target.count; i++) {
+        Target one = target_of(d->command);
+        ArtifactLevel level = {0};
+        one.cpu = target.at[i];
+        one.shared = target.count > 1 ? &shared : NULL;
+        if (!compile_level(d, &d->artifact, &level, &one, object))
+            return false;
+        for (int k = 0; k < object->files; k++)
+            vec_push(cx->arena, &file, object->file[k]);
+        vec_push(cx->arena, &d->artifact.level, level);
+    }
+    object->files = file.count;
+    object->file = file.at;
+    return true;
+}
+
+// ---- files
+
+const char *deploy_beside(Deployment *d, const char *file)
+{
+    const char *slash = strrchr(d->request->output, '/');
+    if (!slash)
+        return file;
+    return arena_printf(d->cx->arena, "%.*s/%s", (int)(slash - d->request->output),
+                        d->request->output, file);
+}
+
+bool deploy_write_text(Deployment *d, const char *path, const char *text)
+{
+    FILE *file = fopen(path, "we");
+    bool good = file && fputs(text, file) >= 0;
+    good = file && fclose(file) == 0 && good;
+    if (!good)
+        say(d->command, "error", "cannot write %s: %s", path, strerror(errno));
+    return good;
+}
+
+static bool told(Deployment *d, const char *wrong)
+{
+    if (wrong)
+        say(d->command, "error", "%s", wrong);
+    return wrong != NULL;
+}
+
+bool deploy_emits(const Deployment *d, DeployForm form)
+{
+    return d->deploy->emit >> form & 1;
+}
+
+bool deploy_executable(Deployment *d, const ObjectCode *object)
+{
+    d->executable = deploy_emits(d, DEPLOY_EXECUTABLE)
+                        ? d->request->output
+                        : arena_printf(d->cx->arena, "%s/deployed", d->folder);
+    LinkRequest request = {.kind = LINK_EXECUTABLE,
+                           .tables = tables_of_artifact(d->cx, &d->artifact),
+                           .object = object,
+                           .libraries = source_libraries(d->artifact.source->kind),
+                           .output = d->executable};
+    return !told(d, toolchain_link(d->cx, &request));
+}
+
+// `%` is the name of the model.
+static const char pkg_config[] = "prefix=${pcfiledir}\n"
+                                 "\n"
+                                 "Name: %\n"
+                                 "Description: the deployed model %\n"
+                                 "Version: 1\n"
+                                 "Cflags: -I${prefix}\n"
+                                 "Libs: -L${prefix} -l%\n"
+                                 "Libs.private: -lm\n";
+static const char cmake_package[] =
+    "# find_package(% CONFIG PATHS this/folder) gives %::% and the forms that are here: %::shared, "
+    "%::static.\n"
+    "if(NOT TARGET %::%)\n"
+    "  if(EXISTS \"${CMAKE_CURRENT_LIST_DIR}/lib%.so\")\n"
+    "    add_library(%::shared SHARED IMPORTED)\n"
+    "    set_target_properties(%::shared PROPERTIES IMPORTED_LOCATION "
+    "\"${CMAKE_CURRENT_LIST_DIR}/lib%.so\" IMPORTED_SONAME lib%.so\n"
+    "                          INTERFACE_INCLUDE_DIRECTORIES \"${CMAKE_CURRENT_LIST_DIR}\")\n"
+    "  endif()\n"
+    "  if(EXISTS \"${CMAKE_CURRENT_LIST_DIR}/lib%.a\")\n"
+    "    add_library(%::static STATIC IMPORTED)\n"
+    "    set_target_properties(%::static PROPERTIES IMPORTED_LOCATION "
+    "\"${CMAKE_CURRENT_LIST_DIR}/lib%.a\" IMPORTED_LINK_INTERFACE_LANGUAGES C\n"
+    "                          INTERFACE_INCLUDE_DIRECTORIES \"${CMAKE_CURRENT_LIST_DIR}\" "
+    "INTERFACE_LINK_LIBRARIES m)\n"
+    "  endif()\n"
+    "  add_library(%::% INTERFACE IMPORTED)\n"
+    "  if(TARGET %::shared)\n"
+    "    set_target_properties(%::% PROPERTIES INTERFACE_LINK_LIBRARIES %::shared)\n"
+    "  else()\n"
+    "    set_target_properties(%::% PROPERTIES INTERFACE_LINK_LIBRARIES %::static)\n"
+    "  endif()\n"
+    "endif()\n";
+
+static const char *with_name(Deployment *d, const char *text)
+{
+    Buffer out = {.arena = d->cx->arena};
+    buffer_text(&out, "");
+    for (; *text; text++)
+        *text == '%' ? buffer_text(&out, d->artifact.name) : buffer_append(&out, text, 1);
+    return out.text;
+}
+
+static bool write_packages(Deployment *d)
+{
+    Arena *arena = d->cx->arena;
+    const char *name = d->artifact.name;
+    return deploy_write_text(d, deploy_beside(d, arena_printf(arena, "%s.pc", name)),
+                             with_name(d, pkg_config)) &&
+           deploy_write_text(d, deploy_beside(d, arena_printf(arena, "%s-config.cmake", name)),
+                             with_name(d, cmake_package));
+}
+
+bool deploy_link_libraries(Deployment *d, const ObjectCode *object, LibraryText text)
+{
+    static const struct {
+        DeployForm form;
+        LinkKind kind;
+        const char *file;
+    } made[] = {{DEPLOY_SHARED_LIBRARY, LINK_SHARED, "lib%.so"},
+                {DEPLOY_STATIC_LIBRARY, LINK_ARCHIVE, "lib%.a"},
+                {DEPLOY_OBJECT, LINK_OBJECT, "%.o"}};
+    Cx *cx = d->cx;
+    const char *name = d->artifact.name;
+    LinkRequest request = {.header_name = arena_printf(cx->arena, "%s.h", name),
+                           .header = text.header,
+                           .tables = text.tables,
+                           .object = object,
+                           .name = name,
+                           .exports = text.functions};
+    bool libraries =
+             deploy_emits(d, DEPLOY_SHARED_LIBRARY) || deploy_emits(d, DEPLOY_STATIC_LIBRARY),
+         any = libraries || deploy_emits(d, DEPLOY_OBJECT);
+    for (size_t i = 0; i < COUNT_OF(made); i++) {
+        if (!deploy_emits(d, made[i].form))
+            continue;
+        request.kind = made[i].kind;
+        request.output = deploy_beside(d, with_name(d, made[i].file));
+        if (told(d, toolchain_link(cx, &request)))
+            return false;
+    }
+    if ((any || deploy_emits(d, DEPLOY_C_HEADER)) &&
+        !deploy_write_text(d, deploy_beside(d, request.header_name), request.header))
+        return false;
+    return !libraries || write_packages(d);
+}
+
+bool deploy_libraries(Deployment *d, const ObjectCode *object)
+{
+    return deploy_link_libraries(d, object,
+                                 (LibraryText){.header = library_header(d->cx, &d->artifact),
+                                               .tables = library_source(d->cx, &d->artifact),
+                                               .functions = library_functions()});
+}

@@ -1,0 +1,30 @@
+// attend_shape.c: the sizes of attention, for the planner and the code generator.
+
+#include "passes/fuse.h"
+
+AmlAttend attend_shape(const Inst *inst, int width)
+{
+    Type type[] = {inst->input[0]->type, inst->input[1]->type, inst->input[2]->type};
+    AttendSizes s = attend_sizes(type, NULL);
+    AmlAttend a = {.lanes = width / 4,
+                   .images = s.images,
+                   .queries = s.queries,
+                   .heads = s.heads,
+                   .size = s.size,
+                   .keys = s.keys,
+                   .groups = s.groups,
+                   .width = s.width};
+    aml_attend_plan(&a, inst->op == OP_attend_back);
+    return a;
+}
+
+size_t attend_scratch_bytes(const Inst *inst)
+{
+    size_t most = 0;
+    for (int width = 16; width <= 64; width *= 2) {
+        AmlAttend a = attend_shape(inst, width);
+        size_t all = a.scratch_bytes * (size_t)a.parts;
+        most = all > most ? all : most;
+    }
+    return most;
+}

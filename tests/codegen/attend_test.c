@@ -1,0 +1,123 @@
+// attend_test: attention and its gradients of sizes that fill blocks and vectors exactly, almost
+// and not at all, with masks, shared keys and operands of 16 bits, compiled for each processor
+// level, against the reference; parts in other orders must give the same bits.
+
+#include "check.h"
+#include "harness.h"
+
+typedef struct Shape {
+    int images, queries, heads, size, keys, groups, width, causal;
+    int mask; // its rank, 0: none
+} Shape;
+
+static const Shape shapes[] = {
+    {1, 32, 1, 16, 128, 1, 16, 0, 0}, {3, 33, 4, 20, 129, 2, 12, 1, 0},
+    {1, 31, 2, 64, 31, 1, 64, 1, 0},  {2, 70, 6, 48, 300, 3, 40, 0, 2},
+    {9, 64, 4, 32, 64, 4, 32, 1, 0},  {2, 17, 2, 5, 140, 2, 3, 1, 3},
+    {1, 40, 3, 33, 260, 1, 7, 1, 4},  {1, 1, 1, 1, 1, 1, 1, 0, 0},
+};
+
+static void put_mask(Buffer *out, const Shape *s, int number)
+{
+    int size[] = {s->images, s->heads, s->queries, s->keys};
+    if (s->mask == 3)
+        size[1] = s->images;
+    buffer_printf(out, "%%%d = parameter : bool[", number);
+    for (int i = 4 - s->mask; i < 4; i++)
+        buffer_printf(out, "%s%d", i > 4 - s->mask ? ", " : "", size[i]);
+    buffer_text(out, "]\n");
+}
+
+static void put_function(Buffer *out, const Shape *s, bool back, bool mixed)
+{
+    buffer_printf(out, "function @f%s {\n", mixed ? " mixed" : "");
+    int next = 3;
+    const char *q =
+        arena_printf(out->arena, "f32[%d, %d, %d, %d]", s->images, s->queries, s->heads, s->size);
+    const char *k =
+        arena_printf(out->arena, "f32[%d, %d, %d, %d]", s->images, s->keys, s->groups, s->size);
+    const char *v =
+        arena_printf(out->arena, "f32[%d, %d, %d, %d]", s->images, s->keys, s->groups, s->width);
+    const char *y =
+        arena_printf(out->arena, "f32[%d, %d, %d, %d]", s->images, s->queries, s->heads, s->width);
+    const char *sums = arena_printf(out->arena, "f32[%d, %d, %d]", s->images, s->heads, s->queries);
+    buffer_printf(out, "%%0 = parameter : %s\n%%1 = parameter : %s\n%%2 = parameter : %s\n", q, k,
+                  v);
+    if (back) {
+        buffer_printf(out, "%%3 = parameter : %s\n%%4 = parameter : %s\n%%5 = parameter : %s\n",
+                      sums, sums, y);
+        next = 6;
+    }
+    int inputs = next;
+    if (s->mask)
+        put_mask(out, s, next++);
+    buffer_printf(out, "%%%d = attend%s", next, back ? "_back" : "");
+    for (int i = 0; i < inputs + (s->mask > 0); i++)
+        buffer_printf(out, "%s%%%d", i ? ", " : " ", i);
+    buffer_printf(out, " factor=%g causal=%d : ", 0.7 / (4 + s->size), s->causal);
+    const char *result[] = {back ? q : y, back ? k : sums, v};
+    int results = back ? 3 : 2;
+    for (int i = 0; i < results; i++)
+        buffer_printf(out, "%s%s", i ? ", " : "", result[i]);
+    for (int i = 0; i < results; i++)
+        buffer_printf(out, "\n%%%d = get %%%d index=%d : %s", next + 1 + i, next, i, result[i]);
+    for (int i = 0; i < results; i++)
+        buffer_printf(out, "\nresult %%%d", next + 1 + i);
+    buffer_text(out, "\n}\n");
+}
+
+static void check_one(const char *cpu, const Shape *s, bool back, bool mixed)
+{
+    Cx *cx = cx_new();
+    Buffer text = {.arena = cx->arena};
+    const char *messages = "";
+    put_function(&text, s, back, mixed);
+    IrModule *module = module_from_text(cx, "attend.ir", text.text, text.length, &messages);
+    Case c;
+    const char *why = module ? NULL : messages;
+    if (!why) {
+        case_prepare(cx, &c, module, module->function.at[0], "f0");
+        passes_run(cx, module, "fuse", NULL, NULL);
+        why = cases_load(cx, module, &c, 1, cpu);
+    }
+    if (!why)
+        why = case_check(cx, &c, 5, 2e-5);
+    char shown[512];
+    snprintf(shown, sizeof shown, "%s", why ? why : "");
+    cx_free(cx);
+    if (why)
+        CHECK_FAIL("%s %s%s %d queries, %d keys, size %d: %s", cpu, back ? "back" : "forward",
+                   mixed ? " mixed" : "", s->queries, s->keys, s->size, shown);
+}
+
+static const char *test_cpu;
+
+static void check_all(bool back, bool mixed)
+{
+    for (size_t i = 0; i < COUNT_OF(shapes); i++)
+        check_one(test_cpu, &shapes[i], back, mixed);
+}
+
+TEST(forward)
+{
+    check_all(false, false);
+}
+TEST(backward)
+{
+    check_all(true, false);
+}
+// Operands rounded to bf16, and read as they are stored.
+TEST(mixed)
+{
+    check_all(false, true);
+    check_all(true, true);
+}
+
+int main(int argc, char **argv)
+{
+    test_cpu = argc > 1 ? argv[1] : "native";
+    RUN(forward);
+    RUN(backward);
+    RUN(mixed);
+    CHECK_SUMMARY();
+}
