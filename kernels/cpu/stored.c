@@ -48,6 +48,7 @@ HELPER void stored_group_bytes(const float *a, int64_t left, int64_t group, int8
                                int32_t *sum)
 {
     f32v most = {};
+    left = left < group ? left : group;
     NO_UNROLL for (int64_t p = 0; p < group; p += F32_LANES) most =
         stored_larger(stored_abs(stored_row_load(a + p, left - p)), most);
     float largest = 0;

@@ -106,5 +106,37 @@ def library(place):
     check_in("small ", answers[0])
 
 
+def perplexities(text):
+    line = next(l for l in text.splitlines() if "perplexity" in l)
+    return float(line.split()[1]), float(line.split()[-1].rstrip(")"))
+
+
+def weights_alone(place):
+    """Each form of the weights: what is stored is smaller, the perplexity nearly the same, threads and levels of processors agree."""
+    train(place)
+    deploy(place)
+    whole, last = json.loads(place.run("./small", "info", "--json").out), {}
+    for form, share, worse in (("int8(weights_only: true, group: 8)", 0.45, 1.01), ("int8(weights_only: true)", 0.4, 1.01),
+                               ("int8(weights_only: true, group: 32, symmetric: false)", 0.5, 1.01), ("int4()", 0.4, 1.2),
+                               ("int4(group: 8, symmetric: false)", 0.45, 1.2), ("bf16_weights()", 0.7, 1.01), ("f16_weights()", 0.7, 1.001)):
+        done = deploy(place, f"quantize: {form}")
+        after, before = perplexities(done.err)
+        check(before / worse < after < before * worse, f"{form}: perplexity {after}, {before} in the training program")
+        facts = json.loads(place.run("./small", "info", "--json").out)
+        names = {layer["name"] for layer in facts["layers"]}
+        check_equal(names, {f"body.{i}.{part}" for i in range(2) for part in ("att.qkv", "att.proj", "feed.up", "feed.down")} | {"head"}, "layers")
+        check(facts["weights_bytes"] < share * whole["weights_bytes"], f"{form}: {facts['weights_bytes']} bytes of {whole['weights_bytes']}")
+        stored = [layer for layer in facts["layers"] if "kept" not in layer]
+        check(stored and all(layer["weights_db"] > (35 if "4" not in form.split("(")[0] else 14) for layer in stored), f"{form}: {facts['layers']}")
+        texts = {place.run("./small", "write", "--quiet", "--seed", "5", "--threads", threads).out for threads in "12"}
+        check_equal(len(texts), 1, "texts of one and two threads")
+        last[form] = done.err
+    check_in("together", last["int4()"])
+    for level in ("x86-64-v2", "x86-64-v3"):
+        done = deploy(place, f"quantize: int4() target: cpu(\"{level}\")")
+        after, before = perplexities(done.err)
+        check(before / 1.2 < after < before * 1.2, f"{level}: {after} and {before}")
+
+
 if __name__ == "__main__":
-    sys.exit(main([writes_the_same_text, refuses, a_model_without_caches, library]))
+    sys.exit(main([writes_the_same_text, refuses, a_model_without_caches, library, weights_alone]))
