@@ -37,7 +37,7 @@ typedef struct ProgramDataset {
     Span span;
     aml_dataset table; // everything but the functions
     Entry prepare, augment;
-    Entry generate[2]; // of a synthetic source, of a synthetic test source
+    Entry generate[3]; // of a synthetic source, of a synthetic test and validation source
     Vec(aml_statistic) statistic;
     Vec(Span) statistic_span;
     Vec(ProgramFit) fit;

@@ -132,8 +132,8 @@ static EmitList entries_of(Program *program)
     for (int i = 0; i < program->dataset.count; i++) {
         emit_entry(cx, &list, &program->dataset.at[i].prepare, NULL);
         emit_entry(cx, &list, &program->dataset.at[i].augment, NULL);
-        emit_entry(cx, &list, &program->dataset.at[i].generate[0], NULL);
-        emit_entry(cx, &list, &program->dataset.at[i].generate[1], NULL);
+        for (size_t k = 0; k < COUNT_OF(program->dataset.at[i].generate); k++)
+            emit_entry(cx, &list, &program->dataset.at[i].generate[k], NULL);
         for (int f = 0; f < program->dataset.at[i].fit.count; f++) {
             ProgramFit *fit = &program->dataset.at[i].fit.at[f];
             emit_entry(cx, &list, &fit->start, NULL);

@@ -71,7 +71,8 @@ void deploy_keep_only(Deployment *d)
     ((entry).ir ? map_put(d->cx->arena, &drop, (entry).ir->name, (entry).ir) : (void)0)
     for (int i = 0; i < program->dataset.count; i++)
         DROP(program->dataset.at[i].prepare), DROP(program->dataset.at[i].augment),
-            DROP(program->dataset.at[i].generate[0]), DROP(program->dataset.at[i].generate[1]);
+            DROP(program->dataset.at[i].generate[0]), DROP(program->dataset.at[i].generate[1]),
+            DROP(program->dataset.at[i].generate[2]);
     for (int i = 0; i < program->dataset.count; i++)
         for (int f = 0; f < program->dataset.at[i].fit.count; f++) {
             const ProgramFit *fit = &program->dataset.at[i].fit.at[f];

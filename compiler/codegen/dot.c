@@ -120,7 +120,7 @@ static void epilogue_elements(Emit *e, Product *p, LLVMValueRef function,
         group_index(e, p, cuts, p->shape.loop_axis[i] - axes + 1, axes, index_of(turn, 0), at);
     }
     int columns = p->shape.column_axes, rows = p->shape.row_axes;
-    group_index(e, p, cuts, space.rank - columns - rows, rows,
+    group_index(e, p, cuts, space.rank - columns - p->shape.panel_axes - rows, rows,
                 index_of(LLVMGetParam(function, 1), 0), at);
     group_index(e, p, cuts, space.rank - columns, columns, index_of(LLVMGetParam(function, 2), 1),
                 at);

@@ -393,6 +393,7 @@ struct Cell {
     int64_t classes;
     Cell *of;      // an optimizer's state: the weight it belongs to
     Cell *average; // its average over the steps, kept for evaluation; NULL: there is none
+    Cell *mask;    // which of its elements are not zero, while it is pruned; NULL: it is not
     Cell *source;  // such an average: what it is the average of
     Cell *tied;    // it is another one, see tie; NULL: it is itself
     bool turned;   // ... whose two axes are exchanged

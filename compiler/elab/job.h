@@ -17,6 +17,7 @@
 //   job_generate.c  generate
 //   job_deploy.c    deploy
 //   job_compress.c  quantization and pruning of a deploy block
+//   pruning.c       weights that become zero while training
 //   job_sampling.c  how a training draws its samples
 //   job_validate.c  the validation of a training whose step is written out
 //   job_folds.c     evaluate blocks that train: cross-validations and learning curves
@@ -54,7 +55,7 @@ typedef struct DataBlock {
     int index; // in Program.dataset
     ColumnList field, prepared;
     double part[4]; // share of each aml_part
-    DataSource source, test;
+    DataSource source, test, valid;
     int32_t columns; // of the fields so far, one after the other
     Vec(Value) cell; // of each field: what column(...) made
     Vec(Span) place; // where that is written
@@ -74,6 +75,8 @@ typedef struct TrainBlock {
     DType mixed;  // what operands of its contractions are rounded to: BF16, F16; F32: they are not
     Value scaler; // of f16: an instance that scales the loss; else none
     Rounding rounding; // what is trained with: `quantize`
+    Value pruning;     // the record of `prune`; none: nothing is pruned
+    Span pruning_span;
     StateTable *table;
     bool keeps_best;
     bool failed;
@@ -264,6 +267,12 @@ TrainBlock *checkpoint_setting(Jobs *jobs, const Setting *setting, const char *n
 // The settings `folds` and `curve` of an evaluate block. False after a report.
 bool read_folds(Jobs *jobs, Node *node, const TrainBlock *train, const DataBlock *block,
                 aml_job *job);
+
+// ---- pruning.c: each false after a report
+bool read_pruning(Jobs *jobs, TrainBlock *train);
+bool pruning_prepare(Jobs *jobs, TrainBlock *train); // when the sizes of the weights are known
+bool pruning_step(Jobs *jobs, const TrainBlock *train, Span span); // after the optimizer
+bool pruning_averages(Jobs *jobs, const TrainBlock *train, Span span);
 
 // ---- job_sampling.c
 bool read_sampling(Jobs *jobs, Node *node, const DataBlock *data, aml_sampling *out);

@@ -234,6 +234,12 @@ bool read_prune(Jobs *jobs, Node *node, PruneSetting *out)
         return false;
     if (value_is(record, VALUE_NONE))
         return true;
+    if (!is_word(jobs, record, "prune", "channels")) {
+        setting_wrong(jobs, &setting, "prune", "channels(30%)", record);
+        help(jobs->cx,
+             "weights become zero while training: `train ... { prune: magnitude(80%%) }`");
+        return false;
+    }
     *out = (PruneSetting){.span = setting.span,
                           .squares = is_word(jobs, record, "by", "l2"),
                           .share = number_of(jobs, record, "share"),

@@ -541,24 +541,34 @@ static bool generate_entry(Jobs *jobs, Node *node, const DataBlock *block, const
     return entry_end(&tracing) && check_constant(jobs, source->span, "synthetic", entry);
 }
 
+// The source of a part has what the fields of the other one need. Its classes are those of the
+// other one, whichever of them it has folders of.
+static bool same_kind(Jobs *jobs, DataBlock *block, const aml_dataset *table, aml_source *source,
+                      const DataSource *own, aml_part part)
+{
+    if (source->kind == AML_SOURCE_NONE)
+        return true;
+    block->part[part] = 1;
+    source->classes = table->source.classes;
+    source->class_name = table->source.class_name;
+    if (source->kind == table->source.kind && own->window == block->source.window &&
+        own->stride == block->source.stride)
+        return true;
+    report(jobs->cx, own->span, test_source_differs, part == AML_PART_TEST ? "test" : "validation");
+    note(jobs->cx, block->source.span, "this is the other source");
+    return false;
+}
+
 static bool read_sources(Jobs *jobs, Node *node, aml_dataset *table, DataBlock *block)
 {
     bool good = read_source(jobs, node, "source", &table->source, &block->source);
     good &= read_source(jobs, node, "test", &table->test, &block->test);
+    good &= read_source(jobs, node, "valid", &table->valid, &block->valid);
     table->window = block->source.window;
     table->stride = block->source.stride;
     table->apart = block->source.apart;
-    if (!good || table->test.kind == AML_SOURCE_NONE)
-        return good;
-    block->part[AML_PART_TEST] = 1;
-    bool same = table->source.kind == table->test.kind &&
-                block->test.window == block->source.window &&
-                block->test.stride == block->source.stride;
-    if (!same) {
-        report(jobs->cx, block->test.span, test_source_differs);
-        note(jobs->cx, block->source.span, "this is the other source");
-    }
-    return same;
+    return good && same_kind(jobs, block, table, &table->test, &block->test, AML_PART_TEST) &&
+           same_kind(jobs, block, table, &table->valid, &block->valid, AML_PART_VALID);
 }
 
 static bool augment_entry(Jobs *jobs, Node *node, Node *augment, const DataBlock *block,
@@ -714,10 +724,12 @@ bool job_dataset(Jobs *jobs, Node *node)
     if (has_source)
         check_columns(jobs, block, &data.table);
     block->node = node;
-    double test = block->part[AML_PART_TEST];
+    double test = block->part[AML_PART_TEST], valid = block->part[AML_PART_VALID];
     good = good && read_split(jobs, node, &data, block);
     if (test > 0)
         block->part[AML_PART_TEST] = 1;
+    if (valid > 0)
+        block->part[AML_PART_VALID] = 1;
     good = read_on_bad(jobs, node, &data.table) && good;
     good = good && read_clean(jobs, node, block, &data.table);
     jobs->e->training = false;
@@ -725,7 +737,8 @@ bool job_dataset(Jobs *jobs, Node *node)
     Node *prepare = job_function(node, job_word(jobs, "prepare"));
     Node *augment = job_function(node, job_word(jobs, "augment"));
     good = good && generate_entry(jobs, node, block, &block->source, "source", &data.generate[0]) &&
-           generate_entry(jobs, node, block, &block->test, "test", &data.generate[1]);
+           generate_entry(jobs, node, block, &block->test, "test", &data.generate[1]) &&
+           generate_entry(jobs, node, block, &block->valid, "valid", &data.generate[2]);
     good = good && prepare_entry(jobs, node, prepare, block, &data);
     good = good && (!augment || augment_entry(jobs, node, augment, block, &data.augment));
     settings_record(jobs, node);

@@ -86,11 +86,12 @@ bool read_folds(Jobs *jobs, Node *node, const TrainBlock *train, const DataBlock
     }
     if (job->folds == 0)
         return data_part(jobs, block, &data, job->part);
-    if (job->part == AML_PART_TEST &&
-        jobs->program->dataset.at[block->index].table.test.kind != AML_SOURCE_NONE) {
-        report(jobs->cx, at, folds_source, block->node->as.job.name);
-        help(jobs->cx, "let the folds take the place of the validation part: `data: %s.valid`",
-             block->node->as.job.name);
+    const aml_dataset *table = &jobs->program->dataset.at[block->index].table;
+    bool test = job->part == AML_PART_TEST;
+    if ((test ? &table->test : &table->valid)->kind != AML_SOURCE_NONE) {
+        report(jobs->cx, at, folds_source, test ? "test" : "validation", block->node->as.job.name);
+        help(jobs->cx, "let the folds take the place of the %s part: `data: %s.%s`",
+             test ? "validation" : "test", block->node->as.job.name, test ? "valid" : "test");
         return false;
     }
     return true;

@@ -276,7 +276,8 @@ bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSett
     Value result =
         elab_call(jobs->e, value_function(jobs->e, step, NULL), args, NULL, 8 + extra, span);
     bool good = !(mixes && scaled) && !value_is(result, VALUE_POISON) &&
-                average_step(jobs, train, train->model, span) &&
+                pruning_step(jobs, train, span) && average_step(jobs, train, train->model, span) &&
+                pruning_averages(jobs, train, span) &&
                 (!scaled || scaler_skips(&tracing, train, &result, span)) &&
                 step_outputs(&tracing, result, span) && guard_step(&tracing, &job->table, span) &&
                 rate_output(&tracing, settings->optimizer, span);

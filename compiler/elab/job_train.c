@@ -369,7 +369,8 @@ static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const Me
     int64_t batch = job->table.batch;
     return predict_entry(jobs, train, &job->predict, job->table.name, "predict", 1, model.span) &&
            rounds_something(jobs, train) && register_cells(jobs, train->model) &&
-           scaler_prepare(jobs, train) && check_classes(jobs, train, job, model.span) &&
+           pruning_prepare(jobs, train) && scaler_prepare(jobs, train) &&
+           check_classes(jobs, train, job, model.span) &&
            default_step(jobs, train, job, &settings) &&
            eval_entry(jobs, &job->eval, job, train->data, train->model, train->loss_call, metrics,
                       "eval", batch) &&
@@ -418,7 +419,8 @@ static bool train_own(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *step
         if (!prepare_weights(jobs, train, *model, optimizer, optimizers.span))
             return false;
     }
-    static const char *const unused[] = {"clip", "penalty", "accumulate", "mixup", "cutmix"};
+    static const char *const unused[] = {"clip",  "penalty", "accumulate",
+                                         "mixup", "cutmix",  "prune"};
     for (size_t i = 0; i < COUNT_OF(unused); i++) {
         Setting setting = setting_of(jobs, train->node, unused[i]);
         if (!setting.written)
@@ -504,7 +506,8 @@ bool job_train(Jobs *jobs, Node *node)
         good = read_watch(jobs, node, train->data, &metrics, &job.table);
     if (!good)
         return false;
-    if (!read_precision(jobs, train) || !read_rounding(jobs, node, &train->rounding))
+    if (!read_precision(jobs, train) || !read_rounding(jobs, node, &train->rounding) ||
+        !read_pruning(jobs, train))
         return false;
     Precision before = precision_begin(jobs, train);
     good = read_average(jobs, node, &train->average);

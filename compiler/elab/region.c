@@ -130,8 +130,9 @@ static RegionInput *input_of(Elab *e, const Region *region, const Inst *inside)
 
 void elab_region_next(Elab *e, Inst *carried, Inst *next)
 {
+    next = elab_capture(e, next); // which may make one more input: the list moves
     RegionInput *input = input_of(e, region_of(e), carried);
-    input->next = elab_capture(e, next);
+    input->next = next;
     if (input->kind != REGION_CARRIED || input->next->function != e->trace->fn ||
         !type_equal(input->next->type, carried->type))
         bug(e->cx, next->span, "a carried value %s becomes %s",

@@ -66,9 +66,10 @@ bool link_program(Cx *cx, Program *program, const ObjectCode *object, const char
     Buffer libraries = {.arena = cx->arena};
     buffer_text(&libraries, "");
     for (int i = 0; i < program->dataset.count; i++)
-        buffer_printf(&libraries, "%s %s %s ",
+        buffer_printf(&libraries, "%s %s %s %s ",
                       source_libraries(program->dataset.at[i].table.source.kind),
                       source_libraries(program->dataset.at[i].table.test.kind),
+                      source_libraries(program->dataset.at[i].table.valid.kind),
                       statistic_libraries(&program->dataset.at[i]));
     LinkRequest request = {.tables = tables_of_program(cx, program, object, source_dir),
                            .object = object,

@@ -240,13 +240,16 @@ const char *source_libraries(aml_source_kind kind)
 static const char *source(TableWriter *writer, const ProgramDataset *dataset, int which,
                           const char *prefix)
 {
-    const aml_source *of = which ? &dataset->table.test : &dataset->table.source;
+    static const char *const name[] = {"source", "test", "valid"};
+    const aml_source *const all[] = {&dataset->table.source, &dataset->table.test,
+                                     &dataset->table.valid},
+                            *of = all[which];
     Arena *arena = writer->cx->arena;
     if (of->kind == AML_SOURCE_NONE)
         return "{0}";
     Buffer files = {.arena = arena};
     buffer_text(&files, "");
-    prefix = arena_printf(arena, "%s_%s", prefix, which ? "test" : "source");
+    prefix = arena_printf(arena, "%s_%s", prefix, name[which]);
     const char *classes = text_list(writer, of->class_name, of->classes, prefix, "class");
     for (int i = 0; i < AML_SOURCE_FILES; i++)
         buffer_printf(&files, "%s%s", i ? ", " : "",
@@ -412,7 +415,8 @@ static void write_datasets(TableWriter *writer, Program *program)
         const char *prefix = arena_printf(writer->cx->arena, "data%d", i);
         const char *field = table_field_array(writer, table->field, table->fields, prefix);
         const char *main_source = source(writer, dataset, 0, prefix),
-                   *test = source(writer, dataset, 1, prefix);
+                   *test = source(writer, dataset, 1, prefix),
+                   *valid = source(writer, dataset, 2, prefix);
         const char *prepare = table_function(writer, &dataset->prepare, prefix);
         const char *augment = table_function(writer, &dataset->augment, prefix);
         const char *clean = cleans(writer, table, prefix);
@@ -420,11 +424,13 @@ static void write_datasets(TableWriter *writer, Program *program)
                    *fit = fits(writer, dataset, prefix);
         buffer_printf(&rows,
                       "    {.name = %s, .doc = %s, .place = %s,\n     .source = %s,\n     .test = "
-                      "%s,\n     .window = %lldll, .stride = %lldll, .apart = %lldll, .fields = "
+                      "%s,\n     .valid = %s,\n     .window = %lldll, .stride = %lldll, .apart = "
+                      "%lldll, .fields = "
                       "%d, .field = %s,\n",
                       table_text(writer, table->name), table_text(writer, table->doc),
-                      place(writer, table->place), main_source, test, (long long)table->window,
-                      (long long)table->stride, (long long)table->apart, table->fields, field);
+                      place(writer, table->place), main_source, test, valid,
+                      (long long)table->window, (long long)table->stride, (long long)table->apart,
+                      table->fields, field);
         buffer_printf(&rows,
                       "     .split = {.train = %s, .valid = %s, .test = %s, .seed = %lldll, "
                       ".stratify = %d, .group = %s, .by_time = %d},\n",

@@ -203,17 +203,23 @@ bool dot_shape(const Inst *dot, DotShape *out)
             collapse(&columns, b.dim[i], axis_step(b, i), axis++);
     for (int i = 0; i + 1 < rows.groups; i++)
         add_loop(out, rows.axis[i], rows.axes[i], rows.extent[i], rows.step[i], 0);
-    if (columns.groups > 1)
+    // Columns in panels of whole registers (passes/panels.c) are a loop too.
+    int last = columns.groups - 1;
+    if (last > 0 && (columns.step[last] != 1 || columns.extent[last] % DOT_PANEL != 0))
         return false;
+    for (int i = 0; i < last; i++) {
+        add_loop(out, columns.axis[i], columns.axes[i], columns.extent[i], 0, columns.step[i]);
+        out->panel_axes += columns.axes[i];
+    }
     if (rows.groups) {
         out->dot.m = rows.extent[rows.groups - 1];
         out->dot.a_row = rows.step[rows.groups - 1];
         out->row_axes = rows.axes[rows.groups - 1];
     }
     if (columns.groups) {
-        out->dot.n = columns.extent[0];
-        out->dot.b_column = columns.step[0];
-        out->column_axes = columns.axes[0];
+        out->dot.n = columns.extent[last];
+        out->dot.b_column = columns.step[last];
+        out->column_axes = columns.axes[last];
     }
 
     for (int i = 0; i < contract_a.count; i++) {

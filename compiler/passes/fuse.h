@@ -56,7 +56,12 @@ typedef struct DotShape {
     int loop_axes[IR_MAX_RANK]; // how many axes that are
     int row_axes,
         column_axes; // how many axes of the result, after those of the loops, are rows and columns
+    int panel_axes;  // how many axes of loops lie between rows and columns
 } DotShape;
+
+enum {
+    DOT_PANEL = 64
+}; // columns of a panel of a second operand that lies in panels: [panels, k, 64]
 
 enum { DOT_MOST_PARTS = 64 }; // of the outermost loop
 

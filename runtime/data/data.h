@@ -32,21 +32,34 @@ aml_status amli_locate(const char *path, const char *source_dir, const char *pla
 
 // ---- table.c
 
-// Samples in the order of the source, then those of the test source. A sample is a row of the
-// source, or a window of consecutive rows; windows overlap in memory as they do in the source.
+// Where a sample is from.
+typedef enum amli_origin {
+    AMLI_FROM_SOURCE,
+    AMLI_FROM_TEST,
+    AMLI_FROM_VALID,
+    AMLI_ORIGINS
+} amli_origin;
+
+// The source of each origin; of kind NONE if there is none.
+const aml_source *amli_source_of(const aml_dataset *dataset, amli_origin origin);
+
+// Samples in the order of the source, then those of the test source, then those of the validation
+// source. A sample is a row of the source, or a window of consecutive rows; windows overlap in
+// memory as they do in the source.
 typedef struct amli_table {
     int fields;
-    int64_t rows;           // samples
-    int64_t source_rows;    // those of the source
-    int64_t units[2];       // rows that were read from the source, from the test source
-    int64_t apart;          // of its windows only every apart-th is a sample; 1: all are
+    int64_t rows;                      // samples
+    int64_t source_rows;               // those of the source
+    int64_t origin_rows[AMLI_ORIGINS]; // of each origin
+    int64_t units[AMLI_ORIGINS];       // rows that were read from each
+    int64_t apart;                     // of its windows only every apart-th is a sample; 1: all are
     int64_t window, stride; // rows in a sample, from one sample to the next; 1 and 1: rows
     int64_t bad;            // rows that were refused
     void **field;           // field[i]: all rows of field i, dense; of a field that is given on
                             // demand the cache, or NULL
     bool *on_demand;        // of each field
     int64_t *kept;          // the source's number of each row if some were passed over, or NULL
-    struct amli_reading *reading[2];  // sources that give fields on demand, else NULL
+    struct amli_reading *reading[AMLI_ORIGINS]; // sources that give fields on demand, else NULL
     _Atomic uint8_t *cached;          // of each row whether it is in the cache; NULL: no cache
     size_t *row_bytes;                // of one sample of field i
     size_t *unit_bytes;               // of one row of field i
@@ -57,15 +70,21 @@ typedef struct amli_table {
     char path[PATH_MAX];
 } amli_table;
 
+// Rows that were read from all origins together.
+int64_t amli_table_units(const amli_table *table);
+// Where sample `row` is from.
+amli_origin amli_table_origin(const amli_table *table, int64_t row);
+// The first row of a sample, counted over all origins.
+int64_t amli_table_unit(const amli_table *table, int64_t row);
 // Field `field` of a sample; not one that is given on demand.
 const void *amli_table_at(const amli_table *table, int field, int64_t row);
 
 typedef struct amli_load {
     const char *source_dir;
     // as the program names them; NULL: none
-    const char *file[AML_SOURCE_FILES], *test_file[AML_SOURCE_FILES];
-    bool is_argument; // file[0] is of the command line: it is not looked up, "-" is standard input,
-                      // no row may be bad, and it may be csv whatever the source is
+    const char *file[AMLI_ORIGINS][AML_SOURCE_FILES];
+    bool is_argument; // file[0][0] is of the command line: it is not looked up, "-" is standard
+                      // input, no row may be bad, and it may be csv whatever the source is
     bool check_all;   // read on after a bad row, whatever on_bad says
     bool labels_may_be_absent; // `predict FILE`
     bool names_only;           // of the columns: rows are not asked for
@@ -90,7 +109,7 @@ typedef struct amli_fetch {
     const amli_table *table;
     char **room; // of each field that is given on demand: one sample
     void **to;
-    void *own[2]; // the kinds', for this thread
+    void *own[AMLI_ORIGINS]; // the kinds', for this thread
 } amli_fetch;
 aml_status amli_fetch_new(const amli_table *table, amli_fetch *fetch, aml_error *error);
 void amli_fetch_free(amli_fetch *fetch);
@@ -110,9 +129,9 @@ typedef struct amli_split {
 } amli_split;
 
 // Splits rows 0..source_rows by fractions: exact counts by largest remainder, per class and by
-// groups where there are labels. Rows from source_rows on are the test part. The same seed gives
-// the same rows everywhere.
-aml_status amli_split_rows(const aml_split *how, int64_t source_rows, int64_t rows,
+// groups where there are labels. The `test` rows from source_rows on are the test part, those
+// behind them the validation part. The same seed gives the same rows everywhere.
+aml_status amli_split_rows(const aml_split *how, int64_t source_rows, int64_t test, int64_t rows,
                            const amli_labels *labels, const amli_fold *fold, amli_split *split,
                            aml_error *error);
 // Splits the samples of a table into consecutive parts of its rows: a sample belongs to the part

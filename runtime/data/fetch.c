@@ -19,7 +19,7 @@ enum { EMPTY, FILLING, READY };
 
 aml_status amli_fetch_cache(amli_table *table, size_t most, aml_error *error)
 {
-    size_t units = (size_t)(table->units[0] + table->units[1]), one = 0, all;
+    size_t units = (size_t)(amli_table_units(table)), one = 0, all;
     for (int i = 0; i < table->fields; i++)
         one += table->on_demand[i] ? table->unit_bytes[i] : 0;
     if (one == 0 || __builtin_mul_overflow(one, units, &all) || all > most)
@@ -54,7 +54,7 @@ aml_status amli_fetch_new(const amli_table *table, amli_fetch *fetch, aml_error 
         if (!fetch->room[i])
             return amli_no_memory(error, table->row_bytes[i], "a sample");
     }
-    for (int which = 0; which < 2; which++) {
+    for (int which = 0; which < AMLI_ORIGINS; which++) {
         const amli_reading *reading = table->reading[which];
         const amli_source_kind *kind = reading ? reading->kind : NULL;
         if (!kind || !kind->thread_new)
@@ -71,7 +71,7 @@ void amli_fetch_free(amli_fetch *fetch)
     const amli_table *table = fetch->table;
     for (int i = 0; table && fetch->room && i < table->fields; i++)
         free(fetch->room[i]);
-    for (int which = 0; which < 2; which++)
+    for (int which = 0; which < AMLI_ORIGINS; which++)
         if (fetch->own[which])
             table->reading[which]->kind->thread_free(fetch->own[which]);
     free(fetch->room);
@@ -83,9 +83,12 @@ void amli_fetch_free(amli_fetch *fetch)
 static aml_status decode(amli_fetch *fetch, int64_t unit, aml_error *error)
 {
     const amli_table *table = fetch->table;
-    int which = unit >= table->units[0];
+    int which = 0;
+    int64_t row = unit;
+    for (; which + 1 < AMLI_ORIGINS && row >= table->units[which]; which++)
+        row -= table->units[which];
     const amli_reading *reading = table->reading[which];
-    int64_t row = table->kept ? table->kept[unit] : unit - (which ? table->units[0] : 0);
+    row = table->kept ? table->kept[unit] : row;
     amli_row result = reading->kind->at(reading, fetch->own[which], row, fetch->to, error);
     return result == AMLI_ROW_READ ? AML_OK : AML_BAD_DATA;
 }
@@ -123,9 +126,7 @@ aml_status amli_fetch_sample(amli_fetch *fetch, int64_t row, const void *in[], a
         demands = demands || table->on_demand[i];
         in[i] = table->on_demand[i] ? fetch->room[i] : amli_table_at(table, i, row);
     }
-    int64_t first = row < table->source_rows
-                        ? row * table->stride
-                        : table->units[0] + (row - table->source_rows) * table->stride;
+    int64_t first = amli_table_unit(table, row);
     for (int64_t k = 0; demands && is_cached && k < table->window && !status; k++)
         is_cached = in_cache(fetch, first + k, &status, error);
     if (status || !demands)

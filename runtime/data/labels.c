@@ -109,11 +109,13 @@ static aml_status read_groups(const aml_dataset *dataset, const amli_table *tabl
 aml_status amli_split_table(const aml_dataset *dataset, const amli_table *table,
                             const amli_fold *fold, amli_split *split, aml_error *error)
 {
-    if (fold->count > 0 && fold->part == AML_PART_TEST && table->rows > table->source_rows)
+    amli_origin held = fold->part == AML_PART_TEST ? AMLI_FROM_TEST : AMLI_FROM_VALID;
+    if (fold->count > 0 && table->origin_rows[held] > 0)
         return amli_fail(error, AML_INVALID,
-                         "the test part of '%s' (%s) has a source of its own, so folds cannot take "
-                         "its place\nhelp: let them take the place of the validation part",
-                         dataset->name, dataset->place);
+                         "the %s part of '%s' (%s) has a source of its own, so folds cannot take "
+                         "its place\nhelp: let them take the place of the other part",
+                         held == AMLI_FROM_TEST ? "test" : "validation", dataset->name,
+                         dataset->place);
     if (dataset->split.by_time)
         return amli_split_by_time(&dataset->split, table, fold, split, error);
     int64_t *stratum = NULL, *group = NULL;
@@ -128,8 +130,9 @@ aml_status amli_split_table(const aml_dataset *dataset, const amli_table *table,
     labels.stratum = stratum;
     labels.group = group;
     if (!status)
-        status = amli_split_rows(&dataset->split, table->source_rows, table->rows, &labels, fold,
-                                 split, error);
+        status =
+            amli_split_rows(&dataset->split, table->source_rows, table->origin_rows[AMLI_FROM_TEST],
+                            table->rows, &labels, fold, split, error);
     free(stratum), free(group);
     return status;
 }

@@ -157,7 +157,7 @@ static aml_status deal_all(Rows *rows, aml_error *error)
     return status;
 }
 
-aml_status amli_split_rows(const aml_split *how, int64_t source_rows, int64_t rows,
+aml_status amli_split_rows(const aml_split *how, int64_t source_rows, int64_t test, int64_t rows,
                            const amli_labels *labels, const amli_fold *fold, amli_split *split,
                            aml_error *error)
 {
@@ -169,7 +169,7 @@ aml_status amli_split_rows(const aml_split *how, int64_t source_rows, int64_t ro
                             : amli_no_memory(error, room, "the split");
     for (int64_t i = 0; i < rows && !status; i++) {
         put(split, AML_PART_ALL, i);
-        int32_t dealt = i < source_rows ? all.part_of[i] : 2;
+        int32_t dealt = i < source_rows ? all.part_of[i] : i < source_rows + test ? 2 : 1;
         if (dealt != UNUSED)
             put(split, (aml_part)(AML_PART_TRAIN + dealt), i);
     }
@@ -267,12 +267,15 @@ aml_status amli_split_by_time(const aml_split *how, const amli_table *table, con
             put(split, (aml_part)(AML_PART_TRAIN + i), row);
     }
     make_offsets(table, (spans.end[0] - table->window) / table->stride, split);
-    for (int64_t row = table->source_rows; row < table->rows; row += table->apart)
-        put(split, AML_PART_TEST, row);
-    for (int64_t row = 0; row < table->rows; row++) {
-        int64_t begin = row < table->source_rows ? 0 : table->source_rows;
-        if ((row - begin) % table->apart == 0)
+    for (int64_t row = 0, begin = 0; begin < table->rows; begin = row) {
+        amli_origin origin = amli_table_origin(table, begin);
+        for (row = begin; row < begin + table->origin_rows[origin]; row++) {
+            if ((row - begin) % table->apart != 0)
+                continue;
             put(split, AML_PART_ALL, row);
+            if (origin != AMLI_FROM_SOURCE)
+                put(split, origin == AMLI_FROM_TEST ? AML_PART_TEST : AML_PART_VALID, row);
+        }
     }
     split_fit(split);
     return AML_OK;

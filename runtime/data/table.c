@@ -16,17 +16,43 @@ size_t amli_tensor_bytes(const aml_tensor_info *tensor)
     return count < 0 ? 0 : (size_t)count * aml_dtype_bytes(tensor->dtype);
 }
 
-// The first row of a sample.
-static int64_t first_unit(const amli_table *table, int64_t row)
+const aml_source *amli_source_of(const aml_dataset *dataset, amli_origin origin)
 {
-    return row < table->source_rows ? row * table->stride
-                                    : table->units[0] + (row - table->source_rows) * table->stride;
+    return origin == AMLI_FROM_SOURCE ? &dataset->source
+           : origin == AMLI_FROM_TEST ? &dataset->test
+                                      : &dataset->valid;
+}
+
+int64_t amli_table_units(const amli_table *table)
+{
+    int64_t units = 0;
+    for (int i = 0; i < AMLI_ORIGINS; i++)
+        units += table->units[i];
+    return units;
+}
+
+amli_origin amli_table_origin(const amli_table *table, int64_t row)
+{
+    int origin = 0;
+    for (; origin + 1 < AMLI_ORIGINS && row >= table->origin_rows[origin]; origin++)
+        row -= table->origin_rows[origin];
+    return (amli_origin)origin;
+}
+
+int64_t amli_table_unit(const amli_table *table, int64_t row)
+{
+    int64_t unit = 0;
+    for (int i = 0; i + 1 < AMLI_ORIGINS && row >= table->origin_rows[i]; i++) {
+        row -= table->origin_rows[i];
+        unit += table->units[i];
+    }
+    return unit + row * table->stride;
 }
 
 const void *amli_table_at(const amli_table *table, int field, int64_t row)
 {
     return (const char *)table->field[field] +
-           (size_t)first_unit(table, row) * table->unit_bytes[field];
+           (size_t)amli_table_unit(table, row) * table->unit_bytes[field];
 }
 
 static aml_status set_capacity(amli_table *table, int64_t *capacity, int64_t more_rows,
@@ -71,12 +97,12 @@ static aml_status refuse(const amli_reading *reading, amli_table *table, const c
 }
 
 static aml_status read_rows(amli_reading *reading, const amli_source_kind *kind, amli_table *table,
-                            int which, int64_t *capacity, aml_error *error)
+                            amli_origin origin, int64_t *capacity, aml_error *error)
 {
     void **to = calloc((size_t)table->fields + 1, sizeof *to);
     aml_status status = to ? AML_OK : amli_no_memory(error, sizeof *to, "the data");
     while (!status) {
-        int64_t unit = table->units[0] + table->units[1];
+        int64_t unit = amli_table_units(table);
         if (unit == *capacity && (status = grow(table, capacity, error)))
             break;
         for (int i = 0; i < table->fields; i++)
@@ -88,7 +114,7 @@ static aml_status read_rows(amli_reading *reading, const amli_source_kind *kind,
             break;
         reading->hint = NULL;
         if (row == AMLI_ROW_READ)
-            table->units[which]++;
+            table->units[origin]++;
         else if (row == AMLI_ROW_BAD)
             status = refuse(reading, table, hint, &bad);
         else
@@ -171,12 +197,12 @@ static void read_ranges(void *data, int64_t begin, int64_t end)
 }
 
 // Reads all rows with several threads if all of them are sound; otherwise nothing happened.
-static bool read_at_once(amli_reading *reading, amli_table *table, int64_t rows, int which)
+static bool read_at_once(amli_reading *reading, amli_table *table, int64_t rows, amli_origin origin)
 {
     Ranges ranges = {.reading = reading,
                      .table = table,
                      .rows = rows,
-                     .before = table->units[0] + table->units[1],
+                     .before = amli_table_units(table),
                      .checks = reading->kind->checks};
     amli_pool *pool;
     if (rows < 2 * RANGE || amli_pool_new(reading->load->threads, &pool, NULL))
@@ -185,17 +211,18 @@ static bool read_at_once(amli_reading *reading, amli_table *table, int64_t rows,
     amli_pool_free(pool);
     if (ranges.stopped)
         return false;
-    table->units[which] += rows;
+    table->units[origin] += rows;
     return true;
 }
 
 // Those fields that are not given on demand, and all of them where bad rows are passed over or
 // everything is checked. The kind's numbers of the rows that are left are kept if they are others.
 static aml_status read_by_number(amli_reading *reading, const amli_source_kind *kind,
-                                 amli_table *table, int which, int64_t *capacity, aml_error *error)
+                                 amli_table *table, amli_origin origin, int64_t *capacity,
+                                 aml_error *error)
 {
     const amli_load *load = reading->load;
-    int64_t rows = kind->rows(reading), before = table->units[0] + table->units[1];
+    int64_t rows = kind->rows(reading), before = amli_table_units(table);
     bool all = load->check_all || reading->dataset->on_bad == AML_ON_BAD_SKIP, demands = false;
     aml_status status = AML_OK;
     for (int i = 0; i < table->fields; i++)
@@ -203,7 +230,7 @@ static aml_status read_by_number(amli_reading *reading, const amli_source_kind *
     if (before + rows > *capacity)
         status = set_capacity(table, capacity, before + rows, error);
     if (!status && !(all && demands) && load->threads > 1 &&
-        read_at_once(reading, table, rows, which))
+        read_at_once(reading, table, rows, origin))
         return AML_OK;
     Reader reader = {0};
     if (!status && !reader_new(reading, table, all || kind->checks, &reader))
@@ -214,13 +241,13 @@ static aml_status read_by_number(amli_reading *reading, const amli_source_kind *
         status = kept ? AML_OK : amli_no_memory(error, (size_t)rows * sizeof *kept, "the data");
     }
     for (int64_t row = 0; row < rows && !status; row++) {
-        int64_t unit = table->units[0] + table->units[1];
+        int64_t unit = amli_table_units(table);
         aml_error bad;
         amli_row result = read_one(reading, table, &reader, row, unit, &bad);
         if (result == AMLI_ROW_READ) {
             if (table->kept)
                 table->kept[unit] = row;
-            table->units[which]++;
+            table->units[origin]++;
             continue;
         }
         const char *hint = row == 0 ? reading->hint : NULL;
@@ -296,7 +323,7 @@ static void fingerprint(const amli_reading *reading, const amli_table *table, in
         if (table->on_demand[i])
             continue;
         size_t bytes = table->unit_bytes[i];
-        int64_t rows = table->units[0] + table->units[1] - before;
+        int64_t rows = amli_table_units(table) - before;
         amli_hash((const char *)table->field[i] + (size_t)before * bytes, (size_t)rows * bytes,
                   one);
         memcpy(all, text, AMLI_HASH_TEXT - 1);
@@ -314,11 +341,11 @@ static void end_reading(amli_reading *reading)
     free(reading);
 }
 
-static aml_status read_source(amli_table *table, const aml_dataset *dataset, int which,
+static aml_status read_source(amli_table *table, const aml_dataset *dataset, amli_origin origin,
                               const amli_load *load, char hash[AMLI_HASH_TEXT], int64_t *capacity,
                               aml_error *error)
 {
-    const aml_source *source = which ? &dataset->test : &dataset->source;
+    const aml_source *source = amli_source_of(dataset, origin);
     amli_reading *reading = calloc(1, sizeof *reading); // the paths are too large for the stack
     if (!reading)
         return amli_no_memory(error, sizeof *reading, "the data");
@@ -327,19 +354,19 @@ static aml_status read_source(amli_table *table, const aml_dataset *dataset, int
                               .load = load,
                               .unit_bytes = table->unit_bytes,
                               .on_demand = table->on_demand};
-    int64_t before = table->units[0] + table->units[1];
-    aml_status status = read_files(reading, which ? load->test_file : load->file, error);
+    int64_t before = amli_table_units(table);
+    aml_status status = read_files(reading, load->file[origin], error);
     const amli_source_kind *kind = reading->kind = status ? NULL : kind_to_read(reading);
     if (!status && !kind)
         status = amli_fail(error, AML_INTERNAL, "the data set '%s' has no source", dataset->name);
-    if (!status && !which)
+    if (!status && origin == AMLI_FROM_SOURCE)
         snprintf(table->path, sizeof table->path, "%s",
                  reading->file[0].path[0] ? reading->file[0].path : source->place);
     if (!status)
         status = kind->open(reading, error);
     if (!status)
-        status = kind->rows ? read_by_number(reading, kind, table, which, capacity, error)
-                            : read_rows(reading, kind, table, which, capacity, error);
+        status = kind->rows ? read_by_number(reading, kind, table, origin, capacity, error)
+                            : read_rows(reading, kind, table, origin, capacity, error);
     if (!status && kind->fingerprint)
         status = kind->fingerprint(reading, hash, error);
     else if (!status)
@@ -349,7 +376,7 @@ static aml_status read_source(amli_table *table, const aml_dataset *dataset, int
         demands = demands || table->on_demand[i];
     if (!status && demands) {
         reading->load = NULL;
-        table->reading[which] = reading;
+        table->reading[origin] = reading;
     } else {
         end_reading(reading);
     }
@@ -384,7 +411,7 @@ static int64_t windows(const amli_table *table, int64_t units)
 static aml_status check_rows(const amli_table *table, const aml_dataset *dataset,
                              const amli_load *load, aml_error *error)
 {
-    int64_t all = table->units[0] + table->units[1] + table->bad;
+    int64_t all = amli_table_units(table) + table->bad;
     if (!load->check_all && table->bad > 0 &&
         (double)table->bad > dataset->skip_limit * (double)all)
         return amli_fail(error, AML_BAD_DATA,
@@ -407,15 +434,23 @@ static aml_status read_all(amli_table *table, const aml_dataset *dataset, const 
                            aml_error *error)
 {
     int64_t capacity = 0;
-    aml_status status = read_source(table, dataset, 0, load, table->fingerprint, &capacity, error);
-    if (!status && dataset->test.kind != AML_SOURCE_NONE && !load->is_argument) {
+    aml_status status = AML_OK;
+    for (int i = 0; i < AMLI_ORIGINS && !status; i++) {
         char both[2 * AMLI_HASH_TEXT];
+        bool first = i == AMLI_FROM_SOURCE;
+        if (!first &&
+            (load->is_argument || amli_source_of(dataset, (amli_origin)i)->kind == AML_SOURCE_NONE))
+            continue;
         memcpy(both, table->fingerprint, AMLI_HASH_TEXT - 1);
-        status = read_source(table, dataset, 1, load, both + AMLI_HASH_TEXT - 1, &capacity, error);
-        amli_hash(both, 2 * (AMLI_HASH_TEXT - 1), table->fingerprint);
+        status =
+            read_source(table, dataset, (amli_origin)i, load,
+                        first ? table->fingerprint : both + AMLI_HASH_TEXT - 1, &capacity, error);
+        if (!first && !status)
+            amli_hash(both, 2 * (AMLI_HASH_TEXT - 1), table->fingerprint);
+        table->origin_rows[i] = windows(table, table->units[i]);
+        table->rows += table->origin_rows[i];
     }
-    table->source_rows = windows(table, table->units[0]);
-    table->rows = table->source_rows + windows(table, table->units[1]);
+    table->source_rows = table->origin_rows[AMLI_FROM_SOURCE];
     return status ? status : check_rows(table, dataset, load, error);
 }
 
@@ -449,7 +484,7 @@ aml_status amli_table_load(const aml_dataset *dataset, const amli_load *load, am
     for (int i = 0; i < table->fields && !status; i++) {
         if (table->on_demand[i])
             continue;
-        size_t bytes = (size_t)(table->units[0] + table->units[1]) * table->unit_bytes[i];
+        size_t bytes = (size_t)(amli_table_units(table)) * table->unit_bytes[i];
         void *fitting = realloc(table->field[i], bytes ? bytes : 1);
         table->field[i] = fitting ? fitting : table->field[i];
         table->bytes += bytes;
@@ -472,9 +507,9 @@ void amli_table_free(amli_table *table)
     for (int i = 0; i < table->fields && table->field; i++)
         free(table->field[i]);
     free(table->field);
-    for (int which = 0; which < 2; which++)
-        if (table->reading[which])
-            end_reading(table->reading[which]);
+    for (int i = 0; i < AMLI_ORIGINS; i++)
+        if (table->reading[i])
+            end_reading(table->reading[i]);
     free(table->row_bytes);
     free(table->unit_bytes);
     free(table->on_demand);

@@ -229,7 +229,7 @@ static aml_status read_again(aml_words *words, const aml_dataset *dataset, const
 static aml_status count(aml_words *words, aml_dataset *dataset, CountingRule *rule,
                         const char *path, aml_error *error)
 {
-    const amli_load load = {.source_dir = "", .file = {path}, .threads = 1};
+    const amli_load load = {.source_dir = "", .file = {{path}}, .threads = 1};
     const amli_fold none = {0};
     amli_table *table = NULL;
     amli_split split = {0};

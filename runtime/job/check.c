@@ -35,7 +35,7 @@ static void print_classes(const aml_field *field, const amli_table *table, int i
     if (classes <= 0 || classes > 1000 || field->count != 1 || field->tensor.shape.rank > 0 ||
         table->on_demand[index])
         return;
-    int64_t rows = table->units[0] + table->units[1];
+    int64_t rows = amli_table_units(table);
     int64_t *count = calloc((size_t)classes, sizeof *count);
     if (!count)
         return;
@@ -100,7 +100,7 @@ static aml_status check(const amli_command *command, const aml_dataset *dataset,
     if (status)
         return status;
     *bad += table->bad;
-    int64_t rows = table->units[0] + table->units[1];
+    int64_t rows = amli_table_units(table);
     char bytes[32];
     if (command->json) {
         amli_buffer line = {0};
@@ -175,19 +175,26 @@ aml_status amli_data_rows(const amli_command *command, aml_error *error)
     if (!status)
         status = in ? amli_fetch_new(table, &fetch, error)
                     : amli_no_memory(error, sizeof *in, "a sample");
-    for (int64_t row = 0; !status && row < table->rows && row < SHOWN_ROWS; row++) {
-        status = amli_fetch_sample(&fetch, row, in, error);
-        for (int i = 0; i < table->fields && !status; i++) {
-            const aml_tensor_info *info = &dataset->field[i].tensor;
+    amli_split split = {0};
+    aml_part part = AML_PART_ALL;
+    if (!status)
+        status = amli_split_table(dataset, table, &load.fold, &split, error);
+    if (!status && command->part)
+        status = amli_find_part(command, &split, &part, error);
+    for (int64_t i = 0; !status && i < split.rows[part] && i < SHOWN_ROWS; i++) {
+        status = amli_fetch_sample(&fetch, split.row[part][i], in, error);
+        for (int f = 0; f < table->fields && !status; f++) {
+            const aml_tensor_info *info = &dataset->field[f].tensor;
             for (int64_t k = 0; k < aml_shape_elements(&info->shape); k++) {
-                if (i || k)
+                if (f || k)
                     putchar(',');
-                write_cell(&dataset->field[i], in[i], k);
+                write_cell(&dataset->field[f], in[f], k);
             }
         }
         if (!status)
             putchar('\n');
     }
+    amli_split_free(&split);
     amli_fetch_free(&fetch);
     free(in);
     amli_table_free(table);

@@ -7,9 +7,8 @@
 
 #include "runtime/job/job.h"
 
-// The part that is named; `held_out` is the test part, or the validation part if there is none.
-static aml_status find_part(const amli_command *command, const amli_split *split, aml_part *out,
-                            aml_error *error)
+aml_status amli_find_part(const amli_command *command, const amli_split *split, aml_part *out,
+                          aml_error *error)
 {
     static const struct {
         const char *name;
@@ -76,7 +75,7 @@ static aml_status write_samples(const amli_command *command, const aml_dataset *
                                 const amli_samples *samples, aml_error *error)
 {
     aml_part part = AML_PART_TRAIN;
-    aml_status status = find_part(command, &samples->split, &part, error);
+    aml_status status = amli_find_part(command, &samples->split, &part, error);
     if (status)
         return status;
     int64_t rows = samples->split.rows[part];

@@ -179,7 +179,7 @@ aml_status amli_session_read(amli_session *session, const amli_bound *bound, int
 
 // The paths of a data set's files, with the values of options in them. `load` points into `paths`.
 typedef struct amli_paths {
-    char file[2][AML_SOURCE_FILES][PATH_MAX]; // of the source, of the test source
+    char file[AMLI_ORIGINS][AML_SOURCE_FILES][PATH_MAX];
 } amli_paths;
 aml_status amli_load_options(const amli_command *command, const aml_dataset *dataset,
                              amli_load *load, amli_paths *paths, aml_error *error);
@@ -315,6 +315,10 @@ aml_status amli_data_look(const amli_command *command, aml_error *error); // loo
 aml_status amli_data_rows(const amli_command *command, aml_error *error);
 // export.c: `data samples`: prepared samples of a part, for `amlc deploy`
 aml_status amli_data_samples(const amli_command *command, aml_error *error);
+// The part that --part names, train if nothing is said; `held_out` is the test part, or the
+// validation part if there is none.
+aml_status amli_find_part(const amli_command *command, const amli_split *split, aml_part *out,
+                          aml_error *error);
 // One element of a tensor as text.
 void amli_write_element(FILE *out, const aml_tensor_info *info, const void *at, int64_t index,
                         bool json);

@@ -262,7 +262,7 @@ static aml_status predict_job(const amli_command *command, const aml_job *job,
     int64_t step = 0;
     aml_status status = amli_trained_open(command, job, kind, log, &p->session, &step, error);
     amli_load load = {
-        .file = {command->argument}, .is_argument = true, .labels_may_be_absent = true};
+        .file = {{command->argument}}, .is_argument = true, .labels_may_be_absent = true};
     if (!status)
         status = command->held_out > 0
                      ? amli_session_load(&p->session, log, error)

@@ -260,9 +260,11 @@ aml_status amli_load_options(const amli_command *command, const aml_dataset *dat
     if (dataset->source.kind == AML_SOURCE_NONE)
         return amli_fail(error, AML_INVALID, "the data set '%s' (%s) has no source", dataset->name,
                          dataset->place);
-    aml_status status = load_paths(command, &dataset->source, paths->file[0], load->file, error);
-    return status ? status
-                  : load_paths(command, &dataset->test, paths->file[1], load->test_file, error);
+    aml_status status = AML_OK;
+    for (int i = 0; i < AMLI_ORIGINS && !status; i++)
+        status = load_paths(command, amli_source_of(dataset, (amli_origin)i), paths->file[i],
+                            load->file[i], error);
+    return status;
 }
 
 enum { SHOWN_BAD_ROWS = 5 };

@@ -91,7 +91,7 @@ int main(int argc, char **argv)
     const aml_dataset dataset = {
         .name = "bench", .place = "bench", .source = source, .fields = fields, .field = field};
     const amli_load load = {
-        .source_dir = ".", .file = {path}, .threads = argc > 3 ? atoi(argv[3]) : 1};
+        .source_dir = ".", .file = {{path}}, .threads = argc > 3 ? atoi(argv[3]) : 1};
     char line[16], *text, hash[AMLI_HASH_TEXT];
     size_t length;
     aml_error error;

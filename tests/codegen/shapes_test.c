@@ -176,6 +176,26 @@ static const Template templates[] = {
      "%12 = reduce %11 with=sum axes=[0] : T[N]\nresult %11\nresult %12\n} : T[M, N], T[4, N]\n"
      "%13 = get %3 index=0 : T[M, N]\n%14 = get %3 index=1 : T[4, N]\nresult %13\nresult %14\n",
      true},
+    {"same_matrix_each_turn",
+     "%0 = parameter : T[M, N]\n%1 = parameter : T[4, M, N]\n%2 = parameter : T[N, N]\n"
+     "%3 = parameter : T[N, N]\n%4 = parameter : T[N]\n"
+     "%5 = loop %0, %1, %2, %3, %4 count=4 carried=1 sliced=1 body={\n%6 = parameter : i64[]\n"
+     "%7 = parameter : T[M, N]\n%8 = parameter : T[M, N]\n%9 = parameter : T[N, N]\n"
+     "%10 = parameter : T[N, N]\n%11 = parameter : T[N]\n"
+     "%12 = dot %7, %9 contract_a=[1] contract_b=[0] batch_a=[] batch_b=[] : T[M, N]\n"
+     "%13 = broadcast %11 axes=[1] : T[M, N]\n%14 = add %12, %13 : T[M, N]\n"
+     "%15 = add %14, %8 : T[M, N]\n%16 = tanh %15 : T[M, N]\n"
+     "%17 = dot %16, %10 contract_a=[1] contract_b=[1] batch_a=[] batch_b=[] : T[M, N]\n"
+     "%18 = constant value=splat(0.001953125) : T[M, N]\n%19 = mul %17, %18 : T[M, N]\n"
+     "result %19\nresult %16\n} : T[M, N], T[4, M, N]\n"
+     "%20 = get %5 index=0 : T[M, N]\n%21 = get %5 index=1 : T[4, M, N]\nresult %20\nresult "
+     "%21\n",
+     true},
+    {"panels",
+     "%0 = parameter : T[M, K]\n%1 = parameter : T[3, K, 64]\n%2 = parameter : T[M]\n"
+     "%3 = dot %0, %1 contract_a=[1] contract_b=[1] batch_a=[] batch_b=[] : T[M, 3, 64]\n"
+     "%4 = broadcast %2 axes=[0] : T[M, 3, 64]\n%5 = mul %3, %4 : T[M, 3, 64]\nresult %5\n",
+     true},
     {"states_change_places",
      "%0 = parameter : T[M, N] state(0)\n%1 = parameter : T[M, N] state(1)\n%2 = parameter : T[M, "
      "N] state(2)\n"

@@ -54,7 +54,7 @@ static void load(const char *path, const aml_field *field, aml_on_bad on_bad, ch
                                       .place = "fuzz.aml:1",
                                       .file = {{1, &path_part}},
                                       .separator = separator}};
-    amli_load how = {.source_dir = ".", .file = {path}};
+    amli_load how = {.source_dir = ".", .file = {{path}}};
     amli_table *table = NULL;
     aml_error error = {0};
     if (amli_table_load(&dataset, &how, &table, &error) == AML_OK)

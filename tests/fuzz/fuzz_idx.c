@@ -41,7 +41,8 @@ static void load(const char *images, const char *labels, const aml_field *field,
         .skip_limit = 0.5,
         .split = {.train = 1, .stratify = -1},
         .source = {.kind = AML_SOURCE_IDX, .reader = &amli_source_idx, .place = "fuzz.aml:1"}};
-    amli_load how = {.source_dir = ".", .file = {images, labels}, .labels_may_be_absent = !labels};
+    amli_load how = {
+        .source_dir = ".", .file = {{images, labels}}, .labels_may_be_absent = !labels};
     amli_table *table = NULL;
     aml_error error = {0};
     if (amli_table_load(&dataset, &how, &table, &error) == AML_OK)

@@ -27,7 +27,7 @@ static void load(const char *path, const char *label)
                                             .place = "fuzz.aml:1",
                                             .most_pixels = 1 << 14,
                                             .column = {"", label}}};
-    amli_load how = {.source_dir = ".", .file = {path}};
+    amli_load how = {.source_dir = ".", .file = {{path}}};
     amli_table *table = NULL;
     aml_error error = {0};
     if (amli_table_load(&dataset, &how, &table, &error) == AML_OK)

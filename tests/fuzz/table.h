@@ -38,7 +38,7 @@ static void fuzz_table(const uint8_t *data, size_t size, aml_source_kind kind,
                                           .place = "fuzz.aml:1",
                                           .memory_bytes = memory,
                                           .file = {{1, &part}}}};
-        amli_load how = {.source_dir = ".", .file = {path}};
+        amli_load how = {.source_dir = ".", .file = {{path}}};
         amli_table *table = NULL;
         aml_error error = {0};
         if (amli_table_load(&dataset, &how, &table, &error) == AML_OK)

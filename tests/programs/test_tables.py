@@ -154,6 +154,36 @@ def columns_are_read_from_one_name_to_another(place):
     check_in("help: classes that have names are a `category`", place.run("./program", "data", "rows", code=1).all)
 
 
+PARTS = """
+dataset people {
+  source: csv("train.csv")
+  valid:  csv("valid.csv")
+  test:   csv("test.csv")
+  field x: f32[1]   = column("x")
+  field y: category
+  fn prepare(s) { return { x: s.x, y: s.y } }
+}
+"""
+
+
+def each_part_may_have_a_file_of_its_own(place):
+    for name, rows, start in (("train", 40, 0), ("valid", 7, 100), ("test", 11, 200)):
+        place.write(f"{name}.csv", "x,y\n" + "".join(f"{start + i},{['no', 'yes'][i % 2]}\n" for i in range(rows)))
+    build(place, PARTS)
+    check_in("40 rows to train on, 7 to validate", place.run("./program", "train").all)
+    check_in("report: 7 rows (valid)", place.run("./program", "evaluate", "report").out)
+    for part, first, rows in (("train", 0, 40), ("valid", 100, 7), ("test", 200, 11)):
+        values = place.run("./program", "data", "rows", "--part", part).out.splitlines()
+        check_equal([int(line.split(",")[0]) for line in values], list(range(first, first + rows)), f"the rows of {part}")
+    # what is in any of them counts
+    before = place.run("./program", "plan").out
+    place.write("valid.csv", "x,y\n100,no\n101,maybe\n")
+    check_in("valid.csv:3:5", place.run("./program", "data", "check", code=1).all)
+    check(before, "a plan")
+    # a fold cannot take the place of a file
+    check_in("error[E0842]", build(place, PARTS, tail=TAIL.replace("metrics: { confusion", "folds: 3\n  metrics: { confusion"), code=1).all)
+
+
 def the_compiler_looks_into_the_file(place):
     place.write("people.csv", PEOPLE)
     wrong = build(place, FIELDS.replace('column("age", fill', 'column("agee", fill'), code=1).all
@@ -386,7 +416,7 @@ def real_data_are_read_with_plain_declarations(place):
 
 
 if __name__ == "__main__":
-    raise SystemExit(main([categories_dates_and_missing_values, unknown_texts_have_a_class_if_asked_for, classes_of_numbers_are_in_their_order, columns_are_read_from_one_name_to_another,
+    raise SystemExit(main([categories_dates_and_missing_values, unknown_texts_have_a_class_if_asked_for, classes_of_numbers_are_in_their_order, columns_are_read_from_one_name_to_another, each_part_may_have_a_file_of_its_own,
                            the_compiler_looks_into_the_file, a_label_among_the_inputs_is_told, rows_may_stay_on_the_disk, the_number_of_threads_changes_nothing,
                            broken_files_are_refused, parts_of_dates_are_those_of_the_calendar,
                            real_data_are_read_with_plain_declarations]))

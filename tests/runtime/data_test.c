@@ -255,7 +255,7 @@ TEST(split_counts_are_exact)
         int rows = sizes[s];
         aml_split how = {.train = 0.8, .valid = 0.1, .test = 0.1, .seed = 7, .stratify = -1};
         amli_split split;
-        CHECK(amli_split_rows(&how, rows, rows, &plain, &whole, &split, NULL) == AML_OK);
+        CHECK(amli_split_rows(&how, rows, 0, rows, &plain, &whole, &split, NULL) == AML_OK);
         CHECK_INT(split.rows[AML_PART_ALL], rows);
         CHECK_INT(split.rows[AML_PART_TRAIN] + split.rows[AML_PART_VALID] +
                       split.rows[AML_PART_TEST],
@@ -283,7 +283,7 @@ TEST(strata_keep_their_proportions)
     aml_split how = {.train = 0.8, .valid = 0.1, .test = 0.05, .seed = 7};
     const amli_labels labels = {.stratum = stratum, .strata = CLASSES};
     amli_split split, again;
-    CHECK(amli_split_rows(&how, ROWS, ROWS, &labels, &whole, &split, NULL) == AML_OK);
+    CHECK(amli_split_rows(&how, ROWS, 0, ROWS, &labels, &whole, &split, NULL) == AML_OK);
     double share[] = {1, 0.8, 0.1, 0.05};
     for (int part = AML_PART_TRAIN; part <= AML_PART_TEST; part++) {
         int64_t count[CLASSES] = {0};
@@ -293,27 +293,35 @@ TEST(strata_keep_their_proportions)
             CHECK(fabs((double)count[k] - share[part] * (double)size[k]) < 2);
         CHECK(fabs((double)split.rows[part] - share[part] * ROWS) < 1);
     }
-    CHECK(amli_split_rows(&how, ROWS, ROWS, &labels, &whole, &again, NULL) == AML_OK);
+    CHECK(amli_split_rows(&how, ROWS, 0, ROWS, &labels, &whole, &again, NULL) == AML_OK);
     for (int part = 0; part <= AML_PART_TEST; part++)
         CHECK(again.rows[part] == split.rows[part] &&
               memcmp(again.row[part], split.row[part], (size_t)split.rows[part] * 8) == 0);
     amli_split_free(&again);
     how.seed = 8;
-    CHECK(amli_split_rows(&how, ROWS, ROWS, &labels, &whole, &again, NULL) == AML_OK);
+    CHECK(amli_split_rows(&how, ROWS, 0, ROWS, &labels, &whole, &again, NULL) == AML_OK);
     CHECK(memcmp(again.row[AML_PART_TEST], split.row[AML_PART_TEST],
                  (size_t)split.rows[AML_PART_TEST] * 8) != 0);
     amli_split_free(&again);
     amli_split_free(&split);
 }
 
-TEST(test_source_rows_are_the_test_part)
+TEST(rows_of_other_sources_are_the_test_and_the_validation_part)
 {
     aml_split how = {.train = 0.9, .valid = 0.1, .seed = 1};
     amli_split split;
-    CHECK(amli_split_rows(&how, 100, 130, &plain, &whole, &split, NULL) == AML_OK);
+    CHECK(amli_split_rows(&how, 100, 30, 130, &plain, &whole, &split, NULL) == AML_OK);
     CHECK_INT(split.rows[AML_PART_TRAIN], 90);
     CHECK_INT(split.rows[AML_PART_TEST], 30);
     CHECK_INT(split.row[AML_PART_TEST][0], 100);
+    amli_split_free(&split);
+    how.train = 1, how.valid = 0;
+    CHECK(amli_split_rows(&how, 100, 20, 130, &plain, &whole, &split, NULL) == AML_OK);
+    CHECK_INT(split.rows[AML_PART_TRAIN], 100);
+    CHECK_INT(split.rows[AML_PART_TEST], 20);
+    CHECK_INT(split.row[AML_PART_TEST][0], 100);
+    CHECK_INT(split.rows[AML_PART_VALID], 10);
+    CHECK_INT(split.row[AML_PART_VALID][0], 120);
     amli_split_free(&split);
 }
 
@@ -321,11 +329,12 @@ TEST(bad_fractions_are_refused)
 {
     amli_split split;
     aml_error error;
-    CHECK_INT(amli_split_rows(&(aml_split){.train = 0.8, .valid = 0.3}, 10, 10, &plain, &whole,
+    CHECK_INT(amli_split_rows(&(aml_split){.train = 0.8, .valid = 0.3}, 10, 0, 10, &plain, &whole,
                               &split, &error),
               AML_INVALID);
-    CHECK_INT(amli_split_rows(&(aml_split){.train = -0.1}, 10, 10, &plain, &whole, &split, &error),
-              AML_INVALID);
+    CHECK_INT(
+        amli_split_rows(&(aml_split){.train = -0.1}, 10, 0, 10, &plain, &whole, &split, &error),
+        AML_INVALID);
 }
 
 // ---- order of training
@@ -457,7 +466,7 @@ int main(void)
     RUN(random_bytes_end);
     RUN(split_counts_are_exact);
     RUN(strata_keep_their_proportions);
-    RUN(test_source_rows_are_the_test_part);
+    RUN(rows_of_other_sources_are_the_test_and_the_validation_part);
     RUN(bad_fractions_are_refused);
     RUN(an_epoch_is_a_permutation);
     RUN(philox_known_answers);

@@ -32,7 +32,7 @@ static void held_out(const amli_labels *labels, int64_t seed, int fold_of[ROWS])
     for (int f = 0; f < FOLDS; f++) {
         amli_fold fold = {.index = f, .count = FOLDS, .part = AML_PART_TEST};
         amli_split split;
-        CHECK(amli_split_rows(&how, ROWS, ROWS, labels, &fold, &split, NULL) == AML_OK);
+        CHECK(amli_split_rows(&how, ROWS, 0, ROWS, labels, &fold, &split, NULL) == AML_OK);
         CHECK_INT(split.rows[AML_PART_TRAIN] + split.rows[AML_PART_TEST], ROWS);
         for (int64_t i = 0; i < split.rows[AML_PART_TEST]; i++) {
             CHECK_INT(fold_of[split.row[AML_PART_TEST][i]], -1);
@@ -150,7 +150,8 @@ TEST(a_grouped_split_is_close_to_its_shares)
     for (int64_t seed = 0; seed < 10; seed++) {
         aml_split how = {.train = 0.7, .valid = 0.2, .test = 0.1, .seed = seed};
         amli_split split;
-        CHECK(amli_split_rows(&how, ROWS, ROWS, &labels, &(amli_fold){0}, &split, NULL) == AML_OK);
+        CHECK(amli_split_rows(&how, ROWS, 0, ROWS, &labels, &(amli_fold){0}, &split, NULL) ==
+              AML_OK);
         const double share[] = {1, 0.7, 0.2, 0.1};
         int of_group[MOST_GROUPS] = {0};
         for (int part = AML_PART_TRAIN; part <= AML_PART_TEST; part++) {
@@ -173,10 +174,10 @@ TEST(folds_in_place_of_the_validation_leave_the_test_part_alone)
     aml_split how = {.train = 0.6, .valid = 0.2, .test = 0.2, .seed = 3};
     amli_split whole, split;
     int seen[ROWS] = {0};
-    CHECK(amli_split_rows(&how, ROWS, ROWS, &labels, &(amli_fold){0}, &whole, NULL) == AML_OK);
+    CHECK(amli_split_rows(&how, ROWS, 0, ROWS, &labels, &(amli_fold){0}, &whole, NULL) == AML_OK);
     for (int f = 0; f < FOLDS; f++) {
         amli_fold fold = {.index = f, .count = FOLDS, .part = AML_PART_VALID};
-        CHECK(amli_split_rows(&how, ROWS, ROWS, &labels, &fold, &split, NULL) == AML_OK);
+        CHECK(amli_split_rows(&how, ROWS, 0, ROWS, &labels, &fold, &split, NULL) == AML_OK);
         CHECK_INT(split.rows[AML_PART_TEST], whole.rows[AML_PART_TEST]);
         CHECK(memcmp(split.row[AML_PART_TEST], whole.row[AML_PART_TEST],
                      (size_t)whole.rows[AML_PART_TEST] * sizeof(int64_t)) == 0);
@@ -200,7 +201,7 @@ TEST(folds_in_place_of_the_test_part_keep_a_validation_part)
     aml_split how = {.train = 0.6, .valid = 0.2, .test = 0.2, .seed = 3, .stratify = -1};
     amli_fold fold = {.index = 1, .count = FOLDS, .part = AML_PART_TEST};
     amli_split split;
-    CHECK(amli_split_rows(&how, ROWS, ROWS, &(amli_labels){0}, &fold, &split, NULL) == AML_OK);
+    CHECK(amli_split_rows(&how, ROWS, 0, ROWS, &(amli_labels){0}, &fold, &split, NULL) == AML_OK);
     int64_t left = ROWS - split.rows[AML_PART_TEST];
     CHECK(fabs((double)split.rows[AML_PART_TRAIN] - 0.75 * (double)left) < 1);
     CHECK_INT(split.rows[AML_PART_TRAIN] + split.rows[AML_PART_VALID], left);
@@ -211,6 +212,7 @@ static amli_table table_of(int64_t rows, int64_t window)
 {
     return (amli_table){.rows = rows - window + 1,
                         .source_rows = rows - window + 1,
+                        .origin_rows = {rows - window + 1},
                         .units = {rows, 0},
                         .apart = 1,
                         .window = window,
@@ -263,10 +265,10 @@ TEST(a_share_of_the_training_part_keeps_the_rest_out)
     const amli_labels labels = {.stratum = class_of, .strata = CLASSES};
     aml_split how = {.train = 0.8, .valid = 0.2, .seed = 5};
     amli_split whole, split;
-    CHECK(amli_split_rows(&how, ROWS, ROWS, &labels, &(amli_fold){0}, &whole, NULL) == AML_OK);
+    CHECK(amli_split_rows(&how, ROWS, 0, ROWS, &labels, &(amli_fold){0}, &whole, NULL) == AML_OK);
     for (int percent = 10; percent <= 100; percent += 30) {
         amli_fold fold = {.share = percent / 100.0};
-        CHECK(amli_split_rows(&how, ROWS, ROWS, &labels, &fold, &split, NULL) == AML_OK);
+        CHECK(amli_split_rows(&how, ROWS, 0, ROWS, &labels, &fold, &split, NULL) == AML_OK);
         CHECK(fabs((double)split.rows[AML_PART_TRAIN] -
                    fold.share * (double)whole.rows[AML_PART_TRAIN]) < 1);
         CHECK_INT(split.rows[AML_PART_VALID], whole.rows[AML_PART_VALID]);
@@ -281,11 +283,11 @@ TEST(too_many_folds_are_refused)
     amli_split split;
     aml_error error;
     amli_fold fold = {.index = 0, .count = 11, .part = AML_PART_TEST};
-    CHECK_INT(amli_split_rows(&how, 10, 10, &(amli_labels){0}, &fold, &split, &error),
+    CHECK_INT(amli_split_rows(&how, 10, 0, 10, &(amli_labels){0}, &fold, &split, &error),
               AML_BAD_DATA);
     const int64_t group[10] = {0, 0, 0, 1, 1, 1, 2, 2, 2, 2};
     fold.count = 4;
-    CHECK_INT(amli_split_rows(&how, 10, 10, &(amli_labels){.group = group, .groups = 3}, &fold,
+    CHECK_INT(amli_split_rows(&how, 10, 0, 10, &(amli_labels){.group = group, .groups = 3}, &fold,
                               &split, &error),
               AML_BAD_DATA);
     CHECK(strstr(error.text, "3 groups"));

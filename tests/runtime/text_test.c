@@ -102,7 +102,7 @@ static aml_status load(const char *text, size_t length, int64_t window, amli_spl
                    .place = "test.aml:2",
                    .file = {{1, &path_part}},
                    .tokenizer = &characters}};
-    amli_load how = {.source_dir = ".", .file = {path}};
+    amli_load how = {.source_dir = ".", .file = {{path}}};
     aml_status status = write(file, text, length) == (ssize_t)length ? AML_OK : AML_IO;
     close(file);
     if (!status)

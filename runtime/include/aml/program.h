@@ -436,6 +436,7 @@ typedef struct aml_dataset {
     const char *name, *doc, *place;
     aml_source source; // split by `split`
     aml_source test;   // a separate test source, or kind NONE
+    aml_source valid;  // a separate source of the validation part, or kind NONE
     int64_t window;    // rows of the source in one sample, each a row of every field; 0: one row is
                        // one sample
     int64_t stride;    // rows from one window to the next
