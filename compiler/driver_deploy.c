@@ -161,7 +161,7 @@ static bool store_weights(Deployment *d)
     for (int i = 0; i < count; i++)
         fn[i] = d->artifact.predict.at[i].ir;
     d->exact = ir_clone_function(fn[0], NULL, sym_of(cx, "exact"));
-    if (!deploy_store(d, fn, count, NULL))
+    if (!deploy_store(d, fn, count, &d->artifact.predict.at[0]))
         return false;
     d->rounded = ir_clone_function(fn[0], NULL, sym_of(cx, "rounded"));
     return true;

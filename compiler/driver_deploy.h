@@ -52,14 +52,19 @@ bool deploy_over(Deployment *d, const char *what, double limit, double measured,
 double deploy_latency(Deployment *d);
 
 // driver_stored.c: functions without calls get stored weights; the report goes to d->artifact.
-// `inputs` may be NULL. False after an error.
-bool deploy_store(Deployment *d, IrFunction *const fn[], int count, const StoredInputs *inputs);
+// `entry` is that of the first. False after an error.
+bool deploy_store(Deployment *d, IrFunction *const fn[], int count, const Entry *entry);
 
 // driver_generate.c: all of it for a block whose entry is a `generate` block, but for the
 // checkpoint. False after an error.
 bool deploy_generator(Deployment *d);
 
-// driver_quantize.c: the predict functions of d->artifact, which are simplified, become quantized
+// driver_quantize.c: prepared samples of a part (train, valid, test, held_out), as the training
+// program reads them. False after an error.
+bool deploy_samples(Deployment *d, const char *part, int64_t most, QuantSamples *out,
+                    aml_tensors **tensors);
+const char *deploy_part_name(aml_part part);
+// The predict functions of d->artifact, which are simplified, become quantized
 // ones. False after an error.
 bool deploy_quantize(Deployment *d);
 // Measures d->exact and d->rounded on samples that were held out. False after an error.

@@ -15,7 +15,9 @@
 enum {
     COMPARED_TOKENS = 2048,
     COMPARED_BYTES = 256 << 20, // of scores: fewer tokens of a large vocabulary
+    LEAST_TOKENS = 32,
 };
+static const int64_t COMPARED_WORK = 20000000000; // weights times tokens
 
 // ---- the function
 
@@ -85,7 +87,7 @@ static bool make_function(Deployment *d, Generator *generator, ObjectCode *objec
     deploy_keep_only(d);
     lay_out(d, generator);
     if (quantized(d) && (!passes_run(cx, d->program->module, "inline", NULL, NULL) ||
-                         !deploy_store(d, &fn, 1, NULL)))
+                         !deploy_store(d, &fn, 1, &d->decode)))
         return false;
     if (!passes_run(cx, d->program->module, NULL, NULL, NULL))
         return false;
@@ -184,6 +186,8 @@ static bool compare(Deployment *d, const Generator *generator)
     int64_t context = generator->job->table.generation.context, tokens = COMPARED_TOKENS,
             room = COMPARED_BYTES / 4 / generator->tokenizer->vocab;
     tokens = tokens < room ? tokens : room;
+    int64_t few = COMPARED_WORK / (d->artifact.parameters + 1); // of a large model
+    tokens = tokens < few ? tokens : few < LEAST_TOKENS ? LEAST_TOKENS : few;
     const char *samples = arena_printf(cx->arena, "%s/samples.safetensors", d->folder),
                *expected = arena_printf(cx->arena, "%s/expected.f32", d->folder),
                *found = arena_printf(cx->arena, "%s/found.f32", d->folder),

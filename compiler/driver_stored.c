@@ -8,6 +8,8 @@
 #include "quant/rounding.h"
 #include "stored.h"
 
+enum { MEASURED_TOKENS = 4096 };
+
 static StoredRule rule_of(const QuantizeSetting *setting)
 {
     return (StoredRule){.form = setting->form,
@@ -36,11 +38,36 @@ static void print_report(const StoredReport *report)
             (long long)after, before ? 100 * (double)after / (double)before : 0);
 }
 
-bool deploy_store(Deployment *d, IrFunction *const fn[], int count, const StoredInputs *inputs)
+// What products are given on the samples that the block names; NULL after an error.
+static const StoredInputs *measure_inputs(Deployment *d, IrFunction *fn, const Entry *entry)
+{
+    Cx *cx = d->cx;
+    const QuantizeSetting *setting = &d->deploy->quantize;
+    StoredInputs *inputs = NEW(cx->arena, StoredInputs);
+    QuantSamples samples;
+    aml_tensors *tensors = NULL;
+    if (setting->dataset != d->job->table.data) {
+        report(cx, setting->span, calibration_foreign,
+               d->program->dataset.at[setting->dataset].table.name, d->data->table.name);
+        return NULL;
+    }
+    if (!deploy_samples(d, deploy_part_name(setting->part), setting->samples, &samples, &tensors))
+        return NULL;
+    const char *wrong = stored_inputs(cx, fn, entry, &samples, MEASURED_TOKENS, d->folder, inputs);
+    aml_tensors_close(tensors);
+    if (wrong)
+        report(cx, setting->span, calibration_failed, wrong);
+    return wrong ? NULL : inputs;
+}
+
+bool deploy_store(Deployment *d, IrFunction *const fn[], int count, const Entry *entry)
 {
     Cx *cx = d->cx;
     StoredRule rule = rule_of(&d->deploy->quantize);
     StoredReport rows = {0};
+    const StoredInputs *inputs = NULL;
+    if (rule.compensated && !(inputs = measure_inputs(d, fn[0], entry)))
+        return false;
     for (int i = 0; i < count; i++) {
         StoredReport again = {0};
         fn[i]->mixed = DTYPE_F32; // what is stored is rounded coarser than operands would be

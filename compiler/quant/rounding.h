@@ -1,12 +1,14 @@
 // quant/rounding.h: weights alone in small integers or halves, in the layout of kernels/stored.h.
 //
 //   stored.c     which matrices of a function, and what reads them instead
+//   inputs.c     what products are given while samples are run
 //   rounding.c   from a matrix to its integers or halves
 
 #ifndef AML_QUANT_ROUNDING_H
 #define AML_QUANT_ROUNDING_H
 
 #include "compile.h"
+#include "quant/quant.h"
 
 typedef struct StoredRule {
     int64_t form;     // STORED_BYTES, ... (kernels/stored.h)
@@ -43,6 +45,25 @@ const char *stored_form_text(Arena *arena, const StoredRule *rule); // "int8/32"
 // stored.c: how many constants of `fn`, which has no calls, are stored now. `inputs` may be NULL.
 int stored_insert(IrFunction *fn, const StoredRule *rule, const StoredInputs *inputs,
                   StoredReport *report);
+
+// What a product is given becomes one more result, [turns,] rows of k. Outputs are numbered from
+// `first` on.
+typedef struct StoredWatch {
+    const char *name; // of the constant
+    int64_t turns, rows, k;
+    int output;
+} StoredWatch;
+typedef struct StoredWatches {
+    int first;
+    Vec(StoredWatch) watch;
+} StoredWatches;
+void stored_watch(IrFunction *fn, StoredWatches *out);
+
+// inputs.c: runs a copy of `fn`, whose parameters and results are those of `entry`, on samples: a
+// function of one token on each token of `most` in all, with its caches, another on each sample.
+// NULL, or what is wrong.
+const char *stored_inputs(Cx *cx, IrFunction *fn, const Entry *entry, const QuantSamples *samples,
+                          int64_t most, const char *folder, StoredInputs *out);
 
 // rounding.c: rounds a constant [n, k] (contract 1) or [k, n] (contract 0), or a stack of them.
 // NULL, or why it cannot be; then it is in the report as one that stays f32.

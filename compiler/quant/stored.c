@@ -243,3 +243,55 @@ int stored_insert(IrFunction *fn, const StoredRule *rule, const StoredInputs *in
     drop_unread(fn);
     return done;
 }
+
+// ---- what products are given
+
+static Inst *nth_of(const IrFunction *fn, const IrFunction *like, const Inst *inst)
+{
+    Inst *found = fn->first;
+    for (const Inst *at = like->first; at != inst; at = at->next)
+        found = found->next;
+    return found;
+}
+
+static void watch(IrFunction *fn, Inst *value, const Inst *constant, int64_t turns,
+                  StoredWatches *out)
+{
+    int index = out->first + out->watch.count;
+    int64_t k = value->type.dim[value->type.rank - 1],
+            rows = type_elements(value->type) / k / (turns ? turns : 1);
+    ir_result(fn, value, (Slot){SLOT_OUTPUT, index}, NULL);
+    vec_push(fn->cx->arena, &out->watch,
+             ((StoredWatch){constant->name, turns ? turns : 1, rows, k, index}));
+}
+
+// The products of one constant in a loop: their operands are stacked besides.
+static void watch_loop(IrFunction *fn, const Inst *constant, const Reading *r, StoredWatches *out)
+{
+    IrFunction *old = r->loop->attr[3].function, *body = ir_clone_function(old, NULL, NULL);
+    int first = body->result.count;
+    for (int i = 0; i < r->use.count; i++)
+        if (r->use.at[i].kind == USE_DOT)
+            ir_result(body, nth_of(body, old, r->use.at[i].inst)->input[0], (Slot){SLOT_VALUE, 0},
+                      NULL);
+    Inst *loop = ir_loop_set_body(r->loop, body);
+    for (int i = first; i < body->result.count; i++)
+        watch(fn, ir_get(fn, loop, i, loop->span), constant, loop->attr[0].whole, out);
+}
+
+void stored_watch(IrFunction *fn, StoredWatches *out)
+{
+    for (Inst *inst = fn->first; inst; inst = inst->next) {
+        if (inst->op != OP_constant || inst->type.dtype != DTYPE_F32 || inst->attr[0].data.splat ||
+            inst->type.rank < 2 || inst->type.rank > 3 || !inst->name)
+            continue;
+        Reading r = reading_of(fn->cx->arena, fn, inst);
+        if (r.dots == 0 || r.kept)
+            continue;
+        if (r.loop)
+            watch_loop(fn, inst, &r, out);
+        for (int i = 0; i < r.use.count && !r.loop; i++)
+            if (r.use.at[i].kind == USE_DOT)
+                watch(fn, r.use.at[i].inst->input[0], inst, 0, out);
+    }
+}

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 
+import decode
 import inference
 import loader
 import mlp
@@ -27,7 +28,7 @@ import step
 import tables
 from common import ROOT, Bench, Failed, told
 
-FAMILIES = [step.FAMILY, mlp.FAMILY, networks.FAMILY, inference.FAMILY, starting.START, starting.COMPILE, tables.FAMILY, loader.FAMILY]
+FAMILIES = [step.FAMILY, mlp.FAMILY, networks.FAMILY, inference.FAMILY, starting.START, starting.COMPILE, tables.FAMILY, loader.FAMILY, decode.FAMILY]
 NOTES = "<!-- notes -->"         # what follows it in a section is written by hand and stays
 
 
