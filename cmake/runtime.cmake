@@ -26,15 +26,23 @@ find_path(AML_ZLIB_INCLUDE zlib.h REQUIRED)
 target_compile_options(aml_runtime PRIVATE ${AML_WARNINGS} -O2 -ffunction-sections -fdata-sections -fno-strict-aliasing)
 if(NOT AML_SANITIZE)    # C code is never unwound through; the tables would be a tenth of a deployed program
   target_compile_options(aml_runtime PRIVATE -fno-asynchronous-unwind-tables -fno-unwind-tables)
-  # What runs once and not for each sample. The time of a deployed program is in its kernels.
-  set_source_files_properties(runtime/artifact/main.c runtime/artifact/bench.c runtime/artifact/predict.c runtime/artifact/arrays.c
-                              runtime/artifact/picture.c PROPERTIES COMPILE_OPTIONS -Os)
 endif()
 target_include_directories(aml_runtime PUBLIC ${CMAKE_SOURCE_DIR}/runtime/include
                          PRIVATE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/kernels ${AML_JANSSON_INCLUDE} ${AML_NETTLE_INCLUDE}
                          ${AML_ZLIB_INCLUDE} ${AML_PCRE2_INCLUDE} ${AML_UTF8PROC_INCLUDE} ${AML_JPEG_INCLUDE} ${AML_PNG_INCLUDE})
 target_compile_definitions(aml_runtime PRIVATE UTF8PROC_STATIC)
 target_link_libraries(aml_runtime PUBLIC ${AML_JANSSON} ${AML_NETTLE} ${AML_JPEG} ${AML_PNG} ${AML_ZLIB} ${AML_PCRE2} ${AML_UTF8PROC} m Threads::Threads)
+# libaml_small.a: what an executable of a deployed model needs beside its kernels, compiled for size: it reads a few rows, not data
+# sets. It stands before libaml_runtime.a when such a program is linked.
+set(small_sources artifact/main.c artifact/bench.c artifact/predict.c artifact/picture.c artifact/sound.c artifact/npy.c
+    data/csv.c data/columns.c data/decode.c data/element.c data/names.c data/npy.c data/time.c base/files.c base/words.c)
+list(TRANSFORM small_sources PREPEND ${CMAKE_SOURCE_DIR}/runtime/)
+add_library(aml_small STATIC ${small_sources})
+target_compile_options(aml_small PRIVATE ${AML_WARNINGS} -Wno-format-truncation -Os -ffunction-sections -fdata-sections -fno-strict-aliasing)
+if(NOT AML_SANITIZE)
+  target_compile_options(aml_small PRIVATE -fno-asynchronous-unwind-tables -fno-unwind-tables)
+endif()
+target_include_directories(aml_small PRIVATE $<TARGET_PROPERTY:aml_runtime,INCLUDE_DIRECTORIES>)
 set(AML_LINK_FLAGS "")
 if(AML_SANITIZE)
   set(AML_LINK_FLAGS "-fsanitize=${AML_SANITIZE}")

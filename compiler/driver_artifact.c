@@ -130,6 +130,7 @@ bool deploy_executable(Deployment *d, const ObjectCode *object)
                            .tables = tables_of_artifact(d->cx, &d->artifact),
                            .object = object,
                            .libraries = source_libraries(d->artifact.source->kind),
+                           .small = true,
                            .output = d->executable};
     return !told(d, toolchain_link(d->cx, &request));
 }

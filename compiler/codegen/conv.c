@@ -66,6 +66,13 @@ static int64_t panels_of(const AmlConv *c)
     return c->groups * aml_ceil_div(c->to, c->vectors * c->lanes);
 }
 
+// Of one group of the weights in memory: where each channel is by itself, all of them are packed as
+// the results of one group.
+static int64_t results_of(const AmlConv *c)
+{
+    return c->depth ? c->depth : c->to;
+}
+
 static LLVMValueRef packed_constant(Codegen *g, const AmlConv *c, const int64_t *table,
                                     const Inst *weights)
 {
@@ -78,7 +85,7 @@ static LLVMValueRef packed_constant(Codegen *g, const AmlConv *c, const int64_t 
         aml_quads_of_weights(results, c->channels, c->taps, at, quads);
         at = quads;
     }
-    aml_conv_pack(0, panels_of(c), c->bytes, c->input, c->from, c->to, c->taps,
+    aml_conv_pack(0, panels_of(c), c->bytes, c->input, c->from, results_of(c), c->taps,
                   c->vectors * c->lanes, aml_conv_all(c->phases), table, at, packed);
     return constant_pointer(g, packed, c->packed_bytes);
 }
@@ -106,7 +113,7 @@ static void pack_weights(Frame *f, const Inst *inst, const AmlConv *c, LLVMValue
         arg[count++] = whole(g, c->half);
     arg[count++] = whole(g, c->input);
     arg[count++] = whole(g, c->from);
-    arg[count++] = whole(g, c->to);
+    arg[count++] = whole(g, results_of(c));
     arg[count++] = whole(g, c->taps);
     arg[count++] = whole(g, c->vectors * c->lanes);
     arg[count++] = whole(g, aml_conv_all(c->phases));
@@ -148,6 +155,7 @@ static void emit_call(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
     arg[count++] = whole(g, c->tile_rows);
     arg[count++] = whole(g, c->tile_columns);
     arg[count++] = whole(g, c->half);
+    arg[count++] = whole(g, c->depth);
     divided(k, c->unit_chunk, c->images * c->groups * c->blocks, &arg[count], &arg[count + 1]);
     count += 2;
     arg[count++] = epilogue;
@@ -244,6 +252,10 @@ void conv_weight_emit(Frame *f, Inst *inst)
     AmlConvWeight c;
     if (!conv_weight_shape(inst, g->lanes * 4, &c))
         bug(g->cx, inst->span, "a convolution without code was left");
+    if (c.depthwise) {
+        depthwise_weight_emit(f, inst, &c);
+        return;
+    }
     const Buffered *place = inst->note;
     Buffered memory = {.kind = PLACE_ARENA, .offset = place->scratch_offset};
     Kernel kernel, *k = &kernel;

@@ -196,6 +196,9 @@ void conv_emit(struct Frame *f, Inst *inst,
                Inst *conv); // a fused instruction around conv, conv_input
 void conv_weight_emit(struct Frame *f, Inst *inst);
 
+// ---- depthwise.c: with one channel to a group
+void depthwise_weight_emit(struct Frame *f, Inst *inst, const AmlConvWeight *c);
+
 // ---- attend.c
 void emit_attend(struct Frame *f, Inst *inst);
 

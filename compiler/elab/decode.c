@@ -133,6 +133,17 @@ static void add_times(Asked *to, bool depends, unsigned times)
     to->times |= times;
 }
 
+// Whether a loop goes through time: a slice is what one position gives. What it stacks has time as
+// its first axis.
+static bool is_in_time(const Asked *asked, const Inst *loop)
+{
+    int carried = (int)loop->attr[LOOP_CARRIED].whole, sliced = (int)loop->attr[LOOP_SLICED].whole;
+    for (int i = carried; i < carried + sliced; i++)
+        if (asked[loop->input[i]->id].depends && (asked[loop->input[i]->id].times & 1))
+            return true;
+    return false;
+}
+
 // Carried values begin as their inputs and go on as the body's results, so their axes of time are
 // those of both. Slices of what depends on the tokens are turns of another kind.
 static void find_loop_times(Asked *asked, const Inst *loop)
@@ -160,7 +171,9 @@ static void find_loop_times(Asked *asked, const Inst *loop)
         const Asked *from =
             &asked[i < carried ? body->param.at[i + 1]->id : body->result.at[i].value->id];
         own->result[i].depends = from->depends;
-        own->result[i].times = i < carried ? from->times : from->times << 1;
+        own->result[i].times = i < carried               ? from->times
+                               : is_in_time(asked, loop) ? from->times << 1 | 1
+                                                         : from->times << 1;
         own->depends |= from->depends;
     }
     if (loop->results == 1)
@@ -485,6 +498,84 @@ static Inst *derive_loop(Deriving *outer, const Inst *loop)
     return out;
 }
 
+// The value that a loop through time carries into the position: what was kept of the one before it,
+// and at the first one what it begins with.
+static Inst *carried_to(Deriving *d, const Inst *start, Cached *cached)
+{
+    Part begin = ask(d, start, WHOLE);
+    if (!begin.inst || d->asked[start->id].depends)
+        return NULL;
+    int64_t zero = 0;
+    Type type = start->type, flags = type;
+    flags.dtype = DTYPE_BOOL;
+    Inst *none = ir_constant(d->fn, type_scalar(DTYPE_I64), &zero, true, start->span);
+    Inst *is_first = ir_binary(d->fn, OP_eq, d->position, none, start->span);
+    if (type.rank > 0)
+        is_first = ir_broadcast(d->fn, is_first, flags, (IntList){0}, start->span);
+    *cached = (Cached){.of = start};
+    cached->param = ir_param(d->fn, type, (Slot){SLOT_STATE, 0}, NULL, start->span);
+    Inst *in[] = {is_first, begin.inst, cached->param};
+    return ir_append(d->fn, OP_select, in, 3, NULL, (Type){0}, start->span);
+}
+
+// A loop through time as a loop of one turn, from the state behind the position before.
+static Inst *derive_turn(Deriving *d, const Inst *loop)
+{
+    const Attr *attr = loop->attr;
+    int carried = (int)attr[LOOP_CARRIED].whole, sliced = (int)attr[LOOP_SLICED].whole;
+    const IrFunction *body = inst_nested(loop);
+    if (attr[LOOP_GUARD].whole || attr[LOOP_REVERSE].whole || body->param.at[0]->uses > 0)
+        return NULL;
+    Inst **in = NEW_ARRAY(d->arena, Inst *, loop->inputs + 1);
+    int first = d->cached.count;
+    for (int i = 0; i < loop->inputs; i++) {
+        Cached cached;
+        bool is_slice = i >= carried && i < carried + sliced;
+        if (i < carried) {
+            in[i] = carried_to(d, loop->input[i], &cached);
+            if (in[i])
+                vec_push(d->arena, &d->cached, cached);
+        } else {
+            Part part = ask(d, loop->input[i], is_slice ? 0 : WHOLE);
+            bool sound = is_slice ? part.inst && part_is_known(&part)
+                                  : part.inst && !d->asked[loop->input[i]->id].depends;
+            in[i] = sound ? part.inst : NULL;
+        }
+        if (!in[i])
+            return NULL;
+    }
+    Attr *made = arena_copy(d->arena, attr, sizeof loop->attr);
+    made[LOOP_COUNT].whole = 1;
+    made[LOOP_BODY].function = flattened(d->cx, body);
+    Inst *out = ir_append(d->fn, OP_loop, in, loop->inputs, made, (Type){0}, loop->span);
+    for (int i = 0, next = first; i < carried; i++, next++) {
+        while (d->cached.at[next].of != loop->input[i]) // asking for inputs may have made others
+            next++;
+        d->cached.at[next].reader = out;
+        d->cached.at[next].update = out->results == 1 ? out : ir_get(d->fn, out, i, loop->span);
+    }
+    return out;
+}
+
+// What a loop through time gives at the position.
+static Part make_turn(Deriving *d, const Inst *inst, const Inst *loop, int index, int axis)
+{
+    Asked *asked = &d->asked[loop->id];
+    if (axis != 0 || index < loop->attr[LOOP_CARRIED].whole)
+        return refused(d, inst,
+                       "what this loop through time ends with is not known before the end");
+    if (asked->made == NEW_PART) {
+        asked->made = BUSY;
+        asked->loop = derive_turn(d, loop);
+        asked->made = DONE;
+    }
+    if (!asked->loop)
+        return refused(d, inst, "this loop does not go through time one position after the other");
+    Inst *value =
+        asked->loop->results == 1 ? asked->loop : ir_get(d->fn, asked->loop, index, inst->span);
+    return (Part){.inst = value};
+}
+
 // What a loop carries, at the position.
 static Part make_loop(Deriving *d, const Inst *inst, int axis)
 {
@@ -492,6 +583,8 @@ static Part make_loop(Deriving *d, const Inst *inst, int axis)
     int index = inst->op == OP_get ? (int)inst->attr[0].whole : 0;
     Asked *asked = &d->asked[loop->id];
     const LoopResult *result = &asked->result[index];
+    if (is_in_time(d->asked, loop))
+        return make_turn(d, inst, loop, index, axis);
     if (axis == WHOLE || axis != only_axis(result->times) ||
         index >= loop->attr[LOOP_CARRIED].whole)
         return refused(d, inst, "this loop does not go on from where it was");

@@ -345,6 +345,8 @@ const aml_tokenizer *field_tokenizer(Jobs *jobs, Node *dataset, bool *several);
 // ---- job_files.c
 // What names of files are like, and which files are samples. NULL after a report.
 aml_files *files_settings(Jobs *jobs, const Setting *setting, Value record);
+// The same of a csv file that lists them, whose columns are the parts.
+aml_files *list_settings(Jobs *jobs, const Setting *setting, const Node *dataset, Value record);
 // Which part of such a source a field reads: aml_field.part. False after a report.
 bool files_place(Jobs *jobs, const Node *field, const TypeValue *type, const aml_source *source,
                  Env *env, int32_t *part);

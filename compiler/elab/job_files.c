@@ -115,6 +115,53 @@ static bool read_keep(Jobs *jobs, const Setting *setting, Value keep, aml_files 
     return good;
 }
 
+// The columns of a list that the data set asks for: those of part("...") and of `keep`.
+static bool list_parts(Jobs *jobs, const Setting *setting, const Node *dataset, Value keep,
+                       aml_files *out)
+{
+    Vec(const char *) part = {0};
+    int kept = value_is(keep, VALUE_RECORD) ? keep.as.record->count : 0,
+        fields = dataset->as.job.items.count;
+    for (int i = 0; i < fields + kept; i++) {
+        Sym name = i < kept ? keep.as.record->name[i] : NULL;
+        Node *field = i < kept ? NULL : dataset->as.job.items.at[i - kept];
+        if (field && field->kind == NODE_Field && field->as.data.value &&
+            field->as.data.value->kind != NODE_Name) {
+            Env *env = env_new(jobs->e, NULL, field->span.file);
+            name = value_plain_text(
+                record_item(jobs, elab_eval(jobs->e, env, field->as.data.value), "part"));
+        }
+        for (int k = 0; k < part.count && name; k++)
+            name = strcmp(part.at[k], name) == 0 ? NULL : name;
+        if (name)
+            vec_push(jobs->arena, &part, name);
+    }
+    out->part = part.at;
+    out->parts = part.count;
+    if (part.count <= MOST_PARTS)
+        return true;
+    report(jobs->cx, setting->span, setting_range, "columns of the list that are read",
+           arena_printf(jobs->arena, "%d at most", MOST_PARTS),
+           arena_printf(jobs->arena, "%d", part.count));
+    return false;
+}
+
+aml_files *list_settings(Jobs *jobs, const Setting *setting, const Node *dataset, Value record)
+{
+    aml_files *files = NEW(jobs->arena, aml_files);
+    Value keep = record_item(jobs, record, "keep"), list = record_item(jobs, record, "list");
+    files->name = "";
+    files->list = value_plain_text(list);
+    if (!files->list || !*files->list) {
+        report(jobs->cx, setting->span, setting_type, "file", "the name of a column",
+               value_what(jobs->e, list));
+        return NULL;
+    }
+    return list_parts(jobs, setting, dataset, keep, files) && read_keep(jobs, setting, keep, files)
+               ? files
+               : NULL;
+}
+
 aml_files *files_settings(Jobs *jobs, const Setting *setting, Value record)
 {
     aml_files *files = NEW(jobs->arena, aml_files);

@@ -200,7 +200,9 @@ static bool read_audio(Reading *r)
     if (!value_is(cache, VALUE_QUANTITY) || cache.as.quantity.unit != AML_UNIT_BYTES)
         return wrong(r);
     r->source->cache_bytes = (size_t)cache.as.quantity.value;
-    aml_files *files = files_settings(r->jobs, r->setting, r->value);
+    bool listed = !value_is(item(r, "list"), VALUE_NONE);
+    aml_files *files = listed ? list_settings(r->jobs, r->setting, r->node, r->value)
+                              : files_settings(r->jobs, r->setting, r->value);
     if (!files)
         return false;
     Sym take = value_word(item(r, "take"));

@@ -10,9 +10,12 @@
 #include "elab/job.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "aml/utf8.h"
+#include "aml/words.h"
 #include "text/text.h"
 
 enum { CODE_POINTS = 0x110000, LARGEST_TEXT = 1 << 30, LARGEST_VOCABULARY = 1 << 28 };
@@ -83,18 +86,20 @@ static bool read_characters(Jobs *jobs, Value path, Span span, aml_tokenizer *ou
         help(jobs->cx, "bytes() needs no vocabulary: every text is made of 256 of them");
         return false;
     }
-    Arena *arena = arena_new();
-    char *text;
+    char *text = NULL;
     size_t length;
-    if (!file_read(arena, found, LARGEST_TEXT, &text, &length)) {
-        why = errno == EFBIG ? "it is larger than 1 GiB" : strerror(errno);
-        report(jobs->cx, span, corpus_unfit, name, why);
-    } else {
+    aml_error *error = arena_alloc(jobs->arena, sizeof *error);
+    struct stat info;
+    bool is_folder = stat(found, &info) == 0 && S_ISDIR(info.st_mode);
+    if (aml_texts_read(found, is_folder, &text, &length, error))
+        why = error->text;
+    else if (length > LARGEST_TEXT)
+        why = "it is larger than 1 GiB";
+    else
         out->code = code_points(jobs, text, length, &out->vocab, &why);
-        if (!out->code)
-            report(jobs->cx, span, corpus_unfit, name, why);
-    }
-    arena_free(arena);
+    if (!out->code)
+        report(jobs->cx, span, corpus_unfit, name, why);
+    free(text);
     return out->code != NULL;
 }
 

@@ -6,12 +6,6 @@
 
 #define TOP(...) buffer_printf(&writer->top, __VA_ARGS__)
 
-// Whether its samples are pictures, which an executable reads from files as well.
-static bool has_pictures(const Artifact *artifact)
-{
-    return artifact->source->most_pixels > 0;
-}
-
 const char *table_layers(TableWriter *writer, const Artifact *artifact)
 {
     if (artifact->layer.count == 0)
@@ -74,12 +68,39 @@ static void write_levels(TableWriter *writer, const Artifact *artifact)
     TOP("static const aml_level levels[] = {\n%s};\n", rows.text);
 }
 
+// The kinds of files that an executable reads besides csv: only these are linked.
+static const char *readers(const Artifact *artifact)
+{
+    const aml_source *source = artifact->source;
+    if (source->most_pixels > 0)
+        return "&amli_picture_files, ";
+    if (source->kind == AML_SOURCE_AUDIO)
+        return "&amli_sound_files, ";
+    bool numbers = artifact->fields == 1 && !artifact->field[0].rule;
+    return numbers ? "&amli_npy_files, " : NULL;
+}
+
+static void write_readers(TableWriter *writer, const Artifact *artifact)
+{
+    const aml_source *source = artifact->source;
+    TOP("    .readers = %d, .reader = %s,\n", readers(artifact) ? 1 : 0,
+        readers(artifact) ? "readers" : "0");
+    if (source->most_pixels > 0)
+        TOP("    .resize = (aml_resize)%d, .background = %d, .most_pixels = %lld,\n",
+            source->resize, source->background, (long long)source->most_pixels);
+    if (source->kind == AML_SOURCE_AUDIO)
+        TOP("    .rate = %lld, .middle = %d,\n", (long long)source->files->rate,
+            source->files->middle);
+}
+
 void write_artifact(TableWriter *writer, const Artifact *artifact, bool is_program)
 {
     const char *field =
         table_field_array(writer, is_program ? artifact->field : bare_fields(writer->cx, artifact),
                           artifact->fields, "raw");
     write_levels(writer, artifact);
+    if (is_program && readers(artifact))
+        TOP("static const struct amli_file_reader *const readers[] = {%s};\n", readers(artifact));
     const char *layers = table_layers(writer, artifact);
     TOP("static const int64_t predict_batch[] = {");
     for (int i = 0; i < artifact->batch.count; i++)
@@ -100,11 +121,8 @@ void write_artifact(TableWriter *writer, const Artifact *artifact, bool is_progr
         ".parameters = %lld,\n",
         artifact->predict.count, artifact->weights_bytes, (long long)artifact->parameters);
     TOP("    .layers = %d, .layer = %s,\n", artifact->layer.count, layers);
-    if (is_program && has_pictures(artifact))
-        TOP("    .picture = &amli_picture_files, .resize = (aml_resize)%d, .background = %d, "
-            ".most_pixels = %lld,\n",
-            artifact->source->resize, artifact->source->background,
-            (long long)artifact->source->most_pixels);
+    if (is_program)
+        write_readers(writer, artifact);
     TOP("};\n");
 }
 

@@ -151,6 +151,7 @@ typedef struct LinkRequest {
     const char *libraries; // besides those of every program: arguments of the linker with spaces
                            // between them; NULL: none. One may be named several times
     const char *output;
+    bool small;                 // size matters more than how fast data are read
     const char *name;           // libraries: of the model
     const char *const *exports; // libraries: functions, without the name; ends with NULL
 } LinkRequest;

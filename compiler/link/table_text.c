@@ -104,9 +104,9 @@ const char *table_files(TableWriter *writer, const aml_files *of)
                       names(writer, of->keep[i].text, of->keep[i].texts, "kept", writer->arrays++));
     if (of->keeps)
         TOP("static const aml_name_keep keep_%d[] = {\n%s};\n", number, keep.text);
-    TOP("static const aml_files files_%d = {.name = %s, .parts = %d, .part = %s, .keeps = %d, "
+    TOP("static const aml_files files_%d = {.name = %s, .list = %s, .parts = %d, .part = %s, .keeps = %d, "
         ".keep = %s, .rate = %lld, .middle = %d};\n",
-        number, table_text(writer, of->name), of->parts, part, of->keeps,
+        number, table_text(writer, of->name), table_text(writer, of->list), of->parts, part, of->keeps,
         of->keeps ? arena_printf(arena, "keep_%d", number) : "0", (long long)of->rate, of->middle);
     return arena_printf(arena, "&files_%d", number);
 }

@@ -182,6 +182,12 @@ static void add_objects(Workplace *place, const LinkRequest *request, const Tool
 {
     for (int i = 0; i < request->object->files; i++)
         ARG(object_name(place->cx, i));
+    const char *slash = strrchr(tools->runtime, '/'),
+               *small = arena_printf(place->cx->arena, "%.*s/libaml_small.a",
+                                     (int)(slash ? slash - tools->runtime : 1),
+                                     slash ? tools->runtime : ".");
+    if (request->small && access(small, R_OK) == 0)
+        ARG(small);
     ARG(tools->runtime);
 }
 

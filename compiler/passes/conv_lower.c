@@ -260,7 +260,7 @@ static void axes_of(const Conv *c, const int64_t dim[], int64_t missing, int64_t
     }
 }
 
-// One channel in each group: the lanes of a register would be idle.
+// One channel in each group.
 static bool is_depthwise(const Conv *c)
 {
     return c->w.dim[1] == 1 && c->groups == c->w.dim[0];
@@ -271,8 +271,10 @@ bool conv_shape(const Inst *inst, int width, AmlConv *out)
     Conv c = conv_of((Inst *)(uintptr_t)inst);
     bool input = inst->op == OP_conv_input, quads = inst_sums_bytes(inst);
     int64_t from = c.x.dim[1] / c.groups, to = c.y.dim[1] / c.groups;
+    int half = half_of(product_half(inst));
+    bool depth = is_depthwise(&c);
     if ((inst->type.dtype != DTYPE_F32 && inst->type.dtype != DTYPE_F64 && !quads) ||
-        is_depthwise(&c))
+        (depth && (half || quads)))
         return false;
     *out = (AmlConv){.bytes = dtype_info[inst->type.dtype].bytes,
                      .input = input,
@@ -285,7 +287,12 @@ bool conv_shape(const Inst *inst, int width, AmlConv *out)
                                      : from,
                      .to = input ? from : to};
     out->lanes = width / out->bytes;
-    out->half = half_of(product_half(inst));
+    out->half = half;
+    if (depth) {
+        out->depth = c.groups;
+        out->groups = aml_ceil_div(c.groups, out->lanes);
+        out->to = out->lanes;
+    }
     axes_of(&c, input ? c.y.dim + 2 : c.x.dim + 2, 1, out->source);
     axes_of(&c, input ? c.x.dim + 2 : c.y.dim + 2, 1, out->result);
     axes_of(&c, c.w.dim + 2, 1, out->kernel);
@@ -295,10 +302,45 @@ bool conv_shape(const Inst *inst, int width, AmlConv *out)
     return aml_conv_plan(out);
 }
 
+// One channel in each group, of floats over two axes, with a stride of 1 or 2.
+static bool depthwise_weight_shape(const Conv *c, int width, AmlConvWeight *out)
+{
+    int64_t stride = c->attr[0].list.at[0];
+    if (c->inst->type.dtype != DTYPE_F32 || c->x.dtype != DTYPE_F32 || c->spatial != 2 ||
+        c->inst->attr[5].whole > 0 || c->attr[0].list.at[1] != stride ||
+        stride > AML_DEPTHWISE_STRIDE || c->places > AML_DEPTHWISE_TAPS)
+        return false;
+    *out = (AmlConvWeight){.bytes = 4,
+                           .lanes = width / 4,
+                           .depthwise = true,
+                           .images = c->x.dim[0],
+                           .groups = c->groups,
+                           .split = 1,
+                           .from = 1,
+                           .to = 1};
+    axes_of(c, c->x.dim + 2, 1, out->source);
+    axes_of(c, c->y.dim + 2, 1, out->result);
+    axes_of(c, c->w.dim + 2, 1, out->kernel);
+    axes_of(c, c->attr[0].list.at, 1, out->stride);
+    axes_of(c, c->attr[1].list.at, 0, out->low);
+    axes_of(c, c->attr[3].list.at, 1, out->dilation);
+    out->scratch_bytes =
+        aml_depthwise_sizes(out->result[1], out->result[2], out->kernel[1], out->kernel[2], stride,
+                            out->dilation[1], out->dilation[2], out->lanes)
+            .scratch_bytes;
+    out->parts = out->groups;
+    int64_t wanted = out->images * out->groups * c->places * c->positions / (1 << 18);
+    wanted = wanted < 1 ? 1 : wanted > AML_CONV_PARTS ? AML_CONV_PARTS : wanted;
+    out->part_chunk = aml_ceil_div(out->parts, wanted);
+    return true;
+}
+
 bool conv_weight_shape(const Inst *inst, int width, AmlConvWeight *out)
 {
     Conv c = conv_of((Inst *)(uintptr_t)inst);
-    if ((inst->type.dtype != DTYPE_F32 && inst->type.dtype != DTYPE_F64) || is_depthwise(&c))
+    if (is_depthwise(&c))
+        return depthwise_weight_shape(&c, width, out);
+    if (inst->type.dtype != DTYPE_F32 && inst->type.dtype != DTYPE_F64)
         return false;
     *out = (AmlConvWeight){.bytes = dtype_info[inst->type.dtype].bytes,
                            .images = c.x.dim[0],
@@ -406,7 +448,7 @@ static Inst *lowered(Inst *inst)
         return without_code(inst, wide);
     if (inst->op != OP_conv_weight || inst->attr[5].whole > 0)
         return NULL;
-    int64_t split = aml_conv_weight_split(&w);
+    int64_t split = w.depthwise ? 1 : aml_conv_weight_split(&w);
     return split > 1 ? in_parts(inst, split) : NULL;
 }
 

@@ -20,6 +20,7 @@
 
 #include "cpu/attend.h"
 #include "cpu/conv.h"
+#include "cpu/depthwise.h"
 #include "ir/ir.h"
 
 typedef enum { BODY_MAP, BODY_REDUCE, BODY_DOT } BodyKind;

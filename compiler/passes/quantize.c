@@ -9,7 +9,8 @@
 //     s * t[c] * (sum of q * p) - s * t[c] * z * (sum of p over channel c)
 //
 // The first sum is one of integers, exact; all the rest is constant for each channel c of the
-// result: a factor and an addition, which takes in other additions of that kind behind it (a bias).
+// result: a factor and an addition, which takes in other additions of that kind behind it (a bias)
+// and then a multiplication by one number.
 // Zeros around the input of a convolution are bytes z. Where rows are no multiple of four bytes,
 // zero weights make them so (kernels/cpu/quads.c).
 //
@@ -170,6 +171,16 @@ static Inst *take_additions(Inst *product, int axis, double *shift)
     return last;
 }
 
+// A multiplication by one number that follows, the first step of rounding to the next layer's
+// bytes. NULL: there is none.
+static Inst *take_factor(Inst *last, double *factor)
+{
+    Inst *user = only_user(last);
+    if (!user || user->op != OP_mul)
+        return NULL;
+    return is_float_splat(user->input[user->input[0] == last], factor) ? user : NULL;
+}
+
 static void replace(IrFunction *fn, Inst *product, const Bytes *left, const Bytes *right, int axis,
                     int weight_axis)
 {
@@ -198,10 +209,14 @@ static void replace(IrFunction *fn, Inst *product, const Bytes *left, const Byte
             in[0] = padded(product, in[0], low, high, (uint8_t)left->zero);
     }
     Inst *last = take_additions(product, axis, shift);
+    double factor = 1;
+    Inst *scaled = take_factor(last, &factor);
+    last = scaled ? scaled : last;
     bool shifts = false;
     for (int64_t i = 0; i < channels; i++) {
-        scale[i] = (float)(left->scale * (double)right->scales[i]);
-        offset[i] = (float)(shift[i] - (double)scale[i] * left->zero * sum[i]);
+        double step = left->scale * (double)right->scales[i];
+        scale[i] = (float)(step * factor);
+        offset[i] = (float)((shift[i] - step * left->zero * sum[i]) * factor);
         shifts |= offset[i] != 0;
     }
     Inst *whole = ir_insert_before(product, product->op, in, 2, attr, (Type){0}, product->span);

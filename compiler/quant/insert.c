@@ -74,6 +74,35 @@ static Inst *moved(Inst *place, Inst *operand, const Inst *root, Inst *bytes)
                             operand->op == OP_reshape ? type : (Type){0}, operand->span);
 }
 
+static bool is_zero(const Inst *inst)
+{
+    double value;
+    return inst->op == OP_constant && inst_is_splat(inst, &value) && value == 0;
+}
+
+// x of relu(x), or NULL. A byte cannot be below the zero point, so where zero is byte 0, rounding
+// does what relu does.
+static Inst *of_relu(const Inst *inst)
+{
+    if (inst->op != OP_select || !is_zero(inst->input[1]))
+        return NULL;
+    const Inst *test = inst->input[0];
+    bool below = (test->op == OP_le || test->op == OP_lt) && test->input[0] == inst->input[2] &&
+                 is_zero(test->input[1]);
+    return below ? inst->input[2] : NULL;
+}
+
+// The multiplication that begins the rounding reads what relu reads, if nothing else reads relu.
+static void skip_relu(Inst *bytes, const Inst *root, const QuantSite *site)
+{
+    Inst *x = of_relu(root), *first = bytes;
+    if (!x || site->zero != 0 || root->uses != 1)
+        return;
+    while (first->input[0] != root)
+        first = first->input[0];
+    ir_set_input(first, 0, x);
+}
+
 // What reads the root otherwise (an addition around a block, say).
 static void replace_others(IrFunction *fn, Inst *root, Inst *bytes, const QuantSite *site)
 {
@@ -147,8 +176,10 @@ bool quant_insert(IrFunction *fn, const QuantPlan *plan)
         correct(fn, &here, i, layer);
     }
     for (int i = 0; i < here.site.count; i++)
-        if (bytes[i])
+        if (bytes[i]) {
             replace_others(fn, here.site.at[i].root, bytes[i], &plan->site.at[i]);
+            skip_relu(bytes[i], here.site.at[i].root, &plan->site.at[i]);
+        }
     for (Inst *inst = fn->last, *above; inst; inst = above) {
         above = inst->prev;
         if (inst->uses == 0 && op_has(inst->op, PURE))

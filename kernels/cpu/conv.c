@@ -35,7 +35,9 @@ HELPER f64v conv_load_f64(const double *base, int64_t index, int lanes, int64_t 
 #define LANES F32_LANES
 #define NAME(name) name##_f32
 #define V(name) f32_##name
+#define CONV_WORDS
 #include "conv_template.h"
+#undef CONV_WORDS
 #undef ELEMENT
 #undef VECTOR
 #undef LANES

@@ -21,6 +21,9 @@
 //   s[1]  ->   | acc  | acc  |
 //     ...      tile_rows * tile_columns positions
 //
+// Where each channel is by itself (`depth`), a group is `lanes` of them, with `from` 1 and `to` the
+// lanes: the source is copied with channels last, and s[i] is a register of channels as well.
+//
 // A finished tile is turned around, so that the epilogue gets registers of positions. A unit of
 // work is one group of one image, or a block of its rows: its source is copied with the padding
 // around it, unless none is needed. Parts are runs of units.
@@ -46,6 +49,7 @@ typedef struct AmlConv {
     bool input;       // conv_input: `from` are the convolution's results
     bool quads;       // the source's channels are bytes: four of them are an element (quads.c)
     int64_t channels; // of the source in memory, in each group
+    int64_t depth;    // 0, or the channels, each with a convolution of its own: see below
     int64_t images, groups;
     int64_t from, to; // channels of source and result, in each group
     int64_t source[AML_CONV_AXES], result[AML_CONV_AXES], kernel[AML_CONV_AXES];
@@ -67,6 +71,12 @@ typedef struct AmlConv {
 static inline int64_t aml_conv_all(const int64_t size[AML_CONV_AXES])
 {
     return size[0] * size[1] * size[2];
+}
+
+// Elements of one position in the copy, for each of `from`.
+static inline int64_t aml_conv_place(const AmlConv *c)
+{
+    return c->depth ? c->lanes : 1;
 }
 
 // The taps of a phase along an axis: their kernel positions and source offsets. How many there are.
@@ -141,7 +151,7 @@ static inline void aml_conv_blocks(AmlConv *c)
     c->block_rows = rows;
     while (true) {
         int64_t least, most;
-        c->direct = !c->half && !c->quads; // those have to be made
+        c->direct = !c->half && !c->quads && !c->depth; // those have to be made
         for (int axis = 0; axis < AML_CONV_AXES; axis++) {
             int64_t last = axis == c->block_axis ? c->block_rows - 1 : c->result[axis] - 1;
             aml_conv_reach(c, axis, 0, last, &least, &most);
@@ -150,7 +160,7 @@ static inline void aml_conv_blocks(AmlConv *c)
             aml_conv_reach(c, axis, 0, c->result[axis] - 1, &least, &most);
             c->direct = c->direct && least >= 0 && most < c->source[axis];
         }
-        int64_t bytes = c->from * aml_conv_all(c->copy) * c->bytes;
+        int64_t bytes = aml_conv_place(c) * c->from * aml_conv_all(c->copy) * c->bytes;
         int64_t units = c->images * c->groups * aml_ceil_div(rows, c->block_rows);
         double work = (double)c->images * (double)c->groups * (double)c->to * (double)c->from *
                       (double)c->taps * (double)aml_conv_all(c->result);
@@ -201,7 +211,9 @@ static inline bool aml_conv_plan(AmlConv *c)
     c->copy_bytes =
         c->direct
             ? 0
-            : (size_t)((c->from * aml_conv_all(c->copy) + c->lanes) * c->bytes + 63) / 64 * 64;
+            : (size_t)((aml_conv_place(c) * c->from * aml_conv_all(c->copy) + c->lanes) * c->bytes +
+                       63) /
+                  64 * 64;
     int64_t panel = c->vectors * c->lanes;
     c->packed_bytes =
         (size_t)(c->groups * aml_ceil_div(c->to, panel) * panel * c->from * c->taps * c->bytes);
@@ -230,6 +242,7 @@ static inline void aml_conv_table(const AmlConv *c, int64_t table[])
                 for (int k = 0; k < count[2]; k++, next++) {
                     int64_t *row = table + AML_CONV_TABLE + 2 * next;
                     row[0] = (offset[0][i] * c->copy[1] + offset[1][j]) * c->copy[2] + offset[2][k];
+                    row[0] *= aml_conv_place(c);
                     row[1] = (at[0][i] * c->kernel[1] + at[1][j]) * c->kernel[2] + at[2][k];
                 }
         table[2 * f + 1] = next - table[2 * f];
@@ -296,6 +309,7 @@ static inline void aml_quads_of_weights(int64_t results, int64_t channels, int64
 
 typedef struct AmlConvWeight {
     int bytes, lanes;
+    bool depthwise;                // of one channel in each group: depthwise.h
     int half;                      // AML_HALF_...: of both operands
     int64_t images, groups, split; // split: at least 1
     int64_t from, to;              // channels of input and result, in each group

@@ -7,6 +7,9 @@
 // is known.
 
 //
+// Where each channel has a convolution of its own (`depth`: how many there are), a group is a register
+// of channels, and an element of the copy such a register.
+//
 // An element is one number, or four channels of bytes (CONV_QUADS, quads.c). SOURCE is what lies in
 // memory; `channels` of it become `from` elements of a place.
 
@@ -15,10 +18,15 @@
 #define TILE_PARAMETERS                                                                            \
     const ELEMENT *source, int64_t plane, int64_t row_step, int64_t step, const ELEMENT *weights,  \
         const int64_t *table, int64_t from, int64_t vectors, int64_t rows, int64_t columns,        \
-        int64_t phases, int64_t phase_base, int64_t first_phase, int64_t alike
+        int64_t phases, int64_t phase_base, int64_t first_phase, int64_t alike, int64_t depth
 
 TEMPLATE void NAME(aml_shared_conv_copy)(const SOURCE *source, int64_t half, int64_t channels,
                                          AXES(source), AXES(origin), AXES(copy), ELEMENT *copy);
+#ifndef CONV_QUADS
+TEMPLATE void NAME(aml_shared_conv_copy_depth)(const ELEMENT *source, int64_t half,
+                                               int64_t channels, AXES(source), AXES(origin),
+                                               AXES(copy), ELEMENT *copy);
+#endif
 TEMPLATE void NAME(conv_tile)(TILE_PARAMETERS, int64_t to, int64_t channel, int64_t position,
                               int64_t positions,
                               void (*epilogue)(void *, int64_t, int64_t, int, VECTOR),
@@ -26,7 +34,7 @@ TEMPLATE void NAME(conv_tile)(TILE_PARAMETERS, int64_t to, int64_t channel, int6
 TEMPLATE void NAME(conv_sum)(const ELEMENT *source, int64_t plane, int64_t row_step, int64_t step,
                              const ELEMENT *weights, const int64_t *taps, int64_t count,
                              int64_t from, int64_t vectors, int64_t rows, int64_t columns,
-                             VECTOR *out, int64_t out_step);
+                             int64_t depth, VECTOR *out, int64_t out_step);
 
 // Turns LANES registers around that lie `step` registers apart.
 TEMPLATE void NAME(aml_shared_square)(const VECTOR *in, int64_t step, VECTOR out[LANES]);
@@ -36,7 +44,8 @@ TEMPLATE void NAME(aml_conv)(
     int64_t *image_at, int64_t groups, int64_t channels, int64_t from, int64_t to, int64_t taps,
     AXES(source), AXES(result), AXES(phases), AXES(base), AXES(step), AXES(origin), AXES(copy),
     int64_t direct, int64_t block_axis, int64_t block_rows, int64_t blocks, int64_t vectors,
-    int64_t tile_rows, int64_t tile_columns, int64_t half, int64_t unit_begin, int64_t unit_end,
+    int64_t tile_rows, int64_t tile_columns, int64_t half, int64_t depth, int64_t unit_begin,
+    int64_t unit_end,
     void (*epilogue)(void *context, int64_t row, int64_t column, int lanes, VECTOR value),
     void *context)
 {
@@ -44,6 +53,7 @@ TEMPLATE void NAME(aml_conv)(
     int64_t source_size = source_d * source_h * source_w, plane = copy_d * copy_h * copy_w;
     int64_t wide = (result_w + phases_w - 1) / phases_w; // columns of each phase
     int64_t alike = phases_d * phases_h * phases_w == 1 ? taps : 0;
+    int64_t place = depth ? LANES : 1; // elements of a position of the copy
     NO_UNROLL for (int64_t unit = unit_begin; unit < unit_end; unit++)
     {
         int64_t block = unit % blocks, group = unit / blocks % groups;
@@ -53,15 +63,24 @@ TEMPLATE void NAME(aml_conv)(
         int64_t begin_h = block_axis == 1 ? begin : 0, end_h = block_axis == 1 ? end : result_h;
         end_d = end_d < result_d ? end_d : result_d;
         end_h = end_h < result_h ? end_h : result_h;
-        const SOURCE *whole = NAME(conv_at)(source, unit / blocks * channels * source_size, half);
+        int64_t first = depth ? *image_at * depth + group * LANES : unit / blocks * channels;
+        int64_t results = depth ? depth - group * LANES : to; // from the first on
+        const SOURCE *whole = NAME(conv_at)(source, first * source_size, half);
         const ELEMENT *image = (const ELEMENT *)(const void *)whole;
         int64_t corner_d = origin_d, corner_h = origin_h;
         if (!direct) {
             corner_d += begin_d / phases_d * step_d;
             corner_h += begin_h / phases_h * step_h;
-            NAME(aml_shared_conv_copy)
-            (whole, half, channels, source_d, source_h, source_w, corner_d, corner_h, origin_w, copy_d,
-             copy_h, copy_w, copy);
+#ifndef CONV_QUADS
+            if (depth)
+                NAME(aml_shared_conv_copy_depth)
+            (whole, half, results < LANES ? results : LANES, source_d, source_h, source_w, corner_d,
+             corner_h, origin_w, copy_d, copy_h, copy_w, copy);
+            else
+#endif
+                NAME(aml_shared_conv_copy)
+            (whole, half, channels, source_d, source_h, source_w, corner_d, corner_h, origin_w,
+             copy_d, copy_h, copy_w, copy);
             image = copy;
         }
         NO_UNROLL for (int64_t p = 0; p < panels; p++)
@@ -74,22 +93,24 @@ TEMPLATE void NAME(aml_conv)(
                 {
                     int64_t place_h = (y + base_h) / phases_h * step_h - corner_h;
                     int64_t phase = (z + base_d) % phases_d * phases_h + (y + base_h) % phases_h;
-                    const ELEMENT *row = image + (place_d * copy_h + place_h) * copy_w - origin_w;
+                    const ELEMENT *row =
+                        image + ((place_d * copy_h + place_h) * copy_w - origin_w) * place;
                     int64_t position = (z * result_h + y) * result_w, x = 0;
                     NO_UNROLL for (; x + tile_columns <= wide; x += tile_columns)
                     {
                         int64_t left = result_w * tile_rows - x * phases_w;
                         int64_t all = tile_columns * tile_rows * phases_w;
                         NAME(conv_tile)
-                        (row + x * step_w, plane, step_h * copy_w, step_w, weights, table, from,
-                         vectors, tile_rows, tile_columns, phases_w, base_w, phase, alike, to,
-                         p * panel, position + x * phases_w, left < all ? left : all, epilogue,
+                        (row + x * step_w * place, plane, step_h * copy_w * place, step_w * place,
+                         weights, table, from, vectors, tile_rows, tile_columns, phases_w, base_w,
+                         phase, alike, depth, results, p * panel, position + x * phases_w, left < all ? left : all, epilogue,
                          group * to, context);
                     }
                     if (wide % tile_columns)
                         NAME(conv_tile)
-                    (row + x * step_w, plane, step_h * copy_w, step_w, weights, table, from,
-                     vectors, 1, wide % tile_columns, phases_w, base_w, phase, alike, to, p * panel,
+                    (row + x * step_w * place, plane, step_h * copy_w * place, step_w * place,
+                     weights, table, from, vectors, 1, wide % tile_columns, phases_w, base_w, phase,
+                     alike, depth, results, p * panel,
                      position + x * phases_w, result_w - x * phases_w, epilogue, group * to,
                      context);
                 }
@@ -142,6 +163,45 @@ TEMPLATE void NAME(aml_shared_conv_copy)(const ELEMENT *source, int64_t half, in
         }
     }
 }
+
+// The copy of a register of channels: [positions][channels], so that lanes are channels here too.
+// The positions of a plane's rows are turned around as one line, however short a row is.
+TEMPLATE void NAME(aml_shared_conv_copy_depth)(const ELEMENT *source, int64_t half,
+                                               int64_t channels, AXES(source), AXES(origin),
+                                               AXES(copy), ELEMENT *copy)
+{
+    int64_t size = source_d * source_h * source_w;
+    int64_t begin_d = origin_d < 0 ? 0 : origin_d, begin_h = origin_h < 0 ? 0 : origin_h;
+    int64_t end_d = origin_d + copy_d < source_d ? origin_d + copy_d : source_d;
+    int64_t end_h = origin_h + copy_h < source_h ? origin_h + copy_h : source_h;
+    VECTOR zero = {};
+    NO_UNROLL for (int64_t i = 0; i < copy_d * copy_h * copy_w; i++)
+        V(store)(copy + i * LANES, zero);
+    NO_UNROLL for (int64_t z = begin_d; z < end_d; z++)
+    {
+        ELEMENT *row =
+            copy + ((z - origin_d) * copy_h + begin_h - origin_h) * copy_w * LANES;
+        int64_t at = -origin_w; // in the row of the copy
+        int64_t end = (z * source_h + end_h) * source_w;
+        NO_UNROLL for (int64_t p = (z * source_h + begin_h) * source_w; p < end; p += LANES)
+        {
+            int lanes = end - p < LANES ? (int)(end - p) : LANES;
+            VECTOR square[LANES];
+            NO_UNROLL for (int64_t i = 0; i < LANES; i++) square[i] =
+                i < channels ? NAME(conv_load)(source, i * size + p, lanes, half) : zero;
+            NAME(aml_shared_square)(square, 1, square);
+            NO_UNROLL for (int64_t i = 0; i < lanes; i++)
+            {
+                if (at >= 0 && at < copy_w)
+                    V(store)(row + at * LANES, square[i]);
+                if (++at == source_w - origin_w) {
+                    at = -origin_w;
+                    row += copy_w * LANES;
+                }
+            }
+        }
+    }
+}
 #endif
 
 // One tile: for each phase of the columns its sums, then all of them turned around.
@@ -161,7 +221,7 @@ TEMPLATE void NAME(conv_tile)(TILE_PARAMETERS, int64_t to, int64_t channel, int6
         NAME(conv_sum)
         (source + (e + phase_base) / phases * step, plane, row_step, step,
          weights + begin * from * vectors * LANES, table + AML_CONV_TABLE + 2 * begin, count, from,
-         vectors, rows, columns, hold + e * vectors, phases * vectors);
+         vectors, rows, columns, depth, hold + e * vectors, phases * vectors);
     }
     NO_UNROLL for (int64_t v = 0; v < vectors; v++)
     {
@@ -180,6 +240,33 @@ TEMPLATE void NAME(conv_tile)(TILE_PARAMETERS, int64_t to, int64_t channel, int6
     }
 }
 
+#ifdef CONV_WORDS
+// Quarters of 16 bytes are gathered by loads: quarter a of rows m, m + 4, m + 8, ... Then columns
+// 4 * a to 4 * a + 3 only have to be turned around within quarters.
+TEMPLATE void NAME(aml_shared_square)(const VECTOR *in, int64_t step, VECTOR out[LANES])
+{
+    typedef ELEMENT Quarter __attribute__((vector_size(16)));
+    VECTOR turned[LANES];
+    UNROLL for (int a = 0; a < LANES / 4; a++)
+    {
+        VECTOR row[4];
+        UNROLL for (int m = 0; m < 4; m++)
+        {
+            const Quarter *at = (const Quarter *)(in + m * step) + a;
+            row[m] = QUARTERS_AT(at, step * LANES);
+        }
+        VECTOR low = WITHIN_QUARTERS(row[0], row[1], 0, LANES, 1, LANES + 1);
+        VECTOR high = WITHIN_QUARTERS(row[0], row[1], 2, LANES + 2, 3, LANES + 3);
+        VECTOR low_next = WITHIN_QUARTERS(row[2], row[3], 0, LANES, 1, LANES + 1);
+        VECTOR high_next = WITHIN_QUARTERS(row[2], row[3], 2, LANES + 2, 3, LANES + 3);
+        turned[4 * a] = WITHIN_QUARTERS(low, low_next, 0, 1, LANES, LANES + 1);
+        turned[4 * a + 1] = WITHIN_QUARTERS(low, low_next, 2, 3, LANES + 2, LANES + 3);
+        turned[4 * a + 2] = WITHIN_QUARTERS(high, high_next, 0, 1, LANES, LANES + 1);
+        turned[4 * a + 3] = WITHIN_QUARTERS(high, high_next, 2, 3, LANES + 2, LANES + 3);
+    }
+    UNROLL for (int i = 0; i < LANES; i++) out[i] = turned[i];
+}
+#else
 TEMPLATE void NAME(aml_shared_square)(const VECTOR *in, int64_t step, VECTOR out[LANES])
 {
     VECTOR square[LANES];
@@ -187,11 +274,12 @@ TEMPLATE void NAME(aml_shared_square)(const VECTOR *in, int64_t step, VECTOR out
     NAME(dot_transpose)(square);
     UNROLL for (int i = 0; i < LANES; i++) out[i] = square[i];
 }
+#endif
 
 TEMPLATE void NAME(conv_sum)(const ELEMENT *source, int64_t plane, int64_t row_step, int64_t step,
                              const ELEMENT *weights, const int64_t *taps, int64_t count,
                              int64_t from, int64_t vectors, int64_t rows, int64_t columns,
-                             VECTOR *out, int64_t out_step)
+                             int64_t depth, VECTOR *out, int64_t out_step)
 {
     VECTOR sum[TILE][4];
     EACH(i, TILE, rows * columns)
@@ -207,7 +295,8 @@ TEMPLATE void NAME(conv_sum)(const ELEMENT *source, int64_t plane, int64_t row_s
             EACH(j, 4, vectors) right[j] = V(load)(weights + j * LANES);
             EACH(i, TILE, rows * columns)
             {
-                VECTOR left = V(splat)(at[i / columns * row_step + i % columns * step]);
+                int64_t index = i / columns * row_step + i % columns * step;
+                VECTOR left = depth ? V(load)(at + index) : V(splat)(at[index]);
                 EACH(j, 4, vectors) sum[i][j] = V(fma)(left, right[j], sum[i][j]);
             }
             weights += vectors * LANES;

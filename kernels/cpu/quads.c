@@ -83,6 +83,7 @@ HELPER const uint8_t *conv_at_quads(const uint8_t *base, int64_t index, int64_t 
 }
 
 #define CONV_QUADS
+#define CONV_WORDS
 #define ELEMENT int32_t
 #define SOURCE uint8_t
 #define VECTOR i32v
@@ -92,6 +93,7 @@ HELPER const uint8_t *conv_at_quads(const uint8_t *base, int64_t index, int64_t 
 #include "dot_template.h"
 #include "conv_template.h"
 #undef CONV_QUADS
+#undef CONV_WORDS
 
 // A register of bytes at `at` as words; `left` of them are there, the others are zero.
 HELPER u32v quads_bytes(const uint8_t *at, int64_t left)

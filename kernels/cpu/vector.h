@@ -219,4 +219,26 @@ HELPER f32v bf16_pairs_fma(f32v left, f32v right, f32v sum)
 #endif
 }
 
+// ---- registers of words as quarters of 16 bytes (a quarter, if they have 64)
+
+// The quarters at `at`, at + step, ... as one register, and what a shuffle of two registers makes
+// that does the same in each quarter: i, j, k, m count from the first one of each.
+#if AML_WIDTH == 16
+#define QUARTERS_AT(at, step)                                                                      \
+    __builtin_shufflevector(                                                                       \
+        __builtin_shufflevector((at)[0], (at)[step], 0, 1, 2, 3, 4, 5, 6, 7),                      \
+        __builtin_shufflevector((at)[2 * (step)], (at)[3 * (step)], 0, 1, 2, 3, 4, 5, 6, 7), 0, 1, \
+        2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+#define WITHIN_QUARTERS(a, b, i, j, k, m)                                                          \
+    __builtin_shufflevector(a, b, i, j, k, m, i + 4, j + 4, k + 4, m + 4, i + 8, j + 8, k + 8,     \
+                            m + 8, i + 12, j + 12, k + 12, m + 12)
+#elif AML_WIDTH == 8
+#define QUARTERS_AT(at, step) __builtin_shufflevector((at)[0], (at)[step], 0, 1, 2, 3, 4, 5, 6, 7)
+#define WITHIN_QUARTERS(a, b, i, j, k, m)                                                          \
+    __builtin_shufflevector(a, b, i, j, k, m, i + 4, j + 4, k + 4, m + 4)
+#else
+#define QUARTERS_AT(at, step) ((at)[0])
+#define WITHIN_QUARTERS(a, b, i, j, k, m) __builtin_shufflevector(a, b, i, j, k, m)
+#endif
+
 #endif

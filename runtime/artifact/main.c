@@ -202,23 +202,38 @@ static void print_info(const aml_artifact *artifact, bool json)
         printf("]}\n");
 }
 
+static bool reads_texts(const aml_artifact *artifact)
+{
+    const aml_cell_rule *rule = artifact->fields == 1 ? artifact->field[0].rule : NULL;
+    return rule && rule->kind == AML_CELL_TEXT;
+}
+
 static void print_help(const aml_artifact *artifact, const char *name)
 {
+    char others[256] = "";
+    for (int i = 0; i < artifact->readers; i++)
+        snprintf(others + strlen(others), sizeof others - strlen(others), ", for %s%s",
+                 artifact->reader[i]->what,
+                 artifact->reader[i]->walk ? " or a folder of them" : "");
     printf("%s%s%s\n\nusage: %s VERB [options]\n\n", artifact->name,
            artifact->doc && *artifact->doc ? ": " : "", artifact->doc ? artifact->doc : "", name);
-    printf("  predict FILE   predict for the rows of a csv file (- for standard input), as csv\n"
+    printf("  predict FILE   predict for the rows of a csv file%s (- is standard input)\n"
            "  bench          how long a prediction takes, for each batch size\n"
            "  info           inputs, outputs, and what it was made from\n\n"
            "  -o FILE        predict: write to FILE\n"
+           "  --format FORM  predict: csv or json, one object a row\n"
            "  --seconds S    bench: how long to measure each batch size (0.5)\n"
            "  --level NAME   the code for this level of processors, not the best one\n"
-           "  --json         the result as JSON\n");
+           "  --json         the result as JSON\n",
+           others);
+    if (reads_texts(artifact))
+        printf("  --lines        predict: each line of FILE is one text\n");
 }
 
 typedef struct Arguments {
     const char *verb, *file, *output, *level;
     double seconds;
-    bool json, help;
+    bool json, help, lines;
 } Arguments;
 
 static aml_status parse(int argc, char **argv, Arguments *arguments, aml_error *error)
@@ -231,10 +246,13 @@ static aml_status parse(int argc, char **argv, Arguments *arguments, aml_error *
         const char *word = argv[i];
         if (strcmp(word, "--json") == 0) {
             arguments->json = true;
+        } else if (strcmp(word, "--lines") == 0) {
+            arguments->lines = true;
         } else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
             arguments->help = true;
         } else if (strcmp(word, "-o") == 0 || strcmp(word, "--output") == 0 ||
-                   strcmp(word, "--seconds") == 0 || strcmp(word, "--level") == 0) {
+                   strcmp(word, "--seconds") == 0 || strcmp(word, "--level") == 0 ||
+                   strcmp(word, "--format") == 0) {
             if (++i == argc)
                 return amli_fail(error, AML_USAGE, "%s needs a value behind it", word);
             char *end = NULL;
@@ -242,6 +260,13 @@ static aml_status parse(int argc, char **argv, Arguments *arguments, aml_error *
                 arguments->seconds = strtod(argv[i], &end);
             else if (word[2] == 'l')
                 arguments->level = argv[i];
+            else if (word[2] == 'f' && (arguments->json = strcmp(argv[i], "json") == 0))
+                continue;
+            else if (word[2] == 'f' && strcmp(argv[i], "csv") != 0)
+                return amli_fail(error, AML_USAGE, "--format: expected csv or json, found \"%s\"",
+                                 argv[i]);
+            else if (word[2] == 'f')
+                continue;
             else
                 arguments->output = argv[i];
             if (end && (*end || !(arguments->seconds > 0 && arguments->seconds < 3600)))
@@ -303,7 +328,8 @@ static aml_status run(const aml_artifact *artifact, const Arguments *arguments,
     if (strcmp(arguments->verb, "bench") == 0)
         status = amli_serve_bench(serving, arguments->seconds, arguments->json, error);
     else
-        status = amli_serve_file(serving, arguments->file, stdout, arguments->json, error);
+        status = amli_serve_file(serving, arguments->file, stdout,
+                                 (amli_serve_form){arguments->json, arguments->lines}, error);
     return status;
 }
 

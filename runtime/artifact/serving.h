@@ -30,20 +30,44 @@ typedef struct amli_serving {
     double *time;
 } amli_serving;
 
-// picture.c: how a file with a picture becomes a sample.
-typedef struct amli_picture_reader {
-    bool (*recognize)(const char *text, size_t length);
-    aml_status (*read)(const aml_artifact *artifact, const char *bytes, size_t length,
-                       void *const field[],
-                       aml_error *error); // AML_BAD_DATA does not name the file
-} amli_picture_reader;
+// A kind of file that is no text of rows. Tables name the kinds that a program may be given, so
+// that no other decoder is linked (picture.c, sound.c, npy.c).
+enum { READER_ROOM = 512 };
+typedef struct amli_file_reader {
+    const char *what;           // "pictures (JPEG, PNG)"
+    const char *const *endings; // of files in a folder that are such; NULL: folders are not read
+    bool (*recognize)(const char *text, size_t length); // from at least 16 bytes, or all
+    // Looks at a whole file, whose bytes stay where they are until `end`: how many samples it has.
+    // `own` is READER_ROOM zeros. Errors name `path`.
+    aml_status (*open)(const aml_artifact *artifact, const char *path, const char *bytes,
+                       size_t length, void *own, int64_t *rows, aml_error *error);
+    // Writes a sample to the fields.
+    aml_status (*read)(const aml_artifact *artifact, void *own, int64_t row, void *const field[],
+                       aml_error *error);
+    void (*end)(void *own);
+    // Calls `take` with each file of a folder that has one of the endings.
+    aml_status (*walk)(const char *folder, const char *const endings[],
+                       aml_status (*take)(const char *path, void *own, aml_error *error), void *own,
+                       aml_error *error);
+} amli_file_reader;
+
+// picture.c: a `walk` through the files of a folder and the folders in it, by name.
+aml_status amli_walk_files(const char *root, const char *const endings[],
+                           aml_status (*take)(const char *path, void *own, aml_error *error),
+                           void *own, aml_error *error);
+
+// What `predict` is asked for.
+typedef struct amli_serve_form {
+    bool json;  // the result
+    bool lines; // each line of the file is one text
+} amli_serve_form;
 
 // `level`: the name of the one to use; NULL: the best.
 aml_status amli_serving_open(const aml_artifact *artifact, const char *level, amli_serving *serving,
                              aml_error *error);
 
 // predict.c
-aml_status amli_serve_file(amli_serving *serving, const char *path, FILE *out, bool json,
+aml_status amli_serve_file(amli_serving *serving, const char *path, FILE *out, amli_serve_form form,
                            aml_error *error);
 
 // bench.c

@@ -9,57 +9,56 @@
 #include <cpuid.h>
 
 enum { EAX, EBX, ECX, EDX };
-// What the operating system has to save when it switches threads.
-enum { SAVE_NONE = 0, SAVE_YMM = 0x6, SAVE_ZMM = 0xe6, SAVE_TILE = 0x60000 };
+enum { LEAF_1, LEAF_7, LEAF_7_1, LEAF_EXTENDED, LEAVES };
+// What the operating system has to save when it switches threads: nothing, registers of 256 bits,
+// of 512 bits, tiles. The bits of XCR0 that it must have enabled.
+enum { SAVE_NONE, SAVE_YMM, SAVE_ZMM, SAVE_TILE };
+static const uint32_t saved_bits[] = {0, 0x6, 0xe6, 0x60000};
 
-// CPUID: leaf, subleaf, register, bit; and the bits of XCR0 that the system must have enabled.
+// CPUID: leaf, register, bit. Names are no pointers, which would have to be relocated.
 static const struct {
-    const char *name;
-    uint32_t leaf, subleaf;
-    int where, bit;
-    uint64_t saved;
+    char name[19];
+    uint8_t leaf, where, bit, saved;
 } features[] = {
-    {"sse3", 1, 0, ECX, 0, SAVE_NONE},
-    {"ssse3", 1, 0, ECX, 9, SAVE_NONE},
-    {"fma", 1, 0, ECX, 12, SAVE_YMM},
-    {"cx16", 1, 0, ECX, 13, SAVE_NONE},
-    {"sse4.1", 1, 0, ECX, 19, SAVE_NONE},
-    {"sse4.2", 1, 0, ECX, 20, SAVE_NONE},
-    {"movbe", 1, 0, ECX, 22, SAVE_NONE},
-    {"popcnt", 1, 0, ECX, 23, SAVE_NONE},
-    {"aes", 1, 0, ECX, 25, SAVE_NONE},
-    {"avx", 1, 0, ECX, 28, SAVE_YMM},
-    {"f16c", 1, 0, ECX, 29, SAVE_YMM},
-    {"sse2", 1, 0, EDX, 26, SAVE_NONE},
-    {"bmi", 7, 0, EBX, 3, SAVE_NONE},
-    {"avx2", 7, 0, EBX, 5, SAVE_YMM},
-    {"bmi2", 7, 0, EBX, 8, SAVE_NONE},
-    {"avx512f", 7, 0, EBX, 16, SAVE_ZMM},
-    {"avx512dq", 7, 0, EBX, 17, SAVE_ZMM},
-    {"avx512ifma", 7, 0, EBX, 21, SAVE_ZMM},
-    {"avx512cd", 7, 0, EBX, 28, SAVE_ZMM},
-    {"avx512bw", 7, 0, EBX, 30, SAVE_ZMM},
-    {"avx512vl", 7, 0, EBX, 31, SAVE_ZMM},
-    {"avx512vbmi", 7, 0, ECX, 1, SAVE_ZMM},
-    {"avx512vbmi2", 7, 0, ECX, 6, SAVE_ZMM},
-    {"gfni", 7, 0, ECX, 8, SAVE_NONE},
-    {"vaes", 7, 0, ECX, 9, SAVE_YMM},
-    {"vpclmulqdq", 7, 0, ECX, 10, SAVE_YMM},
-    {"avx512vnni", 7, 0, ECX, 11, SAVE_ZMM},
-    {"avx512bitalg", 7, 0, ECX, 12, SAVE_ZMM},
-    {"avx512vpopcntdq", 7, 0, ECX, 14, SAVE_ZMM},
-    {"avx512vp2intersect", 7, 0, EDX, 8, SAVE_ZMM},
-    {"amx-bf16", 7, 0, EDX, 22, SAVE_TILE},
-    {"avx512fp16", 7, 0, EDX, 23, SAVE_ZMM},
-    {"amx-tile", 7, 0, EDX, 24, SAVE_TILE},
-    {"amx-int8", 7, 0, EDX, 25, SAVE_TILE},
-    {"avxvnni", 7, 1, EAX, 4, SAVE_YMM},
-    {"avx512bf16", 7, 1, EAX, 5, SAVE_ZMM},
-    {"avxifma", 7, 1, EAX, 23, SAVE_YMM},
-    {"lzcnt", 0x80000001u, 0, ECX, 5, SAVE_NONE},
+    {"sse3", LEAF_1, ECX, 0, SAVE_NONE},
+    {"ssse3", LEAF_1, ECX, 9, SAVE_NONE},
+    {"fma", LEAF_1, ECX, 12, SAVE_YMM},
+    {"cx16", LEAF_1, ECX, 13, SAVE_NONE},
+    {"sse4.1", LEAF_1, ECX, 19, SAVE_NONE},
+    {"sse4.2", LEAF_1, ECX, 20, SAVE_NONE},
+    {"movbe", LEAF_1, ECX, 22, SAVE_NONE},
+    {"popcnt", LEAF_1, ECX, 23, SAVE_NONE},
+    {"aes", LEAF_1, ECX, 25, SAVE_NONE},
+    {"avx", LEAF_1, ECX, 28, SAVE_YMM},
+    {"f16c", LEAF_1, ECX, 29, SAVE_YMM},
+    {"sse2", LEAF_1, EDX, 26, SAVE_NONE},
+    {"bmi", LEAF_7, EBX, 3, SAVE_NONE},
+    {"avx2", LEAF_7, EBX, 5, SAVE_YMM},
+    {"bmi2", LEAF_7, EBX, 8, SAVE_NONE},
+    {"avx512f", LEAF_7, EBX, 16, SAVE_ZMM},
+    {"avx512dq", LEAF_7, EBX, 17, SAVE_ZMM},
+    {"avx512ifma", LEAF_7, EBX, 21, SAVE_ZMM},
+    {"avx512cd", LEAF_7, EBX, 28, SAVE_ZMM},
+    {"avx512bw", LEAF_7, EBX, 30, SAVE_ZMM},
+    {"avx512vl", LEAF_7, EBX, 31, SAVE_ZMM},
+    {"avx512vbmi", LEAF_7, ECX, 1, SAVE_ZMM},
+    {"avx512vbmi2", LEAF_7, ECX, 6, SAVE_ZMM},
+    {"gfni", LEAF_7, ECX, 8, SAVE_NONE},
+    {"vaes", LEAF_7, ECX, 9, SAVE_YMM},
+    {"vpclmulqdq", LEAF_7, ECX, 10, SAVE_YMM},
+    {"avx512vnni", LEAF_7, ECX, 11, SAVE_ZMM},
+    {"avx512bitalg", LEAF_7, ECX, 12, SAVE_ZMM},
+    {"avx512vpopcntdq", LEAF_7, ECX, 14, SAVE_ZMM},
+    {"avx512vp2intersect", LEAF_7, EDX, 8, SAVE_ZMM},
+    {"amx-bf16", LEAF_7, EDX, 22, SAVE_TILE},
+    {"avx512fp16", LEAF_7, EDX, 23, SAVE_ZMM},
+    {"amx-tile", LEAF_7, EDX, 24, SAVE_TILE},
+    {"amx-int8", LEAF_7, EDX, 25, SAVE_TILE},
+    {"avxvnni", LEAF_7_1, EAX, 4, SAVE_YMM},
+    {"avx512bf16", LEAF_7_1, EAX, 5, SAVE_ZMM},
+    {"avxifma", LEAF_7_1, EAX, 23, SAVE_YMM},
+    {"lzcnt", LEAF_EXTENDED, ECX, 5, SAVE_NONE},
 };
-
-enum { LEAVES = 4 };
 
 // What cpuid and xgetbv say. Each cpuid may be a trap into a hypervisor, so it is asked once for
 // each leaf.
@@ -67,11 +66,6 @@ typedef struct Processor {
     uint32_t leaf[LEAVES][4]; // of 1, 7, 7 subleaf 1, 0x80000001
     uint64_t saved;
 } Processor;
-
-static int leaf_index(uint32_t leaf, uint32_t subleaf)
-{
-    return leaf == 1 ? 0 : leaf == 7 ? 1 + (int)subleaf : 3;
-}
 
 static Processor processor_ask(void)
 {
@@ -95,9 +89,9 @@ static bool has_feature(const Processor *processor, const char *name, size_t len
     for (size_t i = 0; i < AMLI_COUNT(features); i++) {
         if (strlen(features[i].name) != length || memcmp(features[i].name, name, length) != 0)
             continue;
-        const uint32_t *r = processor->leaf[leaf_index(features[i].leaf, features[i].subleaf)];
+        const uint32_t *r = processor->leaf[features[i].leaf];
         return (r[features[i].where] >> features[i].bit & 1) &&
-               (processor->saved & features[i].saved) == features[i].saved;
+               (processor->saved & saved_bits[features[i].saved]) == saved_bits[features[i].saved];
     }
     return false; // what is not known cannot be said to be there
 }

@@ -136,6 +136,7 @@ bool amli_decode_row(const amli_csv *csv, const char *path, const amli_cell cell
 // ---- names.c
 
 // The name of a class, if it has one: a cell of csv or a text of JSON.
+void amli_write_text(FILE *out, const char *text, bool json); // quoted as csv or JSON needs it
 bool amli_write_class(FILE *out, const aml_tensor_info *info, int64_t value, bool json);
 void amli_write_time(FILE *out, int64_t seconds, const char *format); // as of strftime, in UTC
 

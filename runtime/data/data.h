@@ -61,6 +61,9 @@ typedef struct amli_table {
     int64_t *kept;          // the source's number of each row if some were passed over, or NULL
     struct amli_reading *reading[AMLI_ORIGINS]; // sources that give fields on demand, else NULL
     _Atomic uint8_t *cached;          // of each row whether it is in the cache; NULL: no cache
+    struct amli_disk_cache *disk;     // where the cache comes from and goes to; NULL: nowhere
+    _Atomic int64_t *decode_ns;       // time spent on what went into the cache
+    bool sampled;                     // the fingerprint is not of all contents
     size_t *row_bytes;                // of one sample of field i
     size_t *unit_bytes;               // of one row of field i
     size_t bytes;                     // of all columns
@@ -87,6 +90,7 @@ typedef struct amli_load {
                       // input, no row may be bad, and it may be csv whatever the source is
     bool check_all;   // read on after a bad row, whatever on_bad says
     bool labels_may_be_absent; // `predict FILE`
+    bool keeps_cache;          // decoded samples are kept for the next run
     bool names_only;           // of the columns: rows are not asked for
     int threads;               // that may read; the result does not depend on it
     void *const *statistic;    // of the data set, from a checkpoint; NULL: they are fitted

@@ -25,7 +25,8 @@ aml_status amli_fetch_cache(amli_table *table, size_t most, aml_error *error)
     if (one == 0 || __builtin_mul_overflow(one, units, &all) || all > most)
         return AML_OK;
     table->cached = calloc(units + 1, sizeof *table->cached);
-    if (!table->cached)
+    table->decode_ns = calloc(1, sizeof *table->decode_ns);
+    if (!table->cached || !table->decode_ns)
         return amli_no_memory(error, units, "the data");
     for (int i = 0; i < table->fields; i++) {
         if (!table->on_demand[i])
@@ -112,7 +113,10 @@ static bool in_cache(amli_fetch *fetch, int64_t unit, aml_status *status, aml_er
         !atomic_compare_exchange_strong(&table->cached[unit], &expected, FILLING))
         return false;
     place(fetch, (char *const *)table->field, unit);
+    double begin = amli_seconds();
     *status = decode(fetch, unit, error);
+    atomic_fetch_add_explicit(table->decode_ns, (int64_t)(1e9 * (amli_seconds() - begin)),
+                              memory_order_relaxed);
     atomic_store_explicit(&table->cached[unit], *status ? EMPTY : READY, memory_order_release);
     return !*status;
 }

@@ -83,7 +83,11 @@ static bool wants(const char *name, const struct stat *info, const void *own)
 
 static aml_status take(const char *path, const struct stat *info, void *own, aml_error *error)
 {
-    amli_files *files = ((List *)own)->files;
+    return amli_files_add(((List *)own)->files, path, info->st_size, error);
+}
+
+aml_status amli_files_add(amli_files *files, const char *path, int64_t bytes, aml_error *error)
+{
     if (files->count == files->capacity) {
         int64_t more = files->capacity ? files->capacity * 2 : 256;
         amli_files_item *item = realloc(files->item, (size_t)more * sizeof *item);
@@ -92,7 +96,7 @@ static aml_status take(const char *path, const struct stat *info, void *own, aml
         files->item = item;
         files->capacity = more;
     }
-    files->item[files->count++] = (amli_files_item){files->text.length, info->st_size};
+    files->item[files->count++] = (amli_files_item){files->text.length, bytes};
     amli_buffer_add(&files->text, path, strlen(path) + 1);
     return files->text.failed ? amli_no_memory(error, files->text.length, "the list of files")
                               : AML_OK;
@@ -209,7 +213,12 @@ static aml_status read_names(amli_reading *reading, aml_error *error)
                             ? AML_OK
                             : amli_no_memory(error, (size_t)files->count * sizeof *all, "names");
     bool strict = !reading->load->labels_may_be_absent;
-    for (int64_t i = 0; i < files->count && !status; i++) {
+    const char *cell = files->cell.text;
+    for (int64_t i = 0; i < files->count * parts && !status && cell; i++) {
+        all[i] = (amli_name_part){cell, strlen(cell)};
+        cell += all[i].length + 1;
+    }
+    for (int64_t i = 0; i < files->count && !status && !rule->list; i++) {
         const char *path = files->text.text + files->item[i].path;
         if (!amli_name_fits(rule->name, path, all + i * parts, parts) && strict)
             status = amli_fail(error, AML_BAD_DATA, "%s/%s: expected a name like \"%s\" (%s)",
@@ -259,7 +268,12 @@ aml_status amli_files_open(amli_reading *reading, const char *const ending[], co
         files->given_bytes = file->length;
         return AML_OK;
     }
-    if (stat(files->root, &info) == 0 && !S_ISDIR(info.st_mode))
+    bool is_folder = stat(files->root, &info) == 0 && S_ISDIR(info.st_mode);
+    if (reading->source->files->list && !(is_folder && reading->load->is_argument)) {
+        aml_status status = amli_files_list(reading, files, what, error);
+        return status ? status : read_names(reading, error);
+    }
+    if (!is_folder && stat(files->root, &info) == 0)
         return amli_fail(error, AML_BAD_DATA, "%s: expected a folder with %s, found a file",
                          files->root, what);
     List list = {files, ending};
@@ -317,6 +331,7 @@ void amli_files_close(amli_reading *reading)
     if (!files)
         return;
     amli_buffer_free(&files->text);
+    amli_buffer_free(&files->cell);
     free(files->item), free(files->value);
     free(files);
 }
@@ -355,8 +370,11 @@ aml_status amli_files_fingerprint(amli_reading *reading, char text[AMLI_HASH_TEX
     for (int64_t i = 0; i < files->count; i++)
         bytes += files->item[i].bytes;
     aml_status status = amli_contents_begin(&contents, bytes, "the files", error);
+    if (!status && files->cell.length) // what the list says of them
+        sha256_update(&contents.hash, files->cell.length, (const uint8_t *)files->cell.text);
     for (int64_t i = 0; i < files->count && !status; i++)
         status = add_contents(files, &files->item[i], &contents, error);
+    reading->sampled = !contents.whole;
     amli_contents_end(&contents, text);
     return status;
 }

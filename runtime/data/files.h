@@ -2,6 +2,7 @@
 // and what their names say.
 //
 //   files.c          the list, parts of names, the fingerprint; folder.h: finding and hashing them
+//   file_list.c      a csv file that names the files and has their parts
 //   source_audio.c   sounds; sound.h: decoding one
 //   source_texts.c   texts, as tokens
 //
@@ -25,6 +26,7 @@ typedef struct amli_files {
     int64_t *value; // of each item, for each field: what its name says
     int64_t count, capacity;
     amli_buffer text; // the paths, each with a NUL, relative to root
+    amli_buffer cell; // of a list: the parts of all items one after the other, each with a NUL
     char root[PATH_MAX];
     int content, length; // the fields, -1: none
     const char *given;   // the file of the command line, already read, or NULL
@@ -51,6 +53,15 @@ aml_status amli_files_read(const amli_reading *reading, int64_t row, void *const
                            char path[PATH_MAX], const char **bytes, size_t *length,
                            aml_error *error);
 void amli_files_done(const amli_reading *reading, const char *bytes);
+
+// A file that is a sample.
+aml_status amli_files_add(amli_files *files, const char *path, int64_t bytes, aml_error *error);
+
+// ---- file_list.c
+
+// Adds the files that the list of the reading names, and their parts to files->cell.
+aml_status amli_files_list(const amli_reading *reading, amli_files *files, const char *what,
+                           aml_error *error);
 
 // Of amli_source_kind.
 void amli_files_close(amli_reading *reading);

@@ -224,6 +224,7 @@ aml_status amli_images_fingerprint(amli_reading *reading, char text[AMLI_HASH_TE
     aml_status status = amli_contents_begin(&contents, bytes, "the pictures", error);
     for (int64_t i = 0; i < images->count && !status; i++)
         status = add_contents(images, &images->item[i], &contents, error);
+    reading->sampled = !contents.whole;
     amli_contents_end(&contents, text);
     return status;
 }

@@ -33,11 +33,16 @@ static void write_json(FILE *out, const char *text)
     fputc('"', out);
 }
 
+void amli_write_text(FILE *out, const char *text, bool json)
+{
+    (json ? write_json : write_csv)(out, text);
+}
+
 bool amli_write_class(FILE *out, const aml_tensor_info *info, int64_t value, bool json)
 {
     if (!info->class_name || value < 0 || value >= info->classes)
         return false;
-    (json ? write_json : write_csv)(out, info->class_name[value]);
+    amli_write_text(out, info->class_name[value], json);
     return true;
 }
 

@@ -38,6 +38,7 @@ typedef struct amli_reading {
     amli_source_file file[AML_SOURCE_FILES];
     void *own;        // the kind's, made by open
     bool *on_demand;  // of each field; open sets those that are not to be read at the beginning
+    bool sampled;     // the fingerprint is not of all contents
     const char *hint; // what may help if the next row is a bad one; NULL: nothing is known
 } amli_reading;
 
@@ -64,6 +65,9 @@ struct amli_source_kind {
     bool (*recognize)(const char *text, size_t length);
     bool by_path; // the files are found, not read: open does that, and they may be folders. Those
                   // of the command line are read
+    // Reads a file, or what a folder of them is, instead of the usual.
+    aml_status (*read)(const amli_reading *reading, const char *path, char **text, size_t *length,
+                       aml_error *error);
     bool checks; // fields on demand are read once at the beginning, so that bad rows are found then
     // A hash that tells whether the data changed, if that of the files is not it.
     aml_status (*fingerprint)(amli_reading *reading, char text[AMLI_HASH_TEXT], aml_error *error);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aml/words.h"
 #include "runtime/data/source.h"
 #include "runtime/data/tokenizer.h"
 
@@ -43,5 +44,12 @@ static void close_text(amli_reading *reading)
     free(reading->own);
 }
 
+static aml_status read_text(const amli_reading *reading, const char *path, char **text,
+                            size_t *length, aml_error *error)
+{
+    bool utf8 = reading->source->tokenizer->kind != AML_TOKENIZER_BYTES;
+    return aml_texts_read(path, utf8, text, length, error);
+}
+
 const amli_source_kind amli_source_text = {
-    .name = "text", .open = open_text, .next = next_text, .close = close_text};
+    .name = "text", .open = open_text, .next = next_text, .close = close_text, .read = read_text};

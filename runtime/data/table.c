@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "runtime/data/cache.h"
 #include "runtime/data/source.h"
 #include "runtime/pool/pool.h"
 
@@ -281,7 +282,10 @@ static aml_status read_files(amli_reading *reading, const char *const named[], a
         else if ((size_t)snprintf(file->path, PATH_MAX, "%s",
                                   is_input ? "standard input" : named[i]) >= PATH_MAX)
             status = amli_fail(error, AML_INVALID, "the path %s is too long", named[i]);
-        if (!status && !(by_path && (!load->is_argument || is_folder(file->path))))
+        if (!status && reading->source->reader && reading->source->reader->read && !is_input)
+            status = reading->source->reader->read(reading, file->path, &file->text, &file->length,
+                                                   error);
+        else if (!status && !(by_path && (!load->is_argument || is_folder(file->path))))
             status = is_input ? amli_read_descriptor(STDIN_FILENO, file->path, &file->text,
                                                      &file->length, error)
                               : amli_read_file(file->path, &file->text, &file->length, error);
@@ -372,6 +376,7 @@ static aml_status read_source(amli_table *table, const aml_dataset *dataset, aml
     else if (!status)
         fingerprint(reading, table, before, hash);
     bool demands = false;
+    table->sampled = table->sampled || reading->sampled;
     for (int i = 0; i < table->fields; i++)
         demands = demands || table->on_demand[i];
     if (!status && demands) {
@@ -496,6 +501,8 @@ aml_status amli_table_load(const aml_dataset *dataset, const amli_load *load, am
         amli_table_free(table);
         return status;
     }
+    if (table->cached && load->keeps_cache && !load->check_all && !table->sampled)
+        amli_cache_open(table, dataset);
     *out = table;
     return AML_OK;
 }
@@ -504,6 +511,8 @@ void amli_table_free(amli_table *table)
 {
     if (!table)
         return;
+    amli_cache_close(table);
+    free((void *)table->decode_ns);
     for (int i = 0; i < table->fields && table->field; i++)
         free(table->field[i]);
     free(table->field);

@@ -243,6 +243,12 @@ static aml_status apply(amli_command *command, Option option, const char *text, 
             status =
                 amli_fail(error, AML_USAGE, "--folds: expected at most 1000, found \"%s\"", text);
         break;
+    case OPTION_no_cache:
+        command->no_cache = true;
+        break;
+    case OPTION_all:
+        command->all = true;
+        break;
     case OPTION_curve:
         command->curve = text;
         break;

@@ -187,25 +187,69 @@ static aml_status evaluate_or_study(const amli_command *command, const aml_job *
     return status;
 }
 
+static bool is_study(const amli_command *command, const aml_job *job)
+{
+    return job->folds > 0 || job->shares > 0 || command->folds || command->curve;
+}
+
+// Whether an evaluation is meant. What trains for hours is not done because a name was left out: it
+// has to be named, unless it is the program's only one, or all are asked for.
+static bool is_wanted(const amli_command *command, const aml_job *job, int evaluations)
+{
+    if (command->argument)
+        return strcmp(command->argument, job->name) == 0;
+    if (command->all || evaluations == 1 || command->folds || command->curve)
+        return true;
+    return command->resume == is_study(command, job);
+}
+
+static void tell_left_out(const amli_command *command, const aml_job *job, amli_log *log)
+{
+    int trainings = (job->folds > 0 ? job->folds : 1) * (job->shares > 0 ? job->shares : 1);
+    if (is_study(command, job))
+        amli_log_line(log,
+                      "note: '%s' trains %d times, so it is left out: name it (`%s evaluate %s`), "
+                      "or ask for --all",
+                      job->name, trainings, command->name, job->name);
+}
+
 aml_status amli_evaluate(const amli_command *command, const amli_device_kind *kind,
                          aml_error *error)
 {
     const aml_program *program = command->program;
     amli_log log;
     amli_log_begin(&log, command->quiet);
-    int done = 0;
+    int done = 0, left_out = 0, evaluations = 0;
     aml_status status = AML_OK;
+    for (int i = 0; i < program->jobs; i++)
+        evaluations += program->job[i].kind == AML_JOB_EVALUATE;
+    if (command->all && command->argument)
+        status = amli_fail(error, AML_USAGE,
+                           "evaluate takes the name of one evaluation or --all, "
+                           "not both");
     for (int i = 0; i < program->jobs && !status; i++) {
         const aml_job *job = &program->job[i];
-        if (job->kind != AML_JOB_EVALUATE ||
-            (command->argument && strcmp(command->argument, job->name) != 0))
+        if (job->kind != AML_JOB_EVALUATE)
             continue;
+        if (!is_wanted(command, job, evaluations)) {
+            if (!command->argument)
+                tell_left_out(command, job, &log);
+            left_out++;
+            continue;
+        }
         status = evaluate_or_study(command, job, &program->job[job->model_job], job->which,
                                    job->part, kind, &log, error);
         done++;
     }
-    if (done ==
-        0) { // a training names itself: its best model (or latest) on the rows kept for testing
+    if (status || done > 0) {
+        // it was said why, or done
+    } else if (left_out > 0 && !command->argument) {
+        status = amli_fail(error, AML_USAGE,
+                           command->resume ? "no evaluation of this program trains, so there is "
+                                             "nothing to go on with"
+                                           : "every evaluation of this program trains several "
+                                             "times: name one, or ask for --all");
+    } else { // a training names itself: its best model (or latest) on the rows kept for testing
         const aml_job *job;
         status = amli_find_job(command, AML_JOB_TRAIN, command->argument, &job, NULL);
         if (status)

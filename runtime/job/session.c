@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/data/cache.h"
 #include "runtime/data/drawing.h"
 #include "runtime/job/profile.h"
 
@@ -256,7 +257,8 @@ aml_status amli_load_options(const amli_command *command, const aml_dataset *dat
 {
     *load = (amli_load){.source_dir = command->program->source_dir,
                         .threads = amli_threads(command),
-                        .fold = command->fold};
+                        .fold = command->fold,
+                        .keeps_cache = !command->no_cache};
     if (dataset->source.kind == AML_SOURCE_NONE)
         return amli_fail(error, AML_INVALID, "the data set '%s' (%s) has no source", dataset->name,
                          dataset->place);
@@ -341,6 +343,12 @@ aml_status amli_session_load(amli_session *session, amli_log *log, aml_error *er
                       skipping.shown);
     if (status)
         return status;
+    const char *path = "";
+    int64_t cached =
+        session->samples->table ? amli_cache_loaded(session->samples->table, &path) : 0;
+    if (cached > 0 && session->job->kind == AML_JOB_TRAIN)
+        amli_log_line(log, "data: %lld of %lld decoded samples come from %s", (long long)cached,
+                      (long long)session->samples->rows, path);
     if (session->job->kind == AML_JOB_TRAIN)
         status = amli_samples_draw(session->samples, &session->job->sampling, session->seed,
                                    session->device->pool, error);

@@ -153,33 +153,50 @@ static aml_status copy_command(const amli_command *from, amli_command *to, aml_e
     return AML_OK;
 }
 
-static aml_status train_once(const amli_study *study, amli_fold fold, const char *folder,
-                             const amli_device_kind *kind, aml_error *error)
+aml_status amli_study_command(const amli_command *from, const aml_job *trained, amli_fold fold,
+                              const char *folder, amli_command *command, aml_error *error)
+{
+    aml_status status = copy_command(from, command, error);
+    command->argument = trained->name;
+    command->runs = folder;
+    command->resume = false;
+    command->resume_run = NULL;
+    command->fold = fold;
+    return status;
+}
+
+aml_status amli_study_train(const amli_command *from, const aml_job *trained, const char *again,
+                            amli_fold fold, const char *folder, const amli_device_kind *kind,
+                            aml_error *error)
 {
     amli_command command;
     char run[PATH_MAX];
     aml_error none;
-    aml_status status = copy_command(study->command, &command, error);
+    aml_status status = amli_study_command(from, trained, fold, folder, &command, error);
     if (status)
         return status;
     command.verb = AMLI_VERB_TRAIN;
-    command.argument = study->trained->name;
-    command.runs = folder;
-    command.resume = amli_run_find(folder, study->trained->name, NULL, false, run, &none) == AML_OK;
-    command.resume_run = NULL;
-    command.fold = fold;
+    command.resume = amli_run_find(folder, trained->name, NULL, false, run, &none) == AML_OK;
     command.quiet = command.quiet || command.json;
     command.json = false;
     status = amli_train(&command, kind, error);
     amli_command_free(&command);
+    bool elsewhere = strcmp(from->runs, "runs") != 0;
     if (status == AML_INTERRUPTED || status == AML_TERMINATED)
         return amli_fail(error, status,
-                         "interrupted; what was trained is kept\nhelp: go on with `%s evaluate %s "
+                         "interrupted; what was trained is kept\nhelp: go on with `%s %s "
                          "--resume%s%s`",
-                         study->command->name, study->job->name,
-                         strcmp(study->command->runs, "runs") ? " --runs " : "",
-                         strcmp(study->command->runs, "runs") ? study->command->runs : "");
+                         from->name, again, elsewhere ? " --runs " : "",
+                         elsewhere ? from->runs : "");
     return status;
+}
+
+static aml_status train_once(const amli_study *study, amli_fold fold, const char *folder,
+                             const amli_device_kind *kind, aml_error *error)
+{
+    char again[300];
+    snprintf(again, sizeof again, "evaluate %s", study->job->name);
+    return amli_study_train(study->command, study->trained, again, fold, folder, kind, error);
 }
 
 static aml_status measure_session(amli_study *study, amli_session *session, int share, int fold,

@@ -27,6 +27,15 @@ typedef struct amli_study {
 aml_status amli_study_run(amli_study *study, const amli_device_kind *kind, amli_log *log,
                           aml_error *error);
 
+// A copy of a command for one training of several: `trained` on a fold, its runs in `folder`. The
+// caller frees it, also after a failure.
+aml_status amli_study_command(const amli_command *from, const aml_job *trained, amli_fold fold,
+                              const char *folder, amli_command *command, aml_error *error);
+// Trains on a fold, or goes on with it. `again` is what a user types after an interruption.
+aml_status amli_study_train(const amli_command *from, const aml_job *trained, const char *again,
+                            amli_fold fold, const char *folder, const amli_device_kind *kind,
+                            aml_error *error);
+
 int amli_study_folds(const amli_study *study);  // at least 1
 int amli_study_shares(const amli_study *study); // at least 1
 

@@ -6,6 +6,7 @@
 // was never interrupted, and ends in the same bytes.
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -389,6 +390,21 @@ static void announce(amli_training *training)
                                       "validation, no best checkpoint, no early stop");
 }
 
+// The most that the process ever had in memory, in bytes, as the system counts; 0: it does not
+// tell. getrusage would count what was there before exec as well.
+static int64_t peak_memory(void)
+{
+    FILE *file = fopen("/proc/self/status", "re");
+    char line[256];
+    long long kilobytes = 0;
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "VmHWM: %lld kB", &kilobytes) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return kilobytes * 1024;
+}
+
 static void summary_json(const amli_training *training, const amli_stored *best)
 {
     const amli_session *session = &training->session;
@@ -433,10 +449,11 @@ static void summary_json(const amli_training *training, const amli_stored *best)
     amli_json_number(&text, training->paused);
     amli_buffer_printf(
         &text,
-        "}, \"memory\": {\"state\": %zu, \"snapshot\": %zu, \"arena\": %zu, "
+        "}, \"peak_memory\": %lld, \"memory\": {\"state\": %zu, \"snapshot\": %zu, \"arena\": %zu, "
         "\"batch\": %zu, \"data\": %zu}}",
-        session->device->allocated[AMLI_FOR_STATE], amli_job_need(training->job).snapshot,
-        session->device->allocated[AMLI_FOR_ARENA], session->device->allocated[AMLI_FOR_BATCH],
+        (long long)peak_memory(), session->device->allocated[AMLI_FOR_STATE],
+        amli_job_need(training->job).snapshot, session->device->allocated[AMLI_FOR_ARENA],
+        session->device->allocated[AMLI_FOR_BATCH],
         amli_data_bytes(training->command, training->job, session->samples));
     if (!text.failed)
         puts(text.text);

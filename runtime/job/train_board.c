@@ -1,10 +1,21 @@
 // What TensorBoard is told beside the figures: histograms of the weights after each validation, and
-// the first samples that look like pictures, once.
+// of their gradients where the optimizer keeps them (`recorded`), and the first samples that look
+// like pictures, once.
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "runtime/job/train.h"
+
+// The state of an optimizer that is a weight's gradient: fc.weight.gradient.
+static bool is_gradient(const aml_state_info *state)
+{
+    static const char ending[] = ".gradient";
+    size_t length = strlen(state->tensor.name), most = sizeof ending - 1;
+    return state->role == AML_ROLE_OPTIMIZER && length > most &&
+           strcmp(state->tensor.name + length - most, ending) == 0;
+}
 
 static aml_status histogram_of(amli_training *training, const aml_state_info *state,
                                aml_error *error)
@@ -21,7 +32,11 @@ static aml_status histogram_of(amli_training *training, const aml_state_info *st
                                         error);
     for (int64_t i = 0; i < count && !status; i++)
         value[i] = amli_element(info->dtype, raw, i);
-    snprintf(tag, sizeof tag, "weights/%s", info->name);
+    if (is_gradient(state))
+        snprintf(tag, sizeof tag, "gradients/%.*s", (int)(strlen(info->name) - strlen(".gradient")),
+                 info->name);
+    else
+        snprintf(tag, sizeof tag, "weights/%s", info->name);
     if (!status)
         status = amli_events_histogram(&training->figures.events, training->progress.step, tag,
                                        value, count, error);
@@ -36,7 +51,7 @@ aml_status amli_training_histograms(amli_training *training, aml_error *error)
     if (training->figures.events.file < 0)
         return status;
     for (int i = 0; i < job->states && !status; i++)
-        if (job->state[i].role == AML_ROLE_WEIGHT)
+        if (job->state[i].role == AML_ROLE_WEIGHT || is_gradient(&job->state[i]))
             status = histogram_of(training, &job->state[i], error);
     return status;
 }

@@ -200,6 +200,53 @@ train net {
     expect("folders_are_classes", "y: 8 8 rows of class 0..1", program("data", "check"))
     expect("trains_without_cache", "done after step 3", program("train"))
 
+    # ---- a list of files
+    whole = PROGRAM.replace('audio("sounds", rate: 8000, SETTINGS)', 'audio_list("sounds/meta.csv", rate: 8000, SETTINGS)')
+    rows = [(f"class{d}/{d}_{s}_{n}.wav", f'"say ""{d}"""', f"{5 + n}", s) for n in range(4) for d in range(2) for s in ("bob", "ada")]
+    meta = "path,spoken,fold,who\n" + "".join(",".join(r) + "\n" for r in rows)
+    (work / "sounds" / "meta.csv").write_text(meta)
+
+    def build_list(settings, part, classes, expect=None):
+        (work / "p.aml").write_text(whole.replace("SETTINGS", settings).replace("PART", part).replace("CLASSES", str(classes)))
+        done = subprocess.run([AMLC, "build", "p.aml", "-o", "p"], cwd=work, capture_output=True, text=True, timeout=120)
+        if expect:
+            return done.returncode == 1 and expect in done.stderr, done.stderr
+        return done.returncode == 0, done.stderr
+
+    verdict("builds_for_a_list", *build_list('file: "path", keep: { fold: 6..8 }', "who", 2))
+    expect("list_and_keep", "12 rows, 0 bad", program("data", "check"))
+    expect("list_has_classes", "y: 6 6 rows of class 0..1", program("data", "check"))
+    found = program("data", "rows")[1]
+    labels = [line.split(",")[41] for line in found.splitlines() if line[:1] in "-0123456789"]
+    verdict("list_in_its_order", labels == ["1", "0", "1", "0"] * 3, found)       # ada is 0, bob 1
+    lengths = [int(line.split(",")[40]) for line in found.splitlines() if line[:1] in "-0123456789"]
+    verdict("list_reads_the_files", lengths == [40] * 12, found)
+    expect("list_trains", "done after step 3", program("train"))
+    expect("list_predicts_a_file", "row,", program("predict", "sounds/class0/0_ada_0.wav"))
+    expect("list_predicts_a_folder", "row,", program("predict", "sounds"))
+    verdict("builds_for_quoted_names", *build_list('file: "path"', "spoken", 2))
+    expect("quoted_names_are_classes", "y: 8 8 rows of class 0..1", program("data", "check"))
+    before = program("data", "check")[1].split("SHA-256 ")[1][:16]
+    (work / "sounds" / "meta.csv").write_text(meta.replace('"say ""0"""', "none", 1).replace("none", '"say ""1"""'))
+    verdict("labels_are_in_the_fingerprint", program("data", "check")[1].split("SHA-256 ")[1][:16] != before)
+    for name, text, part in (("no_column", meta.replace("path,", "file,"), "meta.csv:1:1: expected a column \"path\" in the first row, found \"file\", \"spoken\""),
+                             ("no_part", meta.replace("spoken,", "said,"), "meta.csv:1:1: expected a column \"spoken\" in the first row"),
+                             ("no_file", meta.replace("class1/1_bob_0.wav", "class1/none.wav"), "meta.csv:4:1: expected the path of one of the sounds"),
+                             ("folder", meta.replace("class1/1_bob_0.wav", "class1"), "found a folder"),
+                             ("empty_path", meta.replace("class1/1_bob_0.wav", ""), "meta.csv:4:1: expected the path of one of the sounds (.wav, .flac, .aiff, .ogg), found nothing"),
+                             ("ragged", meta.replace(",5,ada", ",5", 1), "expected 4 cells, found 3"),
+                             ("no_rows", "path,spoken,fold,who\n", "expected rows with paths"),
+                             ("nul", meta.replace("class1/1_bob_0", "class1\0"), "meta.csv"),
+                             ("open_quote", meta + '"class0', "a quote that is never closed")):
+        (work / "sounds" / "meta.csv").write_text(text)
+        expect("list_" + name, part, program("data", "check", code=1))
+    (work / "sounds" / "meta.csv").unlink()
+    expect("list_is_a_folder", "sounds/meta.csv", program("data", "check", code=1))
+    (work / "sounds" / "meta.csv").mkdir()
+    expect("list_is_not_a_folder", "is a folder", program("data", "check", code=1))
+    expect("list_keep_number", "E0663", build_list('file: "path", keep: { fold: 8..6 }', "who", 2, "E0663"))
+    expect("list_file_is_a_name", "E0503", build_list('file: ""', "who", 2, "E0503"))
+
     expect("pattern_without_part", "it has no part", build('name: "x.wav"', "digit", 3, "E0662"))
     expect("pattern_without_border", "expected something between two parts", build('name: "{a}{b}.wav"', "a", 3, "E0662"))
     expect("pattern_open", "expected {name}", build('name: "{a.wav"', "a", 3, "E0662"))

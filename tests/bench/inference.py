@@ -26,11 +26,11 @@ def deployed(bench, name):
     call(bench.amlc, "build", source, "-o", folder / "train", cwd=folder)
     call(folder / "train", "train", "--quiet", cwd=folder)
     call(bench.amlc, "deploy", source, "net", cwd=folder)
-    call("cc", "-O2", "-DSAMPLE=" + ("int64_t" if name == "bert" else "float"), f"-DOUTPUTS={outputs}", *(["-DCLASSES"] if classes else []), f"-I{folder}",
+    call("cc", "-O2", "-Werror", "-DSAMPLE=" + ("int32_t" if name == "bert" else "float"), f"-DOUTPUTS={outputs}", *(["-DCLASSES"] if classes else []), f"-I{folder}",
          HERE / "inference_run.c", "-o", folder / "run", f"-L{folder}", "-lnet", f"-Wl,-rpath,{folder}")
     random.seed(1)
     values = [random.randrange(30522) for _ in range(numbers)] if name == "bert" else [random.random() for _ in range(numbers)]
-    (folder / "sample").write_bytes(struct.pack(f"{numbers}{'q' if name == 'bert' else 'f'}", *values))
+    (folder / "sample").write_bytes(struct.pack(f"{numbers}{'i' if name == 'bert' else 'f'}", *values))
     runner = Peer("aml", [*one_core(), folder / "run", folder / "sample", folder / "output"], 1)
     return runner, next(folder.glob("runs/network/*/checkpoints/step*/weights.safetensors"))
 

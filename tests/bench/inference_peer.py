@@ -181,7 +181,8 @@ def main():
     W.update(weights())
     model, shape = network()
     model.eval()
-    sample = torch.from_numpy(np.fromfile(SAMPLE, np.int64 if NETWORK == "bert" else np.float32).reshape(shape))
+    sample = torch.from_numpy(np.fromfile(SAMPLE, np.int32 if NETWORK == "bert" else np.float32).reshape(shape))
+    sample = sample.long() if NETWORK == "bert" else sample
     exact = model.double()(sample if NETWORK == "bert" else sample.double()).numpy().copy()
     model.float()
     versions = {"torch": torch.__version__}

@@ -2,13 +2,17 @@
 // another one, says {} when it is ready, and answers each number on standard input with the seconds of processor time
 // that so many predictions took.
 //
-// SAMPLE: the type of the fields; OUTPUTS: how many floats come out; CLASSES: the model is a classifier.
+// SAMPLE: the type of the fields; ROWS: samples at once; OUTPUTS: how many floats come out; CLASSES: the model is a classifier.
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "net.h"
+
+#ifndef ROWS
+#define ROWS 1
+#endif
 
 static double now(void)
 {
@@ -33,10 +37,10 @@ int main(int count, char **argument)
         return 1;
     fclose(file);
 #ifdef CLASSES
-    int32_t class;
-#define PREDICT() net_predict(context, 1, sample, &class, output)
+    int32_t class[ROWS];
+#define PREDICT() net_predict(context, ROWS, sample, class, output)
 #else
-#define PREDICT() net_predict(context, 1, sample, output)
+#define PREDICT() net_predict(context, ROWS, sample, output)
 #endif
     if (PREDICT() != 0 || !(file = fopen(argument[2], "wb")) || fwrite(output, sizeof(float), OUTPUTS, file) != OUTPUTS ||
         fclose(file) != 0)

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """The PyTorch side of the benchmark of networks, in a process of its own, driven by run.py over a pipe.
 
-Usage: network_peer.py WORKLOAD torch-eager|torch-compile THREADS
+Usage: network_peer.py WORKLOAD torch-eager|torch-compile THREADS f32|bf16
 Prints one JSON line with the versions when it is ready; then, for each line with a number on standard input, runs that many
 training steps and prints the seconds that passed. The steps are those of networks/*.aml: same shapes, loss and optimizer,
 random data that are in memory.
 """
 import json
+import os
 import sys
 import time
 
@@ -14,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-NAME, MODE, THREADS = sys.argv[1], sys.argv[2], int(sys.argv[3])
+NAME, MODE, THREADS, HALF = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "bf16"
 torch.set_num_threads(THREADS)
 
 
@@ -34,7 +35,7 @@ class Block(nn.Module):
 
 
 class Gpt(nn.Module):
-    def __init__(self, vocab=65, d=128, heads=4, depth=4, context=128):
+    def __init__(self, vocab, d, heads, depth, context):
         super().__init__()
         self.tok, self.pos, self.norm = nn.Embedding(vocab, d), nn.Embedding(context, d), nn.LayerNorm(d)
         self.body = nn.Sequential(*[Block(d, heads) for _ in range(depth)])
@@ -86,37 +87,136 @@ class Lstm(nn.Module):
         return self.head(self.lstm(x)[0][:, -1])
 
 
+class LeNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.Tanh(), nn.AvgPool2d(2), nn.Conv2d(6, 16, 5), nn.Tanh(), nn.AvgPool2d(2), nn.Flatten(),
+                                  nn.Linear(400, 120), nn.Tanh(), nn.Linear(120, 84), nn.Tanh(), nn.Linear(84, 10))
+
+    def forward(self, x):
+        return self.body(x)
+
+
+class ResNet8(nn.Module):
+    """networks/resnet8.aml; its convolutions have padding 1 at both sides."""
+
+    class Block(nn.Module):
+        def __init__(self, inputs, channels, stride):
+            super().__init__()
+            self.a = nn.Sequential(nn.Conv2d(inputs, channels, 3, stride, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU())
+            self.b = nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
+            self.skip = nn.Identity() if stride == 1 else nn.Conv2d(inputs, channels, 1, stride)
+
+        def forward(self, x):
+            return F.relu(self.b(self.a(x)) + self.skip(x))
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), self.Block(16, 16, 1), self.Block(16, 32, 2), self.Block(32, 64, 2))
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.head(self.body(x).mean((2, 3)))
+
+
+def gpt(rows, vocab, width, heads, depth, context):
+    model = Gpt(vocab, width, heads, depth, context)
+    groups = [{"params": [p for p in model.parameters() if (p.dim() > 1) == decays], "weight_decay": 0.1 * decays} for decays in (True, False)]
+    # A step that is compiled wants its rate as a tensor; else the fused one is quicker.
+    options = {"lr": torch.tensor(1e-3), "capturable": True} if MODE == "torch-compile" else {"lr": 1e-3, "fused": True}
+    return (model, torch.optim.AdamW(groups, betas=(0.9, 0.99), **options), 1.0,
+            lambda: (torch.randint(0, vocab, (rows, context)), torch.randint(0, vocab, (rows * context,))))
+
+
+def images(model, rows, *shape, momentum=0.9, **options):
+    model = model.to(memory_format=torch.channels_last)
+    batch = torch.rand(rows, *shape).to(memory_format=torch.channels_last)
+    target = torch.randint(0, 10, (rows,))
+    return model, torch.optim.SGD(model.parameters(), 1e-2, momentum, **options), None, lambda: (batch, target)
+
+
+def fashion():
+    """The training of examples/fashion: batches of the pictures, cropped and mirrored at random; labels smoothed; weights averaged."""
+    import gzip
+    import pathlib
+
+    import numpy as np
+    folder = pathlib.Path(os.environ["AML_DATA"]) / "data/fashion-mnist"
+    pixels = torch.from_numpy(np.frombuffer(gzip.open(folder / "train-images-idx3-ubyte.gz").read(), np.uint8, offset=16).copy()).view(-1, 28, 28)
+    labels = torch.from_numpy(np.frombuffer(gzip.open(folder / "train-labels-idx1-ubyte.gz").read(), np.uint8, offset=8).copy()).long()
+    model, optimizer, _, _ = images(Net(), 128, 1, 28, 28, weight_decay=5e-4, nesterov=True)
+    order = torch.randperm(54000)
+    place = 0
+
+    def made(x, shift, mirror):
+        x = F.pad((x.float() / 255 - 0.286) / 0.353, (2, 2, 2, 2), value=-0.286 / 0.353)
+        rows, columns = shift[:, :1] + torch.arange(28), shift[:, 1:] + torch.arange(28)
+        columns = torch.where(mirror, columns.flip(1), columns)
+        return x[torch.arange(len(x))[:, None, None], rows[:, :, None], columns[:, None, :]][:, None]
+    if MODE == "torch-compile":
+        made = torch.compile(made)
+
+    def batch():
+        nonlocal place, order
+        if place + 128 > len(order):
+            place, order = 0, torch.randperm(54000)
+        chosen = order[place:place + 128]
+        place += 128
+        x = made(pixels[chosen], torch.randint(0, 5, (128, 2)), torch.rand(128, 1) < 0.5)
+        return x.to(memory_format=torch.channels_last), labels[chosen]
+    return model, optimizer, 1.0, batch
+
+
 def workload(name):
+    """The model, its optimizer, the norm that gradients are clipped to, and what gives a batch."""
     if name == "gpt":
-        model = Gpt()
-        return (model, torch.optim.AdamW(model.parameters(), 1e-3, (0.9, 0.99), weight_decay=0.1), 1.0,
-                torch.randint(0, 65, (32, 128)), torch.randint(0, 65, (32 * 128,)))
+        return gpt(32, 65, 128, 4, 4, 128)
+    if name == "char-gpt":
+        return gpt(8, 65, 384, 6, 6, 256)
+    if name == "gpt2":
+        return gpt(4, 50257, 768, 12, 12, 64)
     if name == "convolution":
-        model = Net().to(memory_format=torch.channels_last)
-        return (model, torch.optim.SGD(model.parameters(), 1e-2, 0.9, weight_decay=5e-4, nesterov=True), None,
-                torch.rand(128, 1, 28, 28), torch.randint(0, 10, (128,)))
+        return images(Net(), 128, 1, 28, 28, weight_decay=5e-4, nesterov=True)
+    if name == "lenet":
+        return images(LeNet(), 128, 1, 28, 28)
+    if name == "resnet8":
+        return images(ResNet8(), 32, 3, 32, 32)
+    if name == "fashion":
+        return fashion()
     model = Lstm()
-    return model, torch.optim.SGD(model.parameters(), 1e-2), None, torch.rand(16, 64, 64), torch.randint(0, 10, (16,))
+    batch = torch.rand(16, 64, 64), torch.randint(0, 10, (16,))
+    return model, torch.optim.SGD(model.parameters(), 1e-2), None, lambda: batch
 
 
 def main():
-    model, optimizer, clip, x, y = workload(NAME)
+    model, optimizer, clip, batch = workload(NAME)
+    smoothing = 0.05 if NAME == "fashion" else 0
+    average = [p.detach().clone() for p in model.parameters()] if NAME == "fashion" else []
 
-    def forward_backward():
-        F.cross_entropy(model(x), y).backward()
+    def forward_backward(x, y):
+        with torch.autocast("cpu", torch.bfloat16, enabled=HALF):
+            loss = F.cross_entropy(model(x).float(), y, label_smoothing=smoothing)
+        loss.backward()
 
     def update():
         if clip:
             nn.utils.clip_grad_norm_(model.parameters(), clip)
         optimizer.step()
+        with torch.no_grad():
+            if average:
+                torch._foreach_lerp_(average, list(model.parameters()), 0.001)
     # The loss with its gradients and the update are compiled each by itself, as PyTorch's manual recommends.
     if MODE == "torch-compile":
         forward_backward, update = torch.compile(forward_backward), torch.compile(update)
+    x, y = batch()
 
     def run(steps):
+        nonlocal x, y
         for _ in range(steps):
             optimizer.zero_grad(set_to_none=True)
-            forward_backward()
+            if NAME == "fashion":
+                x, y = batch()
+            forward_backward(x, y)
             update()
     run(3)
     print(json.dumps({"torch": torch.__version__}), flush=True)

@@ -1,37 +1,78 @@
 """Training steps of networks against PyTorch, eager and compiled, in f32 and with bf16 products."""
-from common import HERE, Family, Failed, Peer, Training, call, interleave, one_core, printed, ratios_table, roof, start_peers, summary
+import os
+import pathlib
+
+from common import HERE, ROOT, Failed, Family, Peer, Training, call, interleave, one_core, printed, ratios_table, roof, start_peers, summary
 
 ROUNDS = 5
-PEERS = ("torch-eager", "torch-compile")
+EAGER, BOTH = ("torch-eager",), ("torch-eager", "torch-compile")
 
 
 class Network:
-    """file: of networks/; settings: its constants; steps: in one measurement; flops: products of a step, 0 where the roof is not given."""
+    """source: of networks/, with its constants; peer: what network_peer.py calls it.
 
-    def __init__(self, file, steps, title, settings=(), peers=PEERS, bf16=False, flops=0, rounds=ROUNDS, threads=(1, 2)):
-        self.file, self.steps, self.title, self.settings, self.peers = file, steps, title, settings, peers
-        self.bf16, self.flops, self.rounds, self.threads = bf16, flops, rounds, threads
+    steps: in one measurement. flops: products of a step, 0: not told. short: steps of AML's shorter training.
+    """
+
+    def __init__(self, title, source, steps, peer, settings=(), peers=BOTH, bf16=False, flops=0, rounds=ROUNDS, threads=(1, 2), short=2):
+        self.title, self.source, self.steps, self.peer, self.settings, self.peers = title, source, steps, peer, settings, peers
+        self.bf16, self.flops, self.rounds, self.threads, self.short = bf16, flops, rounds, threads, short
+
+    def half(self, title, steps=None, threads=(1,)):
+        """The same with products of bf16."""
+        return Network(title, self.source, steps or self.steps, self.peer, (*self.settings, "half=true"), self.peers, True, 0, self.rounds, threads, self.short)
 
 
+def gpt(title, peer, rows, vocab, width, heads, depth, context, steps, rounds):
+    # products of the weights, and of queries with keys and weights with values, each three times: forward and both gradients
+    flops = 6 * rows * context * (12 * depth * width * width + vocab * width) + 12 * depth * rows * context * context * width
+    settings = [f"{name}={value}" for name, value in (("rows", rows), ("vocab", vocab), ("width", width), ("heads", heads), ("depth", depth), ("context", context))]
+    return Network(title, "gpt", steps, peer, settings, flops=flops, rounds=rounds, short=1)
+
+
+LENET = Network("LeNet-5, batch 128, SGD with momentum", "lenet", 40, "lenet", flops=2 * 128 * (3 * 416520 - 117600))
+RESNET8 = Network("ResNet-8, 32x32x3, batch 32, SGD with momentum", "resnet8", 20, "resnet8", flops=2 * 32 * (3 * 12501632 - 442368))
+CHAR_GPT = gpt("GPT, 6 layers of width 384, 256 characters, batch 8, AdamW, clipped", "char-gpt", 8, 65, 384, 6, 6, 256, 1, 3)
 NETWORKS = {
-    "gpt": Network("gpt", 4, "GPT, 4 layers of width 128, 4 heads, 128 tokens, batch 32, AdamW, clipped"),
-    "convolution": Network("convolution", 8, "the residual network of fashion.aml, batch 128, SGD with momentum"),
-    "lstm": Network("lstm", 20, "LSTM of width 256, 64 steps, batch 16, SGD", peers=("torch-eager",)),
+    "lenet": LENET,
+    "lenet-bf16": LENET.half("LeNet-5 with bf16"),
+    "resnet8": RESNET8,
+    "resnet8-bf16": RESNET8.half("ResNet-8 with bf16"),
+    "convolution": Network("the residual network of fashion.aml, batch 128, SGD with momentum", "convolution", 6, "convolution"),
+    "fashion": Network("examples/fashion as it is (augmentation, averages, bf16), batch 128", None, 6, "fashion", bf16=True),
+    "gpt": gpt("GPT, 4 layers of width 128, 128 characters, batch 32, AdamW, clipped", "gpt", 32, 65, 128, 4, 4, 128, 2, 4),
+    "char-gpt": CHAR_GPT,
+    "char-gpt-bf16": CHAR_GPT.half("the same GPT with bf16"),
+    "gpt2": gpt("GPT-2 of 124M weights, 64 tokens, batch 4, AdamW, clipped", "gpt2", 4, 50257, 768, 12, 12, 64, 1, 2),
+    "lstm": Network("LSTM of width 256, 64 steps, batch 16, SGD", "lstm", 20, "lstm", peers=EAGER, flops=6 * 64 * 16 * 4 * 256 * (64 + 256)),
 }
 
 
-def measure(bench, name):
+def built(bench, name):
+    """The program of a network, and what it is given beside the number of steps."""
     net, program = NETWORKS[name], bench.folder / name
-    call(bench.amlc, "build", HERE / "networks" / f"{net.file}.aml", *[part for setting in net.settings for part in ("-D", setting)],
-         "--target=native", "-o", program)
+    source = HERE / "networks" / f"{net.source}.aml" if net.source else ROOT / "examples/fashion/fashion.aml"
+    call(bench.amlc, "build", source, *[part for setting in net.settings for part in ("-D", setting)], "-o", program)
+    if net.source:
+        return program, ()
+    pictures = pathlib.Path(os.environ.get("AML_DATA", ROOT.parent / "shared")) / "data/fashion-mnist"
+    if not pictures.is_dir():
+        raise Failed(f"no folder {pictures}")
+    os.environ["AML_DATA"] = str(pictures.parents[1])
+    return program, ("--dir", pictures)
+
+
+def measure(bench, name):
+    net = NETWORKS[name]
+    program, arguments = built(bench, name)
     results = []
     for threads in net.threads:
         def peer(who):
-            command = [bench.peers, HERE / "network_peer.py", name, who, threads]
+            command = [bench.peers, HERE / "network_peer.py", net.peer, who, threads, "bf16" if net.bf16 else "f32"]
             return Peer(who, (one_core() if threads == 1 else []) + command, net.steps, bench.folder / "log")
         peers = start_peers(bench, {who: lambda who=who: peer(who) for who in net.peers})
         peak = roof(bench.folder)
-        figures = summary(interleave([Training(program, threads, net.steps), *peers], bench.rounds or net.rounds), 1e3)
+        figures = summary(interleave([Training(program, threads, net.steps, net.short, arguments), *peers], bench.rounds or net.rounds), 1e3)
         peak = max(peak, roof(bench.folder)) * threads
         entry = {"title": net.title, "threads": threads, "figures": figures}
         text = f"  {threads} thread{'s' if threads > 1 else ' '} {printed(figures, 'ms')}"
@@ -44,9 +85,10 @@ def measure(bench, name):
 
 
 def lines(results):
-    return ["With one thread processor time on one core, with two the time that passes; median of the measurements, interleaved. In brackets: times",
-            "AML's; below 1, in bold, is a loss.", "",
-            *ratios_table([r for entry in results.values() for r in entry], "ms", PEERS,
+    return ["With one thread processor time on one core, with two the time that passes; median of the measurements, interleaved. PyTorch has its",
+            "pictures channels last, and autocast where AML has bf16. In brackets: times AML's; below 1, in bold, is a loss. An epoch of fashion.aml is",
+            "421.9 steps.", "",
+            *ratios_table([r for entry in results.values() for r in entry], "ms", BOTH,
                           [("products, of the f32 peak", lambda r: f"{100 * r['peak']:.0f}%" if "peak" in r else "–")])]
 
 

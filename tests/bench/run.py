@@ -18,7 +18,10 @@ import sys
 import tempfile
 import time
 
+import compiling
 import decode
+import deploy
+import gemm
 import inference
 import loader
 import mlp
@@ -28,7 +31,8 @@ import step
 import tables
 from common import ROOT, Bench, Failed, told
 
-FAMILIES = [step.FAMILY, mlp.FAMILY, networks.FAMILY, inference.FAMILY, starting.START, starting.COMPILE, tables.FAMILY, loader.FAMILY, decode.FAMILY]
+FAMILIES = [step.FAMILY, mlp.FAMILY, networks.FAMILY, inference.FAMILY, gemm.FAMILY, starting.FAMILY, compiling.FAMILY, tables.FAMILY, loader.FAMILY,
+            deploy.FAMILY, decode.FAMILY]
 NOTES = "<!-- notes -->"         # what follows it in a section is written by hand and stays
 
 

@@ -1,4 +1,4 @@
-"""How long programs and the compiler take to start and to end, and how large programs are; compiling the examples."""
+"""How long programs and the compiler take to start and to end, and how large programs are."""
 from common import ROOT, Family, call, median, seconds
 
 DIGITS = ROOT / "examples/digits"
@@ -23,15 +23,6 @@ def start(bench):
     return result
 
 
-def compile_digits(bench):
-    result = {"ms": {}}
-    for name in ("digits.aml", "digits_f32.aml"):
-        taken = median([seconds(bench.amlc, "build", DIGITS / name, "-o", bench.folder / "out") for _ in range(9)])
-        result["ms"][f"amlc build {name}"] = 1e3 * taken
-        print(f"  amlc build {name:<17} {1e3 * taken:7.1f} ms")
-    return result
-
-
 def lines(results):
     text = ["| | median |", "|---|---|"]
     for found in results.values():
@@ -40,5 +31,4 @@ def lines(results):
     return text
 
 
-START = Family("start", "Starting", {"digits": start}, lines)
-COMPILE = Family("compile", "Compiling", {"digits": compile_digits}, lines)
+FAMILY = Family("start", "Starting", {"digits": start}, lines)

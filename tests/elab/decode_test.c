@@ -122,7 +122,7 @@ TEST(models)
     if (!program)
         diag_print(cx, stderr, FORMAT_HUMAN, false);
     CHECK(program != NULL);
-    CHECK(program->job.count >= 14);
+    CHECK(program->job.count >= 22);
     for (int i = 0; i < program->job.count; i++)
         test_model(cx, program, &program->job.at[i]);
     cx_free(cx);

@@ -30,6 +30,7 @@ def safetensors_seeds():
 CSV = [b"y,at,k\na,2016-01-02,\n\"b\"\"\",2020-12-31T23:59:60Z,1\n",
        b"a,b,c,class\n1,2,3,0\n4,5,6,3\n", b"\xef\xbb\xbfa,b,c,class\r\n\"1\",2e3,-.5,1\r\n", b"true;1;2\nfalse;3;4\n0;\"5\";6", b"a,b,c,class\n1,2\n",
        b"a,b,c,class\n1,2,x,9\n\n", b"\"un\"\"closed", b""]
+LIST = [b"file,kind,n\na.txt,x,1\na.txt,\"y\"\"\",2\n", b"n,file,kind\r\n1,a.txt,0\r\n7,./a.txt,1\r\n", b"file,kind,n\nnone.txt,x,1\n", b"file,kind\n", b"file,kind,n\n.,x,1\n,x,2\n", b""]
 TEXT = ["an e{}\n\u20ac\u00e9f\U0001f600".encode(), b"\xef\xbb\xbfanne\n\n", b"a\xe2\x82", b"\xed\xa0\x80\xff\xfe\xc0\xaf\xf4\x90\x80\x80", b""]
 
 
@@ -117,7 +118,17 @@ def shard_seeds():
     return [tar(plain, tarfile.USTAR_FORMAT), tar(long, tarfile.GNU_FORMAT), tar(long, tarfile.PAX_FORMAT), tar(plain[:1], tarfile.USTAR_FORMAT), b"\0" * 1024, b""]
 
 
+def artifact_seeds():
+    """The first byte: bit 0 the program, of reals or of pictures; bit 1 the result as JSON."""
+    rows = [b"a,b,c\n1,2,3\n4,5,6\n7,8,9\n1,1,1\n2,2,2\n", b"1,2,3\n", b"a,b,c\n1,nan,3\n", b"a,b,c\n1,2\n", b'a,b,c\n"1",-2e3,.5\n', b"a,b,c\n1,inf,3\n", b""]
+    rows += [b";".join([b"7"] * 108) + b"\n"] + npy_seeds()
+    pictures = [p.read_bytes() for p in sorted((ROOT / "tests/runtime/pictures").iterdir()) if p.suffix in (".jpg", ".png") and p.stat().st_size < 1 << 16]
+    return [bytes([which]) + data for which in range(4) for data in (pictures if which & 1 else rows)] + [bytes([1]) + rows[-1], b""]
+
+
 def seeds(name):
+    if name == "artifact":
+        return artifact_seeds()
     if name in ("npy", "npz"):
         return npy_seeds() if name == "npy" else npz_seeds()
     if name == "jsonl":
@@ -134,6 +145,8 @@ def seeds(name):
         return shard_seeds()
     if name == "picture":
         return [p.read_bytes() for p in sorted((ROOT / "tests/runtime/pictures").iterdir()) if p.suffix in (".jpg", ".png")]
+    if name == "list":
+        return LIST
     if name == "csv":
         return CSV + [(ROOT / "examples/digits/data/digits.csv").read_bytes()[:2000]]
     if name == "text":

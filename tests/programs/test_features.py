@@ -3,6 +3,7 @@
 deployment; data head and data stats, which show them."""
 import json
 import math
+import random
 import pathlib
 import statistics
 import struct
@@ -251,6 +252,69 @@ def doubtful_labels(place):
     check_in("row,label,likely,margin", text)
 
 
+CROSS = """aml 1
+use std.nn
+use std.optim
+use std.data
+
+model Net {
+  hidden = Dense(64, activation: relu)
+  head   = Dense(3)
+  fn forward(x: float[n, 2]) -> float[n, 3] { return x |> hidden |> head }
+}
+
+dataset rows {
+  source: csv("cross.csv")
+  field x: f32[2]   = columns(0..1)
+  field y: class(3) = column("y")
+  split: { SPLIT }
+}
+
+train net {
+  model:     Net()
+  data:      rows
+  loss:      cross_entropy
+  optimizer: adamw(lr: 1e-2)
+  length:    150 steps
+  batch:     24
+}
+"""
+
+
+def doubtful_labels_of_all_rows(place):
+    """With folds every row is judged once, by a training that it was left out of: planted mistakes are found wherever they are."""
+    chance = random.Random(5)
+    truth = [i % 3 for i in range(180)]
+    planted = {i: (truth[i] + 1 + chance.randrange(2)) % 3 for i in chance.sample(range(180), 18)}
+    place.write("cross.csv", "a,b,y\n" + "".join(f"{chance.gauss(3 * math.cos(2.1 * k), 0.6):.4f},{chance.gauss(3 * math.sin(2.1 * k), 0.6):.4f},{planted.get(i, k)}\n"
+                                                  for i, k in enumerate(truth)))
+    for name, split in (("whole", "train: 100%"), ("parts", "train: 60%, valid: 20%, test: 20%, stratify: y")):
+        place.write(f"{name}.aml", CROSS.replace("SPLIT", split))
+        place.aml("build", f"{name}.aml")
+        report = place.run(f"./{name}", "labels", "--folds", 4, "--json", "--quiet", "--runs", "runs-" + name)
+        found = json.loads(report.out)
+        check_equal((found["rows"], found["folds"]), (180, 4), "rows, folds")
+        listed = {d["row"] - 1: d["likely"] for d in found["doubtful"]}
+        check_equal(len(listed), len(found["doubtful"]), "a row is there once")
+        hits = [i for i in planted if listed.get(i) == truth[i]]
+        check(len(hits) >= 16 and len(listed) - len(hits) <= 8, f"{len(hits)} of 18 planted mistakes are among {len(listed)}")
+        check_equal(sum(map(sum, found["likely"])) <= 180, True, "the table")
+        # an interrupted one goes on: what was trained is not trained again
+        folder = next((place.folder / ("runs-" + name) / "net-labels").iterdir())
+        trained = sorted(folder.glob("fold-*/net/*/checkpoints/step-000150/weights.safetensors"))
+        check_equal(len(trained), 4, "trainings")
+        before = [path.stat().st_mtime_ns for path in trained]
+        again = place.run(f"./{name}", "labels", "--folds", 4, "--json", "--quiet", "--runs", "runs-" + name, "--resume")
+        check_equal(json.loads(again.out), found, "the report of what is trained already")
+        check_equal([path.stat().st_mtime_ns for path in trained], before, "the checkpoints")
+    check_in("180 rows that their training of several has not seen", place.run("./parts", "labels", "--folds", 4, "--quiet", "--runs", "runs-parts", "--resume").out)
+    place.run("./whole", "train", "--quiet")
+    check_in("help: --folds 5 trains five times", place.run("./whole", "labels", code=1).err)
+    check_in("--resume goes on with --folds", place.run("./whole", "labels", "--resume", code=2).err)
+    check_in("takes no --checkpoint", place.run("./whole", "labels", "--folds", 3, "--checkpoint", "x", code=2).err)
+    check_in("cannot be cut into 500 folds", place.run("./whole", "labels", "--folds", 500, code=1).err)
+
+
 COLUMNS = """aml 1
 use std.nn
 use std.optim
@@ -309,4 +373,4 @@ def columns_as_one_vector(place):
 
 if __name__ == "__main__":
     main([equals_scikit_learn, only_training_rows_count, own_statistic, kept_with_the_model, fine_tuned, resumed, column_without_values, missing_in_axes,
-          one_training_row, head_and_stats, doubtful_labels, columns_as_one_vector])
+          one_training_row, head_and_stats, doubtful_labels, doubtful_labels_of_all_rows, columns_as_one_vector])

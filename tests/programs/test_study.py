@@ -92,6 +92,27 @@ def folds_give_mean_and_deviation(place):
     check_equal(rows, [30] * 5, "rows measured")
 
 
+# What trains several times is not begun because a name was left out.
+def studies_are_named(place):
+    plain = "\n}\nevaluate plain {\n  model: net.last\n  data: rows.test\n  metrics: { accuracy: accuracy() }"
+    binary = program(place, "folds: 3" + plain)
+    place.run(binary, "train", "--quiet")
+    done = place.run(binary, "evaluate")
+    check_in("plain: 30 rows (test)", done.out)
+    check("3 folds" not in done.out, "a cross-validation was made without being asked for")
+    check_in("note: 'folds' trains 3 times, so it is left out: name it (`study evaluate folds`), or ask for --all", done.err)
+    check(not (place.folder / "runs/folds").exists(), "the cross-validation was begun")
+    both = place.run(binary, "evaluate", "--all").out
+    check_in("plain: 30 rows (test)", both)
+    check_in("3 folds in place of the test part", both)
+    check_in("3 folds in place", place.run(binary, "evaluate", "folds").out)
+    check_in("3 folds in place", place.run(binary, "evaluate", "--resume").out)       # plain has nothing to go on with
+    check_in("not both", place.run(binary, "evaluate", "plain", "--all", code=2).err)
+    only = "\n}\nevaluate other {\n  model: net.last\n  data: rows.test\n  metrics: { accuracy: accuracy() }\n  curve: [50%, 100%]"
+    binary = program(place, "folds: 3" + only, name="several")
+    check_in("every evaluation of this program trains several times: name one, or ask for --all", place.run(binary, "evaluate", code=2).err)
+
+
 def threads_do_not_change_the_result(place):
     binary = program(place, "folds: 3")
     runs = [json.loads(place.run(binary, "evaluate", "--json", "--threads", n, "--runs", f"runs{n}").out) for n in (1, 3)]
@@ -222,6 +243,6 @@ def sampled_trainings_resume_exactly(place):
 
 if __name__ == "__main__":
     os.environ.pop("AML_DATA", None)
-    sys.exit(main([folds_give_mean_and_deviation, threads_do_not_change_the_result, a_killed_cross_validation_goes_on, a_signal_tells_how_to_go_on,
+    sys.exit(main([folds_give_mean_and_deviation, studies_are_named, threads_do_not_change_the_result, a_killed_cross_validation_goes_on, a_signal_tells_how_to_go_on,
                    a_curve_trains_on_shares, a_training_is_cross_validated_without_a_block, groups_are_in_one_fold, by_time_the_past_is_trained_on,
                    what_does_not_fit_is_refused, sampled_trainings_resume_exactly]))

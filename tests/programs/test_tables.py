@@ -4,9 +4,10 @@ columns of a file; rows that stay on the disk; files of which something is wrong
 import datetime
 import os
 import pathlib
+import json
 import random
 
-from harness import Skip, check, check_equal, check_in, checkpoints, main
+from harness import Skip, check, check_equal, check_in, checkpoints, main, sanitized
 
 HEAD = """aml 1
 use std.nn
@@ -264,6 +265,29 @@ def rows_may_stay_on_the_disk(place):
     check_equal(hashes[0], hashes[1], "the weights with a row passed over")
 
 
+LONG = WIDE.replace("f32[6] = columns(0..5)", "f32[64] = columns(0..63)").replace("column(6)", "column(64)").replace(", stratify: y", "")
+
+
+# What a program has in memory does not grow with a file that stays on the disk (but for 8 bytes a row in the lists of the parts and
+# of the order, and the places of blocks of rows), and is less than the file.
+def memory_does_not_grow_with_the_file(place):
+    draw = random.Random(6)
+    block = "".join(",".join(f"{draw.uniform(-3, 3):.5f}" for _ in range(64)) + f",{draw.randrange(3)}\n" for _ in range(1000))
+    peaks = {}
+    for memory, times in (("1 MiB", 20), ("1 MiB", 80), ("2 GiB", 80)):
+        place.write("people.csv", block * times)
+        build(place, LONG.replace("SOURCE", f"csv(file, memory: {memory})").replace("SKIP", ""), classes=3, steps=100)
+        found = json.loads(place.run("./program", "train", "--json", "--quiet", "--threads", 1).out.splitlines()[-1])
+        check_equal(found["step"], 100, "steps")
+        peaks[memory, times] = found["peak_memory"]
+    small, large, whole = peaks.values()
+    size = len(block) * 80
+    rows = 60000                                    # more than in the smaller file
+    check(large - small < rows * 4 * 8 + (2 << 20), f"the peak grew from {small} to {large} bytes with the file")
+    check(sanitized(place.amlc) or large < size, f"the peak is {large} bytes, the file has {size}")
+    check(sanitized(place.amlc) or large < whole - size // 2, f"the peak is {large} bytes, and {whole} with the file in memory")
+
+
 def the_number_of_threads_changes_nothing(place):
     """Many threads read a file; a bad row is the first one whoever finds it."""
     draw = random.Random(8)
@@ -417,6 +441,6 @@ def real_data_are_read_with_plain_declarations(place):
 
 if __name__ == "__main__":
     raise SystemExit(main([categories_dates_and_missing_values, unknown_texts_have_a_class_if_asked_for, classes_of_numbers_are_in_their_order, columns_are_read_from_one_name_to_another, each_part_may_have_a_file_of_its_own,
-                           the_compiler_looks_into_the_file, a_label_among_the_inputs_is_told, rows_may_stay_on_the_disk, the_number_of_threads_changes_nothing,
+                           the_compiler_looks_into_the_file, a_label_among_the_inputs_is_told, rows_may_stay_on_the_disk, memory_does_not_grow_with_the_file, the_number_of_threads_changes_nothing,
                            broken_files_are_refused, parts_of_dates_are_those_of_the_calendar,
                            real_data_are_read_with_plain_declarations]))

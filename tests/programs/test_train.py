@@ -10,6 +10,7 @@ import sys
 import time
 
 from harness import DIGITS, check, check_equal, check_in, checkpoints, main, sanitized
+from test_settings import tensors
 
 
 def weights_of(folder, job="digits_mlp"):
@@ -233,6 +234,38 @@ def figures_for_tensorboard(place):
     check(all(abs(found[key] - value) <= 1e-6 * abs(value) for key, value in expected.items()), "values differ from metrics.jsonl")
 
 
+def gradients_for_tensorboard(place):
+    """recorded(...) keeps gradients, of which each validation has a histogram, and changes nothing else."""
+    text = (DIGITS / "digits.aml").read_text().replace("data/digits.csv", str(DIGITS / "data/digits.csv"))
+    runs = {}
+    for name, optimizer in (("plain", "adamw("), ("kept", "recorded(adamw(")):
+        part = text.replace("optimizer:  adamw(lr: cosine(lr, warmup: 50 steps), decay: 1e-2)", f"optimizer:  {optimizer}lr: lr, decay: 1e-2" + ")" * optimizer.count("("))
+        place.write(f"{name}.aml", part)
+        place.aml("build", f"{name}.aml", "-o", name)
+        place.run(f"./{name}", "train", "--quiet", "--tensorboard", "--steps", 60, "--runs", f"runs-{name}")
+        runs[name] = next((place.folder / f"runs-{name}/digits_mlp").iterdir())
+    same = [(sorted(run.glob("checkpoints/step-*"))[-1] / "weights.safetensors").read_bytes() for run in runs.values()]
+    check(same[0] == same[1], "keeping gradients changes the training")
+    tags = {name: {} for name in runs}
+    for name, run in runs.items():
+        for record in records_of(next(run.glob("events.out.tfevents.*"))):
+            event = dict(fields_of(record))
+            for _, value in fields_of(event.get(5, b"")):
+                entry = dict(fields_of(value))
+                if 5 in entry:
+                    tags[name].setdefault(entry[1].decode(), []).append((event[2], dict(fields_of(entry[5]))))
+    weights = {"weights/" + w for w in ("fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias")}
+    check_equal(set(tags["plain"]), weights, "the histograms without")
+    check_equal(set(tags["kept"]), weights | {w.replace("weights/", "gradients/") for w in weights}, "the histograms with gradients")
+    # minimum, maximum and number of the last one are those of the state in the checkpoint that was written at the same step
+    step, figures = tags["kept"]["gradients/fc2.bias"][-1]
+    files = {int(path.name[5:]): path for path in runs["kept"].glob("checkpoints/step-*")}
+    check(step in files, f"no checkpoint of step {step} in {sorted(files)}")
+    kept = tensors(files[step] / "optimizer.safetensors")["fc2.bias.gradient"][1]
+    values = [struct.unpack("<d", figures[k].to_bytes(8, "little") if isinstance(figures[k], int) else figures[k])[0] for k in (1, 2, 3)]
+    check_equal(values, [min(kept), max(kept), len(kept)], "least, most and number of the gradient's elements")
+
+
 def interrupt_writes_a_checkpoint(place):
     program = place.build_digits("digits", "-D", "hidden=1024")
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
@@ -265,5 +298,5 @@ def predict_reads_and_writes_csv(place):
 if __name__ == "__main__":
     sys.exit(main([reaches_97_percent, reaches_97_percent_with_other_seeds, threads_do_not_change_the_result,
                    wide_layers_use_threads_and_stay_equal, seed_changes_the_result, memory_is_what_was_planned,
-                   option_changes_the_learning_rate, a_few_rows_are_learned_by_heart, figures_are_json_lines, figures_for_tensorboard, interrupt_writes_a_checkpoint,
+                   option_changes_the_learning_rate, a_few_rows_are_learned_by_heart, figures_are_json_lines, figures_for_tensorboard, gradients_for_tensorboard, interrupt_writes_a_checkpoint,
                    predict_reads_and_writes_csv]))

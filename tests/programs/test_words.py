@@ -150,6 +150,58 @@ def texts_in_folders(place):
     check_ids(place, order, held)
 
 
+FOLDER = """aml 1
+use std.nn
+use std.optim
+use std.data
+model Net(vocab: int) {
+  tok = Embedding(vocab, 8)
+  fc  = Dense(vocab)
+  fn forward(x: class(vocab)[b, t]) -> float[b, t, vocab] { return fc(tok(x)) }
+}
+dataset book {
+  source: text("book", tokenizer: TOKENIZER, window: 9)
+  field ids: class(vocab)[9] = tokens
+  split: { train: 80%, valid: 20% }
+  fn prepare(s) { return { x: s.ids[:-1], y: s.ids[1:] } }
+}
+train net {
+  model: Net(book.vocab)
+  data: book
+  loss: cross_entropy
+  optimizer: sgd(lr: 1e-2)
+  length: 6 steps
+  batch: 4
+}
+"""
+
+
+# A folder is the text that its files make one after the other: the same program, the same run.
+def a_folder_is_a_text(place):
+    parts = {"a/1.txt": "It was the best of times,\n", "a/2.md": "it was the worst of times", "b.txt": "\ufeffit was the age of wisdom \u00e9\n" * 5}
+    for name, text in parts.items():
+        place.write("book/" + name, text)
+    place.write("book/notes.pdf", "none")
+    whole = "".join(t.removeprefix("\ufeff") + ("" if t.endswith("\n") else "\n") for t in parts.values())
+    weights = {}
+    for tokenizer in ("characters()", "bytes()"):
+        for where in ("book", "book.txt"):
+            text = whole if tokenizer == "characters()" else whole.replace("it was the age", "\ufeffit was the age", 1)
+            place.write("book.txt", text)
+            place.write(f"{where}.aml", FOLDER.replace('text("book"', f'text("{where}"').replace("TOKENIZER", tokenizer))
+            place.aml("build", f"{where}.aml", "-o", "p")
+            place.run("./p", "train", "--quiet", "--runs", f"runs-{where}-{tokenizer[:4]}")
+            last = sorted((place.folder / f"runs-{where}-{tokenizer[:4]}").glob("net/*/checkpoints/step-*"))[-1]
+            weights[where, tokenizer] = (last / "weights.safetensors").read_bytes()
+        check(weights["book", tokenizer] == weights["book.txt", tokenizer], f"{tokenizer}: a folder is read otherwise than its text")
+    place.write("book/a/3.txt", b"two lines\nca\xe9\n")
+    place.write("q.aml", FOLDER.replace("TOKENIZER", "characters()"))
+    check_in("book/a/3.txt:2:3: expected UTF-8 text, found the byte 0xe9", place.aml("build", "q.aml", "-o", "q", code=1).err)
+    for path in (place.folder / "book").rglob("*.*"):
+        path.unlink()
+    check_in("expected texts (.txt, .md), found none", place.aml("build", "q.aml", "-o", "q", code=1).err)
+
+
 def deployed_program_has_the_words(place):
     write_csv(place, texts())
     build(place)
@@ -173,5 +225,5 @@ def mistakes(place):
 
 
 if __name__ == "__main__":
-    sys.exit(main([words_are_those_of_the_training_rows, settings_choose_the_words, texts_in_lines_of_json, short_lines_of_json, texts_in_folders,
+    sys.exit(main([words_are_those_of_the_training_rows, settings_choose_the_words, texts_in_lines_of_json, short_lines_of_json, texts_in_folders, a_folder_is_a_text,
                    deployed_program_has_the_words, mistakes]))

@@ -276,6 +276,8 @@ typedef struct aml_name_keep {
 } aml_name_keep;
 typedef struct aml_files {
     const char *name; // the pattern; the path below the folder fits it
+    const char *list; // instead of names, a csv file: in this column are the paths, below its
+                      // folder, and the parts are other columns; NULL: there is none
     int32_t parts;
     const char *const *part; // their names, in the order of the pattern
     int32_t keeps;
@@ -684,16 +686,19 @@ typedef struct aml_artifact {
     int64_t parameters;
     int32_t layers; // 0: nothing is quantized
     const aml_layer_report *layer;
-    const struct amli_picture_reader *picture; // its data are pictures: FILE may be one; else NULL
-    aml_resize resize;                         // as of the source
+    int32_t readers; // kinds of files that `predict` reads besides texts of rows
+    const struct amli_file_reader *const *reader;
+    aml_resize resize; // pictures: as of the source
     int32_t background;
     int64_t most_pixels;
+    int64_t rate; // sounds: as of the source
+    bool middle;
 } aml_artifact;
 
 // Whether this processor has all features of a list such as "avx2,fma".
 bool aml_cpu_has(const char *features);
 
-extern const struct amli_picture_reader amli_picture_files;
+extern const struct amli_file_reader amli_picture_files, amli_sound_files, amli_npy_files;
 
 // The main function of a deployed executable: predict, bench, info. Returns its exit code.
 int aml_artifact_main(const aml_artifact *artifact, int argc, char **argv);

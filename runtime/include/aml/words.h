@@ -1,5 +1,5 @@
-// aml/words.h: the words of a data set's training rows, for the compiler: what a vocabulary is made
-// of.
+// aml/words.h: texts as the compiler reads them to make a vocabulary: whole, and as the words of a
+// data set's training rows.
 
 #ifndef AML_WORDS_H
 #define AML_WORDS_H
@@ -10,6 +10,12 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+// A text file, or the texts (.txt, .md) of a folder one after the other in the order of their names;
+// each ends with a line break. With `utf8` they are checked, and marks of byte order are left out.
+// The caller frees *text.
+aml_status aml_texts_read(const char *path, bool utf8, char **text, size_t *length,
+                          aml_error *error);
 
 typedef struct aml_word {
     const char *text; // `length` bytes of UTF-8
