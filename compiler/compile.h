@@ -114,6 +114,7 @@ typedef struct ProgramDeploy {
     Vec(const char *) target; // "native" or "x86-64-v3"; none: what suits the program
     double require_size, require_memory, require_latency; // bytes, bytes, seconds; 0: not required
     double require_accuracy_drop;                         // fraction; < 0: not required
+    double require_perplexity_rise; // of an entry that writes; the same
     Span require;
 } ProgramDeploy;
 

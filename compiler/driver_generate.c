@@ -220,7 +220,10 @@ static bool compare(Deployment *d, const Generator *generator)
             "difference of a score %.3g of the largest\n  perplexity %.4f (training program: "
             "%.4f)\n",
             (long long)tokens, worst, after, before);
-    return true;
+    double rise = after / before - 1, limit = d->deploy->require_perplexity_rise;
+    return !(limit >= 0 && deploy_over(d, "perplexity_rise", limit > 0 ? limit : 1e-12, rise,
+                                       arena_printf(cx->arena, "%.4g%%", 100 * limit),
+                                       arena_printf(cx->arena, "%.4g%%", 100 * rise)));
 }
 
 // ---- the requirements

@@ -138,5 +138,35 @@ def weights_alone(place):
         check(before / 1.2 < after < before * 1.2, f"{level}: {after} and {before}")
 
 
+def compensated(place):
+    """Errors that are made up for: the result is nearer than with rounding to the nearest, on a model with a look-up in the same table."""
+    place.write("sonnet.txt", SONNET)
+    tied = PROGRAM.replace("|> head }", "|> norm |> scores }").replace("  head = Dense(vocab)\n", "  norm = LayerNorm()\n  fn scores(x) = x @ transpose(tok.table)\n")
+    place.write("writer.aml", tied.replace("BODY", "repeat(2, TransformerBlock(24, 2, causal: true))").replace("TOKENIZER", "characters()")
+                + DEPLOY.replace("MORE", ""))
+    place.aml("build", "writer.aml")
+    place.run("./writer", "train", "--quiet", "--threads", "1")
+    off, db = {}, {}
+    for rounding in ("nearest", "compensated"):
+        more = ", calibrate: sonnet.train" if rounding == "compensated" else ""
+        done = deploy(place, f"quantize: int4(group: 8, rounding: {rounding}{more})")
+        after, before = perplexities(done.err)
+        off[rounding] = abs(after - before)
+        layers = json.loads(place.run("./small", "info", "--json").out)["layers"]
+        check("tok.table" in {layer["name"] for layer in layers if "kept" not in layer}, f"the tied table is not stored: {layers}")
+        db[rounding] = [layer["result_db"] for layer in layers if "kept" not in layer]
+    check(all(value == 0 for value in db["nearest"]) and all(value > 15 for value in db["compensated"]), f"decibels {db}")
+    worst = {}
+    for rounding in ("nearest", "compensated"):
+        more = ", calibrate: sonnet.train" if rounding == "compensated" else ""
+        done = deploy(place, f"quantize: int4(group: 8, rounding: {rounding}{more})")
+        worst[rounding] = float(done.err.split("worst difference of a score ")[1].split()[0])
+    check(worst["compensated"] < 1.2 * worst["nearest"], f"worst differences {worst}")
+    done = deploy(place, "quantize: int8(weights_only: true) require: { perplexity_rise: 5% }")
+    check_in("perplexity", done.err)
+    done = deploy(place, "quantize: int4(group: 48) require: { perplexity_rise: 0.0001% }", code=1)
+    check_in("E0705", done.err)
+
+
 if __name__ == "__main__":
-    sys.exit(main([writes_the_same_text, refuses, a_model_without_caches, library, weights_alone]))
+    sys.exit(main([writes_the_same_text, refuses, a_model_without_caches, library, weights_alone, compensated]))
