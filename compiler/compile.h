@@ -194,6 +194,7 @@ typedef struct Shared {
 typedef struct Target {
     const char *cpu; // "native", "x86-64-v2", "x86-64-v3", "x86-64-v4"
     bool position_independent;
+    bool stores;    // constants may be stored shorter, see aml/stored.h
     Shared *shared; // NULL: there is one object
 } Target;
 typedef struct ObjectFile {
@@ -204,6 +205,11 @@ typedef struct ObjectCode {
     int files; // they belong together; a text is one
     const ObjectFile *file;
     const char *cpu_level, *cpu_features; // for aml_program
+    const char *stored;   // the symbol of constants that are expanded first; NULL: there are none
+    size_t stored_bytes;  // what they take then
+    size_t stored_length; // what they take in the object
+    size_t stored_plain;  // what they would take there as they are
+    const void *stored_data;
 } ObjectCode;
 // Emits every Entry (`entries` of them; symbol and ir must be set; fills arena_bytes and flops)
 // into objects. `state_offset[i]` is the arena offset of state row i, for each entry's own job.
@@ -211,6 +217,8 @@ typedef struct EmitEntry {
     Entry *entry;
     const size_t *state_offset;
 } EmitEntry;
+size_t stored_length(const void *at,
+                     size_t bytes);            // stored.c: of a constant, in a program that stores
 bool codegen_sums_bytes(const IrFunction *fn); // whether it has products of bytes
 int target_rank(const char *cpu); // of a level by its name, 0 is the best; -1: no such level
 bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Target target,

@@ -59,6 +59,11 @@ static bool compile_level(Deployment *d, const Artifact *from, ArtifactLevel *le
         return false;
     level->cpu_level = object->cpu_level;
     level->cpu_features = object->cpu_features;
+    level->stored = object->stored;
+    level->stored_bytes = object->stored_bytes;
+    level->stored_length = object->stored_length;
+    level->stored_plain = object->stored_plain;
+    level->stored_data = object->stored_data;
     return true;
 }
 
@@ -77,6 +82,7 @@ bool deploy_compile(Deployment *d, ObjectCode *object)
         ArtifactLevel level = {0};
         one.cpu = target.at[i];
         one.shared = target.count > 1 ? &shared : NULL;
+        one.stores = d->stores;
         if (!compile_level(d, &d->artifact, &level, &one, object))
             return false;
         for (int k = 0; k < object->files; k++)

@@ -145,8 +145,10 @@ static bool fold_norms(Deployment *d)
         return true;
     if (!passes_run(d->cx, d->program->module, "dce", NULL, NULL))
         return false;
-    for (int i = 0; i < artifact->predict.count; i++)
+    for (int i = 0; i < artifact->predict.count; i++) {
+        freeze_loops(artifact->predict.at[i].ir);
         quant_fold_norms(artifact->predict.at[i].ir);
+    }
     return true;
 }
 
@@ -214,8 +216,11 @@ static bool make_functions(Deployment *d, ObjectCode *object)
         d->rounded = ir_clone_function(artifact->predict.at[0].ir, NULL, sym_of(cx, "deployed"));
     if (!passes_run(cx, d->program->module, NULL, NULL, NULL))
         return false;
-    if (quantizes(d) || prunes(d))
-        artifact->weights_bytes = deploy_constant_bytes(artifact->predict.at[0].ir);
+    size_t plain = deploy_constant_bytes(artifact->predict.at[0].ir, false),
+           stored = deploy_constant_bytes(artifact->predict.at[0].ir, true);
+    d->stores = stored <= plain / 5 * 4; // not for the sake of a few
+    if (quantizes(d) || prunes(d) || d->stores)
+        artifact->weights_bytes = d->stores ? stored : plain;
     return deploy_compile(d, object);
 }
 
@@ -231,20 +236,30 @@ const char *deploy_absolute(Cx *cx, const char *path)
 
 static const char *predictions(Deployment *d, const char *const argv[], const char *verb);
 
+// Whether fields are tokens of texts, which `data rows` cannot write back.
+static bool reads_texts(const aml_dataset *dataset)
+{
+    for (int i = 0; i < dataset->fields; i++)
+        if (dataset->field[i].rule && dataset->field[i].rule->text)
+            return true;
+    return false;
+}
+
 // The rows to compare with, written to a file of their own: the head of the data set's file, or
 // what the training program reads from it if that is no csv file.
 static const char *choose_rows(Deployment *d, const char *reference, char **text)
 {
     Cx *cx = d->cx;
     const CsvForm form = form_of(d);
-    if (!d->request->data && d->data->table.source.kind == AML_SOURCE_TEXTS) {
+    bool is_csv = d->data->table.source.kind == AML_SOURCE_CSV;
+    if (!d->request->data && !is_csv && reads_texts(&d->data->table)) {
         say(d->command, "error",
             "deploy %s is compared with the training program on texts in a csv file, one a row; "
             "name it with --data",
             d->deploy->name);
         return NULL;
     }
-    if (!d->request->data && d->data->table.source.kind != AML_SOURCE_CSV) {
+    if (!d->request->data && !is_csv) {
         const char *all = predictions(
             d, (const char *const[]){reference, "data", "rows", "--job", d->job->table.name, NULL},
             "data rows");
@@ -462,7 +477,9 @@ static double memory_of(Deployment *d)
         aml_function *predict = NEW_ARRAY(d->cx->arena, aml_function, from->predict.count + 1);
         for (int i = 0; i < from->predict.count; i++)
             predict[i] = function_sizes(&from->predict.at[i]);
-        level[l] = (aml_level){.prepare = function_sizes(&from->prepare), .predict = predict};
+        level[l] = (aml_level){.prepare = function_sizes(&from->prepare),
+                               .predict = predict,
+                               .stored_bytes = from->stored_bytes};
     }
     aml_artifact table = {.abi = AML_PROGRAM_ABI,
                           .name = artifact->name,
@@ -534,6 +551,7 @@ static bool deploy_in_folder(Deployment *d)
     fprintf(stderr, "deployed %s from step %lld of %s\n",
             deploy_emits(d, DEPLOY_EXECUTABLE) ? d->request->output : d->artifact.name,
             (long long)info->step, d->job->table.name);
+    deploy_report_stored(d);
     bool good = compare(d);
     good = requirements(d) && good;
     if (!good) {

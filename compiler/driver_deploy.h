@@ -2,8 +2,9 @@
 //
 //   driver_deploy.c    the stages in order: weights, functions, files, comparison, requirements
 //   driver_quantize.c  quantization: samples, calibration, report, accuracy
+//   driver_stored.c    constants that are stored shorter
 //   driver_generate.c  an entry that writes
-//   driver_stored.c    weights alone in small integers or halves
+//   driver_weights.c   weights alone in small integers or halves
 //   driver_prune.c     channels that are left out, and fine-tuning
 //   driver_artifact.c  code for each level of processors, the files that are made
 
@@ -35,6 +36,7 @@ typedef struct Deployment {
     IrFunction *exact, *rounded; // predict for the smallest batch: of f32 and whole, as deployed
     aml_checkpoint *finetuned;   // of the pruned model
     size_t bytes_before;         // of the weights
+    bool stores;                 // constants are stored shorter
     double flops_before, flops_after;
     QuantPlan plan;
 } Deployment;
@@ -51,7 +53,7 @@ bool deploy_over(Deployment *d, const char *what, double limit, double measured,
 // could not be measured.
 double deploy_latency(Deployment *d);
 
-// driver_stored.c: functions without calls get stored weights; the report goes to d->artifact.
+// driver_weights.c: functions without calls get stored weights; the report goes to d->artifact.
 // `entry` is that of the first. False after an error.
 bool deploy_store(Deployment *d, IrFunction *const fn[], int count, const Entry *entry);
 
@@ -69,6 +71,8 @@ const char *deploy_part_name(aml_part part);
 bool deploy_quantize(Deployment *d);
 // Measures d->exact and d->rounded on samples that were held out. False after an error.
 bool deploy_accuracy(Deployment *d, double *before, double *after);
+// driver_stored.c: says what was stored shorter, if anything was.
+void deploy_report_stored(const Deployment *d);
 // driver_prune.c: the predict functions of d->deploy, which are not simplified yet, get smaller
 // shapes, and d->weight the weights for them. False after an error.
 bool deploy_prune(Deployment *d);
@@ -89,7 +93,7 @@ typedef struct LibraryText {
 bool deploy_link_libraries(Deployment *d, const ObjectCode *object, LibraryText text);
 bool deploy_write_text(Deployment *d, const char *path, const char *text);
 const char *deploy_beside(Deployment *d, const char *file); // beside the executable
-// The bytes of all constants that the functions read.
-size_t deploy_constant_bytes(const IrFunction *fn);
+// The bytes of all constants that the function reads; `stored`: as short as they can be.
+size_t deploy_constant_bytes(const IrFunction *fn, bool stored);
 
 #endif

@@ -91,7 +91,7 @@ static bool make_function(Deployment *d, Generator *generator, ObjectCode *objec
         return false;
     if (!passes_run(cx, d->program->module, NULL, NULL, NULL))
         return false;
-    d->artifact.weights_bytes = deploy_constant_bytes(fn);
+    d->artifact.weights_bytes = deploy_constant_bytes(fn, false);
     return compile_levels(d, generator, object);
 }
 

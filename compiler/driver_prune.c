@@ -16,6 +16,7 @@
 
 #include <jansson.h>
 
+#include "aml/text.h"
 #include "quant/axes.h"
 
 // ---- the job's functions
@@ -43,27 +44,29 @@ static void resize_states(Axes *axes, ProgramJob *job)
     }
 }
 
-static int state_named(const ProgramJob *job, const char *name)
+// The state that a tensor of the checkpoint is, or is one turn of.
+static int state_named(const ProgramJob *job, const char *tensor)
 {
-    for (int s = 0; s < job->state.count; s++)
-        if (strcmp(job->state.at[s].info.tensor.name, name) == 0)
-            return s;
+    char name[1024];
+    for (int s = 0; s < job->state.count; s++) {
+        const aml_state_info *info = &job->state.at[s].info;
+        for (int64_t part = 0; part < aml_state_parts(info); part++) {
+            aml_tensor_info one;
+            aml_state_part(info, part, &one, name, sizeof name);
+            if (strcmp(one.name, tensor) == 0)
+                return s;
+        }
+    }
     return -1;
 }
 
 // ---- choosing
 
-typedef struct Kept { // the places of one class that stay
-    int class;
-    int64_t size, count;
-    int64_t *place; // increasing
-} Kept;
-
 typedef struct Pruning {
     Deployment *d;
     ProgramJob *job;
     Axes *axes;
-    Vec(Kept) kept;
+    Vec(AxisKept) kept;
 } Pruning;
 
 static Weight *weight_named(Deployment *d, const char *name)
@@ -82,16 +85,25 @@ static int64_t inner_of(const aml_shape *shape, int axis)
     return inner;
 }
 
-// Adds how much each place of the class weighs in the weights that make it.
+// Adds how much each place of the class weighs in the weights that make it, in all turns.
 static bool weigh(const Pruning *p, AxisMaker maker, double *sum)
 {
-    const Weight *weight = weight_named(p->d, p->job->state.at[maker.state].info.tensor.name);
-    if (!weight || weight->dtype != AML_F32)
-        return false;
-    int64_t inner = inner_of(&weight->shape, maker.axis), size = weight->shape.dim[maker.axis];
-    for (int64_t i = 0; i < aml_shape_elements(&weight->shape); i++) {
-        double value = fabs(element_real(DTYPE_F32, weight->at, i));
-        sum[i / inner % size] += p->d->deploy->prune.squares ? value * value : value;
+    const aml_state_info *info = &p->job->state.at[maker.state].info;
+    char name[1024];
+    int axis = maker.axis - info->stack;
+    for (int64_t part = 0; part < aml_state_parts(info); part++) {
+        aml_tensor_info one;
+        aml_state_part(info, part, &one, name, sizeof name);
+        const Weight *weight = weight_named(p->d, one.name);
+        if (!weight || weight->dtype != AML_F32 || axis < 0)
+            return false;
+        int64_t inner = inner_of(&weight->shape, axis), size = weight->shape.dim[axis];
+        for (int64_t i = 0; i < aml_shape_elements(&weight->shape); i++) {
+            double value = fabs(element_real(DTYPE_F32, weight->at, i));
+            int64_t place = maker.place[i / inner % size];
+            if (place >= 0)
+                sum[place] += p->d->deploy->prune.squares ? value * value : value;
+        }
     }
     return true;
 }
@@ -109,7 +121,7 @@ static void choose_places(Pruning *p, int class, int64_t size, const double *sum
 {
     Arena *arena = p->d->cx->arena;
     int64_t count = size - (int64_t)llround(p->d->deploy->prune.share * (double)size);
-    Kept kept = {class, size, count < 1 ? 1 : count, NEW_ARRAY(arena, int64_t, size + 1)};
+    AxisKept kept = {class, size, count < 1 ? 1 : count, NEW_ARRAY(arena, int64_t, size + 1)};
     bool *out = NEW_ARRAY(arena, bool, size + 1);
     for (int64_t gone = kept.count; gone < size; gone++) {
         int64_t least = -1;
@@ -147,7 +159,7 @@ static void choose(Pruning *p)
 
 // ---- what stays of the weights
 
-static void cut_axis(Cx *cx, Weight *weight, int axis, const Kept *kept)
+static void cut_axis(Cx *cx, Weight *weight, int axis, const AxisKept *kept)
 {
     size_t element = aml_dtype_bytes(weight->dtype);
     int64_t inner = inner_of(&weight->shape, axis), outer = 1;
@@ -168,11 +180,11 @@ static void cut_weights(Pruning *p)
     for (int i = 0; i < p->d->weight.count; i++) {
         Weight *weight = &p->d->weight.at[i];
         int state = state_named(p->job, weight->name);
+        int stack = state >= 0 ? p->job->state.at[state].info.stack : 0;
         for (int axis = 0; state >= 0 && axis < weight->shape.rank; axis++) {
-            int class = axes_class(p->axes, state, axis);
-            for (int k = 0; k < p->kept.count; k++)
-                if (p->kept.at[k].class == class)
-                    cut_axis(p->d->cx, weight, axis, &p->kept.at[k]);
+            AxisKept kept = axes_kept(p->axes, state, axis + stack, p->kept.at, p->kept.count);
+            if (kept.count < kept.size)
+                cut_axis(p->d->cx, weight, axis, &kept);
         }
     }
 }
@@ -241,6 +253,7 @@ static bool write_plan(Pruning *p, const char *path, const char *weights)
 
 static const char *read_states(const json_t *plan, Axes *axes, const ProgramJob *job)
 {
+    static const char wrong[] = "it has sizes that the model cannot have";
     const json_t *states = json_object_get(plan, "states");
     for (int s = 0; s < job->state.count; s++) {
         const aml_tensor_info *info = &job->state.at[s].info.tensor;
@@ -250,11 +263,18 @@ static const char *read_states(const json_t *plan, Axes *axes, const ProgramJob 
         for (int i = 0; i < info->shape.rank; i++) {
             int64_t size = json_integer_value(json_array_get(shape, (size_t)i));
             int class = axes_class(axes, s, i);
-            if (size < 1 || size > info->shape.dim[i] || (class < 0 && size != info->shape.dim[i]))
-                return "it has sizes that the model cannot have";
+            if (size < 1 || size > info->shape.dim[i])
+                return wrong;
             if (class >= 0)
                 axes_resize(axes, class, size);
         }
+    }
+    for (int s = 0; s < job->state.count; s++) { // those that are made of others as well
+        const aml_tensor_info *info = &job->state.at[s].info.tensor;
+        const json_t *shape = json_object_get(states, info->name);
+        for (int i = 0; i < info->shape.rank; i++)
+            if (axes_size(axes, s, i) != json_integer_value(json_array_get(shape, (size_t)i)))
+                return wrong;
     }
     return NULL;
 }
@@ -451,7 +471,7 @@ bool deploy_saving(Deployment *d)
 static void print_kept(const Pruning *p)
 {
     for (int i = 0; i < p->kept.count; i++) {
-        const Kept *kept = &p->kept.at[i];
+        const AxisKept *kept = &p->kept.at[i];
         MakerList makers = axes_makers(p->axes, kept->class);
         fprintf(stderr, "  %lld of %lld channels of", (long long)kept->count,
                 (long long)kept->size);
@@ -478,7 +498,7 @@ bool deploy_prune(Deployment *d)
     whole->mixed = false;
     d->exact = whole;
     d->flops_before = flops_of(whole);
-    d->bytes_before = deploy_constant_bytes(whole);
+    d->bytes_before = deploy_constant_bytes(whole, false);
 
     Pruning pruning = {.d = d, .job = job, .axes = axes_of_job(cx, job)}, *p = &pruning;
     for (int i = 0; i < d->deploy->predict.count; i++)

@@ -114,14 +114,15 @@ static void keep_report(Deployment *d)
     }
 }
 
-size_t deploy_constant_bytes(const IrFunction *fn)
+size_t deploy_constant_bytes(const IrFunction *fn, bool stored)
 {
     size_t bytes = 0;
     for (const Inst *inst = fn->first; inst; inst = inst->next) {
         if (inst_nested(inst))
-            bytes += deploy_constant_bytes(inst_nested(inst));
+            bytes += deploy_constant_bytes(inst_nested(inst), stored);
         else if (inst->op == OP_constant && !inst->attr[0].data.splat)
-            bytes += (size_t)type_bytes(inst->type);
+            bytes += stored ? stored_length(inst->attr[0].data.at, (size_t)type_bytes(inst->type))
+                            : (size_t)type_bytes(inst->type);
     }
     return bytes;
 }

@@ -1,86 +1,63 @@
-// driver_stored.c: weights alone in small integers or halves: the functions of a deployed program,
-// and the report.
+// driver_stored.c: what storing constants shorter saves in a deployed program, and what it costs.
 
 #include "driver_deploy.h"
 
-#include <stdio.h>
+#include <math.h>
+#include <stdlib.h>
+#include <time.h>
 
-#include "quant/rounding.h"
-#include "stored.h"
+#include "aml/stored.h"
 
-enum { MEASURED_TOKENS = 4096 };
-
-static StoredRule rule_of(const QuantizeSetting *setting)
+static double now(void)
 {
-    return (StoredRule){.form = setting->form,
-                        .group = setting->group,
-                        .asymmetric = setting->asymmetric,
-                        .compensated = setting->compensated};
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-static void print_report(const StoredReport *report)
+// The shortest of a few times of expanding all of it, in seconds; negative: there is no memory.
+static double expanding_time(const ArtifactLevel *level)
 {
-    int64_t before = 0, after = 0;
-    fprintf(stderr, "  %-24s %10s %10s %8s %9s %11s %11s  %s\n", "weights", "from", "to", "SQNR dB",
-            "result dB", "f32 bytes", "bytes", "stored as");
-    for (int i = 0; i < report->layer.count; i++) {
-        const aml_layer_report *layer = &report->layer.at[i];
-        char result[16] = "-";
-        if (layer->result_db > 0)
-            snprintf(result, sizeof result, "%.1f", layer->result_db);
-        fprintf(stderr, "  %-24s %10.4g %10.4g %8.1f %9s %11lld %11lld  %s\n", layer->name,
-                layer->low, layer->high, layer->weights_db, result, (long long)layer->bytes_before,
-                (long long)layer->bytes_after, layer->kept ? layer->kept : layer->form);
-        before += layer->bytes_before;
-        after += layer->bytes_after;
+    enum { TURNS = 20 };
+    size_t bytes = (level->stored_bytes + AML_ALIGNMENT) / AML_ALIGNMENT * AML_ALIGNMENT;
+    void *to = aligned_alloc(AML_ALIGNMENT, bytes);
+    double best = INFINITY;
+    for (int i = 0; i < TURNS && to; i++) {
+        double begin = now();
+        aml_stored_expand(level->stored_data, to);
+        best = fmin(best, now() - begin);
     }
-    fprintf(stderr, "  %-24s %50lld %11lld  %.1f%%\n", "together", (long long)before,
-            (long long)after, before ? 100 * (double)after / (double)before : 0);
+    free(to);
+    return to ? best : -1;
 }
 
-// What products are given on the samples that the block names; NULL after an error.
-static const StoredInputs *measure_inputs(Deployment *d, IrFunction *fn, const Entry *entry)
+// The share of zeros among the weights with two or more axes.
+static double share_of_zeros(const Deployment *d)
 {
-    Cx *cx = d->cx;
-    const QuantizeSetting *setting = &d->deploy->quantize;
-    StoredInputs *inputs = NEW(cx->arena, StoredInputs);
-    QuantSamples samples;
-    aml_tensors *tensors = NULL;
-    if (setting->dataset != d->job->table.data) {
-        report(cx, setting->span, calibration_foreign,
-               d->program->dataset.at[setting->dataset].table.name, d->data->table.name);
-        return NULL;
-    }
-    if (!deploy_samples(d, deploy_part_name(setting->part), setting->samples, &samples, &tensors))
-        return NULL;
-    const char *wrong = stored_inputs(cx, fn, entry, &samples, MEASURED_TOKENS, d->folder, inputs);
-    aml_tensors_close(tensors);
-    if (wrong)
-        report(cx, setting->span, calibration_failed, wrong);
-    return wrong ? NULL : inputs;
-}
-
-bool deploy_store(Deployment *d, IrFunction *const fn[], int count, const Entry *entry)
-{
-    Cx *cx = d->cx;
-    StoredRule rule = rule_of(&d->deploy->quantize);
-    StoredReport rows = {0};
-    const StoredInputs *inputs = NULL;
-    if (rule.compensated && !(inputs = measure_inputs(d, fn[0], entry)))
-        return false;
-    for (int i = 0; i < count; i++) {
-        StoredReport again = {0};
-        fn[i]->mixed = DTYPE_F32; // what is stored is rounded coarser than operands would be
-        if (stored_insert(fn[i], &rule, inputs, i ? &again : &rows) > 0)
+    int64_t all = 0, zeros = 0;
+    for (int i = 0; i < d->weight.count; i++) {
+        const Weight *weight = &d->weight.at[i];
+        if (weight->dtype != AML_F32 || weight->shape.rank < 2)
             continue;
-        report(cx, d->deploy->quantize.span, nothing_to_store, d->job->table.name);
-        return false;
+        int64_t elements = aml_shape_elements(&weight->shape);
+        for (int64_t k = 0; k < elements; k++)
+            zeros += element_real(DTYPE_F32, weight->at, k) == 0;
+        all += elements;
     }
-    fprintf(stderr, "weights of %s alone as %s\n", d->deploy->name,
-            stored_form_text(cx->arena, &rule));
-    print_report(&rows);
-    d->artifact.layer.count = 0;
-    for (int i = 0; i < rows.layer.count; i++)
-        vec_push(cx->arena, &d->artifact.layer, rows.layer.at[i]);
-    return true;
+    return all ? (double)zeros / (double)all : 0;
+}
+
+void deploy_report_stored(const Deployment *d)
+{
+    const ArtifactLevel *level = &d->artifact.level.at[0];
+    if (!level->stored)
+        return;
+    fprintf(stderr,
+            "  stored: %s of constants in %s (%.1f%% of the weights are 0), expanded in %.3g us "
+            "when a context is opened\n"
+            "  this makes the program smaller and not faster: the products are those of dense "
+            "weights\n",
+            size_text(d->cx, (double)level->stored_plain),
+            size_text(d->cx, (double)level->stored_length), 100 * share_of_zeros(d),
+            1e6 * expanding_time(level));
 }

@@ -73,9 +73,10 @@ static int64_t results_of(const AmlConv *c)
     return c->depth ? c->depth : c->to;
 }
 
-static LLVMValueRef packed_constant(Codegen *g, const AmlConv *c, const int64_t *table,
+static LLVMValueRef packed_constant(Frame *f, const AmlConv *c, const int64_t *table,
                                     const Inst *weights)
 {
+    Codegen *g = f->g;
     size_t bytes;
     const void *at = constant_bytes(g, weights, &bytes);
     void *packed = arena_alloc(g->arena, c->packed_bytes);
@@ -87,7 +88,7 @@ static LLVMValueRef packed_constant(Codegen *g, const AmlConv *c, const int64_t 
     }
     aml_conv_pack(0, panels_of(c), c->bytes, c->input, c->from, results_of(c), c->taps,
                   c->vectors * c->lanes, aml_conv_all(c->phases), table, at, packed);
-    return constant_pointer(g, packed, c->packed_bytes);
+    return read_only(f, packed, c->packed_bytes);
 }
 
 static void pack_weights(Frame *f, const Inst *inst, const AmlConv *c, LLVMValueRef table,
@@ -204,7 +205,7 @@ void conv_emit(Frame *f, Inst *inst, Inst *conv)
     const Inst *weights = inst->input[own->attr[0].whole];
     bool constant = value_origin(weights)->op == OP_constant && own->uses == 1 && !c.half;
     LLVMValueRef packed =
-        constant ? packed_constant(g, &c, rows, value_origin(weights)) : frame_pointer(f, &memory);
+        constant ? packed_constant(f, &c, rows, value_origin(weights)) : frame_pointer(f, &memory);
     if (!constant)
         pack_weights(f, inst, &c, table, value_pointer(f, weights), packed);
     memory.offset += (c.packed_bytes + 63) / 64 * 64;

@@ -23,6 +23,13 @@ typedef struct Constant { // read-only data in the object
     LLVMValueRef value;
 } Constant;
 
+typedef struct StoredPart { // data that are expanded into the context
+    const void *at;
+    size_t bytes, offset;
+    int kind;
+    size_t length; // as it is stored
+} StoredPart;
+
 enum { MOST_PIECES = 8 };
 
 // data.c: large constants do not go through LLVM, they are an object of their own.
@@ -55,6 +62,9 @@ typedef struct Codegen {
     Vec(Constant) constant;
     Vec(DataItem) data;
     bool as_text; // what is made is a text: all constants are in it
+    bool stores; // constants may be stored shorter
+    Vec(StoredPart) stored;
+    size_t stored_bytes; // when expanded
     LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, half, ptr, none;
 } Codegen;
 
@@ -122,7 +132,8 @@ Index index_scale(Emit *e, Index a, int64_t factor);
 Index index_position(Emit *e, Type type, const Index at[]); // row-major
 void index_split(Emit *e, Index position, int axes, const int64_t dim[], Index out[]);
 
-void memo_begin(Emit *e, IrFunction *body);  // before the first element of a body
+void memo_begin(Emit *e, IrFunction *body); // before the first element of a body
+void memo_put(Emit *e, Inst *inst, const Index at[], LLVMValueRef value); // instead of computing it
 void memo_forget(Emit *e, IrFunction *body); // values so far do not reach the code that follows
 LLVMValueRef element(Emit *e, Inst *inst, const Index at[]);
 LLVMValueRef load_element(Emit *e, DType dtype, LLVMValueRef base, Index position);
@@ -216,7 +227,7 @@ typedef struct Frame {
     Emit emit; // lanes 1; the builder stands in the entry function
     IrFunction *fn;
     LLVMValueRef call; // the aml_call
-    LLVMValueRef arena, state;
+    LLVMValueRef arena, state, constants;
     LLVMValueRef *input, *output; // pointers, by position
     LLVMValueRef *carried; // of a loop's body: where its carried values are, its states; else NULL
     int carries;
@@ -260,6 +271,10 @@ void kernel_close(Kernel *k); // finishes it and emits the call
 LLVMValueRef template_function(Codegen *g, const char *name);
 LLVMValueRef entry_alloca(Frame *f, LLVMTypeRef type); // memory in the entry function's frame
 LLVMValueRef constant_pointer(Codegen *g, const void *bytes, size_t count);
+
+// stored.c: the address of constants, which may lie in the context
+LLVMValueRef read_only(Frame *f, const void *at, size_t bytes);
+void stored_emit(Codegen *g, const char *symbol, ObjectCode *object);
 void function_attributes(Codegen *g, LLVMValueRef function, const char *const names[]);
 
 // move.c: ops with loops of their own
@@ -275,7 +290,7 @@ void emit_add_along(Frame *f, Inst *inst);
 void data_add(Codegen *g, const char *name, const void *at, size_t bytes);
 ObjectFile data_object(Codegen *g); // all that was added
 
-// stored.c
+// weights.c
 void emit_dot_stored(Frame *f, Inst *inst);
 void emit_take_stored(Frame *f, Inst *inst);
 

@@ -77,7 +77,7 @@ LLVMValueRef value_pointer(Frame *f, const Inst *inst)
     if (place->kind == PLACE_CONSTANT) {
         size_t bytes;
         const void *at = constant_bytes(f->g, value_origin(inst), &bytes);
-        return constant_pointer(f->g, at, bytes);
+        return read_only(f, at, bytes);
     }
     return frame_pointer(f, place);
 }
@@ -142,7 +142,7 @@ static LLVMValueRef packed_operand(Frame *f, const Inst *inst, const Inst *dot, 
         at = quads;
     }
     aml_dot_pack(&shape->dot, at, packed);
-    return constant_pointer(f->g, packed, shape->dot.packed_bytes);
+    return read_only(f, packed, shape->dot.packed_bytes);
 }
 
 static void emit_fused(Frame *f, Inst *inst)
@@ -295,6 +295,8 @@ static void load_parameters(Frame *f)
     LLVMValueRef scalars = field(f, f->call, offsetof(aml_call, scalar));
     f->state = field(f, f->call, offsetof(aml_call, state));
     f->arena = field(f, f->call, offsetof(aml_call, arena));
+    if (g->stores)
+        f->constants = field(f, f->call, offsetof(aml_call, constants));
     int input_count = 0, output_count = 0;
     for (int i = 0; i < f->fn->param.count; i++) {
         Slot slot = f->fn->param_slot.at[i];

@@ -293,7 +293,7 @@ static LLVMValueRef memo_find(const Emit *e, const Inst *inst, const Index at[])
     return NULL;
 }
 
-static void memo_put(Emit *e, Inst *inst, const Index at[], LLVMValueRef value)
+void memo_put(Emit *e, Inst *inst, const Index at[], LLVMValueRef value)
 {
     Memo memo = {.inst = inst, .value = value, .next = (int)inst->mark};
     for (int i = 0; i < inst->type.rank; i++)

@@ -93,6 +93,7 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
                        .lanes = info.lanes,
                        .pairs = info.pairs,
                        .bytes = bytes,
+                       .stores = target.stores,
                        .shared = target.shared,
                        .prefix = target.shared
                                      ? arena_printf(cx->arena, "%d_", target.shared->objects++)
@@ -105,6 +106,7 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
         fuse_prepare(entries[i].entry->ir);
         emit_entry(g, &entries[i]);
     }
+    stored_emit(g, arena_printf(cx->arena, "%s_stored", entries[0].entry->symbol), object);
     lap_end(cx, "plan and emit");
     verify(g);
     pieces_compile(g, emit_text, object);

@@ -328,6 +328,7 @@ static Frame child_frame(Frame *f, IrFunction *fn, LLVMValueRef arena)
                    .call = f->call,
                    .arena = arena,
                    .state = f->state,
+                   .constants = f->constants,
                    .state_offset = f->state_offset,
                    .watch = f->watch};
     child.values = ids_of(fn);

@@ -86,6 +86,8 @@ typedef struct Nest {
     int phase;
     int first_kept; // the dim that is divided among parts, -1: none
     int64_t chunk;  // how much of it a part has
+    Inst *held;     // kept in the memory of a result between two phases; NULL: nothing is
+    int held_by;    // which output that is
     Vec(Accumulator) accumulator;
     Vec(Output) output;
 } Nest;
@@ -114,16 +116,19 @@ static void collapse_axes(Nest *n)
     n->dims = dims;
 }
 
+static bool is_slow(Op op)
+{
+    return op == OP_exp || op == OP_log || op == OP_tanh || op == OP_erf || op == OP_sin ||
+           op == OP_cos || op == OP_sigmoid || op == OP_pow;
+}
+
 // What an element costs, in additions or so.
 static int64_t body_weight(IrFunction *body)
 {
     int64_t weight = 0;
     for (const Inst *inst = body->first; inst; inst = inst->next) {
         bool pointwise = op_has(inst->op, POINTWISE);
-        bool slow = inst->op == OP_exp || inst->op == OP_log || inst->op == OP_tanh ||
-                    inst->op == OP_erf || inst->op == OP_sin || inst->op == OP_cos ||
-                    inst->op == OP_sigmoid || inst->op == OP_pow;
-        weight += slow ? 16 : pointwise || inst->op == OP_reduce ? 1 : 0;
+        weight += is_slow(inst->op) ? 16 : pointwise || inst->op == OP_reduce ? 1 : 0;
     }
     return weight;
 }
@@ -141,6 +146,9 @@ static void choose_lanes(Nest *n)
                    : weight <= 6        ? 4
                    : weight <= 12       ? 2
                                         : 1;
+    // A sum down columns reads pieces of rows: long ones.
+    if (n->accumulator.count == 1 && !n->lane_folded && weight <= 6)
+        n->unit_most = MAX_UNITS;
     if (n->dims) {
         int64_t vectors = (n->dim[n->lane_dim].extent + n->lanes - 1) / n->lanes;
         if (vectors < n->unit_most)
@@ -217,6 +225,71 @@ static void accumulate(Nest *n, const Accumulator *accumulator, int unit, const 
     LLVMBuildStore(e->b, emit_reducer(e, with, dtype, sum, value), accumulator->slot[unit]);
 }
 
+// Whether an element of `value` is computed from one of `from` in the same phase.
+static bool made_from(const Inst *value, const Inst *from)
+{
+    if (value == from)
+        return true;
+    bool found = false;
+    for (int i = 0; i < value->inputs && value->op != OP_reduce && !found; i++)
+        found = made_from(value->input[i], from);
+    return found;
+}
+
+// What is summed up in the last phase but one, costs much and is needed once more for a result (the
+// exponentials of a softmax) waits in the memory of this result.
+static void hold(Nest *n)
+{
+    int last = n->shape.phases - 1;
+    for (int i = 0; i < n->accumulator.count && !n->held; i++) {
+        Inst *value = n->accumulator.at[i].reduce->input[0];
+        if (n->accumulator.at[i].phase != last - 1 || !is_slow(value->op) ||
+            value->mark != last - 1 || !shape_equal(value->type, n->shape.space))
+            continue;
+        for (int k = 0; k < n->output.count && !n->held; k++) {
+            const Output *output = &n->output.at[k];
+            if (!output->space || output->phase != last ||
+                output->value->type.dtype != value->type.dtype ||
+                dtype_info[value->type.dtype].bytes < 4 || !made_from(output->value, value))
+                continue;
+            n->held = value;
+            n->held_by = k;
+        }
+    }
+}
+
+// Where memory is waited for in one phase and not in the others, and where a piece of each row is
+// read only, the processor does not see what comes next: it is asked for. A row that is walked once
+// for each phase asks in the last one, a few kilobytes ahead; a sum down columns some rows ahead.
+static void prefetch(Nest *n, const Index all[])
+{
+    enum { AHEAD = 2048, ROWS_AHEAD = 16, LARGE = 1 << 20 };
+    Emit *e = n->e;
+    bool rows = n->lane_folded && n->shape.phases > 1 && n->phase == n->shape.phases - 1,
+         columns = !n->lane_folded && n->accumulator.count > 0 && n->phase == 0;
+    if ((!rows && !columns) || n->lane_dim != n->dims - 1)
+        return;
+    int64_t row = n->dim[n->lane_dim].extent;
+    int64_t ahead = rows ? (AHEAD + row - 1) / row * row : ROWS_AHEAD * row;
+    for (int i = 0; i < n->body->param.count; i++) {
+        const Inst *param = n->body->param.at[i];
+        const Source *source = param->note;
+        if (!shape_equal(param->type, n->shape.space) || source->by_value ||
+            type_bytes(param->type) < LARGE)
+            continue;
+        Index at[IR_MAX_RANK];
+        index_for(n, param->type, all, at);
+        LLVMValueRef place =
+            LLVMBuildAdd(e->b, index_position(e, param->type, at).at, whole(e->g, ahead), "");
+        // It may lie behind the end, so the address is not computed `inbounds`.
+        LLVMTypeRef type = memory_type(e->g, param->type.dtype, 1);
+        LLVMValueRef in[] = {LLVMBuildGEP2(e->b, type, source->base, &place, 1, ""),
+                             LLVMConstInt(e->g->i32, 0, 0), LLVMConstInt(e->g->i32, 3, 0),
+                             LLVMConstInt(e->g->i32, 1, 0)};
+        emit_intrinsic(e, "llvm.prefetch", e->g->ptr, in, 4);
+    }
+}
+
 static void point(Nest *n)
 {
     Emit *e = n->e;
@@ -226,9 +299,21 @@ static void point(Nest *n)
         memo_forget(e, n->body);
         use_unit(n, unit);
         index_at(n, unit, all);
+        prefetch(n, all);
+        if (n->held && n->phase == n->shape.phases - 1) {
+            Type type = n->held->type;
+            LLVMValueRef base = n->output.at[n->held_by].base;
+            memo_put(e, n->held, all,
+                     load_element(e, type.dtype, base, index_position(e, type, all)));
+        }
         for (int i = 0; i < n->accumulator.count; i++)
             if (n->accumulator.at[i].phase == n->phase)
                 accumulate(n, &n->accumulator.at[i], unit, all);
+        if (n->held && n->phase == n->shape.phases - 2) {
+            Type type = n->held->type;
+            store_element(e, type.dtype, n->output.at[n->held_by].base,
+                          index_position(e, type, all), element(e, n->held, all));
+        }
         for (int i = 0; i < n->output.count; i++) {
             if (!n->output.at[i].space || n->output.at[i].phase != n->phase)
                 continue;
@@ -535,6 +620,8 @@ void nest_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[])
         Output output = {value, result[i], (int)value->mark, space};
         vec_push(e->g->arena, &n->output, output);
     }
+    if (!e->flat)
+        hold(n);
     make_slots(n);
     e->lanes = n->lanes;
     for (int i = 0; i < n->dims; i++)

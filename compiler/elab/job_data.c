@@ -160,14 +160,15 @@ static bool read_place(Jobs *jobs, Node *field, const TypeValue *type, const Dat
 
 static bool has_texts(aml_source_kind kind)
 {
-    return kind == AML_SOURCE_CSV || kind == AML_SOURCE_TEXTS || kind == AML_SOURCE_JSONL;
+    return kind == AML_SOURCE_CSV || kind == AML_SOURCE_TEXTS || kind == AML_SOURCE_JSONL ||
+           kind == AML_SOURCE_SHARDS;
 }
 
 // Where the text of a field is: a column, a key, or the file itself.
 static bool text_place(Jobs *jobs, const Node *field, Value place, const DataSource *source,
                        aml_source_kind kind, aml_field *out)
 {
-    return kind == AML_SOURCE_TEXTS   ? true
+    return kind == AML_SOURCE_TEXTS || kind == AML_SOURCE_SHARDS ? true
            : kind == AML_SOURCE_JSONL ? read_key(jobs, field, place, kind, out)
                                       : read_columns(jobs, field, place, source->window, out);
 }
@@ -591,8 +592,10 @@ static void eval_places(Jobs *jobs, Node *node, aml_source_kind kind, DataBlock 
         if (item->kind != NODE_Field)
             continue;
         Value place = value_none();
+        const Node *where = item->as.data.value;
         bool has_places = kind == AML_SOURCE_CSV || kind == AML_SOURCE_TEXTS ||
-                          kind == AML_SOURCE_JSONL || kind == AML_SOURCE_NPZ;
+                          kind == AML_SOURCE_JSONL || kind == AML_SOURCE_NPZ ||
+                          (kind == AML_SOURCE_SHARDS && where && where->kind != NODE_Name);
         if (has_places && item->as.data.value)
             place =
                 elab_eval(jobs->e, env_new(jobs->e, NULL, item->span.file), item->as.data.value);

@@ -186,7 +186,17 @@ static bool read_shards(Reading *r)
                "\"cls\", \"txt\" or \"json.KEY\"", value_show(r->jobs->e, item(r, "label")));
         return false;
     }
-    r->source->column[0] = "";
+    bool stated = !value_is(item(r, "text"), VALUE_NONE);
+    Sym text = stated                      ? value_plain_text(item(r, "text"))
+               : strcmp(label, "txt") == 0 ? "text"
+                                           : "txt";
+    if (!text || !*text || strchr(text, '/') || strcmp(text, label) == 0) {
+        report(r->jobs->cx, r->setting->span, setting_range, "text",
+               "the ending of the texts' names, such as \"txt\", and not that of the labels",
+               value_show(r->jobs->e, item(r, "text")));
+        return false;
+    }
+    r->source->column[0] = text;
     r->source->column[1] = label;
     return read_images(r);
 }
@@ -244,8 +254,11 @@ static const struct {
     [AML_SOURCE_JSONL] = {"jsonl", AML_SOURCE_JSONL, read_jsonl, "column(\"a.b\")", {NULL}},
     [AML_SOURCE_NPY] = {"npy", AML_SOURCE_NPY, read_npy, "values or labels", {"values", "labels"}},
     [AML_SOURCE_NPZ] = {"npz", AML_SOURCE_NPZ, read_npz, "array(\"x\")", {NULL}},
-    [AML_SOURCE_SHARDS] =
-        {"shards", AML_SOURCE_SHARDS, read_shards, "image or label", {"image", "label"}},
+    [AML_SOURCE_SHARDS] = {"shards",
+                           AML_SOURCE_SHARDS,
+                           read_shards,
+                           "image, label or tokens(contents(), ...)",
+                           {"image", "label"}},
     [AML_SOURCE_AUDIO] = {"audio",
                           AML_SOURCE_AUDIO,
                           read_audio,

@@ -220,8 +220,8 @@ const aml_tokenizer *text_tokenizer(Jobs *jobs, Node *dataset)
     bool several = false;
     if (kind && strcmp(kind, "text") == 0)
         block.tokenizer = read_tokenizer(jobs, &setting, source);
-    else if (kind &&
-             (strcmp(kind, "csv") == 0 || strcmp(kind, "texts") == 0 || strcmp(kind, "jsonl") == 0))
+    else if (kind && (strcmp(kind, "csv") == 0 || strcmp(kind, "texts") == 0 ||
+                      strcmp(kind, "jsonl") == 0 || strcmp(kind, "shards") == 0))
         block.tokenizer = field_tokenizer(jobs, dataset, &several);
     if (several) {
         report(jobs->cx, setting.span, several_vocabs, dataset->as.job.name);

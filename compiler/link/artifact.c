@@ -59,20 +59,33 @@ static void write_levels(TableWriter *writer, const Artifact *artifact)
                           table_function(writer, &level->predict.at[i],
                                          arena_printf(writer->cx->arena, "l%dp%d", l, i)));
         TOP("static const aml_function predict%d[] = {\n%s};\n", l, predict.text);
+        if (level->stored)
+            TOP("extern const char %s[];\nvoid aml_stored_expand(const void *stored, void *to);\n",
+                level->stored);
         buffer_printf(&rows,
                       "    {.cpu_level = %s, .cpu_features = %s, .prepare = %s, .predict = "
-                      "predict%d},\n",
+                      "predict%d, .stored = %s, .expand = %s, .stored_bytes = %zuu},\n",
                       table_text(writer, level->cpu_level), table_text(writer, level->cpu_features),
-                      prepare, l);
+                      prepare, l, level->stored ? level->stored : "0",
+                      level->stored ? "aml_stored_expand" : "0", level->stored_bytes);
     }
     TOP("static const aml_level levels[] = {\n%s};\n", rows.text);
+}
+
+// Whether its samples are pictures; those of an archive may be texts.
+static bool has_pictures(const Artifact *artifact)
+{
+    for (int i = 0; i < artifact->fields; i++)
+        if (artifact->field[i].rule && artifact->field[i].rule->text)
+            return false;
+    return artifact->source->most_pixels > 0;
 }
 
 // The kinds of files that an executable reads besides csv: only these are linked.
 static const char *readers(const Artifact *artifact)
 {
     const aml_source *source = artifact->source;
-    if (source->most_pixels > 0)
+    if (has_pictures(artifact))
         return "&amli_picture_files, ";
     if (source->kind == AML_SOURCE_AUDIO)
         return "&amli_sound_files, ";
@@ -85,7 +98,7 @@ static void write_readers(TableWriter *writer, const Artifact *artifact)
     const aml_source *source = artifact->source;
     TOP("    .readers = %d, .reader = %s,\n", readers(artifact) ? 1 : 0,
         readers(artifact) ? "readers" : "0");
-    if (source->most_pixels > 0)
+    if (has_pictures(artifact))
         TOP("    .resize = (aml_resize)%d, .background = %d, .most_pixels = %lld,\n",
             source->resize, source->background, (long long)source->most_pixels);
     if (source->kind == AML_SOURCE_AUDIO)

@@ -62,6 +62,9 @@ typedef struct ArtifactLevel {
     const char *cpu_level, *cpu_features;
     Entry prepare;
     Vec(Entry) predict; // one per batch size
+    const char *stored; // see ObjectCode
+    size_t stored_bytes, stored_length, stored_plain;
+    const void *stored_data;
 } ArtifactLevel;
 
 typedef struct Artifact {
@@ -120,6 +123,8 @@ bool freeze_weights(Cx *cx, IrFunction *fn, const ProgramJob *job, const Weight 
 // Options and counters of the running program become constants: options keep their defaults. What
 // is left is the position of a generation.
 void freeze_scalars(IrFunction *fn, Entry *entry, const Program *program);
+// freeze_loops.c: loops whose slices are constant weights are written out.
+void freeze_loops(IrFunction *fn);
 // A copy of the data set's prepare that computes only what `predict` reads, in its order, from the
 // fields that this needs: fills out->prepare, field and fields. out->name must be set.
 bool freeze_prepare(Cx *cx, const Program *program, IrModule *module, const ProgramDataset *data,

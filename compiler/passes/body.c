@@ -298,14 +298,16 @@ size_t dot_scratch_bytes(const Inst *dot)
     if (!dot_shape(dot, &shape))
         return 0;
     int bytes = dtype_info[dot->type.dtype].bytes;
-    shape.dot.b_packed = inst_sums_bytes(dot) && dot_quads(&shape);
+    bool quads = inst_sums_bytes(dot) && dot_quads(&shape);
     int half = half_of(product_half(dot));
-    for (int way = 0; way < 4; way++) { // three widths, and pairs in the widest
-        int width = way < 3 ? 16 << way : 64;
+    // Three widths, and pairs in the widest; each with B packed (a constant) or as it is.
+    for (int way = 0; way < 8; way++) {
+        int pairs = way % 4 == 3, width = pairs ? 64 : 16 << way % 4;
         AmlDot plan = shape.dot;
+        plan.b_packed = quads || way >= 4;
         plan.bytes = bytes;
         plan.lanes = width / bytes;
-        plan.half = way == 3 && half == AML_HALF_BF16 ? AML_HALF_PAIRS : half;
+        plan.half = pairs && half == AML_HALF_BF16 ? AML_HALF_PAIRS : half;
         aml_dot_plan(&plan);
         size_t each = (plan.scratch_bytes + 63) / 64 * 64;
         int64_t parts = !shape.loops                       ? plan.parts

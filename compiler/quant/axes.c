@@ -4,7 +4,17 @@
 // operations all of them, a product its contracted pairs, a concatenation all but one), and pins
 // those whose size means something (spatial axes of a convolution, what is sliced or sorted, inputs
 // and outputs). States are nodes of the job, so that a training step, its optimizer and the
-// prediction agree. What an operation does that is not understood pins everything that it touches:
+// prediction agree.
+//
+// An axis may be made of others: a concatenation's of its parts', one that flattens [c, h, w] of c,
+// each of whose places is h * w places of it. Such an axis has a list of pieces, and changes as
+// they do. Where two of them meet they have to be made alike.
+//
+// The body of a loop is a part of the function around it: what it is given and gives back are the
+// loop's operands and results, but for the axis that counts turns. So a repeated layer loses the
+// same channels in every turn, and stays a loop.
+//
+// What an operation does that is not understood pins everything that it touches:
 // then nothing is pruned there, but nothing wrong is made.
 
 #include "quant/axes.h"
@@ -14,10 +24,17 @@
 #include "diag/diag.h"
 #include "passes/fuse.h"
 
+typedef struct Piece { // `node` has places i; here they are (o * size + i) * inner + k
+    int node;
+    int64_t outer, inner;
+} Piece;
+
 typedef struct AxisNode {
     int parent;
-    int64_t size; // of a root: as it is, or as it will be
-    bool pinned;  // of a root
+    int64_t size; // of a root without pieces: as it is, or as it will be
+    bool pinned;  // of a root without pieces
+    int pieces;   // of a root
+    Piece *piece;
 } AxisNode;
 
 typedef struct Known { // a function that was added
@@ -25,6 +42,16 @@ typedef struct Known { // a function that was added
     int base;
     int values; // ids when it was added
 } Known;
+
+typedef struct Cut { // a slice of whole pieces
+    const Inst *inst;
+    int axis, node, first, pieces; // `node`: the axis that is sliced
+} Cut;
+
+typedef struct Given { // what the parameter of a loop's body is
+    const Inst *param, *outside;
+    int sliced; // 1: one slice a turn
+} Given;
 
 typedef struct Maker {
     int node; // of the result's axis
@@ -37,6 +64,8 @@ struct Axes {
     Vec(AxisNode) node;
     Vec(Known) known;
     Vec(Maker) maker;
+    Vec(Cut) cut;
+    Vec(Given) given;
     int base, most; // of the function in progress: its first node, its ids
     bool predicts;
 };
@@ -57,7 +86,10 @@ static int node_of(const Axes *a, const Inst *inst, int axis)
 
 static void pin_node(Axes *a, int node)
 {
-    a->node.at[find(a, node)].pinned = true;
+    AxisNode *root = &a->node.at[find(a, node)];
+    root->pinned = true;
+    for (int i = 0; i < root->pieces; i++)
+        pin_node(a, root->piece[i].node);
 }
 
 static void pin(Axes *a, const Inst *inst, int axis)
@@ -65,16 +97,65 @@ static void pin(Axes *a, const Inst *inst, int axis)
     pin_node(a, node_of(a, inst, axis));
 }
 
+static int64_t size_of(Axes *a, int node)
+{
+    const AxisNode *root = &a->node.at[find(a, node)];
+    int64_t size = 0;
+    for (int i = 0; i < root->pieces; i++)
+        size += root->piece[i].outer * root->piece[i].inner * size_of(a, root->piece[i].node);
+    return root->pieces ? size : root->size;
+}
+
+static bool is_pinned(Axes *a, int node)
+{
+    const AxisNode *root = &a->node.at[find(a, node)];
+    bool pinned = root->pinned;
+    for (int i = 0; i < root->pieces; i++)
+        pinned |= is_pinned(a, root->piece[i].node);
+    return pinned;
+}
+
+static bool same_pieces(Axes *a, const AxisNode *x, const AxisNode *y)
+{
+    bool same = x->pieces == y->pieces;
+    for (int i = 0; same && i < x->pieces; i++)
+        same = x->piece[i].outer == y->piece[i].outer && x->piece[i].inner == y->piece[i].inner &&
+               size_of(a, x->piece[i].node) == size_of(a, y->piece[i].node);
+    return same;
+}
+
+// One axis of different sizes cannot be: then neither changes.
 static void unite_nodes(Axes *a, int left, int right)
 {
     left = find(a, left);
     right = find(a, right);
     if (left == right)
         return;
-    bool pinned = a->node.at[left].pinned || a->node.at[right].pinned ||
-                  a->node.at[left].size != a->node.at[right].size;
+    AxisNode x = a->node.at[left], y = a->node.at[right];
+    bool alike = !x.pieces || !y.pieces || same_pieces(a, &x, &y);
+    if (!alike || size_of(a, left) != size_of(a, right)) {
+        pin_node(a, left);
+        pin_node(a, right);
+        return;
+    }
+    if (!x.pieces && y.pieces) {
+        a->node.at[left].pieces = y.pieces;
+        a->node.at[left].piece = y.piece;
+    }
     a->node.at[right].parent = left;
-    a->node.at[left].pinned = pinned;
+    for (int i = 0; x.pieces && i < y.pieces; i++)
+        unite_nodes(a, x.piece[i].node, y.piece[i].node);
+    if (x.pinned || y.pinned)
+        pin_node(a, left);
+}
+
+// The axis is made of these.
+static void give_pieces(Axes *a, int node, const Piece piece[], int pieces)
+{
+    AxisNode made = {.parent = a->node.count, .pieces = pieces};
+    made.piece = arena_copy(a->cx->arena, piece, sizeof *piece * (size_t)pieces);
+    vec_push(a->cx->arena, &a->node, made);
+    unite_nodes(a, a->node.count - 1, node);
 }
 
 static void unite(Axes *a, const Inst *x, int i, const Inst *y, int k)
@@ -120,13 +201,53 @@ Axes *axes_new(Cx *cx, const ProgramJob *job)
         const aml_state_info *info = &job->state.at[s].info;
         for (int i = 0; i < info->tensor.shape.rank; i++) {
             a->node.at[s * IR_MAX_RANK + i].size = info->tensor.shape.dim[i];
-            a->node.at[s * IR_MAX_RANK + i].pinned = info->stack > 0;
+            a->node.at[s * IR_MAX_RANK + i].pinned = i < info->stack;
         }
     }
     return a;
 }
 
 // ---- operations
+
+// `whole` is an axis that several axes of `parts` make. One of them, the first that is free, may
+// change.
+static void add_flattened(Axes *a, const Inst *whole, int axis, const Inst *parts, int first,
+                          int end)
+{
+    int free = first;
+    while (free < end && (parts->type.dim[free] == 1 || is_pinned(a, node_of(a, parts, free))))
+        free++;
+    Piece piece = {free < end ? node_of(a, parts, free) : -1, 1, 1};
+    for (int i = first; i < end; i++) {
+        if (i == free)
+            continue;
+        pin(a, parts, i);
+        *(i < free ? &piece.outer : &piece.inner) *= parts->type.dim[i];
+    }
+    if (free == end || is_pinned(a, node_of(a, whole, axis)))
+        pin(a, whole, axis);
+    else
+        give_pieces(a, node_of(a, whole, axis), &piece, 1);
+    if (free < end && is_pinned(a, node_of(a, whole, axis)))
+        pin(a, parts, free);
+}
+
+static void add_group(Axes *a, const Inst *x, int first_i, int end_i, const Inst *y, int first_k,
+                      int end_k)
+{
+    if (end_i - first_i == 1 && end_k - first_k == 1) {
+        unite(a, x, first_i, y, first_k);
+    } else if (end_k - first_k == 1) {
+        add_flattened(a, y, first_k, x, first_i, end_i);
+    } else if (end_i - first_i == 1) {
+        add_flattened(a, x, first_i, y, first_k, end_k);
+    } else {
+        for (int i = first_i; i < end_i; i++)
+            pin(a, x, i);
+        for (int k = first_k; k < end_k; k++)
+            pin(a, y, k);
+    }
+}
 
 // Axes that stay what they are when elements are only counted in another way. Those of size 1 come
 // and go by themselves.
@@ -150,14 +271,39 @@ static void add_reshape(Axes *a, const Inst *inst)
                 left *= in.dim[i++];
             else
                 right *= out.dim[k++];
-        bool same = i - first_i == 1 && k - first_k == 1;
-        if (same)
-            unite(a, inst->input[0], first_i, inst, first_k);
-        for (int j = first_i; j < i && !same; j++)
-            pin(a, inst->input[0], j);
-        for (int j = first_k; j < k && !same; j++)
-            pin(a, inst, j);
+        add_group(a, inst->input[0], first_i, i, inst, first_k, k);
     }
+}
+
+// The pieces of an axis that the places from `start` on are; false: they are no whole pieces.
+static bool find_cut(Axes *a, int node, int64_t start, int64_t count, int *first, int *pieces)
+{
+    const AxisNode *root = &a->node.at[find(a, node)];
+    int64_t at = 0;
+    for (int i = 0; i < root->pieces; i++) {
+        if (at == start)
+            *first = i, *pieces = 0;
+        if (at >= start && at < start + count)
+            ++*pieces;
+        at += root->piece[i].outer * root->piece[i].inner * size_of(a, root->piece[i].node);
+        if (at == start + count)
+            return *pieces > 0;
+    }
+    return false;
+}
+
+static bool add_cut(Axes *a, const Inst *in, const Inst *inst, int axis, int64_t start)
+{
+    int first = 0, pieces = 0;
+    if (!find_cut(a, node_of(a, in, axis), start, inst->type.dim[axis], &first, &pieces))
+        return false;
+    const AxisNode *root = &a->node.at[find(a, node_of(a, in, axis))];
+    vec_push(a->cx->arena, &a->cut, ((Cut){inst, axis, node_of(a, in, axis), first, pieces}));
+    if (pieces == 1 && root->piece[first].outer == 1 && root->piece[first].inner == 1)
+        unite_nodes(a, root->piece[first].node, node_of(a, inst, axis));
+    else
+        give_pieces(a, node_of(a, inst, axis), &root->piece[first], pieces);
+    return true;
 }
 
 static void add_slice(Axes *a, const Inst *inst)
@@ -167,9 +313,24 @@ static void add_slice(Axes *a, const Inst *inst)
         bool whole = inst->attr[0].list.at[i] == 0 && inst->type.dim[i] == in->type.dim[i];
         if (whole)
             unite(a, in, i, inst, i);
-        else
+        else if (inst->attr[2].list.at[i] != 1 ||
+                 !add_cut(a, in, inst, i, inst->attr[0].list.at[i]))
             pin(a, in, i), pin(a, inst, i);
     }
+}
+
+// The axis of a concatenation's result.
+static void add_concat(Axes *a, const Inst *inst)
+{
+    int axis = (int)inst->attr[0].whole;
+    Piece *piece = NEW_ARRAY(a->cx->arena, Piece, inst->inputs + 1);
+    for (int k = 0; k < inst->inputs; k++) {
+        piece[k] = (Piece){node_of(a, inst->input[k], axis), 1, 1};
+        for (int i = 0; i < inst->type.rank; i++)
+            if (i != axis)
+                unite(a, inst->input[k], i, inst, i);
+    }
+    give_pieces(a, node_of(a, inst, axis), piece, inst->inputs);
 }
 
 // `b`'s axis i is `a`'s; `axis` of the first is replaced by axes of the second's.
@@ -201,26 +362,38 @@ static void add_scatter(Axes *a, const Inst *inst)
         unite(a, rows, i + index->type.rank - 1, inst, i);
 }
 
-static const Inst *state_behind(const Inst *weights)
+static const Given *given(const Axes *a, const Inst *param)
 {
-    while (weights->op == OP_cast || weights->op == OP_transpose)
-        weights = weights->input[0];
-    return weights->op == OP_parameter ? weights : NULL;
+    for (int i = 0; i < a->given.count; i++)
+        if (a->given.at[i].param == param)
+            return &a->given.at[i];
+    return NULL;
 }
 
 // The axis of a weight's state that makes these channels of a product's result.
 static void add_maker(Axes *a, const Inst *inst, int axis, const Inst *weights, int weight_axis)
 {
-    const Inst *state = state_behind(weights);
-    if (!state || !a->predicts)
+    const Given *from;
+    if (!a->predicts)
         return;
-    for (const Inst *in = weights; in != state; in = in->input[0])
-        if (in->op == OP_transpose)
-            weight_axis = (int)in->attr[0].list.at[weight_axis];
-    Slot slot = state->function->param_slot.at[state->attr[0].whole];
+    for (;;) {
+        if (weights->op == OP_transpose)
+            weight_axis = (int)weights->attr[0].list.at[weight_axis];
+        if (weights->op == OP_cast || weights->op == OP_transpose) {
+            weights = weights->input[0];
+        } else if ((from = given(a, weights))) {
+            weight_axis += from->sliced;
+            weights = from->outside;
+        } else {
+            break;
+        }
+    }
+    if (weights->op != OP_parameter || weights->function->parent)
+        return;
+    Slot slot = weights->function->param_slot.at[weights->attr[0].whole];
     if (slot.kind == SLOT_STATE)
         vec_push(a->cx->arena, &a->maker,
-                 ((Maker){node_of(a, inst, axis), {slot.index, weight_axis}}));
+                 ((Maker){node_of(a, inst, axis), {slot.index, weight_axis, NULL}}));
 }
 
 static void add_dot(Axes *a, const Inst *inst)
@@ -316,6 +489,76 @@ static void add_window(Axes *a, const Inst *inst)
     }
 }
 
+static void add_instruction(Axes *a, const Inst *inst);
+
+// Operands are (carried, sliced, the same each turn), the body's parameters (turn, these). Of
+// several results each is read by a `get`.
+static void add_loop(Axes *a, const Inst *inst)
+{
+    const IrFunction *body = inst->attr[3].function;
+    int carried = (int)inst->attr[1].whole, sliced = (int)inst->attr[2].whole;
+    for (int k = 0; k < inst->inputs; k++) {
+        const Inst *in = inst->input[k], *param = body->param.at[k + 1];
+        int cut = k >= carried && k < carried + sliced;
+        vec_push(a->cx->arena, &a->given, ((Given){param, in, cut}));
+        if (cut)
+            pin(a, in, 0);
+        for (int i = 0; i < param->type.rank; i++)
+            unite(a, in, i + cut, param, i);
+    }
+    for (const Inst *in = body->first; in; in = in->next)
+        add_instruction(a, in);
+    for (int r = 0; r < carried; r++) {
+        const Inst *value = body->result.at[r].value, *param = body->param.at[r + 1];
+        for (int i = 0; i < param->type.rank; i++)
+            unite(a, value, i, param, i);
+    }
+}
+
+// The axes of a loop's result are those of the body's.
+static void add_result_of(Axes *a, const Inst *result, const Inst *loop, int index)
+{
+    const IrFunction *body = loop->attr[3].function;
+    const Inst *value = body->result.at[index].value;
+    int stacked = index >= (int)loop->attr[1].whole;
+    if (stacked)
+        pin(a, result, 0);
+    for (int i = 0; i < value->type.rank; i++)
+        unite(a, result, i + stacked, value, i);
+}
+
+// Queries, keys and values are [images, positions, heads, width]. Heads run together, unless some
+// share keys; the width is that of one product.
+static void add_attention(Axes *a, const Inst *inst)
+{
+    const Inst *q = inst->input[0];
+    for (int k = 0; k < inst->inputs; k++) {
+        const Inst *in = inst->input[k];
+        bool logs = in->type.rank == 3; // [images, heads, queries]
+        unite(a, q, 0, in, 0);
+        unite(a, q, 2, in, logs ? 1 : 2); // of different sizes: neither changes
+        unite(a, k == 1 || k == 2 ? inst->input[1] : q, 1, in, logs ? 2 : 1);
+        if (!logs)
+            pin(a, in, 3);
+    }
+}
+
+static void add_attention_result(Axes *a, const Inst *result, const Inst *from, int index)
+{
+    const Inst *like = from->input[from->op == OP_attend_back ? index : 0];
+    bool logs = result->type.rank == 3;
+    unite(a, result, 0, like, 0);
+    unite(a, result, logs ? 2 : 1, like, 1);
+    unite(a, result, logs ? 1 : 2, like, 2);
+    if (!logs)
+        pin(a, result, 3);
+}
+
+static bool attends(const Inst *inst)
+{
+    return inst->op == OP_attend || inst->op == OP_attend_back;
+}
+
 static void add_instruction(Axes *a, const Inst *inst)
 {
     const Inst *in = inst->inputs > 0 ? inst->input[0] : NULL;
@@ -341,7 +584,7 @@ static void add_instruction(Axes *a, const Inst *inst)
     } else if (inst->op == OP_slice) {
         add_slice(a, inst);
     } else if (inst->op == OP_concat) {
-        add_same(a, inst, inst->attr[0].whole);
+        add_concat(a, inst);
     } else if (inst->op == OP_gather) {
         add_gather(a, inst);
     } else if (inst->op == OP_scatter_add) {
@@ -367,8 +610,32 @@ static void add_instruction(Axes *a, const Inst *inst)
             pin_all(a, inst);
     } else if (inst->op == OP_window || inst->op == OP_unwindow) {
         add_window(a, inst);
+    } else if (inst->op == OP_loop) {
+        add_loop(a, inst);
+        if (inst->results == 1)
+            add_result_of(a, inst, inst, 0);
+    } else if (attends(inst)) {
+        add_attention(a, inst);
+    } else if (inst->op == OP_get && attends(inst->input[0])) {
+        add_attention_result(a, inst, inst->input[0], (int)inst->attr[0].whole);
+    } else if (inst->op == OP_get && inst->input[0]->op == OP_loop) {
+        add_result_of(a, inst, inst->input[0], (int)inst->attr[0].whole);
     } else if (inst->op != OP_random) {
         pin_operation(a, inst);
+    }
+}
+
+// How large they are so far.
+static void add_sizes(Axes *a, const IrFunction *fn)
+{
+    for (int p = 0; p < fn->param.count; p++)
+        for (int i = 0; i < fn->param.at[p]->type.rank; i++)
+            a->node.at[node_of(a, fn->param.at[p], i)].size = fn->param.at[p]->type.dim[i];
+    for (const Inst *inst = fn->first; inst; inst = inst->next) {
+        for (int i = 0; i < inst->type.rank; i++)
+            a->node.at[node_of(a, inst, i)].size = inst->type.dim[i];
+        if (inst->op == OP_loop)
+            add_sizes(a, inst->attr[3].function);
     }
 }
 
@@ -378,12 +645,7 @@ void axes_add(Axes *a, IrFunction *fn, bool predicts)
     a->predicts = predicts;
     vec_push(a->cx->arena, &a->known, ((Known){fn, a->base, fn->next_id}));
     add_nodes(a, fn->next_id * IR_MAX_RANK);
-    for (int p = 0; p < fn->param.count; p++)
-        for (int i = 0; i < fn->param.at[p]->type.rank; i++)
-            a->node.at[node_of(a, fn->param.at[p], i)].size = fn->param.at[p]->type.dim[i];
-    for (const Inst *inst = fn->first; inst; inst = inst->next)
-        for (int i = 0; i < inst->type.rank; i++)
-            a->node.at[node_of(a, inst, i)].size = inst->type.dim[i];
+    add_sizes(a, fn);
     for (int p = 0; p < fn->param.count; p++) {
         const Inst *param = fn->param.at[p];
         Slot slot = fn->param_slot.at[p];
@@ -409,7 +671,7 @@ void axes_add(Axes *a, IrFunction *fn, bool predicts)
 int axes_class(Axes *a, int state, int axis)
 {
     int root = find(a, state * IR_MAX_RANK + axis);
-    return a->node.at[root].pinned ? -1 : root;
+    return a->node.at[root].pinned || a->node.at[root].pieces ? -1 : root;
 }
 
 void axes_resize(Axes *a, int class, int64_t size)
@@ -419,19 +681,81 @@ void axes_resize(Axes *a, int class, int64_t size)
 
 int64_t axes_size(Axes *a, int state, int axis)
 {
-    return a->node.at[find(a, state * IR_MAX_RANK + axis)].size;
+    return size_of(a, state * IR_MAX_RANK + axis);
+}
+
+static void list_places(Axes *a, int node, const AxisKept kept[], int count, int64_t *at,
+                        AxisKept *out)
+{
+    int root = find(a, node);
+    const AxisNode *axis = &a->node.at[root];
+    const AxisKept *own = NULL;
+    for (int i = 0; i < count; i++)
+        if (kept[i].class == root)
+            own = &kept[i];
+    if (!axis->pieces) {
+        for (int64_t i = 0; i < (own ? own->count : axis->size); i++)
+            out->place[out->count++] = *at + (own ? own->place[i] : i);
+        *at += axis->size;
+        return;
+    }
+    for (int p = 0; p < axis->pieces; p++) {
+        const Piece *piece = &axis->piece[p];
+        int64_t size = size_of(a, piece->node), none = 0;
+        AxisKept one = {.place = NEW_ARRAY(a->cx->arena, int64_t, size + 1)};
+        list_places(a, piece->node, kept, count, &none, &one);
+        for (int64_t o = 0; o < piece->outer; o++)
+            for (int64_t i = 0; i < one.count; i++)
+                for (int64_t k = 0; k < piece->inner; k++)
+                    out->place[out->count++] = *at + (o * size + one.place[i]) * piece->inner + k;
+        *at += piece->outer * size * piece->inner;
+    }
+}
+
+AxisKept axes_kept(Axes *a, int state, int axis, const AxisKept kept[], int count)
+{
+    int node = state * IR_MAX_RANK + axis;
+    int64_t size = size_of(a, node), at = 0;
+    AxisKept out = {.class = -1, .size = size, .place = NEW_ARRAY(a->cx->arena, int64_t, size + 1)};
+    list_places(a, node, kept, count, &at, &out);
+    return out;
+}
+
+// For each place of an axis, that of the class which it is; -1: it is of another.
+static bool list_class(Axes *a, int node, int class, int64_t *at, int64_t out[])
+{
+    int root = find(a, node);
+    const AxisNode *axis = &a->node.at[root];
+    bool any = root == class;
+    if (!axis->pieces) {
+        for (int64_t i = 0; i < axis->size; i++)
+            out[(*at)++] = any ? i : -1;
+        return any;
+    }
+    for (int p = 0; p < axis->pieces; p++) {
+        const Piece *piece = &axis->piece[p];
+        int64_t size = size_of(a, piece->node), none = 0;
+        int64_t *one = NEW_ARRAY(a->cx->arena, int64_t, size + 1);
+        any |= list_class(a, piece->node, class, &none, one);
+        for (int64_t o = 0; o < piece->outer; o++)
+            for (int64_t i = 0; i < size * piece->inner; i++)
+                out[(*at)++] = one[i / piece->inner];
+    }
+    return any;
 }
 
 MakerList axes_makers(Axes *a, int class)
 {
     MakerList list = {0};
     for (int i = 0; i < a->maker.count; i++) {
-        const Maker *maker = &a->maker.at[i];
-        bool known = find(a, maker->node) != class;
+        AxisMaker maker = a->maker.at[i].weights;
+        int64_t at = 0;
+        bool known = false;
         for (int k = 0; k < list.count; k++)
-            known |= list.at[k].state == maker->weights.state;
-        if (!known)
-            vec_push(a->cx->arena, &list, maker->weights);
+            known |= list.at[k].state == maker.state;
+        maker.place = NEW_ARRAY(a->cx->arena, int64_t, size_of(a, a->maker.at[i].node) + 1);
+        if (!known && list_class(a, a->maker.at[i].node, class, &at, maker.place))
+            vec_push(a->cx->arena, &list, maker);
     }
     return list;
 }
@@ -453,7 +777,93 @@ static void fit_uniform(Inst *inst)
 static void apply_shape(Axes *a, Inst *inst)
 {
     for (int i = 0; i < inst->type.rank; i++)
-        inst->type.dim[i] = a->node.at[find(a, node_of(a, inst, i))].size;
+        inst->type.dim[i] = size_of(a, node_of(a, inst, i));
+}
+
+// A slice of whole pieces begins where those before it end.
+static void fit_slice(Axes *a, Inst *inst)
+{
+    for (int i = 0; i < inst->type.rank; i++)
+        if (inst->attr[0].list.at[i] == 0 && inst->attr[2].list.at[i] == 1 &&
+            inst->input[0]->type.dim[i] == inst->type.dim[i])
+            inst->attr[1].list.at[i] = inst->type.dim[i];
+    for (int c = 0; c < a->cut.count; c++) {
+        const Cut *cut = &a->cut.at[c];
+        if (cut->inst != inst)
+            continue;
+        const AxisNode *root = &a->node.at[find(a, cut->node)];
+        int64_t start = 0;
+        for (int i = 0; i < cut->first; i++)
+            start += root->piece[i].outer * root->piece[i].inner * size_of(a, root->piece[i].node);
+        inst->attr[0].list.at[cut->axis] = start;
+        inst->attr[1].list.at[cut->axis] = start + inst->type.dim[cut->axis];
+    }
+}
+
+static void fit_groups(Inst *inst)
+{
+    bool convolves = inst->op == OP_conv || inst->op == OP_conv_input || inst->op == OP_conv_weight;
+    if (!convolves || inst->attr[4].whole <= 1)
+        return;
+    const Inst *x = inst->op == OP_conv_input ? inst : inst->input[0];
+    const Inst *w = inst->op == OP_conv_weight ? inst : inst->input[1];
+    if (w->type.dim[w->type.rank > x->type.rank ? 2 : 1] == 1)
+        inst->attr[4].whole = x->type.dim[1];
+}
+
+static void apply_all(Axes *a, IrFunction *fn);
+
+static void fit_loop(Axes *a, Inst *inst)
+{
+    const IrFunction *body = inst->attr[3].function;
+    Type *types = NEW_ARRAY(a->cx->arena, Type, inst->results + 1);
+    apply_all(a, inst->attr[3].function);
+    for (int r = 0; r < inst->results; r++) {
+        Type type = body->result.at[r].value->type;
+        if (r >= inst->attr[1].whole) {
+            memmove(type.dim + 1, type.dim, sizeof type.dim[0] * (size_t)type.rank++);
+            type.dim[0] = inst->attr[0].whole;
+        }
+        types[r] = type;
+    }
+    inst->type = types[0];
+    if (inst->results > 1)
+        inst->result_type = types;
+}
+
+// The types of its results from those of its operands.
+static void fit_attention(Axes *a, Inst *inst)
+{
+    Type *types = NEW_ARRAY(a->cx->arena, Type, inst->results + 1);
+    for (int r = 0; r < inst->results; r++) {
+        Type q = inst->input[0]->type;
+        types[r] = inst->result_type[r];
+        if (inst->op == OP_attend_back)
+            types[r] = inst->input[r]->type;
+        else
+            types[r].dim[r == 0 ? 2 : 1] = q.dim[2];
+    }
+    inst->type = types[0];
+    inst->result_type = types;
+}
+
+static void apply_all(Axes *a, IrFunction *fn)
+{
+    for (int p = 0; p < fn->param.count; p++)
+        apply_shape(a, fn->param.at[p]);
+    for (Inst *inst = fn->first; inst; inst = inst->next) {
+        if (inst->id < a->most && inst->op != OP_loop && !attends(inst))
+            apply_shape(a, inst);
+        if (op_has(inst->op, POINTWISE))
+            fit_uniform(inst);
+        if (inst->op == OP_slice)
+            fit_slice(a, inst);
+        if (inst->op == OP_loop)
+            fit_loop(a, inst);
+        if (attends(inst))
+            fit_attention(a, inst);
+        fit_groups(inst);
+    }
 }
 
 void axes_apply(Axes *a, IrFunction *fn)
@@ -463,25 +873,5 @@ void axes_apply(Axes *a, IrFunction *fn)
             a->base = a->known.at[i].base;
             a->most = a->known.at[i].values;
         }
-    for (int p = 0; p < fn->param.count; p++)
-        apply_shape(a, fn->param.at[p]);
-    for (Inst *inst = fn->first; inst; inst = inst->next) {
-        if (inst->id < a->most)
-            apply_shape(a, inst);
-        if (op_has(inst->op, POINTWISE))
-            fit_uniform(inst);
-        if (inst->op == OP_slice)
-            for (int i = 0; i < inst->type.rank; i++)
-                if (inst->attr[0].list.at[i] == 0 && inst->attr[2].list.at[i] == 1 &&
-                    inst->input[0]->type.dim[i] == inst->type.dim[i])
-                    inst->attr[1].list.at[i] = inst->type.dim[i];
-        bool convolves =
-            inst->op == OP_conv || inst->op == OP_conv_input || inst->op == OP_conv_weight;
-        if (convolves && inst->attr[4].whole > 1) {
-            const Inst *x = inst->op == OP_conv_input ? inst : inst->input[0];
-            const Inst *w = inst->op == OP_conv_weight ? inst : inst->input[1];
-            if (w->type.dim[w->type.rank > x->type.rank ? 2 : 1] == 1)
-                inst->attr[4].whole = x->type.dim[1];
-        }
-    }
+    apply_all(a, fn);
 }

@@ -14,16 +14,25 @@ Axes *axes_new(Cx *cx, const ProgramJob *job);
 // What a function, in which calls are inlined, says about its values' axes. In one that `predicts`
 // a fold over an axis counts: a mean over fewer channels is another mean.
 void axes_add(Axes *axes, IrFunction *fn, bool predicts);
-// The class of an axis of a state; equal classes change together. -1: it cannot change.
+// The class of an axis of a state; equal classes change together. -1: it cannot change, or it is
+// made of others.
 int axes_class(Axes *axes, int state, int axis);
 // From now on the class has this size.
 void axes_resize(Axes *axes, int class, int64_t size);
 int64_t axes_size(Axes *axes, int state, int axis); // the new size
+// The places of an axis that stay, if those of classes do; before classes are resized.
+typedef struct AxisKept {
+    int class;
+    int64_t size, count;
+    int64_t *place; // increasing
+} AxisKept;
+AxisKept axes_kept(Axes *axes, int state, int axis, const AxisKept kept[], int count);
 // Gives the values of a function that was added their new shapes.
 void axes_apply(Axes *axes, IrFunction *fn);
 // The axes of products' results, by class: weights whose axis `axis` makes channels of the class.
 typedef struct AxisMaker {
     int state, axis;
+    int64_t *place; // of the class, for each place of the axis; -1: it is of another class
 } AxisMaker;
 typedef Vec(AxisMaker) MakerList;
 MakerList axes_makers(Axes *axes, int class);

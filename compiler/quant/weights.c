@@ -42,5 +42,5 @@ void quant_round_weights(Cx *cx, QuantLayer *layer, const QuantizeSetting *setti
     layer->weight = bytes;
     layer->weight_error = quant_decibels(signal, noise);
     layer->bytes_before = elements * (int64_t)sizeof(float);
-    layer->bytes_after = elements + layer->channels * (int64_t)sizeof(float);
+    layer->bytes_after = (int64_t)stored_length(bytes, (size_t)elements) + layer->channels * (int64_t)sizeof(float);
 }

@@ -3,8 +3,8 @@
 //
 // A context is one block of the caller's memory:
 //
-//     aml_context | arena of prepare | its inputs | its outputs | arena of predict | its inputs |
-//     its outputs
+//     aml_context | arena of prepare | its inputs | its outputs | arena of predict |
+//     expanded constants | its inputs | its outputs
 //
 // Predict exists for a few batch sizes. Rows are given to the largest that they fill; a rest that
 // fills none goes to the smallest, whose last rows then repeat the last one and are thrown away.
@@ -20,7 +20,7 @@ struct aml_context {
     const aml_artifact *artifact;
     const aml_level *level;
     amli_problem problem;
-    void *prepare_arena, *predict_arena;
+    void *prepare_arena, *predict_arena, *constants;
     void *prepare_input[MOST_TENSORS], *prepare_output[MOST_TENSORS];
     void *predict_input[MOST_TENSORS], *predict_output[MOST_TENSORS];
     int source[MOST_TENSORS]; // which output of prepare an input of predict is
@@ -65,7 +65,7 @@ static size_t level_bytes(const aml_artifact *artifact, const aml_level *level)
     return AML_ALIGNMENT + aligned(sizeof(aml_context)) + aligned(prepare->arena_bytes) +
            tensors_bytes(prepare->input, prepare->inputs) +
            tensors_bytes(prepare->output, prepare->outputs) +
-           aligned(predict_arena(artifact, level)) +
+           aligned(predict_arena(artifact, level)) + aligned(level->stored_bytes) +
            tensors_bytes(predict->input, predict->inputs) +
            tensors_bytes(predict->output, predict->outputs);
 }
@@ -129,6 +129,8 @@ aml_library_status amli_context_open(const aml_artifact *artifact, const aml_lev
     at = place(at, context->prepare_output, prepare->output, prepare->outputs);
     context->predict_arena = at;
     at += aligned(predict_arena(artifact, level));
+    context->constants = at;
+    at += aligned(level->stored_bytes);
     at = place(at, context->predict_input, predict->input, predict->inputs);
     place(at, context->predict_output, predict->output, predict->outputs);
     for (int i = 0; i < predict->inputs; i++) {
@@ -139,6 +141,8 @@ aml_library_status amli_context_open(const aml_artifact *artifact, const aml_lev
             return AML_LIBRARY_VERSION;
         context->source[i] = k;
     }
+    if (level->stored)
+        level->expand(level->stored, context->constants);
     *out = context;
     return AML_LIBRARY_OK;
 }
@@ -161,7 +165,8 @@ static void prepare_row(aml_context *context, const void *const field[], int64_t
     aml_call call = {.arena = context->prepare_arena,
                      .input = context->prepare_input,
                      .output = context->prepare_output,
-                     .scalar = none};
+                     .scalar = none,
+                     .constants = context->constants};
     prepare->run(&call);
     for (int i = 0; i < predict->inputs; i++) {
         size_t bytes = tensor_bytes(&prepare->output[context->source[i]]);
@@ -181,7 +186,8 @@ static void predict_chunk(aml_context *context, int size, const void *const fiel
     aml_call call = {.arena = context->predict_arena,
                      .input = context->predict_input,
                      .output = context->predict_output,
-                     .scalar = none};
+                     .scalar = none,
+                     .constants = context->constants};
     predict->run(&call);
     for (int i = 0; i < predict->outputs; i++) {
         size_t bytes = tensor_bytes(&predict->output[i]) / (size_t)batch;

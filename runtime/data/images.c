@@ -24,6 +24,10 @@ aml_status amli_images_begin(amli_reading *reading, amli_images **out, aml_error
     for (int i = 0; i < dataset->fields; i++) {
         const aml_tensor_info *tensor = &dataset->field[i].tensor;
         const aml_shape *shape = &tensor->shape;
+        if (dataset->field[i].rule && dataset->field[i].rule->kind == AML_CELL_TEXT) {
+            images->texts = reading->on_demand[i] = true;
+            continue;
+        }
         if (dataset->field[i].part == LABEL_PART) {
             images->label = i;
             images->classes = (int32_t)tensor->classes;
@@ -113,16 +117,32 @@ int64_t amli_images_rows(const amli_reading *reading)
     return images->given ? 1 : images->count;
 }
 
+// What one thread decodes with.
+typedef struct Thread {
+    amli_decoder picture;
+    const aml_dataset *dataset;
+    void **cells; // of fields that are tokens
+} Thread;
+
 void *amli_images_thread_new(const amli_reading *reading)
 {
-    (void)reading;
-    return calloc(1, sizeof(amli_decoder));
+    const aml_dataset *dataset = reading->dataset;
+    Thread *thread = calloc(1, sizeof *thread);
+    if (thread && amli_cells_open(dataset->field, dataset->fields, &thread->cells, NULL)) {
+        free(thread);
+        return NULL;
+    }
+    if (thread)
+        thread->dataset = dataset;
+    return thread;
 }
 
 void amli_images_thread_free(void *own)
 {
-    amli_decoder_end(own);
-    free(own);
+    Thread *thread = own;
+    amli_decoder_end(&thread->picture);
+    amli_cells_close(thread->dataset->field, thread->dataset->fields, thread->cells);
+    free(thread);
 }
 
 // A part of a file.
@@ -164,15 +184,45 @@ static aml_status read_item(const amli_images *images, int64_t row, char path[PA
     return status;
 }
 
+static aml_status read_text(const amli_reading *reading, const Thread *thread, int field,
+                            const char *bytes, size_t length, void *to, aml_error *error)
+{
+    const aml_field *of = &reading->dataset->field[field];
+    const amli_cell cell = {bytes, length, false};
+    char expected[120], found[96];
+    if (of->rule->decoder->decode(thread->cells[field], of, &cell, to, expected, sizeof expected))
+        return AML_OK;
+    return amli_fail(error, AML_BAD_DATA, "field '%s': expected %s, found %s", of->tensor.name,
+                     expected, amli_cell_text(&cell, found, sizeof found));
+}
+
+// The fields that are made of a file's content.
+static aml_status read_content(const amli_reading *reading, Thread *thread, const char *bytes,
+                               size_t length, void *const to[], aml_error *error)
+{
+    const amli_images *images = reading->own;
+    aml_status status = AML_OK;
+    if (images->image >= 0 && to[images->image])
+        status = amli_picture_read(&thread->picture, bytes, length, &images->rule,
+                                   to[images->image], error);
+    for (int i = 0; i < reading->dataset->fields && images->texts && !status; i++)
+        if (to[i] && reading->on_demand[i] && i != images->image)
+            status = read_text(reading, thread, i, bytes, length, to[i], error);
+    return status;
+}
+
 amli_row amli_images_at(const amli_reading *reading, void *own, int64_t row, void *const to[],
                         aml_error *error)
 {
     const amli_images *images = reading->own;
+    bool wanted = false;
+    for (int i = 0; i < reading->dataset->fields; i++)
+        wanted = wanted || (to[i] && i != images->label);
     if (images->label >= 0 && to[images->label]) {
         int64_t class = images->given ? 0 : images->item[row].class;
         memcpy(to[images->label], &class, reading->unit_bytes[images->label]);
     }
-    if (images->image < 0 || !to[images->image])
+    if (!wanted)
         return AMLI_ROW_READ;
     char path[PATH_MAX], *bytes = NULL;
     size_t length = images->given_bytes;
@@ -180,8 +230,7 @@ amli_row amli_images_at(const amli_reading *reading, void *own, int64_t row, voi
         images->given ? AML_OK : read_item(images, row, path, &bytes, &length, error);
     if (status)
         return status == AML_BAD_DATA ? AMLI_ROW_BAD : AMLI_ROW_FAILED;
-    status = amli_picture_read(own, images->given ? images->given : bytes, length, &images->rule,
-                               to[images->image], error);
+    status = read_content(reading, own, images->given ? images->given : bytes, length, to, error);
     free(bytes);
     if (status && (images->given || images->item[row].offset < 0))
         amli_prefix(error, "%s", images->given ? images->root : path);

@@ -1,5 +1,5 @@
 // images.h: what sources of pictures share: a list of files, each with its class, of which any is
-// decoded when it is asked for.
+// decoded when it is asked for. In archives they may be texts instead.
 //
 //   images.c              the list, its fingerprint, decoding
 //   source_images.c       folders, one a class
@@ -28,6 +28,7 @@ typedef struct amli_images {
     amli_buffer text; // the paths, each with a NUL, relative to root
     char root[PATH_MAX];
     int image, label; // the fields, -1: none
+    bool texts;       // fields are tokens of what is in the files
     int32_t classes;  // of the label
     amli_picture_rule rule;
     const char *given; // the file of the command line, already read, or NULL

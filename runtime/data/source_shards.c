@@ -1,6 +1,7 @@
-// Pictures in tar files, as WebDataset names them: the files of a sample follow each other and
-// share what comes before the first dot of their name; behind it is what a file is: picture (.jpg,
-// .jpeg, .png) or label (.cls, .txt, a value of a .json).
+// Pictures or texts in tar files, as WebDataset names them: the files of a sample follow each other
+// and share what comes before the first dot of their name; behind it is what a file is: picture
+// (.jpg, .jpeg, .png), text (.txt, or as the source says) or label (.cls, .txt, a value of a
+// .json).
 //
 //     000017.jpg   the picture
 //     000017.cls   "3", or the name of a class
@@ -178,7 +179,10 @@ static aml_status end_sample(Shard *shard, aml_error *error)
 {
     if (!shard->key[0])
         return AML_OK;
-    const char *missing = shard->picture_at < 0                  ? "a picture (.jpg, .jpeg, .png)"
+    char text[64];
+    snprintf(text, sizeof text, "a text (.%.40s)", shard->source->column[IMAGE_PART]);
+    const char *missing = shard->picture_at < 0 && shard->images->texts ? text
+                          : shard->picture_at < 0                ? "a picture (.jpg, .jpeg, .png)"
                           : shard->has_label && shard->class < 0 ? "a label"
                                                                  : NULL;
     if (missing)
@@ -188,8 +192,11 @@ static aml_status end_sample(Shard *shard, aml_error *error)
                                 shard->picture_bytes, shard->class < 0 ? 0 : shard->class, error);
 }
 
-static bool ends_in_picture(const char *kind)
+// Whether a file is what the fields are made of.
+static bool is_content(const Shard *shard, const char *kind)
 {
+    if (shard->images->texts)
+        return strcmp(kind, shard->source->column[IMAGE_PART]) == 0;
     return strcasecmp(kind, "jpg") == 0 || strcasecmp(kind, "jpeg") == 0 ||
            strcasecmp(kind, "png") == 0;
 }
@@ -222,7 +229,7 @@ static aml_status take_file(Shard *shard, const char *name, int64_t at, int64_t 
     }
     const char *wanted = shard->source->column[LABEL_PART], *kind = dot + 1;
     bool is_json = strncmp(wanted, "json.", 5) == 0;
-    if (ends_in_picture(kind)) {
+    if (is_content(shard, kind)) {
         if (shard->picture_at >= 0)
             return twice(shard, name, error);
         shard->picture_at = at;
@@ -395,9 +402,12 @@ static aml_status open_shards(amli_reading *reading, aml_error *error)
         amli_free_names(&names);
     }
     if (!status && images->count == 0)
-        status = amli_fail(
-            error, AML_BAD_DATA, "%s: expected %s, found none", reading->file[0].path,
-            S_ISDIR(info.st_mode) ? "archives (.tar) with pictures" : "pictures in the archive");
+        status =
+            amli_fail(error, AML_BAD_DATA, "%s: expected %s, found none", reading->file[0].path,
+                      S_ISDIR(info.st_mode) ? images->texts ? "archives (.tar) with texts"
+                                                            : "archives (.tar) with pictures"
+                      : images->texts       ? "texts in the archive"
+                                            : "pictures in the archive");
     return status;
 }
 

@@ -2,10 +2,10 @@
 import json
 import os
 import pathlib
-import resource
 import select
 import shutil
 import subprocess
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -50,10 +50,15 @@ def seconds(*command, cwd=None):
 
 
 def processor_seconds(*command, cwd=None):
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    call(*command, cwd=cwd)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    """Of this process alone: a peer may be reaped at any time."""
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen([str(c) for c in command], cwd=cwd, stdout=subprocess.DEVNULL, stderr=said)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            raise Failed(f"{' '.join(map(str, command))}: exit code {process.returncode}\n{said.read().decode()}")
+    return usage.ru_utime + usage.ru_stime
 
 
 def median(values):
@@ -90,6 +95,7 @@ class Peer:
         line = self.process.stdout.readline() if ready else ""
         if not line:
             self.process.kill()
+            self.process.wait()
             said = self.log.read_text().strip().splitlines()[-3:] if self.log else []
             raise Failed(f"{self.name}: " + ("no answer" if ready else f"no answer in {PATIENCE} s") + "".join("\n    " + s for s in said))
         return line

@@ -6,7 +6,7 @@ import time
 from common import HERE, ROOT, Failed, Family, call, median, processor_seconds, seconds
 
 OPERATIONS_OF_BLOCK = 10        # of the model's function: norm, product, bias, tanh, sum, as they are written out in the IR
-PATIENCE = 300                  # seconds for torch.compile
+PATIENCE = 150                  # seconds for torch.compile
 
 
 def source(blocks):

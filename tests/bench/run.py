@@ -22,6 +22,7 @@ import compiling
 import decode
 import deploy
 import gemm
+import bandwidth
 import inference
 import loader
 import mlp
@@ -31,7 +32,7 @@ import step
 import tables
 from common import ROOT, Bench, Failed, told
 
-FAMILIES = [step.FAMILY, mlp.FAMILY, networks.FAMILY, inference.FAMILY, gemm.FAMILY, starting.FAMILY, compiling.FAMILY, tables.FAMILY, loader.FAMILY,
+FAMILIES = [step.FAMILY, mlp.FAMILY, networks.FAMILY, inference.FAMILY, bandwidth.FAMILY, gemm.FAMILY, starting.FAMILY, compiling.FAMILY, tables.FAMILY, loader.FAMILY,
             deploy.FAMILY, decode.FAMILY]
 NOTES = "<!-- notes -->"         # what follows it in a section is written by hand and stays
 
@@ -88,7 +89,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("names", nargs="*")
-    parser.add_argument("--peers", type=pathlib.Path, default=os.environ.get("AML_PEERS"))
+    parser.add_argument("--peers", default=os.environ.get("AML_PEERS"))
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, help="how often everybody is measured twice, instead of the workload's own number")
     parser.add_argument("--write", action="store_true")

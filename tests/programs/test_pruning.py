@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Trainings with `prune`: how many weights are zero and when, that they stay so, and what is stored of them."""
+import json
 import shutil
 import sys
 
-from harness import DIGITS, check, check_equal, checkpoints, main
+from harness import DIGITS, check, check_equal, check_in, checkpoints, main
 from test_quantize import tensors_of
 
 SOURCE = """aml 1
@@ -110,6 +111,36 @@ def resumed_is_the_same(place):
     check((checkpoints(place.folder, "pruned")[-1] / "weights.safetensors").read_bytes() == whole, "the resumed training ended otherwise")
 
 
+def stored_without_zeros(place):
+    """Zeros and halves of bytes are not in the program, and what it predicts is the same."""
+    cases = (("", "", "floats"), ("quantize: int8", "quantize: int8", "bytes"),
+             ("quantize: int8(weight_bits: 4)", "quantize: int8", "nibbles"))
+    size = {}
+    for more, deploy, what in cases:
+        for setting in ("magnitude(1%)", "magnitude(90%)"):
+            source = place_source(place, setting, more, deploy + " target: cpu(\"x86-64-v3\") batch: [1, 16]")
+            place.run(place.folder / "pruned", "train", "pruned", "--quiet")
+            err = place.aml("deploy", source, "small").err
+            line = next(line for line in err.splitlines() if "compared with" in line)
+            check(float(line.split("worst difference ")[1].split(",")[0]) < 1e-5, f"{what}: {line}")
+            sparse = "90" in setting
+            check_equal("stored:" in err, sparse or what == "nibbles", f"{what}, {setting}: whether it is told about")
+            if "stored:" in err:
+                check_in("and not faster", err)
+            info = json.loads(place.run(place.folder / "small", "info", "--json").out)
+            size[what, sparse] = info["weights_bytes"]
+            if sparse and deploy:
+                weights = matrices(checkpoints(place.folder, "pruned")[-1])
+                for layer in info["layers"]:
+                    values = weights[layer["name"] + ".weight"]
+                    channels = 128 if layer["name"] == "fc1" else 10
+                    check(layer["bytes_after"] <= len(values) / 8 + sum(v != 0 for v in values) + 4 * channels, f"{what}: {layer}")
+    print("  bytes of weights, whole and 90% pruned: " + ", ".join(f"{what} {size[what, False]} {size[what, True]}" for _, _, what in cases))
+    for what, limit in (("floats", 0.2), ("bytes", 0.4), ("nibbles", 0.65)):
+        check(size[what, True] < limit * size[what, False], f"{what}: {size}")
+    check(size["nibbles", False] < 0.65 * size["bytes", False], f"{size}")
+
+
 def many_weights(place):
     """As many masks as a model has matrices go into the branch that leaves them as they are."""
     shutil.copytree(DIGITS, place.folder / "source")
@@ -142,4 +173,4 @@ train deep {{
 
 
 if __name__ == "__main__":
-    sys.exit(main([share_follows_the_schedule, smallest_go_first, resumed_is_the_same, many_weights]))
+    sys.exit(main([share_follows_the_schedule, smallest_go_first, resumed_is_the_same, many_weights, stored_without_zeros]))

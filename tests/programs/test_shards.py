@@ -39,6 +39,66 @@ def refused(place, part):
     check_in(part, found.all)
 
 
+TEXTS = """aml 1
+use std.nn
+use std.optim
+use std.data
+model Net(vocab: int) {
+  tok = Embedding(vocab, 4)
+  fc  = Dense(2)
+  fn forward(x: class(vocab)[b, t]) -> float[b, 2] { return fc(mean(tok(x), axis: 1)) }
+}
+dataset notes {
+  source: SOURCE
+  field ids: class(vocab)[16] = tokens(contents(), bytes(), pad: 0)
+  field n: i32 = token_count("ids")
+  field y: class(2) = FIELD
+  split: { train: 50%, valid: 50%, seed: 1 }
+  fn prepare(s) { return { x: select(iota([16]) < s.n, s.ids, s.ids), y: s.y } }
+}
+train net { model: Net(notes.vocab) data: notes loss: cross_entropy optimizer: adamw(lr: 1e-2) length: 4 steps batch: 2 }
+deploy small { model: net.last }
+"""
+
+
+def texts_are_read(place):
+    """Texts in archives give the numbers of the same texts in folders."""
+    texts = [f"note {k}: " + "abc \u00e9"[k % 3:] * (k % 4) for k in range(12)]
+    rows = {}
+    for ending, more in (("txt", ""), ("md", ', text: "md"'), ("text", ', label: "txt"')):
+        label = "txt" if ending == "text" else "cls"
+        place.write("notes.aml", TEXTS.replace("SOURCE", f'shards("shards"{more})').replace("FIELD", "label"))
+        place.aml("build", "notes.aml")
+        shutil.rmtree(place.folder / "shards", ignore_errors=True)
+        for part in range(3):
+            archive(place, f"{part}.tar", sum(([(f"p/{k:03}.{ending}", texts[k].encode()), (f"p/{k:03}.{label}", str(k % 2).encode())]
+                                               for k in range(4 * part, 4 * part + 4)), []))
+        check_in("12 rows, 0 bad", place.run("./notes", "data", "check").out)
+        rows[ending] = sorted(place.run("./notes", "data", "rows").out.splitlines())
+    place.run("./notes", "train", "--quiet", "--loaders", "2")
+    place.write("folders.aml", TEXTS.replace("SOURCE", 'texts("notes")').replace("FIELD", 'part("label")'))
+    for k, text in enumerate(texts):
+        place.write(f"notes.d/{'ab'[k % 2]}/{k:03}.txt", text)
+    (place.folder / "folders.aml").write_text((place.folder / "folders.aml").read_text().replace('texts("notes")', 'texts("notes.d")'))
+    place.aml("build", "folders.aml")
+    rows["folders"] = sorted(place.run("./folders", "data", "rows").out.splitlines())
+    check(all(found == rows["folders"] for found in rows.values()), f"the rows differ: {rows}")
+    check_in("name it with --data", place.aml("deploy", "notes.aml", "small", code=1).all)
+    place.write("some.csv", '"note 3: abc"\n"note 4"\n')
+    place.aml("deploy", "notes.aml", "small", "--data", "some.csv")
+    check_equal(len(place.run("./small", "predict", "some.csv").out.splitlines()), 3, "lines of predictions")
+    # what may be wrong
+    for members, part in (([("a.cls", b"1")], "expected a text (.text) in the sample 'a', found none"),
+                          ([("a.text", b"x"), ("a.text", b"y"), ("a.txt", b"1")], "expected one file of a kind in a sample"),
+                          ([("a.text", b"x")], "expected a label in the sample 'a'"), ([("a.jpg", b"x"), ("a.txt", b"0")], "expected a text (.text)")):
+        shutil.rmtree(place.folder / "shards")
+        archive(place, "a.tar", members)
+        found = place.run("./notes", "data", "check", code=1)
+        check_in(part, found.all)
+    place.write("wrong.aml", TEXTS.replace("SOURCE", 'shards("shards", text: "cls")').replace("FIELD", "label"))
+    check_in("'text' should be the ending of the texts' names", place.aml("build", "wrong.aml", code=1).err)
+
+
 def archives_are_read(place):
     build(place)
     archive(place, "a.tar", sum((sample(k) for k in range(6)), []))
@@ -125,4 +185,4 @@ def broken_archives(place):
 
 
 if __name__ == "__main__":
-    raise SystemExit(main([archives_are_read, moving_archives_changes_nothing, labels_of_other_kinds, broken_archives]))
+    raise SystemExit(main([archives_are_read, texts_are_read, moving_archives_changes_nothing, labels_of_other_kinds, broken_archives]))

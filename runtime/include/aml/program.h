@@ -76,6 +76,7 @@ typedef struct aml_call {
     void *pool;
     aml_watch *watch; // NULL: nobody is told
     void *watcher;
+    const void *constants; // of a deployed program: see aml/stored.h
 } aml_call;
 
 typedef void aml_entry(const aml_call *call);
@@ -664,6 +665,10 @@ typedef struct aml_level {
     const char *cpu_level, *cpu_features; // x86-64-v3; avx2,fma,...
     aml_function prepare; // one raw sample to one prepared sample (only what the model reads)
     const aml_function *predict; // one per batch size
+    // constants that are expanded when a context is opened, see aml/stored.h; NULL: there are none
+    const void *stored;
+    void (*expand)(const void *stored, void *to);
+    size_t stored_bytes; // what they take then
 } aml_level;
 
 // What `amlc deploy` makes: weights inside, read-only, packed for the kernels; nothing is allocated
