@@ -69,16 +69,30 @@ static uint64_t bits_at(const char *at, size_t size)
     return bits;
 }
 
-// Almost always all is well, so the numbers are first looked at together.
+// Almost always all is well, so the numbers are first looked at together, several at once: what
+// compilers make of a plain loop takes as long as a small model. An exponent of ones carries into
+// the highest bit.
 static bool all_finite(const float *at, int64_t count)
 {
+    typedef uint32_t Four __attribute__((vector_size(16)));
+    enum { FOURS = 4 };
+    Four sums[FOURS] = {{0}};
     uint32_t any = 0;
-    for (int64_t i = 0; i < count; i++) {
+    int64_t i = 0;
+    for (; i + 4 * FOURS <= count; i += 4 * FOURS)
+        for (int j = 0; j < FOURS; j++) {
+            Four bits;
+            memcpy(&bits, at + i + 4 * j, sizeof bits);
+            sums[j] |= (bits & 0x7F800000) + 0x00800000;
+        }
+    for (int lane = 0; lane < 4 * FOURS; lane++)
+        any |= sums[lane / 4][lane % 4];
+    for (; i < count; i++) {
         uint32_t bits;
         memcpy(&bits, &at[i], sizeof bits);
-        any |= ((bits & 0x7F800000) + 0x00800000) & 0x80000000;
+        any |= (bits & 0x7F800000) + 0x00800000;
     }
-    return any == 0;
+    return !(any & 0x80000000);
 }
 
 static aml_library_status check_finite(const aml_tensor_info *tensor, bool missing, const char *at,

@@ -134,6 +134,31 @@ TEST(numbers_that_are_none_are_found)
     free(memory);
 }
 
+// Wherever it is in a long array, at the end of it too.
+TEST(one_number_of_many_is_found)
+{
+    enum { MANY = 29 };
+    size_t bytes = aml_context_bytes(&toy_artifact);
+    char *memory = malloc(bytes);
+    aml_context *context;
+    CHECK_INT(aml_context_open(&toy_artifact, memory, bytes, &context), AML_LIBRARY_OK);
+    static float x[MANY][TOY_IN], p[MANY][TOY_CLASSES];
+    int32_t prediction[MANY];
+    void *const to[] = {prediction, p};
+    const void *const from[] = {x};
+    static const float wrong[] = {NAN, -NAN, INFINITY, -INFINITY};
+    int found = 0;
+    for (int i = 0; i < MANY * TOY_IN; i++) {
+        float *at = &x[i / TOY_IN][i % TOY_IN];
+        *at = wrong[i % 4];
+        found += aml_context_predict(context, from, MANY, to) == AML_LIBRARY_NOT_FINITE;
+        *at = i % 2 ? -3.4e38f : 1e-40f;
+    }
+    CHECK_INT(found, MANY * TOY_IN);
+    CHECK_INT(aml_context_predict(context, from, MANY, to), AML_LIBRARY_OK);
+    free(memory);
+}
+
 TEST(arrays_are_checked)
 {
     size_t bytes = aml_context_bytes(&toy_artifact);
@@ -252,6 +277,7 @@ int main(void)
     RUN(wrong_arguments_are_refused);
     RUN(the_best_level_is_used);
     RUN(numbers_that_are_none_are_found);
+    RUN(one_number_of_many_is_found);
     RUN(arrays_are_checked);
     RUN(classes_are_checked);
     RUN(outputs_are_described);
