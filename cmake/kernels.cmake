@@ -40,6 +40,20 @@ foreach(entry IN LISTS aml_quad_levels)
   list(APPEND kernel_bitcode ${file})
 endforeach()
 
+# For aarch64, whose registers hold four floats, where there is a cross compiler, whose headers this needs.
+find_program(AML_AARCH64_CC NAMES aarch64-linux-gnu-gcc)
+if(AML_AARCH64_CC)
+  foreach(entry a4 a4q:-DAML_QUADS)
+    string(REPLACE ":" ";" entry ${entry})
+    list(POP_FRONT entry name)
+    add_custom_command(OUTPUT ${kernel_folder}/${name}.bc
+      COMMAND ${AML_CLANG} --target=aarch64-linux-gnu ${AML_KERNEL_FLAGS} -march=armv8-a -DAML_WIDTH=4 ${entry} -DAML_KERNEL_BITCODE -emit-llvm -c
+              ${CMAKE_SOURCE_DIR}/kernels/cpu/kernels.c -o ${kernel_folder}/${name}.bc
+      DEPENDS ${kernel_sources} VERBATIM)
+    list(APPEND kernel_bitcode ${kernel_folder}/${name}.bc)
+  endforeach()
+endif()
+
 get_target_property(kind aml_codegen TYPE)
 if(NOT kind STREQUAL "INTERFACE_LIBRARY")
   aml_embed(aml_codegen aml_kernel_bitcode ${kernel_folder} ${kernel_bitcode})

@@ -43,6 +43,29 @@ if(NOT AML_SANITIZE)
   target_compile_options(aml_small PRIVATE -fno-asynchronous-unwind-tables -fno-unwind-tables)
 endif()
 target_include_directories(aml_small PRIVATE $<TARGET_PROPERTY:aml_runtime,INCLUDE_DIRECTORIES>)
+# libaml_runtime_aarch64.a: what deployed libraries need, for aarch64.
+find_program(AML_AARCH64_CC NAMES aarch64-linux-gnu-gcc)
+if(AML_AARCH64_CC)
+  find_program(AML_AARCH64_AR NAMES aarch64-linux-gnu-ar REQUIRED)
+  set(cross_objects "")
+  file(GLOB cross_headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runtime/include/aml/* ${CMAKE_SOURCE_DIR}/runtime/base/*.h ${CMAKE_SOURCE_DIR}/runtime/artifact/*.h)
+  foreach(source artifact/library artifact/values artifact/arrays base/features base/fail)
+    string(REPLACE "/" "_" object ${source})
+    set(object ${CMAKE_BINARY_DIR}/generated/aarch64_${object}.o)
+    add_custom_command(OUTPUT ${object}
+      COMMAND ${AML_AARCH64_CC} -std=gnu11 -D_GNU_SOURCE -O2 -fPIC -ffunction-sections -fdata-sections -fno-strict-aliasing
+              -fno-asynchronous-unwind-tables -I${CMAKE_SOURCE_DIR}/runtime/include -I${CMAKE_SOURCE_DIR} -I${CMAKE_SOURCE_DIR}/kernels
+              -c ${CMAKE_SOURCE_DIR}/runtime/${source}.c -o ${object}
+      DEPENDS ${CMAKE_SOURCE_DIR}/runtime/${source}.c ${cross_headers} VERBATIM)
+    list(APPEND cross_objects ${object})
+  endforeach()
+  set(cross_archive ${CMAKE_BINARY_DIR}/libaml_runtime_aarch64.a)
+  add_custom_command(OUTPUT ${cross_archive} COMMAND ${CMAKE_COMMAND} -E rm -f ${cross_archive}
+    COMMAND ${AML_AARCH64_AR} rcsD ${cross_archive} ${cross_objects} DEPENDS ${cross_objects} VERBATIM)
+  add_custom_target(aml_runtime_aarch64 ALL DEPENDS ${cross_archive})
+  add_dependencies(aml_small aml_runtime_aarch64)
+  install(FILES ${cross_archive} DESTINATION lib/aml)
+endif()
 set(AML_LINK_FLAGS "")
 if(AML_SANITIZE)
   set(AML_LINK_FLAGS "-fsanitize=${AML_SANITIZE}")

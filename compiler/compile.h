@@ -109,8 +109,9 @@ typedef struct ProgramDeploy {
     int generator;      // the `generate` block that is the entry: index in jobs; -1: none
     Vec(int64_t) batch; // increasing
     Vec(Entry)
-        predict;   // one per batch size; the weights are SLOT_STATE parameters of the job's table
-    unsigned emit; // bits: 1u << DEPLOY_...
+        predict; // one per batch size; the weights are SLOT_STATE parameters of the job's table
+    bool weights_beside;      // in a file of their own
+    unsigned emit;            // bits: 1u << DEPLOY_...
     Vec(const char *) target; // "native" or "x86-64-v3"; none: what suits the program
     double require_size, require_memory, require_latency; // bytes, bytes, seconds; 0: not required
     double require_accuracy_drop;                         // fraction; < 0: not required
@@ -185,10 +186,16 @@ typedef struct SharedConstant {
     uint64_t hash;
     size_t bytes;
     const void *at;
-    const char *name;
+    const char *name; // in an object
+    size_t offset;    // in the file
 } SharedConstant;
+//
+// With `beside` constants are not in the objects but in a file that the program maps: `file` is
+// what is in it, and aml_call.weights is where it begins.
 typedef struct Shared {
     int objects; // made so far
+    bool beside;
+    Buffer file;
     Vec(SharedConstant) constant;
 } Shared;
 typedef struct Target {
@@ -220,6 +227,8 @@ typedef struct EmitEntry {
 size_t stored_length(const void *at,
                      size_t bytes);            // stored.c: of a constant, in a program that stores
 bool codegen_sums_bytes(const IrFunction *fn); // whether it has products of bytes
+// The one target that this machine is not: code for it goes into libraries.
+#define TARGET_CROSS "aarch64"
 int target_rank(const char *cpu); // of a level by its name, 0 is the best; -1: no such level
 bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Target target,
                   const char *emit_text /* NULL, "llvm" or "asm" */, ObjectCode *object);

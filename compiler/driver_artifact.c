@@ -14,12 +14,21 @@ static const char *symbol_at(Cx *cx, const char *symbol, int level)
     return level ? sym_printf(cx, "%s_l%d", symbol, level) : symbol;
 }
 
+bool deploy_is_cross(const ProgramDeploy *deploy)
+{
+    return deploy->target.count == 1 && strcmp(deploy->target.at[0], TARGET_CROSS) == 0;
+}
+
 void deploy_targets(Deployment *d, bool bytes, Targets *out)
 {
     Cx *cx = d->cx;
     const char *asked = d->command->option[OPTION_TARGET];
     if (asked) {
         vec_push(cx->arena, out, asked);
+        return;
+    }
+    if (deploy_is_cross(d->deploy)) { // what is compared has registers of the same size
+        vec_push(cx->arena, out, d->crossing ? TARGET_CROSS : "x86-64-v2");
         return;
     }
     for (int i = 0; i < d->deploy->target.count; i++) {
@@ -72,16 +81,18 @@ bool deploy_compile(Deployment *d, ObjectCode *object)
     Cx *cx = d->cx;
     Targets target = {0};
     Vec(ObjectFile) file = {0};
-    Shared shared = {0};
+    bool beside = d->deploy->weights_beside;
+    Shared shared = {.beside = beside, .file = {.arena = cx->arena}};
     bool bytes = false;
     for (int i = 0; i < d->artifact.predict.count; i++)
         bytes |= codegen_sums_bytes(d->artifact.predict.at[i].ir);
     deploy_targets(d, bytes, &target);
+    d->artifact.level.count = 0;
     for (int i = 0; i < target.count; i++) {
         Target one = target_of(d->command);
         ArtifactLevel level = {0};
         one.cpu = target.at[i];
-        one.shared = target.count > 1 ? &shared : NULL;
+        one.shared = target.count > 1 || beside ? &shared : NULL;
         one.stores = d->stores;
         if (!compile_level(d, &d->artifact, &level, &one, object))
             return false;
@@ -91,6 +102,12 @@ bool deploy_compile(Deployment *d, ObjectCode *object)
     }
     object->files = file.count;
     object->file = file.at;
+    if (beside) {
+        d->artifact.weights_file = arena_printf(cx->arena, "%s.weights", d->artifact.name);
+        d->artifact.weights_file_bytes = shared.file.length;
+        d->artifact.weights_file_hash = sha256_hex(cx, shared.file.text, shared.file.length);
+        d->weights = shared.file.text;
+    }
     return true;
 }
 
@@ -107,8 +124,13 @@ const char *deploy_beside(Deployment *d, const char *file)
 
 bool deploy_write_text(Deployment *d, const char *path, const char *text)
 {
+    return deploy_write(d, path, text, strlen(text));
+}
+
+bool deploy_write(Deployment *d, const char *path, const void *at, size_t bytes)
+{
     FILE *file = fopen(path, "we");
-    bool good = file && fputs(text, file) >= 0;
+    bool good = file && fwrite(at, 1, bytes, file) == bytes;
     good = file && fclose(file) == 0 && good;
     if (!good)
         say(d->command, "error", "cannot write %s: %s", path, strerror(errno));
@@ -127,6 +149,19 @@ bool deploy_emits(const Deployment *d, DeployForm form)
     return d->deploy->emit >> form & 1;
 }
 
+// The weights, where the executable looks for them.
+static bool write_weights(Deployment *d)
+{
+    const Artifact *artifact = &d->artifact;
+    const char *path = deploy_emits(d, DEPLOY_EXECUTABLE)
+                           ? deploy_beside(d, artifact->weights_file)
+                           : arena_printf(d->cx->arena, "%s/%s", d->folder, artifact->weights_file);
+    if (!deploy_write(d, path, d->weights, artifact->weights_file_bytes))
+        return false;
+    d->weights_path = path;
+    return true;
+}
+
 bool deploy_executable(Deployment *d, const ObjectCode *object)
 {
     d->executable = deploy_emits(d, DEPLOY_EXECUTABLE)
@@ -138,7 +173,8 @@ bool deploy_executable(Deployment *d, const ObjectCode *object)
                            .libraries = source_libraries(d->artifact.source->kind),
                            .small = true,
                            .output = d->executable};
-    return !told(d, toolchain_link(d->cx, &request));
+    return (!d->artifact.weights_file || write_weights(d)) &&
+           !told(d, toolchain_link(d->cx, &request));
 }
 
 // `%` is the name of the model.
@@ -209,11 +245,16 @@ bool deploy_link_libraries(Deployment *d, const ObjectCode *object, LibraryText 
                            .header = text.header,
                            .tables = text.tables,
                            .object = object,
+                           .cross = d->crossing,
                            .name = name,
                            .exports = text.functions};
     bool libraries =
              deploy_emits(d, DEPLOY_SHARED_LIBRARY) || deploy_emits(d, DEPLOY_STATIC_LIBRARY),
          any = libraries || deploy_emits(d, DEPLOY_OBJECT);
+    if (any && d->artifact.weights_file && !deploy_emits(d, DEPLOY_EXECUTABLE) &&
+        !deploy_write(d, deploy_beside(d, d->artifact.weights_file), d->weights,
+                      d->artifact.weights_file_bytes))
+        return false;
     for (size_t i = 0; i < COUNT_OF(made); i++) {
         if (!deploy_emits(d, made[i].form))
             continue;

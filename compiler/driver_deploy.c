@@ -515,6 +515,7 @@ static bool requirements(Deployment *d)
     struct stat info;
     double size = stat(d->executable, &info) == 0 ? (double)info.st_size : INFINITY,
            memory = memory_of(d);
+    size += (double)d->artifact.weights_file_bytes;
     bool missed = false;
 
     fprintf(stderr, "  %s, %lld parameters, %s of memory for weights and one context\n",
@@ -555,11 +556,15 @@ static bool deploy_in_folder(Deployment *d)
     bool good = compare(d);
     good = requirements(d) && good;
     if (!good) {
-        if (deploy_emits(d, DEPLOY_EXECUTABLE))
-            unlink(d->request->output); // nobody should use it by mistake
+        if (deploy_emits(d, DEPLOY_EXECUTABLE)) { // nobody should use it by mistake
+            unlink(d->request->output);
+            if (d->weights_path)
+                unlink(d->weights_path);
+        }
         return false;
     }
-    return deploy_libraries(d, &object);
+    d->crossing = deploy_is_cross(d->deploy);
+    return (!d->crossing || deploy_compile(d, &object)) && deploy_libraries(d, &object);
 }
 
 static void remove_folder(Cx *cx, const char *folder)
@@ -582,7 +587,25 @@ static bool asks_for_later(Command *command, const Program *program, const Progr
                    program->dataset.at[program->job.at[deploy->job].table.data].table.window > 0;
     if (windows)
         report(command->cx, deploy->span, cannot_deploy, "a model of windows of rows");
-    return windows;
+    bool beside = deploy->generator >= 0 && deploy->weights_beside;
+    if (beside)
+        report(command->cx, deploy->span, cannot_deploy,
+               "an entry that writes with weights in a file");
+    bool cross = deploy_is_cross(deploy);
+    if (cross && (deploy->generator >= 0 || deploy->weights_beside))
+        report(command->cx, deploy->span, cannot_deploy,
+               deploy->generator >= 0 ? "an entry that writes for aarch64"
+                                      : "weights in a file for aarch64");
+    beside |= cross && (deploy->generator >= 0 || deploy->weights_beside);
+    Toolchain tools = cross ? toolchain_find_cross(command->cx) : (Toolchain){.runtime = ""};
+    if (!tools.runtime) {
+        say(command, "error",
+            "%s was not found: amlc was built where there was no compiler for aarch64 (apt-get "
+            "install gcc-aarch64-linux-gnu)",
+            tools.searched);
+        return true;
+    }
+    return windows || beside;
 }
 
 int deploy_block(Command *command, Program *program, const ProgramDeploy *deploy,
@@ -608,6 +631,8 @@ int deploy_block(Command *command, Program *program, const ProgramDeploy *deploy
                     .request = request,
                     .folder = folder};
     bool good = deploy_in_folder(&d);
+    if (d.weights_path && !deploy_emits(&d, DEPLOY_EXECUTABLE))
+        unlink(d.weights_path);
     aml_checkpoint_close(d.checkpoint);
     aml_checkpoint_close(d.finetuned);
     remove_folder(cx, folder);

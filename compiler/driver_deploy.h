@@ -31,7 +31,9 @@ typedef struct Deployment {
     Entry decode;           // of an entry that writes, with the weights inside
     const char *executable; // what is compared and measured; the request's output, or a temporary
     const char *folder;     // temporary
-    const char *reference;  // the training program, once it is built
+    bool crossing; // code is being made for TARGET_CROSS, after that for this machine was compared
+    const char *weights, *weights_path; // of a program whose weights are in a file
+    const char *reference;              // the training program, once it is built
     // of a quantized or pruned program
     IrFunction *exact, *rounded; // predict for the smallest batch: of f32 and whole, as deployed
     aml_checkpoint *finetuned;   // of the pruned model
@@ -81,6 +83,7 @@ bool deploy_saving(Deployment *d); // measures and prints what was saved
 typedef Vec(const char *) Targets;
 void deploy_targets(Deployment *d, bool bytes, Targets *out);
 // All false after an error. Fills d->artifact.level.
+bool deploy_is_cross(const ProgramDeploy *deploy);
 bool deploy_compile(Deployment *d, ObjectCode *object);
 bool deploy_emits(const Deployment *d, DeployForm form);
 bool deploy_executable(Deployment *d, const ObjectCode *object); // sets d->executable
@@ -91,6 +94,7 @@ typedef struct LibraryText {
     const char *const *functions;
 } LibraryText;
 bool deploy_link_libraries(Deployment *d, const ObjectCode *object, LibraryText text);
+bool deploy_write(Deployment *d, const char *path, const void *at, size_t bytes);
 bool deploy_write_text(Deployment *d, const char *path, const char *text);
 const char *deploy_beside(Deployment *d, const char *file); // beside the executable
 // The bytes of all constants that the function reads; `stored`: as short as they can be.

@@ -138,23 +138,27 @@ static void choose_places(Pruning *p, int class, int64_t size, const double *sum
         vec_push(arena, &p->kept, kept);
 }
 
+static void choose_class(Pruning *p, AxisClass class)
+{
+    if (class.class < 0 || is_known(p, class.class))
+        return;
+    MakerList makers = axes_makers(p->axes, class.class);
+    double *sum = NEW_ARRAY(p->d->cx->arena, double, class.size + 1);
+    bool good = makers.count > 0;
+    for (int i = 0; i < makers.count && good; i++)
+        good = weigh(p, makers.at[i], sum);
+    if (good)
+        choose_places(p, class.class, class.size, sum);
+}
+
 static void choose(Pruning *p)
 {
-    for (int s = 0; s < p->job->state.count; s++) {
-        const aml_state_info *info = &p->job->state.at[s].info;
-        for (int axis = 0; axis < info->tensor.shape.rank; axis++) {
-            int class = axes_class(p->axes, s, axis);
-            if (class < 0 || is_known(p, class))
-                continue;
-            MakerList makers = axes_makers(p->axes, class);
-            double *sum = NEW_ARRAY(p->d->cx->arena, double, info->tensor.shape.dim[axis] + 1);
-            bool good = makers.count > 0;
-            for (int i = 0; i < makers.count && good; i++)
-                good = weigh(p, makers.at[i], sum);
-            if (good)
-                choose_places(p, class, info->tensor.shape.dim[axis], sum);
+    for (int s = 0; s < p->job->state.count; s++)
+        for (int axis = 0; axis < p->job->state.at[s].info.tensor.shape.rank; axis++) {
+            AxisClasses classes = axes_classes(p->axes, s, axis);
+            for (int i = 0; i < classes.count; i++)
+                choose_class(p, classes.at[i]);
         }
-    }
 }
 
 // ---- what stays of the weights
@@ -235,8 +239,13 @@ static bool write_plan(Pruning *p, const char *path, const char *weights)
     for (int s = 0; s < p->job->state.count; s++) {
         const aml_tensor_info *info = &p->job->state.at[s].info.tensor;
         json_t *shape = json_array();
-        for (int i = 0; i < info->shape.rank; i++)
-            json_array_append_new(shape, json_integer(axes_size(p->axes, s, i)));
+        for (int i = 0; i < info->shape.rank; i++) {
+            AxisClasses classes = axes_classes(p->axes, s, i);
+            json_t *sizes = json_array();
+            for (int k = 0; k < classes.count; k++)
+                json_array_append_new(sizes, json_integer(classes.at[k].size));
+            json_array_append_new(shape, sizes);
+        }
         json_object_set_new(states, info->name, shape);
     }
     json_t *plan = json_pack("{s:s, s:s, s:f, s:i, s:o}", "job", p->job->table.name, "weights",
@@ -261,20 +270,19 @@ static const char *read_states(const json_t *plan, Axes *axes, const ProgramJob 
         if (!json_is_array(shape) || (int)json_array_size(shape) != info->shape.rank)
             return "it is of another model";
         for (int i = 0; i < info->shape.rank; i++) {
-            int64_t size = json_integer_value(json_array_get(shape, (size_t)i));
-            int class = axes_class(axes, s, i);
-            if (size < 1 || size > info->shape.dim[i])
+            const json_t *sizes = json_array_get(shape, (size_t)i);
+            AxisClasses classes = axes_classes(axes, s, i);
+            if ((int)json_array_size(sizes) != classes.count)
                 return wrong;
-            if (class >= 0)
-                axes_resize(axes, class, size);
+            for (int k = 0; k < classes.count; k++) {
+                int64_t size = json_integer_value(json_array_get(sizes, (size_t)k));
+                if (size < 1 || size > classes.at[k].size ||
+                    (classes.at[k].class < 0 && size != classes.at[k].size))
+                    return wrong;
+                if (classes.at[k].class >= 0)
+                    axes_resize(axes, classes.at[k].class, size);
+            }
         }
-    }
-    for (int s = 0; s < job->state.count; s++) { // those that are made of others as well
-        const aml_tensor_info *info = &job->state.at[s].info.tensor;
-        const json_t *shape = json_object_get(states, info->name);
-        for (int i = 0; i < info->shape.rank; i++)
-            if (axes_size(axes, s, i) != json_integer_value(json_array_get(shape, (size_t)i)))
-                return wrong;
     }
     return NULL;
 }

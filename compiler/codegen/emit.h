@@ -52,11 +52,14 @@ typedef struct Codegen {
     int64_t load[MOST_PIECES]; // instructions, roughly
     int pieces, most_pieces;
     LLVMTargetMachineRef machine;
+    const char *triple;
     const char *cpu, *features; // for function attributes
     int lanes;                  // f32 elements of a vector register
     bool pairs;                 // bf16 is multiplied in pairs
     bool bytes;                 // there are products of bytes: templates with kernels for them
     Shared *shared;             // with other objects of the program; NULL: there are none
+    LLVMValueRef weights;       // Shared.beside: where the file is, in the entry point that is
+    LLVMBuilderRef builder;     // being written, with its builder
     const char *prefix;         // of the names of kernels and constants
     Map kernel;                 // key -> LLVMValueRef
     Vec(Constant) constant;
@@ -302,9 +305,10 @@ LLVMModuleRef templates_read(Codegen *g, LLVMContextRef llvm); // NULL: they can
 void pieces_compile(Codegen *g, const char *emit_text, ObjectCode *object);
 
 // target.c
-extern const char target_triple[];
-LLVMTargetMachineRef target_machine(const char *cpu, const char *features); // NULL: unknown
+// NULL: unknown
+LLVMTargetMachineRef target_machine(const char *triple, const char *cpu, const char *features);
 typedef struct TargetInfo {
+    const char *triple;
     const char *cpu, *features; // LLVM's names
     const char *level;          // x86-64-v3
     const char *needed;         // avx2,fma,...: as /proc/cpuinfo calls them

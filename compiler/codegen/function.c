@@ -349,6 +349,10 @@ void emit_entry(Codegen *g, EmitEntry *entry)
     frame.value = NEW_ARRAY(g->arena, LLVMValueRef, frame.values + 1);
     LLVMPositionBuilderAtEnd(frame.emit.b, LLVMAppendBasicBlockInContext(g->llvm, function, ""));
     load_parameters(&frame);
+    if (g->shared && g->shared->beside) {
+        g->builder = frame.emit.b;
+        g->weights = field(&frame, frame.call, offsetof(aml_call, weights));
+    }
     if (e->watched)
         frame.watch = watch_begin(&frame, e);
     emit_body(&frame);

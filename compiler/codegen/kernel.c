@@ -318,11 +318,38 @@ void kernel_close(Kernel *k)
 
 // ---- read-only data -----------------------------------------------------------------------------
 
+// In the file, as often as it is asked for: an address is of use in one function only.
+static LLVMValueRef constant_beside(Codegen *g, uint64_t hash, const void *bytes, size_t count)
+{
+    Shared *shared = g->shared;
+    Arena *arena = g->cx->arena; // of this compilation, not of the object
+    const SharedConstant *found = NULL;
+    for (int i = 0; i < shared->constant.count && !found; i++) {
+        const SharedConstant *old = &shared->constant.at[i];
+        if (old->hash == hash && old->bytes == count && memcmp(old->at, bytes, count) == 0)
+            found = old;
+    }
+    if (!found) {
+        static const char zeros[AML_ALIGNMENT];
+        SharedConstant made = {hash, count, arena_copy(arena, bytes, count), NULL,
+                               shared->file.length};
+        vec_push(arena, &shared->constant, made);
+        found = &shared->constant.at[shared->constant.count - 1];
+        buffer_append(&shared->file, bytes, count);
+        buffer_append(&shared->file, zeros,
+                      (AML_ALIGNMENT - count % AML_ALIGNMENT) % AML_ALIGNMENT);
+    }
+    LLVMValueRef at = whole(g, (int64_t)found->offset);
+    return LLVMBuildInBoundsGEP2(g->builder, g->i8, g->weights, &at, 1, "");
+}
+
 LLVMValueRef constant_pointer(Codegen *g, const void *bytes, size_t count)
 {
     uint64_t hash = 0xcbf29ce484222325u;
     for (size_t i = 0; i < count; i++)
         hash = (hash ^ ((const unsigned char *)bytes)[i]) * 0x100000001b3u;
+    if (g->shared && g->shared->beside)
+        return constant_beside(g, hash, bytes, count);
     for (int i = 0; i < g->constant.count; i++) {
         const Constant *old = &g->constant.at[i];
         if (old->hash == hash && old->bytes == count && memcmp(old->at, bytes, count) == 0)
@@ -354,7 +381,7 @@ LLVMValueRef constant_pointer(Codegen *g, const void *bytes, size_t count)
         Arena *arena = g->cx->arena; // of this compilation, not of the object
         vec_push(arena, &shared->constant,
                  ((SharedConstant){hash, count, arena_copy(arena, bytes, count),
-                                   arena_text(arena, name, strlen(name))}));
+                                   arena_text(arena, name, strlen(name)), 0}));
     }
     Constant constant = {hash, count, bytes, global};
     vec_push(g->arena, &g->constant, constant);

@@ -41,7 +41,11 @@ static void open_module(Codegen *g)
     LLVMInitializeX86Target();
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
-    g->machine = target_machine(g->cpu, g->features);
+    LLVMInitializeAArch64TargetInfo();
+    LLVMInitializeAArch64Target();
+    LLVMInitializeAArch64TargetMC();
+    LLVMInitializeAArch64AsmPrinter();
+    g->machine = target_machine(g->triple, g->cpu, g->features);
     if (!g->machine)
         bug(g->cx, (Span){0}, "LLVM does not know this processor");
     g->llvm = LLVMContextCreate();
@@ -88,6 +92,7 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
     }
     Codegen codegen = {.cx = cx,
                        .arena = arena_new(),
+                       .triple = info.triple,
                        .cpu = info.cpu,
                        .features = info.features,
                        .lanes = info.lanes,

@@ -39,7 +39,7 @@ enum { PIECE_SIZE = 4000, PRODUCT_SIZE = 500, TEMPLATE_SIZE = 50 };
 
 static void set_target(Codegen *g, LLVMModuleRef module)
 {
-    LLVMSetTarget(module, target_triple);
+    LLVMSetTarget(module, g->triple);
     LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(g->machine);
     LLVMSetModuleDataLayout(module, layout);
     LLVMDisposeTargetData(layout);
@@ -89,7 +89,7 @@ LLVMModuleRef templates_read(Codegen *g, LLVMContextRef llvm)
 {
     char name[16];
     const char *kind = !g->bytes ? "" : *g->features ? "n" : "q"; // with VNNI; with quads
-    snprintf(name, sizeof name, "v%d%s.bc", g->lanes, kind);
+    snprintf(name, sizeof name, "%c%d%s.bc", *g->triple == 'a' ? 'a' : 'v', g->lanes, kind);
     const AmlEmbedded *file = aml_kernel_bitcode;
     while (file->name && strcmp(file->name, name) != 0)
         file++;
@@ -193,7 +193,7 @@ static void compile_piece(Pieces *p, Piece *piece)
 {
     Codegen own = *p->g, *g = &own; // with a context of its own
     g->llvm = LLVMContextCreate();
-    g->machine = target_machine(g->cpu, g->features);
+    g->machine = target_machine(g->triple, g->cpu, g->features);
     LLVMModuleRef module = join(g, piece);
     if (module)
         compile_module(g, piece, module, p->emit_text);

@@ -14,17 +14,17 @@
 
 #include "codegen/emit.h"
 
-const char target_triple[] = "x86_64-unknown-linux-gnu";
+static const char x86[] = "x86_64-unknown-linux-gnu", arm[] = "aarch64-unknown-linux-gnu";
 
-LLVMTargetMachineRef target_machine(const char *cpu, const char *features)
+LLVMTargetMachineRef target_machine(const char *triple, const char *cpu, const char *features)
 {
     char *message = NULL;
     LLVMTargetRef target;
-    if (LLVMGetTargetFromTriple(target_triple, &target, &message)) {
+    if (LLVMGetTargetFromTriple(triple, &target, &message)) {
         LLVMDisposeMessage(message);
         return NULL;
     }
-    return LLVMCreateTargetMachine(target, target_triple, cpu, features, LLVMCodeGenLevelDefault,
+    return LLVMCreateTargetMachine(target, triple, cpu, features, LLVMCodeGenLevelDefault,
                                    LLVMRelocPIC, LLVMCodeModelDefault);
 }
 
@@ -45,6 +45,7 @@ static const Level levels[] = {
     {"x86-64-v4", 16, V4 V3, "x86-64-v4", ""},
     {"x86-64-v3", 8, V3, "x86-64-v3", ""},
     {"x86-64-v2", 4, "sse4.1,sse4.2,ssse3,popcnt", "x86-64-v2", ""},
+    {TARGET_CROSS, 4, "neon", "generic", ""}, // of deployed libraries only
 };
 #undef V4
 #undef V3
@@ -84,7 +85,8 @@ bool target_find(Cx *cx, const char *name, bool mixed, bool bytes, TargetInfo *o
     char *host = native ? LLVMGetHostCPUFeatures() : NULL;
     const Level *found = NULL;
     for (size_t i = 0; i < COUNT_OF(levels) && !found; i++)
-        if (native ? (bytes || !*levels[i].more) && host_has(cx->scratch, host, &levels[i])
+        if (native ? strcmp(levels[i].name, TARGET_CROSS) != 0 && (bytes || !*levels[i].more) &&
+                         host_has(cx->scratch, host, &levels[i])
                    : strcmp(levels[i].name, name) == 0)
             found = &levels[i];
     bool pairs = false;
@@ -97,7 +99,8 @@ bool target_find(Cx *cx, const char *name, bool mixed, bool bytes, TargetInfo *o
     }
     if (!found)
         return false;
-    *out = (TargetInfo){.cpu = found->cpu,
+    *out = (TargetInfo){.triple = strcmp(found->name, TARGET_CROSS) == 0 ? arm : x86,
+                        .cpu = found->cpu,
                         .features = pairs ? "+avx512bf16" : found->more,
                         .level = found->name,
                         .needed = pairs ? arena_printf(cx->arena, "%s,avx512bf16", found->features)

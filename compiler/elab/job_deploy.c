@@ -6,7 +6,8 @@
 #include <string.h>
 
 #define DEPLOY_LEVELS                                                                              \
-    "native", "x86-64-v2", "x86-64-v3", "x86-64-v4", "x86-64-v3-vnni", "x86-64-v4-vnni"
+    "native", "x86-64-v2", "x86-64-v3", "x86-64-v4", "x86-64-v3-vnni", "x86-64-v4-vnni",           \
+        TARGET_CROSS
 
 static bool read_batches(Jobs *jobs, Node *node, ProgramDeploy *deploy)
 {
@@ -74,6 +75,29 @@ static bool read_level(Jobs *jobs, const Setting *setting, Value value, ProgramD
     return false;
 }
 
+// Code for another machine is alone, and goes into libraries: nothing of it could be run here.
+static bool levels_fit(Jobs *jobs, const Setting *setting, const ProgramDeploy *deploy)
+{
+    for (int i = 0; i < deploy->target.count && deploy->target.count > 1; i++)
+        if (strcmp(deploy->target.at[i], TARGET_CROSS) == 0) {
+            report(jobs->cx, setting->span, target_mixed, TARGET_CROSS,
+                   deploy->target.at[i ? 0 : 1]);
+            return false;
+        }
+    return true;
+}
+
+static bool cross_fits(Jobs *jobs, Node *node, const ProgramDeploy *deploy)
+{
+    bool cross = deploy->target.count == 1 && strcmp(deploy->target.at[0], TARGET_CROSS) == 0;
+    if (!cross || !(deploy->emit >> DEPLOY_EXECUTABLE & 1))
+        return true;
+    Setting setting = setting_of(jobs, node, "emit");
+    report(jobs->cx, setting.span, target_emits, TARGET_CROSS);
+    help(jobs->cx, "`emit: [static_library]`");
+    return false;
+}
+
 static bool read_target(Jobs *jobs, Node *node, ProgramDeploy *deploy)
 {
     Setting setting = setting_of(jobs, node, "target");
@@ -87,7 +111,7 @@ static bool read_target(Jobs *jobs, Node *node, ProgramDeploy *deploy)
         setting_wrong(jobs, &setting, "target", "at least one target", value);
     for (int i = 0; i < value.as.list.count; i++)
         good = read_level(jobs, &setting, value.as.list.at[i], deploy) && good;
-    return good;
+    return good && levels_fit(jobs, &setting, deploy);
 }
 
 static bool read_emit(Jobs *jobs, Node *node, ProgramDeploy *deploy)
@@ -114,6 +138,18 @@ static bool read_emit(Jobs *jobs, Node *node, ProgramDeploy *deploy)
 }
 
 // A generate block of the checkpoint that is deployed.
+static bool read_weights(Jobs *jobs, Node *node, ProgramDeploy *deploy)
+{
+    Setting setting = setting_of(jobs, node, "weights");
+    Value value = setting_eval(jobs, &setting, "weights");
+    Sym word = value_word(value);
+    deploy->weights_beside = word && strcmp(word, "file") == 0;
+    if (word)
+        return true;
+    setting_wrong(jobs, &setting, "weights", "inside or file", value);
+    return false;
+}
+
 static bool read_entry(Jobs *jobs, Node *node, const TrainBlock *train, ProgramDeploy *deploy)
 {
     Setting setting = setting_of(jobs, node, "entry");
@@ -171,7 +207,8 @@ bool job_deploy(Jobs *jobs, Node *node)
     good &= read_limit(jobs, node, "memory", &deploy.require_memory);
     good &= read_limit(jobs, node, "latency", &deploy.require_latency);
     good &= read_target(jobs, node, &deploy);
-    good &= read_emit(jobs, node, &deploy);
+    good &= read_emit(jobs, node, &deploy) && cross_fits(jobs, node, &deploy);
+    good &= read_weights(jobs, node, &deploy);
     good &= read_quantize(jobs, node, train, &deploy.quantize);
     good &= read_prune(jobs, node, &deploy.prune);
     good &= read_entry(jobs, node, train, &deploy);

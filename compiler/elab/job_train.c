@@ -457,6 +457,14 @@ static bool begin_weights(Jobs *jobs, Node *node, ProgramJob *job)
     Setting init = setting_of(jobs, node, "init");
     if (!init.value || init.value->kind == NODE_None)
         return true;
+    Value value = setting_eval(jobs, &init, "init");
+    Node *other = value_is(value, VALUE_JOB) ? value.as.job.node : NULL;
+    bool trains = other && strcmp(other->as.job.kind, "train") == 0;
+    if (trains && (other == node || !train_block(jobs, other))) {
+        report(jobs->cx, init.span, init_order, other->as.job.name,
+               other == node ? "is this one" : "stands below");
+        return false;
+    }
     aml_which which;
     TrainBlock *from = checkpoint_setting(jobs, &init, "init", &which);
     if (!from)

@@ -115,6 +115,10 @@ void write_artifact(TableWriter *writer, const Artifact *artifact, bool is_progr
     if (is_program && readers(artifact))
         TOP("static const struct amli_file_reader *const readers[] = {%s};\n", readers(artifact));
     const char *layers = table_layers(writer, artifact);
+    if (artifact->weights_file)
+        TOP("static const aml_weights_file weights = {%s, %zuu, %s, aml_weights_check, %s};\n",
+            table_text(writer, artifact->weights_file), artifact->weights_file_bytes,
+            table_text(writer, artifact->weights_file_hash), is_program ? "aml_weights_map" : "0");
     TOP("static const int64_t predict_batch[] = {");
     for (int i = 0; i < artifact->batch.count; i++)
         TOP("%s%lld", i ? ", " : "", (long long)artifact->batch.at[i]);
@@ -133,6 +137,8 @@ void write_artifact(TableWriter *writer, const Artifact *artifact, bool is_progr
     TOP("    .predicts = %d, .predict_batch = predict_batch,\n    .weights_bytes = %zuu, "
         ".parameters = %lld,\n",
         artifact->predict.count, artifact->weights_bytes, (long long)artifact->parameters);
+    if (artifact->weights_file)
+        TOP("    .weights = &weights,\n");
     TOP("    .layers = %d, .layer = %s,\n", artifact->layer.count, layers);
     if (is_program)
         write_readers(writer, artifact);

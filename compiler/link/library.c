@@ -31,7 +31,7 @@ static const char about[] =
     "// %.h: predicting with the deployed model %, from C or C++. Made by amlc " AML_VERSION_TEXT
     ".\n"
     "//\n"
-    "// The weights are constants in the library. There is no global state and nothing is "
+    "// There is no global state and nothing is "
     "allocated: a context\n"
     "// lives in memory that the caller provides. Each thread uses a context of its own; any "
     "number of threads may\n"
@@ -91,12 +91,29 @@ static const char types[] =
     "\n"
     "// How many bytes a context needs.\n"
     "size_t %_context_bytes(void);\n"
-    "\n"
+    "\n";
+
+static const char init_inside[] =
     "// Makes a context in `memory` (any alignment, at least %_context_bytes() bytes). It needs no "
     "end: the caller takes\n"
     "// the memory back when the context is no longer used. ^_NULL, ^_MEMORY or ^_PROCESSOR; *out "
     "is then NULL.\n"
     "int %_init(void *memory, size_t bytes, %_context **out);\n"
+    "\n";
+
+static const char init_beside[] =
+    "// Makes a context in `memory` (any alignment, at least %_context_bytes() bytes), for the "
+    "bytes "
+    "of the file\n"
+    "// %.weights, which must stay where they are, aligned to 64, as a mapping is; all contexts "
+    "may "
+    "share them. Their\n"
+    "// SHA-256 is compared. A context needs no end: the caller takes the memory back when it is "
+    "no "
+    "longer used. ^_NULL,\n"
+    "// ^_MEMORY, ^_PROCESSOR or ^_WEIGHTS; *out is then NULL.\n"
+    "int %_init(void *memory, size_t bytes, const void *weights, size_t weights_bytes, %_context "
+    "**out);\n"
     "\n";
 
 static const char rest[] =
@@ -192,6 +209,7 @@ const char *library_header(Cx *cx, const Artifact *artifact)
     }
     buffer_text(&out, "};\n\n");
     put_template(&out, types, name);
+    put_template(&out, artifact->weights_file ? init_beside : init_inside, name);
     buffer_text(&out, "// Predicts `rows` samples. All arrays are dense and row-major, one row "
                       "after the other; an output may be NULL.\n//\n");
     for (int i = 0; i < artifact->fields; i++) {
@@ -254,16 +272,25 @@ static void write_info(TableWriter *writer, const Artifact *artifact)
         predict->output.count);
 }
 
+static const char open_inside[] =
+    "\n"
+    "int %_init(void *memory, size_t bytes, %_context **out)\n"
+    "{\n"
+    "    return (int)aml_context_open(&artifact, memory, bytes, (aml_context **)out);\n"
+    "}\n";
+static const char open_beside[] =
+    "\n"
+    "int %_init(void *memory, size_t bytes, const void *weights, size_t weights_bytes, %_context "
+    "**out)\n"
+    "{\n"
+    "    return (int)aml_context_open_with(&artifact, memory, bytes, weights, weights_bytes, "
+    "(aml_context **)out);\n"
+    "}\n";
 static const char functions[] =
     "\n"
     "size_t %_context_bytes(void)\n"
     "{\n"
     "    return aml_context_bytes(&artifact);\n"
-    "}\n"
-    "\n"
-    "int %_init(void *memory, size_t bytes, %_context **out)\n"
-    "{\n"
-    "    return (int)aml_context_open(&artifact, memory, bytes, (aml_context **)out);\n"
     "}\n"
     "\n"
     "int %_predict_arrays(%_context *context, const %_array input[], int32_t inputs,\n"
@@ -298,6 +325,7 @@ Tables library_source(Cx *cx, const Artifact *artifact)
     TOP("#include \"aml/artifact.h\"\n#include \"%s.h\"\n\n", name);
     write_artifact(writer, artifact, false);
     write_info(writer, artifact);
+    put_template(&writer->top, artifact->weights_file ? open_beside : open_inside, name);
     put_template(&writer->top, functions, name);
     TOP("\nint %s_predict(%s_context *context, %s)\n{\n    const void *const aml_field_at[] = {",
         name, name, predict_parameters(cx, artifact));

@@ -80,6 +80,8 @@ typedef struct Artifact {
     Vec(Entry) predict;
     Vec(ArtifactLevel) level; // the best first
     size_t weights_bytes;
+    const char *weights_file, *weights_file_hash; // beside the program; NULL: inside
+    size_t weights_file_bytes;
     int64_t parameters;
     Vec(aml_layer_report) layer; // of a quantized program
 } Artifact;
@@ -142,6 +144,8 @@ typedef struct Toolchain {
     const char *searched; // where it was looked for
 } Toolchain;
 Toolchain toolchain_find(Cx *cx);
+// The same for TARGET_CROSS: $AML_CC_AARCH64 or aarch64-linux-gnu-gcc, libaml_runtime_aarch64.a.
+Toolchain toolchain_find_cross(Cx *cx);
 typedef enum LinkKind {
     LINK_EXECUTABLE,
     LINK_SHARED, // a shared library
@@ -156,6 +160,7 @@ typedef struct LinkRequest {
     const char *libraries; // besides those of every program: arguments of the linker with spaces
                            // between them; NULL: none. One may be named several times
     const char *output;
+    bool cross;                 // for TARGET_CROSS: a library
     bool small;                 // size matters more than how fast data are read
     const char *name;           // libraries: of the model
     const char *const *exports; // libraries: functions, without the name; ends with NULL

@@ -52,6 +52,19 @@ Toolchain toolchain_find(Cx *cx)
     return found;
 }
 
+Toolchain toolchain_find_cross(Cx *cx)
+{
+    Toolchain host = toolchain_find(cx), found = {0};
+    const char *named = getenv("AML_CC_AARCH64"),
+               *slash = host.runtime ? strrchr(host.runtime, '/') : NULL;
+    found.compiler = named && *named ? named : "aarch64-linux-gnu-gcc";
+    found.searched =
+        arena_printf(cx->arena, "%.*slibaml_runtime_aarch64.a",
+                     slash ? (int)(slash - host.runtime) + 1 : 0, slash ? host.runtime : "");
+    found.runtime = access(found.searched, R_OK) == 0 ? found.searched : NULL;
+    return found;
+}
+
 static const char *write_file(Cx *cx, const char *path, const void *at, size_t length)
 {
     FILE *file = fopen(path, "wbe");
@@ -203,12 +216,13 @@ static const char *link_whole(Workplace *place, const LinkRequest *request, cons
     for (char *rest, *name = strtok_r(libraries.text, " ", &rest); name;
          name = strtok_r(NULL, " ", &rest))
         ARG(name);
-    ARG("-l:libjansson.a"), ARG("-l:libnettle.a"), ARG("-lpthread");
+    if (!request->cross)
+        ARG("-l:libjansson.a"), ARG("-l:libnettle.a"), ARG("-lpthread");
     if (request->kind == LINK_SHARED) {
         ARG("-shared"), ARG("-Wl,--version-script=exports.map");
         ARG(arena_printf(cx->arena, "-Wl,-soname,lib%s.so", request->name));
     }
-    if (*AML_LINK_FLAGS)
+    if (*AML_LINK_FLAGS && !request->cross)
         ARG(AML_LINK_FLAGS);
     ARG("-lm"), ARG("-s"), ARG("-Wl,--gc-sections"), ARG("-Wl,--build-id=none"),
         ARG("-Wl,--as-needed");
@@ -248,6 +262,8 @@ static const char *link_object(Workplace *place, const LinkRequest *request, con
         ARG(arena_printf(cx->arena, "-Wl,-u,%s_%s", request->name, *function));
     ARG("tables.o");
     add_objects(place, request, tools, words);
+    if (!request->cross)
+        ARG("-l:libnettle.a");
     ARG("-o"), ARG("joined.o");
     words = &hide;
     ARG("--keep-global-symbols=exports.txt"), ARG("--strip-unneeded"), ARG("joined.o"), ARG(output);
@@ -288,7 +304,7 @@ static const char *run_tools(Workplace *place, const LinkRequest *request, const
 
 const char *toolchain_link(Cx *cx, const LinkRequest *request)
 {
-    Toolchain tools = toolchain_find(cx);
+    Toolchain tools = request->cross ? toolchain_find_cross(cx) : toolchain_find(cx);
     if (!tools.runtime)
         return arena_printf(
             cx->arena,

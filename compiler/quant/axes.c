@@ -668,10 +668,21 @@ void axes_add(Axes *a, IrFunction *fn, bool predicts)
     }
 }
 
-int axes_class(Axes *a, int state, int axis)
+static void list_classes(Axes *a, int node, AxisClasses *out)
 {
-    int root = find(a, state * IR_MAX_RANK + axis);
-    return a->node.at[root].pinned || a->node.at[root].pieces ? -1 : root;
+    int root = find(a, node);
+    const AxisNode *axis = &a->node.at[root];
+    for (int i = 0; i < axis->pieces; i++)
+        list_classes(a, axis->piece[i].node, out);
+    if (!axis->pieces)
+        vec_push(a->cx->arena, out, ((AxisClass){axis->pinned ? -1 : root, axis->size}));
+}
+
+AxisClasses axes_classes(Axes *a, int state, int axis)
+{
+    AxisClasses list = {0};
+    list_classes(a, state * IR_MAX_RANK + axis, &list);
+    return list;
 }
 
 void axes_resize(Axes *a, int class, int64_t size)

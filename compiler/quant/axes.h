@@ -14,9 +14,14 @@ Axes *axes_new(Cx *cx, const ProgramJob *job);
 // What a function, in which calls are inlined, says about its values' axes. In one that `predicts`
 // a fold over an axis counts: a mean over fewer channels is another mean.
 void axes_add(Axes *axes, IrFunction *fn, bool predicts);
-// The class of an axis of a state; equal classes change together. -1: it cannot change, or it is
-// made of others.
-int axes_class(Axes *axes, int state, int axis);
+// The classes that an axis of a state is made of, one after the other, most often one; equal
+// classes change together.
+typedef struct AxisClass {
+    int class; // -1: it cannot change
+    int64_t size;
+} AxisClass;
+typedef Vec(AxisClass) AxisClasses;
+AxisClasses axes_classes(Axes *axes, int state, int axis);
 // From now on the class has this size.
 void axes_resize(Axes *axes, int class, int64_t size);
 int64_t axes_size(Axes *axes, int state, int axis); // the new size

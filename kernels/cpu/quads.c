@@ -20,7 +20,7 @@
 
 typedef uint8_t u8v __attribute__((vector_size(AML_WIDTH)));
 typedef uint32_t u32v __attribute__((vector_size(AML_WIDTH * 4)));
-#if AML_WIDTH == 4
+#if AML_WIDTH == 4 && defined(__SSE2__)
 #include <emmintrin.h>
 #endif
 
@@ -59,6 +59,13 @@ HELPER i32v quad_fma(i32v left, i32v right, i32v sum)
     return (i32v)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)left, (__m512i)right);
 #elif AML_WIDTH == 8 && defined(__AVXVNNI__)
     return (i32v)_mm256_dpbusd_avx_epi32((__m256i)sum, (__m256i)left, (__m256i)right);
+#elif !defined(__SSE2__)
+    UNROLL for (int byte = 0; byte < 32; byte += 8)
+    {
+        i32v a = (i32v)((u32v)left >> byte) & 0xff, b = right << (24 - byte) >> 24;
+        sum += a * b;
+    }
+    return sum;
 #else
     typedef int16_t i16v __attribute__((vector_size(AML_WIDTH * 4)));
     i32v left_even = left & 0x00ff00ff, left_odd = (i32v)((u32v)left >> 8) & 0x00ff00ff;

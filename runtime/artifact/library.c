@@ -19,6 +19,7 @@
 struct aml_context {
     const aml_artifact *artifact;
     const aml_level *level;
+    const void *weights; // of a file; NULL: they are constants of the code
     amli_problem problem;
     void *prepare_arena, *predict_arena, *constants;
     void *prepare_input[MOST_TENSORS], *prepare_output[MOST_TENSORS];
@@ -99,7 +100,8 @@ static char *place(char *at, void *pointer[], const aml_tensor_info *tensor, int
 }
 
 aml_library_status amli_context_open(const aml_artifact *artifact, const aml_level *level,
-                                     void *memory, size_t bytes, aml_context **out)
+                                     void *memory, size_t bytes, const void *weights,
+                                     size_t weights_bytes, aml_context **out)
 {
     if (!out)
         return AML_LIBRARY_NULL;
@@ -112,6 +114,8 @@ aml_library_status amli_context_open(const aml_artifact *artifact, const aml_lev
         return AML_LIBRARY_MEMORY;
     if (!level)
         return AML_LIBRARY_PROCESSOR;
+    if (artifact->weights && !artifact->weights->check(artifact->weights, weights, weights_bytes))
+        return AML_LIBRARY_WEIGHTS;
     const aml_function *prepare = &level->prepare, *predict = largest(artifact, level);
     if (prepare->inputs > MOST_TENSORS || prepare->outputs > MOST_TENSORS ||
         predict->inputs > MOST_TENSORS || predict->outputs > MOST_TENSORS ||
@@ -122,6 +126,7 @@ aml_library_status amli_context_open(const aml_artifact *artifact, const aml_lev
     memset(context, 0, sizeof *context);
     context->artifact = artifact;
     context->level = level;
+    context->weights = weights;
     at += aligned(sizeof *context);
     context->prepare_arena = at;
     at += aligned(prepare->arena_bytes);
@@ -150,7 +155,15 @@ aml_library_status amli_context_open(const aml_artifact *artifact, const aml_lev
 aml_library_status aml_context_open(const aml_artifact *artifact, void *memory, size_t bytes,
                                     aml_context **out)
 {
-    return amli_context_open(artifact, aml_artifact_level(artifact), memory, bytes, out);
+    return aml_context_open_with(artifact, memory, bytes, NULL, 0, out);
+}
+
+aml_library_status aml_context_open_with(const aml_artifact *artifact, void *memory, size_t bytes,
+                                         const void *weights, size_t weights_bytes,
+                                         aml_context **out)
+{
+    return amli_context_open(artifact, aml_artifact_level(artifact), memory, bytes, weights,
+                             weights_bytes, out);
 }
 
 static void prepare_row(aml_context *context, const void *const field[], int64_t row, int64_t slot)
@@ -166,6 +179,7 @@ static void prepare_row(aml_context *context, const void *const field[], int64_t
                      .input = context->prepare_input,
                      .output = context->prepare_output,
                      .scalar = none,
+                     .weights = context->weights,
                      .constants = context->constants};
     prepare->run(&call);
     for (int i = 0; i < predict->inputs; i++) {
@@ -187,6 +201,7 @@ static void predict_chunk(aml_context *context, int size, const void *const fiel
                      .input = context->predict_input,
                      .output = context->predict_output,
                      .scalar = none,
+                     .weights = context->weights,
                      .constants = context->constants};
     predict->run(&call);
     for (int i = 0; i < predict->outputs; i++) {

@@ -29,7 +29,8 @@ aml_library_status amli_check_values(const aml_tensor_info *tensor, bool missing
 // library.c
 // As aml_context_open, with a level that this processor can run; NULL: there is none.
 aml_library_status amli_context_open(const aml_artifact *artifact, const aml_level *level,
-                                     void *memory, size_t bytes, aml_context **out);
+                                     void *memory, size_t bytes, const void *weights,
+                                     size_t weights_bytes, aml_context **out);
 const aml_artifact *amli_context_artifact(const aml_context *context);
 amli_problem *amli_context_problem(aml_context *context);
 

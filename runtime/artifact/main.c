@@ -53,8 +53,9 @@ static aml_status choose_level(const aml_artifact *artifact, const char *name,
 }
 
 aml_status amli_serving_open(const aml_artifact *artifact, const char *level_name,
-                             amli_serving *serving, aml_error *error)
+                             const char *weights_path, amli_serving *serving, aml_error *error)
 {
+    amli_mapped_weights weights = {0};
     *serving = (amli_serving){.artifact = artifact};
     if (artifact->abi != AML_PROGRAM_ABI || artifact->predicts < 1 || artifact->levels < 1 ||
         artifact->fields > SERVING_TENSORS || aml_artifact_outputs(artifact) > SERVING_TENSORS)
@@ -64,6 +65,10 @@ aml_status amli_serving_open(const aml_artifact *artifact, const char *level_nam
             artifact->abi, AML_PROGRAM_ABI);
     const aml_level *level = NULL;
     aml_status status = choose_level(artifact, level_name, &level, error);
+    if (status)
+        return status;
+    if (artifact->weights)
+        status = artifact->weights->map(artifact->weights, weights_path, &weights, error);
     if (status)
         return status;
     serving->most_rows = artifact->predict_batch[artifact->predicts - 1];
@@ -96,8 +101,8 @@ aml_status amli_serving_open(const aml_artifact *artifact, const char *level_nam
     serving->header_text = take(&at, SERVING_HEADER);
     serving->output_buffer = take(&at, SERVING_OUTPUT);
     // the context asks for room to align itself, and finds it aligned already
-    aml_library_status opened =
-        amli_context_open(artifact, level, memory, context, &serving->context);
+    aml_library_status opened = amli_context_open(artifact, level, memory, context, weights.at,
+                                                  weights.bytes, &serving->context);
     return opened ? amli_fail(error, AML_INTERNAL, "the model cannot be used here: %s",
                               aml_library_message(opened))
                   : AML_OK;
@@ -226,22 +231,24 @@ static void print_help(const aml_artifact *artifact, const char *name)
            "  --level NAME   the code for this level of processors, not the best one\n"
            "  --json         the result as JSON\n",
            others);
+    if (artifact->weights)
+        printf("  --weights FILE the file with the weights (%s, beside the program)\n",
+               artifact->weights->name);
     if (reads_texts(artifact))
         printf("  --lines        predict: each line of FILE is one text\n");
 }
 
 typedef struct Arguments {
-    const char *verb, *file, *output, *level;
+    const char *verb, *file, *output, *level, *weights;
     double seconds;
     bool json, help, lines;
 } Arguments;
 
 static aml_status parse(int argc, char **argv, Arguments *arguments, aml_error *error)
 {
-    static const char *const verbs[] = {"predict", "bench", "info", "help"}, *const options[] = {
-                                                                                 "output",
-                                                                                 "seconds", "level",
-                                                                                 "json", "help"};
+    static const char *const verbs[] = {"predict", "bench", "info", "help"},
+                             *const options[] = {"output", "seconds", "level", "weights",
+                                                 "format", "lines",   "json",  "help"};
     for (int i = 1; i < argc; i++) {
         const char *word = argv[i];
         if (strcmp(word, "--json") == 0) {
@@ -252,7 +259,7 @@ static aml_status parse(int argc, char **argv, Arguments *arguments, aml_error *
             arguments->help = true;
         } else if (strcmp(word, "-o") == 0 || strcmp(word, "--output") == 0 ||
                    strcmp(word, "--seconds") == 0 || strcmp(word, "--level") == 0 ||
-                   strcmp(word, "--format") == 0) {
+                   strcmp(word, "--weights") == 0 || strcmp(word, "--format") == 0) {
             if (++i == argc)
                 return amli_fail(error, AML_USAGE, "%s needs a value behind it", word);
             char *end = NULL;
@@ -260,6 +267,8 @@ static aml_status parse(int argc, char **argv, Arguments *arguments, aml_error *
                 arguments->seconds = strtod(argv[i], &end);
             else if (word[2] == 'l')
                 arguments->level = argv[i];
+            else if (word[2] == 'w')
+                arguments->weights = argv[i];
             else if (word[2] == 'f' && (arguments->json = strcmp(argv[i], "json") == 0))
                 continue;
             else if (word[2] == 'f' && strcmp(argv[i], "csv") != 0)
@@ -313,7 +322,8 @@ static bool is_same_file(const char *read, const char *written)
 static aml_status run(const aml_artifact *artifact, const Arguments *arguments,
                       amli_serving *serving, aml_error *error)
 {
-    aml_status status = amli_serving_open(artifact, arguments->level, serving, error);
+    aml_status status =
+        amli_serving_open(artifact, arguments->level, arguments->weights, serving, error);
     if (status)
         return status;
     setvbuf(stdout, serving->output_buffer, _IOFBF, SERVING_OUTPUT);

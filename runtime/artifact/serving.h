@@ -62,9 +62,16 @@ typedef struct amli_serve_form {
     bool lines; // each line of the file is one text
 } amli_serve_form;
 
-// `level`: the name of the one to use; NULL: the best.
-aml_status amli_serving_open(const aml_artifact *artifact, const char *level, amli_serving *serving,
-                             aml_error *error);
+// weights_map.c
+typedef struct amli_mapped_weights {
+    const void *at;
+    size_t bytes;
+} amli_mapped_weights;
+
+// `level`: the name of the one to use; NULL: the best. `weights`: their file, if they are in one;
+// NULL: it lies beside the program.
+aml_status amli_serving_open(const aml_artifact *artifact, const char *level, const char *weights,
+                             amli_serving *serving, aml_error *error);
 
 // predict.c
 aml_status amli_serve_file(amli_serving *serving, const char *path, FILE *out, amli_serve_form form,

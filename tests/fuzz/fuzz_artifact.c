@@ -121,7 +121,7 @@ static void serve(const aml_artifact *artifact, int file, bool json, FILE *out)
     amli_serving *own = &serving[artifact == &programs[1]];
     aml_error error = {0};
     char path[32];
-    if (!own->artifact && amli_serving_open(artifact, NULL, own, &error) != AML_OK)
+    if (!own->artifact && amli_serving_open(artifact, NULL, NULL, own, &error) != AML_OK)
         abort();
     snprintf(path, sizeof path, "/proc/self/fd/%d", file);
     aml_status status = amli_serve_file(own, path, out, (amli_serve_form){.json = json}, &error);

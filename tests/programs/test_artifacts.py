@@ -185,6 +185,67 @@ def several_levels_in_one_program(place):
     check_in("did you mean x86-64-v3?", place.run(place.folder / "digits_f32", "predict", some, "--level", "x86-64-v33", code=2).err)
 
 
+WITH_FILE = """
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "digits_f32.h"
+int main(int argc, char **argv)
+{
+    int file = open(argv[1], O_RDONLY);
+    size_t length = (size_t)lseek(file, 0, SEEK_END);
+    void *weights = mmap(NULL, length, PROT_READ, MAP_PRIVATE, file, 0), *memory = malloc(digits_f32_context_bytes());
+    float x[64] = {0, 0, 5, 13, 9, 1};
+    int32_t digit = -1;
+    digits_f32_context *context;
+    int code = digits_f32_init(memory, digits_f32_context_bytes(), weights, length, &context);
+    if (code == 0)
+        code = digits_f32_predict(context, 1, x, &digit, NULL);
+    printf("%d %s\\n", (int)digit, digits_f32_message(code));
+    free(memory);
+    return argc == 2 && code == DIGITS_F32_WEIGHTS ? 3 : code;
+}
+"""
+
+
+def weights_in_a_file(place):
+    """The same answers; the program is smaller; a file of another model, a damaged one and none are told."""
+    deployed(place, f'  weights: file\n  emit: {EVERY_FORM}\n  batch: [1, 16]\n  target: [cpu("x86-64-v2"), cpu("x86-64-v3")]')
+    some, _ = rows_of_digits(place)
+    program, weights = place.folder / "digits_f32", place.folder / "digits_f32.weights"
+    found = place.run(program, "predict", some).out
+    check_equal(weights.stat().st_size >= 4 * 9610, True, "whether the weights are in the file")
+    size = program.stat().st_size
+    inside = place.folder / "inside"
+    inside.mkdir()
+    shutil.copytree(place.folder / "runs", inside / "runs")
+    source = place.write("source/inside.aml", (place.folder / "source/other.aml").read_text().replace("weights: file", ""))
+    place.aml("deploy", source, "digits_f32", "-o", "inside/digits_f32")
+    check_equal(place.run(inside / "digits_f32", "predict", some).out, found, "what is predicted")
+    check(sanitized(place.amlc) or size < (inside / "digits_f32").stat().st_size - 30000, f"{size} bytes with the weights beside")
+    weights.rename(place.folder / "moved")
+    check_in("cannot open the weights", place.run(program, "predict", some, code=1).err)
+    check_equal(place.run(program, "predict", some, "--weights", "moved").out, found, "what is predicted with a named file")
+    damaged = bytearray((place.folder / "moved").read_bytes())
+    damaged[1000] ^= 1
+    weights.write_bytes(damaged)
+    check_in("found others", place.run(program, "predict", some, code=1).err)
+    weights.write_bytes(damaged[:-1])
+    check_in("another size", place.run(program, "predict", some, code=1).err)
+    weights.write_bytes(b"")
+    check_in("another size", place.run(program, "predict", some, code=1).err)
+    if sanitized(place.amlc) or not shutil.which("cc"):
+        return
+    place.write("with_file.c", WITH_FILE)
+    for form in ("libdigits_f32.a", "digits_f32.o"):
+        place.run("cc", "-std=gnu11", "-I.", "with_file.c", form, "-lm", "-o", "with_file")
+        check_in("success", place.run(place.folder / "with_file", "moved").out)
+        weights.write_bytes(damaged)
+        check_in("not those that the code was made for", place.run(place.folder / "with_file", weights, code=3).out)
+
+
 def below_the_lowest_level(place):
     """A processor that has none of the levels is told what it lacks."""
     if not shutil.which("qemu-x86_64"):
@@ -198,6 +259,27 @@ def below_the_lowest_level(place):
     check_in("lacks avx2", done.err)
 
 
+def libraries_for_aarch64(place):
+    """f32 and int8, under qemu: the codes of wrong calls, and the answers of the program for this machine."""
+    needs_compiler(place, "aarch64-linux-gnu-gcc", "qemu-aarch64")
+    some, numbers = rows_of_digits(place, 40)
+    for quantize in ("", "\n  quantize: int8(calibrate: digits.train)"):
+        deployed(place, f"  batch: [1, 16]{quantize}")
+        expected = [line.split(",", 1)[1] for line in place.run(place.folder / "digits_f32", "predict", some).out.splitlines()[1:]]
+        deployed(place, f'  batch: [1, 16]\n  target: cpu("aarch64")\n  emit: [static_library, shared_library, object]{quantize}', train=False)
+        check_in("AArch64", place.run("readelf", "-h", "digits_f32.o").out)
+        for source, form in (("library_errors.c", "libdigits_f32.a"), ("library_user.c", "digits_f32.o")):
+            place.run("aarch64-linux-gnu-gcc", "-static", "-D_GNU_SOURCE", "-I.", HERE / source, form, "-lm", "-lpthread", "-o", source[:-2])
+        place.run("qemu-aarch64", place.folder / "library_errors")
+        with open(numbers) as rows_in:
+            done = subprocess.run(["qemu-aarch64", place.folder / "library_user"], stdin=rows_in, capture_output=True, text=True, timeout=300)
+        check_equal(done.returncode, 0, f"the exit code under qemu ({done.stderr[-2000:]})")
+        found = done.stdout.splitlines()
+        check_equal(len(found), len(expected), "the number of rows")
+        worst = max(abs(float(a) - float(b)) for x, y in zip(found, expected) for a, b in zip(x.split(","), y.split(",")))
+        check(worst < (0.02 if quantize else 1e-5), f"the worst difference is {worst}")
+
+
 def bytes_choose_their_level(place):
     """int8 has code for VNNI and for x86-64-v3 unless the block says something else; f32 for x86-64-v3."""
     deployed(place, "  quantize: int8(calibrate: digits.train)")
@@ -208,4 +290,4 @@ def bytes_choose_their_level(place):
 
 if __name__ == "__main__":
     sys.exit(main([each_form_from_c_and_cpp, wrong_calls_have_codes, two_models_in_one_program, packages_are_found, only_what_is_listed,
-                   several_levels_in_one_program, below_the_lowest_level, bytes_choose_their_level]))
+                   several_levels_in_one_program, weights_in_a_file, below_the_lowest_level, libraries_for_aarch64, bytes_choose_their_level]))

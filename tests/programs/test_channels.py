@@ -80,28 +80,39 @@ def write_tensors(path, tensors):
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
 
 
-def channel_of(shape, axis, index):
-    inner = 1
+HEADS = """
+model Net {
+  stem = Dense(16)
+  att  = MultiHeadAttention(16, heads: 4)
+  head = Dense(10)
+  fn forward(x: float[n, 64]) -> float[n, 10] { return x |> reshape([n, 8, 8]) |> stem |> att |> mean(axis: 1) |> head }
+}
+"""
+
+
+def channel_of(shape, axis, index, block=1):
+    inner = block
     for size in shape[axis + 1:]:
         inner *= size
-    return index // inner % shape[axis]
+    return index // inner % (shape[axis] // block)
 
 
 def masked(tensors, groups):
-    """`groups`: lists of (weights, axis of their channels), which go together; half of the channels, those with the smallest sums, become 0."""
+    """`groups`: lists of (weights, axis of their channels, columns that each takes), which go together; half of the channels, those with the smallest sums, become 0."""
     tensors = {name: (shape, list(values)) for name, (shape, values) in tensors.items()}
     for group in groups:
-        size = tensors[group[0][0]][0][group[0][1]]
+        block = group[0][2] if len(group[0]) > 2 else 1
+        size = tensors[group[0][0]][0][group[0][1]] // block
         total = [0.0] * size
-        for name, axis in group:
+        for name, axis, *_ in group:
             shape, values = tensors[name]
             for i, v in enumerate(values):
-                total[channel_of(shape, axis, i)] += abs(v)
+                total[channel_of(shape, axis, i, block)] += abs(v)
         gone = set(sorted(range(size), key=lambda c: total[c])[:size // 2])
-        for name, axis in group:
+        for name, axis, *_ in group:
             for part, at in ((name, axis), (name.replace(".weight", ".bias"), 0)):
                 shape, values = tensors[part]
-                tensors[part] = (shape, [0.0 if channel_of(shape, at, i) in gone else v for i, v in enumerate(values)])
+                tensors[part] = (shape, [0.0 if channel_of(shape, at, i, block) in gone else v for i, v in enumerate(values)])
     return tensors
 
 
@@ -143,5 +154,12 @@ def repeated(place):
                    64 * 8 + 8 + 3 * (8 * 12 + 12 + 12 * 8 + 8) + 8 * 10 + 10)
 
 
+def heads_of_attention(place):
+    """A head is several columns of three weights, and rows of the one behind them."""
+    heads = [(f"att.{name}.weight", 1, 4) for name in ("query", "key", "value")]
+    same_as_masked(place, HEADS, [heads, [("stem.weight", 1)], [("att.proj.weight", 1)]],
+                   8 * 8 + 8 + 3 * (8 * 8 + 8) + 8 * 8 + 8 + 8 * 10 + 10)
+
+
 if __name__ == "__main__":
-    sys.exit(main([concatenated_and_flattened, repeated]))
+    sys.exit(main([concatenated_and_flattened, repeated, heads_of_attention]))

@@ -6,7 +6,7 @@ import shutil
 import struct
 import sys
 
-from harness import ROOT, check, check_in, main, sanitized
+from harness import ROOT, check, check_equal, check_in, main, sanitized
 
 EXAMPLES = ROOT / "examples"
 
@@ -33,7 +33,7 @@ def the_program_of_users_parts_trains(place):
     check_in("10000 rows, 0 bad", place.run(program, "data", "check").out)
 
 
-def pictures_of_clothes_are_told_apart(place):
+def write_clothes(place):
     """Ten kinds of stripes in place of the clothes: the files have the same form."""
     random.seed(3)
 
@@ -44,10 +44,22 @@ def pictures_of_clothes_are_told_apart(place):
         pixels = [128 + int(100 * math.sin((k % 28) * (1 + label) / 4)) + random.randrange(20) for label in labels for k in range(784)]
         write(f"{name}-images-idx3-ubyte.gz", [count, 28, 28], pixels)
         write(f"{name}-labels-idx1-ubyte.gz", [count], labels)
+
+
+def pictures_of_clothes_are_told_apart(place):
+    write_clothes(place)
     program = build(place, "fashion/fashion_report.aml")
     check_in("180 rows, 0 bad", place.run(program, "data", "check", "--dir", ".").out)
     place.run(program, "train", "--dir", ".", "--steps", 2, "--quiet", timeout=300)
     check_in("accuracy", place.run(program, "evaluate", "--dir", ".", timeout=300).out)
+
+
+def a_trained_network_is_rounded_and_thinned_out(place):
+    write_clothes(place)
+    program = build(place, "fashion/fashion_small.aml")
+    for job in ("net", "net_nibbles", "net_sparse"):
+        err = place.run(program, "train", job, "--dir", ".", "--steps", 2, timeout=300).err
+        check_equal("weights from" in err, job != "net", f"{job} begins with the weights of net")
 
 
 def photographs_in_folders_are_trained_on(place):
@@ -139,6 +151,6 @@ def messages_are_filtered(place):
 
 
 if __name__ == "__main__":
-    sys.exit(main([samples_of_the_generator_lie_on_the_ring, the_program_of_users_parts_trains, pictures_of_clothes_are_told_apart,
+    sys.exit(main([samples_of_the_generator_lie_on_the_ring, the_program_of_users_parts_trains, pictures_of_clothes_are_told_apart, a_trained_network_is_rounded_and_thinned_out,
                    photographs_in_folders_are_trained_on,
                    a_forecast_beats_persistence, tones_are_told_apart, messages_are_filtered, wines_are_cross_validated]))

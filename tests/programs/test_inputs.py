@@ -3,12 +3,13 @@
 import csv
 import json
 import math
+import shutil
 import struct
 import subprocess
 import sys
 
-from harness import DIGITS, check, check_equal, check_in, main
-from test_artifacts import deployed, rows_of_digits
+from harness import DIGITS, Skip, check, check_equal, check_in, main, sanitized
+from test_artifacts import HERE, deployed, rows_of_digits
 
 
 def npy(descr, shape, elements):
@@ -42,6 +43,20 @@ def arrays_of_numpy(place):
         cells = line.split(",")
         check_equal((found["row"], found["prediction"], found["probability"]), (int(cells[0]), int(cells[1]), [float(c) for c in cells[2:]]), "a row")
     check_in("arrays of NumPy", place.run(program, "--help").out)
+
+
+def nothing_is_allocated(place):
+    """From the beginning of main to its end, for csv and npy, one row or many."""
+    if sanitized(place.amlc) or not shutil.which("cc"):
+        raise Skip("allocations cannot be counted here")
+    deployed(place, "  batch: [1, 16]\n  quantize: int8(calibrate: digits.train)")
+    place.run("cc", "-shared", "-fPIC", "-O1", HERE / "count_allocations.c", "-o", "count.so")
+    for count in (1, 40):
+        some, _ = rows_of_digits(place, count)
+        array = place.write("x.npy", npy("<f4", (count, 64), b"".join(struct.pack("<64f", *row) for row in digits(count))))
+        for path, options in ((some, []), (array, []), (some, ["--json"])):
+            done = place.run(place.folder / "digits_f32", "predict", path, *options, env={"LD_PRELOAD": str(place.folder / "count.so")})
+            check_equal(done.err.strip(), "0", f"how often something is allocated for {count} rows of {path.name}")
 
 
 def bad_arrays(place):
@@ -197,4 +212,4 @@ def lines_of_text(place):
 
 
 if __name__ == "__main__":
-    sys.exit(main([arrays_of_numpy, bad_arrays, bad_rows, sounds_and_folders, lines_of_text]))
+    sys.exit(main([arrays_of_numpy, nothing_is_allocated, bad_arrays, bad_rows, sounds_and_folders, lines_of_text]))

@@ -33,6 +33,12 @@ const aml_level *aml_artifact_level(const aml_artifact *artifact);
 aml_library_status aml_context_open(const aml_artifact *artifact, void *memory, size_t bytes,
                                     aml_context **out);
 
+// The same with the bytes of the weights' file (artifact->weights), which must stay where they are,
+// at an address that is a multiple of AML_ALIGNMENT, as a mapping is. WEIGHTS if they are others.
+aml_library_status aml_context_open_with(const aml_artifact *artifact, void *memory, size_t bytes,
+                                         const void *weights, size_t weights_bytes,
+                                         aml_context **out);
+
 // Predicts `rows` samples. field[i] holds the raw values of artifact->field[i] of all rows, one row
 // after the other, each dense and row-major. output[i] receives output i of predict for all rows in
 // the same way; NULL leaves it out. NULL, ROWS, NOT_FINITE or CLASS; nothing is written then.

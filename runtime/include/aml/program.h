@@ -76,6 +76,7 @@ typedef struct aml_call {
     void *pool;
     aml_watch *watch; // NULL: nobody is told
     void *watcher;
+    const void *weights; // of a deployed model whose weights are in a file: its bytes
     const void *constants; // of a deployed program: see aml/stored.h
 } aml_call;
 
@@ -660,6 +661,23 @@ typedef struct aml_layer_report {
     int64_t bytes_before, bytes_after; // of the weights
 } aml_layer_report;
 
+// The file with the constants of a deployed model, for all levels. The table names what compares a
+// file with it and, in an executable, what finds and maps it, beside the program or where `named`
+// says, so that no other program is linked with these.
+struct amli_mapped_weights;
+struct aml_error;
+typedef struct aml_weights_file {
+    const char *name; // digits.weights
+    size_t bytes;
+    const char *hash; // SHA-256, hex
+    bool (*check)(const struct aml_weights_file *file, const void *at, size_t bytes);
+    aml_status (*map)(const struct aml_weights_file *file, const char *named,
+                      struct amli_mapped_weights *out, struct aml_error *error);
+} aml_weights_file;
+aml_status aml_weights_map(const aml_weights_file *file, const char *named,
+                           struct amli_mapped_weights *out, struct aml_error *error);
+bool aml_weights_check(const aml_weights_file *file, const void *at, size_t bytes);
+
 // The functions of a deployed model for one level of processors.
 typedef struct aml_level {
     const char *cpu_level, *cpu_features; // x86-64-v3; avx2,fma,...
@@ -687,7 +705,8 @@ typedef struct aml_artifact {
     aml_header header; // AUTO: the training data have one, though the source does not say so
     int32_t predicts;  // one per batch size, increasing
     const int64_t *predict_batch;
-    size_t weights_bytes; // of read-only data, of one level
+    size_t weights_bytes;            // of read-only data, of one level
+    const aml_weights_file *weights; // in a file beside the program; NULL: they are in the program
     int64_t parameters;
     int32_t layers; // 0: nothing is quantized
     const aml_layer_report *layer;
