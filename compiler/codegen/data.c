@@ -30,9 +30,9 @@ static size_t aligned(size_t bytes)
     return (bytes + AML_ALIGNMENT - 1) / AML_ALIGNMENT * AML_ALIGNMENT;
 }
 
-static Elf64_Half machine_of(void)
+static Elf64_Half machine_of(const Codegen *g)
 {
-    return strncmp(target_triple, "aarch64", 7) == 0 ? EM_AARCH64 : EM_X86_64;
+    return strncmp(g->triple, "aarch64", 7) == 0 ? EM_AARCH64 : EM_X86_64;
 }
 
 ObjectFile data_object(Codegen *g)
@@ -54,7 +54,7 @@ ObjectFile data_object(Codegen *g)
     memset(file + symbols_at, 0, length - symbols_at);
 
     Elf64_Ehdr header = {.e_type = ET_REL,
-                         .e_machine = machine_of(),
+                         .e_machine = machine_of(g),
                          .e_version = EV_CURRENT,
                          .e_shoff = sections_at,
                          .e_ehsize = sizeof header,
