@@ -72,6 +72,8 @@ typedef struct QuantizeSetting {
     aml_part part;
     bool weights_only;
     int64_t group; // weights that share a scale; 0: a row or the tensor
+    int form;      // of weights alone: STORED_BYTES, ... (kernels/stored.h)
+    bool asymmetric, compensated; // the same, see quant/rounding.h
     int bits;      // of weights: 8 or 4
     bool learned;  // ranges are in the checkpoint, see quant/learned.c
 } QuantizeSetting;
@@ -113,6 +115,7 @@ typedef struct ProgramDeploy {
     Vec(const char *) target; // "native" or "x86-64-v3"; none: what suits the program
     double require_size, require_memory, require_latency; // bytes, bytes, seconds; 0: not required
     double require_accuracy_drop;                         // fraction; < 0: not required
+    double require_perplexity_rise; // of an entry that writes; the same
     Span require;
 } ProgramDeploy;
 

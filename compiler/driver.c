@@ -126,25 +126,6 @@ void check_weights_files(Cx *cx, const Program *program)
     }
 }
 
-Span later_deploy(const ProgramDeploy *deploy)
-{
-    return deploy->quantize.weights_only ? deploy->quantize.span : (Span){0};
-}
-
-bool report_later_deploy(Command *command, const ProgramDeploy *deploy, DiagId id)
-{
-    Span span = later_deploy(deploy);
-    if (span.file)
-        report_id(command->cx, span, id, "weights alone as integers");
-    return span.file != 0;
-}
-
-void report_later_deploys(Command *command, const Program *program, DiagId id)
-{
-    for (int i = 0; i < program->deploy.count; i++)
-        report_later_deploy(command, &program->deploy.at[i], id);
-}
-
 int verb_check(Command *command)
 {
     Cx *cx = command->cx;
@@ -156,7 +137,6 @@ int verb_check(Command *command)
         Program *program = unit ? elaborate(cx, unit) : NULL;
         if (!program || diag_errors(cx) > before)
             continue;
-        report_later_deploys(command, program, DIAG_not_deployed_yet);
         check_weights_files(cx, program);
         if (!quiet)
             note_missing_data(command, program);
@@ -272,7 +252,6 @@ static int build_file(Command *command, const char *path)
     double start = seconds_now();
     Program *program = compile_front(command, path);
     if (program) {
-        report_later_deploys(command, program, DIAG_not_deployed_yet);
         check_weights_files(command->cx, program);
     }
     int code = finish_diagnostics(command);

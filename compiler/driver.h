@@ -71,10 +71,6 @@ int report_fit(Command *command, const Program *program);
 // Files that `load` names: their headers are compared with the model while compiling, if they are
 // there; the program does it again when it starts.
 void check_weights_files(Cx *cx, const Program *program);
-// Where a deploy block asks for what cannot be made yet; file 0: nowhere.
-Span later_deploy(const ProgramDeploy *deploy);
-bool report_later_deploy(Command *command, const ProgramDeploy *deploy, DiagId id); // if it does
-void report_later_deploys(Command *command, const Program *program, DiagId id);
 const char *size_text(Cx *cx, double bytes); // 12.5 KiB
 double seconds_now(void);
 

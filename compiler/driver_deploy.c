@@ -152,6 +152,23 @@ static bool fold_norms(Deployment *d)
     return true;
 }
 
+// The predict functions with weights alone in small integers or halves.
+static bool store_weights(Deployment *d)
+{
+    Cx *cx = d->cx;
+    if (!passes_run(cx, d->program->module, "inline", NULL, NULL))
+        return false;
+    int count = d->artifact.predict.count;
+    IrFunction **fn = NEW_ARRAY(cx->arena, IrFunction *, count + 1);
+    for (int i = 0; i < count; i++)
+        fn[i] = d->artifact.predict.at[i].ir;
+    d->exact = ir_clone_function(fn[0], NULL, sym_of(cx, "exact"));
+    if (!deploy_store(d, fn, count, &d->artifact.predict.at[0]))
+        return false;
+    d->rounded = ir_clone_function(fn[0], NULL, sym_of(cx, "rounded"));
+    return true;
+}
+
 static bool make_functions(Deployment *d, ObjectCode *object)
 {
     Cx *cx = d->cx;
@@ -184,7 +201,10 @@ static bool make_functions(Deployment *d, ObjectCode *object)
         return false;
     deploy_count_weights(d);
     deploy_keep_only(d);
-    if (quantizes(d)) {
+    if (quantizes(d) && d->deploy->quantize.weights_only) {
+        if (!store_weights(d))
+            return false;
+    } else if (quantizes(d)) {
         for (int i = 0; i < artifact->predict.count; i++)
             artifact->predict.at[i].ir->mixed = false; // rounding to bytes is coarser
         if (!passes_run(cx, d->program->module, "dce", NULL, NULL) || !deploy_quantize(d))
@@ -585,7 +605,7 @@ static bool asks_for_later(Command *command, const Program *program, const Progr
             tools.searched);
         return true;
     }
-    return report_later_deploy(command, deploy, DIAG_cannot_deploy) || windows || beside;
+    return windows || beside;
 }
 
 int deploy_block(Command *command, Program *program, const ProgramDeploy *deploy,

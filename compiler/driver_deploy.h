@@ -4,6 +4,7 @@
 //   driver_quantize.c  quantization: samples, calibration, report, accuracy
 //   driver_stored.c    constants that are stored shorter
 //   driver_generate.c  an entry that writes
+//   driver_weights.c   weights alone in small integers or halves
 //   driver_prune.c     channels that are left out, and fine-tuning
 //   driver_artifact.c  code for each level of processors, the files that are made
 
@@ -14,6 +15,7 @@
 #include "aml/checkpoint.h"
 #include "driver.h"
 #include "quant/quant.h"
+#include "quant/rounding.h"
 
 typedef struct Deployment {
     Command *command;
@@ -53,11 +55,20 @@ bool deploy_over(Deployment *d, const char *what, double limit, double measured,
 // could not be measured.
 double deploy_latency(Deployment *d);
 
+// driver_weights.c: functions without calls get stored weights; the report goes to d->artifact.
+// `entry` is that of the first. False after an error.
+bool deploy_store(Deployment *d, IrFunction *const fn[], int count, const Entry *entry);
+
 // driver_generate.c: all of it for a block whose entry is a `generate` block, but for the
 // checkpoint. False after an error.
 bool deploy_generator(Deployment *d);
 
-// driver_quantize.c: the predict functions of d->artifact, which are simplified, become quantized
+// driver_quantize.c: prepared samples of a part (train, valid, test, held_out), as the training
+// program reads them. False after an error.
+bool deploy_samples(Deployment *d, const char *part, int64_t most, QuantSamples *out,
+                    aml_tensors **tensors);
+const char *deploy_part_name(aml_part part);
+// The predict functions of d->artifact, which are simplified, become quantized
 // ones. False after an error.
 bool deploy_quantize(Deployment *d);
 // Measures d->exact and d->rounded on samples that were held out. False after an error.

@@ -15,7 +15,9 @@
 enum {
     COMPARED_TOKENS = 2048,
     COMPARED_BYTES = 256 << 20, // of scores: fewer tokens of a large vocabulary
+    LEAST_TOKENS = 32,
 };
+static const int64_t COMPARED_WORK = 20000000000; // weights times tokens
 
 // ---- the function
 
@@ -37,6 +39,11 @@ static void lay_out(Deployment *d, Generator *generator)
         generator->state_bytes += align_up((size_t)aml_shape_elements(&info->tensor.shape) *
                                            (size_t)aml_dtype_bytes(info->tensor.dtype));
     }
+}
+
+static bool quantized(const Deployment *d)
+{
+    return d->deploy->quantize.span.file != 0;
 }
 
 // The function for each level of processors; generating code changes it.
@@ -79,6 +86,9 @@ static bool make_function(Deployment *d, Generator *generator, ObjectCode *objec
     deploy_count_weights(d);
     deploy_keep_only(d);
     lay_out(d, generator);
+    if (quantized(d) && (!passes_run(cx, d->program->module, "inline", NULL, NULL) ||
+                         !deploy_store(d, &fn, 1, &d->decode)))
+        return false;
     if (!passes_run(cx, d->program->module, NULL, NULL, NULL))
         return false;
     d->artifact.weights_bytes = deploy_constant_bytes(fn, false);
@@ -176,6 +186,8 @@ static bool compare(Deployment *d, const Generator *generator)
     int64_t context = generator->job->table.generation.context, tokens = COMPARED_TOKENS,
             room = COMPARED_BYTES / 4 / generator->tokenizer->vocab;
     tokens = tokens < room ? tokens : room;
+    int64_t few = COMPARED_WORK / (d->artifact.parameters + 1); // of a large model
+    tokens = tokens < few ? tokens : few < LEAST_TOKENS ? LEAST_TOKENS : few;
     const char *samples = arena_printf(cx->arena, "%s/samples.safetensors", d->folder),
                *expected = arena_printf(cx->arena, "%s/expected.f32", d->folder),
                *found = arena_printf(cx->arena, "%s/found.f32", d->folder),
@@ -196,7 +208,7 @@ static bool compare(Deployment *d, const Generator *generator)
     if (before < 0 || after < 0)
         return false;
     double allowed = d->decode.ir->mixed != DTYPE_F32 ? 1e-2 : 1e-4;
-    if (!(worst >= 0 && (worst <= allowed))) {
+    if (!(worst >= 0 && worst < INFINITY && (worst <= allowed || quantized(d)))) {
         say(d->command, "error",
             "%s does not give the scores that the training program gives: worst difference %.3g of "
             "the largest score",
@@ -208,7 +220,10 @@ static bool compare(Deployment *d, const Generator *generator)
             "difference of a score %.3g of the largest\n  perplexity %.4f (training program: "
             "%.4f)\n",
             (long long)tokens, worst, after, before);
-    return true;
+    double rise = after / before - 1, limit = d->deploy->require_perplexity_rise;
+    return !(limit >= 0 && deploy_over(d, "perplexity_rise", limit > 0 ? limit : 1e-12, rise,
+                                       arena_printf(cx->arena, "%.4g%%", 100 * limit),
+                                       arena_printf(cx->arena, "%.4g%%", 100 * rise)));
 }
 
 // ---- the requirements

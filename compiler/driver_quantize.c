@@ -13,8 +13,8 @@ enum { LEAST_SAMPLES = 8, MEASURED_SAMPLES = 10000 };
 // ---- samples
 
 // Prepared samples of a part, as the training program reads them.
-static bool read_samples(Deployment *d, const char *part, int64_t most, QuantSamples *out,
-                         aml_tensors **tensors)
+bool deploy_samples(Deployment *d, const char *part, int64_t most, QuantSamples *out,
+                    aml_tensors **tensors)
 {
     Cx *cx = d->cx;
     const char *reference = deploy_reference(d);
@@ -157,7 +157,7 @@ static bool calibrate(Deployment *d, const QuantSamples *samples)
     return !wrong;
 }
 
-static const char *part_name(aml_part part)
+const char *deploy_part_name(aml_part part)
 {
     static const char *const name[] = {"train", "train", "valid", "test"};
     return name[part];
@@ -176,8 +176,9 @@ bool deploy_quantize(Deployment *d)
         quant_fold_norms(d->artifact.predict.at[i].ir);
     QuantSamples samples;
     aml_tensors *tensors = NULL;
-    bool good = read_samples(d, part_name(setting->part), setting->samples, &samples, &tensors) &&
-                calibrate(d, &samples);
+    bool good =
+        deploy_samples(d, deploy_part_name(setting->part), setting->samples, &samples, &tensors) &&
+        calibrate(d, &samples);
     int64_t used = good ? samples.count : 0;
     aml_tensors_close(tensors);
     if (!good)
@@ -194,7 +195,7 @@ bool deploy_quantize(Deployment *d)
                 d->job->table.name);
     else
         fprintf(stderr, "quantized %s with ranges of %lld samples of %s.%s\n", d->deploy->name,
-                (long long)used, d->data->table.name, part_name(setting->part));
+                (long long)used, d->data->table.name, deploy_part_name(setting->part));
     print_report(d);
     keep_report(d);
     return true;
@@ -241,7 +242,7 @@ bool deploy_accuracy(Deployment *d, double *before, double *after)
     aml_tensors *tensors = NULL;
     const Entry *entry = &d->artifact.predict.at[0];
     *before = *after = -1;
-    if (!read_samples(d, "held_out", MEASURED_SAMPLES, &samples, &tensors))
+    if (!deploy_samples(d, "held_out", MEASURED_SAMPLES, &samples, &tensors))
         return false;
     int label = label_of(d, &samples), output = output_named(entry, "prediction");
     bool good = true;

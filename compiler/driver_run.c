@@ -286,13 +286,6 @@ static int stage_evaluate(Run *run, const aml_job *job)
 static int stage_deploy(Run *run, const ProgramDeploy *deploy)
 {
     Cx *cx = run->cx;
-    if (later_deploy(deploy).file) {
-        fprintf(stderr,
-                "deploy %s: skipped, it asks for what this version of amlc cannot do (see the "
-                "warning above)\n",
-                deploy->name);
-        return EXIT_OK;
-    }
     const char *job = run->program->job.at[deploy->job].table.name,
                *output = path_inside(cx, run->out, deploy->name);
     const char *key = hash_texts(
@@ -404,7 +397,6 @@ int verb_run(Command *command)
 
     run.program = compile_front(command, run.source);
     if (run.program) {
-        report_later_deploys(command, run.program, DIAG_not_deployed_yet);
         check_weights_files(cx, run.program);
     }
     int code = finish_diagnostics(command);

@@ -32,6 +32,14 @@ typedef struct StoredPart { // data that are expanded into the context
 
 enum { MOST_PIECES = 8 };
 
+// data.c: large constants do not go through LLVM, they are an object of their own.
+enum { DATA_BESIDE = 1 << 20 };
+typedef struct DataItem {
+    const char *name;
+    const void *at;
+    size_t bytes;
+} DataItem;
+
 // A module is made in pieces, which LLVM compiles at the same time (pieces.c). Entry points and
 // data are in the first.
 typedef struct Codegen {
@@ -55,6 +63,8 @@ typedef struct Codegen {
     const char *prefix;         // of the names of kernels and constants
     Map kernel;                 // key -> LLVMValueRef
     Vec(Constant) constant;
+    Vec(DataItem) data;
+    bool as_text; // what is made is a text: all constants are in it
     bool stores; // constants may be stored shorter
     Vec(StoredPart) stored;
     size_t stored_bytes; // when expanded
@@ -278,6 +288,14 @@ void emit_copy(Frame *f, LLVMValueRef to, LLVMValueRef from, size_t bytes);
 void emit_argsort(Frame *f, Inst *inst);
 void emit_cumulate(Frame *f, Inst *inst);
 void emit_add_along(Frame *f, Inst *inst);
+
+// data.c
+void data_add(Codegen *g, const char *name, const void *at, size_t bytes);
+ObjectFile data_object(Codegen *g); // all that was added
+
+// weights.c
+void emit_dot_stored(Frame *f, Inst *inst);
+void emit_take_stored(Frame *f, Inst *inst);
 
 // pieces.c
 LLVMModuleRef piece_for_kernel(Codegen *g); // that the next kernel goes to

@@ -368,9 +368,12 @@ LLVMValueRef constant_pointer(Codegen *g, const void *bytes, size_t count)
     LLVMValueRef global = LLVMAddGlobal(g->module, type, other ? other->name : name);
     LLVMSetGlobalConstant(global, 1);
     LLVMSetAlignment(global, AML_ALIGNMENT);
-    if (!other)
+    bool beside = count >= DATA_BESIDE && !g->as_text;
+    if (!other && beside)
+        data_add(g, name, bytes, count);
+    else if (!other)
         LLVMSetInitializer(global, LLVMConstStringInContext2(g->llvm, bytes, count, 1));
-    if (shared)
+    if (shared || beside)
         LLVMSetVisibility(global, LLVMHiddenVisibility);
     else
         LLVMSetLinkage(global, LLVMInternalLinkage);

@@ -70,7 +70,8 @@ static void verify(Codegen *g)
 bool codegen_sums_bytes(const IrFunction *fn)
 {
     for (const Inst *inst = fn->first; inst; inst = inst->next)
-        if (inst_sums_bytes(inst) || (inst_nested(inst) && codegen_sums_bytes(inst_nested(inst))))
+        if (inst_sums_bytes(inst) || inst->op == OP_dot_stored || inst->op == OP_take_stored ||
+            (inst_nested(inst) && codegen_sums_bytes(inst_nested(inst))))
             return true;
     return false;
 }
@@ -102,6 +103,7 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
                        .prefix = target.shared
                                      ? arena_printf(cx->arena, "%d_", target.shared->objects++)
                                      : "",
+                       .as_text = emit_text != NULL,
                        .most_pieces = emit_text ? 1 : MOST_PIECES}, // one text
         *g = &codegen;
     open_module(g);
@@ -113,6 +115,12 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
     lap_end(cx, "plan and emit");
     verify(g);
     pieces_compile(g, emit_text, object);
+    if (g->data.count > 0) {
+        ObjectFile *file = NEW_ARRAY(cx->arena, ObjectFile, object->files + 1);
+        memcpy(file, object->file, sizeof *file * (size_t)object->files);
+        file[object->files++] = data_object(g);
+        object->file = file;
+    }
     lap_end(cx, "LLVM");
     object->cpu_level = info.level;
     object->cpu_features = info.needed;

@@ -208,7 +208,8 @@ static void emit_scatter(Frame *f, Inst *inst)
     int64_t bytes = dtype_info[dtype].bytes, post = product(a->type, axis + 1, a->type.rank),
             extent = a->type.dim[axis];
     int64_t count = type_elements(rows->type);
-    LLVMBuildMemCpy(e->b, formal(k, out), 1, formal(k, from), 1, whole(g, type_bytes(a->type)));
+    if (out != from)
+        LLVMBuildMemCpy(e->b, formal(k, out), 1, formal(k, from), 1, whole(g, type_bytes(a->type)));
     // A scalar among the operands is put into memory, so that there is one way to read it.
     LLVMValueRef row_memory = formal(k, row), add_memory = formal(k, add);
     if (one_row) {
@@ -444,9 +445,15 @@ static void emit_loop(Frame *f, Inst *inst)
             child.value[param->id] =
                 load_element(e, param->type.dtype, child.input[i + 1], index_of(whole(g, 0), 0));
     }
-    for (int i = carried; i < inst->results; i++)
-        child.output[i] = offset_pointer(e, base[inst->inputs + i], turn,
-                                         type_bytes(body->result.at[i].value->type));
+    for (int i = carried; i < inst->results; i++) {
+        child.output[i] = NULL;
+        for (int k = carried; k < carried + sliced; k++) // stacked over what is sliced
+            if (base[k] == base[inst->inputs + i] && inst->input[k]->type.rank > 0)
+                child.output[i] = child.input[k + 1];
+        if (!child.output[i])
+            child.output[i] = offset_pointer(e, base[inst->inputs + i], turn,
+                                             type_bytes(body->result.at[i].value->type));
+    }
     Guard guard = {0};
     if (inst->attr[5].whole)
         guard = guard_begin(f, inst, &loop, child.value[body->param.at[inst->attr[5].whole]->id]);
@@ -490,6 +497,10 @@ void emit_move(Frame *f, Inst *inst)
         emit_cumulate(f, inst);
     else if (inst->op == OP_add_along)
         emit_add_along(f, inst);
+    else if (inst->op == OP_dot_stored)
+        emit_dot_stored(f, inst);
+    else if (inst->op == OP_take_stored)
+        emit_take_stored(f, inst);
     else if (inst->op == OP_conv_weight)
         conv_weight_emit(f, inst);
     else if (inst->op == OP_attend || inst->op == OP_attend_back)

@@ -246,6 +246,8 @@ static bool rule_call(Elab *e, const Inst *inst, RuleCall *call)
         }
         break;
     }
+    case OP_dot_stored:
+    case OP_take_stored:
     case OP_loop:
     case OP_fused:
     case OP_get:

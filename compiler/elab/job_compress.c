@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "stored.h"
+
 static bool is_word(Jobs *jobs, Value record, const char *item, const char *word)
 {
     Sym found = value_word(record_item(jobs, record, item));
@@ -97,10 +99,88 @@ bool read_rounding(Jobs *jobs, Node *node, Rounding *out)
            read_bits(jobs, &setting, record, &out->bits);
 }
 
+static bool foreign(Jobs *jobs, const Setting *setting, const char *item, const char *whose)
+{
+    report(jobs->cx, setting->span, foreign_rounding, item, whose);
+    return false;
+}
+
+static bool read_stored_integers(Jobs *jobs, const Setting *setting, Value record,
+                                 QuantizeSetting *out)
+{
+    static const char *const of_activations =
+        "activations that are rounded, and here weights alone are";
+    Value group = record_item(jobs, record, "group"),
+          calibrate = record_item(jobs, record, "calibrate");
+    int bits = 8;
+    if (!read_bits(jobs, setting, record, &bits))
+        return false;
+    out->form = bits == 8 ? STORED_BYTES : STORED_NIBBLES;
+    out->bits = bits;
+    out->samples = (int64_t)number_of(jobs, record, "samples");
+    out->asymmetric = record_item(jobs, record, "symmetric").as.whole == 0;
+    out->compensated = is_word(jobs, record, "rounding", "compensated");
+    if (is_word(jobs, record, "weights", "per_tensor"))
+        return foreign(jobs, setting, "weights: per_tensor", of_activations);
+    if (ranges_of(jobs, record) != RANGES_MIN_MAX)
+        return foreign(jobs, setting, "ranges", of_activations);
+    if (!is_word(jobs, record, "keep", "nothing"))
+        return foreign(jobs, setting, "keep", of_activations);
+    if (value_is(group, VALUE_INT) &&
+        (group.as.whole < 8 || group.as.whole > STORED_MOST_GROUP || group.as.whole % 8))
+        return range_wrong(jobs, setting, "group", "a multiple of 8 from 8 to 16384", record,
+                           "group");
+    out->group = value_is(group, VALUE_INT) ? group.as.whole : 0;
+    if (out->samples < 1)
+        return range_wrong(jobs, setting, "samples", "at least 1", record, "samples");
+    if (!out->compensated && !value_is(calibrate, VALUE_NONE))
+        return foreign(jobs, setting, "calibrate", "rounding: compensated");
+    if (!out->compensated)
+        return true;
+    if (value_is(calibrate, VALUE_NONE)) {
+        report(jobs->cx, setting->span, compensation_missing);
+        return false;
+    }
+    DataBlock *block = data_value(jobs, setting, "calibrate", calibrate, true, &out->part);
+    out->dataset = block ? block->index : -1;
+    return block != NULL;
+}
+
+// Weights alone. False: `record` asks for something else.
+static bool read_stored(Jobs *jobs, const Setting *setting, Value record, QuantizeSetting *out,
+                        bool *good)
+{
+    bool bf16 = is_word(jobs, record, "quantize", "bf16"),
+         f16 = is_word(jobs, record, "quantize", "f16");
+    *out = (QuantizeSetting){.span = setting->span, .weights_only = true, .dataset = -1};
+    *good = true;
+    if (bf16 || f16) {
+        out->form = bf16 ? STORED_BF16 : STORED_F16;
+        out->bits = 16;
+        return true;
+    }
+    if (record_item(jobs, record, "weights_only").as.whole != 0) {
+        *good = read_stored_integers(jobs, setting, record, out);
+        return true;
+    }
+    static const char *const alone = "weights alone (weights_only: true)";
+    bool groups = !value_is(record_item(jobs, record, "group"), VALUE_NONE),
+         zeros = record_item(jobs, record, "symmetric").as.whole == 0,
+         compensated = is_word(jobs, record, "rounding", "compensated");
+    if (groups || zeros || compensated)
+        *good = foreign(jobs, setting,
+                        groups  ? "group"
+                        : zeros ? "symmetric: false"
+                                : "rounding: compensated",
+                        alone);
+    return groups || zeros || compensated;
+}
+
 bool read_quantize(Jobs *jobs, Node *node, const TrainBlock *train, QuantizeSetting *out)
 {
     Setting setting = setting_of(jobs, node, "quantize");
     Value record;
+    bool good;
     if (!read_record(jobs, &setting, "quantize", &record))
         return false;
     if (value_is(record, VALUE_NONE))
@@ -118,27 +198,23 @@ bool read_quantize(Jobs *jobs, Node *node, const TrainBlock *train, QuantizeSett
                                  .learned = true};
         return !no_meaning(jobs, &setting, record, "where the training has learned the ranges");
     }
-    Value group = record_item(jobs, record, "group"),
-          calibrate = record_item(jobs, record, "calibrate");
+    if (read_stored(jobs, &setting, record, out, &good))
+        return good;
+    Value calibrate = record_item(jobs, record, "calibrate");
     bool ends = is_word(jobs, record, "keep", "ends");
-    *out =
-        (QuantizeSetting){.span = setting.span,
-                          .ranges = ranges_of(jobs, record),
-                          .per_tensor = is_word(jobs, record, "weights", "per_tensor"),
-                          .keep_first = ends || is_word(jobs, record, "keep", "first"),
-                          .keep_last = ends || is_word(jobs, record, "keep", "last"),
-                          .keep_below = number_of(jobs, record, "keep_below"),
-                          .samples = (int64_t)number_of(jobs, record, "samples"),
-                          .dataset = -1,
-                          .weights_only = record_item(jobs, record, "weights_only").as.whole != 0,
-                          .group = value_is(group, VALUE_INT) ? group.as.whole : 0,
-                          .bits = 8};
+    *out = (QuantizeSetting){.span = setting.span,
+                             .ranges = ranges_of(jobs, record),
+                             .per_tensor = is_word(jobs, record, "weights", "per_tensor"),
+                             .keep_first = ends || is_word(jobs, record, "keep", "first"),
+                             .keep_last = ends || is_word(jobs, record, "keep", "last"),
+                             .keep_below = number_of(jobs, record, "keep_below"),
+                             .samples = (int64_t)number_of(jobs, record, "samples"),
+                             .dataset = -1,
+                             .bits = 8};
     if (!read_bits(jobs, &setting, record, &out->bits))
         return false;
     if (out->samples < 1)
         return range_wrong(jobs, &setting, "samples of int8", "at least 1", record, "samples");
-    if (out->weights_only)
-        return true;
     if (value_is(calibrate, VALUE_NONE)) {
         report(jobs->cx, setting.span, calibration_missing, node->as.job.name);
         help(jobs->cx, "name the samples that the ranges are taken from: int8(calibrate: "

@@ -196,12 +196,14 @@ bool job_deploy(Jobs *jobs, Node *node)
 
     settings_record(jobs, node);
     deploy.require_accuracy_drop = -1;
+    deploy.require_perplexity_rise = -1;
     deploy.generator = -1;
     deploy.require = require ? require->span : (Span){0};
     TrainBlock *train = checkpoint_setting(jobs, &model, "model", &deploy.which);
     bool good = read_batches(jobs, node, &deploy);
     good &= read_limit(jobs, node, "accuracy_drop", &deploy.require_accuracy_drop);
     good &= read_limit(jobs, node, "size", &deploy.require_size);
+    good &= read_limit(jobs, node, "perplexity_rise", &deploy.require_perplexity_rise);
     good &= read_limit(jobs, node, "memory", &deploy.require_memory);
     good &= read_limit(jobs, node, "latency", &deploy.require_latency);
     good &= read_target(jobs, node, &deploy);
@@ -210,6 +212,20 @@ bool job_deploy(Jobs *jobs, Node *node)
     good &= read_quantize(jobs, node, train, &deploy.quantize);
     good &= read_prune(jobs, node, &deploy.prune);
     good &= read_entry(jobs, node, train, &deploy);
+    if (deploy.generator >= 0 && deploy.quantize.span.file && !deploy.quantize.weights_only) {
+        report(jobs->cx, deploy.quantize.span, entry_rounding);
+        good = false;
+    }
+    if (deploy.generator >= 0 && deploy.require_accuracy_drop >= 0) {
+        report(jobs->cx, deploy.require, entry_requirement, "accuracy_drop",
+               "without an entry; of a program that writes perplexity_rise can be required");
+        good = false;
+    }
+    if (deploy.generator < 0 && deploy.require_perplexity_rise >= 0) {
+        report(jobs->cx, deploy.require, entry_requirement, "perplexity_rise",
+               "whose entry is a generate block");
+        good = false;
+    }
     if (!good || !train)
         return false;
     deploy.job = train->index;

@@ -61,6 +61,9 @@ Cost inst_cost(const Inst *inst)
         cost.flops = 2 * (double)type_elements(y);
         for (int i = first; i < w.rank; i++)
             cost.flops *= (double)w.dim[i];
+    } else if (inst->op == OP_dot_stored) {
+        Type a = inst->input[0]->type;
+        cost.flops = 2 * (double)a.dim[a.rank - 1] * (double)type_elements(inst->type);
     } else if (inst->op == OP_reduce && real) {
         cost.flops = (double)type_elements(inst->input[0]->type);
     } else if (inst->op == OP_cumulate && real) {

@@ -6,6 +6,8 @@
 
 #include "ir/ir.h"
 
+#include "stored.h"
+
 typedef struct RuleCall {
     Arena *arena;
     Op op;
@@ -502,6 +504,62 @@ static int rule_dot(const RuleCall *call)
         if (!list_has(contract_b, i) && !list_has(batch_b, i))
             out.dim[out.rank++] = b.dim[i];
     return one(call, out);
+}
+
+// ---- stored weights ----------------------------------------------------------------------------
+
+// The types of the stored matrix [k, columns]; columns 0: any.
+static bool stored_fits(const RuleCall *call, int64_t k, int64_t columns)
+{
+    int64_t form = call->attr[0].whole, group = call->attr[1].whole;
+    if (form < 0 || form >= STORED_FORMS || call->inputs < 2)
+        return false;
+    Type b = in_type(call, 1), type = {.rank = 3};
+    type.dim[0] = columns ? stored_panels(columns) : b.dim[0];
+    if (form >= STORED_BF16) {
+        type.dtype = form == STORED_BF16 ? DTYPE_BF16 : DTYPE_F16;
+        type.dim[1] = k;
+        type.dim[2] = STORED_COLUMNS;
+        return call->inputs == 2 && type_equal(b, type);
+    }
+    if (group < 8 || group % 8 || group > STORED_MOST_GROUP || call->inputs > 4 || call->inputs < 3)
+        return false;
+    int64_t groups = stored_groups(k, group);
+    type.dtype = DTYPE_U8;
+    type.dim[1] = groups * group / (form == STORED_NIBBLES ? 8 : 4);
+    type.dim[2] = 4 * STORED_COLUMNS;
+    if (!type_equal(b, type))
+        return false;
+    type.dim[1] = groups;
+    type.dim[2] = STORED_COLUMNS;
+    if (call->inputs == 4 && !type_equal(in_type(call, 3), type))
+        return false;
+    type.dtype = DTYPE_F16;
+    return type_equal(in_type(call, 2), type);
+}
+
+static int rule_dot_stored(const RuleCall *call)
+{
+    Type a = call->inputs > 0 ? in_type(call, 0) : (Type){0};
+    int64_t columns = call->attr[2].whole;
+    if (call->inputs < 2 || a.rank < 1 || a.dtype != DTYPE_F32 || columns < 1 ||
+        !stored_fits(call, a.dim[a.rank - 1], columns))
+        return refuse(call, "the operands are no f32 rows and a stored matrix for them");
+    a.dim[a.rank - 1] = columns;
+    return one(call, a);
+}
+
+static int rule_take_stored(const RuleCall *call)
+{
+    Type a = call->inputs > 0 ? in_type(call, 0) : (Type){0};
+    int64_t depth = call->attr[2].whole;
+    if (call->inputs < 2 || a.rank < 1 || a.rank == IR_MAX_RANK ||
+        (a.dtype != DTYPE_I32 && a.dtype != DTYPE_I64) || depth < 1 || in_type(call, 1).rank != 3 ||
+        !stored_fits(call, depth, 0))
+        return refuse(call, "the operands are no columns and a stored matrix for them");
+    a.dim[a.rank++] = depth;
+    a.dtype = DTYPE_F32;
+    return one(call, a);
 }
 
 // ---- windows and convolutions ------------------------------------------------------------------

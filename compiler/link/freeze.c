@@ -18,6 +18,7 @@ static const DType dtype_of[] = {
     [AML_BF16] = DTYPE_BF16, [AML_I8] = DTYPE_I8,   [AML_U8] = DTYPE_U8,
     [AML_I32] = DTYPE_I32,   [AML_I64] = DTYPE_I64, [AML_BOOL] = DTYPE_BOOL};
 
+// Elements of a whole tensor live as long as the compilation (a checkpoint that stays open).
 static void param_to_constant(IrFunction *fn, int index, const void *at, bool splat)
 {
     Inst *param = fn->param.at[index];
@@ -26,8 +27,9 @@ static void param_to_constant(IrFunction *fn, int index, const void *at, bool sp
         splat ? (size_t)dtype_info[param->type.dtype].bytes : (size_t)type_bytes(param->type);
 
     if (param->uses > 0) {
-        Attr attr[1] = {
-            {.data = {.splat = splat, .bytes = bytes, .at = arena_copy(arena, at, bytes)}}};
+        Attr attr[1] = {{.data = {.splat = splat,
+                                  .bytes = bytes,
+                                  .at = splat ? arena_copy(arena, at, bytes) : at}}};
         Inst *constant =
             fn->first
                 ? ir_insert_before(fn->first, OP_constant, NULL, 0, attr, param->type, param->span)

@@ -34,6 +34,7 @@ typedef struct Planner {
     Arena *arena;
     IrFunction *fn;
     int carried;        // of the loop whose body fn is
+    const Inst *loop;   // that loop; NULL: fn is no body of one
     int end;            // the position after the last instruction
     Vec(Value *) value; // in the arena or possibly so, by position
     Vec(Value *) live;  // placed in the arena, sorted by offset
@@ -89,7 +90,7 @@ static void plan_parameters(Planner *p)
     }
 }
 
-static Plan plan_body(Cx *cx, IrFunction *fn, int carried);
+static Plan plan_body(Cx *cx, IrFunction *fn, int carried, const Inst *loop);
 
 static size_t scratch_of(Planner *p, const Inst *inst)
 {
@@ -101,6 +102,8 @@ static size_t scratch_of(Planner *p, const Inst *inst)
     }
     if (inst->op == OP_argsort) // positions beside the result's, for the merges
         return (size_t)type_bytes(inst->type);
+    if (inst->op == OP_dot_stored)
+        return stored_scratch_bytes(inst);
     if (inst->op == OP_conv_weight)
         return conv_weight_scratch_bytes(inst);
     if (inst->op == OP_attend || inst->op == OP_attend_back)
@@ -109,7 +112,7 @@ static size_t scratch_of(Planner *p, const Inst *inst)
         return plan_function(p->cx, inst->attr[0].function).arena_bytes;
     if (inst->op != OP_loop)
         return 0;
-    return plan_body(p->cx, inst->attr[3].function, (int)inst->attr[1].whole).arena_bytes;
+    return plan_body(p->cx, inst->attr[3].function, (int)inst->attr[1].whole, inst).arena_bytes;
 }
 
 static void plan_instruction(Planner *p, Inst *inst, int position)
@@ -169,12 +172,57 @@ static bool starts_from(const Value *value, const Value *old)
     return result_of(value) < loop->attr[1].whole;
 }
 
+static const Inst *state_param(const IrFunction *fn, int row)
+{
+    for (int i = 0; i < fn->param.count; i++)
+        if (fn->param_slot.at[i].kind == SLOT_STATE && fn->param_slot.at[i].index == row)
+            return fn->param.at[i];
+    return NULL;
+}
+
+// A state whose slices the loop reads and whose new slices it stacks (the caches of a repeat): the
+// input that result `result` is stacked over, turn by turn; -1: there is none.
+static int stacked_over(const Inst *loop, int result)
+{
+    const IrFunction *fn = loop->function, *body = loop->attr[3].function;
+    int carried = (int)loop->attr[1].whole, sliced = (int)loop->attr[2].whole, found = -1;
+    const Inst *state = NULL;
+    if (fn->parent || loop->attr[5].whole || result < carried)
+        return -1;
+    for (int i = 0; i < fn->result.count; i++) {
+        const Inst *value = fn->result.at[i].value;
+        bool it = value == loop || (value->op == OP_get && value->input[0] == loop &&
+                                    value->attr[0].whole == result);
+        if (it && fn->result.at[i].slot.kind == SLOT_STATE)
+            state = state_param(fn, fn->result.at[i].slot.index);
+    }
+    for (int i = 0; state && i < loop->inputs; i++) {
+        if (loop->input[i] != state)
+            continue;
+        if (found >= 0 || i < carried || i >= carried + sliced)
+            return -1;
+        found = i;
+    }
+    if (found < 0)
+        return -1;
+    const Inst *slice = body->param.at[found + 1];
+    for (int i = 0; i < body->result.count; i++)
+        if (body->result.at[i].value == slice)
+            return -1;
+    return type_equal(slice->type, body->result.at[result].value->type) ? found : -1;
+}
+
 // The instruction that makes `value` may write it over `old`, which it reads.
 static bool may_take_over(const Value *value, const Value *old)
 {
     const Inst *inst = value->inst;
-    if (inst->op == OP_loop)
-        return starts_from(value, old);
+    if (inst->op == OP_loop) {
+        int over = stacked_over(inst, result_of(value));
+        return over >= 0 ? value_of(inst->input[over]) == old : starts_from(value, old);
+    }
+    if (inst->op == OP_scatter_add)
+        return value_of(inst->input[0]) == old && value_of(inst->input[1]) != old &&
+               value_of(inst->input[2]) != old;
     if (inst->op != OP_fused)
         return false;
     for (int i = 0; i < inst->inputs; i++)
@@ -208,6 +256,12 @@ static void bind_result(Planner *p, int index)
     if (!value || value->place.kind != PLACE_ARENA)
         return;
     Slot slot = result_slot(p, index);
+    int over = p->loop ? stacked_over(p->loop, index) : -1;
+    if (over >= 0) { // perhaps the same memory
+        const Value *old = value_of(p->fn->param.at[over + 1]);
+        if (old->last > value->first || (old->last == value->first && !may_take_over(value, old)))
+            return;
+    }
     if (slot.kind == SLOT_OUTPUT || slot.kind == SLOT_VALUE) {
         value->place.kind = PLACE_OUTPUT;
         value->place.index = slot.kind == SLOT_VALUE ? index : slot.index;
@@ -393,9 +447,10 @@ static void find_peak(const Planner *p, Plan *plan)
     }
 }
 
-static Plan plan_body(Cx *cx, IrFunction *fn, int carried)
+static Plan plan_body(Cx *cx, IrFunction *fn, int carried, const Inst *loop)
 {
-    Planner *p = &(Planner){.cx = cx, .arena = cx->arena, .fn = fn, .carried = carried};
+    Planner *p =
+        &(Planner){.cx = cx, .arena = cx->arena, .fn = fn, .carried = carried, .loop = loop};
     int position = 1;
     plan_parameters(p);
     for (Inst *inst = fn->first; inst; inst = inst->next)
@@ -411,5 +466,5 @@ static Plan plan_body(Cx *cx, IrFunction *fn, int carried)
 
 Plan plan_function(Cx *cx, IrFunction *fn)
 {
-    return plan_body(cx, fn, 0);
+    return plan_body(cx, fn, 0, NULL);
 }

@@ -5,6 +5,7 @@
 #include "depthwise.c"
 #ifdef AML_QUADS // where a program has products of bytes: a file of bitcode of its own
 #include "quads.c"
+#include "stored.c"
 #endif
 #include "attend.c"
 #include "random.c"

@@ -19,6 +19,7 @@ import tempfile
 import time
 
 import compiling
+import decode
 import deploy
 import gemm
 import bandwidth
@@ -32,7 +33,7 @@ import tables
 from common import ROOT, Bench, Failed, told
 
 FAMILIES = [step.FAMILY, mlp.FAMILY, networks.FAMILY, inference.FAMILY, bandwidth.FAMILY, gemm.FAMILY, starting.FAMILY, compiling.FAMILY, tables.FAMILY, loader.FAMILY,
-            deploy.FAMILY]
+            deploy.FAMILY, decode.FAMILY]
 NOTES = "<!-- notes -->"         # what follows it in a section is written by hand and stays
 
 

@@ -705,6 +705,53 @@ def attention_slopes(q, k, v, mask, causal, factor, sums, delta, dy):
     return out
 
 
+def stored_cases():
+    """Weights as deployed programs store them: (q - zero) * scale in groups, and halves; the row is rounded to 8 bits by groups."""
+    def panels(values, k, n, width):
+        """[k, n] to [panels, k / width, 16 * width], `width` neighbours of a column together."""
+        out = np.zeros((-(-n // 16), k // width, 16, width), dtype=int)
+        for p, c in itertools.product(range(k), range(n)):
+            out[c // 16, p // width, c % 16, p % width] = values[p, c]
+        return out
+
+    for form, k, n, group, zeros, rows in ((0, 12, 5, 8, False, 1), (0, 16, 18, 16, True, 2), (1, 20, 3, 8, False, 1), (1, 16, 17, 16, True, 2)):
+        groups, top, middle = -(-k // group), (256, 16)[form], (128, 8)[form]
+        padded = groups * group
+        q = generator.integers(0, top, (padded, n))
+        zero = generator.integers(0, top, (groups, n)) if zeros else np.full((groups, n), middle)
+        scale = np.float16(generator.uniform(0.01, 0.1, (groups, n)))
+        q[k:] = zero[-1]
+        weights = (q - np.repeat(zero, group, 0)) * np.repeat(scale.astype(float), group, 0)
+        if form == 0:
+            b = panels(q, padded, n, 4)
+        else:
+            b = panels(q[np.arange(padded) % 8 < 4], padded // 2, n, 4) + 16 * panels(q[np.arange(padded) % 8 > 3], padded // 2, n, 4)
+        b = Tensor("u8", (b.shape[0], b.shape[1], 64), b.reshape(-1))
+        stored = [b, Tensor("f16", (b.shape[0], groups, 16), panels(scale.view(np.uint16), groups, n, 1).reshape(-1).astype(np.uint16).view(np.float16))]
+        if zeros:
+            stored.append(Tensor("u8", (b.shape[0], groups, 16), panels(zero, groups, n, 1).reshape(-1)))
+        a = Tensor("f32", (rows, k), generator.normal(0, 1, rows * k))
+        x = np.zeros((rows, groups, group), np.float32)
+        x.reshape(rows, padded)[:, :k] = a.real()
+        most = np.abs(x).max(2, keepdims=True)
+        step = (most / np.float32(127)).astype(float)
+        byte = np.rint(x * (np.float32(127) / most)).astype(float)
+        whole = np.einsum("rgi,gin->rgn", byte, (q - np.repeat(zero, group, 0)).reshape(groups, group, n).astype(float))
+        out = (whole * step * scale.astype(float)[None]).sum(1)
+        case("dot_stored", [a] + stored, f" form={form} group={group} columns={n}", from_array("f32", out), ".integers")
+        places = Tensor("i32", (3,), [n - 1, 0, -4])
+        case("take_stored", [places] + stored, f" form={form} group={group} depth={k}", from_array("f32", weights[:k].T[[n - 1, 0, 0]]), ".integers")
+    for form, dtype in ((2, "bf16"), (3, "f16")):
+        w, k, n = spread(dtype, (6, 18)), 6, 18
+        b = np.zeros((2, k, 16))
+        for p, c in itertools.product(range(k), range(n)):
+            b[c // 16, p, c % 16] = w.real()[p, c]
+        b = Tensor(dtype, (2, k, 16), b.reshape(-1))
+        a = spread("f32", (2, k))
+        case("dot_stored", [a, b], f" form={form} group=8 columns={n}", from_array("f32", a.real() @ w.real()), f".{dtype}")
+        case("take_stored", [Tensor("i64", (2, 1), [17, 3]), b], f" form={form} group=8 depth={k}", from_array("f32", w.real().T[[17, 3]][:, None]), f".{dtype}")
+
+
 print("// Operands and results by make_golden.py: do not edit, run it again.")
 element_wise()
 casts()
@@ -718,3 +765,4 @@ window_cases()
 conv_cases()
 bytes_cases()
 attention_cases()
+stored_cases()

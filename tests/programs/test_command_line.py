@@ -81,15 +81,6 @@ def check_takes_several_files(place):
     check_in("bad.aml", done.err)
 
 
-def check_warns_at_weights_only(place):
-    text = DIGITS_AML.read_text().replace("samples: 512)", "weights_only: true)")
-    place.write("weights.aml", text)
-    done = place.aml("check", "--message-format=short", "weights.aml")
-    line = next(i for i, text in enumerate(text.splitlines(), 1) if "quantize:" in text)
-    check_in(f"weights.aml:{line}:", done.err)
-    check_in("warning", done.err)
-
-
 def missing_data_is_a_note(place):
     text = DIGITS_AML.read_text()
     place.write("alone.aml", text)
@@ -196,7 +187,7 @@ if __name__ == "__main__":
     sys.exit(main([help_lists_every_verb, every_verb_has_help, no_verb_is_a_wrong_command_line, unknown_verb_has_a_suggestion,
                    unknown_option_has_a_suggestion, option_of_another_verb_is_refused, option_without_its_value,
                    value_of_a_flag_is_refused, wrong_choice_is_answered_with_the_choices, wrong_number_of_arguments,
-                   missing_file_is_an_input_error, check_accepts_the_digits_program, check_takes_several_files, check_warns_at_weights_only,
+                   missing_file_is_an_input_error, check_accepts_the_digits_program, check_takes_several_files, 
                    missing_data_is_a_note, formats_are_what_they_say, color_is_for_terminals_and_can_be_asked_for, no_color_is_respected_on_a_terminal,
                    every_stage_can_be_shown, unknown_stage_or_pass, printed_ir_is_parsed_back, define_sets_a_const,
                    define_of_nothing_is_refused, expand_tells_where_values_come_from, report_in_text_and_json,

@@ -106,5 +106,67 @@ def library(place):
     check_in("small ", answers[0])
 
 
+def perplexities(text):
+    line = next(l for l in text.splitlines() if "perplexity" in l)
+    return float(line.split()[1]), float(line.split()[-1].rstrip(")"))
+
+
+def weights_alone(place):
+    """Each form of the weights: what is stored is smaller, the perplexity nearly the same, threads and levels of processors agree."""
+    train(place)
+    deploy(place)
+    whole, last = json.loads(place.run("./small", "info", "--json").out), {}
+    for form, share, worse in (("int8(weights_only: true, group: 8)", 0.45, 1.01), ("int8(weights_only: true)", 0.4, 1.01),
+                               ("int8(weights_only: true, group: 32, symmetric: false)", 0.5, 1.01), ("int4()", 0.4, 1.2),
+                               ("int4(group: 8, symmetric: false)", 0.45, 1.2), ("bf16_weights()", 0.7, 1.01), ("f16_weights()", 0.7, 1.001)):
+        done = deploy(place, f"quantize: {form}")
+        after, before = perplexities(done.err)
+        check(before / worse < after < before * worse, f"{form}: perplexity {after}, {before} in the training program")
+        facts = json.loads(place.run("./small", "info", "--json").out)
+        names = {layer["name"] for layer in facts["layers"]}
+        check_equal(names, {f"body.{i}.{part}" for i in range(2) for part in ("att.qkv", "att.proj", "feed.up", "feed.down")} | {"head"}, "layers")
+        check(facts["weights_bytes"] < share * whole["weights_bytes"], f"{form}: {facts['weights_bytes']} bytes of {whole['weights_bytes']}")
+        stored = [layer for layer in facts["layers"] if "kept" not in layer]
+        check(stored and all(layer["weights_db"] > (35 if "4" not in form.split("(")[0] else 14) for layer in stored), f"{form}: {facts['layers']}")
+        texts = {place.run("./small", "write", "--quiet", "--seed", "5", "--threads", threads).out for threads in "12"}
+        check_equal(len(texts), 1, "texts of one and two threads")
+        last[form] = done.err
+    check_in("together", last["int4()"])
+    for level in ("x86-64-v2", "x86-64-v3"):
+        done = deploy(place, f"quantize: int4() target: cpu(\"{level}\")")
+        after, before = perplexities(done.err)
+        check(before / 1.2 < after < before * 1.2, f"{level}: {after} and {before}")
+
+
+def compensated(place):
+    """Errors that are made up for: the result is nearer than with rounding to the nearest, on a model with a look-up in the same table."""
+    place.write("sonnet.txt", SONNET)
+    tied = PROGRAM.replace("|> head }", "|> norm |> scores }").replace("  head = Dense(vocab)\n", "  norm = LayerNorm()\n  fn scores(x) = x @ transpose(tok.table)\n")
+    place.write("writer.aml", tied.replace("BODY", "repeat(2, TransformerBlock(24, 2, causal: true))").replace("TOKENIZER", "characters()")
+                + DEPLOY.replace("MORE", ""))
+    place.aml("build", "writer.aml")
+    place.run("./writer", "train", "--quiet", "--threads", "1")
+    off, db = {}, {}
+    for rounding in ("nearest", "compensated"):
+        more = ", calibrate: sonnet.train" if rounding == "compensated" else ""
+        done = deploy(place, f"quantize: int4(group: 8, rounding: {rounding}{more})")
+        after, before = perplexities(done.err)
+        off[rounding] = abs(after - before)
+        layers = json.loads(place.run("./small", "info", "--json").out)["layers"]
+        check("tok.table" in {layer["name"] for layer in layers if "kept" not in layer}, f"the tied table is not stored: {layers}")
+        db[rounding] = [layer["result_db"] for layer in layers if "kept" not in layer]
+    check(all(value == 0 for value in db["nearest"]) and all(value > 15 for value in db["compensated"]), f"decibels {db}")
+    worst = {}
+    for rounding in ("nearest", "compensated"):
+        more = ", calibrate: sonnet.train" if rounding == "compensated" else ""
+        done = deploy(place, f"quantize: int4(group: 8, rounding: {rounding}{more})")
+        worst[rounding] = float(done.err.split("worst difference of a score ")[1].split()[0])
+    check(worst["compensated"] < 1.2 * worst["nearest"], f"worst differences {worst}")
+    done = deploy(place, "quantize: int8(weights_only: true) require: { perplexity_rise: 5% }")
+    check_in("perplexity", done.err)
+    done = deploy(place, "quantize: int4(group: 48) require: { perplexity_rise: 0.0001% }", code=1)
+    check_in("E0705", done.err)
+
+
 if __name__ == "__main__":
-    sys.exit(main([writes_the_same_text, refuses, a_model_without_caches, library]))
+    sys.exit(main([writes_the_same_text, refuses, a_model_without_caches, library, weights_alone, compensated]))

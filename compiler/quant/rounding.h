@@ -1,0 +1,74 @@
+// quant/rounding.h: weights alone in small integers or halves, in the layout of kernels/stored.h.
+//
+//   stored.c     which matrices of a function, and what reads them instead
+//   inputs.c     what products are given while samples are run
+//   rounding.c   from a matrix to its integers or halves
+
+#ifndef AML_QUANT_ROUNDING_H
+#define AML_QUANT_ROUNDING_H
+
+#include "compile.h"
+#include "quant/quant.h"
+
+typedef struct StoredRule {
+    int64_t form;     // STORED_BYTES, ... (kernels/stored.h)
+    int64_t group;    // 0: a whole column
+    bool asymmetric;  // integers have zero points
+    bool compensated; // errors are made up for by what is rounded later; needs inputs
+} StoredRule;
+
+// What products were given while samples were run: of each matrix the sum of x x^T.
+typedef struct StoredInput {
+    const char *name; // of the constant
+    int64_t turn, k;
+    double *square; // [k, k]
+} StoredInput;
+typedef struct StoredInputs {
+    Vec(StoredInput) input;
+} StoredInputs;
+
+typedef struct StoredReport {
+    Vec(aml_layer_report) layer; // a row for each matrix
+    int kept;                    // constants that stay f32
+} StoredReport;
+
+// One constant, all of its turns: the operands of dot_stored behind the first, NULL: no more.
+typedef struct StoredMatrix {
+    int64_t k, n;
+    Type type[3];
+    void *at[3];
+} StoredMatrix;
+
+int64_t stored_group(const StoredRule *rule, int64_t k);            // neighbours that share a scale
+const char *stored_form_text(Arena *arena, const StoredRule *rule); // "int8/32"
+
+// stored.c: how many constants of `fn`, which has no calls, are stored now. `inputs` may be NULL.
+int stored_insert(IrFunction *fn, const StoredRule *rule, const StoredInputs *inputs,
+                  StoredReport *report);
+
+// What a product is given becomes one more result, [turns,] rows of k. Outputs are numbered from
+// `first` on.
+typedef struct StoredWatch {
+    const char *name; // of the constant
+    int64_t turns, rows, k;
+    int output;
+} StoredWatch;
+typedef struct StoredWatches {
+    int first;
+    Vec(StoredWatch) watch;
+} StoredWatches;
+void stored_watch(IrFunction *fn, StoredWatches *out);
+
+// inputs.c: runs a copy of `fn`, whose parameters and results are those of `entry`, on samples: a
+// function of one token on each token of `most` in all, with its caches, another on each sample.
+// NULL, or what is wrong.
+const char *stored_inputs(Cx *cx, IrFunction *fn, const Entry *entry, const QuantSamples *samples,
+                          int64_t most, const char *folder, StoredInputs *out);
+
+// rounding.c: rounds a constant [n, k] (contract 1) or [k, n] (contract 0), or a stack of them.
+// NULL, or why it cannot be; then it is in the report as one that stays f32.
+const char *stored_round(Arena *arena, const Inst *constant, int contract, const StoredRule *rule,
+                         const StoredInputs *inputs, StoredReport *report, StoredMatrix *out);
+void stored_report_kept(Arena *arena, StoredReport *report, const Inst *constant, const char *why);
+
+#endif
