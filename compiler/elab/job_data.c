@@ -180,6 +180,8 @@ static bool read_field(Jobs *jobs, Node *field, Value place, const aml_dataset *
     TypeValue type;
     const aml_tokenizer *tokenizer = table->source.tokenizer;
     bool has_images = image_source(table->source.kind);
+    if (value_is(place, VALUE_POISON)) // its mistake was told; what it would have named is missing
+        return false;
     if (has_images && !image_names(jobs, env, field, table))
         return false;
     if (tokenizer)
