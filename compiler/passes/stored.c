@@ -4,7 +4,7 @@
 #include "stored.h"
 
 enum { MOST_PARTS = 16 };
-static const double part_least = 96 << 10; // bytes of weights: a row is made bytes of in each part
+static const double part_least = 512 << 10; // bytes of weights: a row is made bytes of in each part
 
 static int64_t aligned(int64_t bytes)
 {
