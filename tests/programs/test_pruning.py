@@ -122,7 +122,9 @@ def stored_without_zeros(place):
             place.run(place.folder / "pruned", "train", "pruned", "--quiet")
             err = place.aml("deploy", source, "small").err
             line = next(line for line in err.splitlines() if "compared with" in line)
-            check(float(line.split("worst difference ")[1].split(",")[0]) < 1e-5, f"{what}: {line}")
+            # a sum that lies between two bytes may be rounded to the other one: a few steps of 1/255 of a range
+            limit = 1e-5 if what == "floats" else 2e-3
+            check(float(line.split("worst difference ")[1].split(",")[0]) < limit, f"{what}: {line}")
             sparse = "90" in setting
             check_equal("stored:" in err, sparse or what == "nibbles", f"{what}, {setting}: whether it is told about")
             if "stored:" in err:
