@@ -267,7 +267,7 @@ static void prefetch(Nest *n, const Index all[])
     Emit *e = n->e;
     bool rows = n->lane_folded && n->shape.phases > 1 && n->phase == n->shape.phases - 1,
          columns = !n->lane_folded && n->accumulator.count > 0 && n->phase == 0;
-    if ((!rows && !columns) || n->lane_dim != n->dims - 1)
+    if ((!rows && !columns) || n->lane_dim < 0 || n->lane_dim != n->dims - 1)
         return;
     int64_t row = n->dim[n->lane_dim].extent;
     int64_t ahead = rows ? (AHEAD + row - 1) / row * row : ROWS_AHEAD * row;
