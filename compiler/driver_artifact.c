@@ -167,10 +167,15 @@ bool deploy_executable(Deployment *d, const ObjectCode *object)
     d->executable = deploy_emits(d, DEPLOY_EXECUTABLE)
                         ? d->request->output
                         : arena_printf(d->cx->arena, "%s/deployed", d->folder);
+    // What reads files by their kind knows pictures as well as sounds; where unused functions
+    // cannot be left out, as with a sanitizer, the decoders of both are wanted.
+    const char *libraries =
+        arena_printf(d->cx->arena, "%s %s", source_libraries(d->artifact.source->kind),
+                     source_libraries(AML_SOURCE_IMAGES));
     LinkRequest request = {.kind = LINK_EXECUTABLE,
                            .tables = tables_of_artifact(d->cx, &d->artifact),
                            .object = object,
-                           .libraries = source_libraries(d->artifact.source->kind),
+                           .libraries = libraries,
                            .small = true,
                            .output = d->executable};
     return (!d->artifact.weights_file || write_weights(d)) &&

@@ -111,7 +111,7 @@ static aml_status score_all(Scoring *s, amli_log *log, aml_error *error)
         s->output = amli_create_file(s->command->output, error);
         status = s->output < 0 ? AML_IO : AML_OK;
     }
-    for (int64_t i = 0; i < s->info->shape.dim[0] && !status; i++)
+    for (int64_t i = 0; !status && i < s->info->shape.dim[0]; i++)
         status = score_sample(s, i, error);
     if (s->output >= 0)
         status = amli_close_written(s->output, s->command->output, status, error);

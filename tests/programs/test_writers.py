@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 
-from harness import ROOT, check, check_equal, check_in, main
+from harness import ROOT, Skip, check, check_equal, check_in, main, sanitized
 from test_generate import PROGRAM, SONNET
 
 DEPLOY = """
@@ -89,6 +89,8 @@ def a_model_without_caches(place):
 
 
 def library(place):
+    if sanitized(place.amlc):
+        raise Skip("a sanitized runtime cannot be linked into other programs")
     train(place)
     deploy(place)
     (place.folder / "lib").mkdir()
