@@ -203,6 +203,11 @@ def told(versions):
     return ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
 
 
+def digits(value):
+    """Four digits, without a power of ten."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
 def ratios_table(results, unit, peers, extra=(), threads=True):
     """A table of results that have title, threads, figures: AML's time, each peer's with the ratio to AML's, more columns.
 
@@ -212,11 +217,11 @@ def ratios_table(results, unit, peers, extra=(), threads=True):
     head = ["", *(["threads"] if threads else []), "AML", *peers, *[title for title, _ in extra]]
     text = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for r in results:
-        cells = [r["title"], *([str(r["threads"])] if threads else []), f"{r['figures']['aml']['median']:.4g} {unit}"]
+        cells = [r["title"], *([str(r["threads"])] if threads else []), f"{digits(r['figures']['aml']['median'])} {unit}"]
         for peer in peers:
             f = r["figures"].get(peer)
             ratio = f and (f"{f['ratio']:.2f}" if f["ratio"] >= 1 else f"**{f['ratio']:.2f}**")
-            cells.append(f"{f['median']:.4g} {unit} ({ratio})" if f else "–")
+            cells.append(f"{digits(f['median'])} {unit} ({ratio})" if f else "–")
         cells += [str(column(r)) for _, column in extra]
         text.append("| " + " | ".join(cells) + " |")
     return text

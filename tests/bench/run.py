@@ -82,7 +82,7 @@ def write(results):
             bodies[family.title] = "\n".join(lines)[3:]
     rank = {family.title: i for i, family in enumerate(FAMILIES)}
     ordered = sorted(bodies, key=lambda title: rank.get(title, len(rank)))
-    page.write_text((head + "".join(f"\n\n## {bodies[title].strip()}" for title in ordered)).strip() + "\n")
+    page.write_text((head.strip() + "".join(f"\n\n## {bodies[title].strip()}" for title in ordered)).strip() + "\n")
 
 
 def main():
