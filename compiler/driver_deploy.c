@@ -508,18 +508,17 @@ double deploy_latency(Deployment *d)
     return seconds;
 }
 
-static bool requirements(Deployment *d)
+bool deploy_requirements(Deployment *d, double memory, const char *held, const char *unit)
 {
     Cx *cx = d->cx;
     const ProgramDeploy *deploy = d->deploy;
     struct stat info;
-    double size = stat(d->executable, &info) == 0 ? (double)info.st_size : INFINITY,
-           memory = memory_of(d);
+    double size = stat(d->executable, &info) == 0 ? (double)info.st_size : INFINITY;
     size += (double)d->artifact.weights_file_bytes;
     bool missed = false;
 
-    fprintf(stderr, "  %s, %lld parameters, %s of memory for weights and one context\n",
-            size_text(cx, size), (long long)d->artifact.parameters, size_text(cx, memory));
+    fprintf(stderr, "  %s, %lld parameters, %s of memory for %s\n", size_text(cx, size),
+            (long long)d->artifact.parameters, size_text(cx, memory), held);
     missed |= deploy_over(d, "size", deploy->require_size, size,
                           size_text(cx, deploy->require_size), size_text(cx, size));
     missed |= deploy_over(d, "memory", deploy->require_memory, memory,
@@ -530,8 +529,7 @@ static bool requirements(Deployment *d)
             say(d->command, "error", "the latency of %s could not be measured", deploy->name);
             return false;
         }
-        fprintf(stderr, "  %.2f us for a batch of %lld\n", 1e6 * latency,
-                (long long)deploy->batch.at[0]);
+        fprintf(stderr, "  %.2f us for %s\n", 1e6 * latency, unit);
         missed |= deploy_over(d, "latency", deploy->require_latency, latency,
                               arena_printf(cx->arena, "%.3g ms", 1e3 * deploy->require_latency),
                               arena_printf(cx->arena, "%.3g ms", 1e3 * latency));
@@ -554,7 +552,10 @@ static bool deploy_in_folder(Deployment *d)
             (long long)info->step, d->job->table.name);
     deploy_report_stored(d);
     bool good = compare(d);
-    good = requirements(d) && good;
+    const char *unit =
+        arena_printf(d->cx->arena, "a batch of %lld",
+                     (long long)(d->deploy->batch.count ? d->deploy->batch.at[0] : 1));
+    good = deploy_requirements(d, memory_of(d), "weights and one context", unit) && good;
     if (!good) {
         if (deploy_emits(d, DEPLOY_EXECUTABLE)) { // nobody should use it by mistake
             unlink(d->request->output);

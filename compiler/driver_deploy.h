@@ -51,6 +51,9 @@ const char *deploy_absolute(Cx *cx, const char *path);
 // Whether what was measured is over the limit, which is reported; a limit of 0 is none.
 bool deploy_over(Deployment *d, const char *what, double limit, double measured,
                  const char *limit_text, const char *measured_text);
+// Tells what the program takes and says which requirements it misses. `memory` in bytes is for what
+// is `held`; the latency is that of one `unit`.
+bool deploy_requirements(Deployment *d, double memory, const char *held, const char *unit);
 // The median time of one call of the deployed program for the smallest batch in seconds; < 0 if it
 // could not be measured.
 double deploy_latency(Deployment *d);

@@ -228,33 +228,10 @@ static bool compare(Deployment *d, const Generator *generator)
 
 // ---- the requirements
 
-static bool requirements(Deployment *d, const Generator *generator)
+static double memory_of(const Deployment *d, const Generator *generator)
 {
-    Cx *cx = d->cx;
-    const ProgramDeploy *deploy = d->deploy;
-    struct stat info;
-    double size = stat(d->executable, &info) == 0 ? (double)info.st_size : INFINITY,
-           memory = (double)(d->artifact.weights_bytes + generator->state_bytes +
-                             generator->level.at[0].decode.arena_bytes);
-    bool missed = false;
-    fprintf(stderr, "  %s, %lld parameters, %s of memory for weights, caches and one token\n",
-            size_text(cx, size), (long long)d->artifact.parameters, size_text(cx, memory));
-    missed |= deploy_over(d, "size", deploy->require_size, size,
-                          size_text(cx, deploy->require_size), size_text(cx, size));
-    missed |= deploy_over(d, "memory", deploy->require_memory, memory,
-                          size_text(cx, deploy->require_memory), size_text(cx, memory));
-    if (deploy->require_latency > 0) {
-        double latency = deploy_latency(d);
-        if (latency < 0) {
-            say(d->command, "error", "the latency of %s could not be measured", deploy->name);
-            return false;
-        }
-        fprintf(stderr, "  %.2f us for a token\n", 1e6 * latency);
-        missed |= deploy_over(d, "latency", deploy->require_latency, latency,
-                              arena_printf(cx->arena, "%.3g ms", 1e3 * deploy->require_latency),
-                              arena_printf(cx->arena, "%.3g ms", 1e3 * latency));
-    }
-    return !missed;
+    return (double)(d->artifact.weights_bytes + generator->state_bytes +
+                    generator->level.at[0].decode.arena_bytes);
 }
 
 bool deploy_generator(Deployment *d)
@@ -280,7 +257,9 @@ bool deploy_generator(Deployment *d)
             deploy_emits(d, DEPLOY_EXECUTABLE) ? d->request->output : d->artifact.name,
             (long long)info->step, d->job->table.name);
     bool good = compare(d, &generator);
-    good = requirements(d, &generator) && good;
+    good = deploy_requirements(d, memory_of(d, &generator), "weights, caches and one token",
+                               "a token") &&
+           good;
     if (!good) {
         if (deploy_emits(d, DEPLOY_EXECUTABLE))
             unlink(d->request->output); // nobody should use it by mistake

@@ -43,7 +43,7 @@ typedef struct LoopGradient {
     Inst **inside;        // by input: in the gradient's body
     Inst **carry;         // by carried value: its adjoint after the turn
     Inst **gradient;      // by input: its adjoint in this turn, NULL: zeros
-    Vec(Inst *) saved;    // placeholders in the gradient's body
+    Vec(Inst *) saved;    // what stands for saved values in the body
     Vec(Inst *) kept;     // what they stand for, in the new forward body
 } LoopGradient;
 
