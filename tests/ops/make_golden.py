@@ -676,6 +676,11 @@ def attention_cases():
         attributes, more = f" factor={factor!r} causal={causal}", [mask] if mask else []
         parts = [x.real() for x in (q, k, v)]
         out = [from_array("f32", x) for x in attention(*parts, seen, causal, factor)]
+        for position in (0, s - t, s - 1, -2, 1 << 40) if s < 40 else ():
+            held = np.arange(s) <= np.arange(t)[:, None] + position
+            cached = [Tensor("f32", q.shape, q.values), k, v]
+            y = from_array("f32", attention(*[x.real() for x in cached], held, 0, factor)[0])
+            case("attend_cached", cached + [Tensor("i64", (), [position])], f" factor={factor!r}", y, f".{dtype}")
         for index in range(2):
             one("attend", [q, k, v] + more, index, out, attributes, f".{index}")
         dy, shift = small(dtype, (b, t, h, w)), small("f32", (b, h, t))
