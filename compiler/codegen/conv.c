@@ -181,9 +181,9 @@ static int add_epilogue(Kernel *k, const AmlConv *c, LLVMValueRef arg[], int cou
 static void emit_winograd(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValueRef packed,
                           LLVMValueRef scratch, LLVMValueRef epilogue, LLVMValueRef context)
 {
-    const int64_t size[] = {c->side,      c->from,      c->to,     c->source[1], c->source[2],
-                            c->result[1], c->result[2], c->low[1], c->low[2],    c->tiles[0],
-                            c->tiles[1],  c->block_tiles, c->blocks, c->vectors, c->tile_rows};
+    const int64_t size[] = {c->side,      c->from,        c->to,     c->source[1], c->source[2],
+                            c->result[1], c->result[2],   c->low[1], c->low[2],    c->tiles[0],
+                            c->tiles[1],  c->block_tiles, c->blocks, c->vectors,   c->tile_rows};
     LLVMValueRef arg[32] = {source, packed, scratch};
     int count = 3;
     for (size_t i = 0; i < COUNT_OF(size); i++)
@@ -199,9 +199,8 @@ static void emit_last(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
     Codegen *g = k->g;
     LLVMValueRef arg[64] = {source, packed, copy, table};
     const int64_t first[] = {c->last, c->depth, c->groups, c->from, c->to, c->taps};
-    const int64_t rest[] = {c->place,      c->plane,  c->direct,  c->block_axis,
-                            c->block_rows, c->blocks, c->vectors, c->tile_rows,
-                            c->tile_columns};
+    const int64_t rest[] = {c->place,  c->plane,   c->direct,    c->block_axis,  c->block_rows,
+                            c->blocks, c->vectors, c->tile_rows, c->tile_columns};
     int count = 4;
     for (size_t i = 0; i < COUNT_OF(first); i++)
         arg[count++] = whole(g, first[i]);
@@ -248,7 +247,7 @@ static void emit_body_of(Kernel *k, IrFunction *body, Inst *conv, const AmlConv 
         emit_last(k, c, from, packed, copy, table, epilogue, context);
     else
         emit_call(k, c, from, packed, copy, table, product_field(p, context, k->operand.count),
-              epilogue, context);
+                  epilogue, context);
 }
 
 void conv_emit(Frame *f, Inst *inst, Inst *conv)

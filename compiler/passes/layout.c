@@ -81,7 +81,8 @@ static bool increasing(IntList list)
     return true;
 }
 
-// The elements of a constant [outer, rows, columns, size] as [outer, columns, rows, size], in bytes.
+// The elements of a constant [outer, rows, columns, size] as [outer, columns, rows, size], in
+// bytes.
 static Inst *swapped_constant(Inst *place, const Inst *constant, Type type, int64_t outer,
                               int64_t rows, int64_t columns, int64_t size)
 {
@@ -149,9 +150,10 @@ static Inst *move_conv(Inst *inst)
     Inst *x = inst->input[0], *w = inst->input[1];
     if (x->note && is_flat(inst)) {
         Attr data = w->attr[0];
-        Inst *in[] = {x->note,
-                      make(inst, OP_constant, NULL, 0, &data, type_make(DTYPE_F32, 2, w->type.dim))};
-        Attr attr[] = {{.list = {1, {x->type.rank - 1}}}, {.list = {1, {1}}}, {.list = {0}}, {.list = {0}}};
+        Inst *in[] = {
+            x->note, make(inst, OP_constant, NULL, 0, &data, type_make(DTYPE_F32, 2, w->type.dim))};
+        Attr attr[] = {
+            {.list = {1, {x->type.rank - 1}}}, {.list = {1, {1}}}, {.list = {0}}, {.list = {0}}};
         return make(inst, OP_dot, in, 2, attr, (Type){0});
     }
     Attr attr[6];
@@ -187,7 +189,8 @@ static Inst *move_pooling(Inst *inst)
     Inst *window = inst->input[0], *x = window->input[0];
     int spatial = window->attr[0].list.count, rank = x->type.rank;
     IntList axes = inst->attr[1].list;
-    if (!x->note || spatial != rank - 2 || axes.count != spatial || axes.at[spatial - 1] != spatial - 1)
+    if (!x->note || spatial != rank - 2 || axes.count != spatial ||
+        axes.at[spatial - 1] != spatial - 1)
         return NULL;
     Inst *back = transposed(inst, x->note, back_order(rank)), *in[] = {back, window->input[1]};
     Inst *again = make(inst, OP_window, in, 2, window->attr, (Type){0});
@@ -254,7 +257,8 @@ static Inst *move_concat(IrFunction *fn, Inst *inst)
 static void move_features(IrFunction *fn, Inst *inst)
 {
     Inst *reshape = inst->input[0], *w = inst->input[1];
-    if (reshape->op != OP_reshape || !reshape->input[0]->note || w->op != OP_constant || w->uses != 1)
+    if (reshape->op != OP_reshape || !reshape->input[0]->note || w->op != OP_constant ||
+        w->uses != 1)
         return;
     Inst *x = reshape->input[0];
     int64_t n = x->type.dim[0], c = x->type.dim[1], all = type_elements(x->type);
@@ -316,13 +320,9 @@ bool pass_layout(IrFunction *fn)
             new->note = NULL;
         inst->note = made;
     }
-    drop_unused(fn);
-    for (Inst *inst = fn->first, *next; inst; inst = next) {
-        next = inst->next;
-        if (!inst->note)
-            continue;
-        ir_replace_uses(fn, inst, transposed(inst, inst->note, back_order(inst->type.rank)));
-    }
+    for (Inst *inst = fn->first; inst; inst = inst->next)
+        if (inst->note)
+            ir_replace_uses(fn, inst, transposed(inst, inst->note, back_order(inst->type.rank)));
     drop_unused(fn);
     return true;
 }

@@ -1,5 +1,5 @@
-// conv_last.c: convolutions with channels last, and those by Winograd; conv_last.h says how they are
-// computed, and TILE is that of conv.c.
+// conv_last.c: convolutions with channels last, and those by Winograd; conv_last.h says how they
+// are computed, and TILE is that of conv.c.
 //
 // Functions stand in the order in which they are inlined, callers first (see kernel.h).
 
@@ -43,8 +43,8 @@ TEMPLATE void aml_conv_last(const float *source, const float *packed, float *cop
         end_d = end_d < result_d ? end_d : result_d;
         end_h = end_h < result_h ? end_h : result_h;
         int64_t corner_d = origin_d, corner_h = origin_h;
-        const float *in = source + image * channels * source_size +
-                          group * from * (last == 1 ? source_size : 1);
+        const float *in =
+            source + image * channels * source_size + group * from * (last == 1 ? source_size : 1);
         if (!direct) {
             corner_d += begin_d * step_d;
             corner_h += begin_h * step_h;
@@ -104,8 +104,7 @@ TEMPLATE void aml_shared_conv_last_copy(const float *source, int64_t channels, i
         {
             bool outside = z < 0 || z >= source_d || y < 0 || y >= source_h;
             int64_t zeros = (outside ? copy_w : before) * place;
-            NO_UNROLL for (int64_t i = 0; i < zeros; i += F32_LANES)
-                f32_store(copy + i, (f32v){});
+            NO_UNROLL for (int64_t i = 0; i < zeros; i += F32_LANES) f32_store(copy + i, (f32v){});
             if (!outside) {
                 const float *in = source + ((z * source_h + y) * source_w + first) * channels;
                 NO_UNROLL for (int64_t k = 0; k < lines; k++)
@@ -118,8 +117,7 @@ TEMPLATE void aml_shared_conv_last_copy(const float *source, int64_t channels, i
                         f32_store(out + i, f32_load_some(in + k * channels + i, (int)(line - i)));
                 }
                 NO_UNROLL for (int64_t i = (before + middle) * place; i < copy_w * place;
-                               i += F32_LANES)
-                    f32_store(copy + i, (f32v){});
+                               i += F32_LANES) f32_store(copy + i, (f32v){});
             }
             copy += copy_w * place;
         }
@@ -207,9 +205,9 @@ TEMPLATE void aml_conv_winograd(const float *source, const float *packed, float 
             const float *u = packed + channel * from * points;
             NO_UNROLL for (int64_t e = 0; e < points; e++)
             {
-                NO_UNROLL for (int64_t t = 0; t < count; t += tile_rows) winograd_product(
-                    v + (e * block + t) * from, u + e * from * panel, from, vectors, tile_rows,
-                    m + (e * block + t) * vectors);
+                NO_UNROLL for (int64_t t = 0; t < count; t += tile_rows)
+                    winograd_product(v + (e * block + t) * from, u + e * from * panel, from,
+                                     vectors, tile_rows, m + (e * block + t) * vectors);
             }
             NO_UNROLL for (int64_t t = 0; t < count * vectors; t++)
             {
@@ -338,7 +336,8 @@ HELPER void winograd_out4(f32v d[6])
             UNROLL for (int k = 0; k < edge; k++)                                                  \
             {                                                                                      \
                 f32v d[edge];                                                                      \
-                UNROLL for (int i = 0; i < edge; i++) d[i] = f32_load(in + i * pitch + k * from + c); \
+                UNROLL for (int i = 0; i < edge; i++) d[i] =                                       \
+                    f32_load(in + i * pitch + k * from + c);                                       \
                 winograd_in##side(d);                                                              \
                 UNROLL for (int i = 0; i < edge; i++) down[i][k] = d[i];                           \
             }                                                                                      \

@@ -2,13 +2,14 @@
 // rest of the plan.
 //
 // Lanes are result channels in conv.h too, but there a finished tile has to be turned around and a
-// channel of an image is a plane. With channels last in memory a register of results is stored as it
-// is, what is added to it (a bias, another activation) is read as it lies, and a border is put around
-// an image by copying whole positions:
+// channel of an image is a plane. With channels last in memory a register of results is stored as
+// it is, what is added to it (a bias, another activation) is read as it lies, and a border is put
+// around an image by copying whole positions:
 //
 //     conv.h         source [c][h][w]  ->  sums  ->  turned  ->  [out][h][w]
 //     last == 1      source [c][h][w]  ->  sums              ->  [h][w][out]     the first one of a
-//     last == 2      source [h][w][c]  ->  sums              ->  [h][w][out]     network, and others
+//     last == 2      source [h][w][c]  ->  sums              ->  [h][w][out]     network, and
+//     others
 //
 // Weights are constant. They are packed [taps][from] for each panel: the channels of a position lie
 // one behind the other.
@@ -88,7 +89,9 @@ static inline void aml_conv_last_blocks(AmlConv *c)
             aml_conv_reach(c, axis, 0, c->result[axis] - 1, &least, &past);
             c->direct = c->direct && least >= 0 && past < c->source[axis];
         }
-        c->place = c->last == 1 ? 1 : c->depth ? aml_ceil_div(channels, c->lanes) * c->lanes : c->from;
+        c->place = c->last == 1 ? 1
+                   : c->depth   ? aml_ceil_div(channels, c->lanes) * c->lanes
+                                : c->from;
         int64_t bytes = (c->last == 1 ? c->from : c->place) * aml_conv_all(c->copy) * c->bytes;
         int64_t units = c->images * (c->depth ? 1 : c->groups) * aml_ceil_div(rows, c->block_rows);
         double work = (double)c->images * (double)c->groups * (double)c->to * (double)c->from *
@@ -186,7 +189,8 @@ static inline bool aml_winograd_plan(AmlConv *c)
         return false;
     *c = best;
     int64_t points = aml_winograd_points(c);
-    int64_t elements = points * c->block_tiles * (c->from + c->vectors * c->lanes) + points * c->from;
+    int64_t elements =
+        points * c->block_tiles * (c->from + c->vectors * c->lanes) + points * c->from;
     c->copy_bytes = (size_t)(elements * c->bytes + 63) / 64 * 64;
     c->packed_bytes = (size_t)(points * c->from * c->bytes) *
                       (size_t)(aml_ceil_div(c->to, c->vectors * c->lanes) * c->vectors * c->lanes);
