@@ -172,8 +172,10 @@ void entry_drop(Tracing *tracing); // after a mistake: closes the trace and leav
 aml_tensor_info tensor_info(Jobs *jobs, Type type, int64_t classes, const char *name);
 Type batched(Type type, int64_t batch);
 Value in_precision(Jobs *jobs, Value value, Span span);
-Value batch_inputs(Tracing *tracing, const ColumnList *columns, int64_t batch,
-                   Span span); // a record
+// Inputs of an entry, one for each column, as a record. batch_inputs: all that samples have, whose
+// target's classes may be weighted.
+Value batch_inputs(Tracing *tracing, const ColumnList *columns, int64_t batch, Span span);
+Value column_inputs(Tracing *tracing, const ColumnList *columns, int64_t batch, Span span);
 
 // ---- job_data.c
 bool job_dataset(Jobs *jobs, Node *node);
