@@ -123,5 +123,60 @@ def what_does_not_fit_is_refused(place):
             check_in(part, done.all)
 
 
+REVERSER = """aml 1
+use std.nn
+use std.optim
+use std.data
+use std.metrics
+
+model Reverser(vocab: int = 12, d: int = 16) {
+  source = Embedding(vocab, d)
+  target = Embedding(vocab, d)
+  enc    = TransformerEncoder(1, d, heads: 2)
+  dec    = TransformerDecoder(1, d, heads: 2)
+  head   = Dense(vocab)
+  fn forward(x: class(vocab)[n, t], shifted: class(vocab)[n, t]) -> float[n, t, vocab] {
+    let place = sinusoidal(t, d)
+    return head(dec(target(shifted) + place, enc(source(x) + place)))
+  }
+}
+
+dataset words {
+  source: synthetic(256, fn(i) = { x: i32(floor(random.uniform([6]) * 10.0)) + 1 })
+  field x: class(12)[6]
+  split: { train: 90%, valid: 10% }
+  fn prepare(s) {
+    let y = flip(s.x)
+    return { x: s.x, shifted: concat([FIRST, y[:-1]]), y: y }
+  }
+}
+
+train reverse {
+  model:     Reverser()
+  data:      words
+  loss:      cross_entropy
+  optimizer: adamw(lr: 3e-3)
+  length:    40 epochs
+  batch:     32
+  metrics:   { accuracy: accuracy() }
+}
+"""
+
+
+def a_decoder_sees_the_target_shifted(place):
+    """The first token is a number; what it is joined with stays class(12), unless the number is none of these."""
+    for first in ("full([1], 11)", "stack([0])", "i32(select(y[:1] > 5, 0, 11))", "i32(y[:1] > 5)", "mod(y[:1] * 7, 12)"):
+        place.write("r.aml", REVERSER.replace("FIRST", first))
+        place.aml("check", "r.aml")
+    for first in ("full([1], 12)", "full([1], -1)", "y[:1] + 1", "pad(y[:1], [0], [1], 12)[1:]"):
+        place.write("r.aml", REVERSER.replace("FIRST", first))
+        check_in("'shifted'", place.aml("check", "r.aml", code=1).err)
+    place.write("r.aml", REVERSER.replace("FIRST", "full([1], 0)"))
+    place.aml("build", "r.aml")
+    done = place.run(place.folder / "r", "train")
+    accuracy = float(done.err.split("accuracy ")[-1].split()[0])
+    check(accuracy > 0.98, f"the accuracy is {accuracy}")
+
+
 if __name__ == "__main__":
-    sys.exit(main([they_train_as_one_tensor_does, they_are_evaluated_predicted_and_deployed, what_does_not_fit_is_refused]))
+    sys.exit(main([a_decoder_sees_the_target_shifted, they_train_as_one_tensor_does, they_are_evaluated_predicted_and_deployed, what_does_not_fit_is_refused]))
