@@ -71,19 +71,23 @@ typedef struct QuantizeSetting {
     int dataset; // that ranges are taken from, index in datasets; -1: no activations are quantized
     aml_part part;
     bool weights_only;
-    int64_t group; // weights that share a scale; 0: a row or the tensor
-    int form;      // of weights alone: STORED_BYTES, ... (kernels/stored.h)
+    int64_t group;                // weights that share a scale; 0: a row or the tensor
+    int form;                     // of weights alone: STORED_BYTES, ... (kernels/stored.h)
     bool asymmetric, compensated; // the same, see quant/rounding.h
-    int bits;      // of weights: 8 or 4
-    bool learned;  // ranges are in the checkpoint, see quant/learned.c
+    int bits;                     // of weights: 8 or 4
+    bool learned;                 // ranges are in the checkpoint, see quant/learned.c
 } QuantizeSetting;
 
 // `prune: channels(...)`.
+typedef enum PruneRule { PRUNE_ERROR, PRUNE_L1, PRUNE_L2 } PruneRule;
 typedef struct PruneSetting {
-    Span span;    // file 0: not asked for
-    bool squares; // importance by sums of squares, not of magnitudes
+    Span span;        // file 0: not asked for
+    PruneRule by;     // which channels go first
+    bool even;        // the same share everywhere
+    bool as_they_are; // the weights that stay
     double share;
     aml_quantity finetune; // value 0: none
+    double rate, distill;  // parts of the training's rates, and of the loss
 } PruneSetting;
 
 // What `emit` lists.
@@ -115,7 +119,7 @@ typedef struct ProgramDeploy {
     Vec(const char *) target; // "native" or "x86-64-v3"; none: what suits the program
     double require_size, require_memory, require_latency; // bytes, bytes, seconds; 0: not required
     double require_accuracy_drop;                         // fraction; < 0: not required
-    double require_perplexity_rise; // of an entry that writes; the same
+    double require_perplexity_rise;                       // of an entry that writes; the same
     Span require;
 } ProgramDeploy;
 

@@ -53,8 +53,7 @@ Value loss_at(Jobs *jobs, Value loss, bool has_target, Span span)
     return value_function(jobs->e, lambda, env);
 }
 
-// What the model makes of a batch. NULL after a report.
-static Inst *model_output(Jobs *jobs, Value model, Value batch, int64_t count, Span span)
+Inst *model_output(Jobs *jobs, Value model, Value batch, int64_t count, Span span)
 {
     Value x = column_value(batch, jobs, "x");
     Value output = elab_call(jobs->e, model, &x, NULL, 1, span);
@@ -250,7 +249,7 @@ bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSett
         leaves_out_steps(&job->table)) // the gradients' length decides
         clip = value_function(jobs->e, elab_std_function(jobs->e, "unclipped"), NULL);
     Value args[] = {train->model,
-                    train->loss_call,
+                    teacher_loss(jobs, train, record, job->table.batch, span),
                     settings->optimizer,
                     clip,
                     settings->penalty,
@@ -281,7 +280,7 @@ bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSett
                 (!scaled || scaler_skips(&tracing, train, &result, span)) &&
                 step_outputs(&tracing, result, span) && guard_step(&tracing, &job->table, span) &&
                 rate_output(&tracing, settings->optimizer, span);
-    jobs->e->training = false;
+    jobs->e->training = jobs->e->calm = false;
     if (!good) {
         entry_drop(&tracing);
         return false;
