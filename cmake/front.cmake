@@ -1,5 +1,6 @@
 # The front end: scanner and parser from grammar/, name resolution, and the standard library as embedded files.
-target_link_libraries(aml_base PUBLIC jansson)      # diag/machine.c: JSON and SARIF
+find_library(AML_JANSSON NAMES libjansson.a REQUIRED)
+target_link_libraries(aml_base PUBLIC ${AML_JANSSON})      # diag/machine.c: JSON and SARIF
 aml_module(aml_front compiler/sema)
 if(EXISTS ${CMAKE_SOURCE_DIR}/grammar/aml.y)
   find_package(FLEX REQUIRED)

@@ -152,6 +152,7 @@ Comparison compare_predictions(Cx *cx, const char *expected, const char *found, 
         result.wrong =
             arena_printf(cx->arena, "%s rows than the training program", *a ? "fewer" : "more");
     result.rows--; // the header
+    result.noise = squares > 0 ? sqrt(noise / squares) : 0;
     if (!result.wrong && rounded &&
         !(noise <= ROUNDED_NOISE * squares && 10 * result.others <= result.wholes))
         result.wrong = arena_printf(cx->arena,

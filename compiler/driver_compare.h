@@ -25,6 +25,7 @@ int csv_column(CsvRow header, const char *name); // -1: none of that name
 typedef struct Comparison {
     int rows;
     double worst;       // the largest difference of two numbers
+    double noise;       // root mean square of the differences, of that of the numbers
     int wholes, others; // whole numbers and texts, and how many of them differ
     const char *wrong;  // NULL: everything agrees
 } Comparison;

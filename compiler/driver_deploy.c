@@ -393,6 +393,8 @@ static const char *compare_level(Deployment *d, const ArtifactLevel *level, cons
     if (quantizes(d) && result.wholes > 0)
         fprintf(stderr, ", %.2f%% of the classes are the same",
                 100 * (1 - (double)result.others / (double)result.wholes));
+    else if (quantizes(d))
+        fprintf(stderr, ", root mean square of all %.2g%% of the values'", 100 * result.noise);
     fprintf(stderr, "\n");
     return found;
 }

@@ -13,6 +13,7 @@ bool dot_plan_for(const Codegen *g, const Inst *dot, bool packed, DotShape *shap
     shape->dot.bytes = dtype_info[dot->type.dtype].bytes;
     shape->dot.lanes = g->lanes * 4 / shape->dot.bytes;
     shape->dot.b_packed = packed;
+    shape->dot.looped = shape->loops > 0;
     shape->dot.half = half_of(product_half(dot));
     if (shape->dot.half == AML_HALF_BF16 && g->pairs)
         shape->dot.half = AML_HALF_PAIRS;
@@ -154,6 +155,45 @@ LLVMValueRef product_epilogue(Product *p, LLVMValueRef const result[])
 
 // ---- the product --------------------------------------------------------------------------------
 
+void dot_turn_emit(Frame *f, Inst *inst, const Inst *dot)
+{
+    Codegen *g = f->g;
+    DotShape shape;
+    const Buffered *place = inst->note;
+    if (!dot_plan_for(g, dot, false, &shape) || !shape.dot.turned_bytes)
+        return;
+    enum { ROWS = 32 }; // of a part
+    Kernel kernel, *k = &kernel;
+    int64_t chunk = aml_ceil_div(aml_ceil_div(shape.dot.m, ROWS), DOT_MOST_PARTS) * ROWS;
+    kernel_begin(k, f, inst, aml_ceil_div(shape.dot.m, chunk));
+    buffer_text(&k->key, "turn");
+    Buffered memory = {.kind = PLACE_ARENA, .offset = place->scratch_offset};
+    const Inst *left = product_stored(dot->input[0]); // the body's parameter
+    int from = kernel_operand(k, value_pointer(f, inst->input[left->attr[0].whole])),
+        to = kernel_operand(k, frame_pointer(f, &memory));
+    if (!kernel_open(k)) {
+        kernel_close(k);
+        return;
+    }
+    Emit *e = &k->emit;
+    LLVMValueRef begin = whole(g, 0), end = whole(g, shape.dot.m);
+    if (k->parts > 1) {
+        begin = LLVMBuildMul(e->b, k->begin, whole(g, chunk), "");
+        LLVMValueRef stop = LLVMBuildMul(e->b, k->end, whole(g, chunk), "");
+        end = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntULT, stop, end, ""), stop, end, "");
+    }
+    LLVMValueRef arg[] = {k->operand.at[from].formal,
+                          whole(g, shape.dot.a_k),
+                          whole(g, shape.dot.k),
+                          whole(g, aml_dot_turned_step(&shape.dot)),
+                          k->operand.at[to].formal,
+                          begin,
+                          end};
+    LLVMValueRef function = template_function(g, "aml_shared_dot_turn");
+    LLVMBuildCall2(e->b, LLVMGlobalGetValueType(function), function, arg, COUNT_OF(arg), "");
+    kernel_close(k);
+}
+
 LLVMValueRef product_field(Product *p, LLVMValueRef context, int field)
 {
     return LLVMBuildStructGEP2(p->k->emit.b, p->context, context, (unsigned)field, "");
@@ -198,6 +238,10 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
     LLVMValueRef begin = whole(g, 0), end = whole(g, dot->parts);
     Loop loop[IR_MAX_RANK];
     int64_t each = ((int64_t)dot->scratch_bytes + 63) / 64 * 64;
+    if (dot->turned_bytes) { // by dot_turn_emit
+        a = scratch;
+        scratch = advance(e, scratch, whole(g, 1), (int64_t)dot->turned_bytes);
+    }
     if (k->parts > 1 && each)
         scratch = advance(e, scratch, k->begin, each);
     if (k->parts > 1 && !p->shape.loops) {
@@ -224,8 +268,8 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
                           whole(g, dot->m),
                           whole(g, dot->n),
                           whole(g, dot->k),
-                          whole(g, dot->a_row),
-                          whole(g, dot->a_k),
+                          whole(g, dot->turned_bytes ? aml_dot_turned_step(dot) : dot->a_row),
+                          whole(g, dot->turned_bytes ? 1 : dot->a_k),
                           whole(g, dot->b_k),
                           whole(g, dot->b_column),
                           whole(g, dot->half ? dot->half : dot->method),

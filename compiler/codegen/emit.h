@@ -186,6 +186,8 @@ int64_t nest_parts(Codegen *g, IrFunction *body);
 // ---- dot.c
 void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValueRef scratch,
               bool packed);
+void dot_turn_emit(struct Frame *f, Inst *inst,
+                   const Inst *dot); // in front of it: A is turned around, if it has to be
 int64_t dot_parts(const Codegen *g, const Inst *dot, bool packed);
 bool dot_plan_for(const Codegen *g, const Inst *dot, bool packed, DotShape *shape);
 
@@ -215,6 +217,7 @@ void depthwise_weight_emit(struct Frame *f, Inst *inst, const AmlConvWeight *c);
 
 // ---- attend.c
 void emit_attend(struct Frame *f, Inst *inst);
+void emit_attend_cached(struct Frame *f, Inst *inst);
 
 // ---- function.c: an entry point, and the bodies of its loops
 

@@ -158,6 +158,8 @@ static void emit_fused(Frame *f, Inst *inst)
     LLVMValueRef packed = dot ? packed_operand(f, inst, dot, &shape) : NULL;
     if (dot && inst_sums_bytes(dot) && !packed)
         bug(g->cx, inst->span, "a product of bytes that cannot be packed was left");
+    if (dot)
+        dot_turn_emit(f, inst, dot);
     Kernel kernel, *k = &kernel;
     kernel_begin(k, f, inst, dot ? dot_parts(g, dot, packed) : nest_parts(g, body));
 

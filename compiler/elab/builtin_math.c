@@ -153,8 +153,13 @@ Value builtin_div(Elab *e, const Value arg[], Span span)
 
 Value builtin_mod(Elab *e, const Value arg[], Span span)
 {
-    if (!value_is_number(arg[0]) || !value_is_number(arg[1]))
-        return pair_op(e, OP_mod, arg, span);
+    if (!value_is_number(arg[0]) || !value_is_number(arg[1])) {
+        Value rest = pair_op(e, OP_mod, arg, span);
+        bool bounded = value_is(rest, VALUE_TENSOR) && arg[1].kind == VALUE_INT &&
+                       arg[1].as.whole > 0 &&
+                       dtype_info[rest.as.tensor.inst->type.dtype].kind == KIND_INT;
+        return bounded ? value_class(rest.as.tensor.inst, arg[1].as.whole) : rest;
+    }
     if (value_number(arg[1]) == 0) {
         report(e->cx, elab_span(e, span), division_by_zero);
         return value_poison();
@@ -398,7 +403,7 @@ Value builtin_dot(Elab *e, const Value arg[], Span span)
 
 // ---- making tensors -----------------------------------------------------------------------------
 
-Value builtin_full(Elab *e, const Value arg[], Span span)
+static Value filled(Elab *e, const Value arg[], Span span)
 {
     int rank;
     int64_t dim[IR_MAX_RANK];
@@ -434,6 +439,14 @@ Value builtin_full(Elab *e, const Value arg[], Span span)
         return value_tensor(elab_full(e, scalar->type.dtype, rank, dim, 0, span));
     return value_tensor(
         elab_broadcast_to(e, scalar, type_make(type.dtype, rank, dim), "'full'", span));
+}
+
+Value builtin_full(Elab *e, const Value arg[], Span span)
+{
+    Value value = filled(e, arg, span);
+    bool whole = value_is(value, VALUE_TENSOR) &&
+                 dtype_info[value.as.tensor.inst->type.dtype].kind == KIND_INT;
+    return whole ? value_class(value.as.tensor.inst, value_classes(arg[1])) : value;
 }
 
 Value builtin_like(Elab *e, const Value arg[], Span span)

@@ -210,8 +210,9 @@ Value builtin_pad(Elab *e, const Value arg[], Span span)
     if (filler.kind == VALUE_INT && x->type.dtype == DTYPE_BOOL)
         filler = value_bool(filler.as.whole != 0);
     Inst *in[] = {x, elab_tensor(e, filler, x->type.dtype, span)};
-    return in[1] ? value_class(elab_emit(e, OP_pad, in, 2, attr, (Type){0}, "'pad'", span),
-                               classes_in(arg[0]))
+    const Value both[] = {arg[0], filler};
+    int64_t classes = dtype_info[x->type.dtype].kind == KIND_INT ? value_classes_of(both, 2) : 0;
+    return in[1] ? value_class(elab_emit(e, OP_pad, in, 2, attr, (Type){0}, "'pad'", span), classes)
                  : value_poison();
 }
 
@@ -252,12 +253,18 @@ static Inst **tensors_of(Elab *e, Value list, int *count, const char *name, Span
     return out;
 }
 
-static Value concatenated(Elab *e, Inst **in, int count, int axis, const char *name, Span span)
+static Value concatenated(Elab *e, Value list, Inst **in, int count, int axis, const char *name,
+                          Span span)
 {
+    ValueList items;
+    int64_t classes =
+        dtype_info[in[0]->type.dtype].kind == KIND_INT && elab_items(e, list, &items, "this", span)
+            ? value_classes_of(items.at, items.count)
+            : 0;
     if (count == 1)
-        return value_tensor(in[0]);
+        return value_class(in[0], classes);
     Attr attr = {.whole = axis};
-    return value_tensor(elab_emit(e, OP_concat, in, count, &attr, (Type){0}, name, span));
+    return value_class(elab_emit(e, OP_concat, in, count, &attr, (Type){0}, name, span), classes);
 }
 
 Value builtin_concat(Elab *e, const Value arg[], Span span)
@@ -266,7 +273,7 @@ Value builtin_concat(Elab *e, const Value arg[], Span span)
     Inst **in = tensors_of(e, arg[0], &count, "concat", span);
     if (!in || !elab_axis(e, arg[1], in[0]->type.rank, &axis, span))
         return value_poison();
-    return concatenated(e, in, count, axis, "'concat'", span);
+    return concatenated(e, arg[0], in, count, axis, "'concat'", span);
 }
 
 Value builtin_stack(Elab *e, const Value arg[], Span span)
@@ -293,7 +300,7 @@ Value builtin_stack(Elab *e, const Value arg[], Span span)
         if (!in[i])
             return value_poison();
     }
-    return concatenated(e, in, count, axis, "'stack'", span);
+    return concatenated(e, arg[0], in, count, axis, "'stack'", span);
 }
 
 Value builtin_unstack(Elab *e, const Value arg[], Span span)

@@ -469,6 +469,11 @@ static Sym shown_name(Elab *e, const FunctionValue *function, Sym name)
     return named ? self->name : signature_of(declared).name;
 }
 
+static bool makes_initializer(const Node *type)
+{
+    return type && type->kind == NODE_Type && strcmp(type->as.type.name, "initializer") == 0;
+}
+
 static Value call_function(Elab *e, const FunctionValue *function, const Value args[],
                            const Sym names[], const Span arg_span[], int count, Span span)
 {
@@ -509,6 +514,12 @@ static Value call_function(Elab *e, const FunctionValue *function, const Value a
              "%s is a loss: a setting names it without brackets, `loss: %s`; metrics are made with "
              "brackets, as mean_absolute_error()",
              what, signature.name);
+    } else if (node->kind == NODE_Fn && count > signature.params->count &&
+               makes_initializer(signature.result)) {
+        help(e->cx,
+             "%s makes an initializer, a function of a shape; a tensor of one number is "
+             "`full([3, 4], 0.0)`",
+             what);
     }
     leave(e, &frame);
     return value;

@@ -200,6 +200,10 @@ Value value_tuple(Elab *e, int count, const Value at[]);                    // c
 Value value_record(Elab *e, int count, const Sym name[], const Value at[]); // copies
 Value value_tensor(Inst *inst);
 Value value_class(Inst *inst, int64_t classes);
+// k if all elements are known to be 0 to k - 1: a class(k), or a whole number that is known. 0:
+// nothing is known. Of several together: the largest, or 0.
+int64_t value_classes(Value value);
+int64_t value_classes_of(const Value at[], int count);
 Value value_function(Elab *e, Node *node, Env *env);
 Value value_instance(Instance *instance);
 Value value_tree(Elab *e, int count, Cell *const cell[], Inst *const at[]); // copies

@@ -174,8 +174,10 @@ void entry_drop(Tracing *tracing); // after a mistake: closes the trace and leav
 aml_tensor_info tensor_info(Jobs *jobs, Type type, int64_t classes, const char *name);
 Type batched(Type type, int64_t batch);
 Value in_precision(Jobs *jobs, Value value, Span span);
-Value batch_inputs(Tracing *tracing, const ColumnList *columns, int64_t batch,
-                   Span span); // a record
+// Inputs of an entry, one for each column, as a record. batch_inputs: all that samples have, whose
+// target's classes may be weighted.
+Value batch_inputs(Tracing *tracing, const ColumnList *columns, int64_t batch, Span span);
+Value column_inputs(Tracing *tracing, const ColumnList *columns, int64_t batch, Span span);
 
 // ---- job_data.c
 bool job_dataset(Jobs *jobs, Node *node);
@@ -283,7 +285,8 @@ bool read_sampling(Jobs *jobs, Node *node, const DataBlock *data, aml_sampling *
 const Column *column_of(const ColumnList *columns, const char *name);
 Value loss_at(Jobs *jobs, Value loss, bool has_target, Span span);
 // What the model makes of a batch. NULL after a report.
-Inst *model_output(Jobs *jobs, Value model, Value batch, int64_t count, Span span);
+Inst *model_answer(Jobs *jobs, Value model, const ColumnList *prepared, Value batch, int64_t count,
+                   Span span);
 bool predict_entry(Jobs *jobs, TrainBlock *train, Entry *entry, const char *block,
                    const char *function, int64_t batch, Span span);
 bool eval_entry(Jobs *jobs, Entry *entry, ProgramJob *job, const DataBlock *data, Value model,

@@ -80,6 +80,16 @@ Value in_precision(Jobs *jobs, Value value, Span span)
 
 Value batch_inputs(Tracing *tracing, const ColumnList *columns, int64_t batch, Span span)
 {
+    for (int i = 0; i < columns->count; i++)
+        if (columns->at[i].classes > 0 && strcmp(columns->at[i].name, "y") == 0) {
+            tracing->trace->balanced = columns->at[i].name;
+            tracing->trace->balanced_classes = columns->at[i].classes;
+        }
+    return column_inputs(tracing, columns, batch, span);
+}
+
+Value column_inputs(Tracing *tracing, const ColumnList *columns, int64_t batch, Span span)
+{
     Jobs *jobs = tracing->jobs;
     Sym *name = NEW_ARRAY(jobs->arena, Sym, columns->count + 1);
     Value *at = NEW_ARRAY(jobs->arena, Value, columns->count + 1);
@@ -87,10 +97,6 @@ Value batch_inputs(Tracing *tracing, const ColumnList *columns, int64_t batch, S
         const Column *column = &columns->at[i];
         Type type = batch > 0 ? batched(column->type, batch) : column->type;
         name[i] = column->name;
-        if (column->classes > 0 && strcmp(column->name, "y") == 0) {
-            tracing->trace->balanced = column->name;
-            tracing->trace->balanced_classes = column->classes;
-        }
         at[i] = in_precision(jobs, entry_input(tracing, type, column->classes, column->name, span),
                              span);
     }

@@ -53,10 +53,95 @@ Value loss_at(Jobs *jobs, Value loss, bool has_target, Span span)
     return value_function(jobs->e, lambda, env);
 }
 
-Inst *model_output(Jobs *jobs, Value model, Value batch, int64_t count, Span span)
+// What the model is called with: x, and what else of `prepared` the parameters of its `forward`
+// name. A target is none: a prediction has no y.
+static ColumnList model_columns(Jobs *jobs, Value model, const ColumnList *prepared)
 {
-    Value x = column_value(batch, jobs, "x");
-    Value output = elab_call(jobs->e, model, &x, NULL, 1, span);
+    ColumnList columns = {0};
+    vec_push(jobs->arena, &columns, *column_of(prepared, "x"));
+    const Node *forward = value_is(model, VALUE_INSTANCE)
+                              ? instance_function(model.as.instance, job_word(jobs, "forward"))
+                              : NULL;
+    for (int i = 1; forward && i < forward->as.fn.params.count; i++) {
+        const char *name = forward->as.fn.params.at[i]->as.param.name;
+        const Column *column = column_of(prepared, name);
+        if (column && strcmp(name, "x") != 0 && strcmp(name, "y") != 0)
+            vec_push(jobs->arena, &columns, *column);
+    }
+    return columns;
+}
+
+// The first is given by its place, whatever its parameter is called.
+static const Sym *model_names(Jobs *jobs, const ColumnList *columns)
+{
+    Sym *names = NEW_ARRAY(jobs->arena, Sym, columns->count);
+    for (int i = 1; i < columns->count; i++)
+        names[i] = columns->at[i].name;
+    return names;
+}
+
+static Value *model_values(Jobs *jobs, const ColumnList *columns, Value batch)
+{
+    Value *values = NEW_ARRAY(jobs->arena, Value, columns->count);
+    for (int i = 0; i < columns->count; i++)
+        values[i] = column_value(batch, jobs, columns->at[i].name);
+    return values;
+}
+
+// `fn(model, inputs) = model(inputs[0], name: inputs[1], ...)`: how the step of the library calls a
+// model.
+static Value model_call(Jobs *jobs, const ColumnList *columns, Span span)
+{
+    Cx *cx = jobs->cx;
+    Sym model = job_word(jobs, "model"), inputs = job_word(jobs, "inputs");
+    Node *lambda = node_new(cx, NODE_Lambda, span), *call = node_new(cx, NODE_Call, span);
+    call->as.call.callee = name_node(jobs, model, span);
+    for (int i = 0; i < columns->count; i++) {
+        Node *arg = node_new(cx, NODE_Arg, span), *item = node_new(cx, NODE_Index, span),
+             *at = node_new(cx, NODE_Integer, span);
+        at->as.integer.value = i;
+        item->as.index.object = name_node(jobs, inputs, span);
+        vec_push(jobs->arena, &item->as.index.items, at);
+        arg->as.arg.name = i ? columns->at[i].name : NULL;
+        arg->as.arg.value = item;
+        vec_push(jobs->arena, &call->as.call.args, arg);
+    }
+    const Sym param_name[] = {model, inputs};
+    for (int i = 0; i < 2; i++) {
+        Node *param = node_new(cx, NODE_Param, span);
+        param->as.param.name = param_name[i];
+        vec_push(jobs->arena, &lambda->as.lambda.params, param);
+    }
+    lambda->as.lambda.body = call;
+    return value_function(jobs->e, lambda, env_new(jobs->e, NULL, span.file));
+}
+
+// After the report of a call: where an argument was missing, what it would have been.
+static void explain_inputs(Jobs *jobs, Value model, const ColumnList *columns)
+{
+    const Node *forward = value_is(model, VALUE_INSTANCE)
+                              ? instance_function(model.as.instance, job_word(jobs, "forward"))
+                              : NULL;
+    for (int i = 1; forward && i < forward->as.fn.params.count; i++) {
+        const Node *param = forward->as.fn.params.at[i];
+        if (param->as.param.value || column_of(columns, param->as.param.name))
+            continue;
+        help(jobs->cx,
+             "`forward` gets x, and for each other parameter what `prepare` returns under its "
+             "name: `return { x: ..., %s: ... }`",
+             param->as.param.name);
+        return;
+    }
+}
+
+// What the model makes of a batch. NULL after a report.
+static Inst *model_output(Jobs *jobs, Value model, const ColumnList *columns, Value batch,
+                          int64_t count, Span span)
+{
+    Value output = elab_call(jobs->e, model, model_values(jobs, columns, batch),
+                             model_names(jobs, columns), columns->count, span);
+    if (value_is(output, VALUE_POISON))
+        explain_inputs(jobs, model, columns);
     if (value_is(output, VALUE_POISON))
         return NULL;
     if (!value_is(output, VALUE_TENSOR) || output.as.tensor.inst->type.rank == 0 ||
@@ -67,6 +152,13 @@ Inst *model_output(Jobs *jobs, Value model, Value batch, int64_t count, Span spa
         return NULL;
     }
     return output.as.tensor.inst;
+}
+
+Inst *model_answer(Jobs *jobs, Value model, const ColumnList *prepared, Value batch, int64_t count,
+                   Span span)
+{
+    const ColumnList columns = model_columns(jobs, model, prepared);
+    return model_output(jobs, model, &columns, batch, count, span);
 }
 
 static bool loss_outputs(Tracing *tracing, Value loss, Value output, Value target, int64_t count,
@@ -103,7 +195,8 @@ bool eval_entry(Jobs *jobs, Entry *entry, ProgramJob *job, const DataBlock *data
     Tracing tracing = entry_begin(jobs, entry, job->table.name, function, span);
     Value record = batch_inputs(&tracing, &data->prepared, batch, span);
     Value target = column_value(record, jobs, "y");
-    Inst *output = model_output(jobs, model, record, batch, span);
+    const ColumnList columns = model_columns(jobs, model, &data->prepared);
+    Inst *output = model_output(jobs, model, &columns, record, batch, span);
     bool good = output != NULL;
     if (good && !value_is(loss, VALUE_NONE))
         good = loss_outputs(&tracing, loss, value_tensor(output), target, batch, span);
@@ -120,17 +213,14 @@ bool eval_entry(Jobs *jobs, Entry *entry, ProgramJob *job, const DataBlock *data
 static bool trace_predict(Jobs *jobs, TrainBlock *train, Entry *entry, const char *block,
                           const char *function, int64_t batch, Span span)
 {
-    const Column *x = column_of(&train->data->prepared, "x"),
-                 *y = column_of(&train->data->prepared, "y");
+    const Column *y = column_of(&train->data->prepared, "y");
+    const ColumnList columns = model_columns(jobs, train->model, &train->data->prepared);
     jobs->e->training = false;
     jobs->e->table = train->table;
     Tracing tracing = entry_begin(jobs, entry, block, function, span);
-    Value input = in_precision(
-        jobs, entry_input(&tracing, batched(x->type, batch), x->classes, x->name, span), span);
-    Sym name = x->name;
+    Value inputs = column_inputs(&tracing, &columns, batch, span);
     jobs->e->averaged = true;
-    Inst *output =
-        model_output(jobs, train->model, value_record(jobs->e, 1, &name, &input), batch, span);
+    Inst *output = model_output(jobs, train->model, &columns, inputs, batch, span);
     jobs->e->averaged = false;
     if (!output) {
         entry_drop(&tracing);
@@ -248,13 +338,15 @@ bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSett
     if (value_is(clip, VALUE_NONE) &&
         leaves_out_steps(&job->table)) // the gradients' length decides
         clip = value_function(jobs->e, elab_std_function(jobs->e, "unclipped"), NULL);
+    const ColumnList columns = model_columns(jobs, train->model, &train->data->prepared);
     Value args[] = {train->model,
+                    model_call(jobs, &columns, span),
                     teacher_loss(jobs, train, record, job->table.batch, span),
                     settings->optimizer,
                     clip,
                     settings->penalty,
                     value_int(settings->parts),
-                    column_value(record, jobs, "x"),
+                    value_list(jobs->e, columns.count, model_values(jobs, &columns, record)),
                     column_value(record, jobs, "y"),
                     settings->mixup,
                     settings->cutmix};
@@ -268,12 +360,12 @@ bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSett
     }
     int extra = mixes ? 2 : 0;
     if (scaled)
-        args[8] = train->scaler, extra = 1;
+        args[9] = train->scaler, extra = 1;
     Node *step = elab_std_function(jobs->e, scaled  ? "scaled_step"
                                             : mixes ? "mixed_step"
                                                     : "train_step");
     Value result =
-        elab_call(jobs->e, value_function(jobs->e, step, NULL), args, NULL, 8 + extra, span);
+        elab_call(jobs->e, value_function(jobs->e, step, NULL), args, NULL, 9 + extra, span);
     bool good = !(mixes && scaled) && !value_is(result, VALUE_POISON) &&
                 pruning_step(jobs, train, span) && average_step(jobs, train, train->model, span) &&
                 pruning_averages(jobs, train, span) &&
@@ -321,15 +413,13 @@ static void trial_end(Jobs *jobs, Trial *trial)
 bool try_model(Jobs *jobs, TrainBlock *train, Span span)
 {
     Elab *e = jobs->e;
-    const Column *x = column_of(&train->data->prepared, "x");
+    const ColumnList columns = model_columns(jobs, train->model, &train->data->prepared);
     if (e->open_repeats == 0)
         return true;
     Trial trial;
     trial_begin(jobs, &trial, span);
-    Sym name = x->name;
-    Value input = in_precision(
-        jobs, entry_input(&trial.tracing, batched(x->type, 1), x->classes, name, span), span);
-    Inst *output = model_output(jobs, train->model, value_record(e, 1, &name, &input), 1, span);
+    Value inputs = column_inputs(&trial.tracing, &columns, 1, span);
+    Inst *output = model_output(jobs, train->model, &columns, inputs, 1, span);
     trial_end(jobs, &trial);
     return output != NULL;
 }

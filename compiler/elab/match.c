@@ -67,7 +67,7 @@ static bool match_classes(const Matching *m, Node *type, const Value *value)
             buffer_text(&text, "");
             text_of_node(e, count, &text);
             report(e->cx, m->span, not_a_class, m->what, text.text, value_what(e, *value));
-            help(e->cx, "declare the field as class(k)");
+            help(e->cx, "declare the field as class(k); of what is computed, `mod(x, k)` is one");
         }
         return false;
     }

@@ -85,10 +85,8 @@ Value elab_select(Elab *e, Inst *condition, Value a, Value b, Span span)
         return value_poison();
     y = elab_broadcast_to(e, y, x->type, "'if'", span);
     Inst *in[] = {shape, x, y};
-    int64_t classes = a.kind == VALUE_TENSOR && b.kind == VALUE_TENSOR &&
-                              a.as.tensor.classes == b.as.tensor.classes
-                          ? a.as.tensor.classes
-                          : 0;
+    const Value both[] = {a, b};
+    int64_t classes = dtype_info[x->type.dtype].kind == KIND_INT ? value_classes_of(both, 2) : 0;
     return value_class(elab_emit(e, OP_select, in, 3, NULL, (Type){0}, "'if'", span), classes);
 }
 

@@ -102,7 +102,7 @@ Value teacher_loss(Jobs *jobs, const TrainBlock *train, Value batch, int64_t cou
     bool training = e->training;
     e->rounding = NULL;
     e->training = false;
-    Inst *output = model_output(jobs, train->teacher, batch, count, span);
+    Inst *output = model_answer(jobs, train->teacher, &train->data->prepared, batch, count, span);
     e->rounding = rounding;
     e->training = training;
     if (output && !gives_scores(train, output))

@@ -348,6 +348,12 @@ static Value convert_number(Elab *e, double number, bool whole, int64_t exact,
     return value_int((int64_t)cut);
 }
 
+// Whether 0 to classes - 1 stay what they are.
+static bool classes_fit(DType dtype, int64_t classes)
+{
+    return classes <= (dtype == DTYPE_I8 ? 128 : dtype == DTYPE_U8 ? 256 : INT32_MAX);
+}
+
 Value elab_convert(Elab *e, Value value, const TypeValue *type, Span span)
 {
     value = elab_read(e, value, span);
@@ -362,13 +368,13 @@ Value elab_convert(Elab *e, Value value, const TypeValue *type, Span span)
         Inst *inst = elab_tensor(e, value, type->dtype, span);
         if (!inst)
             return value_poison();
-        bool keeps = value.kind == VALUE_TENSOR && dtype_info[type->dtype].kind == KIND_INT;
+        int64_t classes = inst->type.dtype == DTYPE_BOOL ? 2 : value_classes(value);
+        bool keeps = dtype_info[type->dtype].kind == KIND_INT && classes_fit(type->dtype, classes);
         // `float` is any float that is there already; only other elements are converted to the
         // job's precision.
         if (strcmp(type->element, "float") == 0 && dtype_info[inst->type.dtype].kind == KIND_FLOAT)
             return value_tensor(inst);
-        return value_class(elab_cast(e, inst, type->dtype, span),
-                           keeps ? value.as.tensor.classes : 0);
+        return value_class(elab_cast(e, inst, type->dtype, span), keeps ? classes : 0);
     }
     if (value.kind == VALUE_LIST || value.kind == VALUE_TUPLE) {
         Value copy = value;

@@ -89,6 +89,27 @@ Value value_class(Inst *inst, int64_t classes)
     return (Value){.kind = VALUE_TENSOR, .as.tensor = {inst, classes}};
 }
 
+int64_t value_classes(Value value)
+{
+    if (value.kind == VALUE_TENSOR)
+        return value.as.tensor.classes;
+    return value.kind == VALUE_INT && value.as.whole >= 0 && value.as.whole < INT32_MAX
+               ? value.as.whole + 1
+               : 0;
+}
+
+int64_t value_classes_of(const Value at[], int count)
+{
+    int64_t most = 0;
+    for (int i = 0; i < count; i++) {
+        int64_t one = value_classes(at[i]);
+        if (one == 0)
+            return 0;
+        most = one > most ? one : most;
+    }
+    return most;
+}
+
 Value value_function(Elab *e, Node *node, Env *env)
 {
     FunctionValue *function = NEW(e->cx->arena, FunctionValue);

@@ -306,6 +306,7 @@ size_t dot_scratch_bytes(const Inst *dot)
         AmlDot plan = shape.dot;
         plan.b_packed = quads || way >= 4;
         plan.bytes = bytes;
+        plan.looped = shape.loops > 0;
         plan.lanes = width / bytes;
         plan.half = pairs && half == AML_HALF_BF16 ? AML_HALF_PAIRS : half;
         aml_dot_plan(&plan);
@@ -313,8 +314,8 @@ size_t dot_scratch_bytes(const Inst *dot)
         int64_t parts = !shape.loops                       ? plan.parts
                         : shape.extent[0] < DOT_MOST_PARTS ? shape.extent[0]
                                                            : DOT_MOST_PARTS;
-        if (each * (size_t)parts > most)
-            most = each * (size_t)parts;
+        if (plan.turned_bytes + each * (size_t)parts > most)
+            most = plan.turned_bytes + each * (size_t)parts;
     }
     return most;
 }

@@ -59,34 +59,43 @@ HELPER void dot_half_block(const uint16_t *a, int64_t a_row, int64_t a_k, const 
                      keep, epilogue, context);
 }
 
+// A block of k is packed once for all rows of the part; what they have summed waits until the next.
 HELPER void dot_half_panel(const uint16_t *a, int64_t a_row, int64_t a_k, const uint16_t *b,
                            int64_t b_k, int64_t b_column, f32v *scratch, int64_t m, int64_t k,
                            int64_t half, int64_t tile_rows, int64_t tile_vectors, int64_t k_block,
-                           int64_t row_block, int64_t row_begin, int64_t row_end, int64_t column,
-                           int64_t vectors, int lanes,
+                           int64_t row_block, int64_t part_rows, int64_t row_begin, int64_t row_end,
+                           int64_t column, int64_t vectors, int lanes,
                            void (*epilogue)(void *, int64_t, int64_t, int, f32v), void *context)
 {
     bool direct = half == AML_HALF_PAIRS && a_k == 1 && a_row % 2 == 0 && k % 2 == 0;
-    f32v *sums = scratch, *packed = k_block < k ? sums + row_block * tile_vectors : scratch;
+    f32v *sums = scratch, *packed = k_block < k ? sums + part_rows * tile_vectors : scratch;
     int64_t depth = half == AML_HALF_PAIRS ? (k_block + 1) / 2 : k_block;
     float *copied = (float *)(packed + depth * tile_vectors);
     int64_t whole = k > 0 ? (k - 1) / k_block * k_block : 0;
     b += column * b_column;
+    if (whole) {
+        NO_UNROLL for (int64_t i = 0; i < part_rows * vectors; i++) sums[i] = (f32v){};
+    }
+    NO_UNROLL for (int64_t done = 0; done < whole; done += k_block)
+    {
+        NO_UNROLL for (int64_t first = row_begin; first < row_end; first += row_block)
+        {
+            int64_t behind = first + row_block < row_end ? first + row_block : row_end;
+            f32v *sum = sums + (first - row_begin) * vectors;
+            dot_half_block(a + done * a_k, a_row, a_k, b + done * b_k, b_k, b_column, packed,
+                           copied, first == row_begin, m, k_block, k_block, row_block, half, direct,
+                           tile_rows, first, behind, column, vectors, lanes, sum, sum, epilogue,
+                           context);
+        }
+    }
     NO_UNROLL for (int64_t first = row_begin; first < row_end; first += row_block)
     {
         int64_t behind = first + row_block < row_end ? first + row_block : row_end;
-        if (whole) {
-            NO_UNROLL for (int64_t i = 0; i < row_block * vectors; i++) sums[i] = (f32v){};
-        }
-        NO_UNROLL for (int64_t done = 0; done < whole; done += k_block)
-            dot_half_block(a + done * a_k, a_row, a_k, b + done * b_k, b_k, b_column, packed,
-                           copied, true, m, k_block, k_block, row_block, half, direct, tile_rows,
-                           first, behind, column, vectors, lanes, sums, sums, epilogue, context);
-        // What is packed stays for the next rows if it is all of k.
         dot_half_block(a + whole * a_k, a_row, a_k, b + whole * b_k, b_k, b_column, packed, copied,
-                       whole > 0 || first == row_begin, m, k - whole, k_block, row_block, half,
-                       direct, tile_rows, first, behind, column, vectors, lanes,
-                       whole ? sums : NULL, NULL, epilogue, context);
+                       first == row_begin, m, k - whole, k_block, row_block, half, direct,
+                       tile_rows, first, behind, column, vectors, lanes,
+                       whole ? sums + (first - row_begin) * vectors : NULL, NULL, epilogue,
+                       context);
     }
 }
 
@@ -105,12 +114,13 @@ TEMPLATE void aml_dot_half(const uint16_t *a, const uint16_t *b, void *scratch, 
                 column = part % column_parts * part_columns;
         int64_t row_end = row_begin + part_rows < m ? row_begin + part_rows : m;
         int64_t column_end = column + part_columns < n ? column + part_columns : n;
-        NO_UNROLL for (; column + panel <= column_end; column += panel) dot_half_panel(
-            a, a_row, a_k, b, b_k, b_column, scratch, m, k, half, tile_rows, tile_vectors, k_block,
-            row_block, row_begin, row_end, column, tile_vectors, F32_LANES, epilogue, context);
+        NO_UNROLL for (; column + panel <= column_end; column += panel)
+            dot_half_panel(a, a_row, a_k, b, b_k, b_column, scratch, m, k, half, tile_rows,
+                           tile_vectors, k_block, row_block, part_rows, row_begin, row_end, column,
+                           tile_vectors, F32_LANES, epilogue, context);
         if (rest > 0 && column < column_end)
             dot_half_panel(a, a_row, a_k, b, b_k, b_column, scratch, m, k, half, tile_rows,
-                           tile_vectors, k_block, row_block, row_begin, row_end, column,
+                           tile_vectors, k_block, row_block, part_rows, row_begin, row_end, column,
                            rest_vectors, (int)(rest - (rest_vectors - 1) * F32_LANES), epilogue,
                            context);
     }
@@ -158,6 +168,24 @@ TEMPLATE void dot_half_pack(const uint16_t *b, int64_t b_k, int64_t b_column, in
                             int64_t vectors, int lanes, int64_t half, f32v *out)
 {
     int64_t each = half == AML_HALF_PAIRS ? 2 : 1; // elements of k in a row of the panel
+    if (each == 2 && b_column == 1) { // row by row, so that a line of memory is read once
+        NO_UNROLL for (int64_t p = 0; p + 2 <= k; p += 2)
+        {
+            UNROLL for (int64_t j = 0; j < 4; j++)
+            {
+                if (j < vectors)
+                    *out++ = dot_half_row(b + p * b_k + j * F32_LANES, b_k, 1,
+                                          j == vectors - 1 ? lanes : F32_LANES, half, false);
+            }
+        }
+        UNROLL for (int64_t j = 0; j < 4; j++)
+        {
+            if (k % 2 && j < vectors)
+                *out++ = dot_half_row(b + (k - 1) * b_k + j * F32_LANES, b_k, 1,
+                                      j == vectors - 1 ? lanes : F32_LANES, half, true);
+        }
+        return;
+    }
     NO_UNROLL for (int64_t j = 0; j < vectors; j++)
     {
         const uint16_t *from = b + j * F32_LANES * b_column;
@@ -220,6 +248,35 @@ TEMPLATE void dot_half_copy(const uint16_t *a, int64_t a_row, int64_t a_k, int64
             if (each == 2 && p + 1 < k)
                 high[0] = from[(p + 1) * a_k];
             to[p / each] = (each == 2 ? half_zip(low, high) : half_widen(low, half))[0];
+        }
+    }
+}
+
+// Rows begin..end of a transposed A, A[i, p] at a[i + p * a_k], k even: out[i * step + p]. Squares
+// of pairs are turned around, two next to each other, since they share lines of memory.
+TEMPLATE void aml_shared_dot_turn(const uint16_t *a, int64_t a_k, int64_t k, int64_t step,
+                                  uint16_t *out, int64_t begin, int64_t end)
+{
+    NO_UNROLL for (int64_t row = begin; row < end; row += 2 * F32_LANES)
+    {
+        NO_UNROLL for (int64_t p = 0; p < k; p += 2 * F32_LANES)
+        {
+            NO_UNROLL for (int64_t first = row; first < row + 2 * F32_LANES && first < end;
+                           first += F32_LANES)
+            {
+                int count = end - first < F32_LANES ? (int)(end - first) : F32_LANES;
+                f32v square[F32_LANES];
+                NO_UNROLL for (int64_t i = 0; i < F32_LANES; i++)
+                {
+                    const uint16_t *at = a + (p + 2 * i) * a_k + first;
+                    square[i] = p + 2 * i < k ? half_zip(u16_load_some(at, count),
+                                                         u16_load_some(at + a_k, count))
+                                              : (f32v){};
+                }
+                dot_transpose_f32(square);
+                NO_UNROLL for (int64_t i = 0; i < count; i++)
+                    f32_store((float *)(out + (first + i) * step + p), square[i]);
+            }
         }
     }
 }

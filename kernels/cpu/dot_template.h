@@ -155,18 +155,6 @@ TEMPLATE void NAME(aml_dot)(const ELEMENT *a, const ELEMENT *b, void *scratch, i
 
 // ---- packing
 
-// Zips the lanes of two registers: x0 y0 x1 y1 ...; low and high halves of the result.
-HELPER void NAME(dot_zip)(VECTOR x, VECTOR y, VECTOR *low, VECTOR *high)
-{
-    VECTOR l, h;
-    UNROLL for (int i = 0; i < LANES / 2; i++)
-    {
-        l[2 * i] = x[i], l[2 * i + 1] = y[i];
-        h[2 * i] = x[LANES / 2 + i], h[2 * i + 1] = y[LANES / 2 + i];
-    }
-    *low = l, *high = h;
-}
-
 // Zipping row i with row i + LANES/2 moves one bit of the row number into the lane number; after
 // log2(LANES) rounds the square is transposed.
 HELPER void NAME(dot_transpose)(VECTOR row[LANES])
@@ -175,7 +163,10 @@ HELPER void NAME(dot_transpose)(VECTOR row[LANES])
     {
         VECTOR next[LANES];
         UNROLL for (int i = 0; i < LANES / 2; i++)
-            NAME(dot_zip)(row[i], row[i + LANES / 2], &next[2 * i], &next[2 * i + 1]);
+        {
+            next[2 * i] = V(zip_low)(row[i], row[i + LANES / 2]);
+            next[2 * i + 1] = V(zip_high)(row[i], row[i + LANES / 2]);
+        }
         UNROLL for (int i = 0; i < LANES; i++) row[i] = next[i];
     }
 }

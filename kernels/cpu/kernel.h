@@ -127,6 +127,7 @@ typedef struct AmlDot {
     int64_t m, n, k;
     int64_t a_row, a_k, b_k, b_column;
     bool b_packed; // B is constant and will be packed by aml_dot_pack
+    bool looped;   // one of several products: no kernel runs in front of each
 
     int64_t method;
     int64_t tile_rows; // rows and vectors of the register tile
@@ -140,6 +141,7 @@ typedef struct AmlDot {
     int64_t parts;
     size_t scratch_bytes;
     size_t packed_bytes; // of the packed B; 0 unless b_packed
+    size_t turned_bytes; // of a transposed A that aml_shared_dot_turn turns around first; 0: none
 } AmlDot;
 
 static inline int64_t aml_ceil_div(int64_t a, int64_t b)
@@ -198,30 +200,67 @@ static inline int64_t aml_dot_half_step(bool down, int64_t depth, int64_t row_bl
     return ((down ? row_block : depth) + lanes - 1) / lanes * lanes;
 }
 
-// Operands of 16 bits: everything is copied, in blocks that stay in the second-level cache and make
-// little scratch memory, of which there is one for each part.
-static inline void aml_dot_plan_half(AmlDot *dot)
+// Rows of a turned A: whole squares of k.
+static inline int64_t aml_dot_turned_step(const AmlDot *dot)
 {
-    bool pairs = dot->half == AML_HALF_PAIRS, down = dot->a_row == 1 && dot->a_k != 1;
-    int64_t most = pairs ? 512 : 256;
-    dot->method = AML_DOT_TILES_PACK | AML_DOT_COPY_A;
-    dot->packed_bytes = 0;
+    return aml_ceil_div(dot->k, 2 * dot->lanes) * 2 * dot->lanes;
+}
+
+// Pairs: a panel of B is copied once for all rows of a part, with all of k unless that is very
+// long, and is read from the second-level cache: six rows at once are enough for that, four are
+// not. A is read where it is. If it is transposed and several panels use it, it is turned around
+// by a kernel of its own, for all parts.
+static inline void aml_dot_plan_pairs(AmlDot *dot)
+{
+    if (dot->tile_vectors == 4 && dot->m >= 6 && dot->tile_rows < 5)
+        dot->tile_rows = 6;
+    int64_t most = 2048, panel = dot->tile_vectors * dot->lanes;
+    bool down = dot->a_row == 1 && dot->a_k != 1;
+    if (down && !dot->looped && dot->k % 2 == 0 && dot->k >= 64 && dot->m >= 32 &&
+        dot->n > 2 * panel)
+        dot->turned_bytes = (size_t)((dot->m * aml_dot_turned_step(dot) * 2 + 63) / 64 * 64);
+    bool direct = dot->turned_bytes || (dot->a_k == 1 && dot->a_row % 2 == 0 && dot->k % 2 == 0);
     dot->k_block = dot->k > 0 ? dot->k : 1;
     if (dot->k > most)
         dot->k_block = aml_ceil_div(aml_ceil_div(dot->k, aml_ceil_div(dot->k, most)), 32) * 32;
     dot->row_block = aml_ceil_div(96, dot->tile_rows) * dot->tile_rows;
     if (dot->row_block > dot->m)
         dot->row_block = aml_ceil_div(dot->m < 1 ? 1 : dot->m, dot->tile_rows) * dot->tile_rows;
-    int64_t depth = pairs ? (dot->k_block + 1) / 2 : dot->k_block;
-    int64_t panel = dot->tile_vectors * dot->lanes;
+    aml_dot_parts(dot, dot->row_block, panel, 512, 32);
+    int64_t depth = (dot->k_block + 1) / 2;
     int64_t step = aml_dot_half_step(down, depth, dot->row_block, dot->lanes);
-    bool direct = pairs && dot->a_k == 1 && dot->a_row % 2 == 0 && dot->k % 2 == 0;
     dot->scratch_bytes = (size_t)(depth * panel * 4);
     if (!direct)
         dot->scratch_bytes += (size_t)(step * (down ? depth : dot->row_block) * 4);
     if (dot->k_block < dot->k)
-        dot->scratch_bytes += (size_t)(dot->row_block * panel * 4);
+        dot->scratch_bytes += (size_t)(dot->part_rows * panel * 4);
+}
+
+// Operands of 16 bits: everything is copied, in blocks that stay in the second-level cache and make
+// little scratch memory, of which there is one for each part.
+static inline void aml_dot_plan_half(AmlDot *dot)
+{
+    bool down = dot->a_row == 1 && dot->a_k != 1;
+    int64_t most = 256;
+    dot->method = AML_DOT_TILES_PACK | AML_DOT_COPY_A;
+    dot->packed_bytes = dot->turned_bytes = 0;
+    if (dot->half == AML_HALF_PAIRS) {
+        aml_dot_plan_pairs(dot);
+        return;
+    }
+    dot->k_block = dot->k > 0 ? dot->k : 1;
+    if (dot->k > most)
+        dot->k_block = aml_ceil_div(aml_ceil_div(dot->k, aml_ceil_div(dot->k, most)), 32) * 32;
+    dot->row_block = aml_ceil_div(96, dot->tile_rows) * dot->tile_rows;
+    if (dot->row_block > dot->m)
+        dot->row_block = aml_ceil_div(dot->m < 1 ? 1 : dot->m, dot->tile_rows) * dot->tile_rows;
+    int64_t depth = dot->k_block, panel = dot->tile_vectors * dot->lanes;
+    int64_t step = aml_dot_half_step(down, depth, dot->row_block, dot->lanes);
+    dot->scratch_bytes = (size_t)(depth * panel * 4);
+    dot->scratch_bytes += (size_t)(step * (down ? depth : dot->row_block) * 4);
     aml_dot_parts(dot, dot->row_block, panel, 96, 32);
+    if (dot->k_block < dot->k)
+        dot->scratch_bytes += (size_t)(dot->part_rows * panel * 4);
 }
 
 static inline void aml_dot_plan(AmlDot *dot)
@@ -233,7 +272,7 @@ static inline void aml_dot_plan(AmlDot *dot)
     }
     dot->k_block = dot->k;
     dot->row_block = 0;
-    dot->scratch_bytes = dot->packed_bytes = 0;
+    dot->scratch_bytes = dot->packed_bytes = dot->turned_bytes = 0;
     int64_t vector = dot->lanes, panel = dot->tile_vectors * vector;
     bool few_rows = dot->m <= AML_DOT_FEW_ROWS, large = dot->n * dot->k * dot->bytes > 256 * 1024;
 

@@ -8,6 +8,7 @@
 #include "stored.c"
 #endif
 #include "attend.c"
+#include "attend_cached.c"
 #include "random.c"
 #include "math.c"
 #include "convert.c"

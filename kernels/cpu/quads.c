@@ -46,6 +46,16 @@ HELPER i32v quad_load_some(const int32_t *at, int lanes)
     return (i32v)f32_load_some((const float *)(const void *)at, lanes);
 }
 
+HELPER i32v quad_zip_low(i32v x, i32v y)
+{
+    return __builtin_shufflevector(x, y, ZIP_WORDS(LOW));
+}
+
+HELPER i32v quad_zip_high(i32v x, i32v y)
+{
+    return __builtin_shufflevector(x, y, ZIP_WORDS(HIGH));
+}
+
 HELPER int32_t quad_sum(i32v value)
 {
     int32_t sum = 0;

@@ -219,6 +219,49 @@ HELPER f32v bf16_pairs_fma(f32v left, f32v right, f32v sum)
 #endif
 }
 
+// ---- zips
+
+// The lanes of two registers in turns, x0 y0 x1 y1 ...: the low half of them, or the high one.
+// These are shuffles, since elements that are moved one by one become as many instructions.
+#define ZIP_LOW_2 0, 2
+#define ZIP_HIGH_2 1, 3
+#define ZIP_LOW_4 0, 4, 1, 5
+#define ZIP_HIGH_4 2, 6, 3, 7
+#define ZIP_LOW_8 0, 8, 1, 9, 2, 10, 3, 11
+#define ZIP_HIGH_8 4, 12, 5, 13, 6, 14, 7, 15
+#define ZIP_LOW_16 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define ZIP_HIGH_16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#if AML_WIDTH == 16
+#define ZIP_WORDS(half) ZIP_##half##_16
+#define ZIP_DOUBLES(half) ZIP_##half##_8
+#elif AML_WIDTH == 8
+#define ZIP_WORDS(half) ZIP_##half##_8
+#define ZIP_DOUBLES(half) ZIP_##half##_4
+#else
+#define ZIP_WORDS(half) ZIP_##half##_4
+#define ZIP_DOUBLES(half) ZIP_##half##_2
+#endif
+
+HELPER f32v f32_zip_low(f32v x, f32v y)
+{
+    return __builtin_shufflevector(x, y, ZIP_WORDS(LOW));
+}
+
+HELPER f32v f32_zip_high(f32v x, f32v y)
+{
+    return __builtin_shufflevector(x, y, ZIP_WORDS(HIGH));
+}
+
+HELPER f64v f64_zip_low(f64v x, f64v y)
+{
+    return __builtin_shufflevector(x, y, ZIP_DOUBLES(LOW));
+}
+
+HELPER f64v f64_zip_high(f64v x, f64v y)
+{
+    return __builtin_shufflevector(x, y, ZIP_DOUBLES(HIGH));
+}
+
 // ---- registers of words as quarters of 16 bytes (a quarter, if they have 64)
 
 // The quarters at `at`, at + step, ... as one register, and what a shuffle of two registers makes

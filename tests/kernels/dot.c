@@ -112,7 +112,7 @@ static const char *check_product_of(int half, int bytes, int64_t m, int64_t n, i
                       .k = k,
                       .b_packed = packed}};
     AmlDot *d = &c.dot;
-    Guarded guard_a, guard_b, guard_packed, guard_scratch;
+    Guarded guard_a, guard_b, guard_packed, guard_scratch, guard_turned;
     c.a = matrix(&guard_a, bytes, half, m, k, form_a, &d->a_row, &d->a_k, at_end);
     c.b = matrix(&guard_b, bytes, half, k, n, form_b, &d->b_k, &d->b_column, at_end);
     aml_dot_plan(d);
@@ -125,6 +125,15 @@ static const char *check_product_of(int half, int bytes, int64_t m, int64_t n, i
         c.b = to;
     }
     c.scratch = guarded_new(&guard_scratch, (d->scratch_bytes + 63) / 64 * 64, true);
+    const void *a = c.a;
+    int64_t a_row = d->a_row, a_k = d->a_k;
+    if (d->turned_bytes) { // in two parts, as threads do it
+        uint16_t *turned = guarded_new(&guard_turned, d->turned_bytes, true);
+        d->a_row = aml_dot_turned_step(d), d->a_k = 1;
+        aml_shared_dot_turn(a, a_k, k, d->a_row, turned, 32, m);
+        aml_shared_dot_turn(a, a_k, k, d->a_row, turned, 0, 32);
+        c.a = turned;
+    }
     size_t elements = (size_t)(m * n);
     c.result = calloc(elements, sizeof *c.result);
     c.again = calloc(elements, sizeof *c.again);
@@ -136,7 +145,7 @@ static const char *check_product_of(int half, int bytes, int64_t m, int64_t n, i
         for (int64_t j = 0; j < n; j++) {
             double sum = 0, size = 0;
             for (int64_t p = 0; p < k; p++) {
-                double term = element(d, c.a, i * d->a_row + p * d->a_k) *
+                double term = element(d, a, i * a_row + p * a_k) *
                               element(d, b, p * d->b_k + j * d->b_column);
                 sum += term, size += fabs(term);
             }
@@ -167,6 +176,8 @@ static const char *check_product_of(int half, int bytes, int64_t m, int64_t n, i
     guarded_free(&guard_a), guarded_free(&guard_b), guarded_free(&guard_scratch);
     if (packed)
         guarded_free(&guard_packed);
+    if (d->turned_bytes)
+        guarded_free(&guard_turned);
     return message[0] ? message : NULL;
 }
 
@@ -341,6 +352,17 @@ TEST(sixteen_bit_operands)
         for (int form = 0; form < 9; form++) {
             const char *wrong = check_product_of(half, 4, 205, 131, 1201 + form % 2, form % 3,
                                                  form / 3, false, -1, true);
+            if (wrong)
+                CHECK_FAIL("%s", wrong);
+        }
+    }
+    // Several blocks of k, several parts, a transposed A that is turned around and one that is not.
+    static const int64_t large[][3] = {
+        {40, 200, 4200}, {1100, 70, 66}, {33, 140, 2050}, {61, 210, 65}};
+    for (size_t i = 0; i < sizeof large / sizeof *large; i++) {
+        for (int form = 0; form < 2; form++) {
+            const char *wrong = check_product_of(3, 4, large[i][0], large[i][1], large[i][2], form,
+                                                 form, false, -1, true);
             if (wrong)
                 CHECK_FAIL("%s", wrong);
         }

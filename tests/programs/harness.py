@@ -9,6 +9,7 @@ import pathlib
 import pty
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -130,6 +131,36 @@ def best_time(run, times=7):
         processors.append(max(processor() - before, 1e-4))
     text = f"wall best {1e3 * min(walls):.2f} ms, median {1e3 * median(walls):.2f} ms; processor best {1e3 * min(processors):.2f} ms"
     return min(walls + processors), text
+
+
+def killed_and_resumed(command, cwd, saved, finished, length, kills, chance):
+    """Runs a training to its end, killed `kills` times at random moments and resumed each time.
+
+    `length` is about what a whole run takes, in seconds; `saved()` tells whether there is something to resume. A run that
+    ends before its kill is given to `finished()`, which checks and removes it; the next kills come sooner, so that the
+    number of kills does not depend on the speed of the machine.
+    """
+    def start():
+        line = [str(c) for c in command] + (["--resume"] if saved() else [])
+        return subprocess.Popen(line, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    done = 0
+    while done < kills:
+        process = start()
+        try:
+            errors = process.communicate(timeout=length * chance.uniform(0.02, 0.25))[1]
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            done += 1
+            continue
+        check_equal(process.returncode, 0, f"the exit code ({errors.decode(errors='replace')})")
+        finished()
+        length *= 0.7
+        check(length > 1e-4, "every run ends before it can be killed")
+    process = start()
+    errors = process.communicate(timeout=120)[1]
+    check_equal(process.returncode, 0, f"the exit code ({errors.decode(errors='replace')})")
 
 
 def checkpoints(folder, job="digits_mlp"):

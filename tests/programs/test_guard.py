@@ -4,12 +4,10 @@ the time goes."""
 import json
 import random
 import shutil
-import signal
-import subprocess
 import sys
 import time
 
-from harness import DIGITS, check, check_equal, check_in, checkpoints, main
+from harness import DIGITS, check, check_equal, check_in, checkpoints, killed_and_resumed, main
 
 PROGRAM = """aml 1
 use std.nn
@@ -189,6 +187,7 @@ def going_back_skips_the_samples(place):
     (folder / "p.aml").write_text(source)
     place.aml("build", "p.aml", cwd=folder)
     whole = train(place, folder)
+    length = whole.seconds
     check_in("back to step", whole.err)
     expected, log = state(folder, 60), (checkpoints(folder, "t")[-1].parent.parent / "metrics.jsonl").read_bytes()
     check_equal([f["step"] for f in steps_of(folder)], list(range(1, 61)), "the steps in metrics.jsonl")
@@ -200,18 +199,15 @@ def going_back_skips_the_samples(place):
     train(place, folder, "--resume")
     check(state(folder, 60) == expected, "another end after resuming")
     shutil.rmtree(folder / "runs")
-    chance = random.Random(4)
-    for _ in range(60):
-        saved = list(folder.glob("runs/t/*/checkpoints/step-*"))
-        process = subprocess.Popen(["./p", "train", "--quiet"] + (["--resume"] if saved else []), cwd=folder)
-        try:
-            check_equal(process.wait(timeout=chance.uniform(0.01, 0.15)), 0, "the exit code")
-            break
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-    else:
-        train(place, folder, "--resume")
+
+    def finished():
+        check(state(folder, 60) == expected, "another end after kills")
+        shutil.rmtree(folder / "runs")
+
+    def saved():
+        return list(folder.glob("runs/t/*/checkpoints/step-*"))
+
+    killed_and_resumed(["./p", "train", "--quiet"], folder, saved, finished, length, 8, random.Random(4))
     check(state(folder, 60) == expected, "another end after kills")
     check((checkpoints(folder, "t")[-1].parent.parent / "metrics.jsonl").read_bytes() == log, "another metrics.jsonl after kills")
 
@@ -273,7 +269,7 @@ def checkpoints_by_the_clock(place):
     place.aml("build", "p.aml", cwd=folder)
     train(place, folder)
     count = len(checkpoints(folder, "t"))
-    check(4 <= count <= 9, f"{count} checkpoints in 1.1 s, one each 0.2 s")
+    check(3 <= count <= 9, f"{count} checkpoints in 1.1 s, one each 0.2 s")
 
 
 def a_time_limit_halts(place):

@@ -2,12 +2,10 @@
 """Killed, resumed, damaged: a run ends in the same bytes as one that was never interrupted."""
 import random
 import shutil
-import signal
-import subprocess
 import sys
 import time
 
-from harness import DIGITS, check, check_equal, check_in, checkpoints, main
+from harness import DIGITS, check, check_equal, check_in, checkpoints, killed_and_resumed, main
 
 KILLS = 20
 
@@ -25,29 +23,15 @@ def killed_at_random_moments(place):
     start = time.monotonic()
     place.run(program, "train", "--quiet", cwd=whole)
     length = time.monotonic() - start
-    chance = random.Random(20)
-    kills = starts = 0
-    while kills < KILLS and starts < 60:        # a training that ends before its kill begins anew
-        command = [program, "train", "--quiet"]
-        if (killed / "runs").exists() and list(killed.glob("runs/digits_mlp/*/checkpoints/step-*")):
-            command.append("--resume")
-        process = subprocess.Popen(command, cwd=killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        starts += 1
-        try:
-            process.wait(timeout=length * chance.uniform(0.02, 0.25))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
-            continue
-        check_equal(process.returncode, 0, "the exit code of a resumed training")
+
+    def finished():
         check_equal(final_files(killed), final_files(whole), "the end of a run that was killed")
         shutil.rmtree(killed / "runs")
-    check_equal(kills, KILLS, "the number of kills")
-    if list(killed.glob("runs/digits_mlp/*/checkpoints/step-*")):
-        place.run(program, "train", "--quiet", "--resume", cwd=killed)
-    else:
-        place.run(program, "train", "--quiet", cwd=killed)
+
+    def saved():
+        return list(killed.glob("runs/digits_mlp/*/checkpoints/step-*"))
+
+    killed_and_resumed([program, "train", "--quiet"], killed, saved, finished, length, KILLS, random.Random(20))
     check(final_files(killed) == final_files(whole), "the killed run ends in other bytes")
 
 

@@ -3,12 +3,13 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
-from harness import check, check_equal, check_in, main
+from harness import check, check_equal, check_in, killed_and_resumed, main
 
 PROGRAM = """aml 1
 use std.nn
@@ -121,25 +122,23 @@ def threads_do_not_change_the_result(place):
 
 def a_killed_cross_validation_goes_on(place):
     binary = program(place, "folds: 4", length="40 epochs")
-    place.run(binary, "evaluate", "--quiet", "--runs", "whole")
-    whole = next((place.folder / "whole/folds").iterdir())
-    random.seed(5)
-    kills, finished = 0, False
+    length = place.run(binary, "evaluate", "--quiet", "--runs", "whole").seconds
+    whole = result_of(place, next((place.folder / "whole/folds").iterdir()))
+    killed = place.folder / "killed"
+
+    def same():
+        check_equal(result_of(place, sorted((killed / "folds").iterdir())[-1]), whole, "the result after kills")
+
+    def finished():
+        same()
+        shutil.rmtree(killed)
+
+    def saved():
+        return list(killed.glob("folds/*/study.json"))
+
     command = [binary, "evaluate", "folds", "--quiet", "--runs", "killed"]
-    while kills < 40 and not finished:
-        again = ["--resume"] if (place.folder / "killed").exists() and list((place.folder / "killed/folds").glob("*/study.json")) else []
-        process = subprocess.Popen([*map(str, command), *again], cwd=place.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            finished = process.wait(timeout=random.uniform(0.01, 0.15) * (1 + kills / 5)) == 0
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
-    check(finished, f"not finished after {kills} kills")
-    check(kills >= 1, "it was not killed")
-    killed = sorted((place.folder / "killed/folds").iterdir())[-1]
-    print(f"  {kills} kills")
-    check_equal(result_of(place, killed), result_of(place, whole), "the result after kills")
+    killed_and_resumed(command, place.folder, saved, finished, length, 6, random.Random(5))
+    same()
 
 
 def a_signal_tells_how_to_go_on(place):

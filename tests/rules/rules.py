@@ -146,6 +146,21 @@ def passes_have_tests():
     verdict("passes_have_tests", wrong)
 
 
+def names_of_the_library():
+    """A module of the library hides no name of the prelude, and no name of another module."""
+    wrong, where = [], {}
+    both = {"text"}     # std.data's is the prelude's as well, where only x is given
+    for name in sorted(f for f in FILES if f.startswith("stdlib/") and f.endswith(".aml")):
+        declared = re.findall(r"^(?:fn|model|loss|metric|optimizer|schema|const|alias) (\w+)", (ROOT / name).read_text(), re.M)
+        for one in sorted(set(declared) - both):
+            if one in where:
+                wrong.append(f"{name}: '{one}' is in {where[one]} as well")
+            where[one] = name
+    if len(where) < 300:
+        wrong.append(f"only {len(where)} names were found")
+    verdict("names_of_the_library", wrong)
+
+
 def design_program_unchanged():
     """The digits program of the examples is the one of the documentation."""
     text = (ROOT / "examples/digits/digits.aml").read_text()
@@ -154,6 +169,6 @@ def design_program_unchanged():
 
 
 for rule in (dependency_rule, file_length, left_overs, generated_files, one_list_of_diagnostics, one_list_of_ops, one_list_of_each,
-             passes_have_tests, design_program_unchanged):
+             passes_have_tests, names_of_the_library, design_program_unchanged):
     rule()
 sys.exit(1 if failures else 0)
