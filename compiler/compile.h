@@ -79,11 +79,15 @@ typedef struct QuantizeSetting {
 } QuantizeSetting;
 
 // `prune: channels(...)`.
+typedef enum PruneRule { PRUNE_ERROR, PRUNE_L1, PRUNE_L2 } PruneRule;
 typedef struct PruneSetting {
-    Span span;    // file 0: not asked for
-    bool squares; // importance by sums of squares, not of magnitudes
+    Span span;        // file 0: not asked for
+    PruneRule by;     // which channels go first
+    bool even;        // the same share everywhere
+    bool as_they_are; // the weights that stay
     double share;
     aml_quantity finetune; // value 0: none
+    double rate, distill;  // parts of the training's rates, and of the loss
 } PruneSetting;
 
 // What `emit` lists.

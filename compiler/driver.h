@@ -76,6 +76,8 @@ double seconds_now(void);
 
 // driver_prune.c: makes the program that of a pruned model, by the plan in the file `path`. False
 // after an error.
+// The same plan, before anything is elaborated: who teaches.
+void prune_teaching(Command *command);
 bool prune_program(Command *command, Program *program, const char *path);
 
 // driver_deploy.c: the deploy block `deploy` of a loaded program. An exit code; figures go to

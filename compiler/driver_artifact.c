@@ -162,11 +162,8 @@ static bool write_weights(Deployment *d)
     return true;
 }
 
-bool deploy_executable(Deployment *d, const ObjectCode *object)
+bool deploy_link_executable(Deployment *d, const ObjectCode *object, const char *path)
 {
-    d->executable = deploy_emits(d, DEPLOY_EXECUTABLE)
-                        ? d->request->output
-                        : arena_printf(d->cx->arena, "%s/deployed", d->folder);
     // What reads files by their kind knows pictures as well as sounds; where unused functions
     // cannot be left out, as with a sanitizer, the decoders of both are wanted.
     const char *libraries =
@@ -177,9 +174,17 @@ bool deploy_executable(Deployment *d, const ObjectCode *object)
                            .object = object,
                            .libraries = libraries,
                            .small = true,
-                           .output = d->executable};
+                           .output = path};
+    return !told(d, toolchain_link(d->cx, &request));
+}
+
+bool deploy_executable(Deployment *d, const ObjectCode *object)
+{
+    d->executable = deploy_emits(d, DEPLOY_EXECUTABLE)
+                        ? d->request->output
+                        : arena_printf(d->cx->arena, "%s/deployed", d->folder);
     return (!d->artifact.weights_file || write_weights(d)) &&
-           !told(d, toolchain_link(d->cx, &request));
+           deploy_link_executable(d, object, d->executable);
 }
 
 // `%` is the name of the model.

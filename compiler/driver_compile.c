@@ -86,6 +86,7 @@ Program *compile_front(Command *command, const char *path)
         lap_start(cx);
     Unit *unit = unit_load(cx, path);
     lap_end(cx, "read and resolve");
+    prune_teaching(command);
     Program *program = unit ? elaborate(cx, unit) : NULL;
     lap_end(cx, "elaborate");
 

@@ -214,6 +214,9 @@ static bool make_functions(Deployment *d, ObjectCode *object)
         return false;
     if (prunes(d) && !quantizes(d))
         d->rounded = ir_clone_function(artifact->predict.at[0].ir, NULL, sym_of(cx, "deployed"));
+    if (!passes_run(cx, d->program->module, "inline", NULL, NULL))
+        return false;
+    deploy_count_products(d);
     if (!passes_run(cx, d->program->module, NULL, NULL, NULL))
         return false;
     size_t plain = deploy_constant_bytes(artifact->predict.at[0].ir, false),
@@ -552,8 +555,7 @@ static bool deploy_in_folder(Deployment *d)
     fprintf(stderr, "deployed %s from step %lld of %s\n",
             deploy_emits(d, DEPLOY_EXECUTABLE) ? d->request->output : d->artifact.name,
             (long long)info->step, d->job->table.name);
-    deploy_report_stored(d);
-    bool good = compare(d);
+    bool good = deploy_report_stored(d) && compare(d);
     const char *unit =
         arena_printf(d->cx->arena, "a batch of %lld",
                      (long long)(d->deploy->batch.count ? d->deploy->batch.at[0] : 1));
@@ -573,8 +575,8 @@ static bool deploy_in_folder(Deployment *d)
 static void remove_folder(Cx *cx, const char *folder)
 {
     static const char *const made[] = {
-        "deployed",  "reference", "rows.csv",    "samples.safetensors",
-        "native.so", "pruned",    "pruned.json", "pruned.safetensors"};
+        "deployed",  "plain",  "reference",   "rows.csv",          "samples.safetensors",
+        "native.so", "pruned", "pruned.json", "pruned.safetensors"};
     for (size_t i = 0; i < COUNT_OF(made); i++)
         unlink(arena_printf(cx->arena, "%s/%s", folder, made[i]));
     const char *runs = arena_printf(cx->arena, "%s/runs", folder);

@@ -40,6 +40,7 @@ typedef struct Deployment {
     size_t bytes_before;         // of the weights
     bool stores;                 // constants are stored shorter
     double flops_before, flops_after;
+    double product_flops, zero_flops; // of the smallest batch
     QuantPlan plan;
 } Deployment;
 
@@ -76,8 +77,12 @@ const char *deploy_part_name(aml_part part);
 bool deploy_quantize(Deployment *d);
 // Measures d->exact and d->rounded on samples that were held out. False after an error.
 bool deploy_accuracy(Deployment *d, double *before, double *after);
-// driver_stored.c: says what was stored shorter, if anything was.
-void deploy_report_stored(const Deployment *d);
+// driver_stored.c: says what was stored shorter, if anything was, and what that saves. False after
+// an error.
+bool deploy_report_stored(Deployment *d);
+// How many operations the products of d->artifact's first function take, which is not simplified
+// yet, and how many of them are with 0.
+void deploy_count_products(Deployment *d);
 // driver_prune.c: the predict functions of d->deploy, which are not simplified yet, get smaller
 // shapes, and d->weight the weights for them. False after an error.
 bool deploy_prune(Deployment *d);
@@ -90,7 +95,8 @@ bool deploy_is_cross(const ProgramDeploy *deploy);
 bool deploy_compile(Deployment *d, ObjectCode *object);
 bool deploy_emits(const Deployment *d, DeployForm form);
 bool deploy_executable(Deployment *d, const ObjectCode *object); // sets d->executable
-bool deploy_libraries(Deployment *d, const ObjectCode *object);  // and what goes with them
+bool deploy_link_executable(Deployment *d, const ObjectCode *object, const char *path);
+bool deploy_libraries(Deployment *d, const ObjectCode *object); // and what goes with them
 typedef struct LibraryText {
     const char *header;
     Tables tables;

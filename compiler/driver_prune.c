@@ -6,7 +6,7 @@
 // given the new shapes (quant/axes.c), which begins with these weights. So fine-tuning is an
 // ordinary training, with the optimizer, the schedule and the data of the source.
 
-#include "driver_deploy.h"
+#include "driver_prune.h"
 
 #include <errno.h>
 #include <math.h>
@@ -17,7 +17,6 @@
 #include <jansson.h>
 
 #include "aml/text.h"
-#include "quant/axes.h"
 
 // ---- the job's functions
 
@@ -44,8 +43,7 @@ static void resize_states(Axes *axes, ProgramJob *job)
     }
 }
 
-// The state that a tensor of the checkpoint is, or is one turn of.
-static int state_named(const ProgramJob *job, const char *tensor)
+int pruning_state(const ProgramJob *job, const char *tensor)
 {
     char name[1024];
     for (int s = 0; s < job->state.count; s++) {
@@ -60,22 +58,15 @@ static int state_named(const ProgramJob *job, const char *tensor)
     return -1;
 }
 
-// ---- choosing
-
-typedef struct Pruning {
-    Deployment *d;
-    ProgramJob *job;
-    Axes *axes;
-    Vec(AxisKept) kept;
-} Pruning;
-
-static Weight *weight_named(Deployment *d, const char *name)
+Weight *pruning_weight(Deployment *d, const char *name)
 {
     for (int i = 0; i < d->weight.count; i++)
         if (strcmp(d->weight.at[i].name, name) == 0)
             return &d->weight.at[i];
     return NULL;
 }
+
+// ---- what stays of the weights
 
 static int64_t inner_of(const aml_shape *shape, int axis)
 {
@@ -84,84 +75,6 @@ static int64_t inner_of(const aml_shape *shape, int axis)
         inner *= shape->dim[i];
     return inner;
 }
-
-// Adds how much each place of the class weighs in the weights that make it, in all turns.
-static bool weigh(const Pruning *p, AxisMaker maker, double *sum)
-{
-    const aml_state_info *info = &p->job->state.at[maker.state].info;
-    char name[1024];
-    int axis = maker.axis - info->stack;
-    for (int64_t part = 0; part < aml_state_parts(info); part++) {
-        aml_tensor_info one;
-        aml_state_part(info, part, &one, name, sizeof name);
-        const Weight *weight = weight_named(p->d, one.name);
-        if (!weight || weight->dtype != AML_F32 || axis < 0)
-            return false;
-        int64_t inner = inner_of(&weight->shape, axis), size = weight->shape.dim[axis];
-        for (int64_t i = 0; i < aml_shape_elements(&weight->shape); i++) {
-            double value = fabs(element_real(DTYPE_F32, weight->at, i));
-            int64_t place = maker.place[i / inner % size];
-            if (place >= 0)
-                sum[place] += p->d->deploy->prune.squares ? value * value : value;
-        }
-    }
-    return true;
-}
-
-static bool is_known(const Pruning *p, int class)
-{
-    for (int i = 0; i < p->kept.count; i++)
-        if (p->kept.at[i].class == class)
-            return true;
-    return false;
-}
-
-// The places with the largest sums stay.
-static void choose_places(Pruning *p, int class, int64_t size, const double *sum)
-{
-    Arena *arena = p->d->cx->arena;
-    int64_t count = size - (int64_t)llround(p->d->deploy->prune.share * (double)size);
-    AxisKept kept = {class, size, count < 1 ? 1 : count, NEW_ARRAY(arena, int64_t, size + 1)};
-    bool *out = NEW_ARRAY(arena, bool, size + 1);
-    for (int64_t gone = kept.count; gone < size; gone++) {
-        int64_t least = -1;
-        for (int64_t i = 0; i < size; i++)
-            if (!out[i] && (least < 0 || sum[i] < sum[least]))
-                least = i;
-        out[least] = true;
-    }
-    int64_t at = 0;
-    for (int64_t i = 0; i < size; i++)
-        if (!out[i])
-            kept.place[at++] = i;
-    if (kept.count < size)
-        vec_push(arena, &p->kept, kept);
-}
-
-static void choose_class(Pruning *p, AxisClass class)
-{
-    if (class.class < 0 || is_known(p, class.class))
-        return;
-    MakerList makers = axes_makers(p->axes, class.class);
-    double *sum = NEW_ARRAY(p->d->cx->arena, double, class.size + 1);
-    bool good = makers.count > 0;
-    for (int i = 0; i < makers.count && good; i++)
-        good = weigh(p, makers.at[i], sum);
-    if (good)
-        choose_places(p, class.class, class.size, sum);
-}
-
-static void choose(Pruning *p)
-{
-    for (int s = 0; s < p->job->state.count; s++)
-        for (int axis = 0; axis < p->job->state.at[s].info.tensor.shape.rank; axis++) {
-            AxisClasses classes = axes_classes(p->axes, s, axis);
-            for (int i = 0; i < classes.count; i++)
-                choose_class(p, classes.at[i]);
-        }
-}
-
-// ---- what stays of the weights
 
 static void cut_axis(Cx *cx, Weight *weight, int axis, const AxisKept *kept)
 {
@@ -183,7 +96,7 @@ static void cut_weights(Pruning *p)
 {
     for (int i = 0; i < p->d->weight.count; i++) {
         Weight *weight = &p->d->weight.at[i];
-        int state = state_named(p->job, weight->name);
+        int state = pruning_state(p->job, weight->name);
         int stack = state >= 0 ? p->job->state.at[state].info.stack : 0;
         for (int axis = 0; state >= 0 && axis < weight->shape.rank; axis++) {
             AxisKept kept = axes_kept(p->axes, state, axis + stack, p->kept.at, p->kept.count);
@@ -193,13 +106,34 @@ static void cut_weights(Pruning *p)
     }
 }
 
-// A safetensors file: the length of the header, the header, the elements.
-static bool write_weights(Deployment *d, const char *path)
+static bool teaches(const Deployment *d)
 {
+    return d->deploy->prune.finetune.value > 0 && d->deploy->prune.distill > 0;
+}
+
+// What the smaller model begins with, and what the whole one answers with while it is trained.
+static void list_weights(const Pruning *p, WeightList *out)
+{
+    Arena *arena = p->d->cx->arena;
+    for (int i = 0; i < p->d->weight.count; i++)
+        vec_push(arena, out, p->d->weight.at[i]);
+    for (int i = 0; i < p->before.count && teaches(p->d); i++) {
+        Weight weight = p->before.at[i];
+        weight.name = arena_printf(arena, "%s.%s", TEACHER, weight.name);
+        vec_push(arena, out, weight);
+    }
+}
+
+// A safetensors file: the length of the header, the header, the elements.
+static bool write_weights(const Pruning *p, const char *path)
+{
+    Deployment *d = p->d;
+    WeightList list = {0};
     json_t *header = json_object();
     size_t at = 0;
-    for (int i = 0; i < d->weight.count; i++) {
-        const Weight *weight = &d->weight.at[i];
+    list_weights(p, &list);
+    for (int i = 0; i < list.count; i++) {
+        const Weight *weight = &list.at[i];
         static const char *const name[] = {
 #define DTYPE(NAME, name, ctype, bytes, kind, safetensors) safetensors,
 #include "dtypes.def"
@@ -220,8 +154,8 @@ static bool write_weights(Deployment *d, const char *path)
     FILE *file = text ? fopen(path, "wbe") : NULL;
     uint64_t length = text ? strlen(text) : 0;
     bool good = file && fwrite(&length, 8, 1, file) == 1 && fwrite(text, 1, length, file) == length;
-    for (int i = 0; i < d->weight.count && good; i++) {
-        const Weight *weight = &d->weight.at[i];
+    for (int i = 0; i < list.count && good; i++) {
+        const Weight *weight = &list.at[i];
         size_t bytes = (size_t)aml_shape_elements(&weight->shape) * aml_dtype_bytes(weight->dtype);
         good = fwrite(weight->at, 1, bytes, file) == bytes;
     }
@@ -248,9 +182,11 @@ static bool write_plan(Pruning *p, const char *path, const char *weights)
         }
         json_object_set_new(states, info->name, shape);
     }
-    json_t *plan = json_pack("{s:s, s:s, s:f, s:i, s:o}", "job", p->job->table.name, "weights",
-                             weights, "length", d->deploy->prune.finetune.value, "unit",
-                             (int)d->deploy->prune.finetune.unit, "states", states);
+    json_t *plan =
+        json_pack("{s:s, s:s, s:f, s:f, s:f, s:i, s:o}", "job", p->job->table.name, "weights",
+                  weights, "distill", teaches(d) ? d->deploy->prune.distill : 0.0, "rate",
+                  d->deploy->prune.rate, "length", d->deploy->prune.finetune.value, "unit",
+                  (int)d->deploy->prune.finetune.unit, "states", states);
     bool good = plan && json_dump_file(plan, path, 0) == 0;
     json_decref(plan);
     if (!good)
@@ -260,6 +196,24 @@ static bool write_plan(Pruning *p, const char *path, const char *weights)
 
 // ---- the smaller training program, on the other side of --pruned
 
+static bool is_teachers(const char *state)
+{
+    return strncmp(state, TEACHER ".", sizeof TEACHER) == 0;
+}
+
+void prune_teaching(Command *command)
+{
+    const char *path = command->option[OPTION_PRUNED];
+    json_t *plan = path ? json_load_file(path, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    const char *job = json_string_value(json_object_get(plan, "job"));
+    double rate = json_number_value(json_object_get(plan, "rate"));
+    if (job)
+        command->cx->teaching =
+            (Teaching){arena_text(command->cx->arena, job, strlen(job)),
+                       json_number_value(json_object_get(plan, "distill")), rate > 0 ? rate : 1};
+    json_decref(plan);
+}
+
 static const char *read_states(const json_t *plan, Axes *axes, const ProgramJob *job)
 {
     static const char wrong[] = "it has sizes that the model cannot have";
@@ -267,6 +221,8 @@ static const char *read_states(const json_t *plan, Axes *axes, const ProgramJob 
     for (int s = 0; s < job->state.count; s++) {
         const aml_tensor_info *info = &job->state.at[s].info.tensor;
         const json_t *shape = json_object_get(states, info->name);
+        if (is_teachers(info->name))
+            continue;
         if (!json_is_array(shape) || (int)json_array_size(shape) != info->shape.rank)
             return "it is of another model";
         for (int i = 0; i < info->shape.rank; i++) {
@@ -312,7 +268,9 @@ static void begin_with(Cx *cx, ProgramJob *job, const char *path)
     aml_text_part *part = NEW(cx->arena, aml_text_part);
     *part = (aml_text_part){arena_text(cx->arena, path, strlen(path)), -1};
     job->load.count = job->load_span.count = 0;
-    vec_push(cx->arena, &job->load, ((aml_load){.place = "pruned", .path = {1, part}}));
+    static const char *const unused[] = {TEACHER ".*"}; // what the teacher does not round, for one
+    vec_push(cx->arena, &job->load,
+             ((aml_load){.place = "pruned", .path = {1, part}, .unuseds = 1, .unused = unused}));
     vec_push(cx->arena, &job->load_span, job->span);
 }
 
@@ -344,6 +302,9 @@ bool prune_program(Command *command, Program *program, const char *path)
         if (length > 0)
             job.table.length = (aml_quantity){
                 length, (aml_unit)json_integer_value(json_object_get(plan, "unit")), -1};
+        for (int s = 0; s < job.state.count; s++)
+            if (is_teachers(job.state.at[s].info.tensor.name))
+                program->dataset.at[job.table.data].augment = (Entry){0};
         job.decode = job.prompt = (Entry){0};
         program->job.at[0] = job;
         program->job.count = 1; // evaluations have other states
@@ -378,6 +339,8 @@ static bool take_weights(Deployment *d, const char *runs)
     d->weight.count = 0;
     for (int i = 0; i < aml_tensors_count(tensors); i++) {
         const aml_tensor_info *info = aml_tensors_info(tensors, i);
+        if (is_teachers(info->name))
+            continue;
         vec_push(d->cx->arena, &d->weight,
                  ((Weight){info->name, info->dtype, info->shape, aml_tensors_data(tensors, i)}));
     }
@@ -392,7 +355,7 @@ static bool finetune(Pruning *p)
                *plan = arena_printf(cx->arena, "%s/pruned.json", d->folder),
                *program = arena_printf(cx->arena, "%s/pruned", d->folder),
                *runs = arena_printf(cx->arena, "%s/runs", d->folder);
-    if (!write_weights(d, weights) || !write_plan(p, plan, weights))
+    if (!write_weights(p, weights) || !write_plan(p, plan, weights))
         return false;
     Vec(const char *) build = {0};
     const char *first[] = {"/proc/self/exe", "build", d->request->source, "-o", program,
@@ -416,7 +379,7 @@ static bool finetune(Pruning *p)
 
 // ---- what it saves
 
-static double flops_of(const IrFunction *fn)
+double pruning_flops(const IrFunction *fn)
 {
     double flops = 0;
     for (const Inst *inst = fn->first; inst; inst = inst->next)
@@ -490,28 +453,49 @@ static void print_kept(const Pruning *p)
     }
 }
 
+// Inlines all calls. Gives the function of the smallest batch once more, in which no operand is
+// rounded to 16 bits.
+static IrFunction *simplify(Deployment *d)
+{
+    IrModule *module = d->program->module;
+    IrFunction *plain = ir_clone_function(d->deploy->predict.at[0].ir, module,
+                                          sym_printf(d->cx, "%s_plain", d->deploy->name));
+    plain->mixed = false;
+    bool good = passes_run(d->cx, module, "dce", NULL, NULL);
+    int kept = 0;
+    for (int i = 0; i < module->function.count; i++)
+        if (module->function.at[i] != plain)
+            module->function.at[kept++] = module->function.at[i];
+    module->function.count = kept;
+    return good ? plain : NULL;
+}
+
 bool deploy_prune(Deployment *d)
 {
     Cx *cx = d->cx;
     ProgramJob *job = &d->program->job.at[d->deploy->job];
     for (int i = 0; i < d->deploy->predict.count && d->deploy->quantize.span.file; i++)
         d->deploy->predict.at[i].ir->mixed = false; // rounding to bytes is coarser
-    if (!passes_run(cx, d->program->module, "dce", NULL, NULL))
+    IrFunction *plain = simplify(d);
+    if (!plain)
         return false;
-    IrFunction *whole = ir_clone_function(d->deploy->predict.at[0].ir, NULL, sym_of(cx, "whole"));
+    IrFunction *whole = ir_clone_function(plain, NULL, sym_of(cx, "whole"));
     Entry entry = d->deploy->predict.at[0];
     if (!freeze_weights(cx, whole, job, d->weight.at, d->weight.count, d->deploy->span))
         return false;
     freeze_scalars(whole, &entry, d->program);
-    whole->mixed = false;
     d->exact = whole;
-    d->flops_before = flops_of(whole);
+    d->flops_before = pruning_flops(whole);
     d->bytes_before = deploy_constant_bytes(whole, false);
 
-    Pruning pruning = {.d = d, .job = job, .axes = axes_of_job(cx, job)}, *p = &pruning;
+    Pruning pruning = {.d = d, .job = job, .axes = axes_of_job(cx, job), .plain = plain},
+            *p = &pruning;
     for (int i = 0; i < d->deploy->predict.count; i++)
         axes_add(p->axes, d->deploy->predict.at[i].ir, true);
-    choose(p);
+    for (int i = 0; i < d->weight.count; i++)
+        vec_push(cx->arena, &p->before, d->weight.at[i]);
+    if (!channels_choose(p))
+        return false;
     if (p->kept.count == 0) {
         report(cx, d->deploy->prune.span, nothing_to_prune, job->table.name);
         return false;
@@ -525,6 +509,6 @@ bool deploy_prune(Deployment *d)
         axes_apply(p->axes, d->deploy->predict.at[i].ir);
     bool good = finetune(p);
     resize_states(p->axes, job);
-    d->flops_after = good ? flops_of(d->deploy->predict.at[0].ir) : 0;
+    d->flops_after = good ? pruning_flops(d->deploy->predict.at[0].ir) : 0;
     return good;
 }

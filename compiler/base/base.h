@@ -154,6 +154,15 @@ typedef struct Lap {
 struct DiagState; // diag/diag.h
 struct IrModule;  // ir/ir.h
 
+// A train block whose model learns this share of its loss from a teacher of its own kind, the names
+// of whose states begin with TEACHER and a dot, and whose rates are so much of what it says.
+typedef struct Teaching {
+    const char *job; // NULL: none
+    double share;    // 0: no teacher
+    double rate;
+} Teaching;
+#define TEACHER "(whole)"
+
 struct Cx {
     Arena *arena;             // lives as long as the compilation
     Arena *scratch;           // emptied after each pass
@@ -164,6 +173,7 @@ struct Cx {
     const char *source_dir; // folder of the main file
     const char *batch_of;   // a train block that is compiled with another batch; NULL: none
     int64_t batch;
+    Teaching teaching;
     bool without_data; // sizes that missing data would give are made up: nothing is built
     Vec(Lap) lap;
     double lap_at; // when the last lap ended; 0: nobody asks

@@ -18,6 +18,7 @@ Elab *elab_new(Cx *cx, Unit *unit, IrModule *module)
     struct ElabNames *names = NEW(cx->arena, struct ElabNames);
     names->self = sym_of(cx, "self");
     names->training = sym_of(cx, "training");
+    names->dropout_active = sym_of(cx, "dropout_active");
     names->forward = sym_of(cx, "forward");
     names->param = sym_of(cx, "param");
     names->path = sym_of(cx, "path");

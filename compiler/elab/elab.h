@@ -258,7 +258,7 @@ typedef struct Composite { // a function with its own gradient, traced for certa
     Value *arg; // tensors: of the callee's own parameters; static arguments as they are
     int *input; // for each: the position among the call's inputs, -1: static
     Vec(aml_scalar_info) scalar; // run-time scalars that the callee reads: its last inputs
-    bool training;               // when it was traced
+    bool training, calm;         // when it was traced
     DType real;
     int results;  // > 1: a tuple; then the call is MULTI
     Value result; // in terms of the callee's values: shape of the tuple, classes
@@ -271,6 +271,7 @@ struct Elab {
     Trace *trace;      // the function being traced, NULL: only static values may be made
     StateTable *table; // the job's; set it before tracing anything that has states
     bool training;     // what `training` means
+    bool calm;         // a training in which nothing is dropped
     bool averaged;     // weights are read as their averages, where they have one
     DType real;        // the precision of the job: what `float` means; DTYPE_F32 unless set
     Vec(OptionEntry) option;

@@ -57,6 +57,8 @@ Value elab_name(Elab *e, Env *env, Sym name, Span span)
         return value;
     if (name == e->names->training)
         return value_bool(e->training);
+    if (name == e->names->dropout_active)
+        return value_bool(e->training && !e->calm);
     Node *declaration = elab_lookup(e, env ? env->file : 0, name);
     if (declaration)
         return elab_declaration(e, declaration);

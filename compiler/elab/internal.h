@@ -33,8 +33,8 @@ void *pointer_map_get(const PointerMap *map, const void *key);
 void pointer_map_put(Arena *arena, PointerMap *map, const void *key, void *value);
 
 struct ElabNames {
-    Sym self, training, total_steps, epoch_steps, forward, weight, param, path, start, stop, step,
-        rows, underscore;
+    Sym self, training, dropout_active, total_steps, epoch_steps, forward, weight, param, path,
+        start, stop, step, rows, underscore;
     PointerMap declaration; // Node * -> Value * (being evaluated: poison with `busy`)
     PointerMap busy;        // Node * -> itself while its value is being computed
     PointerMap builtin;     // Node * (a Fn without body) -> const Builtin *

@@ -18,6 +18,7 @@
 //   job_deploy.c    deploy
 //   job_compress.c  quantization and pruning of a deploy block
 //   pruning.c       weights that become zero while training
+//   teacher.c       a model that learns from another one's answers
 //   job_sampling.c  how a training draws its samples
 //   job_validate.c  the validation of a training whose step is written out
 //   job_folds.c     evaluate blocks that train: cross-validations and learning curves
@@ -75,6 +76,7 @@ typedef struct TrainBlock {
     DType mixed;  // what operands of its contractions are rounded to: BF16, F16; F32: they are not
     Value scaler; // of f16: an instance that scales the loss; else none
     Rounding rounding; // what is trained with: `quantize`
+    Value teacher;     // an instance of the model that answers as well; none: there is none
     Value pruning;     // the record of `prune`; none: nothing is pruned
     Span pruning_span;
     StateTable *table;
@@ -286,6 +288,9 @@ bool read_sampling(Jobs *jobs, Node *node, const DataBlock *data, aml_sampling *
 // ---- job_step.c
 const Column *column_of(const ColumnList *columns, const char *name);
 Value loss_at(Jobs *jobs, Value loss, bool has_target, Span span);
+// What the model makes of a batch. NULL after a report.
+Inst *model_answer(Jobs *jobs, Value model, const ColumnList *prepared, Value batch, int64_t count,
+                   Span span);
 bool predict_entry(Jobs *jobs, TrainBlock *train, Entry *entry, const char *block,
                    const char *function, int64_t batch, Span span);
 bool eval_entry(Jobs *jobs, Entry *entry, ProgramJob *job, const DataBlock *data, Value model,
@@ -369,6 +374,13 @@ bool job_deploy(Jobs *jobs, Node *node);
 // `train`: whose weights are deployed; its ranges may be learned.
 bool read_quantize(Jobs *jobs, Node *node, const TrainBlock *train, QuantizeSetting *out);
 bool read_rounding(Jobs *jobs, Node *node, Rounding *out); // `quantize` of a training
+
+// ---- teacher.c: nothing happens but in a training that jobs->cx->teaching names
+void teacher_batch(Jobs *jobs, Node *node, int64_t *batch);
+void teacher_slows(Jobs *jobs, const TrainBlock *train, Value optimizer);
+bool teacher_prepare(Jobs *jobs, TrainBlock *train, const StepSettings *settings, Span span);
+// The loss of a step on the batch; poison after a report.
+Value teacher_loss(Jobs *jobs, const TrainBlock *train, Value batch, int64_t count, Span span);
 bool read_prune(Jobs *jobs, Node *node, PruneSetting *out);
 
 #endif

@@ -241,12 +241,24 @@ bool read_prune(Jobs *jobs, Node *node, PruneSetting *out)
         return false;
     }
     *out = (PruneSetting){.span = setting.span,
-                          .squares = is_word(jobs, record, "by", "l2"),
+                          .by = is_word(jobs, record, "by", "l1")   ? PRUNE_L1
+                                : is_word(jobs, record, "by", "l2") ? PRUNE_L2
+                                                                    : PRUNE_ERROR,
+                          .even = is_word(jobs, record, "spread", "even"),
+                          .as_they_are = record_item(jobs, record, "reconstruct").as.whole == 0,
                           .share = number_of(jobs, record, "share"),
-                          .finetune = {.option = -1}};
+                          .finetune = {.option = -1},
+                          .rate = number_of(jobs, record, "rate"),
+                          .distill = number_of(jobs, record, "distill")};
     if (!(out->share > 0) || !(out->share < 1))
         return range_wrong(jobs, &setting, "the share to prune", "more than 0% and less than 100%",
                            record, "share");
+    if (!(out->rate > 0) || !(out->rate <= 1))
+        return range_wrong(jobs, &setting, "rate of channels", "more than 0% and at most 100%",
+                           record, "rate");
+    if (!(out->distill >= 0) || !(out->distill <= 1))
+        return range_wrong(jobs, &setting, "distill of channels", "from 0% to 100%", record,
+                           "distill");
     Value finetune = record_item(jobs, record, "finetune");
     if (value_is(finetune, VALUE_QUANTITY))
         out->finetune = (aml_quantity){finetune.as.quantity.value, finetune.as.quantity.unit,

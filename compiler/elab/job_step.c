@@ -154,6 +154,13 @@ static Inst *model_output(Jobs *jobs, Value model, const ColumnList *columns, Va
     return output.as.tensor.inst;
 }
 
+Inst *model_answer(Jobs *jobs, Value model, const ColumnList *prepared, Value batch, int64_t count,
+                   Span span)
+{
+    const ColumnList columns = model_columns(jobs, model, prepared);
+    return model_output(jobs, model, &columns, batch, count, span);
+}
+
 static bool loss_outputs(Tracing *tracing, Value loss, Value output, Value target, int64_t count,
                          Span span)
 {
@@ -334,7 +341,7 @@ bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSett
     const ColumnList columns = model_columns(jobs, train->model, &train->data->prepared);
     Value args[] = {train->model,
                     model_call(jobs, &columns, span),
-                    train->loss_call,
+                    teacher_loss(jobs, train, record, job->table.batch, span),
                     settings->optimizer,
                     clip,
                     settings->penalty,
@@ -365,7 +372,7 @@ bool default_step(Jobs *jobs, TrainBlock *train, ProgramJob *job, const StepSett
                 (!scaled || scaler_skips(&tracing, train, &result, span)) &&
                 step_outputs(&tracing, result, span) && guard_step(&tracing, &job->table, span) &&
                 rate_output(&tracing, settings->optimizer, span);
-    jobs->e->training = false;
+    jobs->e->training = jobs->e->calm = false;
     if (!good) {
         entry_drop(&tracing);
         return false;

@@ -184,6 +184,7 @@ static bool read_schedule(Jobs *jobs, Node *node, aml_job *job)
     bool good = setting_whole(jobs, node, "batch", 1, &job->batch);
     if (jobs->cx->batch_of && strcmp(jobs->cx->batch_of, job->name) == 0)
         job->batch = jobs->cx->batch;
+    teacher_batch(jobs, node, &job->batch);
     if (!length.value) {
         if (diag_errors(jobs->cx) == 0)
             report(jobs->cx, node->as.job.name_span, setting_missing, "train", "length");
@@ -360,6 +361,7 @@ static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const Me
     if (!good)
         return false;
     elab_instance_name(jobs->e, train->model, NULL, NULL);
+    teacher_slows(jobs, train, optimizer_value);
     if (!try_model(jobs, train, model.span) ||
         !prepare_weights(jobs, train, train->model, optimizer_value, optimizer.span))
         return false;
@@ -370,6 +372,7 @@ static bool train_model(Jobs *jobs, TrainBlock *train, ProgramJob *job, const Me
     return predict_entry(jobs, train, &job->predict, job->table.name, "predict", 1, model.span) &&
            rounds_something(jobs, train) && register_cells(jobs, train->model) &&
            pruning_prepare(jobs, train) && scaler_prepare(jobs, train) &&
+           teacher_prepare(jobs, train, &settings, model.span) &&
            check_classes(jobs, train, job, model.span) &&
            default_step(jobs, train, job, &settings) &&
            eval_entry(jobs, &job->eval, job, train->data, train->model, train->loss_call, metrics,

@@ -755,6 +755,12 @@ static bool list_class(Axes *a, int node, int class, int64_t *at, int64_t out[])
     return any;
 }
 
+bool axes_places(Axes *a, int state, int axis, int class, int64_t out[])
+{
+    int64_t at = 0;
+    return list_class(a, state * IR_MAX_RANK + axis, class, &at, out);
+}
+
 MakerList axes_makers(Axes *a, int class)
 {
     MakerList list = {0};
@@ -877,12 +883,69 @@ static void apply_all(Axes *a, IrFunction *fn)
     }
 }
 
-void axes_apply(Axes *a, IrFunction *fn)
+static void go_to(Axes *a, const IrFunction *fn)
 {
     for (int i = 0; i < a->known.count; i++)
         if (a->known.at[i].fn == fn) {
             a->base = a->known.at[i].base;
             a->most = a->known.at[i].values;
         }
+}
+
+void axes_apply(Axes *a, IrFunction *fn)
+{
+    go_to(a, fn);
     apply_all(a, fn);
+}
+
+// Gives values their new types and keeps the old ones, or gives these back.
+static void exchange(Axes *a, IrFunction *fn, Type *old, bool back)
+{
+    for (int p = 0; p < fn->param.count; p++) {
+        Inst *param = fn->param.at[p];
+        back ? (void)(param->type = old[param->id]) : (void)(old[param->id] = param->type);
+        if (!back)
+            apply_shape(a, param);
+    }
+    for (Inst *inst = fn->first; inst; inst = inst->next) {
+        if (inst->op == OP_loop)
+            exchange(a, inst->attr[3].function, old, back);
+        if (inst->id >= a->most || inst->op == OP_loop || attends(inst))
+            continue;
+        back ? (void)(inst->type = old[inst->id]) : (void)(old[inst->id] = inst->type);
+        if (!back)
+            apply_shape(a, inst);
+    }
+}
+
+// A product computes a register of channels or more, whether they are there or not.
+static double flops_in(const IrFunction *fn)
+{
+    enum { LANES = 16 };
+    double flops = 0;
+    for (const Inst *inst = fn->first; inst; inst = inst->next) {
+        int axis, weight_axis;
+        if (inst->op == OP_loop) {
+            double turns = inst->attr[0].whole == LOOP_NO_LIMIT ? 1 : (double)inst->attr[0].whole;
+            flops += turns * flops_in(inst->attr[3].function);
+        } else if (inst_weighs_channels(inst, &axis, &weight_axis)) {
+            int64_t channels = inst->type.dim[axis], lanes = (channels + LANES - 1) / LANES * LANES;
+            flops += inst_cost(inst).flops * (double)lanes / (double)channels;
+        } else {
+            flops += inst_cost(inst).flops;
+        }
+    }
+    return flops;
+}
+
+double axes_flops(Axes *a, IrFunction *fn)
+{
+    Arena *arena = arena_new();
+    go_to(a, fn);
+    Type *old = NEW_ARRAY(arena, Type, a->most + 1);
+    exchange(a, fn, old, false);
+    double flops = flops_in(fn);
+    exchange(a, fn, old, true);
+    arena_free(arena);
+    return flops;
 }

@@ -32,6 +32,12 @@ typedef struct AxisKept {
     int64_t *place; // increasing
 } AxisKept;
 AxisKept axes_kept(Axes *axes, int state, int axis, const AxisKept kept[], int count);
+// For each place of an axis of a state that of the class which it is; -1: it is of another. False:
+// all are. Before classes are resized.
+bool axes_places(Axes *axes, int state, int axis, int class, int64_t out[]);
+// The operations of a function that was added, with the sizes that classes have now, as registers
+// compute them: channels of products count by sixteen.
+double axes_flops(Axes *axes, IrFunction *fn);
 // Gives the values of a function that was added their new shapes.
 void axes_apply(Axes *axes, IrFunction *fn);
 // The axes of products' results, by class: weights whose axis `axis` makes channels of the class.

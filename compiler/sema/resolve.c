@@ -65,6 +65,7 @@ static bool is_library_word(Sym name)
 {
     static const char *const words[] = {
         "training",
+        "dropout_active",
         "self",
         "class",
 #define BUILTIN(builtin, params, meaning) #builtin,

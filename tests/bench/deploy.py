@@ -34,7 +34,7 @@ class Deployed:
 
     def step(self):
         found = json.loads(call(*one_core(), self.program, "bench", "--json", "--seconds", SECONDS))
-        return next(entry["min_us"] for entry in found if entry["batch"] == self.batch) * 1e-6
+        return next(entry["median_us"] for entry in found if entry["batch"] == self.batch) * 1e-6
 
     def close(self):
         pass
@@ -77,7 +77,7 @@ def measure(bench, batch):
 
 def lines(results):
     every = [r for entry in results.values() for r in entry]
-    return ["One thread on one core, in turns. AML: from raw pixels to class and probabilities, int8 and f32 at the best level of the machine. ONNX Runtime:",
+    return ["One thread on one core, in turns; of each measurement the median prediction, of these the median. AML: from raw pixels to class and probabilities, int8 and f32 at the best level of the machine. ONNX Runtime:",
             "from prepared pixels to scores, int8 by static quantization of the same weights with samples of the same data, the faster one of its two",
             "forms. In brackets: times AML's int8; below 1, in bold, is a loss.", "",
             *ratios_table(every, "us", ("aml-f32", "onnxruntime-int8", "onnxruntime-f32"),

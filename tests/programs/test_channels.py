@@ -36,7 +36,8 @@ train masked {
   batch:     64
 }
 
-deploy small { model: whole.last prune: channels(50%) }
+deploy small { model: whole.last prune: channels(50%, by: l1, spread: even, reconstruct: false) }
+deploy twins { model: masked.last prune: channels(50%, spread: even) }
 deploy tuned { model: whole.last prune: channels(50%, finetune: 2 epochs) quantize: int8(calibrate: digits.train) }
 """
 
@@ -161,5 +162,35 @@ def heads_of_attention(place):
                    8 * 8 + 8 + 3 * (8 * 8 + 8) + 8 * 8 + 8 + 8 * 10 + 10)
 
 
+def twins(tensors, names):
+    """The second half of the channels of these weights [out, ...] becomes what the first half is."""
+    tensors = {name: (shape, list(values)) for name, (shape, values) in tensors.items()}
+    for name in names:
+        for part in (name + ".weight", name + ".bias"):
+            shape, values = tensors[part]
+            tensors[part] = (shape, values[:len(values) // 2] * 2)
+    return tensors
+
+
+def what_others_say_goes_first(place):
+    """Of channels that are there twice one is enough, if what reads them makes up for it: nothing is lost."""
+    shutil.copytree(DIGITS, place.folder / "source")
+    source = place.write("source/net.aml", HEAD + BRANCHES + JOBS)
+    place.aml("build", source, "-o", "net")
+    place.run(place.folder / "net", "train", "whole", "--quiet")
+    weights = tensors_of(checkpoints(place.folder, "whole")[-1] / "weights.safetensors")
+    write_tensors(place.folder / "masked.safetensors", twins(weights, ("a", "b", "mid")))
+    place.run(place.folder / "net", "train", "masked", "--quiet", "--steps", "0", "--from", "masked.safetensors")
+    rows = place.write("rows.csv", "\n".join((DIGITS / "data/digits.csv").read_text().splitlines()[:101]) + "\n")
+    expected = predictions(place.run(place.folder / "net", "predict", rows, "--job", "masked").out)
+    err = place.aml("deploy", source, "twins").err
+    for line in ("4 of 8 channels of a.weight", "3 of 6 channels of b.weight", "6 of 12 channels of mid.weight"):
+        check_in(line, err)
+    found = predictions(place.run(place.folder / "twins", "predict", rows).out)
+    worst = max(abs(p - q) for a, b in zip(found, expected) for p, q in zip(a[1:], b[1:]))
+    print(f"  worst difference from the whole model: {worst:.2g}")
+    check(worst < 5e-3, f"the weights that stay do not make up for the others: {worst}")
+
+
 if __name__ == "__main__":
-    sys.exit(main([concatenated_and_flattened, repeated, heads_of_attention]))
+    sys.exit(main([concatenated_and_flattened, repeated, heads_of_attention, what_others_say_goes_first]))
