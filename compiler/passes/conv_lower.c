@@ -266,7 +266,7 @@ static bool is_depthwise(const Conv *c)
     return c->w.dim[1] == 1 && c->groups == c->w.dim[0];
 }
 
-bool conv_shape(const Inst *inst, int width, AmlConv *out)
+bool conv_shape(const Inst *inst, int width, bool pairs, AmlConv *out)
 {
     Conv c = conv_of((Inst *)(uintptr_t)inst);
     bool input = inst->op == OP_conv_input, quads = inst_sums_bytes(inst);
@@ -288,6 +288,10 @@ bool conv_shape(const Inst *inst, int width, AmlConv *out)
                      .to = input ? from : to};
     out->lanes = width / out->bytes;
     out->half = half;
+    if (pairs && half == AML_HALF_BF16 && out->channels > 1) { // one has no partner
+        out->half = AML_HALF_PAIRS;
+        out->from = aml_ceil_div(out->channels, 2);
+    }
     if (depth) {
         out->depth = c.groups;
         out->groups = aml_ceil_div(c.groups, out->lanes);
@@ -335,7 +339,7 @@ static bool depthwise_weight_shape(const Conv *c, int width, AmlConvWeight *out)
     return true;
 }
 
-bool conv_weight_shape(const Inst *inst, int width, AmlConvWeight *out)
+bool conv_weight_shape(const Inst *inst, int width, bool pairs, AmlConvWeight *out)
 {
     Conv c = conv_of((Inst *)(uintptr_t)inst);
     if (is_depthwise(&c))
@@ -350,6 +354,8 @@ bool conv_weight_shape(const Inst *inst, int width, AmlConvWeight *out)
                            .to = c.y.dim[1] / c.groups};
     out->lanes = width / out->bytes;
     out->half = half_of(inst->input[0]->type.dtype);
+    if (pairs && out->half == AML_HALF_BF16 && out->images > out->split)
+        out->half = AML_HALF_PAIRS;
     axes_of(&c, c.x.dim + 2, 1, out->source);
     axes_of(&c, c.y.dim + 2, 1, out->result);
     axes_of(&c, c.w.dim + 2, 1, out->kernel);
@@ -368,8 +374,8 @@ size_t conv_scratch_bytes(const Inst *conv)
 {
     size_t most = 0;
     AmlConv c;
-    for (int width = 16; width <= 64; width *= 2) {
-        if (!conv_shape(conv, width, &c))
+    for (int way = 0; way < 4; way++) { // three widths, and pairs in the widest
+        if (!conv_shape(conv, way == 3 ? 64 : 16 << way, way == 3, &c))
             continue;
         size_t all = aligned(c.packed_bytes) + c.copy_bytes * (size_t)c.parts;
         most = all > most ? all : most;
@@ -381,8 +387,8 @@ size_t conv_weight_scratch_bytes(const Inst *conv)
 {
     size_t most = 0;
     AmlConvWeight c;
-    for (int width = 16; width <= 64; width *= 2) {
-        if (!conv_weight_shape(conv, width, &c))
+    for (int way = 0; way < 4; way++) {
+        if (!conv_weight_shape(conv, way == 3 ? 64 : 16 << way, way == 3, &c))
             continue;
         size_t all = c.scratch_bytes * (size_t)aml_ceil_div(c.parts, c.part_chunk);
         most = all > most ? all : most;
@@ -440,10 +446,11 @@ static Inst *lowered(Inst *inst)
     Conv conv = conv_of(inst);
     if (wide != dtype && !is_depthwise(&conv))
         return widened(inst);
-    if (inst_sums_bytes(inst) && (inst->input[1]->op != OP_constant || !conv_shape(inst, 64, &c)))
+    if (inst_sums_bytes(inst) &&
+        (inst->input[1]->op != OP_constant || !conv_shape(inst, 64, false, &c)))
         return widened_bytes(inst);
-    bool planned =
-        inst->op == OP_conv_weight ? conv_weight_shape(inst, 64, &w) : conv_shape(inst, 64, &c);
+    bool planned = inst->op == OP_conv_weight ? conv_weight_shape(inst, 64, false, &w)
+                                              : conv_shape(inst, 64, false, &c);
     if (!planned)
         return without_code(inst, wide);
     if (inst->op != OP_conv_weight || inst->attr[5].whole > 0)

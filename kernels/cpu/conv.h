@@ -45,7 +45,7 @@ enum {
 // One convolution, of either kind. The caller fills the first part, aml_conv_plan the second.
 typedef struct AmlConv {
     int bytes, lanes; // of an element; elements in a register
-    int half;         // AML_HALF_...: source and weights are copied, widened
+    int half;         // AML_HALF_...: source and weights are copied, widened or as pairs
     bool input;       // conv_input: `from` are the convolution's results
     bool quads;       // the source's channels are bytes: four of them are an element (quads.c)
     int64_t channels; // of the source in memory, in each group
@@ -337,7 +337,8 @@ static inline int64_t aml_conv_weight_split(const AmlConvWeight *c)
     int64_t wanted =
         work / (1 << 20) > AML_CONV_PARTS ? AML_CONV_PARTS : (int64_t)(work / (1 << 20));
     int64_t split = wanted / (channel_parts * c->groups);
-    while (split > 1 && (c->images % split || split * c->groups * weights > 1 << 24))
+    while (split > 1 && (c->images % split || split * c->groups * weights > 1 << 24 ||
+                         (c->half && c->images / split % 2))) // images are multiplied in pairs
         split--;
     return split < 1 ? 1 : split;
 }

@@ -2,12 +2,14 @@
 
 #include "dot.c"
 #include "conv.c"
+#include "conv_pairs.c"
 #include "depthwise.c"
 #ifdef AML_QUADS // where a program has products of bytes: a file of bitcode of its own
 #include "quads.c"
 #include "stored.c"
 #endif
 #include "attend.c"
+#include "attend_pairs.c"
 #include "random.c"
 #include "math.c"
 #include "convert.c"

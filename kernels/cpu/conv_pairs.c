@@ -1,0 +1,143 @@
+// conv_pairs.c: convolutions of bf16, two products of a lane at once, summed as f32: the template
+// of conv_template.h with pairs for elements, which the copies make of what lies in memory.
+//
+//   aml_conv         a pair is two channels of the source; the weights are packed likewise
+//   aml_conv_weight  a pair is two images
+//
+//     source   c0  [ a b c .. ]        copy  [ a A | b B | c C | .. ]
+//              c1  [ A B C .. ]
+//
+// What has no partner is paired with zeros. Only targets with the instruction call these.
+
+#include "conv.h"
+
+HELPER const uint16_t *conv_at_pairs(const uint16_t *base, int64_t index, int64_t half)
+{
+    (void)half;
+    return base + index;
+}
+
+// Elements of two rows that lie `apart`, as pairs; 0: there is one row only.
+HELPER f32v conv_load_pairs(const uint16_t *base, int64_t index, int lanes, int64_t apart)
+{
+    u16v low = u16_load_some(base + index, lanes);
+    return half_zip(low, apart ? u16_load_some(base + index + apart, lanes) : (u16v){});
+}
+
+// Whole registers are stored, and what they hold beyond their row is stored over by what follows.
+HELPER void conv_row_pairs(const uint16_t *in, int64_t apart, int64_t before, int64_t middle,
+                           int64_t width, float *out)
+{
+    f32v zero = {};
+    NO_UNROLL for (int64_t x = 0; x < before; x += F32_LANES) f32_store(out + x, zero);
+    int64_t x = 0;
+    NO_UNROLL for (; x + F32_LANES <= middle; x += F32_LANES)
+        f32_store(out + before + x, conv_load_pairs(in, x, F32_LANES, apart));
+    if (x < middle)
+        f32_store(out + before + x, conv_load_pairs(in, x, (int)(middle - x), apart));
+    NO_UNROLL for (x = before + middle; x < width; x += F32_LANES) f32_store(out + x, zero);
+}
+
+#define AXES(name) int64_t name##_d, int64_t name##_h, int64_t name##_w
+
+// One plane of the copy.
+HELPER float *conv_plane_pairs(const uint16_t *source, int64_t apart, AXES(source), AXES(origin),
+                               AXES(copy), float *copy)
+{
+    int64_t before = origin_w < 0 ? -origin_w : 0, first = origin_w < 0 ? 0 : origin_w;
+    before = before < copy_w ? before : copy_w;
+    int64_t middle = source_w - first < copy_w - before ? source_w - first : copy_w - before;
+    middle = middle < 0 ? 0 : middle;
+    NO_UNROLL for (int64_t z = origin_d; z < origin_d + copy_d; z++)
+    {
+        NO_UNROLL for (int64_t y = origin_h; y < origin_h + copy_h; y++)
+        {
+            bool outside = z < 0 || z >= source_d || y < 0 || y >= source_h;
+            const uint16_t *in = outside ? source : source + (z * source_h + y) * source_w + first;
+            conv_row_pairs(in, apart, outside ? copy_w : before, outside ? 0 : middle, copy_w,
+                           copy);
+            copy += copy_w;
+        }
+    }
+    return copy;
+}
+
+TEMPLATE void aml_shared_conv_copy_pairs(const uint16_t *source, int64_t half, int64_t channels,
+                                         AXES(source), AXES(origin), AXES(copy), float *copy)
+{
+    (void)half;
+    int64_t plane = source_d * source_h * source_w;
+    NO_UNROLL for (int64_t channel = 0; channel < channels; channel += 2) copy = conv_plane_pairs(
+        source + channel * plane, channel + 1 < channels ? plane : 0, source_d, source_h, source_w,
+        origin_d, origin_h, origin_w, copy_d, copy_h, copy_w, copy);
+}
+
+// The second image lies `apart`; 0: there is none.
+TEMPLATE void aml_shared_conv_copy_images_pairs(const uint16_t *source, int64_t apart,
+                                                int64_t channels, AXES(source), AXES(origin),
+                                                AXES(copy), float *copy)
+{
+    int64_t plane = source_d * source_h * source_w;
+    NO_UNROLL for (int64_t channel = 0; channel < channels; channel++) copy =
+        conv_plane_pairs(source + channel * plane, apart, source_d, source_h, source_w, origin_d,
+                         origin_h, origin_w, copy_d, copy_h, copy_w, copy);
+}
+#undef AXES
+
+#define CONV_PAIRS
+#define ELEMENT float
+#define SOURCE uint16_t
+#define VECTOR f32v
+#define LANES F32_LANES
+#define NAME(name) name##_pairs
+#define V(name) pairs_##name
+#define pairs_store f32_store
+#define aml_shared_square_pairs aml_shared_square_f32
+#define aml_shared_conv_weight_store_pairs aml_shared_conv_weight_store_f32
+#include "conv_template.h"
+#undef CONV_PAIRS
+#undef ELEMENT
+#undef SOURCE
+#undef VECTOR
+#undef LANES
+#undef NAME
+#undef V
+
+// Panels begin..end of the weights, as aml_conv_pack has them, but pairs of `channels`.
+TEMPLATE void aml_shared_conv_pack_pairs(const uint16_t *weights, uint32_t *packed,
+                                         const int64_t *table, int64_t input, int64_t channels,
+                                         int64_t to, int64_t taps, int64_t panel, int64_t phases,
+                                         int64_t begin, int64_t end)
+{
+    int64_t panels = (to + panel - 1) / panel, from = (channels + 1) / 2;
+    NO_UNROLL for (int64_t i = begin; i < end; i++)
+    {
+        int64_t group = i / panels, first = i % panels * panel;
+        uint32_t *out = packed + i * panel * from * taps;
+        // conv: weights [group, to, channels, kernel]; conv_input: [group, channels, to, kernel]
+        int64_t result_step = input ? taps : channels * taps,
+                channel_step = input ? to * taps : taps;
+        const uint16_t *group_at = weights + group * to * channels * taps;
+        NO_UNROLL for (int64_t f = 0; f < phases; f++)
+        {
+            NO_UNROLL for (int64_t channel = 0; channel < channels; channel += 2)
+            {
+                NO_UNROLL for (int64_t t = table[2 * f]; t < table[2 * f] + table[2 * f + 1]; t++)
+                {
+                    const uint16_t *at = group_at + channel * channel_step +
+                                         table[AML_CONV_TABLE + 2 * t + 1] + first * result_step;
+                    NO_UNROLL for (int64_t lane = 0; lane < panel; lane++)
+                    {
+                        uint32_t low = 0, high = 0;
+                        if (first + lane < to) {
+                            low = at[lane * result_step];
+                            if (channel + 1 < channels)
+                                high = at[lane * result_step + channel_step];
+                        }
+                        *out++ = low | high << 16;
+                    }
+                }
+            }
+        }
+    }
+}
