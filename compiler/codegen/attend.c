@@ -77,3 +77,45 @@ void emit_attend(Frame *f, Inst *inst)
     LLVMBuildCall2(e->b, LLVMGlobalGetValueType(function), function, arg, (unsigned)count + 2, "");
     kernel_close(k);
 }
+
+void emit_attend_cached(Frame *f, Inst *inst)
+{
+    Codegen *g = f->g;
+    AmlAttend a = attend_shape(inst, g->lanes * 4);
+    const Buffered *place = inst->note;
+    Buffered memory = {.kind = PLACE_ARENA, .offset = place->scratch_offset};
+    Kernel kernel, *k = &kernel;
+    kernel_begin(k, f, inst, a.parts);
+    int in[4];
+    for (int i = 0; i < 3; i++)
+        in[i] = kernel_operand(k, value_pointer(f, inst->input[i]));
+    in[3] = kernel_operand(k, scalar_value(f, inst->input[3]));
+    int out = kernel_operand(k, value_pointer(f, inst)),
+        scratch = kernel_operand(k, frame_pointer(f, &memory));
+    if (kernel_open(k)) {
+        Emit *e = &k->emit;
+        LLVMValueRef own = k->operand.at[scratch].formal, arg[16];
+        if (k->parts > 1)
+            own = advance(e, own, k->begin, (int64_t)a.scratch_bytes);
+        int count = 0;
+        for (int i = 0; i < 4; i++)
+            arg[count++] = k->operand.at[in[i]].formal;
+        arg[count++] = k->operand.at[out].formal;
+        arg[count++] = own;
+        const int64_t sizes[] = {a.queries,
+                                 a.heads,
+                                 a.size,
+                                 a.keys,
+                                 a.groups,
+                                 a.width,
+                                 half_of(inst->input[1]->type.dtype)};
+        for (size_t i = 0; i < COUNT_OF(sizes); i++)
+            arg[count++] = whole(g, sizes[i]);
+        arg[count++] = LLVMConstReal(g->f32, inst->attr[0].real);
+        units(k, &a, &arg[count], &arg[count + 1]);
+        LLVMValueRef function = template_function(g, "aml_attend_cached");
+        LLVMBuildCall2(e->b, LLVMGlobalGetValueType(function), function, arg, (unsigned)count + 2,
+                       "");
+    }
+    kernel_close(k);
+}

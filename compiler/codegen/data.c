@@ -1,5 +1,6 @@
 // data.c: large constants as an object file of their own: a section of read-only data and a hidden
-// symbol for each of them. LLVM would keep several copies of them and take its time.
+// symbol for each of them. LLVM would keep several copies of them and take its time. The section's
+// name is one for which linkers define where it begins and ends (runtime/job/generate.c).
 //
 //     header | data | symbols | their names | names of sections | sections
 
@@ -37,7 +38,8 @@ static Elf64_Half machine_of(const Codegen *g)
 
 ObjectFile data_object(Codegen *g)
 {
-    static const char section_names[] = "\0.rodata\0.note.GNU-stack\0.symtab\0.strtab\0.shstrtab";
+    static const char section_names[] =
+        "\0aml_constants\0.note.GNU-stack\0.symtab\0.strtab\0.shstrtab";
     int count = g->data.count;
     size_t data = 0, names = 1;
     for (int i = 0; i < count; i++) {
@@ -91,11 +93,11 @@ ObjectFile data_object(Codegen *g)
                           .sh_offset = data_at,
                           .sh_size = data,
                           .sh_addralign = AML_ALIGNMENT},
-        [SECTION_STACK] = {.sh_name = 9,
+        [SECTION_STACK] = {.sh_name = 15,
                            .sh_type = SHT_PROGBITS,
                            .sh_offset = symbols_at,
                            .sh_addralign = 1},
-        [SECTION_SYMBOLS] = {.sh_name = 25,
+        [SECTION_SYMBOLS] = {.sh_name = 31,
                              .sh_type = SHT_SYMTAB,
                              .sh_offset = symbols_at,
                              .sh_size = symbols,
@@ -103,12 +105,12 @@ ObjectFile data_object(Codegen *g)
                              .sh_info = 1, // the first that is not local
                              .sh_addralign = 8,
                              .sh_entsize = sizeof(Elf64_Sym)},
-        [SECTION_NAMES] = {.sh_name = 33,
+        [SECTION_NAMES] = {.sh_name = 39,
                            .sh_type = SHT_STRTAB,
                            .sh_offset = names_at,
                            .sh_size = names,
                            .sh_addralign = 1},
-        [SECTION_SECTIONS] = {.sh_name = 41,
+        [SECTION_SECTIONS] = {.sh_name = 47,
                               .sh_type = SHT_STRTAB,
                               .sh_offset = sections_names_at,
                               .sh_size = sizeof section_names,

@@ -217,6 +217,7 @@ void depthwise_weight_emit(struct Frame *f, Inst *inst, const AmlConvWeight *c);
 
 // ---- attend.c
 void emit_attend(struct Frame *f, Inst *inst);
+void emit_attend_cached(struct Frame *f, Inst *inst);
 
 // ---- function.c: an entry point, and the bodies of its loops
 

@@ -505,6 +505,8 @@ void emit_move(Frame *f, Inst *inst)
         conv_weight_emit(f, inst);
     else if (inst->op == OP_attend || inst->op == OP_attend_back)
         emit_attend(f, inst);
+    else if (inst->op == OP_attend_cached)
+        emit_attend_cached(f, inst);
     else if (inst->op == OP_loop)
         emit_loop(f, inst);
     else if (inst->op == OP_call)

@@ -12,6 +12,12 @@
 // cannot matter: weights of an attention are zero there, because a causal mask made the scores very
 // low, because the comparison of an index along that axis with the position is false there. A model
 // that looks ahead has no such mask, and nothing is derived: the function is right or absent.
+//
+// The library's causal attention need not be looked through: of its cached keys and values it reads
+// those up to the position (attend_cached), so a step costs what its position costs.
+//
+// The slice may as well be that of several positions, the first of which is the position: what is
+// said of elements beyond it then holds beyond the last of them.
 
 #include "elab/decode.h"
 #include "elab/decode_known.h"
@@ -35,7 +41,7 @@ typedef struct Asked { // an instruction of forward, asked for in each of its wa
     Part part[WAYS];
     bool depends;       // on the tokens
     unsigned times;     // bit a: axis a is one of time
-    LoopResult *result; // of a loop
+    LoopResult *result; // of a loop, or of attention
     PartState made;     // whether the loop was derived
     Inst *loop;
 } Asked;
@@ -57,8 +63,11 @@ struct Deriving {
     Arena *arena;
     const IrFunction *from; // forward without calls, or the body of a loop in it
     IrFunction *fn;
-    Asked *asked; // by id
-    Part *param;  // of each parameter of `from` that is there; others are made when asked for
+    int64_t width; // of a slice
+    bool attends;  // calls of causal attention are still there
+    DType mixed;   // what operands of contractions are rounded to
+    Asked *asked;  // by id
+    Part *param;   // of each parameter of `from` that is there; others are made when asked for
     Inst *position, *index;
     Vec(Cached) cached;
     const char *why;
@@ -73,10 +82,21 @@ static Part ask(Deriving *d, const Inst *inst, int axis);
 
 // ---- forward without calls
 
-static IrFunction *flattened(Cx *cx, const IrFunction *fn);
+static IrFunction *flattened(Cx *cx, const IrFunction *fn, bool attends);
+
+// A call of the library's attention in which a position sees those before it and itself.
+static bool is_attention(const Inst *inst)
+{
+    if (inst->op != OP_call || inst->attr[0].function->kernel != OP_attend || inst->inputs != 3)
+        return false;
+    Type q = inst->input[0]->type, k = inst->input[1]->type;
+    return inst->attr[0].function->kernel_attr[1].whole && q.rank == 4 && k.rank == 4 &&
+           q.dtype == DTYPE_F32 && k.dtype == DTYPE_F32 && q.dim[1] == k.dim[1];
+}
 
 // Copies the instructions of `fn`, whose parameters are value[], and sets result[].
-static void copy_flat(IrFunction *to, const IrFunction *fn, Inst *const value[], Inst *result[])
+static void copy_flat(IrFunction *to, const IrFunction *fn, Inst *const value[], Inst *result[],
+                      bool attends)
 {
     Arena *arena = to->cx->arena;
     const IrFunction *root = fn;
@@ -90,16 +110,16 @@ static void copy_flat(IrFunction *to, const IrFunction *fn, Inst *const value[],
         Inst **in = NEW_ARRAY(arena, Inst *, inst->inputs + 1);
         for (int i = 0; i < inst->inputs; i++)
             in[i] = twin[inst->input[i]->id];
-        if (inst->op == OP_call) {
+        if (inst->op == OP_call && !(attends && is_attention(inst))) {
             Inst **out = NEW_ARRAY(arena, Inst *, inst->results + 1);
-            copy_flat(to, inst->attr[0].function, in, out);
+            copy_flat(to, inst->attr[0].function, in, out, attends);
             twin[inst->id] = out[0];
             several[inst->id] = inst->results > 1 ? out : NULL;
         } else if (inst->op == OP_get && several[inst->input[0]->id]) {
             twin[inst->id] = several[inst->input[0]->id][inst->attr[0].whole];
         } else if (inst->op == OP_loop) {
             Attr *attr = arena_copy(arena, inst->attr, sizeof inst->attr);
-            attr[LOOP_BODY].function = flattened(to->cx, inst_nested(inst));
+            attr[LOOP_BODY].function = flattened(to->cx, inst_nested(inst), attends);
             twin[inst->id] = ir_append(to, OP_loop, in, inst->inputs, attr, inst->type, inst->span);
         } else {
             twin[inst->id] = ir_clone_into(to, inst, in);
@@ -109,7 +129,7 @@ static void copy_flat(IrFunction *to, const IrFunction *fn, Inst *const value[],
         result[i] = twin[fn->result.at[i].value->id];
 }
 
-static IrFunction *flattened(Cx *cx, const IrFunction *fn)
+static IrFunction *flattened(Cx *cx, const IrFunction *fn, bool attends)
 {
     IrFunction *flat = ir_function_new(cx, NULL, NULL, fn->span);
     Inst **value = NEW_ARRAY(cx->arena, Inst *, fn->param.count + 1);
@@ -117,7 +137,7 @@ static IrFunction *flattened(Cx *cx, const IrFunction *fn)
     for (int i = 0; i < fn->param.count; i++)
         value[i] = ir_param(flat, fn->param.at[i]->type, fn->param_slot.at[i],
                             fn->param.at[i]->name, fn->param.at[i]->span);
-    copy_flat(flat, fn, value, result);
+    copy_flat(flat, fn, value, result, attends);
     for (int i = 0; i < fn->result.count; i++)
         ir_result(flat, result[i], fn->result.at[i].slot, fn->result.at[i].name);
     return flat;
@@ -180,6 +200,18 @@ static void find_loop_times(Asked *asked, const Inst *loop)
         own->times = own->result[0].times;
 }
 
+// The time of what attention gives is that of its queries.
+static void find_attention_times(Asked *asked, const Inst *call)
+{
+    Asked *own = &asked[call->id];
+    own->result = NEW_ARRAY(call->function->cx->arena, LoopResult, call->results + 1);
+    for (int i = 0; i < call->inputs; i++)
+        own->depends |= asked[call->input[i]->id].depends;
+    for (int i = 0; i < call->results; i++)
+        own->result[i].depends = own->depends;
+    own->result[0].times = asked[call->input[0]->id].times & 7;
+}
+
 // Which instructions depend on the tokens, and along which axes time goes.
 static void find_times(Asked *asked, const IrFunction *fn)
 {
@@ -187,6 +219,8 @@ static void find_times(Asked *asked, const IrFunction *fn)
         Asked *own = &asked[inst->id];
         if (inst->op == OP_loop) {
             find_loop_times(asked, inst);
+        } else if (inst->op == OP_call) {
+            find_attention_times(asked, inst);
         } else if (inst->op == OP_get && asked[inst->input[0]->id].result) {
             const LoopResult *result = asked[inst->input[0]->id].result;
             add_times(own, result[inst->attr[0].whole].depends, result[inst->attr[0].whole].times);
@@ -223,22 +257,38 @@ static Part refused(Deriving *d, const Inst *inst, const char *why)
 
 // ---- making what was asked for
 
+static Inst *as_type(Deriving *d, Inst *inst, DType dtype)
+{
+    return inst->type.dtype == dtype ? inst : ir_cast(d->fn, inst, dtype, inst->span);
+}
+
 static Inst *position_as(Deriving *d, Type type, Span span)
 {
     Inst *position = ir_cast(d->fn, d->position, type.dtype, span);
     return type.rank == 0 ? position : ir_broadcast(d->fn, position, type, (IntList){0}, span);
 }
 
-// The attributes and the type of `inst` where its axis `axis` has size 1.
-static Type narrowed(const Inst *inst, int axis, Attr attr[])
+// The position, or those of a slice.
+static Inst *positions(Deriving *d, Span span)
+{
+    Type type = type_make(DTYPE_I64, 1, &d->width);
+    if (d->width == 1)
+        return ir_reshape(d->fn, d->position, type, span);
+    Attr axis = {.whole = 0};
+    Inst *index = ir_append(d->fn, OP_iota, NULL, 0, &axis, type, span);
+    return ir_binary(d->fn, OP_add, position_as(d, type, span), index, span);
+}
+
+// The attributes and the type of `inst` where its axis `axis` has the size of a slice.
+static Type narrowed(const Deriving *d, const Inst *inst, int axis, Attr attr[])
 {
     Type type = inst->type;
     memcpy(attr, inst->attr, sizeof inst->attr);
     if (axis == WHOLE)
         return type;
-    type.dim[axis] = 1;
+    type.dim[axis] = d->width;
     if (inst->op == OP_slice)
-        attr[1].list.at[axis] = 1;
+        attr[1].list.at[axis] = d->width;
     return type;
 }
 
@@ -266,11 +316,15 @@ static Part make_leaf(Deriving *d, const Inst *inst, int axis)
 {
     Part out = {0};
     Attr attr[IR_MAX_ATTRS];
-    Type type = narrowed(inst, axis, attr);
+    Type type = narrowed(d, inst, axis, attr);
     if (inst->op == OP_iota) {
         if (axis == (int)inst->attr[0].whole) {
             out.inst = position_as(d, type, inst->span);
             out.form = FORM_POSITION;
+            if (d->width > 1) {
+                Inst *index = ir_append(d->fn, OP_iota, NULL, 0, attr, type, inst->span);
+                out.inst = ir_binary(d->fn, OP_add, out.inst, index, inst->span);
+            }
         } else {
             out.inst = ir_append(d->fn, OP_iota, NULL, 0, attr, type, inst->span);
             out.form = FORM_INDEX;
@@ -286,6 +340,7 @@ static Part make_leaf(Deriving *d, const Inst *inst, int axis)
 }
 
 static Part make_loop(Deriving *d, const Inst *inst, int axis);
+static Part make_attention(Deriving *d, const Inst *inst, int axis);
 
 static Part make(Deriving *d, const Inst *inst, int axis)
 {
@@ -295,6 +350,8 @@ static Part make(Deriving *d, const Inst *inst, int axis)
     bool of_loop = inst->op == OP_loop || (inst->op == OP_get && inst->input[0]->op == OP_loop);
     if (depends && of_loop)
         return make_loop(d, inst, axis);
+    if (depends && inst->op == OP_get)
+        return make_attention(d, inst, axis);
     if (axis != WHOLE && !decode_passes_on(inst, axis))
         return refused(d, inst,
                        "what is done here along the axis of time cannot be done one position at a "
@@ -317,7 +374,7 @@ static Part make(Deriving *d, const Inst *inst, int axis)
     if (why)
         return refused(d, inst, why);
     Attr *attr = NEW_ARRAY(d->arena, Attr, IR_MAX_ATTRS);
-    Type type = narrowed(inst, axis, attr);
+    Type type = narrowed(d, inst, axis, attr);
     if (axis == WHOLE)
         out.inst = ir_clone_into(d->fn, inst, input);
     else
@@ -378,7 +435,7 @@ static bool begin_body(Deriving *d, int carried, int sliced)
         if (asked->depends && (i > carried || time < 0))
             return false;
         if (asked->depends)
-            type.dim[time] = 1;
+            type.dim[time] = d->width;
         d->param[i].inst =
             ir_param(d->fn, type, d->from->param_slot.at[i], param->name, param->span);
     }
@@ -387,7 +444,7 @@ static bool begin_body(Deriving *d, int carried, int sliced)
                  d->outer->position};
     vec_push(d->arena, &d->rest, rest);
     d->position = rest.param;
-    d->index = ir_reshape(d->fn, d->position, type_make(DTYPE_I64, 1, (int64_t[]){1}), span);
+    d->index = positions(d, span);
     return true;
 }
 
@@ -453,6 +510,9 @@ static Inst *derive_loop(Deriving *outer, const Inst *loop)
                      .arena = outer->arena,
                      .from = from,
                      .fn = ir_function_new(outer->cx, NULL, NULL, from->span),
+                     .width = outer->width,
+                     .attends = outer->attends,
+                     .mixed = outer->mixed,
                      .asked = outer->asked,
                      .param = NEW_ARRAY(outer->arena, Part, from->param.count + 1),
                      .outer = outer,
@@ -545,8 +605,8 @@ static Inst *derive_turn(Deriving *d, const Inst *loop)
             return NULL;
     }
     Attr *made = arena_copy(d->arena, attr, sizeof loop->attr);
-    made[LOOP_COUNT].whole = 1;
-    made[LOOP_BODY].function = flattened(d->cx, body);
+    made[LOOP_COUNT].whole = d->width;
+    made[LOOP_BODY].function = flattened(d->cx, body, d->attends);
     Inst *out = ir_append(d->fn, OP_loop, in, loop->inputs, made, (Type){0}, loop->span);
     for (int i = 0, next = first; i < carried; i++, next++) {
         while (d->cached.at[next].of != loop->input[i]) // asking for inputs may have made others
@@ -616,7 +676,8 @@ static bool is_repeated(const Inst *inst)
     return type_elements(from->type) < type_elements(inst->type);
 }
 
-static Part keep(Deriving *d, const Inst *inst, int axis)
+// A cache of what `inst` is, in the type `dtype`.
+static Part keep(Deriving *d, const Inst *inst, int axis, DType dtype)
 {
     Part slice = ask(d, inst, axis);
     if (!slice.inst)
@@ -625,10 +686,12 @@ static Part keep(Deriving *d, const Inst *inst, int axis)
         return refused(d, inst, "a position depends on later ones here");
     Slot slot = {SLOT_STATE, 0}; // its row is known in the end
     Cached cached = {.of = inst};
-    cached.param = ir_param(d->fn, inst->type, slot, NULL, inst->span);
-    Inst *in[] = {cached.param, d->index, slice.inst};
+    Type type = inst->type;
+    type.dtype = dtype;
+    cached.param = ir_param(d->fn, type, slot, NULL, inst->span);
+    Inst *in[] = {cached.param, d->index, as_type(d, slice.inst, dtype)};
     Attr attr = {.whole = axis};
-    cached.update = ir_append(d->fn, OP_scatter_add, in, 3, &attr, inst->type, inst->span);
+    cached.update = ir_append(d->fn, OP_scatter_add, in, 3, &attr, type, inst->span);
     cached.reader = cached.update;
     vec_push(d->arena, &d->cached, cached);
     Part out = {.inst = cached.update};
@@ -649,7 +712,7 @@ static Part ask(Deriving *d, const Inst *inst, int axis)
     int time = only_axis(asked->times);
     bool keeps = axis == WHOLE && asked->depends && time >= 0 && !is_repeated(inst);
     if (keeps)
-        part = keep(d, inst, time);
+        part = keep(d, inst, time, inst->type.dtype);
     if (!part.inst)
         part = make(d, inst, axis);
     if (!part.inst && axis != WHOLE)
@@ -657,6 +720,36 @@ static Part ask(Deriving *d, const Inst *inst, int axis)
     asked->state[way] = DONE;
     asked->part[way] = part;
     return part;
+}
+
+// ---- attention
+
+// Keys or values of all positions so far. In a mixed function they are rounded anyway, so that is
+// how they are kept.
+static Inst *held(Deriving *d, const Inst *inst)
+{
+    bool cached = d->asked[inst->id].depends && only_axis(d->asked[inst->id].times) == 1;
+    Part part = cached && !is_repeated(inst) ? keep(d, inst, 1, d->mixed) : ask(d, inst, WHOLE);
+    for (int i = 0; part.inst && i < 4; i++)
+        if (i != 1 && !beyond_is_valid((Beyond)part.beyond[i]))
+            return NULL;
+    return part.inst ? as_type(d, part.inst, d->mixed) : NULL;
+}
+
+static Part make_attention(Deriving *d, const Inst *inst, int axis)
+{
+    const Inst *call = inst->input[0];
+    if (inst->attr[0].whole != 0 || axis != 1)
+        return refused(d, inst, "what is asked of this attention is not one position");
+    Part q = ask(d, call->input[0], 1);
+    Inst *k = held(d, call->input[1]), *v = held(d, call->input[2]);
+    if (!q.inst || !k || !v || !part_is_known(&q))
+        return refused(d, inst, "a position depends on later ones here");
+    Inst *rounded = as_type(d, as_type(d, q.inst, d->mixed), DTYPE_F32);
+    Inst *in[] = {rounded, k, v, d->position};
+    Attr factor = call->attr[0].function->kernel_attr[0];
+    return (Part){.inst =
+                      ir_append(d->fn, OP_attend_cached, in, 4, &factor, (Type){0}, inst->span)};
 }
 
 // ---- the function
@@ -700,20 +793,26 @@ static void begin_function(Deriving *d)
         scalars += slot.kind == SLOT_SCALAR;
         if (slot.kind == SLOT_INPUT) {
             add_times(&d->asked[param->id], true, 1u << 1);
-            type.dim[1] = 1;
+            type.dim[1] = d->width;
         }
         d->param[i].inst = ir_param(d->fn, type, slot, param->name, param->span);
     }
     d->position = ir_param(d->fn, type_scalar(DTYPE_I64), (Slot){SLOT_SCALAR, scalars},
                            sym_of(d->cx, "position"), d->from->span);
-    d->index =
-        ir_reshape(d->fn, d->position, type_make(DTYPE_I64, 1, (int64_t[]){1}), d->from->span);
+    d->index = positions(d, d->from->span);
 }
 
-Decode decode_derive(Cx *cx, IrModule *module, const IrFunction *forward, Sym name, int first_row)
+// The function, or why there is none.
+static Decode derive(Cx *cx, const IrFunction *forward, Sym name, int first_row, int64_t width,
+                     bool attends)
 {
     Decode decode = {0};
-    Deriving d = {.cx = cx, .arena = cx->arena, .from = flattened(cx, forward)};
+    Deriving d = {.cx = cx,
+                  .arena = cx->arena,
+                  .from = flattened(cx, forward, attends),
+                  .width = width,
+                  .attends = attends,
+                  .mixed = forward->mixed};
     d.fn = ir_function_new(cx, NULL, name, forward->span);
     d.fn->mixed = forward->mixed;
     d.asked = NEW_ARRAY(cx->arena, Asked, d.from->next_id + 1);
@@ -729,11 +828,22 @@ Decode decode_derive(Cx *cx, IrModule *module, const IrFunction *forward, Sym na
         decode.where = d.why ? d.where : forward->span;
         return decode;
     }
-    Inst *flat = ir_reshape(d.fn, part.inst, type_make(scores->type.dtype, 1, &scores->type.dim[2]),
-                            scores->span);
-    ir_result(d.fn, flat, (Slot){SLOT_OUTPUT, 0}, sym_of(cx, "scores"));
+    Type flat = type_make(scores->type.dtype, 1, &scores->type.dim[2]);
+    if (width == 1)
+        part.inst = ir_reshape(d.fn, part.inst, flat, scores->span);
+    ir_result(d.fn, part.inst, (Slot){SLOT_OUTPUT, 0}, sym_of(cx, "scores"));
     finish(&d, &decode, first_row);
-    vec_push(cx->arena, &module->function, d.fn);
     decode.fn = d.fn;
+    return decode;
+}
+
+Decode decode_derive(Cx *cx, IrModule *module, const IrFunction *forward, Sym name, int first_row,
+                     int64_t width)
+{
+    Decode decode = derive(cx, forward, name, first_row, width, true);
+    if (!decode.fn) // what is around attention may be such that its parts must be seen
+        decode = derive(cx, forward, name, first_row, width, false);
+    if (decode.fn)
+        vec_push(cx->arena, &module->function, decode.fn);
     return decode;
 }

@@ -26,6 +26,10 @@ typedef struct Decode {
 // scalars. The function has the same states and scalars, the input i32[1, 1], one scalar more (the
 // position, i64) behind the others, and the result [k]. It agrees with forward at every position if
 // position 0, 1, 2, ... are given one after the other.
-Decode decode_derive(Cx *cx, IrModule *module, const IrFunction *forward, Sym name, int first_row);
+//
+// With a width above 1 its input is i32[1, width], tokens from the position on, and its result [1,
+// width, k]; it fills the same caches.
+Decode decode_derive(Cx *cx, IrModule *module, const IrFunction *forward, Sym name, int first_row,
+                     int64_t width);
 
 #endif

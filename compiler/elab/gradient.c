@@ -253,6 +253,7 @@ static bool rule_call(Elab *e, const Inst *inst, RuleCall *call)
     case OP_get:
     case OP_attend: // made by a pass
     case OP_attend_back:
+    case OP_attend_cached:
     case OP_COUNT:
         bug(e->cx, inst->span, "'%s' cannot be differentiated", name);
     }

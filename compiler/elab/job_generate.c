@@ -151,7 +151,8 @@ static void derive(Jobs *jobs, Node *node, ProgramJob *job)
     IrFunction *context = entry->ir;
     entry->symbol = sym_printf(jobs->cx, "aml_%s_decode", job->table.name);
     Sym name = sym_printf(jobs->cx, "%s_decode", job->table.name);
-    Decode decode = decode_derive(jobs->cx, jobs->program->module, context, name, job->state.count);
+    Decode decode =
+        decode_derive(jobs->cx, jobs->program->module, context, name, job->state.count, 1);
     job->table.generation.cached = decode.fn != NULL;
     add_position(jobs, entry);
     if (!decode.fn) {

@@ -53,6 +53,10 @@ Cost inst_cost(const Inst *inst)
         cost.flops = 2 * pairs * products;
         if (inst->attr[1].whole && k.dim[1] == q.dim[1]) // half of the pairs is not looked at
             cost.flops /= 2;
+    } else if (inst->op == OP_attend_cached) { // at most: how far the position is, is not known
+        Type q = inst->input[0]->type, k = inst->input[1]->type, v = inst->input[2]->type;
+        cost.flops = 2 * (double)(q.dim[0] * q.dim[1] * q.dim[2]) * (double)k.dim[1] *
+                     (double)(q.dim[3] + v.dim[3]);
     } else if (inst->op == OP_conv || inst->op == OP_conv_input || inst->op == OP_conv_weight) {
         // Each element of the convolution's result is a sum over the weights of its channel.
         Type w = inst->op == OP_conv_weight ? inst->type : inst->input[1]->type;

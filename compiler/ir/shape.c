@@ -806,6 +806,24 @@ static int rule_attend(const RuleCall *call)
     return 2;
 }
 
+static int rule_attend_cached(const RuleCall *call)
+{
+    Type q = in_type(call, 0), k = in_type(call, 1), v = in_type(call, 2);
+    bool held = k.dtype == DTYPE_F32 || k.dtype == DTYPE_BF16 || k.dtype == DTYPE_F16;
+    if (q.dtype != DTYPE_F32 || !held || v.dtype != k.dtype || q.rank != 4 || k.rank != 4 ||
+        v.rank != 4 || !type_equal(in_type(call, 3), type_scalar(DTYPE_I64)))
+        return refuse(call,
+                      "f32 queries, keys and values, f32 or of 16 bits, all of rank 4, and a "
+                      "position i64[] are needed, got %s, %s, %s",
+                      shown(call, q), shown(call, k), shown(call, v));
+    if (k.dim[0] != q.dim[0] || v.dim[0] != q.dim[0] || k.dim[3] != q.dim[3] ||
+        v.dim[1] != k.dim[1] || v.dim[2] != k.dim[2] || q.dim[2] % k.dim[2])
+        return refuse(call, "queries %s, keys %s and values %s do not fit", shown(call, q),
+                      shown(call, k), shown(call, v));
+    q.dim[3] = v.dim[3];
+    return one(call, q);
+}
+
 static int rule_attend_back(const RuleCall *call)
 {
     if (!attend_ok(call, 6) || call->room < 3)

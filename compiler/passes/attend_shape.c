@@ -15,7 +15,10 @@ AmlAttend attend_shape(const Inst *inst, int width, bool pairs)
                    .keys = s.keys,
                    .groups = s.groups,
                    .width = s.width};
-    aml_attend_plan(&a, inst->op == OP_attend_back);
+    if (inst->op == OP_attend_cached)
+        aml_attend_plan_cached(&a);
+    else
+        aml_attend_plan(&a, inst->op == OP_attend_back);
     return a;
 }
 

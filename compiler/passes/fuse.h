@@ -100,14 +100,15 @@ size_t conv_scratch_bytes(const Inst *conv); // of conv and conv_input: packed w
 bool conv_weight_shape(const Inst *conv, int width, bool pairs, AmlConvWeight *out);
 size_t conv_weight_scratch_bytes(const Inst *conv);
 
-// stored.c: a product with stored weights (kernels/stored.h). A part is part_panels panels, and has
-// part_bytes of memory to itself.
+// stored.c: a product with stored weights (kernels/stored.h). A part is part_panels panels, whole
+// blocks. Of integers the rows are made bytes first, once for all parts: row_parts parts of
+// part_rows rows.
 typedef struct StoredShape {
-    int64_t m, n, k, part_panels, parts;
-    size_t part_bytes;
+    int64_t m, n, k, part_panels, parts, part_rows, row_parts;
+    size_t row_bytes; // 0: halves
 } StoredShape;
 StoredShape stored_shape(const Inst *inst);
-size_t stored_scratch_bytes(const Inst *inst); // of all parts
+size_t stored_scratch_bytes(const Inst *inst); // of all rows
 
 // attend_shape.c: an attend or attend_back for registers of `width` bytes
 AmlAttend attend_shape(const Inst *inst, int width, bool pairs);

@@ -106,7 +106,7 @@ static size_t scratch_of(Planner *p, const Inst *inst)
         return stored_scratch_bytes(inst);
     if (inst->op == OP_conv_weight)
         return conv_weight_scratch_bytes(inst);
-    if (inst->op == OP_attend || inst->op == OP_attend_back)
+    if (inst->op == OP_attend || inst->op == OP_attend_back || inst->op == OP_attend_cached)
         return attend_scratch_bytes(inst);
     if (inst->op == OP_call)
         return plan_function(p->cx, inst->attr[0].function).arena_bytes;

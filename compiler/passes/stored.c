@@ -3,8 +3,10 @@
 #include "passes/fuse.h"
 #include "stored.h"
 
-enum { MOST_PARTS = 16 };
-static const double part_least = 512 << 10; // bytes of weights: a row is made bytes of in each part
+// Threads take parts one after the other, so the more there are the less the last one is waited
+// for; a part is a piece of memory that is read from its beginning to its end.
+enum { MOST_PARTS = 256, FEW_ROWS = 8 };
+static const double part_least = 64 << 10; // bytes of weights
 
 static int64_t aligned(int64_t bytes)
 {
@@ -22,17 +24,19 @@ StoredShape stored_shape(const Inst *inst)
                      : bytes > MOST_PARTS * part_least ? MOST_PARTS
                                                        : (int64_t)(bytes / part_least);
     shape.part_panels = (panels + wanted - 1) / wanted;
-    shape.part_panels = (shape.part_panels + 3) / 4 * 4; // what is computed at once
+    shape.part_panels = (shape.part_panels + STORED_BLOCK - 1) / STORED_BLOCK * STORED_BLOCK;
     shape.parts = (panels + shape.part_panels - 1) / shape.part_panels;
     if (inst->attr[0].whole < STORED_BF16) {
         int64_t group = inst->attr[1].whole, groups = stored_groups(shape.k, group);
-        shape.part_bytes = (size_t)(shape.m * (aligned(groups * group) + aligned(8 * groups)));
+        shape.row_bytes = (size_t)(aligned(groups * group) + aligned(8 * groups));
     }
+    shape.part_rows = shape.m < FEW_ROWS ? shape.m : FEW_ROWS / 2;
+    shape.row_parts = (shape.m + shape.part_rows - 1) / shape.part_rows;
     return shape;
 }
 
 size_t stored_scratch_bytes(const Inst *inst)
 {
     StoredShape shape = stored_shape(inst);
-    return shape.part_bytes * (size_t)shape.parts;
+    return shape.row_bytes * (size_t)shape.m;
 }

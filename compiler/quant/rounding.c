@@ -182,7 +182,7 @@ typedef struct Rounding {
 
 static void put(Rounding *r, int64_t p, int64_t column, int q)
 {
-    uint8_t *at = &r->b[stored_byte(r->rule->form, r->padded, p, column)];
+    uint8_t *at = &r->b[stored_byte(r->rule->form, stored_panels(r->n), r->padded, p, column)];
     if (r->rule->form == STORED_BYTES)
         *at = (uint8_t)q;
     else
@@ -196,7 +196,7 @@ static void round_column(Rounding *r, int64_t column, float *w, float *rounded)
         if (p % r->group == 0) {
             int64_t count = r->k - p < r->group ? r->k - p : r->group;
             grid = grid_of(r->rule, w + p, count);
-            int64_t place = stored_scale(r->groups, p / r->group, column);
+            int64_t place = stored_place(stored_panels(r->n), r->groups, p / r->group, column);
             element_set_real(DTYPE_F16, r->scale, place, (double)grid.scale);
             if (r->zero)
                 r->zero[place] = (uint8_t)grid.zero;
@@ -219,7 +219,7 @@ static void halve_column(Rounding *r, int64_t column, const float *w, float *rou
 {
     DType dtype = r->rule->form == STORED_BF16 ? DTYPE_BF16 : DTYPE_F16;
     for (int64_t p = 0; p < r->k; p++) {
-        int64_t place = stored_half(r->k, p, column);
+        int64_t place = stored_place(stored_panels(r->n), r->k, p, column);
         element_set_real(dtype, r->half, place, (double)w[p]);
         rounded[p] = (float)element_real(dtype, r->half, place);
     }
@@ -270,7 +270,7 @@ static void round_matrix(Rounding *r)
     // columns that fill the last panel are zeros
     for (int64_t column = r->n; r->zero && column < stored_panels(r->n) * STORED_COLUMNS; column++)
         for (int64_t g = 0; g < r->groups; g++)
-            r->zero[stored_scale(r->groups, g, column)] = 0;
+            r->zero[stored_place(stored_panels(r->n), r->groups, g, column)] = 0;
 }
 
 static double decibels(double signal, double noise)

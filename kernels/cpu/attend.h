@@ -29,6 +29,8 @@ enum {
     AML_ATTEND_ROWS = 32,  // queries of a block
     AML_ATTEND_KEYS = 128, // keys of a block
     AML_ATTEND_MOST_PARTS = 32,
+    AML_ATTEND_TOGETHER = 4, // queries that read a cached row at the same time
+    AML_ATTEND_CACHED_PARTS = 4,
 };
 
 typedef struct AmlAttend {
@@ -79,6 +81,24 @@ static inline void aml_attend_plan(AmlAttend *a, bool backward)
         most = a->units;
     a->chunk = aml_ceil_div(a->units, most);
     a->parts = aml_ceil_div(a->units, a->chunk);
+}
+
+// Over keys that are cached: a unit is the heads of an image that share a key, since a row of keys
+// is read once for all of them. attend_cached.c has the template.
+static inline void aml_attend_plan_cached(AmlAttend *a)
+{
+    int64_t each = a->heads / a->groups,
+            rows = a->queries < AML_ATTEND_TOGETHER ? 1 : AML_ATTEND_TOGETHER;
+    a->key_room = aml_attend_round(a->keys, a->lanes);
+    a->units = a->images * a->groups;
+    double work = (double)(a->units * each) * (double)a->queries * (double)a->keys *
+                  (double)(a->size + a->width);
+    int64_t most = work < 200000 ? 1 : AML_ATTEND_CACHED_PARTS;
+    if (a->units < most)
+        most = a->units;
+    a->chunk = aml_ceil_div(a->units, most);
+    a->parts = aml_ceil_div(a->units, a->chunk);
+    a->scratch_bytes = (size_t)(a->chunk * each * rows * (a->key_room + 1) * 4 + 63) / 64 * 64;
 }
 
 #endif

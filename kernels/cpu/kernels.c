@@ -10,6 +10,7 @@
 #endif
 #include "attend.c"
 #include "attend_pairs.c"
+#include "attend_cached.c"
 #include "random.c"
 #include "math.c"
 #include "convert.c"

@@ -4,7 +4,11 @@
 // Integers: a group of a row becomes bytes of its own scale, and is multiplied by the quads of
 // quads.c: four neighbours of 16 columns are one register of AVX-512, which is multiplied with four
 // bytes of the row spread over it. A group's sum is exact; it becomes a float, times both scales.
-// The zero points come in once a group, by the sum of the row's bytes.
+// The zero points come in once a group, by the sum of the row's bytes. Rows are made bytes once,
+// before the parts of the product begin.
+//
+// A block of panels is computed at once, so the weights are read in their order; of several rows a
+// few share what was read. A result is the same sum whatever is computed beside it.
 //
 // Halves are widened in registers and multiplied as floats.
 
@@ -19,10 +23,14 @@ typedef int8_t i8v __attribute__((vector_size(AML_WIDTH)));
 
 enum {
     STORED_VECTORS = STORED_COLUMNS / F32_LANES, // of a panel
-    STORED_TOGETHER = F32_LANES / 4,             // panels that are computed at once
+    // what is computed at once, by the number of registers: panels of one row, or of several rows
+    STORED_TOGETHER = F32_LANES / 4,
+    STORED_SHARING = F32_LANES > 4 ? F32_LANES / 8 : 1,
+    STORED_ROWS = F32_LANES / 4,
 };
 
-// A row in bytes: q, then the scale of each group, then the sum of each group's bytes.
+// A row in bytes: q, then the scale of each group, then what its sum of bytes times the zero points
+// takes off: times `middle`, or times 1 where weights have zero points of their own.
 HELPER int64_t stored_row_bytes(int64_t padded, int64_t groups)
 {
     return (padded + 63) / 64 * 64 + (groups * 8 + 63) / 64 * 64;
@@ -45,7 +53,7 @@ HELPER f32v stored_row_load(const float *a, int64_t left)
 
 // Rounds to whole numbers, halves to even, by what a float of 2^23 has room for.
 HELPER void stored_group_bytes(const float *a, int64_t left, int64_t group, int8_t *q, float *scale,
-                               int32_t *sum)
+                               int32_t *off, int32_t middle)
 {
     f32v most = {};
     left = left < group ? left : group;
@@ -73,7 +81,7 @@ HELPER void stored_group_bytes(const float *a, int64_t left, int64_t group, int8
     }
     int32_t all = 0;
     UNROLL for (int i = 0; i < F32_LANES; i++) all += total[i];
-    *sum = all;
+    *off = -all * middle;
 }
 
 HELPER f32v stored_scales(const uint16_t *at)
@@ -99,159 +107,217 @@ HELPER void stored_out(float *out, int64_t n, int64_t column, f32v value)
     }
 }
 
-// `panels` panels from number `panel` on, a constant 1 or STORED_TOGETHER.
+// One row as it is multiplied.
+typedef struct StoredRow {
+    const int8_t *q;
+    const float *scale;
+    const int32_t *off;
+    float *out;
+} StoredRow;
+
+// `panels` panels of a block of `count`, from its number `at` on, for `rows` rows. b, scale and
+// zero are those of the block; `column` is the first column of these panels. `panels` and `rows`
+// are constants.
 HELPER void stored_integers(const uint8_t *b, const uint16_t *scale, const uint8_t *zero,
-                            float *out, const int8_t *q, const float *row_scale,
-                            const int32_t *row_sum, int64_t n, int64_t groups, int64_t group,
-                            int64_t form, int64_t panel, int panels)
+                            const StoredRow *row, int64_t n, int64_t groups, int64_t group,
+                            int64_t form, int64_t count, int64_t at, int64_t column, int panels,
+                            int rows)
 {
-    f32v result[STORED_TOGETHER][STORED_VECTORS];
-    int64_t word = form == STORED_NIBBLES ? 8 : 4, bytes = groups * group / word * 64;
-    UNROLL for (int i = 0; i < STORED_TOGETHER; i++)
+    f32v result[STORED_ROWS][STORED_TOGETHER][STORED_VECTORS];
+    int64_t word = form == STORED_NIBBLES ? 8 : 4;
+    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int i = 0; i < panels; i++)
     {
-        UNROLL for (int v = 0; v < STORED_VECTORS; v++) result[i][v] = (f32v){};
+        UNROLL for (int v = 0; v < STORED_VECTORS; v++) result[r][i][v] = (f32v){};
     }
     NO_UNROLL for (int64_t g = 0; g < groups; g++)
     {
-        i32v sum[STORED_TOGETHER][STORED_VECTORS];
-        UNROLL for (int i = 0; i < STORED_TOGETHER; i++)
+        i32v sum[STORED_ROWS][STORED_TOGETHER][STORED_VECTORS];
+        UNROLL for (int i = 0; i < panels; i++)
         {
-            UNROLL for (int v = 0; v < STORED_VECTORS; v++) sum[i][v] = (i32v){};
+            UNROLL for (int v = 0; v < STORED_VECTORS; v++)
+            {
+                int64_t place = (g * count + at + i) * STORED_COLUMNS + v * F32_LANES;
+                UNROLL for (int r = 0; r < rows; r++)
+                {
+                    sum[r][i][v] = quad_splat(row[r].off[g]);
+                    if (zero)
+                        sum[r][i][v] *= stored_zeros(zero + place);
+                }
+            }
         }
-        const uint8_t *at = b + panel * bytes + g * (group / word) * 64;
-        const int8_t *row = q + g * group;
-        for (int64_t p = 0; p < group / word; p++) {
-            int32_t four[2];
-            __builtin_memcpy(four, row + p * word, word == 8 ? 8 : 4);
-            i32v left = quad_splat(four[0]), more = quad_splat(word == 8 ? four[1] : 0);
-            UNROLL for (int i = 0; i < STORED_TOGETHER; i++)
+        const uint8_t *from = b + (g * (group / word) * count + at) * 64;
+        NO_UNROLL for (int64_t p = 0; p < group / word; p++)
+        {
+            i32v left[STORED_ROWS], more[STORED_ROWS];
+            UNROLL for (int r = 0; r < rows; r++)
+            {
+                int32_t four[2];
+                __builtin_memcpy(four, row[r].q + g * group + p * word, word == 8 ? 8 : 4);
+                left[r] = quad_splat(four[0]);
+                more[r] = quad_splat(word == 8 ? four[1] : 0);
+            }
+            UNROLL for (int i = 0; i < panels; i++)
             {
                 UNROLL for (int v = 0; v < STORED_VECTORS; v++)
                 {
-                    if (i < panels) {
-                        const uint8_t *from = at + i * bytes + p * 64 + v * F32_LANES * 4;
-                        i32v weights;
-                        __builtin_memcpy(&weights, from, sizeof weights);
+                    i32v weights;
+                    __builtin_memcpy(&weights, from + (p * count + i) * 64 + v * F32_LANES * 4,
+                                     sizeof weights);
+                    i32v low = weights & 0x0f0f0f0f;
+                    i32v high = (i32v)((u32v)weights >> 4) & 0x0f0f0f0f;
+                    UNROLL for (int r = 0; r < rows; r++)
+                    {
                         if (form == STORED_NIBBLES) {
-                            i32v low = weights & 0x0f0f0f0f;
-                            i32v high = (i32v)((u32v)weights >> 4) & 0x0f0f0f0f;
-                            sum[i][v] = quad_fma(low, left, sum[i][v]);
-                            sum[i][v] = quad_fma(high, more, sum[i][v]);
+                            sum[r][i][v] = quad_fma(low, left[r], sum[r][i][v]);
+                            sum[r][i][v] = quad_fma(high, more[r], sum[r][i][v]);
                         } else {
-                            sum[i][v] = quad_fma(weights, left, sum[i][v]);
+                            sum[r][i][v] = quad_fma(weights, left[r], sum[r][i][v]);
                         }
                     }
                 }
             }
         }
-        UNROLL for (int i = 0; i < STORED_TOGETHER; i++)
+        UNROLL for (int i = 0; i < panels; i++)
         {
             UNROLL for (int v = 0; v < STORED_VECTORS; v++)
             {
-                if (i < panels) {
-                    int64_t place = ((panel + i) * groups + g) * STORED_COLUMNS + v * F32_LANES;
-                    i32v middle = quad_splat(form == STORED_NIBBLES ? 8 : 128);
-                    if (zero)
-                        middle = stored_zeros(zero + place);
-                    f32v whole = __builtin_convertvector(sum[i][v] - middle * row_sum[g], f32v);
-                    f32v both = stored_scales(scale + place) * f32_splat(row_scale[g]);
-                    result[i][v] = f32_fma(whole, both, result[i][v]);
+                int64_t place = (g * count + at + i) * STORED_COLUMNS + v * F32_LANES;
+                f32v scales = stored_scales(scale + place);
+                UNROLL for (int r = 0; r < rows; r++)
+                {
+                    f32v whole = __builtin_convertvector(sum[r][i][v], f32v);
+                    result[r][i][v] =
+                        f32_fma(whole, scales * f32_splat(row[r].scale[g]), result[r][i][v]);
                 }
             }
         }
     }
-    UNROLL for (int i = 0; i < STORED_TOGETHER; i++)
+    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int i = 0; i < panels; i++)
     {
         UNROLL for (int v = 0; v < STORED_VECTORS; v++)
-        {
-            if (i < panels)
-                stored_out(out, n, (panel + i) * STORED_COLUMNS + v * F32_LANES, result[i][v]);
-        }
+            stored_out(row[r].out, n, column + i * STORED_COLUMNS + v * F32_LANES, result[r][i][v]);
     }
 }
 
+// The same of halves, one row.
 HELPER void stored_halves(const uint16_t *b, const float *a, float *out, int64_t n, int64_t k,
-                          int64_t form, int64_t panel, int panels)
+                          int64_t form, int64_t count, int64_t at, int64_t column, int panels)
 {
     f32v result[STORED_TOGETHER][STORED_VECTORS];
-    UNROLL for (int i = 0; i < STORED_TOGETHER; i++)
+    UNROLL for (int i = 0; i < panels; i++)
     {
         UNROLL for (int v = 0; v < STORED_VECTORS; v++) result[i][v] = (f32v){};
     }
-    const uint16_t *at = b + panel * k * STORED_COLUMNS;
     NO_UNROLL for (int64_t p = 0; p < k; p++)
     {
         f32v left = f32_splat(a[p]);
-        UNROLL for (int i = 0; i < STORED_TOGETHER; i++)
+        UNROLL for (int i = 0; i < panels; i++)
         {
             UNROLL for (int v = 0; v < STORED_VECTORS; v++)
             {
-                if (i < panels) {
-                    u16v value;
-                    __builtin_memcpy(&value, at + (i * k + p) * STORED_COLUMNS + v * F32_LANES,
-                                     sizeof value);
-                    f32v weights = form == STORED_F16 ? f16_widen(value) : bf16_widen(value);
-                    result[i][v] = f32_fma(left, weights, result[i][v]);
-                }
+                u16v value;
+                __builtin_memcpy(&value, b + (p * count + at + i) * STORED_COLUMNS + v * F32_LANES,
+                                 sizeof value);
+                f32v weights = form == STORED_F16 ? f16_widen(value) : bf16_widen(value);
+                result[i][v] = f32_fma(left, weights, result[i][v]);
             }
         }
     }
-    UNROLL for (int i = 0; i < STORED_TOGETHER; i++)
+    UNROLL for (int i = 0; i < panels; i++)
     {
         UNROLL for (int v = 0; v < STORED_VECTORS; v++)
-        {
-            if (i < panels)
-                stored_out(out, n, (panel + i) * STORED_COLUMNS + v * F32_LANES, result[i][v]);
-        }
+            stored_out(out, n, column + i * STORED_COLUMNS + v * F32_LANES, result[i][v]);
     }
 }
 
-HELPER void stored_panel(const float *a, const void *b, const uint16_t *scale, const uint8_t *zero,
-                         float *out, const char *rows, int64_t m, int64_t n, int64_t k,
-                         int64_t group, int64_t form, int64_t panel, int panels)
+HELPER void stored_rows_at(const char *bytes, int64_t row_bytes, int64_t padded, int64_t groups,
+                           float *out, int64_t n, int64_t first, StoredRow *row, int rows)
 {
-    int64_t groups = form >= STORED_BF16 ? 0 : stored_groups(k, group), padded = groups * group;
-    NO_UNROLL for (int64_t row = 0; row < m; row++)
+    UNROLL for (int r = 0; r < rows; r++)
     {
-        if (form >= STORED_BF16) {
-            stored_halves(b, a + row * k, out + row * n, n, k, form, panel, panels);
-            continue;
-        }
-        const int8_t *q = (const int8_t *)rows + row * stored_row_bytes(padded, groups);
-        const float *row_scale = (const float *)(const void *)(q + (padded + 63) / 64 * 64);
-        stored_integers(b, scale, zero, out + row * n, q, row_scale,
-                        (const int32_t *)(const void *)(row_scale + groups), n, groups, group, form,
-                        panel, panels);
+        row[r].q = (const int8_t *)bytes + (first + r) * row_bytes;
+        row[r].scale = (const float *)(const void *)(row[r].q + (padded + 63) / 64 * 64);
+        row[r].off = (const int32_t *)(const void *)(row[r].scale + groups);
+        row[r].out = out + (first + r) * n;
     }
 }
 
-TEMPLATE void aml_dot_stored(const float *a, const void *b, const uint16_t *scale,
-                             const uint8_t *zero, float *out, char *scratch, int64_t m, int64_t n,
-                             int64_t k, int64_t group, int64_t form, int64_t part_panels,
+// All rows times the panels `at` to at + panels of a block of `count`, which begins at panel
+// `first`. `panels` is a constant: as many as are computed at once, or 1.
+HELPER void stored_block(const float *a, const char *b, const uint16_t *scale, const uint8_t *zero,
+                         float *out, const char *bytes, int64_t m, int64_t n, int64_t k,
+                         int64_t group, int64_t form, int64_t first, int64_t count, int64_t at,
+                         int panels)
+{
+    int64_t column = (first + at) * STORED_COLUMNS, row = 0;
+    if (form >= STORED_BF16) {
+        const uint16_t *half = (const uint16_t *)(const void *)b + first * k * STORED_COLUMNS;
+        NO_UNROLL for (; row < m; row++)
+            stored_halves(half, a + row * k, out + row * n, n, k, form, count, at, column, panels);
+        return;
+    }
+    int64_t groups = stored_groups(k, group), padded = groups * group,
+            row_bytes = stored_row_bytes(padded, groups);
+    const uint8_t *whole =
+        (const uint8_t *)b + first * (padded / (form == STORED_NIBBLES ? 8 : 4)) * 64;
+    const uint16_t *scales = scale + first * groups * STORED_COLUMNS;
+    const uint8_t *zeros = zero ? zero + first * groups * STORED_COLUMNS : zero;
+    StoredRow rows[STORED_ROWS];
+    if (STORED_ROWS > 1) {
+        NO_UNROLL for (; row + STORED_ROWS <= m; row += STORED_ROWS)
+        {
+            stored_rows_at(bytes, row_bytes, padded, groups, out, n, row, rows, STORED_ROWS);
+            if (panels == 1) {
+                stored_integers(whole, scales, zeros, rows, n, groups, group, form, count, at,
+                                column, 1, STORED_ROWS);
+                continue;
+            }
+            UNROLL for (int i = 0; i < panels; i += STORED_SHARING)
+                stored_integers(whole, scales, zeros, rows, n, groups, group, form, count, at + i,
+                                column + i * STORED_COLUMNS, STORED_SHARING, STORED_ROWS);
+        }
+    }
+    NO_UNROLL for (; row < m; row++)
+    {
+        stored_rows_at(bytes, row_bytes, padded, groups, out, n, row, rows, 1);
+        stored_integers(whole, scales, zeros, rows, n, groups, group, form, count, at, column,
+                        panels, 1);
+    }
+}
+
+// Rows begin..end of a [m, k] as bytes.
+TEMPLATE void aml_stored_rows(const float *a, char *bytes, int64_t k, int64_t group, int64_t middle,
+                              int64_t begin, int64_t end)
+{
+    int64_t groups = stored_groups(k, group), padded = groups * group;
+    NO_UNROLL for (int64_t row = begin; row < end; row++)
+    {
+        int8_t *q = (int8_t *)bytes + row * stored_row_bytes(padded, groups);
+        float *scale = (float *)(void *)(q + (padded + 63) / 64 * 64);
+        int32_t *off = (int32_t *)(void *)(scale + groups);
+        NO_UNROLL for (int64_t g = 0; g < groups; g++)
+            stored_group_bytes(a + row * k + g * group, k - g * group, group, q + g * group,
+                               &scale[g], &off[g], (int32_t)middle);
+    }
+}
+
+// `bytes` holds all rows as aml_stored_rows has made them.
+TEMPLATE void aml_dot_stored(const float *a, const char *b, const uint16_t *scale,
+                             const uint8_t *zero, float *out, const char *bytes, int64_t m,
+                             int64_t n, int64_t k, int64_t group, int64_t form, int64_t part_panels,
                              int64_t part_begin, int64_t part_end)
 {
     int64_t panels = stored_panels(n), first = part_begin * part_panels,
             last = part_end * part_panels;
     last = last < panels ? last : panels;
-    if (form < STORED_BF16) {
-        int64_t groups = stored_groups(k, group), padded = groups * group;
-        NO_UNROLL for (int64_t row = 0; row < m; row++)
-        {
-            int8_t *q = (int8_t *)scratch + row * stored_row_bytes(padded, groups);
-            float *row_scale = (float *)(void *)(q + (padded + 63) / 64 * 64);
-            int32_t *row_sum = (int32_t *)(void *)(row_scale + groups);
-            NO_UNROLL for (int64_t g = 0; g < groups; g++)
-                stored_group_bytes(a + row * k + g * group, k - g * group, group, q + g * group,
-                                   &row_scale[g], &row_sum[g]);
-        }
+    NO_UNROLL for (; first + STORED_BLOCK <= last; first += STORED_BLOCK)
+    {
+        NO_UNROLL for (int64_t at = 0; at < STORED_BLOCK; at += STORED_TOGETHER)
+            stored_block(a, b, scale, zero, out, bytes, m, n, k, group, form, first, STORED_BLOCK,
+                         at, STORED_TOGETHER);
     }
-    int64_t panel = first;
-    NO_UNROLL for (; panel + STORED_TOGETHER <= last; panel += STORED_TOGETHER)
-        stored_panel(a, b, scale, zero, out, scratch, m, n, k, group, form, panel, STORED_TOGETHER);
-    if (STORED_TOGETHER > 1) {
-        NO_UNROLL for (; panel < last; panel++)
-            stored_panel(a, b, scale, zero, out, scratch, m, n, k, group, form, panel, 1);
-    }
+    NO_UNROLL for (int64_t at = 0; first + at < last; at++) stored_block(
+        a, b, scale, zero, out, bytes, m, n, k, group, form, first, last - first, at, 1);
 }
 
 // Columns as rows of floats; a column outside is the nearest one that there is.
@@ -260,6 +326,7 @@ TEMPLATE void aml_shared_take_stored(const void *index, int64_t wide, int64_t co
                                      int64_t columns, int64_t depth, int64_t group, int64_t form)
 {
     int64_t groups = form >= STORED_BF16 ? 0 : stored_groups(depth, group), padded = groups * group;
+    int64_t panels = stored_panels(columns);
     NO_UNROLL for (int64_t i = 0; i < count; i++)
     {
         int64_t column = wide ? ((const int64_t *)index)[i] : (int64_t)((const int32_t *)index)[i];
@@ -268,12 +335,12 @@ TEMPLATE void aml_shared_take_stored(const void *index, int64_t wide, int64_t co
         {
             float value;
             if (form >= STORED_BF16) {
-                uint16_t half = ((const uint16_t *)b)[stored_half(depth, p, column)];
+                uint16_t half = ((const uint16_t *)b)[stored_place(panels, depth, p, column)];
                 value = form == STORED_F16 ? aml_f16_to_f32(half) : aml_bf16_to_f32(half);
             } else {
-                int64_t place = stored_scale(groups, p / group, column);
+                int64_t place = stored_place(panels, groups, p / group, column);
                 int middle = zero ? zero[place] : form == STORED_BYTES ? 128 : 8;
-                int q = stored_integer(form, b, padded, p, column);
+                int q = stored_integer(form, b, panels, padded, p, column);
                 value = (float)(q - middle) * aml_f16_to_f32(scale[place]);
             }
             out[i * depth + p] = value;

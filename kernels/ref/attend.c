@@ -97,6 +97,32 @@ void ref_attend(const RefCall *call)
     free(weight);
 }
 
+void ref_attend_cached(const RefCall *call)
+{
+    AttendSizes s = attend_sizes(call->in_type, NULL);
+    int64_t position = element_whole(DTYPE_I64, call->in[3], 0);
+    double *weight = calloc((size_t)s.keys, sizeof *weight);
+    for (int64_t n = 0; n < s.images * s.heads * s.queries; n++) {
+        Query at = query_at(call, 4, n);
+        double most = -INFINITY, sum = 0;
+        int64_t seen = position < s.keys ? position + at.query + 1 : s.keys;
+        seen = seen < s.keys ? seen : s.keys;
+        for (int64_t key = 0; key < seen; key++)
+            most = fmax(most, weight[key] = score(&at, key));
+        for (int64_t key = 0; key < seen; key++)
+            sum += weight[key] = exp(weight[key] - most);
+        for (int64_t c = 0; c < s.width; c++) {
+            double mean = 0;
+            for (int64_t key = 0; key < seen; key++)
+                mean += weight[key] * element_real(call->in_type[2].dtype, call->in[2],
+                                                   key_row(&at, key, s.width) + c);
+            element_set_real(DTYPE_F32, call->out[0], query_row(&at, s.width) + c,
+                             seen > 0 ? mean / sum : 0);
+        }
+    }
+    free(weight);
+}
+
 // Adds factor times a row of input `from` to a row of sums.
 static void add_row(double *sum, double factor, const RefCall *call, int from, int64_t row,
                     int64_t size)

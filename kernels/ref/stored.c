@@ -6,7 +6,7 @@
 #include "stored.h"
 
 typedef struct Stored {
-    int64_t form, group, k, k_padded, groups;
+    int64_t form, group, k, k_padded, groups, panels;
     const void *b, *scale;
     const uint8_t *zero;
     DType half; // of halves
@@ -15,6 +15,7 @@ typedef struct Stored {
 static Stored stored_of(const RefCall *call, int64_t k)
 {
     Stored s = {.form = call->attr[0].whole, .group = call->attr[1].whole, .k = k};
+    s.panels = call->in_type[1].dim[0];
     s.b = call->in[1];
     if (s.form >= STORED_BF16) {
         s.half = s.form == STORED_BF16 ? DTYPE_BF16 : DTYPE_F16;
@@ -30,20 +31,20 @@ static Stored stored_of(const RefCall *call, int64_t k)
 static int zero_of(const Stored *s, int64_t group, int64_t column)
 {
     if (s->zero)
-        return s->zero[stored_scale(s->groups, group, column)];
+        return s->zero[stored_place(s->panels, s->groups, group, column)];
     return s->form == STORED_BYTES ? 128 : 8;
 }
 
 static double scale_of(const Stored *s, int64_t group, int64_t column)
 {
-    return element_real(DTYPE_F16, s->scale, stored_scale(s->groups, group, column));
+    return element_real(DTYPE_F16, s->scale, stored_place(s->panels, s->groups, group, column));
 }
 
 static double weight(const Stored *s, int64_t p, int64_t column)
 {
     if (s->form >= STORED_BF16)
-        return element_real(s->half, s->b, stored_half(s->k, p, column));
-    int q = stored_integer(s->form, s->b, s->k_padded, p, column);
+        return element_real(s->half, s->b, stored_place(s->panels, s->k, p, column));
+    int q = stored_integer(s->form, s->b, s->panels, s->k_padded, p, column);
     return (q - zero_of(s, p / s->group, column)) * scale_of(s, p / s->group, column);
 }
 
@@ -78,8 +79,9 @@ void ref_dot_stored(const RefCall *call)
                         whole = 0;
                 double scale = (double)byte_row(a + first, count, q) * scale_of(&s, g, column);
                 for (int64_t i = 0; i < count; i++)
-                    whole += q[i] * (stored_integer(s.form, s.b, s.k_padded, first + i, column) -
-                                     zero_of(&s, g, column));
+                    whole += q[i] *
+                             (stored_integer(s.form, s.b, s.panels, s.k_padded, first + i, column) -
+                              zero_of(&s, g, column));
                 sum += scale * (double)whole;
             }
             out[row * n + column] = (float)sum;

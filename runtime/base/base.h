@@ -32,6 +32,13 @@ void amli_buffer_add(amli_buffer *buffer, const char *text, size_t length);
 void amli_buffer_printf(amli_buffer *buffer, const char *format, ...) AMLI_PRINTF(2, 3);
 void amli_buffer_free(amli_buffer *buffer);
 
+// ---- pages.c: large pages for constants
+
+// Moves the bytes from..to, which are only read, to large pages where that helps: at least `least`
+// bytes, a kernel that has such pages, memory enough. They stay where they are, and what they are.
+// No other thread may read them meanwhile. False: nothing was done.
+bool amli_large_pages(const void *from, const void *to, size_t least);
+
 // ---- words.c: did you mean
 
 // The candidate closest to `word`, or NULL if none is near (at most a third of the letters differ).

@@ -234,12 +234,19 @@ static aml_status write_text(Generating *g, amli_log *log, aml_error *error)
 
 // ---- beginning and end
 
+// Large constants of a deployed program (compiler/codegen/data.c), defined by the linker.
+extern const char __start_aml_constants[] __attribute__((weak));
+extern const char __stop_aml_constants[] __attribute__((weak));
+enum { LEAST_LARGE = 16 << 20 }; // caches hold less than this
+
 aml_status amli_generation_open(const amli_command *command, const aml_job *job,
                                 const amli_device_kind *kind, amli_log *log, amli_session *session,
                                 aml_error *error)
 {
-    if (job->model_job < 0) // deployed: the weights are in the function
+    if (job->model_job < 0) { // deployed: the weights are in the function
+        amli_large_pages(__start_aml_constants, __stop_aml_constants, LEAST_LARGE);
         return amli_session_open(command, job, kind, session, error);
+    }
     const aml_job *trained = &command->program->job[job->model_job];
     aml_checkpoint *checkpoint;
     aml_status status = amli_trained_find(command, trained, job->which, log, &checkpoint, error);

@@ -63,7 +63,10 @@ static void fill_states(Cx *cx, IrFunction *fn, Random *random, void *state[])
     }
 }
 
-static void compare(Cx *cx, const char *name, IrFunction *whole, const Decode *decode, int rows)
+// Positions in chunks, as far as whole ones fit, and then one by one: `parts` gives a chunk's
+// scores.
+static void compare(Cx *cx, const char *name, IrFunction *whole, const Decode *decode,
+                    const Decode *parts, int64_t width, int rows)
 {
     Random random = {7};
     Type scores = whole->result.at[0].value->type;
@@ -80,36 +83,48 @@ static void compare(Cx *cx, const char *name, IrFunction *whole, const Decode *d
     memory.token = token;
     memory.output = expected;
     run(cx, whole, &memory);
-    float *found = NEW_ARRAY(cx->arena, float, vocab);
+    float *found = NEW_ARRAY(cx->arena, float, width *vocab);
     double largest = 0, apart = 0;
     for (int64_t i = 0; i < length * vocab; i++)
         largest = fmax(largest, fabs((double)expected[i]));
     memory.output = found;
-    for (int64_t p = 0; p < length; p++) {
+    for (int64_t p = 0, count; p < length; p += count) {
+        bool chunk = p + width <= length;
+        count = chunk ? width : 1;
         memory.token = token + p;
         memory.position = p;
-        run(cx, decode->fn, &memory);
-        for (int64_t k = 0; k < vocab; k++)
+        run(cx, chunk ? parts->fn : decode->fn, &memory);
+        for (int64_t k = 0; k < count * vocab; k++)
             apart = fmax(apart, fabs((double)found[k] - (double)expected[p * vocab + k]));
     }
     if (!(largest > 0.1 && apart <= 1e-5 * largest))
-        CHECK_FAIL("%s: the largest score is %g, the largest difference %g", name, largest, apart);
+        CHECK_FAIL("%s in parts of %lld: the largest score is %g, the largest difference %g", name,
+                   (long long)width, largest, apart);
 }
 
 static void test_model(Cx *cx, Program *program, ProgramJob *job)
 {
     const char *name = job->table.name;
     Decode decode =
-        decode_derive(cx, program->module, job->predict.ir, sym_of(cx, name), job->state.count);
+        decode_derive(cx, program->module, job->predict.ir, sym_of(cx, name), job->state.count, 1);
     bool wanted = strncmp(name, "cached_", 7) == 0;
     if (wanted != (decode.fn != NULL))
         CHECK_FAIL("%s: %s", name, decode.fn ? "is derived" : decode.why);
     if (!decode.fn)
         return;
-    const char *why = ir_verify_function(cx->arena, decode.fn);
-    if (why)
-        CHECK_FAIL("%s: %s", name, why);
-    compare(cx, name, job->predict.ir, &decode, job->state.count);
+    static const int64_t widths[] = {1, 2, 4, 9};
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        Decode parts = decode_derive(cx, program->module, job->predict.ir, sym_of(cx, name),
+                                     job->state.count, widths[i]);
+        const char *why = parts.fn ? ir_verify_function(cx->arena, parts.fn) : parts.why;
+        if (why)
+            CHECK_FAIL("%s in parts of %lld: %s", name, (long long)widths[i], why);
+        if (!why && parts.cache.count == decode.cache.count)
+            compare(cx, name, job->predict.ir, &decode, &parts, widths[i], job->state.count);
+        else if (!why)
+            CHECK_FAIL("%s: a part has %d caches, a step %d", name, parts.cache.count,
+                       decode.cache.count);
+    }
 }
 
 static const char *path;

@@ -69,8 +69,9 @@ static bool has_sums(const IrFunction *fn)
     for (const Inst *inst = fn->first; inst; inst = inst->next)
         if (inst->op == OP_dot || inst->op == OP_conv || inst->op == OP_conv_input ||
             inst->op == OP_conv_weight || inst->op == OP_attend || inst->op == OP_attend_back ||
-            inst->op == OP_reduce || inst->op == OP_scatter_add || inst->op == OP_add_along ||
-            inst->op == OP_cumulate || inst->op == OP_loop)
+            inst->op == OP_attend_cached || inst->op == OP_dot_stored || inst->op == OP_reduce ||
+            inst->op == OP_scatter_add || inst->op == OP_add_along || inst->op == OP_cumulate ||
+            inst->op == OP_loop)
             return true;
     return false;
 }

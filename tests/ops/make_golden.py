@@ -676,6 +676,11 @@ def attention_cases():
         attributes, more = f" factor={factor!r} causal={causal}", [mask] if mask else []
         parts = [x.real() for x in (q, k, v)]
         out = [from_array("f32", x) for x in attention(*parts, seen, causal, factor)]
+        for position in (0, s - t, s - 1, -2, 1 << 40) if s < 40 else ():
+            held = np.arange(s) <= np.arange(t)[:, None] + position
+            cached = [Tensor("f32", q.shape, q.values), k, v]
+            y = from_array("f32", attention(*[x.real() for x in cached], held, 0, factor)[0])
+            case("attend_cached", cached + [Tensor("i64", (), [position])], f" factor={factor!r}", y, f".{dtype}")
         for index in range(2):
             one("attend", [q, k, v] + more, index, out, attributes, f".{index}")
         dy, shift = small(dtype, (b, t, h, w)), small("f32", (b, h, t))
@@ -712,9 +717,15 @@ def stored_cases():
         out = np.zeros((-(-n // 16), k // width, 16, width), dtype=int)
         for p, c in itertools.product(range(k), range(n)):
             out[c // 16, p // width, c % 16, p % width] = values[p, c]
-        return out
+        return in_blocks(out)
 
-    for form, k, n, group, zeros, rows in ((0, 12, 5, 8, False, 1), (0, 16, 18, 16, True, 2), (1, 20, 3, 8, False, 1), (1, 16, 17, 16, True, 2)):
+    def in_blocks(out):
+        """The rows of four panels take turns."""
+        blocks = [np.swapaxes(out[i:i + 4], 0, 1).reshape(-1) for i in range(0, len(out), 4)]
+        return np.concatenate(blocks).reshape(out.shape)
+
+    for form, k, n, group, zeros, rows in ((0, 12, 5, 8, False, 1), (0, 16, 18, 16, True, 2), (1, 20, 3, 8, False, 1), (1, 16, 17, 16, True, 2), (0, 40, 90, 16, True, 5),
+                                           (1, 32, 83, 16, False, 9), (1, 64, 150, 32, True, 3)):
         groups, top, middle = -(-k // group), (256, 16)[form], (128, 8)[form]
         padded = groups * group
         q = generator.integers(0, top, (padded, n))
@@ -746,7 +757,7 @@ def stored_cases():
         b = np.zeros((2, k, 16))
         for p, c in itertools.product(range(k), range(n)):
             b[c // 16, p, c % 16] = w.real()[p, c]
-        b = Tensor(dtype, (2, k, 16), b.reshape(-1))
+        b = Tensor(dtype, (2, k, 16), in_blocks(b).reshape(-1))
         a = spread("f32", (2, k))
         case("dot_stored", [a, b], f" form={form} group=8 columns={n}", from_array("f32", a.real() @ w.real()), f".{dtype}")
         case("take_stored", [Tensor("i64", (2, 1), [17, 3]), b], f" form={form} group=8 depth={k}", from_array("f32", w.real().T[[17, 3]][:, None]), f".{dtype}")
