@@ -81,7 +81,7 @@ void emit_attend(Frame *f, Inst *inst)
 void emit_attend_cached(Frame *f, Inst *inst)
 {
     Codegen *g = f->g;
-    AmlAttend a = attend_shape(inst, g->lanes * 4);
+    AmlAttend a = attend_shape(inst, g->lanes * 4, false);
     const Buffered *place = inst->note;
     Buffered memory = {.kind = PLACE_ARENA, .offset = place->scratch_offset};
     Kernel kernel, *k = &kernel;
