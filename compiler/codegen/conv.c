@@ -136,8 +136,13 @@ static void emit_call(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
                       LLVMValueRef epilogue, LLVMValueRef context)
 {
     Codegen *g = k->g;
-    LLVMValueRef arg[64] = {source, packed, copy, table, image_at};
-    int count = 5;
+    LLVMValueRef arg[64];
+    int count = 0;
+    if (c->kept)
+        arg[count++] = whole(g, c->kept);
+    LLVMValueRef const pointer[] = {source, packed, copy, table, image_at};
+    for (size_t i = 0; i < COUNT_OF(pointer); i++)
+        arg[count++] = pointer[i];
     arg[count++] = whole(g, c->groups);
     arg[count++] = whole(g, c->channels);
     arg[count++] = whole(g, c->from);
@@ -163,7 +168,8 @@ static void emit_call(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
     count += 2;
     arg[count++] = epilogue;
     arg[count++] = context;
-    call_template(&k->emit, "aml_conv", c->bytes, c->quads, c->half, arg, count);
+    call_template(&k->emit, c->kept ? "aml_conv_kept" : "aml_conv", c->bytes, c->quads, c->half,
+                  arg, count);
 }
 
 static void emit_body_of(Kernel *k, IrFunction *body, Inst *conv, const AmlConv *c,

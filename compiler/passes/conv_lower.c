@@ -266,6 +266,19 @@ static bool is_depthwise(const Conv *c)
     return c->w.dim[1] == 1 && c->groups == c->w.dim[0];
 }
 
+// Does the body around a convolution read something as large as its result?
+static bool reads_along(const Inst *inst)
+{
+    const IrFunction *body = inst->function;
+    for (int i = 0; i < body->param.count; i++) {
+        const Inst *param = body->param.at[i];
+        if (param != product_stored(inst->input[0]) && param != product_stored(inst->input[1]) &&
+            type_elements(param->type) >= type_elements(inst->type))
+            return true;
+    }
+    return false;
+}
+
 bool conv_shape(const Inst *inst, int width, bool pairs, AmlConv *out)
 {
     Conv c = conv_of((Inst *)(uintptr_t)inst);
@@ -291,6 +304,7 @@ bool conv_shape(const Inst *inst, int width, bool pairs, AmlConv *out)
     if (pairs && half == AML_HALF_BF16 && out->channels > 1) { // one has no partner
         out->half = AML_HALF_PAIRS;
         out->from = aml_ceil_div(out->channels, 2);
+        out->waits = reads_along(inst);
     }
     if (depth) {
         out->depth = c.groups;

@@ -37,6 +37,7 @@ enum {
     AML_CONV_AXES = 3,
     AML_CONV_PHASES = 16,       // of all axes together, at most
     AML_CONV_COPY = 192 * 1024, // bytes of a unit's copy, about
+    AML_CONV_KEPT = 256 * 1024, // bytes of a unit's results that may wait
     AML_CONV_PARTS = 32,
     AML_CONV_TILE = 28,      // accumulators at most: of 32 registers,
     AML_CONV_SMALL_TILE = 12 // and of 16
@@ -48,6 +49,7 @@ typedef struct AmlConv {
     int half;         // AML_HALF_...: source and weights are copied, widened or as pairs
     bool input;       // conv_input: `from` are the convolution's results
     bool quads;       // the source's channels are bytes: four of them are an element (quads.c)
+    bool waits;       // pairs: the results of a unit wait for the others, if that fits
     int64_t channels; // of the source in memory, in each group
     int64_t depth;    // 0, or the channels, each with a convolution of its own: see below
     int64_t images, groups;
@@ -64,7 +66,8 @@ typedef struct AmlConv {
     int64_t vectors, tile_rows, tile_columns;
     int64_t parts, unit_chunk; // units in a part
     int64_t taps;              // of all phases
-    size_t copy_bytes;         // of one part
+    int64_t kept;              // elements in front of the results that wait; 0: none do
+    size_t copy_bytes;         // of one part, with what waits
     size_t packed_bytes;       // of all weights
 } AmlConv;
 
@@ -177,6 +180,13 @@ static inline void aml_conv_blocks(AmlConv *c)
         }
 }
 
+// From one channel to the next of the results that wait: one register more, since whole ones are
+// stored.
+static inline int64_t aml_conv_kept_step(int64_t positions, int64_t lanes)
+{
+    return (aml_ceil_div(positions, lanes) + 1) * lanes;
+}
+
 // False: there is no code for it.
 static inline bool aml_conv_plan(AmlConv *c)
 {
@@ -214,6 +224,13 @@ static inline bool aml_conv_plan(AmlConv *c)
             : (size_t)((aml_conv_place(c) * c->from * aml_conv_all(c->copy) + c->lanes) * c->bytes +
                        63) /
                   64 * 64;
+    int64_t positions = aml_conv_all(c->result) / c->result[c->block_axis] * c->block_rows;
+    int64_t waiting = c->to * aml_conv_kept_step(positions, c->lanes) * c->bytes;
+    c->kept = 0;
+    if (c->waits && waiting <= AML_CONV_KEPT) {
+        c->kept = (int64_t)c->copy_bytes / c->bytes;
+        c->copy_bytes += (size_t)waiting;
+    }
     int64_t panel = c->vectors * c->lanes;
     c->packed_bytes =
         (size_t)(c->groups * aml_ceil_div(c->to, panel) * panel * c->from * c->taps * c->bytes);

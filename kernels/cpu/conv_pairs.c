@@ -82,6 +82,58 @@ TEMPLATE void aml_shared_conv_copy_images_pairs(const uint16_t *source, int64_t 
         conv_plane_pairs(source + channel * plane, apart, source_d, source_h, source_w, origin_d,
                          origin_h, origin_w, copy_d, copy_h, copy_w, copy);
 }
+
+// What a unit computes waits in scratch until all of it is there: results of a few columns of many
+// channels become rows of whole registers, for which memory is fetched ahead. That is worth it
+// where the epilogue reads along.
+typedef struct ConvKept {
+    float *at;
+    int64_t step, first_row, first;
+} ConvKept;
+
+#define CONV_PARAMETERS                                                                            \
+    const uint16_t *source, const float *packed, float *copy, const int64_t *table,                \
+        int64_t *image_at, int64_t groups, int64_t channels, int64_t from, int64_t to,             \
+        int64_t taps, AXES(source), AXES(result), AXES(phases), AXES(base), AXES(step),            \
+        AXES(origin), AXES(copy), int64_t direct, int64_t block_axis, int64_t block_rows,          \
+        int64_t blocks, int64_t vectors, int64_t tile_rows, int64_t tile_columns, int64_t half,    \
+        int64_t depth, int64_t unit_begin, int64_t unit_end,                                       \
+        void (*epilogue)(void *context, int64_t row, int64_t column, int lanes, f32v value),       \
+        void *context
+TEMPLATE void aml_conv_pairs(CONV_PARAMETERS);
+TEMPLATE void conv_keep(void *context, int64_t row, int64_t column, int lanes, f32v value);
+
+// `kept`: where in the memory of the copy the results wait.
+TEMPLATE void aml_conv_kept_pairs(int64_t kept, CONV_PARAMETERS)
+{
+    int64_t line = block_axis == 0 ? result_h * result_w : result_w; // positions of a row
+    int64_t all = block_axis == 0 ? result_d : result_h;
+    ConvKept keep = {.at = copy + kept, .step = aml_conv_kept_step(block_rows * line, F32_LANES)};
+    NO_UNROLL for (int64_t unit = unit_begin; unit < unit_end; unit++)
+    {
+        int64_t begin = unit % blocks * block_rows, group = unit / blocks % groups;
+        int64_t rows = all - begin < block_rows ? all - begin : block_rows;
+        keep.first_row = group * to;
+        keep.first = begin * line;
+        aml_conv_pairs(source, packed, copy, table, image_at, groups, channels, from, to, taps,
+                       source_d, source_h, source_w, result_d, result_h, result_w, phases_d,
+                       phases_h, phases_w, base_d, base_h, base_w, step_d, step_h, step_w, origin_d,
+                       origin_h, origin_w, copy_d, copy_h, copy_w, direct, block_axis, block_rows,
+                       blocks, vectors, tile_rows, tile_columns, half, depth, unit, unit + 1,
+                       conv_keep, &keep);
+        NO_UNROLL for (int64_t row = 0; row < to; row++)
+        {
+            const float *at = keep.at + row * keep.step;
+            int64_t p = 0;
+            NO_UNROLL for (; p + F32_LANES <= rows * line; p += F32_LANES) epilogue(
+                context, keep.first_row + row, keep.first + p, F32_LANES, f32_load(at + p));
+            if (p < rows * line)
+                epilogue(context, keep.first_row + row, keep.first + p, (int)(rows * line - p),
+                         f32_load(at + p));
+        }
+    }
+}
+#undef CONV_PARAMETERS
 #undef AXES
 
 #define CONV_PAIRS
@@ -102,6 +154,14 @@ TEMPLATE void aml_shared_conv_copy_images_pairs(const uint16_t *source, int64_t 
 #undef LANES
 #undef NAME
 #undef V
+
+// Whole registers, from left to right: what is too much is stored over by what follows.
+TEMPLATE void conv_keep(void *context, int64_t row, int64_t column, int lanes, f32v value)
+{
+    (void)lanes;
+    const ConvKept *keep = context;
+    f32_store(keep->at + (row - keep->first_row) * keep->step + column - keep->first, value);
+}
 
 // Panels begin..end of the weights, as aml_conv_pack has them, but pairs of `channels`.
 TEMPLATE void aml_shared_conv_pack_pairs(const uint16_t *weights, uint32_t *packed,
