@@ -244,11 +244,13 @@ static Inst *move_lists(Inst *inst)
 static Inst *move_concat(IrFunction *fn, Inst *inst)
 {
     Inst **in = NEW_ARRAY(fn->cx->arena, Inst *, inst->inputs + 1);
-    for (int i = 0; i < inst->inputs; i++) {
-        in[i] = inst->input[i]->note;
-        if (!in[i])
-            return NULL;
-    }
+    bool any = false;
+    for (int i = 0; i < inst->inputs; i++)
+        any |= inst->input[i]->note != NULL;
+    if (!any)
+        return NULL;
+    for (int i = 0; i < inst->inputs; i++)
+        in[i] = last_of(inst, inst->input[i]);
     Attr attr = {.whole = moved_axis(inst->type.rank, inst->attr[0].whole)};
     return make(inst, OP_concat, in, inst->inputs, &attr, (Type){0});
 }

@@ -168,6 +168,9 @@ static inline void aml_dot_tile(AmlDot *dot)
     dot->tile_vectors = vectors < 1 ? 1 : vectors < wide ? vectors : wide;
     if (wide == 4 && vectors > 4 && vectors % 4 && vectors % 3 == 0)
         dot->tile_vectors = 3;
+    // A few rows more than that: a narrower tile holds all of them, and B is read once.
+    if (wide == 4 && dot->m > limit[1][dot->tile_vectors] && dot->m <= limit[1][2])
+        dot->tile_vectors = 2;
     int64_t rows = limit[wide == 4][dot->tile_vectors];
     if (dot->m <= rows) {
         dot->tile_rows = dot->m < 1 ? 1 : dot->m;

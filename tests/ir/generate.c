@@ -151,6 +151,9 @@ static Type fill_attributes(Generator *g, Op op, Inst *in[], Attr attr[])
         }
         if (op != OP_window)
             attr[4].whole = 1;
+        Type w = in[1] ? in[1]->type : type;
+        if (op == OP_conv && w.rank > 2 && w.dim[1] == 1 && w.dim[0] == type.dim[1])
+            attr[4].whole = type.dim[1];
         if (op == OP_conv || op == OP_conv_weight)
             attr[5].whole = op == OP_conv ? draw_below(&g->draw, 3) : 0;
     }
@@ -178,6 +181,20 @@ static Inst *random_constant(Generator *g)
         type = any(g)->type;
         return ir_real(g->fn, type, values[draw_below(&g->draw, COUNT_OF(values))], (Span){0});
     }
+    void *data = arena_alloc(g->cx->arena, (size_t)type_bytes(type));
+    fill_values(&g->draw, type, data);
+    return ir_constant(g->fn, type, data, false, (Span){0});
+}
+
+// Constant, of a convolution over x: of all channels, or of each by itself.
+static Inst *random_weights(Generator *g, Type x)
+{
+    bool each = draw_below(&g->draw, 3) == 0;
+    Type type = {.dtype = x.dtype, .rank = x.rank};
+    for (int i = 2; i < type.rank; i++)
+        type.dim[i] = 1 + draw_below(&g->draw, 2);
+    type.dim[0] = each ? x.dim[1] : 1 + draw_below(&g->draw, 4);
+    type.dim[1] = each ? 1 : x.dim[1];
     void *data = arena_alloc(g->cx->arena, (size_t)type_bytes(type));
     fill_values(&g->draw, type, data);
     return ir_constant(g->fn, type, data, false, (Span){0});
@@ -316,7 +333,9 @@ static Inst *random_inst(Generator *g)
     }
     // What lies outside of a convolution's input counts as zeros or as nothing: finite operands
     // only.
-    if (op == OP_conv || op == OP_conv_input || op == OP_conv_weight)
+    if (op == OP_conv && in[0]->type.rank >= 3 && draw_below(&g->draw, 2))
+        in[1] = random_weights(g, in[0]->type);
+    else if (op == OP_conv || op == OP_conv_input || op == OP_conv_weight)
         for (int i = 0; i < inputs; i++)
             if (in[i]->op != OP_parameter)
                 in[i] = g->fn->param.at[draw_below(&g->draw, g->fn->param.count)];
