@@ -80,6 +80,10 @@ static LLVMValueRef packed_constant(Frame *f, const AmlConv *c, const int64_t *t
     size_t bytes;
     const void *at = constant_bytes(g, weights, &bytes);
     void *packed = arena_alloc(g->arena, c->packed_bytes);
+    if (c->last) {
+        aml_conv_last_pack(c, at, packed);
+        return read_only(f, packed, c->packed_bytes);
+    }
     if (c->quads) {
         int64_t results = c->groups * c->to;
         void *quads = arena_alloc(g->arena, (size_t)(4 * results * c->from * c->taps));
@@ -164,6 +168,52 @@ static void emit_call(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
     call_template(&k->emit, "aml_conv", c->bytes, c->quads, arg, count);
 }
 
+static int add_epilogue(Kernel *k, const AmlConv *c, LLVMValueRef arg[], int count,
+                        LLVMValueRef epilogue, LLVMValueRef context)
+{
+    int64_t units = c->images * (c->depth ? 1 : c->groups) * c->blocks;
+    divided(k, c->unit_chunk, units, &arg[count], &arg[count + 1]);
+    arg[count + 2] = epilogue;
+    arg[count + 3] = context;
+    return count + 4;
+}
+
+static void emit_winograd(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValueRef packed,
+                          LLVMValueRef scratch, LLVMValueRef epilogue, LLVMValueRef context)
+{
+    const int64_t size[] = {c->side,      c->from,        c->to,     c->source[1], c->source[2],
+                            c->result[1], c->result[2],   c->low[1], c->low[2],    c->tiles[0],
+                            c->tiles[1],  c->block_tiles, c->blocks, c->vectors,   c->tile_rows};
+    LLVMValueRef arg[32] = {source, packed, scratch};
+    int count = 3;
+    for (size_t i = 0; i < COUNT_OF(size); i++)
+        arg[count++] = whole(k->g, size[i]);
+    call_named(&k->emit, "aml_conv_winograd", arg,
+               add_epilogue(k, c, arg, count, epilogue, context));
+}
+
+static void emit_last(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValueRef packed,
+                      LLVMValueRef copy, LLVMValueRef table, LLVMValueRef epilogue,
+                      LLVMValueRef context)
+{
+    Codegen *g = k->g;
+    LLVMValueRef arg[64] = {source, packed, copy, table};
+    const int64_t first[] = {c->last, c->depth, c->groups, c->from, c->to, c->taps};
+    const int64_t rest[] = {c->place,  c->plane,   c->direct,    c->block_axis,  c->block_rows,
+                            c->blocks, c->vectors, c->tile_rows, c->tile_columns};
+    int count = 4;
+    for (size_t i = 0; i < COUNT_OF(first); i++)
+        arg[count++] = whole(g, first[i]);
+    count = add_axes(g, arg, count, c->source);
+    count = add_axes(g, arg, count, c->result);
+    count = add_axes(g, arg, count, c->step);
+    count = add_axes(g, arg, count, c->origin);
+    count = add_axes(g, arg, count, c->copy);
+    for (size_t i = 0; i < COUNT_OF(rest); i++)
+        arg[count++] = whole(g, rest[i]);
+    call_named(&k->emit, "aml_conv_last", arg, add_epilogue(k, c, arg, count, epilogue, context));
+}
+
 static void emit_body_of(Kernel *k, IrFunction *body, Inst *conv, const AmlConv *c,
                          LLVMValueRef const result[], LLVMValueRef packed, LLVMValueRef copy,
                          LLVMValueRef table)
@@ -181,13 +231,23 @@ static void emit_body_of(Kernel *k, IrFunction *body, Inst *conv, const AmlConv 
                           .row_axes = 1,
                           .column_axes = conv->type.rank - 2};
     p->shape.dot.n = aml_conv_all(c->result);
+    if (c->last) { // rows are positions, columns channels
+        p->shape = (DotShape){.row_axes = conv->type.rank - 1, .column_axes = 1};
+        p->shape.dot.n = c->depth ? c->depth : c->groups * c->to;
+        p->ragged = !c->depth && c->to % c->lanes;
+    }
     Source *source = product_stored(conv->input[0])->note;
     LLVMValueRef from = source->base, context = product_context(p);
     LLVMValueRef epilogue = product_epilogue(p, result);
     if (k->parts > 1 && c->copy_bytes)
         copy = offset_pointer(&k->emit, copy, k->begin, (int64_t)c->copy_bytes);
-    emit_call(k, c, from, packed, copy, table, product_field(p, context, k->operand.count),
-              epilogue, context);
+    if (c->side)
+        emit_winograd(k, c, from, packed, copy, epilogue, context);
+    else if (c->last)
+        emit_last(k, c, from, packed, copy, table, epilogue, context);
+    else
+        emit_call(k, c, from, packed, copy, table, product_field(p, context, k->operand.count),
+                  epilogue, context);
 }
 
 void conv_emit(Frame *f, Inst *inst, Inst *conv)
@@ -203,12 +263,12 @@ void conv_emit(Frame *f, Inst *inst, Inst *conv)
     Buffered memory = {.kind = PLACE_ARENA, .offset = place->scratch_offset};
     const Inst *own = product_stored(conv->input[1]); // the body's parameter
     const Inst *weights = inst->input[own->attr[0].whole];
-    bool constant = value_origin(weights)->op == OP_constant && own->uses == 1 && !c.half;
+    bool constant = value_origin(weights)->op == OP_constant && !c.half;
     LLVMValueRef packed =
         constant ? packed_constant(f, &c, rows, value_origin(weights)) : frame_pointer(f, &memory);
     if (!constant)
         pack_weights(f, inst, &c, table, value_pointer(f, weights), packed);
-    memory.offset += (c.packed_bytes + 63) / 64 * 64;
+    memory.offset += c.last ? 0 : (c.packed_bytes + 63) / 64 * 64;
 
     Kernel kernel, *k = &kernel;
     kernel_begin(k, f, inst, c.parts);

@@ -6,7 +6,7 @@
 bool inst_weighs_channels(const Inst *inst, int *axis, int *weight_axis)
 {
     if (inst->op == OP_conv) {
-        *axis = 1;
+        *axis = inst->attr[5].whole ? inst->type.rank - 1 : 1;
         *weight_axis = 0;
         return true;
     }

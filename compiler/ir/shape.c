@@ -4,6 +4,8 @@
 // sentence why it cannot. The sentence is shown to the user after the operation's name, so it
 // speaks of shapes and not of the compiler.
 
+#include <string.h>
+
 #include "ir/ir.h"
 
 #include "stored.h"
@@ -701,10 +703,27 @@ static bool conv_type(const RuleCall *call, Type x, Type w, Type *out)
     return positions(call, s, x.dim + 2, w.dim + 2, out->dim + 2);
 }
 
+// The second axis goes to the end (`last`), or comes back from there.
+static Type channels_moved(Type type, bool last)
+{
+    int64_t channels = type.dim[last ? 1 : type.rank - 1];
+    size_t bytes = sizeof(int64_t) * (size_t)(type.rank - 2);
+    memmove(type.dim + (last ? 1 : 2), type.dim + (last ? 2 : 1), bytes);
+    type.dim[last ? type.rank - 1 : 1] = channels;
+    return type;
+}
+
 static int rule_conv(const RuleCall *call)
 {
-    Type out;
-    return conv_type(call, in_type(call, 0), in_type(call, 1), &out) ? one(call, out) : -1;
+    Type x = in_type(call, 0), out;
+    int64_t last = call->attr[5].whole;
+    if (last < 0 || last > 2)
+        return refuse(call, "'last' is 0, 1 or 2, got %lld", (long long)last);
+    if (last == 2 && x.rank >= 3)
+        x = channels_moved(x, false);
+    if (!conv_type(call, x, in_type(call, 1), &out))
+        return -1;
+    return one(call, last ? channels_moved(out, true) : out);
 }
 
 static int rule_conv_input(const RuleCall *call)

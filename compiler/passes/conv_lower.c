@@ -69,12 +69,26 @@ static Inst *times(const Conv *c, Inst *a, Inst *b)
     return make(c, OP_mul, in, 2, NULL, (Type){0});
 }
 
+// As if the channels were the second axis.
+static Type channels_second(Type type, bool last)
+{
+    int64_t channels = type.dim[type.rank - 1];
+    if (last) {
+        memmove(type.dim + 2, type.dim + 1, sizeof(int64_t) * (size_t)(type.rank - 2));
+        type.dim[1] = channels;
+    }
+    return type;
+}
+
 static Conv conv_of(Inst *inst)
 {
     Conv c = {.inst = inst};
+    int64_t last = inst->op == OP_conv ? inst->attr[5].whole : 0;
     c.x = inst->op == OP_conv_input ? inst->type : inst->input[0]->type;
     c.w = inst->op == OP_conv_weight ? inst->type : inst->input[1]->type;
     c.y = inst->op == OP_conv ? inst->type : inst->input[inst->op == OP_conv_weight]->type;
+    c.x = channels_second(c.x, last == 2);
+    c.y = channels_second(c.y, last != 0);
     c.spatial = c.x.rank - 2;
     c.groups = inst->attr[4].whole;
     c.split = 1;
@@ -279,6 +293,7 @@ bool conv_shape(const Inst *inst, int width, AmlConv *out)
     *out = (AmlConv){.bytes = dtype_info[inst->type.dtype].bytes,
                      .input = input,
                      .quads = quads,
+                     .last = inst->op == OP_conv ? (int)inst->attr[5].whole : 0,
                      .channels = input ? to : from,
                      .images = c.x.dim[0],
                      .groups = c.groups,
@@ -371,7 +386,8 @@ size_t conv_scratch_bytes(const Inst *conv)
     for (int width = 16; width <= 64; width *= 2) {
         if (!conv_shape(conv, width, &c))
             continue;
-        size_t all = aligned(c.packed_bytes) + c.copy_bytes * (size_t)c.parts;
+        size_t packed = c.last ? 0 : aligned(c.packed_bytes); // is constant
+        size_t all = packed + c.copy_bytes * (size_t)c.parts;
         most = all > most ? all : most;
     }
     return most;
@@ -419,6 +435,26 @@ static Inst *widened_bytes(Inst *inst)
     return make(&c, inst->op, in, 2, inst->attr, (Type){0});
 }
 
+// Channels are last, but not for a kernel: as a convolution of what is moved.
+static Inst *with_channels_second(Inst *inst)
+{
+    Conv c = conv_of(inst);
+    int64_t second[IR_MAX_RANK] = {0, inst->type.rank - 1}, last[IR_MAX_RANK] = {0};
+    for (int i = 0; i < c.spatial; i++) {
+        second[2 + i] = 1 + i;
+        last[1 + i] = 2 + i;
+    }
+    last[inst->type.rank - 1] = 1;
+    Inst *x = inst->input[0];
+    if (inst->attr[5].whole == 2)
+        x = transposed(&c, x, x->type.rank, second);
+    Inst *in[] = {x, inst->input[1]};
+    Attr attr[6];
+    memcpy(attr, inst->attr, sizeof attr);
+    attr[5].whole = 0;
+    return transposed(&c, make(&c, OP_conv, in, 2, attr, (Type){0}), inst->type.rank, last);
+}
+
 static Inst *without_code(Inst *inst, DType wide)
 {
     Conv c = conv_of(inst);
@@ -438,6 +474,10 @@ static Inst *lowered(Inst *inst)
     AmlConv c;
     AmlConvWeight w;
     Conv conv = conv_of(inst);
+    if (inst->op == OP_conv && inst->attr[5].whole) {
+        bool code = inst->input[1]->op == OP_constant && conv_shape(inst, 64, &c);
+        return code ? NULL : with_channels_second(inst);
+    }
     if (wide != dtype && !is_depthwise(&conv))
         return widened(inst);
     if (inst_sums_bytes(inst) && (inst->input[1]->op != OP_constant || !conv_shape(inst, 64, &c)))

@@ -48,6 +48,7 @@ typedef struct AmlConv {
     int half;         // AML_HALF_...: source and weights are copied, widened
     bool input;       // conv_input: `from` are the convolution's results
     bool quads;       // the source's channels are bytes: four of them are an element (quads.c)
+    int last;         // 1: channels of the result are last, 2: of both (conv_last.h)
     int64_t channels; // of the source in memory, in each group
     int64_t depth;    // 0, or the channels, each with a convolution of its own: see below
     int64_t images, groups;
@@ -66,6 +67,9 @@ typedef struct AmlConv {
     int64_t taps;              // of all phases
     size_t copy_bytes;         // of one part
     size_t packed_bytes;       // of all weights
+    int64_t place, plane;      // elements from a position to the next and, of a channel last, to the
+                               // next channel
+    int64_t side, tiles[2], block_tiles; // of Winograd's tiles: conv_last.h; side 0: none
 } AmlConv;
 
 static inline int64_t aml_conv_all(const int64_t size[AML_CONV_AXES])
@@ -177,6 +181,8 @@ static inline void aml_conv_blocks(AmlConv *c)
         }
 }
 
+static inline bool aml_conv_last_plan(AmlConv *c); // conv_last.h
+
 // False: there is no code for it.
 static inline bool aml_conv_plan(AmlConv *c)
 {
@@ -198,6 +204,9 @@ static inline bool aml_conv_plan(AmlConv *c)
         c->source[2] = c->result[2] = aml_conv_all(c->source);
         c->source[0] = c->source[1] = c->result[0] = c->result[1] = 1;
     }
+    if (c->last)
+        return aml_conv_last_plan(c);
+    c->place = aml_conv_place(c);
     aml_conv_tile(c);
     aml_conv_blocks(c);
     int64_t units = c->images * c->groups * c->blocks;
@@ -242,7 +251,7 @@ static inline void aml_conv_table(const AmlConv *c, int64_t table[])
                 for (int k = 0; k < count[2]; k++, next++) {
                     int64_t *row = table + AML_CONV_TABLE + 2 * next;
                     row[0] = (offset[0][i] * c->copy[1] + offset[1][j]) * c->copy[2] + offset[2][k];
-                    row[0] *= aml_conv_place(c);
+                    row[0] *= c->place;
                     row[1] = (at[0][i] * c->kernel[1] + at[1][j]) * c->kernel[2] + at[2][k];
                 }
         table[2 * f + 1] = next - table[2 * f];
@@ -428,5 +437,7 @@ static inline bool aml_conv_weight_plan(AmlConvWeight *c)
         (size_t)((c->copy_elements + c->turned_elements + kept) * c->bytes + 63) / 64 * 64;
     return true;
 }
+
+#include "conv_last.h"
 
 #endif

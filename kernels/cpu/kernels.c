@@ -2,6 +2,7 @@
 
 #include "dot.c"
 #include "conv.c"
+#include "conv_last.c"
 #include "depthwise.c"
 #ifdef AML_QUADS // where a program has products of bytes: a file of bitcode of its own
 #include "quads.c"

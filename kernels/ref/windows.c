@@ -123,10 +123,31 @@ static void store_sum(DType dtype, void *out, int64_t at, Sum sum)
         element_set_whole(dtype, out, at, (int64_t)sum.whole);
 }
 
+// Of a tensor whose channels are last: as if they were the second axis.
+static Type channels_second(Type type)
+{
+    int64_t channels = type.dim[type.rank - 1];
+    for (int i = type.rank - 1; i > 1; i--)
+        type.dim[i] = type.dim[i - 1];
+    type.dim[1] = channels;
+    return type;
+}
+
+// Where an element is in memory: of channel `channel` of image n, at a position of `plane`.
+static int64_t element_at(Type type, int64_t plane, bool last, int64_t n, int64_t channel,
+                          int64_t position)
+{
+    int64_t channels = type.dim[1];
+    return last ? (n * plane + position) * channels + channel
+                : (n * channels + channel) * plane + position;
+}
+
 void ref_conv(const RefCall *call)
 {
-    Conv c = conv_of(call, call->in_type[0], call->in_type[1], call->out_type[0]);
-    int64_t out = 0;
+    int64_t last = call->attr[5].whole;
+    Type x = call->in_type[0], y = call->out_type[0];
+    Conv c = conv_of(call, last == 2 ? channels_second(x) : x, call->in_type[1],
+                     last ? channels_second(y) : y);
     for (int64_t n = 0; n < c.y.dim[0]; n++)
         for (int64_t to = 0; to < c.y.dim[1]; to++)
             for (int64_t o = 0; o < c.y_plane; o++) {
@@ -137,10 +158,11 @@ void ref_conv(const RefCall *call)
                                 channel = to / c.to_group * c.from_group + from;
                         if (at >= 0)
                             add_product(&sum, c.x.dtype, call->in[0],
-                                        (n * c.x.dim[1] + channel) * c.x_plane + at, c.w.dtype,
-                                        call->in[1], (to * c.from_group + from) * c.w_plane + k);
+                                        element_at(c.x, c.x_plane, last == 2, n, channel, at),
+                                        c.w.dtype, call->in[1],
+                                        (to * c.from_group + from) * c.w_plane + k);
                     }
-                store_sum(c.y.dtype, call->out[0], out++, sum);
+                store_sum(c.y.dtype, call->out[0], element_at(c.y, c.y_plane, last, n, to, o), sum);
             }
 }
 

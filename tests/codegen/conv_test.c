@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "cpu/conv.h"
 #include "harness.h"
 
 typedef struct Shape {
@@ -181,6 +182,136 @@ TEST(constant_weights)
     cx_free(cx);
 }
 
+// Channels last, of the result alone or of both, with constant weights: the shapes above but for
+// the transposed ones, and these, which are computed by Winograd where registers have 64 bytes.
+static const Shape winograd[] = {
+    {2, 2, 16, 33, 1, {9, 29}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+    {2, 1, 64, 64, 1, {8, 8}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+    {2, 3, 16, 16, 1, {13, 18}, {3, 3}, {1, 1}, {0, 2}, {1, 0}, {1, 1}},
+    {2, 1, 32, 48, 1, {31, 30}, {3, 3}, {1, 1}, {0, 0}, {0, 0}, {1, 1}}, // in blocks
+    {2, 1, 16, 40, 1, {16, 3}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+    {2, 1, 48, 20, 1, {5, 6}, {3, 3}, {1, 1}, {2, 2}, {2, 2}, {1, 1}},
+};
+
+static void put_weights(Buffer *out, int count)
+{
+    uint32_t draw = 12345;
+    buffer_text(out, "dense(");
+    for (int i = 0; i < count; i++) {
+        draw = draw * 1664525u + 1013904223u;
+        buffer_printf(out, "%s%g", i ? ", " : "", ((int)(draw >> 26) - 32) / 64.0);
+    }
+    buffer_text(out, ")");
+}
+
+// y[i] and x[i] are the sizes of result and input.
+static void put_last_type(Buffer *out, int images, int channels, const int size[], int axes)
+{
+    buffer_printf(out, "f32[%d", images);
+    for (int i = 0; i < axes; i++)
+        buffer_printf(out, ", %d", size[i]);
+    buffer_printf(out, ", %d]", channels);
+}
+
+static void put_last(Buffer *out, int index, const Shape *s, int last)
+{
+    int y[3], count = s->to * (s->from / s->groups);
+    for (int i = 0; i < s->axes; i++) {
+        y[i] = (s->size[i] + s->low[i] + s->high[i] - (s->kernel[i] - 1) * s->dilation[i] - 1) /
+                   s->stride[i] +
+               1;
+        count *= s->kernel[i];
+    }
+    Buffer x_type = {.arena = out->arena}, w_type = x_type, y_type = x_type;
+    if (last == 2)
+        put_last_type(&x_type, s->images, s->from, s->size, s->axes);
+    else
+        put_type(&x_type, "f32", s->images, s->from, s->size, s->axes);
+    put_type(&w_type, "f32", s->to, s->from / s->groups, s->kernel, s->axes);
+    put_last_type(&y_type, s->images, s->to, y, s->axes);
+    buffer_printf(out, "function @f%d {\n%%0 = parameter : %s\n%%1 = parameter : f32[%d]\n", index,
+                  x_type.text, s->to);
+    buffer_text(out, "%2 = constant value=");
+    put_weights(out, count);
+    buffer_printf(out, " : %s\n%%3 = conv %%0, %%2", w_type.text);
+    put_list(out, "stride", s->stride, s->axes);
+    put_list(out, "low", s->low, s->axes);
+    put_list(out, "high", s->high, s->axes);
+    put_list(out, "dilation", s->dilation, s->axes);
+    buffer_printf(out, " groups=%d last=%d : %s\n%%4 = broadcast %%1 axes=[%d] : %s\n", s->groups,
+                  last, y_type.text, s->axes + 1, y_type.text);
+    buffer_printf(out, "%%5 = add %%3, %%4 : %s\n%%6 = abs %%5 : %s\nresult %%6\nresult %%3\n}\n",
+                  y_type.text, y_type.text);
+}
+
+static void check_last(const Shape list[], int shapes_in_list, double tolerance)
+{
+    Cx *cx = cx_new();
+    Buffer text = {.arena = cx->arena};
+    const char *messages = "";
+    int count = 0;
+    for (int i = 0; i < shapes_in_list; i++)
+        for (int last = 1; last <= 2; last++)
+            put_last(&text, count++, &list[i], last);
+    IrModule *module = module_from_text(cx, "last.ir", text.text, text.length, &messages);
+    Case *cases = NEW_ARRAY(cx->arena, Case, count);
+    const char *why = module ? NULL : messages;
+    for (int i = 0; i < count && module; i++)
+        case_prepare(cx, &cases[i], module, module->function.at[i],
+                     arena_printf(cx->arena, "f%d", i));
+    if (!why)
+        passes_run(cx, module, "fuse", NULL, NULL);
+    if (!why)
+        why = cases_load(cx, module, cases, count, test_cpu);
+    for (int i = 0; i < count && !why; i++) {
+        const char *differs = case_check(cx, &cases[i], 23, tolerance);
+        if (differs)
+            why = arena_printf(cx->arena, "shape %d, last=%d: %s", i / 2, i % 2 + 1, differs);
+    }
+    char shown[512];
+    snprintf(shown, sizeof shown, "%s", why ? why : "");
+    cx_free(cx);
+    if (why)
+        CHECK_FAIL("%s: %s", test_cpu, shown);
+}
+
+TEST(last_channels)
+{
+    check_last(shapes, COUNT_OF(shapes), 1e-4);
+}
+TEST(winograd_tiles)
+{
+    check_last(winograd, COUNT_OF(winograd), 1e-4);
+}
+
+// Which sides the rule chooses, so that a test of both is one.
+TEST(winograd_sides)
+{
+    static const struct {
+        int64_t from, to, size, side;
+    } expected[] = {
+        {16, 16, 32, 4}, {32, 32, 16, 4}, {64, 64, 8, 2}, {512, 512, 7, 0}, {8, 8, 32, 0}};
+    for (size_t i = 0; i < COUNT_OF(expected); i++) {
+        int64_t size = expected[i].size;
+        AmlConv c = {.bytes = 4,
+                     .lanes = 16,
+                     .last = 2,
+                     .images = 1,
+                     .groups = 1,
+                     .channels = expected[i].from,
+                     .from = expected[i].from,
+                     .to = expected[i].to,
+                     .source = {1, size, size},
+                     .result = {1, size, size},
+                     .kernel = {1, 3, 3},
+                     .stride = {1, 1, 1},
+                     .low = {0, 1, 1},
+                     .dilation = {1, 1, 1}};
+        CHECK(aml_conv_plan(&c));
+        CHECK_INT(c.side, expected[i].side);
+    }
+}
+
 int main(int argc, char **argv)
 {
     test_cpu = argc > 1 ? argv[1] : "native";
@@ -189,5 +320,8 @@ int main(int argc, char **argv)
     RUN(mixed);
     RUN(f16);
     RUN(constant_weights);
+    RUN(last_channels);
+    RUN(winograd_tiles);
+    RUN(winograd_sides);
     CHECK_SUMMARY();
 }

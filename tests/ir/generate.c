@@ -151,8 +151,8 @@ static Type fill_attributes(Generator *g, Op op, Inst *in[], Attr attr[])
         }
         if (op != OP_window)
             attr[4].whole = 1;
-        if (op == OP_conv_weight)
-            attr[5].whole = 0;
+        if (op == OP_conv || op == OP_conv_weight)
+            attr[5].whole = op == OP_conv ? draw_below(&g->draw, 3) : 0;
     }
     if (op == OP_broadcast)
         given = grown(g, type, &attr[0].list);

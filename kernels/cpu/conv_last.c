@@ -1,0 +1,378 @@
+// conv_last.c: convolutions with channels last, and those by Winograd; conv_last.h says how they
+// are computed, and TILE is that of conv.c.
+//
+// Functions stand in the order in which they are inlined, callers first (see kernel.h).
+
+#include "conv_last.h"
+
+#define AXES(name) int64_t name##_d, int64_t name##_h, int64_t name##_w
+#define EACH(i, most, count) UNROLL for (int64_t i = 0; i < most; i++) if (i < (count))
+#define LAST_EPILOGUE                                                                              \
+    void (*epilogue)(void *context, int64_t row, int64_t column, int lanes, f32v value),           \
+        void *context
+
+TEMPLATE void aml_shared_conv_last_copy(const float *source, int64_t channels, int64_t count,
+                                        AXES(source), AXES(origin), AXES(copy), int64_t place,
+                                        float *copy);
+TEMPLATE void conv_last_tile(const float *source, int64_t plane, int64_t row_step, int64_t step,
+                             const float *weights, const int64_t *taps, int64_t count, int64_t from,
+                             int64_t depth, int64_t vectors, int64_t rows, int64_t columns,
+                             int64_t left, int64_t position, int64_t pitch, int64_t channel,
+                             LAST_EPILOGUE);
+
+// Units begin..end: a group of an image, or a block of its rows. With one channel to a group
+// (`depth`) all groups, which are registers of channels, are one unit.
+TEMPLATE void aml_conv_last(const float *source, const float *packed, float *copy,
+                            const int64_t *table, int64_t last, int64_t depth, int64_t groups,
+                            int64_t from, int64_t to, int64_t taps, AXES(source), AXES(result),
+                            AXES(step), AXES(origin), AXES(copy), int64_t place, int64_t plane,
+                            int64_t direct, int64_t block_axis, int64_t block_rows, int64_t blocks,
+                            int64_t vectors, int64_t tile_rows, int64_t tile_columns,
+                            int64_t unit_begin, int64_t unit_end, LAST_EPILOGUE)
+{
+    int64_t panel = vectors * F32_LANES, panels = (to + panel - 1) / panel;
+    int64_t source_size = source_d * source_h * source_w;
+    int64_t channels = depth ? depth : groups * from, outer = depth ? 1 : groups;
+    const int64_t *rows = table + AML_CONV_TABLE;
+    NO_UNROLL for (int64_t unit = unit_begin; unit < unit_end; unit++)
+    {
+        int64_t begin = unit % blocks * block_rows, end = begin + block_rows;
+        int64_t group = unit / blocks % outer, image = unit / blocks / outer;
+        int64_t begin_d = block_axis == 0 ? begin : 0, end_d = block_axis == 0 ? end : result_d;
+        int64_t begin_h = block_axis == 1 ? begin : 0, end_h = block_axis == 1 ? end : result_h;
+        end_d = end_d < result_d ? end_d : result_d;
+        end_h = end_h < result_h ? end_h : result_h;
+        int64_t corner_d = origin_d, corner_h = origin_h;
+        const float *in =
+            source + image * channels * source_size + group * from * (last == 1 ? source_size : 1);
+        if (!direct) {
+            corner_d += begin_d * step_d;
+            corner_h += begin_h * step_h;
+            if (last == 1)
+                aml_shared_conv_copy_f32(in, 0, from, source_d, source_h, source_w, corner_d,
+                                         corner_h, origin_w, copy_d, copy_h, copy_w, copy);
+            else
+                aml_shared_conv_last_copy(in, channels, depth ? depth : from, source_d, source_h,
+                                          source_w, corner_d, corner_h, origin_w, copy_d, copy_h,
+                                          copy_w, place, copy);
+            in = copy;
+        }
+        NO_UNROLL for (int64_t p = 0; p < (depth ? groups : panels); p++)
+        {
+            const float *weights = packed + (group * panels + p) * panel * from * taps;
+            const float *image_of = in + (depth ? p * F32_LANES : 0);
+            int64_t left = (depth ? depth : to) - p * panel, channel = group * to + p * panel;
+            NO_UNROLL for (int64_t z = begin_d; z < end_d; z++)
+            {
+                NO_UNROLL for (int64_t y = begin_h; y < end_h; y += tile_rows)
+                {
+                    int64_t at = (z * step_d - corner_d) * copy_h + y * step_h - corner_h, x = 0;
+                    const float *row = image_of + (at * copy_w - origin_w) * place;
+                    int64_t position = ((image * result_d + z) * result_h + y) * result_w;
+                    NO_UNROLL for (; x + tile_columns <= result_w; x += tile_columns)
+                        conv_last_tile(row + x * step_w * place, plane, step_h * copy_w * place,
+                                       step_w * place, weights, rows, taps, from, depth, vectors,
+                                       tile_rows, tile_columns, left, position + x, result_w,
+                                       channel, epilogue, context);
+                    if (result_w % tile_columns)
+                        conv_last_tile(row + x * step_w * place, plane, step_h * copy_w * place,
+                                       step_w * place, weights, rows, taps, from, depth, vectors,
+                                       tile_rows, result_w % tile_columns, left, position + x,
+                                       result_w, channel, epilogue, context);
+                }
+            }
+        }
+    }
+}
+
+// `count` of the channels of each position, positions `place` apart, zeros around them. Whole
+// registers are stored, from left to right: what they hold beyond their place is stored over.
+TEMPLATE void aml_shared_conv_last_copy(const float *source, int64_t channels, int64_t count,
+                                        AXES(source), AXES(origin), AXES(copy), int64_t place,
+                                        float *copy)
+{
+    int64_t before = origin_w < 0 ? -origin_w : 0, first = origin_w < 0 ? 0 : origin_w;
+    before = before < copy_w ? before : copy_w;
+    int64_t middle = source_w - first < copy_w - before ? source_w - first : copy_w - before;
+    middle = middle < 0 ? 0 : middle;
+    // As one line, if nothing is between the positions.
+    bool dense = count == channels && place == channels;
+    int64_t lines = dense ? 1 : middle, line = dense ? middle * place : count;
+    NO_UNROLL for (int64_t z = origin_d; z < origin_d + copy_d; z++)
+    {
+        NO_UNROLL for (int64_t y = origin_h; y < origin_h + copy_h; y++)
+        {
+            bool outside = z < 0 || z >= source_d || y < 0 || y >= source_h;
+            int64_t zeros = (outside ? copy_w : before) * place;
+            NO_UNROLL for (int64_t i = 0; i < zeros; i += F32_LANES) f32_store(copy + i, (f32v){});
+            if (!outside) {
+                const float *in = source + ((z * source_h + y) * source_w + first) * channels;
+                NO_UNROLL for (int64_t k = 0; k < lines; k++)
+                {
+                    float *out = copy + (before + k) * place;
+                    int64_t i = 0;
+                    NO_UNROLL for (; i + F32_LANES <= line; i += F32_LANES)
+                        f32_store(out + i, f32_load(in + k * channels + i));
+                    if (i < line)
+                        f32_store(out + i, f32_load_some(in + k * channels + i, (int)(line - i)));
+                }
+                NO_UNROLL for (int64_t i = (before + middle) * place; i < copy_w * place;
+                               i += F32_LANES) f32_store(copy + i, (f32v){});
+            }
+            copy += copy_w * place;
+        }
+    }
+}
+
+// One tile. taps: the offset of each tap, and its number.
+TEMPLATE void conv_last_tile(const float *source, int64_t plane, int64_t row_step, int64_t step,
+                             const float *weights, const int64_t *taps, int64_t count, int64_t from,
+                             int64_t depth, int64_t vectors, int64_t rows, int64_t columns,
+                             int64_t left, int64_t position, int64_t pitch, int64_t channel,
+                             LAST_EPILOGUE)
+{
+    f32v sum[TILE][4];
+    EACH(i, TILE, rows * columns)
+    {
+        EACH(j, 4, vectors) sum[i][j] = (f32v){};
+    }
+    NO_UNROLL for (int64_t t = 0; t < count; t++)
+    {
+        const float *at = source + taps[2 * t];
+        NO_UNROLL for (int64_t c = 0; c < from; c++)
+        {
+            f32v right[4];
+            EACH(j, 4, vectors) right[j] = f32_load(weights + j * F32_LANES);
+            EACH(i, TILE, rows * columns)
+            {
+                int64_t index = i / columns * row_step + i % columns * step;
+                f32v value = depth ? f32_load(at + index) : f32_splat(at[index]);
+                EACH(j, 4, vectors) sum[i][j] = f32_fma(value, right[j], sum[i][j]);
+            }
+            weights += vectors * F32_LANES;
+            at += plane;
+        }
+    }
+    EACH(j, 4, vectors)
+    {
+        int64_t lanes = left - j * F32_LANES;
+        if (lanes > 0) {
+            EACH(i, TILE, rows * columns)
+            {
+                epilogue(context, position + i / columns * pitch + i % columns,
+                         channel + j * F32_LANES, lanes < F32_LANES ? (int)lanes : F32_LANES,
+                         sum[i][j]);
+            }
+        }
+    }
+}
+
+// ---- Winograd
+
+TEMPLATE void aml_shared_winograd_input(const float *source, int64_t side, int64_t from,
+                                        int64_t source_h, int64_t source_w, int64_t low_h,
+                                        int64_t low_w, int64_t tiles_w, int64_t first,
+                                        int64_t count, int64_t block, float *patch, float *out);
+TEMPLATE void winograd_product(const float *a, const float *b, int64_t from, int64_t vectors,
+                               int64_t rows, f32v *out);
+TEMPLATE void aml_shared_winograd_output2(const f32v *in, int64_t step, f32v *out);
+TEMPLATE void aml_shared_winograd_output4(const f32v *in, int64_t step, f32v *out);
+TEMPLATE void aml_shared_winograd_patch2(const float *in, int64_t pitch, int64_t from, float *out,
+                                         int64_t step);
+TEMPLATE void aml_shared_winograd_patch4(const float *in, int64_t pitch, int64_t from, float *out,
+                                         int64_t step);
+
+// Units begin..end: blocks of patches of an image. Patches behind the last one of an image are
+// multiplied, whatever they hold, and not used.
+TEMPLATE void aml_conv_winograd(const float *source, const float *packed, float *scratch,
+                                int64_t side, int64_t from, int64_t to, int64_t source_h,
+                                int64_t source_w, int64_t result_h, int64_t result_w, int64_t low_h,
+                                int64_t low_w, int64_t tiles_h, int64_t tiles_w, int64_t block,
+                                int64_t blocks, int64_t vectors, int64_t tile_rows,
+                                int64_t unit_begin, int64_t unit_end, LAST_EPILOGUE)
+{
+    int64_t panel = vectors * F32_LANES, points = (side + 2) * (side + 2);
+    float *patch = scratch, *v = patch + points * from;
+    f32v *m = (f32v *)(v + points * block * from);
+    NO_UNROLL for (int64_t unit = unit_begin; unit < unit_end; unit++)
+    {
+        int64_t image = unit / blocks, first = unit % blocks * block;
+        int64_t count = tiles_h * tiles_w - first < block ? tiles_h * tiles_w - first : block;
+        aml_shared_winograd_input(source + image * source_h * source_w * from, side, from, source_h,
+                                  source_w, low_h, low_w, tiles_w, first, count, block, patch, v);
+        NO_UNROLL for (int64_t channel = 0; channel < to; channel += panel)
+        {
+            const float *u = packed + channel * from * points;
+            NO_UNROLL for (int64_t e = 0; e < points; e++)
+            {
+                NO_UNROLL for (int64_t t = 0; t < count; t += tile_rows)
+                    winograd_product(v + (e * block + t) * from, u + e * from * panel, from,
+                                     vectors, tile_rows, m + (e * block + t) * vectors);
+            }
+            NO_UNROLL for (int64_t t = 0; t < count * vectors; t++)
+            {
+                int64_t tile = first + t / vectors, column = channel + t % vectors * F32_LANES;
+                int64_t y = tile / tiles_w * side, x = tile % tiles_w * side;
+                int64_t lanes = to - column < F32_LANES ? to - column : F32_LANES;
+                if (lanes <= 0)
+                    continue;
+                f32v out[16];
+                if (side == 2)
+                    aml_shared_winograd_output2(m + t, block * vectors, out);
+                else
+                    aml_shared_winograd_output4(m + t, block * vectors, out);
+                int64_t rows = result_h - y < side ? result_h - y : side;
+                int64_t columns = result_w - x < side ? result_w - x : side;
+                int64_t position = (image * result_h + y) * result_w + x;
+                NO_UNROLL for (int64_t i = 0; i < rows; i++)
+                {
+                    NO_UNROLL for (int64_t k = 0; k < columns; k++)
+                        epilogue(context, position + i * result_w + k, column, (int)lanes,
+                                 out[i * side + k]);
+                }
+            }
+        }
+    }
+}
+
+// Patches first..first + count, transformed: out[point][block][from]. A patch that reaches over the
+// border is copied with zeros first.
+TEMPLATE void aml_shared_winograd_input(const float *source, int64_t side, int64_t from,
+                                        int64_t source_h, int64_t source_w, int64_t low_h,
+                                        int64_t low_w, int64_t tiles_w, int64_t first,
+                                        int64_t count, int64_t block, float *patch, float *out)
+{
+    int64_t edge = side + 2;
+    NO_UNROLL for (int64_t t = 0; t < count; t++)
+    {
+        int64_t y = (first + t) / tiles_w * side - low_h, x = (first + t) % tiles_w * side - low_w;
+        const float *in = source + (y * source_w + x) * from;
+        int64_t pitch = source_w * from;
+        if (y < 0 || x < 0 || y + edge > source_h || x + edge > source_w) {
+            NO_UNROLL for (int64_t i = 0; i < edge * edge; i++)
+            {
+                int64_t row = y + i / edge, column = x + i % edge;
+                bool inside = row >= 0 && row < source_h && column >= 0 && column < source_w;
+                const float *at = source + (row * source_w + column) * from;
+                float *to = patch + i * from;
+                NO_UNROLL for (int64_t c = 0; c < from; c += F32_LANES)
+                    f32_store(to + c, inside ? f32_load(at + c) : (f32v){});
+            }
+            in = patch;
+            pitch = edge * from;
+        }
+        if (side == 2)
+            aml_shared_winograd_patch2(in, pitch, from, out + t * from, block * from);
+        else
+            aml_shared_winograd_patch4(in, pitch, from, out + t * from, block * from);
+    }
+}
+
+TEMPLATE void winograd_product(const float *a, const float *b, int64_t from, int64_t vectors,
+                               int64_t rows, f32v *out)
+{
+    f32v sum[TILE][4];
+    EACH(i, TILE, rows)
+    {
+        EACH(j, 4, vectors) sum[i][j] = (f32v){};
+    }
+    NO_UNROLL for (int64_t c = 0; c < from; c++)
+    {
+        f32v right[4];
+        EACH(j, 4, vectors) right[j] = f32_load(b + j * F32_LANES);
+        EACH(i, TILE, rows)
+        {
+            f32v value = f32_splat(a[i * from + c]);
+            EACH(j, 4, vectors) sum[i][j] = f32_fma(value, right[j], sum[i][j]);
+        }
+        b += vectors * F32_LANES;
+    }
+    EACH(i, TILE, rows)
+    {
+        EACH(j, 4, vectors) out[i * vectors + j] = sum[i][j];
+    }
+}
+
+// The transforms along one axis; both axes are done one after the other.
+HELPER void winograd_in2(f32v d[4])
+{
+    f32v a = d[0] - d[2], b = d[1] + d[2], c = d[2] - d[1], e = d[1] - d[3];
+    d[0] = a, d[1] = b, d[2] = c, d[3] = e;
+}
+
+HELPER void winograd_in4(f32v d[6])
+{
+    f32v four = f32_splat(4), minus_four = f32_splat(-4), minus_five = f32_splat(-5);
+    f32v even = f32_fma(d[2], minus_four, d[4]), odd = f32_fma(d[1], minus_four, d[3]);
+    f32v near = d[4] - d[2], apart = d[3] - d[1];
+    f32v first = f32_fma(d[0], four, f32_fma(d[2], minus_five, d[4]));
+    f32v last = f32_fma(d[1], four, f32_fma(d[3], minus_five, d[5]));
+    apart += apart;
+    d[0] = first, d[1] = even + odd, d[2] = even - odd;
+    d[3] = near + apart, d[4] = near - apart, d[5] = last;
+}
+
+HELPER void winograd_out2(f32v d[4])
+{
+    f32v a = d[0] + (d[1] + d[2]), b = d[1] - d[2] - d[3];
+    d[0] = a, d[1] = b;
+}
+
+HELPER void winograd_out4(f32v d[6])
+{
+    f32v sum = d[1] + d[2], apart = d[1] - d[2], far = d[3] + d[4], wide = d[3] - d[4];
+    f32v first = d[0] + sum + far, last = f32_fma(wide, f32_splat(8), apart) + d[5];
+    d[0] = first, d[1] = f32_fma(wide, f32_splat(2), apart);
+    d[2] = f32_fma(far, f32_splat(4), sum), d[3] = last;
+}
+
+#define WINOGRAD_PATCH(side, edge)                                                                 \
+    TEMPLATE void aml_shared_winograd_patch##side(const float *in, int64_t pitch, int64_t from,    \
+                                                  float *out, int64_t step)                        \
+    {                                                                                              \
+        NO_UNROLL for (int64_t c = 0; c < from; c += F32_LANES)                                    \
+        {                                                                                          \
+            f32v down[edge][edge];                                                                 \
+            UNROLL for (int k = 0; k < edge; k++)                                                  \
+            {                                                                                      \
+                f32v d[edge];                                                                      \
+                UNROLL for (int i = 0; i < edge; i++) d[i] =                                       \
+                    f32_load(in + i * pitch + k * from + c);                                       \
+                winograd_in##side(d);                                                              \
+                UNROLL for (int i = 0; i < edge; i++) down[i][k] = d[i];                           \
+            }                                                                                      \
+            UNROLL for (int i = 0; i < edge; i++)                                                  \
+            {                                                                                      \
+                winograd_in##side(down[i]);                                                        \
+                UNROLL for (int k = 0; k < edge; k++)                                              \
+                    f32_store(out + (i * edge + k) * step + c, down[i][k]);                        \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+// in: one register for each point, `step` apart.
+#define WINOGRAD_OUTPUT(side, edge)                                                                \
+    TEMPLATE void aml_shared_winograd_output##side(const f32v *in, int64_t step, f32v *out)        \
+    {                                                                                              \
+        f32v down[side][edge];                                                                     \
+        UNROLL for (int k = 0; k < edge; k++)                                                      \
+        {                                                                                          \
+            f32v d[edge];                                                                          \
+            UNROLL for (int i = 0; i < edge; i++) d[i] = in[(i * edge + k) * step];                \
+            winograd_out##side(d);                                                                 \
+            UNROLL for (int i = 0; i < side; i++) down[i][k] = d[i];                               \
+        }                                                                                          \
+        UNROLL for (int i = 0; i < side; i++)                                                      \
+        {                                                                                          \
+            winograd_out##side(down[i]);                                                           \
+            UNROLL for (int k = 0; k < side; k++) out[i * side + k] = down[i][k];                  \
+        }                                                                                          \
+    }
+
+WINOGRAD_PATCH(2, 4)
+WINOGRAD_PATCH(4, 6)
+WINOGRAD_OUTPUT(2, 4)
+WINOGRAD_OUTPUT(4, 6)
+
+#undef AXES
+#undef EACH

@@ -1,0 +1,265 @@
+// conv_last.h: convolutions whose channels are last; conv_last.c holds the templates, conv.h the
+// rest of the plan.
+//
+// Lanes are result channels in conv.h too, but there a finished tile has to be turned around and a
+// channel of an image is a plane. With channels last in memory a register of results is stored as
+// it is, what is added to it (a bias, another activation) is read as it lies, and a border is put
+// around an image by copying whole positions:
+//
+//     conv.h         source [c][h][w]  ->  sums  ->  turned  ->  [out][h][w]
+//     last == 1      source [c][h][w]  ->  sums              ->  [h][w][out]     the first one of a
+//     last == 2      source [h][w][c]  ->  sums              ->  [h][w][out]     network, and
+//     others
+//
+// Weights are constant. They are packed [taps][from] for each panel: the channels of a position lie
+// one behind the other.
+//
+// Winograd (Lavin and Gray, 2015). Of a 3 x 3 convolution of stride 1, `side` * `side` results at a
+// time come from (side + 2)^2 products instead of 9 * side^2: 2.25 times fewer for a side of 2, 4
+// times fewer for 4. Each point of the transformed patches is a matrix product of its own:
+//
+//     patch of the source  ->  v[point][tile][from]  *  u[point][from][to]  ->  m[point][tile][to]
+//                                                                    ->  side * side results
+//
+// The weights u are made in f64 when they are packed. Sums and differences of the transforms cost
+// some bits, more for a side of 4: against sums in f64 results are off by a few 1e-6 of the largest
+// one, where the direct way is off by a few 1e-7.
+
+#ifndef AML_KERNELS_CPU_CONV_LAST_H
+#define AML_KERNELS_CPU_CONV_LAST_H
+
+#include "conv.h"
+
+enum {
+    AML_WINOGRAD_POINTS = 36,              // at most
+    AML_WINOGRAD_BLOCK = 320 * 1024,       // bytes of the transformed patches of a unit, about
+    AML_WINOGRAD_WEIGHTS = 4 * 1024 * 1024 // bytes of u at most
+};
+
+// What one turn of the innermost loop over a tile takes, in cycles of a processor that multiplies
+// and loads two registers in each.
+static inline double aml_conv_last_turn(int64_t positions, int64_t vectors)
+{
+    double products = (double)(positions * vectors) / 2, loads = (double)(positions + vectors) / 2;
+    double most = products > loads ? products : loads;
+    return (most < 4 ? 4 : most) + 0.25; // a sum waits four cycles for itself
+}
+
+static inline void aml_conv_last_tile(AmlConv *c)
+{
+    int64_t room = c->lanes * c->bytes == 64 ? AML_CONV_TILE : AML_CONV_SMALL_TILE;
+    int64_t wide = room == AML_CONV_TILE ? 4 : 3, all = aml_ceil_div(c->to, c->lanes);
+    int64_t height = c->result[1], width = c->result[2];
+    double best = -1;
+    for (int64_t v = 1; v <= (c->depth ? 1 : wide); v++)
+        for (int64_t rows = 1; rows <= height && rows * v <= room; rows++)
+            for (int64_t columns = 1; columns <= width && rows * columns * v <= room; columns++) {
+                if (height % rows)
+                    continue;
+                double line = (double)(width / columns) * aml_conv_last_turn(rows * columns, v);
+                if (width % columns) // is code of its own
+                    line += 1.05 * aml_conv_last_turn(rows * (width % columns), v);
+                double score = line * (double)(height / rows) * (double)aml_ceil_div(all, v);
+                if (best >= 0 && score >= best)
+                    continue;
+                best = score;
+                c->vectors = v;
+                c->tile_rows = rows;
+                c->tile_columns = columns;
+            }
+}
+
+static inline void aml_conv_last_blocks(AmlConv *c)
+{
+    // Weights that do not stay in the cache are read once for each block.
+    int64_t weights = c->to * c->from * c->taps * c->bytes;
+    int64_t most = weights > 256 * 1024 ? 512 * 1024 : 48 * 1024;
+    int64_t channels = c->depth ? c->depth : c->groups * c->from;
+    c->block_axis = c->result[0] > 1 ? 0 : 1;
+    int64_t rows = c->result[c->block_axis], unit = c->block_axis == 1 ? c->tile_rows : 1;
+    c->block_rows = rows;
+    while (true) {
+        int64_t least, past;
+        c->direct = c->last == 2 ? !c->depth || channels % c->lanes == 0 : true;
+        for (int axis = 0; axis < AML_CONV_AXES; axis++) {
+            int64_t last = axis == c->block_axis ? c->block_rows - 1 : c->result[axis] - 1;
+            aml_conv_reach(c, axis, 0, last, &least, &past);
+            c->origin[axis] = least;
+            c->copy[axis] = past - least + 1;
+            aml_conv_reach(c, axis, 0, c->result[axis] - 1, &least, &past);
+            c->direct = c->direct && least >= 0 && past < c->source[axis];
+        }
+        c->place = c->last == 1 ? 1
+                   : c->depth   ? aml_ceil_div(channels, c->lanes) * c->lanes
+                                : c->from;
+        int64_t bytes = (c->last == 1 ? c->from : c->place) * aml_conv_all(c->copy) * c->bytes;
+        int64_t units = c->images * (c->depth ? 1 : c->groups) * aml_ceil_div(rows, c->block_rows);
+        double work = (double)c->images * (double)c->groups * (double)c->to * (double)c->from *
+                      (double)c->taps * (double)aml_conv_all(c->result);
+        bool idle = units < 8 && work / (double)units > 4e6;
+        if (c->block_rows <= unit || ((c->direct || bytes <= most) && !idle))
+            break;
+        c->block_rows = aml_ceil_div(aml_ceil_div(c->block_rows, 2), unit) * unit;
+    }
+    c->blocks = aml_ceil_div(rows, c->block_rows);
+    if (c->direct) {
+        c->place = c->last == 1 ? 1 : channels;
+        for (int axis = 0; axis < AML_CONV_AXES; axis++) {
+            c->origin[axis] = 0;
+            c->copy[axis] = c->source[axis];
+        }
+    }
+    c->plane = c->last == 1 ? aml_conv_all(c->copy) : 1;
+}
+
+// ---- Winograd
+
+static inline int64_t aml_winograd_points(const AmlConv *c)
+{
+    return (c->side + 2) * (c->side + 2);
+}
+
+// The tile of a point's product and how many patches a unit has: `side` is chosen.
+static inline void aml_winograd_tile(AmlConv *c)
+{
+    int64_t room = c->lanes * c->bytes == 64 ? AML_CONV_TILE : AML_CONV_SMALL_TILE;
+    int64_t wide = room == AML_CONV_TILE ? 4 : 3, all = aml_ceil_div(c->to, c->lanes);
+    int64_t count = c->tiles[0] * c->tiles[1];
+    int64_t most = AML_WINOGRAD_BLOCK / (aml_winograd_points(c) * c->from * c->bytes);
+    int64_t block = aml_ceil_div(count, aml_ceil_div(count, most < 1 ? 1 : most));
+    double best = -1;
+    for (int64_t v = 1; v <= wide; v++)
+        for (int64_t rows = 1; rows <= block && rows * v <= room; rows++) {
+            double score = (double)(aml_ceil_div(block, rows) * aml_ceil_div(all, v)) *
+                           aml_conv_last_turn(rows, v);
+            if (best >= 0 && score >= best)
+                continue;
+            best = score;
+            c->vectors = v;
+            c->tile_rows = rows;
+        }
+    c->block_tiles = aml_ceil_div(block, c->tile_rows) * c->tile_rows;
+    c->blocks = aml_ceil_div(count, c->block_tiles);
+}
+
+// About how long it takes with this side: products, and four cycles for each register that a
+// transform reads or makes.
+static inline double aml_winograd_time(AmlConv *c, int64_t side)
+{
+    c->side = side;
+    for (int i = 0; i < 2; i++)
+        c->tiles[i] = aml_ceil_div(c->result[1 + i], side);
+    int64_t points = aml_winograd_points(c), count = c->tiles[0] * c->tiles[1];
+    aml_winograd_tile(c);
+    int64_t all = aml_ceil_div(c->to, c->lanes), panels = aml_ceil_div(all, c->vectors);
+    double products = (double)(points * c->from * panels * aml_ceil_div(count, c->tile_rows)) *
+                      aml_conv_last_turn(c->tile_rows, c->vectors);
+    double moved = (double)(count * points) * (double)(c->from / c->lanes + panels * c->vectors);
+    // Weights that are used by few patches are waited for.
+    double weights = (double)(points * c->from * c->to * c->bytes * c->blocks) / 24;
+    return products + 4 * moved + weights;
+}
+
+// False: not here, or not worth it.
+static inline bool aml_winograd_plan(AmlConv *c)
+{
+    bool fits = c->last == 2 && !c->depth && c->groups == 1 && c->from % 16 == 0 && c->to >= 16 &&
+                c->source[0] == 1 && c->result[0] == 1 && c->kernel[0] == 1;
+    for (int axis = 1; axis < AML_CONV_AXES; axis++)
+        fits = fits && c->kernel[axis] == 3 && c->stride[axis] == 1 && c->dilation[axis] == 1;
+    if (!fits)
+        return false;
+    double turn = aml_conv_last_turn(c->tile_rows * c->tile_columns, c->vectors);
+    int64_t positions = c->tile_rows * c->tile_columns;
+    double direct = (double)(aml_conv_all(c->result) * c->from * c->taps *
+                             aml_ceil_div(c->to, c->lanes * c->vectors)) /
+                        (double)positions * turn +
+                    (double)(c->from * c->to * c->taps * c->bytes * c->blocks) / 24;
+    AmlConv best = *c;
+    for (int64_t side = 2; side <= 4; side += 2) {
+        AmlConv try = *c;
+        double time = aml_winograd_time(&try, side);
+        if (aml_winograd_points(&try) * c->from * c->to * c->bytes > AML_WINOGRAD_WEIGHTS ||
+            time > 0.9 * direct)
+            continue;
+        direct = time;
+        best = try;
+    }
+    if (!best.side)
+        return false;
+    *c = best;
+    int64_t points = aml_winograd_points(c);
+    int64_t elements =
+        points * c->block_tiles * (c->from + c->vectors * c->lanes) + points * c->from;
+    c->copy_bytes = (size_t)(elements * c->bytes + 63) / 64 * 64;
+    c->packed_bytes = (size_t)(points * c->from * c->bytes) *
+                      (size_t)(aml_ceil_div(c->to, c->vectors * c->lanes) * c->vectors * c->lanes);
+    return true;
+}
+
+// False: there is no code for it.
+static inline bool aml_conv_last_plan(AmlConv *c)
+{
+    if (c->bytes != 4 || c->half || c->quads || c->input || (c->depth && c->last == 1))
+        return false;
+    c->side = 0;
+    aml_conv_last_tile(c);
+    aml_conv_last_blocks(c);
+    int64_t elements = (c->last == 1 ? c->from : c->place) * aml_conv_all(c->copy) + c->lanes;
+    c->copy_bytes = c->direct ? 0 : (size_t)(elements * c->bytes + 63) / 64 * 64;
+    int64_t panel = c->vectors * c->lanes;
+    c->packed_bytes =
+        (size_t)(c->groups * aml_ceil_div(c->to, panel) * panel * c->from * c->taps * c->bytes);
+    aml_winograd_plan(c);
+    int64_t units = c->images * (c->depth ? 1 : c->groups) * c->blocks;
+    double work = (double)c->images * (double)c->groups * (double)c->to * (double)c->from *
+                  (double)c->taps * (double)aml_conv_all(c->result);
+    int64_t wanted = (int64_t)(work / (1 << 19));
+    wanted = wanted < 1 ? 1 : wanted > AML_CONV_PARTS ? AML_CONV_PARTS : wanted;
+    c->unit_chunk = aml_ceil_div(units, wanted);
+    c->parts = aml_ceil_div(units, c->unit_chunk);
+    return true;
+}
+
+// ---- packing
+
+// Element (i, k) of g * w * g transposed, for one 3 x 3 kernel w.
+static inline double aml_winograd_weight(int64_t side, const float w[9], int64_t i, int64_t k)
+{
+    static const double two[4][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
+    static const double four[6][3] = {{1.0 / 4, 0, 0},
+                                      {-1.0 / 6, -1.0 / 6, -1.0 / 6},
+                                      {-1.0 / 6, 1.0 / 6, -1.0 / 6},
+                                      {1.0 / 24, 1.0 / 12, 1.0 / 6},
+                                      {1.0 / 24, -1.0 / 12, 1.0 / 6},
+                                      {0, 0, 1}};
+    const double(*g)[3] = side == 2 ? two : four;
+    double sum = 0;
+    for (int a = 0; a < 3; a++)
+        for (int b = 0; b < 3; b++)
+            sum += g[i][a] * (double)w[3 * a + b] * g[k][b];
+    return sum;
+}
+
+// The weights [out, in, kernel] in the order in which they are read: for each group and each panel
+// [taps][from][panel], with Winograd [points][from][panel].
+static inline void aml_conv_last_pack(const AmlConv *c, const float *weights, float *out)
+{
+    int64_t panel = c->vectors * c->lanes, results = c->depth ? c->depth : c->to;
+    int64_t groups = c->depth ? 1 : c->groups, rows = c->side ? aml_winograd_points(c) : c->taps;
+    for (int64_t group = 0; group < groups; group++)
+        for (int64_t first = 0; first < results; first += panel)
+            for (int64_t row = 0; row < rows; row++)
+                for (int64_t channel = 0; channel < c->from; channel++)
+                    for (int64_t result = first; result < first + panel; result++) {
+                        const float *w =
+                            weights + ((group * results + result) * c->from + channel) * c->taps;
+                        int64_t edge = c->side + 2;
+                        *out++ = result >= results ? 0
+                                 : c->side ? (float)aml_winograd_weight(c->side, w, row / edge,
+                                                                        row % edge)
+                                           : w[row];
+                    }
+}
+
+#endif
