@@ -260,7 +260,7 @@ static void emit_results(Frame *f, bool states)
 void emit_body(Frame *f)
 {
     for (Inst *inst = f->fn->first; inst; inst = inst->next) {
-        f->pointer.count = 0;
+        memset(&f->pointer, 0, sizeof f->pointer); // the frame of a loop around has the old ones
         emit_instruction(f, inst);
         if (f->watch)
             watch_instruction(f, inst);
