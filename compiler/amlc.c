@@ -3,6 +3,7 @@
 
 #include "driver.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -320,6 +321,8 @@ static int drive(Command *command, int argc, char **argv)
         show_verb_help(command->verb);
         return EXIT_OK;
     }
+    if (command->option[OPTION_NO_CACHE])
+        setenv("AML_OBJECTS", "no", 1); // for the stages that are processes of their own, too
     int count = command->argument.count;
     if (count < info->least || (info->most >= 0 && count > info->most)) {
         say(command, "error", "`amlc %s` needs %s, found %d argument%s", info->name,
@@ -331,6 +334,10 @@ static int drive(Command *command, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    // LLVM takes and gives back much memory in small pieces: not a page at a time, and none before
+    // the end.
+    mallopt(M_TOP_PAD, 4 << 20);
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
     Cx *cx = cx_new();
     Command command = {.cx = cx, .format = FORMAT_HUMAN};
     const char *no_color = getenv("NO_COLOR"), *terminal = getenv("TERM");

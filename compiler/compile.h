@@ -205,6 +205,7 @@ typedef struct Shared {
 typedef struct Target {
     const char *cpu; // "native", "x86-64-v2", "x86-64-v3", "x86-64-v4"
     bool position_independent;
+    bool keeps_objects; // what is compiled lives from build to build
     bool stores;    // constants may be stored shorter, see aml/stored.h
     Shared *shared; // NULL: there is one object
     // Called when entries and ObjectCode are complete but for the code itself, which is what takes

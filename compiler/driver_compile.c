@@ -159,8 +159,10 @@ static EmitList entries_of(Program *program)
 
 Target target_of(const Command *command)
 {
-    const char *cpu = command->option[OPTION_TARGET];
-    return (Target){.cpu = cpu ? cpu : "native", .position_independent = true};
+    const char *cpu = command->option[OPTION_TARGET], *objects = getenv("AML_OBJECTS");
+    return (Target){.cpu = cpu ? cpu : "native",
+                    .position_independent = true,
+                    .keeps_objects = !objects || strcmp(objects, "no") != 0};
 }
 
 static bool generate(Command *command, Program *program, const char *emit_text, Target target,

@@ -1,15 +1,18 @@
 // arena.c: memory that goes away all at once.
 //
-// A list of blocks, each twice the size of the one before; allocation moves a mark. reset goes back
-// to the first block and keeps them all, so a scratch arena stops calling malloc after the first
-// few passes.
+// A list of blocks: a small one, then blocks of large pages, each twice the size of the one before.
+// Page faults would else be a third of the time of checking a program. Allocation moves a mark.
+// reset goes back to the first block and keeps them all, so a scratch arena stops calling malloc
+// after the first few passes.
 
 #include "base/base.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define FIRST_BLOCK ((size_t)64 * 1024)
+#define LARGE_PAGE ((size_t)2 * 1024 * 1024)
 #define LARGEST_BLOCK ((size_t)8 * 1024 * 1024)
 #define ALIGNMENT ((size_t)16)
 
@@ -61,16 +64,20 @@ void arena_reset(Arena *arena)
 // A new block of at least `bytes`, put after the current one.
 static Block *add_block(Arena *arena, size_t bytes)
 {
-    size_t size = FIRST_BLOCK;
-    if (arena->current && arena->current->size * 2 <= LARGEST_BLOCK)
-        size = arena->current->size * 2;
-    else if (arena->current)
-        size = LARGEST_BLOCK;
-    if (size < bytes)
-        size = bytes;
-    Block *block = malloc(sizeof *block + size);
+    size_t size = FIRST_BLOCK; // with the head
+    if (arena->current) {
+        size = (arena->current->size + sizeof(Block)) * 2;
+        size = size < LARGE_PAGE ? LARGE_PAGE : size < LARGEST_BLOCK ? size : LARGEST_BLOCK;
+    }
+    if (size < bytes + sizeof(Block))
+        size = bytes + sizeof(Block);
+    bool large = size % LARGE_PAGE == 0;
+    Block *block = large ? aligned_alloc(LARGE_PAGE, size) : malloc(size);
     if (!block)
         out_of_memory();
+    if (large)
+        madvise(block, size, MADV_HUGEPAGE); // without large pages it is only slower
+    size -= sizeof *block;
     *block = (Block){.size = size};
     if (arena->current) {
         block->next = arena->current->next;
@@ -117,13 +124,19 @@ char *arena_text(Arena *arena, const char *from, size_t length)
 
 char *arena_vprintf(Arena *arena, const char *format, va_list args)
 {
+    char small[256]; // most texts are short, and need not be made twice
     va_list again;
     va_copy(again, args);
-    int length = vsnprintf(NULL, 0, format, args);
+    int length = format_text(small, sizeof small, format, args);
     if (length < 0)
         out_of_memory();
-    char *result = arena_alloc(arena, (size_t)length + 1);
-    vsnprintf(result, (size_t)length + 1, format, again);
+    char *result;
+    if ((size_t)length < sizeof small) {
+        result = arena_text(arena, small, (size_t)length);
+    } else {
+        result = arena_alloc(arena, (size_t)length + 1);
+        format_text(result, (size_t)length + 1, format, again);
+    }
     va_end(again);
     return result;
 }

@@ -34,6 +34,8 @@ void *arena_copy(Arena *arena, const void *from, size_t bytes);
 char *arena_text(Arena *arena, const char *from, size_t length); // a NUL-terminated copy
 char *arena_printf(Arena *arena, const char *format, ...) AML_PRINTF(2, 3);
 char *arena_vprintf(Arena *arena, const char *format, va_list args) AML_PRINTF(2, 0);
+// format.c: vsnprintf, but quick for formats of strings and whole numbers alone.
+int format_text(char *to, size_t room, const char *format, va_list args) AML_PRINTF(3, 0);
 
 #define NEW(arena, type) ((type *)arena_alloc((arena), sizeof(type)))
 #define NEW_ARRAY(arena, type, count) ((type *)arena_alloc((arena), sizeof(type) * (size_t)(count)))

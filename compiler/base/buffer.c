@@ -35,13 +35,16 @@ void buffer_text(Buffer *buffer, const char *text)
 
 void buffer_printf(Buffer *buffer, const char *format, ...)
 {
+    char small[256]; // most texts are short, and need not be made twice
     va_list args, again;
     va_start(args, format);
     va_copy(again, args);
-    int length = vsnprintf(NULL, 0, format, args);
-    if (length >= 0) {
+    int length = format_text(small, sizeof small, format, args);
+    if (length >= 0 && (size_t)length < sizeof small) {
+        buffer_append(buffer, small, (size_t)length);
+    } else if (length >= 0) {
         buffer_reserve(buffer, (size_t)length);
-        vsnprintf(buffer->text + buffer->length, (size_t)length + 1, format, again);
+        format_text(buffer->text + buffer->length, (size_t)length + 1, format, again);
         buffer->length += (size_t)length;
     }
     va_end(again);

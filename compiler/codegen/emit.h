@@ -65,6 +65,7 @@ typedef struct Codegen {
     Vec(Constant) constant;
     Vec(DataItem) data;
     bool as_text; // what is made is a text: all constants are in it
+    bool keeps_objects; // compiled pieces live from build to build
     bool stores; // constants may be stored shorter
     Vec(StoredPart) stored;
     size_t stored_bytes; // when expanded

@@ -255,9 +255,12 @@ static void emit_results(Frame *f, bool states)
     }
 }
 
+// Addresses are made again for each instruction, which takes nothing: thousands that live from one
+// end of a long function to the other take LLVM longer than all kernels.
 void emit_body(Frame *f)
 {
     for (Inst *inst = f->fn->first; inst; inst = inst->next) {
+        memset(&f->pointer, 0, sizeof f->pointer); // the frame of a loop around has the old ones
         emit_instruction(f, inst);
         if (f->watch)
             watch_instruction(f, inst);

@@ -99,6 +99,7 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
                        .pairs = info.pairs,
                        .bytes = bytes,
                        .stores = target.stores,
+                       .keeps_objects = target.keeps_objects,
                        .shared = target.shared,
                        .prefix = target.shared
                                      ? arena_printf(cx->arena, "%d_", target.shared->objects++)

@@ -7,17 +7,19 @@
 // meets the templates there.
 
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <llvm-c/Analysis.h>
 #include <llvm-c/BitReader.h>
 #include <llvm-c/BitWriter.h>
+#include <llvm-c/Comdat.h>
 #include <llvm-c/Linker.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 
 #include "base/embedded.h"
-#include "codegen/emit.h"
+#include "codegen/objects.h"
 
 extern const AmlEmbedded aml_kernel_bitcode[];
 
@@ -85,11 +87,16 @@ void piece_add(Codegen *g, LLVMValueRef kernel)
 
 // ---- templates ----------------------------------------------------------------------------------
 
+static void templates_name(const Codegen *g, char name[16])
+{
+    const char *kind = !g->bytes ? "" : *g->features ? "n" : "q"; // with VNNI; with quads
+    snprintf(name, 16, "%c%d%s.bc", *g->triple == 'a' ? 'a' : 'v', g->lanes, kind);
+}
+
 LLVMModuleRef templates_read(Codegen *g, LLVMContextRef llvm)
 {
     char name[16];
-    const char *kind = !g->bytes ? "" : *g->features ? "n" : "q"; // with VNNI; with quads
-    snprintf(name, sizeof name, "%c%d%s.bc", *g->triple == 'a' ? 'a' : 'v', g->lanes, kind);
+    templates_name(g, name);
     const AmlEmbedded *file = aml_kernel_bitcode;
     while (file->name && strcmp(file->name, name) != 0)
         file++;
@@ -102,6 +109,21 @@ LLVMModuleRef templates_read(Codegen *g, LLVMContextRef llvm)
         return NULL;
     set_target(g, kernels);
     return kernels;
+}
+
+// A function that several pieces have is in the program once: the linker leaves the others out. The
+// kinds of a processor's kernels are kept apart by the name of their file.
+static void keep_once(Codegen *g, LLVMValueRef function)
+{
+    char file[16], name[96];
+    size_t length;
+    templates_name(g, file);
+    snprintf(name, sizeof name, "%s_%.*s", LLVMGetValueName2(function, &length),
+             (int)strcspn(file, "."), file);
+    LLVMSetValueName2(function, name, strlen(name));
+    LLVMSetLinkage(function, LLVMLinkOnceODRLinkage);
+    LLVMSetVisibility(function, LLVMHiddenVisibility);
+    LLVMSetComdat(function, LLVMGetOrInsertComdat(LLVMGetGlobalParent(function), name));
 }
 
 static void adopt_template(Codegen *g, LLVMValueRef function)
@@ -121,13 +143,17 @@ static void adopt_template(Codegen *g, LLVMValueRef function)
                                        LLVMGetEnumAttributeKindForName("noinline", 8));
     LLVMSetLinkage(function, LLVMInternalLinkage);
     function_attributes(g, function, shared ? NULL : attributes);
+    if (shared)
+        keep_once(g, function);
 }
 
 // ---- compiling ----------------------------------------------------------------------------------
 
 typedef struct Piece {
     LLVMMemoryBufferRef bitcode, result;
-    char *text;        // the result if it is LLVM's text
+    char *text; // the result if it is LLVM's text
+    char *kept; // the result if an earlier build left it
+    size_t kept_length;
     const char *wrong; // what LLVM said
 } Piece;
 
@@ -197,6 +223,17 @@ static void compile_module(Codegen *g, Piece *piece, LLVMModuleRef module, const
 static void compile_piece(Pieces *p, Piece *piece)
 {
     Codegen own = *p->g, *g = &own; // with a context of its own
+    char key[OBJECT_KEY];
+    bool keeps = g->keeps_objects && !p->emit_text;
+    if (keeps) {
+        object_key(g, pipeline, LLVMGetBufferStart(piece->bitcode),
+                   LLVMGetBufferSize(piece->bitcode), key);
+        piece->kept = object_find(key, &piece->kept_length);
+        if (piece->kept) {
+            LLVMDisposeMemoryBuffer(piece->bitcode);
+            return;
+        }
+    }
     g->llvm = LLVMContextCreate();
     g->machine = target_machine(g->triple, g->cpu, g->features);
     LLVMModuleRef module = join(g, piece);
@@ -204,6 +241,8 @@ static void compile_piece(Pieces *p, Piece *piece)
         compile_module(g, piece, module, p->emit_text);
     else
         piece->wrong = "a piece cannot be read";
+    if (keeps && !piece->wrong)
+        object_keep(key, LLVMGetBufferStart(piece->result), LLVMGetBufferSize(piece->result));
     if (module)
         LLVMDisposeModule(module);
     LLVMDisposeTargetMachine(g->machine);
@@ -244,6 +283,12 @@ static ObjectFile take(const Codegen *g, Piece *piece)
     if (piece->wrong)
         bug(g->cx, (Span){0}, "LLVM cannot compile the module: %s", piece->wrong);
     ObjectFile file;
+    if (piece->kept) {
+        file.length = piece->kept_length;
+        file.at = arena_text(g->cx->arena, piece->kept, file.length);
+        free(piece->kept);
+        return file;
+    }
     if (piece->text) {
         file.length = strlen(piece->text);
         file.at = arena_text(g->cx->arena, piece->text, file.length);

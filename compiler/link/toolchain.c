@@ -299,6 +299,7 @@ static const char *link_object(Workplace *place, const LinkRequest *request, con
     Words join = {0}, hide = {0}, *words = &join;
     vec_push(cx->arena, &place->made, arena_printf(cx->arena, "%s/joined.o", place->folder));
     ARG("-r"), ARG("-nostdlib"), ARG("-Wl,--gc-sections"), ARG("-Wl,--build-id=none");
+    ARG("-Wl,--force-group-allocation"); // two libraries must not share what is local in each
     for (const char *const *function = request->exports; *function; function++)
         ARG(arena_printf(cx->arena, "-Wl,-u,%s_%s", request->name, *function));
     ARG("tables.o");

@@ -77,7 +77,7 @@ static aml_status read_prompt(Generating *g, aml_error *error)
 aml_status amli_empty_caches(amli_session *session, aml_error *error)
 {
     amli_device *device = session->device;
-    static const char zeros[1 << 16];
+    static const char zeros[1 << 12]; // it is in every training program
     for (int i = 0; i < session->job->states; i++) {
         const aml_state_info *state = &session->job->state[i];
         size_t left = state->role == AML_ROLE_CACHE ? amli_tensor_bytes(&state->tensor) : 0;

@@ -54,7 +54,7 @@ def torch_seconds(bench, blocks):
 def build(bench, operations):
     blocks = operations // OPERATIONS_OF_BLOCK
     (bench.folder / "model.aml").write_text(source(blocks))
-    taken = [measured(bench.amlc, "build", "model.aml", "-o", "model", cwd=bench.folder) for _ in range(bench.rounds or 5)]
+    taken = [measured(bench.amlc, "build", "--no-cache", "model.aml", "-o", "model", cwd=bench.folder) for _ in range(bench.rounds or 5)]
     entry = {"operations": operations, "s": median([t[0] for t in taken]), "processor_s": median([t[1] for t in taken]), "MiB": max(t[2] for t in taken),
              "bytes": (bench.folder / "model").stat().st_size}
     print(f"  {operations} operations: {entry['s']:.2f} s, {entry['processor_s']:.2f} s of processor time, {entry['MiB']:.0f} MiB; program {entry['bytes']:,} bytes", flush=True)
@@ -90,7 +90,7 @@ def check(bench):
 def examples(bench):
     result = {}
     for name in ("digits.aml", "digits_f32.aml"):
-        result[name] = 1e3 * median([seconds(bench.amlc, "build", ROOT / "examples/digits" / name, "-o", bench.folder / "out") for _ in range(bench.rounds or 9)])
+        result[name] = 1e3 * median([seconds(bench.amlc, "build", "--no-cache", ROOT / "examples/digits" / name, "-o", bench.folder / "out") for _ in range(bench.rounds or 9)])
         print(f"  amlc build {name:<17} {result[name]:7.1f} ms", flush=True)
     return result
 

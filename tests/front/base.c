@@ -4,6 +4,8 @@
 #include "base/base.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
 #include <stdint.h>
 
 TEST(arena_gives_zeroed_aligned_memory)
@@ -157,8 +159,41 @@ TEST(only_files_are_read)
     arena_free(arena);
 }
 
+// What format_text makes is what the C library makes, in whatever room there is.
+static void same_text(const char *format, ...)
+{
+    char ours[400], theirs[400];
+    for (size_t room = 0; room <= sizeof ours; room += room < 20 ? 1 : 76) {
+        va_list args, again;
+        va_start(args, format);
+        va_copy(again, args);
+        memset(ours, '?', sizeof ours);
+        memset(theirs, '?', sizeof theirs);
+        int length = format_text(ours, room, format, args);
+        CHECK_INT(length, vsnprintf(theirs, room, format, again));
+        CHECK(memcmp(ours, theirs, sizeof ours) == 0);
+        va_end(again);
+        va_end(args);
+    }
+}
+
+TEST(formats_are_those_of_the_c_library)
+{
+    char text[300];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = 0;
+    same_text("nothing at all");
+    same_text("100%% of %s, %s", "this", "");
+    same_text("[%d, %d, %d] %s", INT32_MIN, INT32_MAX, 0, text);
+    same_text("%" PRId64 " %" PRId64 " %lld", INT64_MIN, INT64_MAX, -1ll);
+    same_text("%u %u", 0u, UINT32_MAX);
+    same_text("%s is %.3g, %5d, %08x and %zu, %.*s", "it", 2.5, -7, 255u, (size_t)9, 3, "abcdef");
+    same_text("%s%c%s%%%d", "a", 'b', text, 1);
+}
+
 int main(void)
 {
+    RUN(formats_are_those_of_the_c_library);
     RUN(arena_gives_zeroed_aligned_memory);
     RUN(arena_keeps_what_was_given);
     RUN(vec_grows);

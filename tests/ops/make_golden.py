@@ -52,6 +52,15 @@ def store(dtype, value):
     return bool(value) if dtype == "bool" else wrap(dtype, value)
 
 
+def shortest(dtype, value):
+    """The fewest digits that dtype reads back as this value; read as a double first, as the IR's reader does."""
+    for digits in range(1, 18):
+        text = f"{value:.{digits}g}"
+        if round_float(dtype, float(text)) == value:
+            return text if "." in text or "e" in text else text + ".0"
+    return repr(value)
+
+
 class Tensor:
     """Python numbers in row-major order, so that no type of NumPy rounds where it should not."""
 
@@ -83,7 +92,7 @@ class Tensor:
             return "nan"
         if math.isinf(value):
             return "inf" if value > 0 else "-inf"
-        return repr(value)
+        return shortest(self.dtype, value)
 
 
 def from_array(dtype, array):
@@ -110,7 +119,7 @@ def spread(dtype, shape):
     """Ordinary values."""
     count = int(np.prod(shape, dtype=int))
     if dtype in FLOATS:
-        return Tensor(dtype, shape, generator.normal(0, 2, count))
+        return Tensor(dtype, shape, np.round(generator.normal(0, 2, count), 2))
     if dtype == "bool":
         return Tensor(dtype, shape, generator.integers(0, 2, count))
     low, high = limits(dtype)
@@ -660,7 +669,7 @@ def attention_cases():
         print(f"  %{n + 2} = {expected[index].text()}\n  result %{n + 1}\n  result %{n + 2}\n}}")
 
     def small(dtype, shape):
-        return Tensor(dtype, shape, generator.normal(0, 1, int(np.prod(shape))))
+        return Tensor(dtype, shape, np.round(generator.normal(0, 1, int(np.prod(shape))), 2))
 
     for dtype, b, t, h, d, s, g, w, causal, mask_axes in (
             ("f32", 2, 5, 4, 3, 7, 2, 5, 1, 0), ("f32", 1, 4, 2, 17, 4, 2, 16, 0, 2), ("f32", 2, 3, 2, 2, 33, 1, 4, 1, 3),
@@ -741,7 +750,7 @@ def stored_cases():
         stored = [b, Tensor("f16", (b.shape[0], groups, 16), panels(scale.view(np.uint16), groups, n, 1).reshape(-1).astype(np.uint16).view(np.float16))]
         if zeros:
             stored.append(Tensor("u8", (b.shape[0], groups, 16), panels(zero, groups, n, 1).reshape(-1)))
-        a = Tensor("f32", (rows, k), generator.normal(0, 1, rows * k))
+        a = Tensor("f32", (rows, k), np.round(generator.normal(0, 1, rows * k), 2))
         x = np.zeros((rows, groups, group), np.float32)
         x.reshape(rows, padded)[:, :k] = a.real()
         most = np.abs(x).max(2, keepdims=True)

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 
-from harness import DIGITS, ROOT, Skip, check, check_equal, check_in, main, sanitized
+from harness import DIGITS, ROOT, Skip, check, check_answers, check_equal, check_in, main, sanitized
 
 HERE = ROOT / "tests/programs"
 EVERY_FORM = "[executable, shared_library, static_library, object, c_header]"
@@ -36,18 +36,6 @@ def rows_of_digits(place, count=100):
     return some, numbers
 
 
-def check_answers(place, command, numbers, expected):
-    with open(numbers) as rows_in:
-        done = subprocess.run(command, stdin=rows_in, capture_output=True, text=True, timeout=300)
-    check_equal(done.returncode, 0, f"the exit code of {command[0]} ({done.stderr[-2000:]})")
-    found = done.stdout.splitlines()
-    check_equal(len(found), len(expected), "the number of rows")
-    for left, right in zip(found, expected):
-        a, b = left.split(","), right.split(",")
-        check_equal(a[0], b[0], "a prediction")
-        check(all(abs(float(x) - float(y)) < 1e-6 for x, y in zip(a[1:], b[1:])), f"{left} is not {right}")
-
-
 def each_form_from_c_and_cpp(place):
     """A C and a C++ program with the header and one file: two threads, nothing allocated, the executable's numbers."""
     needs_compiler(place, "cc", "c++")
@@ -62,7 +50,7 @@ def each_form_from_c_and_cpp(place):
         for compiler, language, standard, count in (("cc", "c", "-std=c11", ["-DCOUNT_ALLOCATIONS"]), ("c++", "c++", "-std=c++11", [])):
             place.run(compiler, "-x", language, standard, "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", *count, "-I", alone,
                       HERE / "library_user.c", "-x", "none", alone / form, *libraries, "-lpthread", "-o", "user")
-            check_answers(place, [place.folder / "user"], numbers, expected)
+            check_answers([place.folder / "user"], numbers, expected)
 
 
 def wrong_calls_have_codes(place):
@@ -81,7 +69,7 @@ def wrong_calls_have_codes(place):
         raise Skip("valgrind is not installed; the rest of the case passed")
     valgrind = ["valgrind", "-q", "--error-exitcode=9", "--leak-check=full"]
     place.run(*valgrind, place.folder / "errors")
-    check_answers(place, [*valgrind, place.folder / "user"], numbers, plain.splitlines())
+    check_answers([*valgrind, place.folder / "user"], numbers, plain.splitlines())
 
 
 def names_of(place, path, *options):

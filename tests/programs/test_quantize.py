@@ -7,7 +7,7 @@ import struct
 import subprocess
 import sys
 
-from harness import DIGITS, ROOT, best_time, check, check_equal, check_in, checkpoints, main, sanitized
+from harness import DIGITS, ROOT, best_time, check, check_answers, check_equal, check_in, checkpoints, main, sanitized
 
 HERE = ROOT / "tests/programs"
 
@@ -155,15 +155,7 @@ def library_is_used_from_c(place):
         if shutil.which("valgrind") and not count:
             commands.append(["valgrind", "-q", "--error-exitcode=9", "--leak-check=full", place.folder / "user"])
         for command in commands:
-            with open(numbers) as rows_in:
-                done = subprocess.run(command, stdin=rows_in, capture_output=True, text=True, timeout=300)
-            check_equal(done.returncode, 0, f"the exit code of {command[0]} ({done.stderr[-2000:]})")
-            found = done.stdout.splitlines()
-            check_equal(len(found), len(expected), "the number of rows")
-            for left, right in zip(found, expected):
-                a, b = left.split(","), right.split(",")
-                check_equal(a[0], b[0], "a prediction")
-                check(all(abs(float(x) - float(y)) < 1e-6 for x, y in zip(a[1:], b[1:])), f"{left} is not {right}")
+            check_answers(command, numbers, expected)
 
 
 def too_few_samples(place):

@@ -5,6 +5,7 @@ import json
 import shutil
 import tarfile
 
+import notes
 from harness import check, check_equal, check_in, main
 from test_images import PICTURES, PROGRAM
 
@@ -39,26 +40,8 @@ def refused(place, part):
     check_in(part, found.all)
 
 
-TEXTS = """aml 1
-use std.nn
-use std.optim
-use std.data
-model Net(vocab: int) {
-  tok = Embedding(vocab, 4)
-  fc  = Dense(2)
-  fn forward(x: class(vocab)[b, t]) -> float[b, 2] { return fc(mean(tok(x), axis: 1)) }
-}
-dataset notes {
-  source: SOURCE
-  field ids: class(vocab)[16] = tokens(contents(), bytes(), pad: 0)
-  field n: i32 = token_count("ids")
-  field y: class(2) = FIELD
-  split: { train: 50%, valid: 50%, seed: 1 }
-  fn prepare(s) { return { x: select(iota([16]) < s.n, s.ids, s.ids), y: s.y } }
-}
-train net { model: Net(notes.vocab) data: notes loss: cross_entropy optimizer: adamw(lr: 1e-2) length: 4 steps batch: 2 }
-deploy small { model: net.last }
-"""
+def text_program(source, label):
+    return notes.program("bytes(), pad: 0", 16, source, "contents()", label)
 
 
 def texts_are_read(place):
@@ -67,7 +50,7 @@ def texts_are_read(place):
     rows = {}
     for ending, more in (("txt", ""), ("md", ', text: "md"'), ("text", ', label: "txt"')):
         label = "txt" if ending == "text" else "cls"
-        place.write("notes.aml", TEXTS.replace("SOURCE", f'shards("shards"{more})').replace("FIELD", "label"))
+        place.write("notes.aml", text_program(f'shards("shards"{more})', "label"))
         place.aml("build", "notes.aml")
         shutil.rmtree(place.folder / "shards", ignore_errors=True)
         for part in range(3):
@@ -76,7 +59,7 @@ def texts_are_read(place):
         check_in("12 rows, 0 bad", place.run("./notes", "data", "check").out)
         rows[ending] = sorted(place.run("./notes", "data", "rows").out.splitlines())
     place.run("./notes", "train", "--quiet", "--loaders", "2")
-    place.write("folders.aml", TEXTS.replace("SOURCE", 'texts("notes")').replace("FIELD", 'part("label")'))
+    place.write("folders.aml", text_program('texts("notes")', 'part("label")'))
     for k, text in enumerate(texts):
         place.write(f"notes.d/{'ab'[k % 2]}/{k:03}.txt", text)
     (place.folder / "folders.aml").write_text((place.folder / "folders.aml").read_text().replace('texts("notes")', 'texts("notes.d")'))
@@ -95,7 +78,7 @@ def texts_are_read(place):
         archive(place, "a.tar", members)
         found = place.run("./notes", "data", "check", code=1)
         check_in(part, found.all)
-    place.write("wrong.aml", TEXTS.replace("SOURCE", 'shards("shards", text: "cls")').replace("FIELD", "label"))
+    place.write("wrong.aml", text_program('shards("shards", text: "cls")', "label"))
     check_in("'text' should be the ending of the texts' names", place.aml("build", "wrong.aml", code=1).err)
 
 

@@ -3,37 +3,10 @@
 import json
 import sys
 
+import notes
 from harness import ROOT, check, check_equal, check_in, main
 
 VOCABULARIES = ROOT / "tests/tokenizers"
-
-PROGRAM = """aml 1
-use std.nn
-use std.optim
-use std.data
-model Net(vocab: int) {
-  tok = Embedding(vocab, 4)
-  fc  = Dense(2)
-  fn forward(x: class(vocab)[b, t]) -> float[b, 2] { return fc(mean(tok(x), axis: 1)) }
-}
-dataset notes {
-  source: SOURCE
-  field ids: class(vocab)[LENGTH] = tokens(column("text"), TOKENIZER)
-  field n: i32 = token_count("ids")
-  field y: class(2) = column("class")
-  split: { train: 50%, valid: 50%, seed: 1 }
-  fn prepare(s) { return { x: select(iota([LENGTH]) < s.n, s.ids, s.ids), y: s.y } }
-}
-train net {
-  model: Net(notes.vocab)
-  data: notes
-  loss: cross_entropy
-  optimizer: adamw(lr: 1e-2)
-  length: 4 steps
-  batch: 2
-}
-deploy small { model: net.last, batch: [1, 4] }
-"""
 
 
 def quoted(text):
@@ -41,8 +14,7 @@ def quoted(text):
 
 
 def program(place, tokenizer, length, source='csv("notes.csv")', code=0):
-    text = PROGRAM.replace("SOURCE", source).replace("LENGTH", str(length)).replace("TOKENIZER", tokenizer)
-    place.write("p.aml", text)
+    place.write("p.aml", notes.program(tokenizer, length, source))
     for name in ("small_vocab.json", "small_merges.txt", "small_vocab.txt", "small_wordpiece.json", "small_unigram.json", "small_words.json"):
         place.write(name, (VOCABULARIES / name).read_text())
     return place.aml("build", "p.aml", "-o", "p", code=code)
@@ -135,9 +107,8 @@ def folders_of_texts(place):
     for i in range(24):
         place.write(f"notes/{'good' if i % 2 else 'bad'}/{i}.txt", f"word number {'the ' * (i % 7)}of models\n")
     source = 'texts("notes")'
-    text = PROGRAM.replace('column("text")', "contents()").replace('column("class")', 'part("label")')
     place.write("small_vocab.txt", (VOCABULARIES / "small_vocab.txt").read_text())
-    place.write("p.aml", text.replace("SOURCE", source).replace("LENGTH", "24").replace("TOKENIZER", 'wordpiece("small_vocab.txt")'))
+    place.write("p.aml", notes.program('wordpiece("small_vocab.txt")', 24, source, "contents()", 'part("label")'))
     place.aml("build", "p.aml", "-o", "p")
     check_in("y: 12 12 rows of class", place.run("./p", "data", "check").out)
     place.run("./p", "train", "--quiet")

@@ -6,34 +6,9 @@ import random
 import re
 import sys
 
+import notes
 from harness import check, check_equal, check_in, main
 
-PROGRAM = """aml 1
-use std.nn
-use std.optim
-use std.data
-model Net(vocab: int) {
-  tok = Embedding(vocab, 4)
-  fc  = Dense(2)
-  fn forward(x: class(vocab)[b, t]) -> float[b, 2] { return fc(mean(tok(x), axis: 1)) }
-}
-dataset notes {
-  source: SOURCE
-  field ids: class(vocab)[12] = tokens(PLACE, words(SETTINGS))
-  field n: i32 = token_count("ids")
-FIELDS  split: { SPLIT }
-  fn prepare(s) { return { x: select(iota([12]) < s.n, s.ids, s.ids), y: s.y } }
-}
-train net {
-  model: Net(notes.vocab)
-  data: notes
-  loss: cross_entropy
-  optimizer: adamw(lr: 1e-2)
-  length: 4 steps
-  batch: 2
-}
-deploy small { model: net.last }
-"""
 CLASS = "  field y: class(2) = column(\"class\")\n"
 
 
@@ -46,8 +21,7 @@ def texts(count=60):
 
 def build(place, source='csv("notes.csv")', where='column("text")', settings="size: 1000, least: 1", fields=CLASS,
           split="train: 50%, test: 50%, seed: 3", code=0):
-    text = PROGRAM.replace("SOURCE", source).replace("PLACE", where).replace("SETTINGS", settings).replace("FIELDS", fields).replace("SPLIT", split)
-    place.write("p.aml", text)
+    place.write("p.aml", notes.program(f"words({settings})", 12, source, where, fields=fields, split=split))
     return place.aml("build", "p.aml", "-o", "p", code=code)
 
 
