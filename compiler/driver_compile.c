@@ -146,9 +146,9 @@ static EmitList entries_of(Program *program)
         size_t *offset = NEW_ARRAY(cx->arena, size_t, job->state.count + 1);
         for (int s = 0; s < job->state.count; s++)
             offset[s] = job->state.at[s].info.offset;
-        Entry *entry[] = {&job->init,    &job->step,      &job->metrics_reset,
-                          &job->eval,    &job->eval_one,  &job->metrics_value,
-                          &job->predict, &job->validated, &job->decode};
+        Entry *entry[] = {&job->init,     &job->step,          &job->metrics_reset, &job->eval,
+                          &job->eval_one, &job->metrics_value, &job->predict,       &job->validated,
+                          &job->decode,   &job->prompt};
         job->step.watched = job->eval.watched = job->table.kind == AML_JOB_TRAIN;
         for (size_t e = 0; e < COUNT_OF(entry); e++)
             emit_entry(cx, &list, entry[e], offset);
@@ -162,7 +162,8 @@ Target target_of(const Command *command)
     return (Target){.cpu = cpu ? cpu : "native", .position_independent = true};
 }
 
-bool generate_program(Command *command, Program *program, const char *emit_text, ObjectCode *object)
+static bool generate(Command *command, Program *program, const char *emit_text, Target target,
+                     ObjectCode *object)
 {
     drop_deploy_functions(program);
     const char *pruned = command->option[OPTION_PRUNED];
@@ -174,15 +175,37 @@ bool generate_program(Command *command, Program *program, const char *emit_text,
         finish_diagnostics(command);
         return false;
     }
-    return good && codegen_emit(command->cx, program->module, list.at, list.count,
-                                target_of(command), emit_text, object);
+    return good && codegen_emit(command->cx, program->module, list.at, list.count, target,
+                                emit_text, object);
+}
+
+bool generate_program(Command *command, Program *program, const char *emit_text, ObjectCode *object)
+{
+    return generate(command, program, emit_text, target_of(command), object);
+}
+
+typedef struct Building {
+    Program *program;
+    const char *output;
+    ObjectCode object;
+    ProgramLink *link; // from the moment when the tables are known
+} Building;
+
+static void planned(void *data)
+{
+    Building *b = data;
+    b->link = link_begin(b->program->cx, b->program, &b->object, b->output);
 }
 
 bool compile_program(Command *command, Program *program, const char *output)
 {
-    ObjectCode object = {0};
-    bool good = generate_program(command, program, NULL, &object) &&
-                link_program(command->cx, program, &object, output);
+    Building building = {.program = program, .output = output};
+    Target target = target_of(command);
+    target.planned = planned;
+    target.data = &building;
+    bool good = generate(command, program, NULL, target, &building.object);
+    if (building.link)
+        good = link_finish(building.link, good);
     lap_end(command->cx, "link");
     lap_print(command->cx, stderr);
     return good;
