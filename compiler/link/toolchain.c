@@ -79,6 +79,7 @@ typedef struct Workplace {
     Cx *cx;
     const char *folder;
     Vec(const char *) made; // in the order in which they were made
+    bool cross;             // the compiler is one for another machine
 } Workplace;
 
 static const char *place_file(Workplace *place, const char *name, const void *at, size_t length)
@@ -171,14 +172,24 @@ static const char *run_tool(Workplace *place, const char *tool, const Words *wor
         vec_push(cx->arena, &argv, words->at[i]);
     vec_push(cx->arena, &argv, NULL);
     ProcessResult ended = process_run(cx, argv.at, place->folder, PROCESS_CAPTURE_BOTH);
+    if (ended.code == 127 && ended.length == 0 && place->cross)
+        return arena_printf(cx->arena,
+                            "the C compiler for aarch64 '%s' could not be started; install one "
+                            "(apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross) or name "
+                            "another in AML_CC_AARCH64",
+                            tool);
     if (ended.code == 127 && ended.length == 0)
         return arena_printf(cx->arena,
                             "the C compiler '%s' could not be started; install one (apt-get "
                             "install gcc) or name another in AML_CC",
                             tool);
     if (ended.code != 0)
-        return arena_printf(cx->arena, "the C compiler '%s' failed with code %d:\n%s", tool,
-                            ended.code, ended.output);
+        return arena_printf(cx->arena, "the C compiler '%s' failed with code %d:\n%s%s", tool,
+                            ended.code, ended.output,
+                            place->cross && strstr(ended.output, "cannot find -l")
+                                ? "\nan executable for aarch64 is linked with the static C library "
+                                  "for it (apt-get install libc6-dev-arm64-cross)"
+                                : "");
     return NULL;
 }
 
@@ -218,6 +229,8 @@ static const char *link_whole(Workplace *place, const LinkRequest *request, cons
         ARG(name);
     if (!request->cross)
         ARG("-l:libjansson.a"), ARG("-l:libnettle.a"), ARG("-lpthread");
+    else if (request->kind == LINK_EXECUTABLE)
+        ARG("-static"); // where it will run is not known
     if (request->kind == LINK_SHARED) {
         ARG("-shared"), ARG("-Wl,--version-script=exports.map");
         ARG(arena_printf(cx->arena, "-Wl,-soname,lib%s.so", request->name));
@@ -320,7 +333,7 @@ const char *toolchain_link(Cx *cx, const LinkRequest *request)
     if (!mkdtemp(folder))
         return arena_printf(cx->arena, "cannot make a temporary folder %s: %s", folder,
                             strerror(errno));
-    Workplace place = {.cx = cx, .folder = folder};
+    Workplace place = {.cx = cx, .folder = folder, .cross = request->cross};
     if (tools.runtime && tools.runtime[0] != '/') {
         char *real = realpath(tools.runtime, NULL); // the compiler runs in the temporary folder
         if (real)
