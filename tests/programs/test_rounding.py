@@ -137,6 +137,7 @@ def learned_ranges_by_definition(place):
         worst = max(abs(a - b) for a, b in zip(after["fc.weight"][1] + found, weights + reach))
         print(f"  {bits} bits: factors {[round(math.exp(v), 6) for v in found]}, worst difference {worst:.2g}")
         check(worst < 1e-5, f"{bits} bits: {found}, expected {reach}")
+        check(all(abs(a - b) < 0.02 * abs(b) + 2e-8 for a, b in zip(found, reach)), f"{bits} bits: {found}, expected {reach}")
         check(all(v != 0 for v in found), f"a range stays as it was: {found}")
 
 
