@@ -135,6 +135,7 @@ int verb_check(Command *command)
     Cx *cx = command->cx;
     bool quiet = command->format != FORMAT_HUMAN && command->format != FORMAT_SHORT;
 
+    cx->without_data = command->option[OPTION_WITHOUT] != NULL;
     for (int i = 0; i < command->argument.count; i++) {
         int before = diag_errors(cx);
         Unit *unit = unit_load(cx, command->argument.at[i]);

@@ -174,6 +174,7 @@ struct Cx {
     const char *batch_of;   // a train block that is compiled with another batch; NULL: none
     int64_t batch;
     Teaching teaching;
+    bool without_data; // sizes that missing data would give are made up: nothing is built
     Vec(Lap) lap;
     double lap_at; // when the last lap ended; 0: nobody asks
 };

@@ -118,7 +118,12 @@ Program *elaborate_in(Cx *cx, Unit *unit, DType real)
     program->module = ir_module_new(cx);
     program->table.doc = unit->main->ast->as.file.doc;
     Elab *e = elab_new(cx, unit, program->module);
-    Jobs jobs = {.e = e, .cx = cx, .arena = cx->arena, .program = program, .unit = unit};
+    Jobs jobs = {.e = e,
+                 .cx = cx,
+                 .arena = cx->arena,
+                 .program = program,
+                 .unit = unit,
+                 .stand_in = {.kind = AML_TOKENIZER_BYTES, .vocab = MADE_UP_TOKENS}};
     e->job_data = &jobs;
     e->job_member = data_member;
     e->real = real;

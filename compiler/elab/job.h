@@ -109,6 +109,9 @@ typedef struct FieldWords {
     const aml_tokenizer *tokenizer; // NULL: its mistakes were reported
 } FieldWords;
 
+// More than tokenizers have, so that a number of one of their tokens is one.
+enum { MADE_UP_TOKENS = 1 << 18 };
+
 typedef struct Jobs {
     Elab *e;
     Cx *cx;
@@ -119,6 +122,7 @@ typedef struct Jobs {
     Vec(TrainBlock *) train;
     Vec(TextBlock) text;
     Vec(KeptTokenizer) tokenizer;
+    aml_tokenizer stand_in; // of MADE_UP_TOKENS, for one whose file is missing, see Cx.without_data
     Vec(FieldWords) words;
     DType mixed; // of the block in progress: what is traced is marked so
 } Jobs;
@@ -334,6 +338,8 @@ bool text_field(Jobs *jobs, const Node *field, const TypeValue *type, int64_t wi
                 const aml_tokenizer *tokenizer);
 // The tokenizer that a value asks for: bytes(), bpe(...). NULL: it is none, or after a report.
 const aml_tokenizer *tokenizer_of(Jobs *jobs, Span span, Value value, bool *is_one);
+// Reports that `path` is missing, and gives bytes.
+const aml_tokenizer *stand_in_tokenizer(Jobs *jobs, Span span, const char *path);
 // The tokenizer of a data set. NULL: it has none, or after a report.
 const char *text_default(Jobs *jobs, Value text); // where every option has its default
 const aml_tokenizer *text_tokenizer(Jobs *jobs, Node *dataset);

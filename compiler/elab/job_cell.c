@@ -233,6 +233,29 @@ static bool name_classes(const Cells *cells, const char *const text[], int64_t c
     return true;
 }
 
+// Classes for those of a file that is not here: as many as the field says, or 7.
+static bool made_up_classes(const Cells *cells)
+{
+    Jobs *jobs = cells->jobs;
+    const Node *stated = cells->field->as.data.type;
+    const char *source = cells->block->source.named;
+    TypeValue type = {0};
+    int64_t count = 7;
+    if (stated->kind == NODE_Type && strcmp(stated->as.type.name, "class") == 0) {
+        if (!elab_type(jobs->e, env_new(jobs->e, NULL, cells->field->span.file),
+                       (Node *)(uintptr_t)stated, &type))
+            return false;
+        count = type.classes - cells->rule->unknown;
+    }
+    const char **name = NEW_ARRAY(jobs->arena, const char *, count > 0 ? count : 1);
+    for (int64_t i = 0; i < count; i++)
+        name[i] = arena_printf(jobs->arena, "value %lld", (long long)i);
+    report(jobs->cx, span_of(cells), stands_in,
+           arena_printf(jobs->arena, "\"%s\"", source ? source : "the source"),
+           arena_printf(jobs->arena, "%lld classes", (long long)count));
+    return name_classes(cells, name, count);
+}
+
 // The vocabulary of the training file. A `fill` that is not in it is one more class.
 static bool read_vocabulary(const Cells *cells)
 {
@@ -243,6 +266,8 @@ static bool read_vocabulary(const Cells *cells)
                                                               : named || cells->block->by_name
                                                                   ? AML_HEADER_YES
                                                                   : AML_HEADER_NO;
+    if (!cells->block->source.path && jobs->cx->without_data)
+        return made_up_classes(cells);
     if (!cells->block->source.path) {
         report(jobs->cx, span_of(cells), vocabulary_missing, field,
                cells->block->source.named ? cells->block->source.named : "the source");

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { MOST_CLASSES = 100000, MOST_SIDE = 1 << 14, MOST_PIXELS = 1 << 30 };
+enum { MADE_UP_CLASSES = 7, MOST_CLASSES = 100000, MOST_SIDE = 1 << 14, MOST_PIXELS = 1 << 30 };
 
 static int compare_texts(const void *a, const void *b)
 {
@@ -105,11 +105,21 @@ bool image_settings(Jobs *jobs, const Setting *setting, Value record, aml_source
     return true;
 }
 
+// How many classes the missing folder of a data set is taken to have.
+static Value made_up(Jobs *jobs, const char *dataset, Span span)
+{
+    report(jobs->cx, span, stands_in, arena_printf(jobs->arena, "the folder of '%s'", dataset),
+           arena_printf(jobs->arena, "%d classes", MADE_UP_CLASSES));
+    return value_int(MADE_UP_CLASSES);
+}
+
 bool image_names(Jobs *jobs, Env *env, const Node *field, const aml_dataset *data)
 {
     const Node *type = field->as.data.type;
     if (data->source.classes) {
         env_bind(jobs->e, env, job_word(jobs, "classes"), value_int(data->source.classes));
+    } else if (strstr(span_text(jobs, type->span), "(classes)") && jobs->cx->without_data) {
+        env_bind(jobs->e, env, job_word(jobs, "classes"), made_up(jobs, data->name, type->span));
     } else if (strstr(span_text(jobs, type->span), "(classes)")) {
         report(jobs->cx, type->span, no_folder_classes, data->name);
         help(jobs->cx, "class(5) needs no folder when the program is compiled");
@@ -179,6 +189,9 @@ Value data_member(Elab *e, Node *job, Sym part, Span span)
         return text_member(e, job, part, span);
     if (classes > 0)
         return value_int(classes);
+    if (diag_errors(e->cx) == errors && e->cx->without_data) {
+        return made_up(jobs, job->as.job.name, elab_span(e, span));
+    }
     if (diag_errors(e->cx) == errors)
         report(e->cx, elab_span(e, span), no_folder_classes, job->as.job.name);
     return value_poison();

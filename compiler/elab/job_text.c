@@ -78,9 +78,27 @@ static const uint32_t *code_points(Jobs *jobs, const char *text, size_t length, 
     return code;
 }
 
+// What stands in for the characters of a text that is not here: those of a keyboard.
+static const uint32_t *plain_characters(Jobs *jobs, int32_t *count)
+{
+    uint32_t *code = NEW_ARRAY(jobs->arena, uint32_t, 128);
+    *count = 0;
+    code[(*count)++] = '\t';
+    code[(*count)++] = '\n';
+    for (uint32_t c = ' '; c <= '~'; c++)
+        code[(*count)++] = c;
+    return code;
+}
+
 static bool read_characters(Jobs *jobs, Value path, Span span, aml_tokenizer *out)
 {
     const char *name = text_default(jobs, path), *found = find_data(jobs->cx, name), *why;
+    if (!found && jobs->cx->without_data) {
+        out->code = plain_characters(jobs, &out->vocab);
+        report(jobs->cx, span, stands_in, arena_printf(jobs->arena, "\"%s\"", name),
+               arena_printf(jobs->arena, "%d characters", out->vocab));
+        return true;
+    }
     if (!found) {
         report(jobs->cx, span, corpus_missing, name);
         help(jobs->cx, "bytes() needs no vocabulary: every text is made of 256 of them");
@@ -157,6 +175,25 @@ static const aml_tokenizer *read_pieces(Jobs *jobs, Span span, Value value, Sym 
     return found;
 }
 
+const aml_tokenizer *stand_in_tokenizer(Jobs *jobs, Span span, const char *path)
+{
+    report(jobs->cx, span, stands_in, arena_printf(jobs->arena, "\"%s\"", path),
+           arena_printf(jobs->arena, "%d tokens", MADE_UP_TOKENS));
+    return &jobs->stand_in;
+}
+
+// The first file of a tokenizer that is not here; NULL: all are.
+static const char *missing_file(Jobs *jobs, Value value)
+{
+    static const char *const item[] = {"vocab", "merges", "path"};
+    for (size_t i = 0; i < COUNT_OF(item); i++) {
+        const char *name = value_plain_text(record_item(jobs, value, item[i]));
+        if (name && !find_data(jobs->cx, name))
+            return name;
+    }
+    return NULL;
+}
+
 // Two places that ask for the same tokenizer get the same one.
 static const aml_tokenizer *kept_pieces(Jobs *jobs, Span span, Value value, Sym kind)
 {
@@ -164,7 +201,9 @@ static const aml_tokenizer *kept_pieces(Jobs *jobs, Span span, Value value, Sym 
     for (int i = 0; i < jobs->tokenizer.count; i++)
         if (strcmp(jobs->tokenizer.at[i].shown, shown) == 0)
             return jobs->tokenizer.at[i].tokenizer;
-    const KeptTokenizer kept = {shown, read_pieces(jobs, span, value, kind)};
+    const char *missing = jobs->cx->without_data ? missing_file(jobs, value) : NULL;
+    const KeptTokenizer kept = {shown, missing ? stand_in_tokenizer(jobs, span, missing)
+                                               : read_pieces(jobs, span, value, kind)};
     vec_push(jobs->arena, &jobs->tokenizer, kept);
     return kept.tokenizer;
 }

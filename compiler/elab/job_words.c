@@ -99,6 +99,8 @@ static const aml_tokenizer *count_words(Jobs *jobs, Node *dataset, Node *field, 
         report(jobs->cx, place_span(field), words_skip);
         return NULL;
     }
+    if (!path && jobs->cx->without_data)
+        return stand_in_tokenizer(jobs, place_span(field), named ? named : "the source");
     if (!path) {
         report(jobs->cx, place_span(field), words_unfit, field->as.data.name,
                arena_printf(jobs->arena,
