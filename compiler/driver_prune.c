@@ -305,7 +305,7 @@ bool prune_program(Command *command, Program *program, const char *path)
         for (int s = 0; s < job.state.count; s++)
             if (is_teachers(job.state.at[s].info.tensor.name))
                 program->dataset.at[job.table.data].augment = (Entry){0};
-        job.decode = (Entry){0};
+        job.decode = job.prompt = (Entry){0};
         program->job.at[0] = job;
         program->job.count = 1; // evaluations have other states
         program_layout(program);

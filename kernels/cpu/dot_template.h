@@ -33,78 +33,67 @@ TEMPLATE void NAME(dot_inner)(const ELEMENT *a, int64_t a_row, const ELEMENT *b,
                               int64_t n, int64_t k, int64_t row_begin, int64_t row_end,
                               int64_t column_begin, int64_t column_end, END_PARAMETERS);
 
-// ---- one panel: all rows of the part
+// ---- one block of rows, over a part of k
 
-HELPER void NAME(dot_panel)(A_PARAMETERS, const ELEMENT *b, VECTOR *scratch, int64_t m, int64_t k,
-                            int64_t b_k, int64_t b_column, int64_t method, int64_t tile_rows,
-                            int64_t tile_vectors, int64_t k_block, int64_t row_block,
-                            int64_t row_begin, int64_t row_end, int64_t column, int64_t vectors,
-                            int lanes, END_PARAMETERS)
+// Goes over all panels of the part, so that the block of A, which fits into the second-level cache,
+// is copied once and read from there. `done` of k were summed before, `depth` are summed now. keep:
+// what is summed waits in `sums`, a panel after the other.
+HELPER void NAME(dot_block)(A_PARAMETERS, const ELEMENT *b, VECTOR *scratch, int64_t m, int64_t n,
+                            int64_t k, int64_t b_k, int64_t b_column, int64_t method,
+                            int64_t tile_rows, int64_t tile_vectors, int64_t k_block,
+                            int64_t row_block, int64_t part_columns, int64_t row_begin,
+                            int64_t row_end, int64_t column_begin, int64_t column_end, int64_t done,
+                            int64_t depth, bool keep, END_PARAMETERS)
 {
     int64_t panel = tile_vectors * LANES, way = method & AML_DOT_METHOD;
-    bool pack = way == AML_DOT_TILES_PACK, copy = method & AML_DOT_COPY_A;
-    const ELEMENT *at = way == AML_DOT_TILES_PACKED ? b + column * k : b + column * b_column;
-    int64_t step = way == AML_DOT_TILES          ? b_k
-                   : way == AML_DOT_TILES_PACKED ? panel
-                                                 : vectors * LANES;
-    // How many lanes of the last vector may be read (a packed panel is padded), and how many
-    // columns it stands for.
-    int last = (way == AML_DOT_TILES ? lanes : LANES) | lanes << 8;
-    VECTOR *sums = scratch, *packed = k_block < k ? sums + row_block * tile_vectors : scratch;
+    bool pack = way == AML_DOT_TILES_PACK, copy = method & AML_DOT_COPY_A, blocks = k_block < k;
+    VECTOR *packed = scratch;
+    if (blocks)
+        packed += row_block * ((part_columns + panel - 1) / panel * tile_vectors);
     ELEMENT *copied = (ELEMENT *)(pack ? packed + k_block * tile_vectors : packed);
-    if (k_block == k && pack) {
-        NAME(dot_pack_panel)(at, b_k, b_column, k, vectors, lanes, packed);
-        at = (const ELEMENT *)packed;
+    a += done * a_k;
+    int64_t left_row = a_row, left_k = a_k;
+    if (copy) {
+        left_row = 1, left_k = aml_dot_copy_step(row_block, LANES);
+        NAME(dot_copy_a)(a + row_begin, a_k, depth, row_end - row_begin, left_k, copied);
+        a = copied - row_begin;
     }
-    if (k_block == k && !copy) {
-        NAME(dot_rows)
-        (a, a_row, a_k, at, step, column, vectors, last, k, tile_rows, m, row_begin, row_end, NULL,
-         NULL, epilogue, context);
-        return;
-    }
-    NO_UNROLL for (int64_t first = row_begin; first < row_end; first += row_block)
+    int64_t step = way == AML_DOT_TILES ? b_k : panel, column = column_begin;
+    VECTOR *sums = scratch;
+    NO_UNROLL for (; column + panel <= column_end; column += panel)
     {
-        int64_t behind = first + row_block < row_end ? first + row_block : row_end;
-        if (k_block == k) {
-            NAME(dot_copy_a)(a + first, a_k, k, behind - first, row_block, copied);
-            NAME(dot_rows)
-            (copied - first, 1, row_block, at, step, column, vectors, last, k, tile_rows, m, first,
-             behind, NULL, NULL, epilogue, context);
-            continue;
-        }
-        // A long sum: blocks of k, partial sums of row_block rows wait in scratch. The last block
-        // is as long as what the blocks before it left.
-        NO_UNROLL for (int64_t i = 0; i < row_block * vectors; i++) sums[i] = (VECTOR){};
-        int64_t whole = (k - 1) / k_block * k_block;
-        NO_UNROLL for (int64_t done = 0; done < whole; done += k_block)
-        {
-            const ELEMENT *left = a + done * a_k, *right = at + done * step;
-            if (pack) {
-                NAME(dot_pack_panel)
-                (at + done * b_k, b_k, b_column, k_block, vectors, lanes, packed);
-                right = (const ELEMENT *)packed;
-            }
-            if (copy) {
-                NAME(dot_copy_a)(left + first, a_k, k_block, behind - first, row_block, copied);
-                left = copied - first;
-            }
-            NAME(dot_rows)
-            (left, a_row, copy ? row_block : a_k, right, step, column, vectors, last, k_block,
-             tile_rows, m, first, behind, sums, sums, epilogue, context);
-        }
-        const ELEMENT *left = a + whole * a_k, *right = at + whole * step;
+        const ELEMENT *right = way == AML_DOT_TILES_PACKED ? b + column * k + done * panel
+                                                           : b + column * b_column + done * b_k;
         if (pack) {
-            NAME(dot_pack_panel)
-            (at + whole * b_k, b_k, b_column, k - whole, vectors, lanes, packed);
+            NAME(dot_pack_panel)(right, b_k, b_column, depth, tile_vectors, LANES, packed);
             right = (const ELEMENT *)packed;
         }
-        if (copy) {
-            NAME(dot_copy_a)(left + first, a_k, k - whole, behind - first, row_block, copied);
-            left = copied - first;
-        }
         NAME(dot_rows)
-        (left, a_row, copy ? row_block : a_k, right, step, column, vectors, last, k - whole,
-         tile_rows, m, first, behind, sums, NULL, epilogue, context);
+        (a, left_row, left_k, right, step, column, tile_vectors, LANES | LANES << 8, depth,
+         tile_rows, m, row_begin, row_end, blocks ? sums : NULL, keep ? sums : NULL, epilogue,
+         context);
+        sums += row_block * tile_vectors;
+    }
+    // The narrower panel at the right edge has a constant width: part_columns is a multiple of a
+    // panel. In a matrix packed beforehand it is padded to the full width, so its rows are as far
+    // apart as the others'.
+    int64_t rest = n % panel;
+    if (rest > 0 && column < column_end) {
+        int64_t vectors = (rest + LANES - 1) / LANES;
+        int lanes = (int)(rest - (vectors - 1) * LANES);
+        const ELEMENT *right = way == AML_DOT_TILES_PACKED ? b + column * k + done * panel
+                                                           : b + column * b_column + done * b_k;
+        if (pack) {
+            NAME(dot_pack_panel)(right, b_k, b_column, depth, vectors, lanes, packed);
+            right = (const ELEMENT *)packed;
+        }
+        // How many lanes of the last vector may be read (a packed panel is padded), and how many
+        // columns it stands for.
+        int last = (way == AML_DOT_TILES ? lanes : LANES) | lanes << 8;
+        NAME(dot_rows)
+        (a, left_row, left_k, right, pack ? vectors * LANES : step, column, vectors, last, depth,
+         tile_rows, m, row_begin, row_end, blocks ? sums : NULL, keep ? sums : NULL, epilogue,
+         context);
     }
 }
 
@@ -116,6 +105,7 @@ TEMPLATE void NAME(aml_dot)(const ELEMENT *a, const ELEMENT *b, void *scratch, i
                             END_PARAMETERS)
 {
     int64_t column_parts = (n + part_columns - 1) / part_columns;
+    int64_t rows_once = row_block ? row_block : part_rows;
     NO_UNROLL for (int64_t part = part_begin; part < part_end; part++)
     {
         int64_t row_begin = part / column_parts * part_rows,
@@ -125,28 +115,33 @@ TEMPLATE void NAME(aml_dot)(const ELEMENT *a, const ELEMENT *b, void *scratch, i
         if (method == AML_DOT_ROW_STREAMS) {
             NAME(dot_row_streams)
             (a, a_row, a_k, b, b_k, m, n, k, column_begin, column_end, epilogue, context);
-        } else if (method == AML_DOT_INNER) {
+            continue;
+        }
+        if (method == AML_DOT_INNER) {
             NAME(dot_inner)
             (a, a_row, b, b_column, n, k, row_begin, row_end, column_begin, column_end, epilogue,
              context);
-        } else {
-            int64_t panel = tile_vectors * LANES, column = column_begin;
-            NO_UNROLL for (; column + panel <= column_end; column += panel)
-                NAME(dot_panel)(a, a_row, a_k, b, scratch, m, k, b_k, b_column, method, tile_rows,
-                                tile_vectors, k_block, row_block, row_begin, row_end, column,
-                                tile_vectors, LANES, epilogue, context);
-            // The narrower panel at the right edge has a constant width: part_columns is a multiple
-            // of a panel.
-            int64_t rest = n % panel;
-            if (rest > 0 && column < column_end) {
-                int64_t vectors = (rest + LANES - 1) / LANES;
-                // In a matrix packed beforehand it is padded to the full width, so its rows are as
-                // far apart as the others'.
-                NAME(dot_panel)
-                (a, a_row, a_k, b, scratch, m, k, b_k, b_column, method, tile_rows, tile_vectors,
-                 k_block, row_block, row_begin, row_end, column, vectors,
-                 (int)(rest - (vectors - 1) * LANES), epilogue, context);
+            continue;
+        }
+        NO_UNROLL for (int64_t first = row_begin; first < row_end; first += rows_once)
+        {
+            int64_t behind = first + rows_once < row_end ? first + rows_once : row_end;
+            int64_t whole = k_block < k ? (k - 1) / k_block * k_block : 0;
+            // A long sum: blocks of k. The last one is as long as what the others left.
+            if (whole) {
+                VECTOR *sums = scratch;
+                int64_t panel = tile_vectors * LANES,
+                        count = (part_columns + panel - 1) / panel * tile_vectors * row_block;
+                NO_UNROLL for (int64_t i = 0; i < count; i++) sums[i] = (VECTOR){};
+                NO_UNROLL for (int64_t done = 0; done < whole; done += k_block) NAME(dot_block)(
+                    a, a_row, a_k, b, scratch, m, n, k, b_k, b_column, method, tile_rows,
+                    tile_vectors, k_block, row_block, part_columns, first, behind, column_begin,
+                    column_end, done, k_block, true, epilogue, context);
             }
+            NAME(dot_block)
+            (a, a_row, a_k, b, scratch, m, n, k, b_k, b_column, method, tile_rows, tile_vectors,
+             k_block, row_block, part_columns, first, behind, column_begin, column_end, whole,
+             k - whole, false, epilogue, context);
         }
     }
 }
@@ -175,15 +170,23 @@ HELPER void NAME(dot_transpose)(VECTOR row[LANES])
 TEMPLATE void NAME(dot_pack_panel)(const ELEMENT *b, int64_t b_k, int64_t b_column, int64_t k,
                                    int64_t vectors, int lanes, VECTOR *out)
 {
+    if (b_column == 1) { // row by row, so that a line of memory is read once
+        NO_UNROLL for (int64_t p = 0; p < k; p++)
+        {
+            UNROLL for (int64_t j = 0; j < 4; j++)
+            {
+                const ELEMENT *from = b + p * b_k + j * LANES;
+                if (j < vectors)
+                    *out++ = j < vectors - 1 || lanes == LANES ? V(load)(from)
+                                                               : V(load_some)(from, lanes);
+            }
+        }
+        return;
+    }
     NO_UNROLL for (int64_t j = 0; j < vectors; j++)
     {
         int columns = j == vectors - 1 ? lanes : LANES;
         const ELEMENT *from = b + j * LANES * b_column;
-        if (b_column == 1) {
-            NO_UNROLL for (int64_t p = 0; p < k; p++) out[p * vectors + j] =
-                columns == LANES ? V(load)(from + p * b_k) : V(load_some)(from + p * b_k, columns);
-            continue;
-        }
         int64_t p = 0;
         if (b_k == 1) {
             NO_UNROLL for (; p < k; p += LANES)

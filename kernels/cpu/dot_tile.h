@@ -33,9 +33,11 @@ TEMPLATE void NAME(dot_rows)(A_PARAMETERS, const ELEMENT *b, int64_t step, int64
 #define TILE_LIST(T)                                                                               \
     TILE_LIST_1(T)                                                                                 \
     T(11, 1)                                                                                       \
-    T(12, 1) T(13, 1) T(14, 1) TILE_LIST_2(T) T(7, 2) T(8, 2) T(9, 2) T(10, 2) T(11, 2) T(12, 2)   \
-        T(1, 3) T(2, 3) T(3, 3) T(4, 3) T(5, 3) T(6, 3) T(7, 3) T(8, 3) T(1, 4) T(2, 4) T(3, 4)    \
-            T(4, 4) T(5, 4) T(6, 4)
+    T(12, 1)                                                                                       \
+    T(13, 1)                                                                                       \
+    T(14, 1) TILE_LIST_2(T) T(7, 2) T(8, 2) T(9, 2) T(10, 2) T(11, 2) T(12, 2) T(1, 3) T(2, 3)     \
+        T(3, 3) T(4, 3) T(5, 3) T(6, 3) T(7, 3) T(8, 3) T(1, 4) T(2, 4) T(3, 4) T(4, 4) T(5, 4)    \
+            T(6, 4)
 #else
 #define TILE_LIST(T) TILE_LIST_1(T) TILE_LIST_2(T)
 #endif
@@ -65,8 +67,9 @@ TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const 
 }
 
 // `lanes` holds two counts for the last vector: low byte, how many lanes of B may be read; the
-// others, how many columns the result has. The result goes through memory to the epilogue, so that
-// its code exists once a vector and not once an accumulator.
+// others, how many columns the result has. What was summed before (`start`) is added at the end: in
+// a long sum the rounding errors of its parts stay apart. The result goes through memory to the
+// epilogue, so that its code exists once a vector and not once an accumulator.
 #define TILE_DEFINE(ROWS, VECTORS)                                                                 \
     TEMPLATE void NAME(dot_tile_##ROWS##_##VECTORS)(                                               \
         A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t k, int lanes, const VECTOR *start,   \
@@ -75,8 +78,7 @@ TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const 
         VECTOR sum[ROWS][VECTORS];                                                                 \
         UNROLL for (int i = 0; i < ROWS; i++)                                                      \
         {                                                                                          \
-            UNROLL for (int j = 0; j < VECTORS; j++) sum[i][j] =                                   \
-                start ? start[i * VECTORS + j] : (VECTOR){};                                       \
+            UNROLL for (int j = 0; j < VECTORS; j++) sum[i][j] = (VECTOR){};                       \
         }                                                                                          \
         NO_UNROLL for (int64_t p = 0; p < k; p++)                                                  \
         {                                                                                          \
@@ -89,6 +91,12 @@ TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const 
                 VECTOR left = V(splat)(a[i * a_row + p * a_k]);                                    \
                 UNROLL for (int j = 0; j < VECTORS; j++) sum[i][j] =                               \
                     V(fma)(left, right[j], sum[i][j]);                                             \
+            }                                                                                      \
+        }                                                                                          \
+        if (start) {                                                                               \
+            UNROLL for (int i = 0; i < ROWS; i++)                                                  \
+            {                                                                                      \
+                UNROLL for (int j = 0; j < VECTORS; j++) sum[i][j] += start[i * VECTORS + j];      \
             }                                                                                      \
         }                                                                                          \
         if (keep) {                                                                                \

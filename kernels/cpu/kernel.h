@@ -102,8 +102,8 @@ enum {
     AML_DOT_INNER =
         4, // few rows, a_k == 1 and b_k == 1: inner products, several columns of B at a time
     AML_DOT_METHOD = 7, // mask of the above
-    AML_DOT_COPY_A =
-        8, // added to a tile method, a_row == 1: row_block rows of A are copied to scratch first
+    AML_DOT_COPY_A = 8, // added to a tile method, a_row == 1: row_block rows of A are copied to
+                        // scratch first, for all columns of the part
 };
 
 enum {
@@ -133,8 +133,8 @@ typedef struct AmlDot {
     int64_t tile_rows; // rows and vectors of the register tile
     int64_t tile_vectors;
     int64_t k_block;   // how much of k is summed in registers; k if all of it
-    int64_t row_block; // rows whose partial sums or whose copy of A wait in scratch; 0: all rows at
-                       // once
+    int64_t row_block; // rows whose partial sums or whose copy of A wait in scratch; 0: all rows
+                       // of a part
     int64_t
         part_rows; // a part is part_rows x part_columns of the result: the unit of parallel work
     int64_t part_columns;
@@ -147,6 +147,15 @@ typedef struct AmlDot {
 static inline int64_t aml_ceil_div(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
+}
+
+// Multiply-adds from which on the time to copy operands and to wait for the third-level cache
+// counts more than that for starting parts.
+#define AML_DOT_LARGE 3e7
+
+static inline double aml_dot_work(const AmlDot *dot)
+{
+    return (double)dot->m * (double)dot->n * (double)dot->k;
 }
 
 // The register tile: as many accumulators as the registers hold beside one vector of A and a row of
@@ -165,6 +174,8 @@ static inline void aml_dot_tile(AmlDot *dot)
         return;
     }
     dot->tile_rows = rows;
+    if (dot->m >= 16 * rows && aml_dot_work(dot) >= AML_DOT_LARGE)
+        return; // more rows read B less often, and the rest below the last tile is small
     for (int64_t try = rows; try >= 4 && try > rows / 2; try--) {
         if (dot->m % try == 0) {
             dot->tile_rows = try;
@@ -191,6 +202,51 @@ static inline void aml_dot_parts(AmlDot *dot, int64_t row_unit, int64_t column_u
     dot->part_rows = (row_units ? aml_ceil_div(row_units, row_parts) : 1) * row_unit;
     dot->part_columns =
         (column_units && column_parts ? aml_ceil_div(column_units, column_parts) : 1) * column_unit;
+    dot->parts = aml_ceil_div(dot->m, dot->part_rows) * aml_ceil_div(dot->n, dot->part_columns);
+}
+
+// How far apart the k of a copied A lie: an odd number of registers, so that they use all sets of a
+// cache.
+static inline int64_t aml_dot_copy_step(int64_t row_block, int64_t lanes)
+{
+    return (aml_ceil_div(row_block, lanes) | 1) * lanes;
+}
+
+// Blocks of k, so that a long sum is made of parts, and that those rows of A which all panels go
+// over stay in the second-level cache, with a panel of B.
+static inline void aml_dot_blocks(AmlDot *dot, bool copy, bool pack)
+{
+    int64_t longest = copy || pack ? 640 : 1024, wanted = copy || pack ? 512 : 768;
+    if (dot->k > longest)
+        dot->k_block = aml_ceil_div(dot->k, aml_ceil_div(dot->k, wanted));
+    if (dot->k_block == dot->k && !copy && !(pack && aml_dot_work(dot) >= AML_DOT_LARGE))
+        return;
+    int64_t depth = dot->k_block < 1 ? 1 : dot->k_block, rows = 160 * 1024 / depth;
+    rows = rows < 128 ? 128 : rows > 512 ? 512 : rows;
+    if (rows > dot->m) // equal blocks
+        rows = dot->m < 1 ? 1 : dot->m;
+    rows = aml_ceil_div(dot->m, aml_ceil_div(dot->m < 1 ? 1 : dot->m, rows));
+    dot->row_block = aml_ceil_div(rows < 1 ? 1 : rows, dot->tile_rows) * dot->tile_rows;
+}
+
+// Parts of a large product that copies operands: each copies what it reads of both, so they are
+// large and nearly square; at least eight if there are enough columns.
+static inline void aml_dot_large_parts(AmlDot *dot)
+{
+    enum { COLUMNS = 384, LEAST_PARTS = 8, LEAST_PANELS = 2, MOST = 64 };
+    int64_t panel = dot->tile_vectors * dot->lanes, panels = aml_ceil_div(dot->n, panel);
+    int64_t row_parts = aml_ceil_div(dot->m, dot->row_block);
+    int64_t column_parts = aml_ceil_div(dot->n, COLUMNS);
+    if (row_parts * column_parts < LEAST_PARTS)
+        column_parts = aml_ceil_div(LEAST_PARTS, row_parts);
+    if (column_parts > aml_ceil_div(panels, LEAST_PANELS))
+        column_parts = aml_ceil_div(panels, LEAST_PANELS);
+    if (row_parts > MOST)
+        row_parts = MOST;
+    if (row_parts * column_parts > MOST)
+        column_parts = MOST / row_parts;
+    dot->part_rows = aml_ceil_div(aml_ceil_div(dot->m, dot->row_block), row_parts) * dot->row_block;
+    dot->part_columns = aml_ceil_div(panels, column_parts) * panel;
     dot->parts = aml_ceil_div(dot->m, dot->part_rows) * aml_ceil_div(dot->n, dot->part_columns);
 }
 
@@ -302,30 +358,30 @@ static inline void aml_dot_plan(AmlDot *dot)
                    dot->m >= 2 * dot->tile_rows && dot->n > panel;
     bool copy =
         tiles && columns && (dot->k > 128 || (dot->k >= 32 && dot->a_k * dot->bytes % 1024 == 0));
-    bool blocks = tiles && dot->k > 2048;
-    if (blocks)
-        dot->k_block = aml_ceil_div(dot->k, aml_ceil_div(dot->k, 1024));
-    if (blocks || copy) {
-        dot->row_block = aml_ceil_div(128, dot->tile_rows) * dot->tile_rows;
-        if (dot->row_block > dot->m)
-            dot->row_block = aml_ceil_div(dot->m, dot->tile_rows) * dot->tile_rows;
+    bool pack = dot->method == AML_DOT_TILES_PACK;
+    if (tiles)
+        aml_dot_blocks(dot, copy, pack);
+    if (tiles && (copy || pack) && aml_dot_work(dot) >= AML_DOT_LARGE) {
+        aml_dot_large_parts(dot);
+    } else {
+        int64_t row_unit = tiles         ? (dot->row_block ? dot->row_block : dot->tile_rows)
+                           : dot->n == 1 ? 16
+                                         : dot->m;
+        int64_t column_unit = dot->method == AML_DOT_ROW_STREAMS ? AML_DOT_STREAM_COLUMNS
+                              : dot->method == AML_DOT_INNER     ? 4 * vector
+                                                                 : panel;
+        aml_dot_parts(dot, row_unit, column_unit, 48, 64);
     }
-    if (blocks)
-        dot->scratch_bytes += (size_t)(dot->row_block * panel * dot->bytes);
-    if (dot->method == AML_DOT_TILES_PACK)
-        dot->scratch_bytes += (size_t)(dot->k_block * panel * dot->bytes);
+    int64_t rows = dot->row_block ? dot->row_block : dot->part_rows, block = dot->k_block;
+    if (block < dot->k)
+        dot->scratch_bytes +=
+            (size_t)(rows * aml_ceil_div(dot->part_columns, panel) * panel * dot->bytes);
+    if (tiles && pack)
+        dot->scratch_bytes += (size_t)(block * panel * dot->bytes);
     if (copy) {
         dot->method |= AML_DOT_COPY_A;
-        dot->scratch_bytes += (size_t)(dot->row_block * dot->k_block * dot->bytes);
+        dot->scratch_bytes += (size_t)(aml_dot_copy_step(rows, vector) * block * dot->bytes);
     }
-
-    int64_t row_unit = tiles         ? (dot->row_block ? dot->row_block : dot->tile_rows)
-                       : dot->n == 1 ? 16
-                                     : dot->m;
-    int64_t column_unit = dot->method == AML_DOT_ROW_STREAMS ? AML_DOT_STREAM_COLUMNS
-                          : dot->method == AML_DOT_INNER     ? 4 * vector
-                                                             : panel;
-    aml_dot_parts(dot, row_unit, column_unit, 48, 64);
 }
 
 // Packs a constant B: panels of tile_vectors * lanes columns, one after the other, each k rows of

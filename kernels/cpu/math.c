@@ -12,6 +12,7 @@
 typedef double wide_v __attribute__((vector_size(AML_WIDTH * 8)));
 typedef int64_t wide_int_v __attribute__((vector_size(AML_WIDTH * 8)));
 
+#include "parts.h"
 #include "two_over_pi.h"
 
 #define CAT_(a, b) a##b
@@ -46,6 +47,39 @@ HELPER float f32_from_bits(int32_t bits)
     return x;
 }
 
+// x * 2^n in two steps, of which the first is exact: one factor would not reach the denormal
+// numbers.
+HELPER float f32_scale(float x, float n)
+{
+    int32_t whole = f32_bits(n + 0x1.8p23f) - 0x4b400000, half = whole >> 1;
+    return x * f32_from_bits((half + 127) << 23) * f32_from_bits((whole - half + 127) << 23);
+}
+
+HELPER f32v f32v_scale(f32v x, f32v n)
+{
+#if AML_WIDTH == 16
+    return (f32v)_mm512_scalef_ps((__m512)x, (__m512)n);
+#else
+    i32v whole = (i32v)(n + 0x1.8p23f) - 0x4b400000, half = whole >> 1;
+    return x * (f32v)((half + 127) << 23) * (f32v)((whole - half + 127) << 23);
+#endif
+}
+
+HELPER f32v f32v_part(const float table[16], i32v part)
+{
+#if AML_WIDTH == 16
+    return (f32v)_mm512_permutexvar_ps((__m512i)part, _mm512_loadu_ps(table));
+#elif AML_WIDTH == 8
+    __m256 low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), (__m256i)part),
+           high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), (__m256i)part);
+    return (f32v)_mm256_blendv_ps(low, high, (__m256)(part << 28));
+#else
+    f32v value;
+    UNROLL for (int i = 0; i < 4; i++) value[i] = table[part[i] & 15];
+    return value;
+#endif
+}
+
 // ---- scalars
 
 #define SELECT(condition, a, b) ((condition) ? (a) : (b))
@@ -76,6 +110,8 @@ HELPER float f32_from_bits(int32_t bits)
 #define LOW_INT(x) ((int32_t)f64_bits(x))
 #define LOOK_UP(high, low, index) ((high) = two_over_pi[index][0], (low) = two_over_pi[index][1])
 #define WIDE_FN(name) name##_f64
+#define SCALE(x, n) f32_scale(x, n)
+#define PART(table, i) ((table)[(i)&15])
 #define SUFFIX _f32
 #include "math_f32.h"
 #undef REAL
@@ -89,6 +125,8 @@ HELPER float f32_from_bits(int32_t bits)
 #undef LOW_INT
 #undef LOOK_UP
 #undef WIDE_FN
+#undef SCALE
+#undef PART
 #undef SUFFIX
 #undef SELECT
 #undef ISELECT
@@ -133,6 +171,8 @@ HELPER float f32_from_bits(int32_t bits)
         two_over_pi[(index)[lane]][0],                                                             \
                                                 (low)[lane] = two_over_pi[(index)[lane]][1]
 #define WIDE_FN(name) name##_wide
+#define SCALE(x, n) f32v_scale(x, n)
+#define PART(table, i) f32v_part(table, i)
 #define SUFFIX _f32v
 #include "math_f32.h"
 #undef REAL
@@ -144,6 +184,8 @@ HELPER float f32_from_bits(int32_t bits)
 #undef LOW_INT
 #undef LOOK_UP
 #undef WIDE_FN
+#undef SCALE
+#undef PART
 #undef SUFFIX
 #undef SELECT
 #undef ISELECT

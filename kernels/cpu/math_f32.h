@@ -2,7 +2,8 @@
 // one register.
 //
 // See math_f64.h. WIDE is as many doubles as REAL has floats: sin and cos reduce their argument in
-// it, pow is computed in it.
+// it, pow is computed in it. SCALE(x, n) is x * 2^n rounded once, n a whole number from -151 to
+// 129; PART(table, i) is table[i % 16].
 
 HELPER REAL FN(absolute)(REAL x)
 {
@@ -14,12 +15,10 @@ HELPER REAL FN(with_sign_of)(REAL magnitude, REAL sign)
     return AS_REAL(AS_INT(magnitude) | (AS_INT(sign) & INT32_MIN));
 }
 
-// e^x = 2^n (1 + t): returns t. -105 < x < 105.
-HELPER REAL FN(exp_reduced)(REAL x, INT *n)
+// e^x = 2^n (1 + t): returns t. -105 < x < 105. n is a whole number.
+HELPER REAL FN(exp_reduced)(REAL x, REAL *n)
 {
-    REAL shifted = x * 0x1.715476p+0f + 0x1.8p23f;
-    REAL whole = shifted - 0x1.8p23f;
-    *n = AS_INT(shifted) - 0x4b400000;
+    REAL whole = x * 0x1.715476p+0f + 0x1.8p23f - 0x1.8p23f;
     REAL r = x - whole * 0x1.62c000p-1f; // exact: the constant has 11 bits
     r = r - whole * 0x1.217f7ep-12f;
     // (e^r - 1 - r) / r^2
@@ -28,6 +27,7 @@ HELPER REAL FN(exp_reduced)(REAL x, INT *n)
     p = p * r + 0.0416684002f;
     p = p * r + 0.166665196f;
     p = p * r + 0.49999994f;
+    *n = whole;
     return r + r * r * p;
 }
 
@@ -35,18 +35,8 @@ TEMPLATE REAL FN(aml_exp)(REAL x)
 {
     x = SELECT(x > 89.0f, SET(89.0f), x);
     x = SELECT(x < -104.0f, SET(-104.0f), x);
-    INT n;
-    REAL p = 1.0f + FN(exp_reduced)(x, &n);
-    INT half = n >> 1; // two factors: one would not reach the denormal numbers
-    return p * AS_REAL((half + 127) << 23) * AS_REAL((n - half + 127) << 23);
-}
-
-// For |x| < 80 one factor is enough.
-HELPER REAL FN(exp_small)(REAL x)
-{
-    INT n;
-    REAL p = 1.0f + FN(exp_reduced)(x, &n);
-    return p * AS_REAL((n + 127) << 23);
+    REAL n, t = FN(exp_reduced)(x, &n);
+    return SCALE(1.0f + t, n);
 }
 
 TEMPLATE REAL FN(aml_log)(REAL x)
@@ -72,60 +62,51 @@ TEMPLATE REAL FN(aml_log)(REAL x)
     return SELECT(x == 0.0f, SET(-INFINITY), result);
 }
 
-// 1 / (1 + e^-x) with e^-x = 2^n (1 + t): 1 + 2^n is exact unless n is large, and then 1 is added
-// to the smaller term, so that the sum rounds once at full size. Where the result is small, divisor
-// and dividend are scaled by 2^-64.
+// With q = e^-|x|, which is at most 1 and exact enough down to the denormal numbers: 1 / (1 + q),
+// and q / (1 + q) for negative x.
 TEMPLATE REAL FN(aml_sigmoid)(REAL x)
 {
-    REAL minus = SELECT(x > 80.0f, SET(-80.0f), -x);
-    minus = SELECT(minus > 104.0f, SET(104.0f), minus);
-    INT n;
-    REAL t = FN(exp_reduced)(minus, &n);
-    INT small = n > 60;
-    REAL power = AS_REAL((n - ISELECT(small, 64) + 127) << 23),
-         one = SELECT(small, SET(0x1p-64f), SET(1.0f));
-    INT above = n > 23;
-    REAL large = SELECT(above, power, one + power), little = SELECT(above, one, SET(0.0f));
-    return one / (large + (little + power * t));
+    REAL minus = AS_REAL(AS_INT(x) | INT32_MIN);
+    minus = SELECT(minus < -104.0f, SET(-104.0f), minus);
+    REAL n, t = FN(exp_reduced)(minus, &n);
+    REAL q = SCALE(1.0f + t, n);
+    return SELECT(x < 0.0f, q, SET(1.0f)) / (1.0f + q);
 }
 
 TEMPLATE REAL FN(aml_tanh)(REAL x)
 {
-    REAL a = FN(absolute)(x), z = x * x;
-    // (tanh(x) / x - 1) / x^2
-    REAL p = SET(-0.00571704563f);
-    p = p * z + 0.020650588f;
-    p = p * z - 0.0537434965f;
-    p = p * z + 0.133314908f;
-    p = p * z - 0.333332837f;
-    REAL near = x + x * z * p;
-    REAL far = 1.0f - 2.0f / (1.0f + FN(exp_small)(2.0f * SELECT(a > 10.0f, SET(10.0f), a)));
-    return SELECT(a < 0.55f, near, FN(with_sign_of)(far, x));
+    REAL held = SELECT(x > 9.25f, SET(9.25f), x);
+    held = SELECT(held < -9.25f, SET(-9.25f), held);
+    REAL a = FN(absolute)(held);
+    INT bits = AS_INT(a + 0.625f), part = bits >> 21;
+    REAL d = a - (AS_REAL(bits & ~0x1fffff) - 0.625f);
+    REAL p = PART(tanh_parts[7], part);
+    p = p * d + PART(tanh_parts[6], part);
+    p = p * d + PART(tanh_parts[5], part);
+    p = p * d + PART(tanh_parts[4], part);
+    p = p * d + PART(tanh_parts[3], part);
+    p = p * d + PART(tanh_parts[2], part);
+    p = p * d + PART(tanh_parts[1], part);
+    REAL rest = held * p;
+    return held * PART(tanh_parts[0], part) + rest;
 }
 
 TEMPLATE REAL FN(aml_erf)(REAL x)
 {
-    REAL a = FN(absolute)(x), z = x * x;
-    // erf(x) / x - 1
-    REAL p = SET(-0.000595374207f);
-    p = p * z + 0.00498594064f;
-    p = p * z - 0.02676172f;
-    p = p * z + 0.112816826f;
-    p = p * z - 0.376124799f;
-    p = p * z + 0.128379151f;
-    REAL near = x + x * p;
-    // -log(1 - erf(t)) - t
-    REAL t = SELECT(a > 4.0f, SET(4.0f), a);
-    REAL q = SET(2.10949638e-5f);
-    q = q * t - 0.000434461661f;
-    q = q * t + 0.00417105854f;
-    q = q * t - 0.0251194164f;
-    q = q * t + 0.10828007f;
-    q = q * t + 0.633346915f;
-    q = q * t + 0.129514918f;
-    q = q * t - 0.000174683199f;
-    REAL far = FN(with_sign_of)(1.0f - FN(exp_small)(-(q + t)), x);
-    return SELECT(a < 0.925f, near, SELECT(x == x, far, x));
+    REAL held = SELECT(x > 3.95f, SET(3.95f), x);
+    held = SELECT(held < -3.95f, SET(-3.95f), held);
+    REAL a = FN(absolute)(held);
+    REAL shifted = a * (128.0f / 33) + 0x1.8p23f; // its last bits are the part
+    INT part = AS_INT(shifted);
+    REAL d = a - (shifted - 0x1.8p23f) * (33.0f / 128);
+    REAL p = PART(erf_parts[6], part);
+    p = p * d + PART(erf_parts[5], part);
+    p = p * d + PART(erf_parts[4], part);
+    p = p * d + PART(erf_parts[3], part);
+    p = p * d + PART(erf_parts[2], part);
+    p = p * d + PART(erf_parts[1], part);
+    REAL rest = held * p;
+    return held * PART(erf_parts[0], part) + rest;
 }
 
 // x = quarter * pi/2 + r, |r| <= pi/4, for every float: two_over_pi has 2/pi * 2^(exponent of x)

@@ -50,7 +50,7 @@ static const Function32 functions32[] = {
     {"cos", aml_cos_f32, aml_cos_f32v, cos, 2},
     {"tanh", aml_tanh_f32, aml_tanh_f32v, tanh, 4},
     {"erf", aml_erf_f32, aml_erf_f32v, erf, 4},
-    {"sigmoid", aml_sigmoid_f32, aml_sigmoid_f32v, exact_sigmoid, 2},
+    {"sigmoid", aml_sigmoid_f32, aml_sigmoid_f32v, exact_sigmoid, 2.5},
 };
 static const Function64 functions64[] = {
     {"exp", aml_exp_f64, aml_exp_f64v, expl, 2},
