@@ -44,13 +44,16 @@ if(NOT AML_SANITIZE)
   target_compile_options(aml_small PRIVATE -fno-asynchronous-unwind-tables -fno-unwind-tables)
 endif()
 target_include_directories(aml_small PRIVATE $<TARGET_PROPERTY:aml_runtime,INCLUDE_DIRECTORIES>)
-# libaml_runtime_aarch64.a: what deployed libraries need, for aarch64.
+# libaml_runtime_aarch64.a: what deployed libraries need, and executables that read numbers, for aarch64.
 find_program(AML_AARCH64_CC NAMES aarch64-linux-gnu-gcc)
 if(AML_AARCH64_CC)
   find_program(AML_AARCH64_AR NAMES aarch64-linux-gnu-ar REQUIRED)
   set(cross_objects "")
-  file(GLOB cross_headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runtime/include/aml/* ${CMAKE_SOURCE_DIR}/runtime/base/*.h ${CMAKE_SOURCE_DIR}/runtime/artifact/*.h)
-  foreach(source artifact/library artifact/values artifact/arrays base/features base/fail)
+  file(GLOB cross_headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runtime/include/aml/* ${CMAKE_SOURCE_DIR}/runtime/base/*.h
+       ${CMAKE_SOURCE_DIR}/runtime/data/*.h ${CMAKE_SOURCE_DIR}/runtime/artifact/*.h)
+  foreach(source artifact/library artifact/values artifact/arrays artifact/stored base/features base/fail
+          artifact/main artifact/bench artifact/predict artifact/npy data/csv data/decode data/names data/npy data/real data/time
+          base/numbers base/words)
     string(REPLACE "/" "_" object ${source})
     set(object ${CMAKE_BINARY_DIR}/generated/aarch64_${object}.o)
     add_custom_command(OUTPUT ${object}

@@ -60,7 +60,13 @@ typedef struct ProgramJob {
 } ProgramJob;
 
 // `quantize: int8(...)` of a deploy block.
-typedef enum { RANGES_MIN_MAX, RANGES_PERCENTILE, RANGES_ENTROPY, RANGES_MSE } Ranges;
+typedef enum {
+    RANGES_MIN_MAX,
+    RANGES_PERCENTILE,
+    RANGES_ENTROPY,
+    RANGES_MSE,
+    RANGES_LEARNED
+} Ranges;
 typedef struct QuantizeSetting {
     Span span; // file 0: not asked for
     Ranges ranges;

@@ -68,11 +68,15 @@ static const ProgramState *state_of(const ProgramJob *job, const char *name)
     return NULL;
 }
 
+// What a training with `quantize` has beside its weights.
 static bool is_range(const char *name)
 {
-    static const char end[] = "input_range";
+    static const char *const end[] = {"input_range", "input_reach", "weight_reach"};
     size_t length = strlen(name);
-    return length >= sizeof end - 1 && strcmp(name + length - (sizeof end - 1), end) == 0;
+    for (size_t i = 0; i < COUNT_OF(end); i++)
+        if (length >= strlen(end[i]) && strcmp(name + length - strlen(end[i]), end[i]) == 0)
+            return true;
+    return false;
 }
 
 // `init: net.last`: the other training has a weight for each of this one's.

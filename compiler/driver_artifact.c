@@ -164,6 +164,14 @@ static bool write_weights(Deployment *d)
 
 bool deploy_link_executable(Deployment *d, const ObjectCode *object, const char *path)
 {
+    if (d->crossing) {
+        LinkRequest request = {.kind = LINK_EXECUTABLE,
+                               .tables = tables_of_artifact(d->cx, &d->artifact),
+                               .object = object,
+                               .cross = true,
+                               .output = path};
+        return !told(d, toolchain_link(d->cx, &request));
+    }
     // What reads files by their kind knows pictures as well as sounds; where unused functions
     // cannot be left out, as with a sanitizer, the decoders of both are wanted.
     const char *libraries =
@@ -180,7 +188,7 @@ bool deploy_link_executable(Deployment *d, const ObjectCode *object, const char 
 
 bool deploy_executable(Deployment *d, const ObjectCode *object)
 {
-    d->executable = deploy_emits(d, DEPLOY_EXECUTABLE)
+    d->executable = deploy_emits(d, DEPLOY_EXECUTABLE) && !deploy_is_cross(d->deploy)
                         ? d->request->output
                         : arena_printf(d->cx->arena, "%s/deployed", d->folder);
     return (!d->artifact.weights_file || write_weights(d)) &&

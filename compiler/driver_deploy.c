@@ -569,7 +569,12 @@ static bool deploy_in_folder(Deployment *d)
         return false;
     }
     d->crossing = deploy_is_cross(d->deploy);
-    return (!d->crossing || deploy_compile(d, &object)) && deploy_libraries(d, &object);
+    if (d->crossing && !deploy_compile(d, &object))
+        return false;
+    if (d->crossing && deploy_emits(d, DEPLOY_EXECUTABLE) &&
+        !deploy_link_executable(d, &object, d->request->output))
+        return false;
+    return deploy_libraries(d, &object);
 }
 
 static void remove_folder(Cx *cx, const char *folder)

@@ -505,6 +505,7 @@ typedef struct Rounding {
     Span span;                  // file 0: not asked for
     int bits;                   // of weights: 8 or 4
     bool keep_first, keep_last; // layers that stay float
+    bool learned;               // gradients change the ranges
 } Rounding;
 // Around the call of a model where e->rounding is set; the result may be poison after a report.
 Inst *rounded_call_begin(Elab *e);

@@ -50,7 +50,8 @@ static Ranges ranges_of(Jobs *jobs, Value record)
     static const char *const word[] = {[RANGES_MIN_MAX] = "min_max",
                                        [RANGES_PERCENTILE] = "percentile",
                                        [RANGES_ENTROPY] = "entropy",
-                                       [RANGES_MSE] = "mse"};
+                                       [RANGES_MSE] = "mse",
+                                       [RANGES_LEARNED] = "learned"};
     for (size_t i = 0; i < COUNT_OF(word); i++)
         if (is_word(jobs, record, "ranges", word[i]))
             return (Ranges)i;
@@ -66,7 +67,8 @@ static bool read_bits(Jobs *jobs, const Setting *setting, Value record, int *bit
 }
 
 // A training learns the ranges, and always has a scale for each channel.
-static bool no_meaning(Jobs *jobs, const Setting *setting, Value record, const char *where)
+static bool no_meaning(Jobs *jobs, const Setting *setting, Value record, const char *where,
+                       bool trains)
 {
     static const char *const item[] = {"calibrate", "group"};
     for (size_t i = 0; i < COUNT_OF(item); i++)
@@ -74,8 +76,10 @@ static bool no_meaning(Jobs *jobs, const Setting *setting, Value record, const c
             report(jobs->cx, setting->span, learned_ranges, item[i], where);
             return true;
         }
-    const char *wrong = is_word(jobs, record, "weights", "per_tensor")       ? "weights: per_tensor"
-                        : ranges_of(jobs, record) != RANGES_MIN_MAX          ? "ranges"
+    Ranges ranges = ranges_of(jobs, record);
+    const char *wrong = is_word(jobs, record, "weights", "per_tensor") ? "weights: per_tensor"
+                        : ranges != RANGES_MIN_MAX && !(trains && ranges == RANGES_LEARNED)
+                            ? "ranges"
                         : record_item(jobs, record, "weights_only").as.whole ? "weights_only"
                                                                              : NULL;
     if (wrong)
@@ -94,8 +98,9 @@ bool read_rounding(Jobs *jobs, Node *node, Rounding *out)
     bool ends = is_word(jobs, record, "keep", "ends");
     *out = (Rounding){.span = setting.span,
                       .keep_first = ends || is_word(jobs, record, "keep", "first"),
-                      .keep_last = ends || is_word(jobs, record, "keep", "last")};
-    return !no_meaning(jobs, &setting, record, "in a training") &&
+                      .keep_last = ends || is_word(jobs, record, "keep", "last"),
+                      .learned = ranges_of(jobs, record) == RANGES_LEARNED};
+    return !no_meaning(jobs, &setting, record, "in a training", true) &&
            read_bits(jobs, &setting, record, &out->bits);
 }
 
@@ -196,7 +201,8 @@ bool read_quantize(Jobs *jobs, Node *node, const TrainBlock *train, QuantizeSett
                                  .part = AML_PART_TRAIN,
                                  .bits = train->rounding.bits,
                                  .learned = true};
-        return !no_meaning(jobs, &setting, record, "where the training has learned the ranges");
+        return !no_meaning(jobs, &setting, record, "where the training has learned the ranges",
+                           false);
     }
     if (read_stored(jobs, &setting, record, out, &good))
         return good;
@@ -213,6 +219,8 @@ bool read_quantize(Jobs *jobs, Node *node, const TrainBlock *train, QuantizeSett
                              .bits = 8};
     if (!read_bits(jobs, &setting, record, &out->bits))
         return false;
+    if (out->ranges == RANGES_LEARNED)
+        return foreign(jobs, &setting, "ranges: learned", "a training with `quantize`");
     if (out->samples < 1)
         return range_wrong(jobs, &setting, "samples of int8", "at least 1", record, "samples");
     if (value_is(calibrate, VALUE_NONE)) {

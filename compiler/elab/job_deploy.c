@@ -75,7 +75,7 @@ static bool read_level(Jobs *jobs, const Setting *setting, Value value, ProgramD
     return false;
 }
 
-// Code for another machine is alone, and goes into libraries: nothing of it could be run here.
+// Code for another machine is alone: nothing of it could be run here.
 static bool levels_fit(Jobs *jobs, const Setting *setting, const ProgramDeploy *deploy)
 {
     for (int i = 0; i < deploy->target.count && deploy->target.count > 1; i++)
@@ -87,13 +87,27 @@ static bool levels_fit(Jobs *jobs, const Setting *setting, const ProgramDeploy *
     return true;
 }
 
-static bool cross_fits(Jobs *jobs, Node *node, const ProgramDeploy *deploy)
+// What an executable could not read there, where no library but that of C is; NULL: it reads
+// numbers.
+static const char *unreadable(const Jobs *jobs, const DataBlock *data)
+{
+    const aml_dataset *table = &jobs->program->dataset.at[data->index].table;
+    for (int i = 0; i < table->fields; i++)
+        if (table->field[i].rule && table->field[i].rule->text)
+            return "texts";
+    return table->source.kind == AML_SOURCE_AUDIO ? "sounds"
+           : table->source.most_pixels > 0        ? "pictures"
+                                                  : NULL;
+}
+
+static bool cross_fits(Jobs *jobs, Node *node, const ProgramDeploy *deploy, const DataBlock *data)
 {
     bool cross = deploy->target.count == 1 && strcmp(deploy->target.at[0], TARGET_CROSS) == 0;
-    if (!cross || !(deploy->emit >> DEPLOY_EXECUTABLE & 1))
+    const char *what = unreadable(jobs, data);
+    if (!cross || !what || !(deploy->emit >> DEPLOY_EXECUTABLE & 1))
         return true;
     Setting setting = setting_of(jobs, node, "emit");
-    report(jobs->cx, setting.span, target_emits, TARGET_CROSS);
+    report(jobs->cx, setting.span, target_emits, TARGET_CROSS, what);
     help(jobs->cx, "`emit: [static_library]`");
     return false;
 }
@@ -207,7 +221,7 @@ bool job_deploy(Jobs *jobs, Node *node)
     good &= read_limit(jobs, node, "memory", &deploy.require_memory);
     good &= read_limit(jobs, node, "latency", &deploy.require_latency);
     good &= read_target(jobs, node, &deploy);
-    good &= read_emit(jobs, node, &deploy) && cross_fits(jobs, node, &deploy);
+    good &= read_emit(jobs, node, &deploy) && (!train || cross_fits(jobs, node, &deploy, train->data));
     good &= read_weights(jobs, node, &deploy);
     good &= read_quantize(jobs, node, train, &deploy.quantize);
     good &= read_prune(jobs, node, &deploy.prune);

@@ -414,7 +414,8 @@ bool try_model(Jobs *jobs, TrainBlock *train, Span span)
 {
     Elab *e = jobs->e;
     const ColumnList columns = model_columns(jobs, train->model, &train->data->prepared);
-    if (e->open_repeats == 0)
+    bool learns = e->rounding && e->rounding->learned; // then it has weights of its own
+    if (e->open_repeats == 0 && !learns)
         return true;
     Trial trial;
     trial_begin(jobs, &trial, span);
@@ -564,12 +565,14 @@ static Span state_span(const Jobs *jobs, const Cell *cell)
 // What `load` was told, as rows of the program's table.
 void load_rows(Jobs *jobs, Value model, bool rounds, ProgramJob *job)
 {
+    static const char *const ranges[] = {"*input_range", "*input_reach", "*weight_reach"};
     WeightsFileList files = {0};
     elab_weights_files(jobs->e, model, &files);
     for (int i = 0; i < files.count; i++) {
         WeightsFile *file = files.at[i];
         if (rounds) // a file of a training without rounding has no ranges
-            vec_push(jobs->arena, &file->missing, job_word(jobs, "*input_range"));
+            for (size_t k = 0; k < COUNT_OF(ranges); k++)
+                vec_push(jobs->arena, &file->missing, job_word(jobs, ranges[k]));
         aml_load_rule *rule = NEW_ARRAY(jobs->arena, aml_load_rule, file->rule.count + 1);
         for (int r = 0; r < file->rule.count; r++) {
             const FileRule *from = &file->rule.at[r];

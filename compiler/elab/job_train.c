@@ -456,7 +456,7 @@ static bool train_own(Jobs *jobs, TrainBlock *train, ProgramJob *job, Node *step
 // are rounded may be in one and not in the other.
 static bool begin_weights(Jobs *jobs, Node *node, ProgramJob *job)
 {
-    static const char *const ranges[] = {"*input_range"};
+    static const char *const ranges[] = {"*input_range", "*input_reach", "*weight_reach"};
     Setting init = setting_of(jobs, node, "init");
     if (!init.value || init.value->kind == NODE_None)
         return true;
@@ -475,9 +475,9 @@ static bool begin_weights(Jobs *jobs, Node *node, ProgramJob *job)
     aml_load load = {.place = job_place(jobs, init.span),
                      .job = from->node->as.job.name,
                      .which = which,
-                     .missings = 1,
+                     .missings = COUNT_OF(ranges),
                      .missing = ranges,
-                     .unuseds = 1,
+                     .unuseds = COUNT_OF(ranges),
                      .unused = ranges};
     vec_push(jobs->arena, &job->load, load);
     vec_push(jobs->arena, &job->load_span, init.span);

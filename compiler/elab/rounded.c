@@ -15,8 +15,10 @@
 // The step t of a channel is its largest weight's, so a norm that multiplies the channel later
 // changes t and not p: what is trained is what is left when the norm has gone into the weights. The
 // range of x is a state beside the weight, NAME.input_range, which follows the smallest and the
-// largest value of the batches; compiler/quant/learned.c reads it from the checkpoint. The
-// functions are in stdlib/rounding.aml.
+// largest value of the batches; compiler/quant/learned.c reads it from the checkpoint. With
+// `ranges: learned` there are two weights more, NAME.input_reach [2] and NAME.weight_reach
+// [channels], the logarithms of what the range and the steps are multiplied with: gradients find
+// where cutting off costs less than rounding. The functions are in stdlib/rounding.aml.
 
 #include "elab/internal.h"
 
@@ -24,7 +26,7 @@
 
 typedef struct Site {
     Inst *root;
-    Cell *range;
+    Cell *range, *reach;          // reach NULL: not learned by gradients
     Inst *whole, *step, *rounded; // once it is
 } Site;
 
@@ -65,24 +67,24 @@ static Inst *without_moves(Inst *inst)
     return inst;
 }
 
-// The state beside a weight in which the range of what it is multiplied with is kept.
-static Cell *range_beside(Elab *e, Cell *weight)
+// A cell of this name beside a weight, so many zeros in the beginning.
+static Cell *cell_beside(Elab *e, Cell *weight, const char *text, bool learned, int64_t size)
 {
-    Sym name = sym_of(e->cx, "input_range");
+    Sym name = sym_of(e->cx, text);
     Instance *owner = weight->owner;
     const Value *known = map_get(&owner->member, name);
     if (known && known->kind == VALUE_CELL)
         return known->as.cell;
     Node *node = node_new(e->cx, NODE_State, weight->node->span);
     node->as.state.name = name;
-    int64_t two = 2;
     Cell *cell = NEW(e->cx->arena, Cell);
     *cell = (Cell){.owner = owner,
                    .node = node,
                    .name = name,
-                   .role = AML_ROLE_STATE,
+                   .role = learned ? AML_ROLE_WEIGHT : AML_ROLE_STATE,
+                   .trainable = learned,
                    .resolved = true,
-                   .type = type_make(DTYPE_F32, 1, &two),
+                   .type = type_make(DTYPE_F32, 1, &size),
                    .row = -1,
                    .has_initial = true,
                    .initial = NEW(e->cx->arena, Value)};
@@ -98,8 +100,10 @@ static int site_of(Pass *p, Inst *root, Cell *weight)
     for (int i = 0; i < p->site.count; i++)
         if (p->site.at[i].root == root)
             return i;
-    vec_push(p->e->cx->arena, &p->site,
-             ((Site){.root = root, .range = range_beside(p->e, weight)}));
+    Site site = {.root = root, .range = cell_beside(p->e, weight, "input_range", false, 2)};
+    if (p->e->rounding->learned)
+        site.reach = cell_beside(p->e, weight, "input_reach", true, 2);
+    vec_push(p->e->cx->arena, &p->site, site);
     return p->site.count - 1;
 }
 
@@ -173,6 +177,21 @@ static void replace_readers(Inst *from, Inst *root, Inst *rounded)
                 ir_set_input(inst, i, rounded);
 }
 
+static Value cell_value(Pass *p, Cell *cell)
+{
+    Inst *inst = elab_cell_read(p->e, cell, p->span);
+    return inst ? value_tensor(inst) : value_poison();
+}
+
+static Value range_of(Pass *p, const Site *site)
+{
+    Value range = cell_value(p, site->range);
+    if (!site->reach)
+        return range;
+    Value args[] = {range, cell_value(p, site->reach), value_int(type_elements(site->root->type))};
+    return std_call(p, "reached_range", args, 3);
+}
+
 static bool round_site(Pass *p, Site *site)
 {
     Elab *e = p->e;
@@ -184,8 +203,7 @@ static bool round_site(Pass *p, Site *site)
         if (!elab_cell_write(e, site->range, std_call(p, "range_after", args, 2), p->span))
             return false;
     }
-    Inst *range = elab_cell_read(e, site->range, p->span);
-    Value args[] = {x, range ? value_tensor(range) : value_poison()};
+    Value args[] = {x, range_of(p, site)};
     Value made = std_call(p, "whole_bytes", args, 2);
     if (!value_is(made, VALUE_TUPLE) || made.as.list.count != 3)
         return false;
@@ -217,10 +235,17 @@ static bool round_layer(Pass *p, Layer *layer, Inst *operand)
     Value sizes[IR_MAX_RANK];
     for (int i = 0; i < inst->type.rank; i++)
         sizes[i] = value_int(inst->type.dim[i]);
-    Value args[] = {value_tensor(inst->input[1]),          value_int(layer->weight_axis),
-                    value_int(e->rounding->bits),          value_tensor(site->step),
-                    value_list(e, inst->type.rank, sizes), value_int(layer->axis)};
-    Value made = std_call(p, "whole_weights", args, 6);
+    Value args[] = {value_tensor(inst->input[1]),
+                    value_int(layer->weight_axis),
+                    value_int(e->rounding->bits),
+                    value_tensor(site->step),
+                    value_list(e, inst->type.rank, sizes),
+                    value_int(layer->axis),
+                    value_none()};
+    if (e->rounding->learned)
+        args[6] = cell_value(p, cell_beside(e, layer->weight, "weight_reach", true,
+                                            inst->input[1]->type.dim[layer->weight_axis]));
+    Value made = std_call(p, "whole_weights", args, 7);
     if (!value_is(made, VALUE_TUPLE) || made.as.list.count != 2)
         return false;
     Inst *whole = made.as.list.at[0].as.tensor.inst, *steps = made.as.list.at[1].as.tensor.inst;

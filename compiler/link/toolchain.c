@@ -79,6 +79,7 @@ typedef struct Workplace {
     Cx *cx;
     const char *folder;
     Vec(const char *) made; // in the order in which they were made
+    bool cross;             // the compiler is one for another machine
 } Workplace;
 
 static const char *place_file(Workplace *place, const char *name, const void *at, size_t length)
@@ -182,15 +183,34 @@ static Process start_tool(Workplace *place, const char *tool, const Words *words
 static const char *finish_tool(Workplace *place, const char *tool, Process process)
 {
     Cx *cx = place->cx;
+<<<<<<< HEAD
     ProcessResult ended = process_finish(cx, process);
+=======
+    Words argv = {0};
+    vec_push(cx->arena, &argv, tool);
+    for (int i = 0; i < words->count; i++)
+        vec_push(cx->arena, &argv, words->at[i]);
+    vec_push(cx->arena, &argv, NULL);
+    ProcessResult ended = process_run(cx, argv.at, place->folder, PROCESS_CAPTURE_BOTH);
+    if (ended.code == 127 && ended.length == 0 && place->cross)
+        return arena_printf(cx->arena,
+                            "the C compiler for aarch64 '%s' could not be started; install one "
+                            "(apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross) or name "
+                            "another in AML_CC_AARCH64",
+                            tool);
+>>>>>>> prune
     if (ended.code == 127 && ended.length == 0)
         return arena_printf(cx->arena,
                             "the C compiler '%s' could not be started; install one (apt-get "
                             "install gcc) or name another in AML_CC",
                             tool);
     if (ended.code != 0)
-        return arena_printf(cx->arena, "the C compiler '%s' failed with code %d:\n%s", tool,
-                            ended.code, ended.output);
+        return arena_printf(cx->arena, "the C compiler '%s' failed with code %d:\n%s%s", tool,
+                            ended.code, ended.output,
+                            place->cross && strstr(ended.output, "cannot find -l")
+                                ? "\nan executable for aarch64 is linked with the static C library "
+                                  "for it (apt-get install libc6-dev-arm64-cross)"
+                                : "");
     return NULL;
 }
 
@@ -261,6 +281,8 @@ static const char *link_whole(Workplace *place, const LinkRequest *request, cons
         ARG(name);
     if (!request->cross)
         ARG("-l:libjansson.a"), ARG("-l:libnettle.a"), ARG("-lpthread");
+    else if (request->kind == LINK_EXECUTABLE)
+        ARG("-static"); // where it will run is not known
     if (request->kind == LINK_SHARED) {
         ARG("-shared"), ARG("-Wl,--version-script=exports.map");
         ARG(arena_printf(cx->arena, "-Wl,-soname,lib%s.so", request->name));
@@ -370,9 +392,15 @@ static const char *begin(Link *link)
     if (!mkdtemp(folder))
         return arena_printf(cx->arena, "cannot make a temporary folder %s: %s", folder,
                             strerror(errno));
+<<<<<<< HEAD
     link->place.folder = folder;
     if (tools->runtime[0] != '/') {
         char *real = realpath(tools->runtime, NULL); // the compiler runs in the temporary folder
+=======
+    Workplace place = {.cx = cx, .folder = folder, .cross = request->cross};
+    if (tools.runtime && tools.runtime[0] != '/') {
+        char *real = realpath(tools.runtime, NULL); // the compiler runs in the temporary folder
+>>>>>>> prune
         if (real)
             tools->runtime = arena_text(cx->arena, real, strlen(real));
         free(real);

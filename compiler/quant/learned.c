@@ -9,17 +9,14 @@
 #include <math.h>
 #include <string.h>
 
-static const aml_tensor_info *range_of(const QuantRanges *ranges, Sym layer, const float **at)
+static const float *beside(const QuantRanges *ranges, Sym layer, const char *what, int64_t size)
 {
-    Cx *cx = ranges->cx;
-    const char *name = arena_printf(cx->arena, "%s.input_range", layer);
+    const char *name = arena_printf(ranges->cx->arena, "%s.%s", layer, what);
     for (int i = 0; i < aml_tensors_count(ranges->tensors); i++) {
         const aml_tensor_info *info = aml_tensors_info(ranges->tensors, i);
-        if (strcmp(info->name, name) != 0 || info->dtype != AML_F32 ||
-            aml_shape_elements(&info->shape) != 2)
-            continue;
-        *at = aml_tensors_data(ranges->tensors, i);
-        return info;
+        if (strcmp(info->name, name) == 0 && info->dtype == AML_F32 &&
+            aml_shape_elements(&info->shape) == size)
+            return aml_tensors_data(ranges->tensors, i);
     }
     return NULL;
 }
@@ -28,18 +25,22 @@ void quant_learned_ranges(const QuantRanges *ranges, QuantPlan *plan)
 {
     bool *known = NEW_ARRAY(ranges->cx->arena, bool, plan->site.count + 1);
     for (int i = 0; i < plan->layer.count; i++) {
-        const QuantLayer *layer = &plan->layer.at[i];
+        QuantLayer *layer = &plan->layer.at[i];
         QuantSite *site = &plan->site.at[layer->site];
-        const float *at;
-        if (known[layer->site] || !range_of(ranges, layer->name, &at))
+        const float *at = beside(ranges, layer->name, "input_range", 2),
+                    *reach = beside(ranges, layer->name, "input_reach", 2);
+        layer->reach = beside(ranges, layer->name, "weight_reach", layer->channels);
+        if (known[layer->site] || !at)
             continue;
         known[layer->site] = true;
-        site->low = (double)at[0];
-        site->high = (double)at[1];
         // in f32, as stdlib/rounding.aml has it
-        float width = at[1] - at[0], step = width > 0 ? width / 255.0f : 1.0f;
+        float low = reach ? at[0] * expf(reach[0]) : at[0],
+              high = reach ? at[1] * expf(reach[1]) : at[1], width = high - low,
+              step = width > 0 ? width / 255.0f : 1.0f;
+        site->low = (double)low;
+        site->high = (double)high;
         site->scale = (double)step;
-        site->zero = (int)lrintf(-at[0] / step);
+        site->zero = (int)lrintf(-low / step);
     }
     for (int i = 0; i < plan->layer.count; i++)
         if (!known[plan->layer.at[i].site]) {

@@ -32,6 +32,7 @@ typedef struct QuantLayer {
     Sym name;             // the weights' path, without ".weight"
     int site;             // index of root among QuantPlan.site
     // filled by calibration
+    const float *reach;   // logarithms that a training has learned for `scale`, or NULL
     const int8_t *weight; // rounded, in the order of the weights
     double *scale;        // of the weights, by channel
     double *correction;   // what the result is off by, on average, by channel

@@ -29,6 +29,8 @@ void quant_round_weights(Cx *cx, QuantLayer *layer, const QuantizeSetting *setti
         layer->scale[i] = setting->per_tensor ? layer->scale[0] : layer->scale[i];
         if (layer->scale[i] == 0)
             layer->scale[i] = 1; // all of them are 0
+        if (layer->reach)
+            layer->scale[i] *= (double)expf(layer->reach[i]);
         layer->scale[i] = (double)(float)layer->scale[i];
     }
     double signal = 0, noise = 0;
@@ -42,5 +44,6 @@ void quant_round_weights(Cx *cx, QuantLayer *layer, const QuantizeSetting *setti
     layer->weight = bytes;
     layer->weight_error = quant_decibels(signal, noise);
     layer->bytes_before = elements * (int64_t)sizeof(float);
-    layer->bytes_after = (int64_t)stored_length(bytes, (size_t)elements) + layer->channels * (int64_t)sizeof(float);
+    layer->bytes_after =
+        (int64_t)stored_length(bytes, (size_t)elements) + layer->channels * (int64_t)sizeof(float);
 }

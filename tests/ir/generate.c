@@ -155,7 +155,9 @@ static Type fill_attributes(Generator *g, Op op, Inst *in[], Attr attr[])
         if (op == OP_conv && w.rank > 2 && w.dim[1] == 1 && w.dim[0] == type.dim[1])
             attr[4].whole = type.dim[1];
         if (op == OP_conv || op == OP_conv_weight)
-            attr[5].whole = op == OP_conv ? draw_below(&g->draw, 3) : 0;
+            // kernels with channels last multiply the zeros around x, which makes NaN of weights
+            // that are not finite: the pass gives them constants alone
+            attr[5].whole = op == OP_conv && in[1]->op == OP_constant ? draw_below(&g->draw, 3) : 0;
     }
     if (op == OP_broadcast)
         given = grown(g, type, &attr[0].list);

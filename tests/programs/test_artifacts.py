@@ -2,6 +2,7 @@
 """What `deploy` makes: libraries in each form with nothing but the header, packages, several levels in one program."""
 import json
 import shutil
+import struct
 import subprocess
 import sys
 
@@ -268,6 +269,36 @@ def libraries_for_aarch64(place):
         check(worst < (0.02 if quantize else 1e-5), f"the worst difference is {worst}")
 
 
+def executables_for_aarch64(place):
+    """Under qemu, the predictions of the program for this machine, from csv, from a pipe and from npy; a missing compiler is named."""
+    needs_compiler(place, "aarch64-linux-gnu-gcc", "qemu-aarch64")
+    some, numbers = rows_of_digits(place, 40)
+    deployed(place, "  batch: [1, 16]")
+    expected = place.run(place.folder / "digits_f32", "predict", some).out
+    deployed(place, '  batch: [1, 16]\n  target: cpu("aarch64")\n  emit: [executable]', train=False)
+    program = place.folder / "digits_f32"
+    check_in("AArch64", place.run("readelf", "-h", program).out)
+    print(f"  {program.stat().st_size} bytes")
+
+    def compare(found):
+        rows, wanted = found.splitlines(), expected.splitlines()
+        check_equal((len(rows), rows[0]), (len(wanted), wanted[0]), "the rows and the header")
+        worst = max(abs(float(a) - float(b)) for x, y in zip(rows[1:], wanted[1:]) for a, b in zip(x.split(","), y.split(",")))
+        check(worst < 1e-5, f"the worst difference is {worst}")
+    compare(place.run("qemu-aarch64", program, "predict", some).out)
+    values = [float(v) for line in numbers.read_text().splitlines() for v in line.split()]
+    head = "{'descr': '<f4', 'fortran_order': False, 'shape': (40, 64), }"
+    head += " " * (-(len(head) + 11) % 64) + "\n"
+    (place.folder / "some.npy").write_bytes(b"\x93NUMPY\1\0" + struct.pack("<H", len(head)) + head.encode() + struct.pack(f"<{len(values)}f", *values))
+    compare(place.run("qemu-aarch64", program, "predict", "some.npy").out)
+    check_in("batch", place.run("qemu-aarch64", program, "bench", "--seconds", "0.01").out)
+    done = place.run("qemu-aarch64", program, "predict", place.write("bad.csv", "a,b\n1,2\n"), code=1)
+    check_in("bad.csv", done.err)
+    done = place.aml("deploy", place.folder / "source/other.aml", "digits_f32", code=1, env={"AML_CC_AARCH64": "no-such-compiler"})
+    check_in("'no-such-compiler' could not be started", done.err)
+    check_in("gcc-aarch64-linux-gnu", done.err)
+
+
 def bytes_choose_their_level(place):
     """int8 has code for VNNI and for x86-64-v3 unless the block says something else; f32 for x86-64-v3."""
     deployed(place, "  quantize: int8(calibrate: digits.train)")
@@ -278,4 +309,4 @@ def bytes_choose_their_level(place):
 
 if __name__ == "__main__":
     sys.exit(main([each_form_from_c_and_cpp, wrong_calls_have_codes, two_models_in_one_program, packages_are_found, only_what_is_listed,
-                   several_levels_in_one_program, weights_in_a_file, below_the_lowest_level, libraries_for_aarch64, bytes_choose_their_level]))
+                   several_levels_in_one_program, weights_in_a_file, below_the_lowest_level, libraries_for_aarch64, executables_for_aarch64, bytes_choose_their_level]))

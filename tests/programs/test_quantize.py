@@ -201,6 +201,31 @@ def samples_are_written_for_it(place):
     check_in("--output", place.run(trainer, "data", "samples", code=2).err)
 
 
+def weights_alone_of_a_prediction(place):
+    """Of a program that predicts: four bits for each weight, and rounding that makes up for its errors stays closer to f32."""
+    trained(place)
+    rows = place.write("rows.csv", "\n".join((DIGITS / "data/digits.csv").read_text().splitlines()[:401]) + "\n")
+
+    def probabilities(block):
+        err = place.aml("deploy", source_with(place, block), "other").err
+        lines = place.run(place.folder / "other", "predict", rows).out.splitlines()[1:]
+        return [[float(v) for v in line.split(",")[2:]] for line in lines], err, json.loads(place.run(place.folder / "other", "info", "--json").out)
+    exact, _, whole = probabilities("  batch: [1, 16]")
+    off = {}
+    for rounding in ("nearest", "compensated"):
+        more = ", calibrate: digits.train" if rounding == "compensated" else ""
+        found, err, info = probabilities(f"  batch: [1, 16]\n  quantize: int4(group: 16, rounding: {rounding}{more})\n  require: {{ accuracy_drop: 3pp }}")
+        check_equal(len(found), len(exact), "the number of rows")
+        off[rounding] = sum((a - b) ** 2 for x, y in zip(found, exact) for a, b in zip(x, y)) / len(exact)
+        check(info["weights_bytes"] < 0.2 * whole["weights_bytes"], f"{info['weights_bytes']} of {whole['weights_bytes']} bytes")
+        after, before = held_out(err)
+        check(before - after <= 3, f"{rounding}: {before}% became {after}%")
+    print(f"  mean square of what probabilities are off by: {off['nearest']:.3g} rounded to the nearest, {off['compensated']:.3g} compensated")
+    check(off["compensated"] < 0.8 * off["nearest"], f"{off}")
+    source = source_with(place, "  quantize: int4(rounding: compensated)")
+    check_in("error[E07", place.aml("deploy", source, "other", code=1).err)
+
+
 def channels_make_the_program_smaller(place):
     trained(place)
     source = source_with(place, "  prune: channels(50%, finetune: 2 epochs)")
@@ -217,4 +242,4 @@ def channels_make_the_program_smaller(place):
 
 if __name__ == "__main__":
     sys.exit(main([digits_as_written, predicts_by_definition, same_bytes_every_time, every_rule_for_ranges, layers_stay_in_float,
-                   library_is_used_from_c, too_few_samples, samples_of_one_class, missed_requirement_shows_the_report, samples_are_written_for_it, channels_make_the_program_smaller]))
+                   library_is_used_from_c, too_few_samples, samples_of_one_class, missed_requirement_shows_the_report, samples_are_written_for_it, weights_alone_of_a_prediction, channels_make_the_program_smaller]))

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Trainings with `quantize` and `init`: a step by its definition, and deployed programs that are what was trained."""
 import json
+import math
 import shutil
 import sys
 
@@ -41,7 +42,7 @@ train second {
   optimizer: sgd(lr: 0.1)
   length:    2 steps
   batch:     4
-  quantize:  int8(weight_bits: BITS)
+  quantize:  int8(weight_bits: BITSMORE)
 }
 """
 
@@ -73,7 +74,7 @@ def two_steps_by_definition(place):
     """All rows are in each batch, so the range is theirs; the second step begins where the first has ended."""
     place.write("rows.csv", "a,b,c,d,e\n" + "\n".join(",".join(map(str, row)) for row in ROWS) + "\n")
     for bits in (8, 4):
-        place.write("line.aml", LINE.replace("BITS", str(bits)))
+        place.write("line.aml", LINE.replace("BITS", str(bits)).replace("MORE", ""))
         shutil.rmtree(place.folder / "runs", ignore_errors=True)
         place.aml("build", "line.aml", "-o", "line")
         place.run(place.folder / "line", "train", "first", "--quiet")
@@ -89,6 +90,55 @@ def two_steps_by_definition(place):
         worst = max(abs(a - b) for a, b in zip(after["fc.weight"][1], expected))
         print(f"  {bits} bits: worst difference of a weight: {worst:.2g}")
         check(worst < 1e-5, f"{bits} bits: {after['fc.weight'][1]}, expected {expected}")
+
+
+def learned_by_definition(weights, reach, low, high, bits):
+    """The same with factors exp(reach) of the range and of the steps: a step's slope is what rounding adds to a value, or where the
+    value is cut off, and sums of n slopes are divided by sqrt(n * most)."""
+    most = 2 ** (bits - 1) - 1
+    low, high = low * math.exp(reach[0]), high * math.exp(reach[1])
+    s = (high - low) / 255
+    zero = round(-low / s)
+    whole = [[min(255, max(0, round(v / s) + zero)) - zero for v in row[:3]] for row in ROWS]
+    t = [max(abs(weights[k * 2 + c]) for k in range(3)) / most * math.exp(reach[2 + c]) for c in range(2)]
+    p = [[max(-most, min(most, round(weights[k * 2 + c] / t[c]))) for c in range(2)] for k in range(3)]
+    slope, by_s, by_t = [0.0] * 6, 0.0, [0.0, 0.0]
+    error = [[sum(whole[r][k] * s * p[k][c] * t[c] for k in range(3)) - row[3 + c] for c in range(2)] for r, row in enumerate(ROWS)]
+    for r, row in enumerate(ROWS):
+        for k in range(3):
+            at = row[k] / s
+            inside = -zero - 0.5 <= at <= 255 - zero + 0.5
+            by_s += sum(2 * error[r][c] * p[k][c] * t[c] / 8 for c in range(2)) * (whole[r][k] - at * inside)
+            for c in range(2):
+                w = weights[k * 2 + c] / t[c]
+                fits = abs(w) <= most + 0.5
+                back = 2 * error[r][c] * whole[r][k] * s / 8
+                slope[k * 2 + c] += back * fits
+                by_t[c] += back * (p[k][c] - w * fits)
+    by_reach = [by_s * -low / 255 / math.sqrt(12 * 255), by_s * high / 255 / math.sqrt(12 * 255)]
+    by_reach += [by_t[c] * t[c] / math.sqrt(3 * most) for c in range(2)]
+    return [v - 0.1 * g for v, g in zip(weights, slope)], [v - 0.1 * g for v, g in zip(reach, by_reach)]
+
+
+def learned_ranges_by_definition(place):
+    """Two steps with `ranges: learned`: weights and the logarithms of the factors."""
+    place.write("rows.csv", "a,b,c,d,e\n" + "\n".join(",".join(map(str, row)) for row in ROWS) + "\n")
+    for bits in (8, 4):
+        place.write("line.aml", LINE.replace("BITS", str(bits)).replace("MORE", ", ranges: learned"))
+        shutil.rmtree(place.folder / "runs", ignore_errors=True)
+        place.aml("build", "line.aml", "-o", "line")
+        place.run(place.folder / "line", "train", "first", "--quiet")
+        weights, reach = list(weights_of(place, "first")["fc.weight"][1]), [0.0] * 4
+        place.run(place.folder / "line", "train", "second", "--quiet")
+        after = weights_of(place, "second")
+        for _ in range(2):
+            weights, reach = learned_by_definition(weights, reach, -2.0, 1.875, bits)
+        found = after["fc.input_reach"][1] + after["fc.weight_reach"][1]
+        worst = max(abs(a - b) for a, b in zip(after["fc.weight"][1] + found, weights + reach))
+        print(f"  {bits} bits: factors {[round(math.exp(v), 6) for v in found]}, worst difference {worst:.2g}")
+        check(worst < 1e-5, f"{bits} bits: {found}, expected {reach}")
+        check(all(abs(a - b) < 0.02 * abs(b) + 2e-8 for a, b in zip(found, reach)), f"{bits} bits: {found}, expected {reach}")
+        check(all(v != 0 for v in found), f"a range stays as it was: {found}")
 
 
 DIGITS_TOO = """aml 1
@@ -135,7 +185,7 @@ deploy floats { model: rounded.last }
 def deployed_is_what_was_trained(place):
     """A norm goes into the weights and changes no whole number: classes are the same, probabilities up to rounding in f32."""
     shutil.copytree(DIGITS, place.folder / "source")
-    for setting, bits in (("int8", 8), ("int8(weight_bits: 4)", 4), ("int8(keep: last)", 8)):
+    for setting, bits in (("int8", 8), ("int8(weight_bits: 4)", 4), ("int8(keep: last)", 8), ("int8(weight_bits: 4, ranges: learned)", 4)):
         source = place.write("source/too.aml", DIGITS_TOO.replace("SETTING", setting))
         shutil.rmtree(place.folder / "runs", ignore_errors=True)
         place.aml("build", source, "-o", "too")
@@ -167,4 +217,4 @@ def other_model_is_refused(place):
 
 
 if __name__ == "__main__":
-    sys.exit(main([two_steps_by_definition, deployed_is_what_was_trained, other_model_is_refused]))
+    sys.exit(main([two_steps_by_definition, learned_ranges_by_definition, deployed_is_what_was_trained, other_model_is_refused]))
