@@ -65,7 +65,7 @@ typedef struct Codegen {
     Vec(Constant) constant;
     Vec(DataItem) data;
     bool as_text; // what is made is a text: all constants are in it
-    bool stores; // constants may be stored shorter
+    bool stores;  // constants may be stored shorter
     Vec(StoredPart) stored;
     size_t stored_bytes; // when expanded
     LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, half, ptr, none;
@@ -83,6 +83,7 @@ typedef struct Emit {
     LLVMValueRef mask; // <lanes x i1>: the lanes that exist; NULL: all
     int unit;          // which of the seeds of a reduce is read (index.c)
     bool flat;         // every index is (0, ..., 0, position in row-major order)
+    bool streaming;    // whole registers are stored past the caches
     Vec(struct Memo) memo;
 } Emit;
 
