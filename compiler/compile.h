@@ -56,7 +56,7 @@ typedef struct ProgramJob {
     Vec(aml_metric) metric;
     Vec(aml_load) load;
     Vec(Span) load_span; // where each stands
-    Entry init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated, decode;
+    Entry init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated, decode, prompt;
 } ProgramJob;
 
 // `quantize: int8(...)` of a deploy block.

@@ -146,9 +146,9 @@ static EmitList entries_of(Program *program)
         size_t *offset = NEW_ARRAY(cx->arena, size_t, job->state.count + 1);
         for (int s = 0; s < job->state.count; s++)
             offset[s] = job->state.at[s].info.offset;
-        Entry *entry[] = {&job->init,    &job->step,      &job->metrics_reset,
-                          &job->eval,    &job->eval_one,  &job->metrics_value,
-                          &job->predict, &job->validated, &job->decode};
+        Entry *entry[] = {&job->init,     &job->step,          &job->metrics_reset, &job->eval,
+                          &job->eval_one, &job->metrics_value, &job->predict,       &job->validated,
+                          &job->decode,   &job->prompt};
         job->step.watched = job->eval.watched = job->table.kind == AML_JOB_TRAIN;
         for (size_t e = 0; e < COUNT_OF(entry); e++)
             emit_entry(cx, &list, entry[e], offset);

@@ -83,7 +83,7 @@ void deploy_keep_only(Deployment *d)
         DROP(job->init), DROP(job->step), DROP(job->metrics_reset), DROP(job->eval),
             DROP(job->eval_one), DROP(job->metrics_value), DROP(job->predict), DROP(job->validated);
         if (i != d->deploy->generator)
-            DROP(job->decode);
+            DROP(job->decode), DROP(job->prompt);
     }
     for (int i = 0; i < program->deploy.count; i++)
         for (int p = 0; p < program->deploy.at[i].predict.count; p++)

@@ -28,7 +28,7 @@ typedef struct Deployment {
     aml_checkpoint *checkpoint;
     Vec(Weight) weight;
     Artifact artifact;
-    Entry decode;           // of an entry that writes, with the weights inside
+    Entry decode, prompt;   // of an entry that writes, with the weights inside
     const char *executable; // what is compared and measured; the request's output, or a temporary
     const char *folder;     // temporary
     bool crossing; // code is being made for TARGET_CROSS, after that for this machine was compared

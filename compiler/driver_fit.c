@@ -48,9 +48,9 @@ static double tensors_bytes(const aml_tensor_info at[], int count)
 // What a session of the job allocates.
 static double job_bytes(Cx *cx, const ProgramJob *job)
 {
-    const Entry *const all[] = {&job->init,    &job->step,      &job->metrics_reset,
-                                &job->eval,    &job->eval_one,  &job->metrics_value,
-                                &job->predict, &job->validated, &job->decode};
+    const Entry *const all[] = {
+        &job->init,          &job->step,    &job->metrics_reset, &job->eval,   &job->eval_one,
+        &job->metrics_value, &job->predict, &job->validated,     &job->decode, &job->prompt};
     double arena = 0, batch = 0;
     for (size_t i = 0; i < COUNT_OF(all); i++) {
         if (!all[i]->ir)

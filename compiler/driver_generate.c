@@ -62,8 +62,15 @@ static bool compile_levels(Deployment *d, Generator *generator, ObjectCode *obje
         if (shared.objects)
             level.decode.symbol = sym_printf(cx, "%s_l%d", d->decode.symbol, shared.objects);
         level.decode.ir = ir_clone_function(d->decode.ir, NULL, sym_of(cx, level.decode.symbol));
-        EmitEntry entry = {&level.decode, generator->state_offset};
-        if (!codegen_emit(cx, d->program->module, &entry, 1, one, NULL, object))
+        if (d->prompt.ir) {
+            level.prompt = d->prompt;
+            level.prompt.symbol = sym_printf(cx, "%s_prompt", level.decode.symbol);
+            level.prompt.ir =
+                ir_clone_function(d->prompt.ir, NULL, sym_of(cx, level.prompt.symbol));
+        }
+        EmitEntry entry[] = {{&level.decode, generator->state_offset},
+                             {&level.prompt, generator->state_offset}};
+        if (!codegen_emit(cx, d->program->module, entry, d->prompt.ir ? 2 : 1, one, NULL, object))
             return false;
         level.cpu_level = object->cpu_level;
         level.cpu_features = object->cpu_features;
@@ -79,19 +86,24 @@ static bool compile_levels(Deployment *d, Generator *generator, ObjectCode *obje
 static bool make_function(Deployment *d, Generator *generator, ObjectCode *object)
 {
     Cx *cx = d->cx;
-    IrFunction *fn = d->decode.ir;
-    if (!freeze_weights(cx, fn, generator->job, d->weight.at, d->weight.count, d->deploy->span))
-        return false;
-    freeze_scalars(fn, &d->decode, d->program);
+    IrFunction *fn[] = {d->decode.ir, d->prompt.ir};
+    Entry *entry[] = {&d->decode, &d->prompt};
+    int count = d->prompt.ir ? 2 : 1;
+    for (int i = 0; i < count; i++) {
+        if (!freeze_weights(cx, fn[i], generator->job, d->weight.at, d->weight.count,
+                            d->deploy->span))
+            return false;
+        freeze_scalars(fn[i], entry[i], d->program);
+    }
     deploy_count_weights(d);
     deploy_keep_only(d);
     lay_out(d, generator);
     if (quantized(d) && (!passes_run(cx, d->program->module, "inline", NULL, NULL) ||
-                         !deploy_store(d, &fn, 1, &d->decode)))
+                         !deploy_store(d, fn, count, &d->decode)))
         return false;
     if (!passes_run(cx, d->program->module, NULL, NULL, NULL))
         return false;
-    d->artifact.weights_bytes = deploy_constant_bytes(fn, false);
+    d->artifact.weights_bytes = deploy_constant_bytes(fn[0], false);
     return compile_levels(d, generator, object);
 }
 
@@ -230,8 +242,11 @@ static bool compare(Deployment *d, const Generator *generator)
 
 static double memory_of(const Deployment *d, const Generator *generator)
 {
-    return (double)(d->artifact.weights_bytes + generator->state_bytes +
-                    generator->level.at[0].decode.arena_bytes);
+    const GeneratorLevel *level = &generator->level.at[0];
+    size_t arena = level->decode.arena_bytes;
+    if (level->prompt.ir && level->prompt.arena_bytes > arena)
+        arena = level->prompt.arena_bytes;
+    return (double)(d->artifact.weights_bytes + generator->state_bytes + arena);
 }
 
 bool deploy_generator(Deployment *d)
@@ -242,6 +257,7 @@ bool deploy_generator(Deployment *d)
     const ProgramDataset *data = &d->program->dataset.at[job->table.data];
     Generator generator = {.job = job, .tokenizer = data->table.source.tokenizer};
     d->decode = job->decode;
+    d->prompt = job->prompt;
     d->artifact = (Artifact){
         .name = d->deploy->name,
         .doc = d->deploy->doc,

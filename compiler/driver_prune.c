@@ -344,7 +344,7 @@ bool prune_program(Command *command, Program *program, const char *path)
         if (length > 0)
             job.table.length = (aml_quantity){
                 length, (aml_unit)json_integer_value(json_object_get(plan, "unit")), -1};
-        job.decode = (Entry){0};
+        job.decode = job.prompt = (Entry){0};
         program->job.at[0] = job;
         program->job.count = 1; // evaluations have other states
         program_layout(program);

@@ -17,7 +17,10 @@
 // those up to the position (attend_cached), so a step costs what its position costs.
 //
 // The slice may as well be that of several positions, the first of which is the position: what is
-// said of elements beyond it then holds beyond the last of them.
+// said of elements beyond it then holds beyond the last of them. Where there are fewer tokens than
+// the slice is wide, the others are negative and leave no trace in a cache; of the scores those
+// behind the last token are wanted, so what comes behind the last place where positions meet is
+// computed for one position only.
 
 #include "elab/decode.h"
 #include "elab/decode_known.h"
@@ -64,11 +67,13 @@ struct Deriving {
     const IrFunction *from; // forward without calls, or the body of a loop in it
     IrFunction *fn;
     int64_t width; // of a slice
+    bool turns;    // a loop takes as many turns as a slice is wide
     bool attends;  // calls of causal attention are still there
     DType mixed;   // what operands of contractions are rounded to
     Asked *asked;  // by id
     Part *param;   // of each parameter of `from` that is there; others are made when asked for
     Inst *position, *index;
+    Inst *last; // of several tokens, its place in the slice
     Vec(Cached) cached;
     const char *why;
     Span where;
@@ -444,7 +449,13 @@ static bool begin_body(Deriving *d, int carried, int sliced)
                  d->outer->position};
     vec_push(d->arena, &d->rest, rest);
     d->position = rest.param;
-    d->index = positions(d, span);
+    if (d->width == 1) {
+        d->index = positions(d, span);
+        return true;
+    }
+    Rest index = {ir_param(d->fn, d->outer->index->type, (Slot){0}, NULL, span), d->outer->index};
+    vec_push(d->arena, &d->rest, index);
+    d->index = index.param;
     return true;
 }
 
@@ -517,7 +528,9 @@ static Inst *derive_loop(Deriving *outer, const Inst *loop)
                      .param = NEW_ARRAY(outer->arena, Part, from->param.count + 1),
                      .outer = outer,
                      .loop = loop};
-    if (attr[LOOP_GUARD].whole || !derive_body(&body, carried, sliced)) {
+    bool derived = !attr[LOOP_GUARD].whole && derive_body(&body, carried, sliced);
+    outer->turns |= body.turns;
+    if (!derived) {
         if (body.why && !outer->why)
             outer->why = body.why, outer->where = body.where;
         return NULL;
@@ -606,6 +619,7 @@ static Inst *derive_turn(Deriving *d, const Inst *loop)
     }
     Attr *made = arena_copy(d->arena, attr, sizeof loop->attr);
     made[LOOP_COUNT].whole = d->width;
+    d->turns = true;
     made[LOOP_BODY].function = flattened(d->cx, body, d->attends);
     Inst *out = ir_append(d->fn, OP_loop, in, loop->inputs, made, (Type){0}, loop->span);
     for (int i = 0, next = first; i < carried; i++, next++) {
@@ -783,6 +797,91 @@ static void finish(Deriving *d, Decode *decode, int first_row)
     d->fn->param.count = d->fn->param_slot.count = kept;
 }
 
+static Inst *whole_constant(Deriving *d, DType dtype, int64_t value, Type like)
+{
+    int32_t narrow = (int32_t)value;
+    Span span = d->from->span;
+    Inst *one = ir_constant(d->fn, type_scalar(dtype),
+                            dtype == DTYPE_I32 ? (const void *)&narrow : &value, true, span);
+    like.dtype = dtype;
+    return like.rank == 0 ? one : ir_broadcast(d->fn, one, like, (IntList){0}, span);
+}
+
+// Places of negative tokens are outside of every cache; `last` is that of the last token.
+static void skip_missing(Deriving *d)
+{
+    Span span = d->from->span;
+    Inst *tokens = NULL;
+    for (int i = 0; i < d->from->param.count; i++)
+        if (d->from->param_slot.at[i].kind == SLOT_INPUT)
+            tokens = d->param[i].inst;
+    Type places = d->index->type, flat = places;
+    flat.dtype = tokens->type.dtype;
+    Inst *token = ir_reshape(d->fn, tokens, flat, span);
+    Inst *zero = whole_constant(d, flat.dtype, 0, flat);
+    Inst *there = ir_binary(d->fn, OP_le, zero, token, span);
+    Inst *in[] = {there, d->index, whole_constant(d, DTYPE_I64, -1, places)};
+    d->index = ir_append(d->fn, OP_select, in, 3, NULL, (Type){0}, span);
+    Inst *ones = ir_cast(d->fn, there, DTYPE_I64, span);
+    Attr attr[2] = {0};
+    attr[0].reducer = REDUCE_SUM;
+    attr[1].list.count = 1; // axis 0
+    Inst *count = ir_append(d->fn, OP_reduce, &ones, 1, attr, (Type){0}, span);
+    Inst *last = ir_binary(d->fn, OP_sub, count,
+                           whole_constant(d, DTYPE_I64, 1, type_scalar(DTYPE_I64)), span);
+    d->last = ir_reshape(d->fn, last, type_make(DTYPE_I64, 1, (int64_t[]){1}), span);
+}
+
+// Rows of the last token: what is there already, by id and axis, and what has to be computed for
+// all tokens anyway.
+typedef struct LastRows {
+    Inst **made;
+    bool *whole;
+    int count;
+} LastRows;
+
+// Of a value of the derived function, that of the last token alone along `axis`.
+static Inst *only_last(Deriving *d, LastRows *rows, Inst *value, int axis)
+{
+    Inst **known = &rows->made[value->id * IR_MAX_RANK + axis];
+    if (*known)
+        return *known;
+    bool stays = !rows->whole[value->id] && value->inputs > 0 && value->inputs <= IR_MAX_RANK &&
+                 decode_passes_on(value, axis);
+    if (!stays) {
+        Inst *in[] = {value, d->last};
+        Attr attr = {.whole = axis};
+        return *known = ir_append(d->fn, OP_gather, in, 2, &attr, (Type){0}, value->span);
+    }
+    Inst *in[IR_MAX_RANK] = {0};
+    for (int i = 0; i < value->inputs; i++) {
+        int from = decode_axis(value, i, axis);
+        in[i] = from >= 0 ? only_last(d, rows, value->input[i], from) : value->input[i];
+    }
+    Attr attr[IR_MAX_ATTRS];
+    memcpy(attr, value->attr, sizeof attr);
+    Type type = value->type;
+    type.dim[axis] = 1;
+    if (value->op == OP_slice)
+        attr[1].list.at[axis] = 1;
+    return *known = ir_append(d->fn, value->op, in, value->inputs, attr, type, value->span);
+}
+
+// The scores behind the last token. What caches need is computed for all tokens.
+static Inst *last_scores(Deriving *d, Inst *scores)
+{
+    LastRows rows = {.count = d->fn->next_id};
+    rows.made = NEW_ARRAY(d->arena, Inst *, rows.count * IR_MAX_RANK);
+    rows.whole = NEW_ARRAY(d->arena, bool, rows.count);
+    for (int i = 0; i < d->cached.count; i++)
+        if (d->cached.at[i].reader)
+            rows.whole[d->cached.at[i].reader->id] = true;
+    for (Inst *inst = d->fn->last; inst; inst = inst->prev)
+        for (int i = 0; rows.whole[inst->id] && i < inst->inputs; i++)
+            rows.whole[inst->input[i]->id] = true;
+    return only_last(d, &rows, scores, 1);
+}
+
 static void begin_function(Deriving *d)
 {
     int scalars = 0;
@@ -800,6 +899,8 @@ static void begin_function(Deriving *d)
     d->position = ir_param(d->fn, type_scalar(DTYPE_I64), (Slot){SLOT_SCALAR, scalars},
                            sym_of(d->cx, "position"), d->from->span);
     d->index = positions(d, d->from->span);
+    if (d->width > 1)
+        skip_missing(d);
 }
 
 // The function, or why there is none.
@@ -829,11 +930,12 @@ static Decode derive(Cx *cx, const IrFunction *forward, Sym name, int first_row,
         return decode;
     }
     Type flat = type_make(scores->type.dtype, 1, &scores->type.dim[2]);
-    if (width == 1)
-        part.inst = ir_reshape(d.fn, part.inst, flat, scores->span);
-    ir_result(d.fn, part.inst, (Slot){SLOT_OUTPUT, 0}, sym_of(cx, "scores"));
+    Inst *row = width == 1 ? part.inst : last_scores(&d, part.inst);
+    ir_result(d.fn, ir_reshape(d.fn, row, flat, scores->span), (Slot){SLOT_OUTPUT, 0},
+              sym_of(cx, "scores"));
     finish(&d, &decode, first_row);
     decode.fn = d.fn;
+    decode.exact = d.turns && width > 1;
     return decode;
 }
 

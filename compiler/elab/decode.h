@@ -18,6 +18,7 @@ typedef struct DecodeCache {
 typedef struct Decode {
     IrFunction *fn;         // NULL: it cannot be derived, `why` at `where`
     Vec(DecodeCache) cache; // in the order of their state rows, which begin at first_row
+    bool exact;
     const char *why;
     Span where;
 } Decode;
@@ -27,8 +28,9 @@ typedef struct Decode {
 // position, i64) behind the others, and the result [k]. It agrees with forward at every position if
 // position 0, 1, 2, ... are given one after the other.
 //
-// With a width above 1 its input is i32[1, width], tokens from the position on, and its result [1,
-// width, k]; it fills the same caches.
+// With a width above 1 its input is i32[1, width], tokens from the position on, and its result that
+// of the last of them; it fills the same caches. Unless it is `exact`, there may be fewer tokens,
+// at least one: the others are negative.
 Decode decode_derive(Cx *cx, IrModule *module, const IrFunction *forward, Sym name, int first_row,
                      int64_t width);
 

@@ -144,15 +144,48 @@ static void drop_function(IrModule *module, const IrFunction *fn)
     module->function.count = kept;
 }
 
+// The same for a part of a prompt, if the function fills the same caches. A part is an eighth of a
+// context or more, so that what is left of a prompt is short.
+static void derive_prompt(Jobs *jobs, ProgramJob *job, const IrFunction *context,
+                          const Decode *decode, int first_row)
+{
+    enum { MOST = 64, LEAST = 4 };
+    int64_t width = MOST;
+    while (width > LEAST && 4 * width > job->table.generation.context)
+        width /= 2;
+    if (4 * width > job->table.generation.context)
+        return;
+    Sym name = sym_printf(jobs->cx, "%s_prompt", job->table.name);
+    Decode parts = decode_derive(jobs->cx, jobs->program->module, context, name, first_row, width);
+    bool same = parts.fn && parts.cache.count == decode->cache.count;
+    for (int i = 0; same && i < parts.cache.count; i++)
+        same = type_equal(parts.cache.at[i].type, decode->cache.at[i].type);
+    if (!same) {
+        drop_function(jobs->program->module, parts.fn);
+        return;
+    }
+    Entry *entry = &job->prompt;
+    *entry =
+        (Entry){.ir = parts.fn, .symbol = sym_printf(jobs->cx, "aml_%s_prompt", job->table.name)};
+    for (int i = 0; i < job->decode.input.count; i++)
+        vec_push(jobs->arena, &entry->input, job->decode.input.at[i]);
+    for (int i = 0; i < job->decode.output.count; i++)
+        vec_push(jobs->arena, &entry->output, job->decode.output.at[i]);
+    for (int i = 0; i < job->decode.scalar.count; i++)
+        vec_push(jobs->arena, &entry->scalar, job->decode.scalar.at[i]);
+    entry->input.at[0].shape.dim[1] = width;
+    job->table.generation.exact = parts.exact;
+}
+
 // Replaces the function of a context by that of one token, or tells why that cannot be.
 static void derive(Jobs *jobs, Node *node, ProgramJob *job)
 {
     Entry *entry = &job->decode;
     IrFunction *context = entry->ir;
+    int first_row = job->state.count;
     entry->symbol = sym_printf(jobs->cx, "aml_%s_decode", job->table.name);
     Sym name = sym_printf(jobs->cx, "%s_decode", job->table.name);
-    Decode decode =
-        decode_derive(jobs->cx, jobs->program->module, context, name, job->state.count, 1);
+    Decode decode = decode_derive(jobs->cx, jobs->program->module, context, name, first_row, 1);
     job->table.generation.cached = decode.fn != NULL;
     add_position(jobs, entry);
     if (!decode.fn) {
@@ -175,6 +208,8 @@ static void derive(Jobs *jobs, Node *node, ProgramJob *job)
     }
     aml_shape *shape = &entry->output.at[0].shape;
     *shape = (aml_shape){1, {shape->dim[2]}};
+    if (decode.fn)
+        derive_prompt(jobs, job, context, &decode, first_row);
 }
 
 bool job_generate(Jobs *jobs, Node *node)

@@ -29,21 +29,25 @@ static const char *write_states(TableWriter *writer, const Generator *of, int *c
     return *count ? "caches" : "0";
 }
 
-// job0, job1, ...: for each level of processors.
-static void write_jobs(TableWriter *writer, const Generator *of)
+// job0, job1, ...: for each level of processors. A library is given one token after the other.
+static void write_jobs(TableWriter *writer, const Generator *of, bool prompts)
 {
     int states;
     const char *state = write_states(writer, of, &states);
     const aml_job *table = &of->job->table;
     for (int i = 0; i < of->level.count; i++) {
         const char *decode = table_function(writer, &of->level.at[i].decode,
-                                            arena_printf(writer->cx->arena, "decode%d", i));
+                                            arena_printf(writer->cx->arena, "decode%d", i)),
+                   *prompt = prompts
+                                 ? table_function(writer, &of->level.at[i].prompt,
+                                                  arena_printf(writer->cx->arena, "prompt%d", i))
+                                 : "{0}";
         TOP("static const aml_job job%d = {.kind = AML_JOB_GENERATE, .name = %s, .doc = %s, "
             ".place = %s, .model_job = -1,\n    .seed = %lldll, .states = %d, .state = %s, "
-            ".state_bytes = %zuu, .generation = %s,\n    .decode = %s};\n",
+            ".state_bytes = %zuu, .generation = %s,\n    .decode = %s,\n    .prompt = %s};\n",
             i, table_text(writer, table->name), table_text(writer, table->doc),
             table_text(writer, table->place), (long long)table->seed, states, state,
-            of->state_bytes, table_generation(writer, &table->generation), decode);
+            of->state_bytes, table_generation(writer, &table->generation), decode, prompt);
     }
 }
 
@@ -65,7 +69,7 @@ Tables tables_of_generator(Cx *cx, const Artifact *facts, const Generator *gener
     TableWriter writer_of = {.cx = cx, .top = {.arena = cx->arena}}, *writer = &writer_of;
     TOP("#include \"aml/program.h\"\n\n");
     const char *tokenizer = table_tokenizer(writer, generator->tokenizer);
-    write_jobs(writer, generator);
+    write_jobs(writer, generator, true);
     write_facts(writer, facts);
     TOP("static const aml_dataset data = {.name = %s, .source = {.tokenizer = %s}};\n",
         table_text(writer, facts->name), tokenizer);
@@ -150,7 +154,7 @@ Tables generator_library(Cx *cx, const Artifact *facts, const Generator *generat
     TableWriter writer_of = {.cx = cx, .top = {.arena = cx->arena}}, *writer = &writer_of;
     const char *name = facts->name;
     TOP("#include \"aml/artifact.h\"\n#include \"%s.h\"\n\n", name);
-    write_jobs(writer, generator);
+    write_jobs(writer, generator, false);
     TOP("static const aml_token_level levels[] = {\n");
     for (int i = 0; i < generator->level.count; i++)
         TOP("    {&job%d, %s, %s},\n", i, table_text(writer, generator->level.at[i].cpu_level),

@@ -95,7 +95,7 @@ void write_artifact(TableWriter *writer, const Artifact *artifact, bool is_progr
 
 // ---- generator.c: the same of a deployed `generate` block
 typedef struct GeneratorLevel { // the function for a level of processors
-    Entry decode;
+    Entry decode, prompt;
     const char *cpu_level, *cpu_features;
 } GeneratorLevel;
 typedef struct Generator {

@@ -485,12 +485,13 @@ static const char *metrics(TableWriter *writer, const ProgramJob *job, const cha
 
 const char *table_generation(TableWriter *writer, const aml_generation *of)
 {
-    return arena_printf(writer->cx->arena,
-                        "{.context = %lld, .cached = %d, .temperature = %s, .top_k = %lld, "
-                        ".top_p = %s, .length = %lld, .prompt = %s}",
-                        (long long)of->context, of->cached, table_real(writer, of->temperature),
-                        (long long)of->top_k, table_real(writer, of->top_p), (long long)of->length,
-                        table_text(writer, of->prompt));
+    return arena_printf(
+        writer->cx->arena,
+        "{.context = %lld, .cached = %d, .exact = %d, .temperature = %s, .top_k = %lld, "
+        ".top_p = %s, .length = %lld, .prompt = %s}",
+        (long long)of->context, of->cached, of->exact, table_real(writer, of->temperature),
+        (long long)of->top_k, table_real(writer, of->top_p), (long long)of->length,
+        table_text(writer, of->prompt));
 }
 
 static const char *load_rules(TableWriter *writer, const aml_load *load, const char *prefix)
@@ -579,7 +580,8 @@ static void write_jobs(TableWriter *writer, Program *program)
                         {"metrics_value", &job->metrics_value},
                         {"predict", &job->predict},
                         {"validated", &job->validated},
-                        {"decode", &job->decode}};
+                        {"decode", &job->decode},
+                        {"prompt", &job->prompt}};
         const char *state = states(writer, job, prefix), *metric = metrics(writer, job, prefix),
                    *load = loads(writer, job, prefix);
         buffer_printf(&rows,

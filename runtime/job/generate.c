@@ -1,7 +1,7 @@
 // generate: text that goes on from a prompt.
 //
 // The model is asked for the scores of the next token, one is drawn, written and given to the model
-// in turn. With caches a step computes one position; the prompt goes through the same steps. When
+// in turn. With caches a step computes one position; a prompt is read in parts of many. When
 // the context is full, the window slides: the caches are emptied and filled again with the last
 // half of it, so that a token costs little on average and the model always sees at least half a
 // context.
@@ -105,6 +105,39 @@ aml_status amli_token_scores(amli_session *session, const int32_t *token, int64_
     return status ? status : amli_session_read(session, decode, 0, score, error);
 }
 
+int64_t amli_prompt_width(const aml_job *job)
+{
+    return job->prompt.run ? aml_shape_elements(&job->prompt.input[0].shape) : 1;
+}
+
+aml_status amli_prompt_scores(amli_session *session, const int32_t *token, int64_t count,
+                              int64_t position, float *score, aml_error *error)
+{
+    amli_bound *prompt = &session->prompt;
+    int64_t width = amli_prompt_width(session->job);
+    aml_status status = AML_OK;
+    for (int64_t at = 0; at < count && !status && !amli_signal_seen();) {
+        int64_t now = count - at < width ? count - at : width;
+        if (width == 1 || now == 1 || (now < width && session->job->generation.exact)) {
+            status = amli_token_scores(session, token + at, position + at, score, error);
+            at++;
+            continue;
+        }
+        for (int64_t i = 0; i < width && !status; i++) {
+            int32_t one = i < now ? token[at + i] : -1;
+            status = session->device->kind->upload(session->device, session->batch,
+                                                   prompt->input_offset[0] + (size_t)i * sizeof one,
+                                                   &one, sizeof one, error);
+        }
+        if (!status)
+            status = amli_session_run(session, prompt, position + at, error);
+        at += now;
+        if (!status && at == count)
+            status = amli_session_read(session, prompt, 0, score, error);
+    }
+    return status;
+}
+
 static aml_status run(Generating *g, const int32_t *token, int64_t position, aml_error *error)
 {
     return amli_token_scores(&g->session, token, position, g->score, error);
@@ -125,13 +158,12 @@ static aml_status score(Generating *g, int64_t last, aml_error *error)
 static aml_status fill(Generating *g, int64_t begin, int64_t until, aml_error *error)
 {
     g->begin = begin;
-    aml_status status = g->how->cached ? amli_empty_caches(&g->session, error) : AML_OK;
-    for (int64_t i = g->how->cached ? begin : until - 1; i < until && !status; i++) {
-        if (amli_signal_seen())
-            return AML_OK;
-        status = score(g, i, error);
-    }
-    return status;
+    if (!g->how->cached)
+        return score(g, until - 1, error);
+    aml_status status = amli_empty_caches(&g->session, error);
+    return status ? status
+                  : amli_prompt_scores(&g->session, g->token + begin, until - begin, 0, g->score,
+                                       error);
 }
 
 // Without caches the model is given the whole context, of which the end is not known yet: if that
@@ -291,6 +323,12 @@ static aml_status check_job(const Generating *g, aml_error *error)
                 decode->input[0].dtype == AML_I32 && decode->output[0].dtype == AML_F32 &&
                 aml_shape_elements(&decode->input[0].shape) == read &&
                 aml_shape_elements(&decode->output[0].shape) == g->tokenizer->vocab;
+    const aml_function *prompt = &g->job->prompt;
+    if (fits && prompt->run)
+        fits = g->how->cached && prompt->inputs == 1 && prompt->outputs == 1 &&
+               prompt->input[0].dtype == AML_I32 && prompt->output[0].dtype == AML_F32 &&
+               aml_shape_elements(&prompt->input[0].shape) <= g->how->context &&
+               aml_shape_elements(&prompt->output[0].shape) == g->tokenizer->vocab;
     return fits ? AML_OK
                 : amli_fail(error, AML_INTERNAL, "the block '%s' (%s) has no function of tokens",
                             g->job->name, g->job->place);

@@ -123,7 +123,8 @@ typedef struct amli_session {
     amli_memory state, arena, batch;
     char *staging; // host memory like `batch`, if the host has no view of it
     char *view;    // where the host writes batches: the device's memory, or staging
-    amli_bound init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated, decode;
+    amli_bound init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated, decode,
+        prompt;
     amli_profile *profile; // NULL: none is made
     void **statistic; // of the data set, read from a checkpoint; NULL: fitted when it is loaded
     const struct amli_measured *measured; // by the last validation; NULL: there was none
@@ -299,6 +300,12 @@ aml_status amli_empty_caches(amli_session *session, aml_error *error);
 // `position`, and reads the scores of the next.
 aml_status amli_token_scores(amli_session *session, const int32_t *token, int64_t position,
                              float *score, aml_error *error);
+// The same for `count` tokens, at least one, from the position on, in parts of amli_prompt_width
+// tokens where the job has a function for that: the scores behind the last. After a signal it ends
+// early.
+int64_t amli_prompt_width(const aml_job *job);
+aml_status amli_prompt_scores(amli_session *session, const int32_t *token, int64_t count,
+                              int64_t position, float *score, aml_error *error);
 // generate_score.c: `--score FILE`, how likely given tokens are.
 aml_status amli_generation_score(const amli_command *command, const amli_device_kind *kind,
                                  const aml_job *job, aml_error *error);

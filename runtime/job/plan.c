@@ -81,15 +81,17 @@ static void print_plan(const Planned *plan, const char *why)
         if (need->role[i])
             row(role[i], (double)need->role[i], "");
     if (need->snapshot)
-        row("snapshots", (double)need->snapshot, "of the state, from which checkpoints are written");
+        row("snapshots", (double)need->snapshot,
+            "of the state, from which checkpoints are written");
     row("temporaries", (double)need->arena, "the largest of:");
-    const aml_function *const phase[] = {&job->init,     &job->step,          &job->eval,
-                                         &job->eval_one, &job->metrics_reset, &job->metrics_value,
-                                         &job->predict,  &job->validated,     &job->decode};
-    static const char *const phase_name[] = {
-        "  init",          "  step",    "  eval",    "  eval of one row",
-        "  metrics reset", "  metrics", "  predict", "  after a validation",
-        "  one token"};
+    const aml_function *const phase[] = {
+        &job->init,          &job->step,    &job->eval,      &job->eval_one, &job->metrics_reset,
+        &job->metrics_value, &job->predict, &job->validated, &job->decode,   &job->prompt};
+    static const char *const phase_name[] = {"  init",          "  step",
+                                             "  eval",          "  eval of one row",
+                                             "  metrics reset", "  metrics",
+                                             "  predict",       "  after a validation",
+                                             "  one token",     "  a part of the prompt"};
     for (size_t i = 0; i < AMLI_COUNT(phase); i++)
         if (phase[i]->run)
             row(phase_name[i], (double)phase[i]->arena_bytes, "");

@@ -17,13 +17,13 @@ static size_t aligned(size_t bytes)
     return (bytes + AML_ALIGNMENT - 1) / AML_ALIGNMENT * AML_ALIGNMENT;
 }
 
-enum { FUNCTIONS = 9 };
+enum { FUNCTIONS = 10 };
 
 static void functions_of(const aml_job *job, const aml_function *function[FUNCTIONS])
 {
-    const aml_function *all[FUNCTIONS] = {&job->init,    &job->step,      &job->metrics_reset,
-                                          &job->eval,    &job->eval_one,  &job->metrics_value,
-                                          &job->predict, &job->validated, &job->decode};
+    const aml_function *all[FUNCTIONS] = {
+        &job->init,          &job->step,    &job->metrics_reset, &job->eval,   &job->eval_one,
+        &job->metrics_value, &job->predict, &job->validated,     &job->decode, &job->prompt};
     memcpy(function, all, sizeof all);
 }
 
@@ -211,7 +211,8 @@ aml_status amli_session_open(const amli_command *command, const aml_job *job,
         status = allocate(session, amli_job_need(job), error);
     amli_bound *bound[FUNCTIONS] = {&session->init,    &session->step,      &session->metrics_reset,
                                     &session->eval,    &session->eval_one,  &session->metrics_value,
-                                    &session->predict, &session->validated, &session->decode};
+                                    &session->predict, &session->validated, &session->decode,
+                                    &session->prompt};
     const aml_function *function[FUNCTIONS];
     functions_of(job, function);
     for (int i = 0; i < FUNCTIONS && !status; i++)
@@ -225,7 +226,8 @@ void amli_session_close(amli_session *session)
 {
     amli_bound *bound[FUNCTIONS] = {&session->init,    &session->step,      &session->metrics_reset,
                                     &session->eval,    &session->eval_one,  &session->metrics_value,
-                                    &session->predict, &session->validated, &session->decode};
+                                    &session->predict, &session->validated, &session->decode,
+                                    &session->prompt};
     for (int i = 0; i < FUNCTIONS; i++)
         unbind(bound[i]);
     free(session->staging);

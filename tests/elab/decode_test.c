@@ -63,8 +63,8 @@ static void fill_states(Cx *cx, IrFunction *fn, Random *random, void *state[])
     }
 }
 
-// Positions in chunks, as far as whole ones fit, and then one by one: `parts` gives a chunk's
-// scores.
+// The scores behind the first n tokens, for each n: of chunks, which `parts` computes, and where
+// they have to be whole, of single tokens at the end.
 static void compare(Cx *cx, const char *name, IrFunction *whole, const Decode *decode,
                     const Decode *parts, int64_t width, int rows)
 {
@@ -83,19 +83,26 @@ static void compare(Cx *cx, const char *name, IrFunction *whole, const Decode *d
     memory.token = token;
     memory.output = expected;
     run(cx, whole, &memory);
-    float *found = NEW_ARRAY(cx->arena, float, width *vocab);
+    float *found = NEW_ARRAY(cx->arena, float, vocab);
+    int32_t *chunk = NEW_ARRAY(cx->arena, int32_t, width);
     double largest = 0, apart = 0;
     for (int64_t i = 0; i < length * vocab; i++)
         largest = fmax(largest, fabs((double)expected[i]));
     memory.output = found;
-    for (int64_t p = 0, count; p < length; p += count) {
-        bool chunk = p + width <= length;
-        count = chunk ? width : 1;
-        memory.token = token + p;
-        memory.position = p;
-        run(cx, chunk ? parts->fn : decode->fn, &memory);
-        for (int64_t k = 0; k < count * vocab; k++)
-            apart = fmax(apart, fabs((double)found[k] - (double)expected[p * vocab + k]));
+    for (int64_t n = 1; n <= length; n++) {
+        for (int i = 0; i < decode->cache.count; i++)
+            memset(memory.state[rows + i], 0, (size_t)type_bytes(decode->cache.at[i].type));
+        for (int64_t p = 0, count; p < n; p += count) {
+            bool single = width == 1 || (parts->exact && n - p < width);
+            count = single ? 1 : n - p < width ? n - p : width;
+            for (int64_t i = 0; i < width; i++)
+                chunk[i] = i < count ? token[p + i] : -1;
+            memory.token = chunk;
+            memory.position = p;
+            run(cx, single ? decode->fn : parts->fn, &memory);
+        }
+        for (int64_t k = 0; k < vocab; k++)
+            apart = fmax(apart, fabs((double)found[k] - (double)expected[(n - 1) * vocab + k]));
     }
     if (!(largest > 0.1 && apart <= 1e-5 * largest))
         CHECK_FAIL("%s in parts of %lld: the largest score is %g, the largest difference %g", name,

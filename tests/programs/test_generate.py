@@ -118,6 +118,16 @@ model Masked(hidden: bool) {
     whole = place.run("./hidden", "write", "--length", "60", "--runs", "runs_hidden")
     check_in("every token computes the whole context", whole.err)
     check_equal(place.run("./seen", "write", "--length", "60", "--runs", "runs_seen").out, whole.out, "the text with caches")
+    prompts_in_parts(place)
+
+
+def prompts_in_parts(place):
+    """A prompt is read in parts of four tokens: the same text as without caches, whatever is left of the last part; also one of more tokens than the context has."""
+    for length in (1, 3, 4, 5, 15, 16, 17, 41):
+        found = [place.run(f"./{name}", "write", "--quiet", "--length", "4", "--temperature", "0", "--runs", f"runs_{name}", "--prompt", SONNET[:length]).out
+                 for name in ("seen", "hidden")]
+        check(found[0].startswith(SONNET[:length]) and len(found[0]) >= length + 5, repr(found[0]))
+        check_equal(found[0], found[1], f"the text behind a prompt of {length} tokens")
 
 
 def recurrent_models_go_on(place):
@@ -143,6 +153,7 @@ model Recurrent(hidden: bool) {
         found = place.run("./seen", "write", "--length", "70", "--runs", "runs_seen")
         check_equal(found.out, whole.out, f"the text of {layer} with its state kept")
         check("whole context" not in found.err, found.err)
+        prompts_in_parts(place)
 
 
 def other_models(place):

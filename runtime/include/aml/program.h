@@ -76,7 +76,7 @@ typedef struct aml_call {
     void *pool;
     aml_watch *watch; // NULL: nobody is told
     void *watcher;
-    const void *weights; // of a deployed model whose weights are in a file: its bytes
+    const void *weights;   // of a deployed model whose weights are in a file: its bytes
     const void *constants; // of a deployed program: see aml/stored.h
 } aml_call;
 
@@ -542,6 +542,7 @@ typedef struct aml_generation {
     int64_t context;    // tokens that the model sees at once
     bool cached;        // decode reads one token (i32[1, 1]) at POSITION and keeps what later ones
                         // need in states of role CACHE; else it reads all of them, i32[1, context]
+    bool exact;         // prompt is always given as many tokens as it takes
     double temperature; // 0: always the most likely token
     int64_t top_k;      // 0: all
     double top_p;       // 1: all
@@ -614,6 +615,9 @@ typedef struct aml_job {
     const double *share; // increasing
 
     aml_function decode; // generate: outputs the scores of the next token, f32[vocab]
+    aml_function prompt; // generate: the same for several tokens at once, i32[1, n], the first of
+                         // them at POSITION: the scores behind the last. Unless `exact` is set
+                         // there may be fewer, the others are negative. run == NULL: there is none
     aml_generation generation;
 } aml_job;
 
