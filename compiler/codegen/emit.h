@@ -184,6 +184,10 @@ typedef struct Kernel {
 void nest_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[]); // MAP and REDUCE
 int64_t nest_parts(Codegen *g, IrFunction *body);
 
+// ---- turn.c: a nest that only reorders axes
+int64_t turn_parts(const Codegen *g, const IrFunction *body); // 0: body is none that it does
+bool turn_emit(Kernel *k, IrFunction *body, LLVMValueRef to); // false: nothing was emitted
+
 // ---- dot.c
 void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValueRef scratch,
               bool packed);

@@ -681,13 +681,17 @@ int64_t nest_parts(Codegen *g, IrFunction *body)
 {
     Emit e = {.g = g};
     Nest n = {.e = &e};
-    int64_t chunk;
+    int64_t chunk, turned = turn_parts(g, body);
+    if (turned)
+        return turned;
     nest_prepare(&n, body);
     return divide(&n, &chunk);
 }
 
 void nest_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[])
 {
+    if (turn_emit(k, body, result[0]))
+        return;
     Emit *e = &k->emit;
     Nest *n = &(Nest){.k = k, .e = e};
     nest_prepare(n, body);
