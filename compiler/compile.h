@@ -71,11 +71,11 @@ typedef struct QuantizeSetting {
     int dataset; // that ranges are taken from, index in datasets; -1: no activations are quantized
     aml_part part;
     bool weights_only;
-    int64_t group; // weights that share a scale; 0: a row or the tensor
-    int form;      // of weights alone: STORED_BYTES, ... (kernels/stored.h)
+    int64_t group;                // weights that share a scale; 0: a row or the tensor
+    int form;                     // of weights alone: STORED_BYTES, ... (kernels/stored.h)
     bool asymmetric, compensated; // the same, see quant/rounding.h
-    int bits;      // of weights: 8 or 4
-    bool learned;  // ranges are in the checkpoint, see quant/learned.c
+    int bits;                     // of weights: 8 or 4
+    bool learned;                 // ranges are in the checkpoint, see quant/learned.c
 } QuantizeSetting;
 
 // `prune: channels(...)`.
@@ -115,7 +115,7 @@ typedef struct ProgramDeploy {
     Vec(const char *) target; // "native" or "x86-64-v3"; none: what suits the program
     double require_size, require_memory, require_latency; // bytes, bytes, seconds; 0: not required
     double require_accuracy_drop;                         // fraction; < 0: not required
-    double require_perplexity_rise; // of an entry that writes; the same
+    double require_perplexity_rise;                       // of an entry that writes; the same
     Span require;
 } ProgramDeploy;
 
@@ -203,6 +203,10 @@ typedef struct Target {
     bool position_independent;
     bool stores;    // constants may be stored shorter, see aml/stored.h
     Shared *shared; // NULL: there is one object
+    // Called when entries and ObjectCode are complete but for the code itself, which is what takes
+    // long; NULL: nobody waits.
+    void (*planned)(void *data);
+    void *data;
 } Target;
 typedef struct ObjectFile {
     const char *at;
@@ -233,7 +237,9 @@ int target_rank(const char *cpu); // of a level by its name, 0 is the best; -1: 
 bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Target target,
                   const char *emit_text /* NULL, "llvm" or "asm" */, ObjectCode *object);
 
-// ---- link/: tables as C, the system's C compiler as linker.
-bool link_program(Cx *cx, Program *program, const ObjectCode *object, const char *output);
+// ---- link/: tables as C, the system's C compiler as linker. What was begun is to be finished.
+typedef struct ProgramLink ProgramLink;
+ProgramLink *link_begin(Cx *cx, Program *program, const ObjectCode *object, const char *output);
+bool link_finish(ProgramLink *link, bool good);
 
 #endif
