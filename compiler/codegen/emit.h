@@ -64,9 +64,9 @@ typedef struct Codegen {
     Map kernel;                 // key -> LLVMValueRef
     Vec(Constant) constant;
     Vec(DataItem) data;
-    bool as_text; // what is made is a text: all constants are in it
+    bool as_text;       // what is made is a text: all constants are in it
     bool keeps_objects; // compiled pieces live from build to build
-    bool stores; // constants may be stored shorter
+    bool stores;        // constants may be stored shorter
     Vec(StoredPart) stored;
     size_t stored_bytes; // when expanded
     LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, half, ptr, none;
@@ -84,6 +84,7 @@ typedef struct Emit {
     LLVMValueRef mask; // <lanes x i1>: the lanes that exist; NULL: all
     int unit;          // which of the seeds of a reduce is read (index.c)
     bool flat;         // every index is (0, ..., 0, position in row-major order)
+    bool streaming;    // whole registers are stored past the caches
     Vec(struct Memo) memo;
 } Emit;
 
@@ -183,6 +184,10 @@ typedef struct Kernel {
 
 void nest_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[]); // MAP and REDUCE
 int64_t nest_parts(Codegen *g, IrFunction *body);
+
+// ---- turn.c: a nest that only reorders axes
+int64_t turn_parts(const Codegen *g, const IrFunction *body); // 0: body is none that it does
+bool turn_emit(Kernel *k, IrFunction *body, LLVMValueRef to); // false: nothing was emitted
 
 // ---- dot.c
 void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValueRef scratch,

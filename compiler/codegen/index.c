@@ -235,6 +235,13 @@ void store_element(Emit *e, DType dtype, LLVMValueRef base, Index position, LLVM
         LLVMValueRef store = LLVMBuildStore(
             e->b, value, address(e, dtype, base, position.lanes ? position.lanes : position.at));
         set_alignment(store, dtype);
+        if (e->streaming && e->lanes == e->g->lanes) {
+            LLVMMetadataRef one = LLVMValueAsMetadata(LLVMConstInt(e->g->i32, 1, 0));
+            LLVMSetAlignment(store, (unsigned)(e->lanes * dtype_info[dtype].bytes));
+            LLVMSetMetadata(
+                store, LLVMGetMDKindIDInContext(e->g->llvm, "nontemporal", 11),
+                LLVMMetadataAsValue(e->g->llvm, LLVMMDNodeInContext2(e->g->llvm, &one, 1)));
+        }
     } else if (!position.lanes && position.step == 1) {
         LLVMValueRef mask = dtype_info[dtype].bytes < 4 ? unknown_mask(e) : e->mask;
         LLVMValueRef in[] = {value, address(e, dtype, base, position.at), mask};

@@ -84,10 +84,12 @@ typedef struct Nest {
     int unit_most;
     LLVMValueRef tail; // mask of the last unit, NULL: all lanes
     int phase;
-    int first_kept; // the dim that is divided among parts, -1: none
-    int64_t chunk;  // how much of it a part has
-    Inst *held;     // kept in the memory of a result between two phases; NULL: nothing is
-    int held_by;    // which output that is
+    int first_kept;        // the dim that is divided among parts, -1: none
+    int64_t chunk;         // how much of it a part has
+    Inst *held;            // kept in the memory of a result between two phases; NULL: nothing is
+    int held_by;           // which output that is
+    bool streaming;        // what is stored goes past the caches
+    LLVMValueRef held_row; // memory for a row of it instead; NULL: there is none
     Vec(Accumulator) accumulator;
     Vec(Output) output;
 } Nest;
@@ -258,14 +260,30 @@ static void hold(Nest *n)
     }
 }
 
+static LLVMValueRef held_memory(const Nest *n)
+{
+    return n->held_row ? n->held_row : n->output.at[n->held_by].base;
+}
+
+static Index held_position(Nest *n, int unit)
+{
+    if (n->held_row)
+        return index_add_constant(n->e, n->at[n->lane_dim], (int64_t)unit * n->lanes);
+    Index all[IR_MAX_RANK];
+    index_at(n, unit, all);
+    return index_position(n->e, n->held->type, all);
+}
+
 // Where memory is waited for in one phase and not in the others, and where a piece of each row is
 // read only, the processor does not see what comes next: it is asked for. A row that is walked once
-// for each phase asks in the last one, a few kilobytes ahead; a sum down columns some rows ahead.
+// for each phase asks in the last one, or in the one before if that computes what is held, a few
+// kilobytes ahead; a sum down columns some rows ahead.
 static void prefetch(Nest *n, const Index all[])
 {
     enum { AHEAD = 2048, ROWS_AHEAD = 16, LARGE = 1 << 20 };
     Emit *e = n->e;
-    bool rows = n->lane_folded && n->shape.phases > 1 && n->phase == n->shape.phases - 1,
+    bool rows = n->lane_folded && n->shape.phases > 1 &&
+                n->phase == n->shape.phases - (n->held ? 2 : 1),
          columns = !n->lane_folded && n->accumulator.count > 0 && n->phase == 0;
     if ((!rows && !columns) || n->lane_dim < 0 || n->lane_dim != n->dims - 1)
         return;
@@ -300,20 +318,15 @@ static void point(Nest *n)
         use_unit(n, unit);
         index_at(n, unit, all);
         prefetch(n, all);
-        if (n->held && n->phase == n->shape.phases - 1) {
-            Type type = n->held->type;
-            LLVMValueRef base = n->output.at[n->held_by].base;
+        if (n->held && n->phase == n->shape.phases - 1)
             memo_put(e, n->held, all,
-                     load_element(e, type.dtype, base, index_position(e, type, all)));
-        }
+                     load_element(e, n->held->type.dtype, held_memory(n), held_position(n, unit)));
         for (int i = 0; i < n->accumulator.count; i++)
             if (n->accumulator.at[i].phase == n->phase)
                 accumulate(n, &n->accumulator.at[i], unit, all);
-        if (n->held && n->phase == n->shape.phases - 2) {
-            Type type = n->held->type;
-            store_element(e, type.dtype, n->output.at[n->held_by].base,
-                          index_position(e, type, all), element(e, n->held, all));
-        }
+        if (n->held && n->phase == n->shape.phases - 2)
+            store_element(e, n->held->type.dtype, held_memory(n), held_position(n, unit),
+                          element(e, n->held, all));
         for (int i = 0; i < n->output.count; i++) {
             if (!n->output.at[i].space || n->output.at[i].phase != n->phase)
                 continue;
@@ -330,8 +343,10 @@ static void point(Nest *n)
                 continue;
             Type type = output->value->type;
             index_for(n, type, all, at);
+            e->streaming = n->streaming;
             store_element(e, type.dtype, output->base, index_position(e, type, at),
                           value[i * n->units + unit]);
+            e->streaming = false;
         }
     }
     memo_forget(e, n->body);
@@ -599,17 +614,84 @@ static int64_t divide(const Nest *n, int64_t *chunk)
     return (extent + *chunk - 1) / *chunk;
 }
 
+// Results that no cache holds are written past them, so that their lines are not read before: whole
+// registers, at addresses that are multiples of their size if the memory begins at one. What is
+// folded are rows, after which the results are known; what is held of a row has memory of its own.
+static bool streams(const Nest *n)
+{
+    enum { LARGE = 32 << 20, LONGEST_ROW = 16 << 10 };
+    if (n->lanes < 8 || n->lanes != n->e->g->lanes || n->lane_dim != n->dims - 1 ||
+        n->dim[n->lane_dim].extent % n->lanes)
+        return false;
+    if (n->accumulator.count && !n->lane_folded)
+        return false;
+    for (int i = 0; i < n->lane_dim; i++)
+        if (n->dim[i].folded)
+            return false;
+    if (n->held && n->dim[n->lane_dim].extent * 4 > LONGEST_ROW)
+        return false;
+    for (int i = 0; i < n->output.count; i++) {
+        const Output *output = &n->output.at[i];
+        Type type = output->value->type;
+        if (!output->space || dtype_info[type.dtype].bytes != 4 || type_bytes(type) < LARGE)
+            return false;
+        for (int k = 0; k < n->body->param.count; k++)
+            if (((const Source *)n->body->param.at[k]->note)->base == output->base)
+                return false; // in place: it was read
+    }
+    return n->output.count > 0;
+}
+
+static void emit_streaming(Nest *n)
+{
+    Emit *e = n->e;
+    Codegen *g = e->g;
+    LLVMValueRef function = LLVMGetBasicBlockParent(LLVMGetInsertBlock(e->b)), bits = whole(g, 0),
+                 row = NULL;
+    if (n->held) {
+        LLVMTypeRef type = memory_type(g, n->held->type.dtype, 1);
+        row = LLVMBuildAlloca(e->b, LLVMArrayType2(type, (uint64_t)n->dim[n->lane_dim].extent), "");
+        LLVMSetAlignment(row, AML_ALIGNMENT);
+    }
+    LLVMBasicBlockRef past = LLVMAppendBasicBlockInContext(g->llvm, function, ""),
+                      plain = LLVMAppendBasicBlockInContext(g->llvm, function, ""),
+                      done = LLVMAppendBasicBlockInContext(g->llvm, function, "");
+    for (int i = 0; i < n->output.count; i++)
+        bits =
+            LLVMBuildOr(e->b, bits, LLVMBuildPtrToInt(e->b, n->output.at[i].base, g->i64, ""), "");
+    bits = LLVMBuildAnd(e->b, bits, whole(g, 4 * n->lanes - 1), "");
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, bits, whole(g, 0), ""), past, plain);
+    LLVMPositionBuilderAtEnd(e->b, past);
+    n->streaming = true;
+    n->held_row = row;
+    kept_level(n, 0);
+    n->streaming = false;
+    n->held_row = NULL;
+    unsigned fence = LLVMLookupIntrinsicID("llvm.x86.sse.sfence", 19);
+    LLVMBuildCall2(e->b, LLVMIntrinsicGetType(g->llvm, fence, NULL, 0),
+                   LLVMGetIntrinsicDeclaration(g->module, fence, NULL, 0), NULL, 0, "");
+    LLVMBuildBr(e->b, done);
+    LLVMPositionBuilderAtEnd(e->b, plain);
+    kept_level(n, 0);
+    LLVMBuildBr(e->b, done);
+    LLVMPositionBuilderAtEnd(e->b, done);
+}
+
 int64_t nest_parts(Codegen *g, IrFunction *body)
 {
     Emit e = {.g = g};
     Nest n = {.e = &e};
-    int64_t chunk;
+    int64_t chunk, turned = turn_parts(g, body);
+    if (turned)
+        return turned;
     nest_prepare(&n, body);
     return divide(&n, &chunk);
 }
 
 void nest_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[])
 {
+    if (turn_emit(k, body, result[0]))
+        return;
     Emit *e = &k->emit;
     Nest *n = &(Nest){.k = k, .e = e};
     nest_prepare(n, body);
@@ -627,5 +709,8 @@ void nest_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[])
     for (int i = 0; i < n->dims; i++)
         n->at[i] = index_of(whole(e->g, 0), 0);
     memo_begin(e, body);
-    kept_level(n, 0);
+    if (streams(n))
+        emit_streaming(n);
+    else
+        kept_level(n, 0);
 }

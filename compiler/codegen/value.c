@@ -503,6 +503,30 @@ static LLVMValueRef int_op(Emit *e, Op op, DType dtype, LLVMValueRef in[])
     bug(e->g->cx, (Span){0}, "'%s' of integers", op_info[op].name);
 }
 
+// The sum of e^(x - the largest x): 1 at least.
+static bool sums_exponentials(const Inst *sum)
+{
+    if (sum->op != OP_reduce || sum->attr[0].reducer != REDUCE_SUM || sum->input[0]->op != OP_exp)
+        return false;
+    const Inst *apart = sum->input[0]->input[0];
+    if (apart->op != OP_sub || apart->input[1]->op != OP_broadcast)
+        return false;
+    const Inst *largest = apart->input[1]->input[0];
+    return largest->op == OP_reduce && largest->attr[0].reducer == REDUCE_MAX &&
+           largest->input[0] == apart->input[0];
+}
+
+// A divisor that is the same for many elements is inverted once, in front of their loop, if its
+// inverse is never out of range: that of a root never is.
+static bool divides_many(const Inst *divisor)
+{
+    if (divisor->op != OP_broadcast)
+        return false;
+    while (divisor->op == OP_broadcast || divisor->op == OP_reshape)
+        divisor = divisor->input[0];
+    return divisor->op == OP_sqrt || sums_exponentials(divisor);
+}
+
 LLVMValueRef emit_op(Emit *e, const Inst *inst, LLVMValueRef in[])
 {
     Op op = inst->op;
@@ -523,6 +547,10 @@ LLVMValueRef emit_op(Emit *e, const Inst *inst, LLVMValueRef in[])
         return extreme(e, op == OP_max, dtype, in[0], in[1]);
     if (op == OP_sign)
         return sign(e, dtype, in[0]);
+    if (op == OP_div && dtype == DTYPE_F32 && divides_many(inst->input[1])) {
+        LLVMValueRef inverse = LLVMBuildFDiv(e->b, emit_constant(e, dtype, 1), in[1], "");
+        return LLVMBuildFMul(e->b, in[0], inverse, "");
+    }
     if (is_float(dtype))
         return emit_round(e, dtype, float_op(e, op, dtype, in));
     return int_op(e, op, dtype, in);

@@ -183,22 +183,13 @@ static Process start_tool(Workplace *place, const char *tool, const Words *words
 static const char *finish_tool(Workplace *place, const char *tool, Process process)
 {
     Cx *cx = place->cx;
-<<<<<<< HEAD
     ProcessResult ended = process_finish(cx, process);
-=======
-    Words argv = {0};
-    vec_push(cx->arena, &argv, tool);
-    for (int i = 0; i < words->count; i++)
-        vec_push(cx->arena, &argv, words->at[i]);
-    vec_push(cx->arena, &argv, NULL);
-    ProcessResult ended = process_run(cx, argv.at, place->folder, PROCESS_CAPTURE_BOTH);
     if (ended.code == 127 && ended.length == 0 && place->cross)
         return arena_printf(cx->arena,
                             "the C compiler for aarch64 '%s' could not be started; install one "
                             "(apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross) or name "
                             "another in AML_CC_AARCH64",
                             tool);
->>>>>>> prune
     if (ended.code == 127 && ended.length == 0)
         return arena_printf(cx->arena,
                             "the C compiler '%s' could not be started; install one (apt-get "
@@ -392,15 +383,10 @@ static const char *begin(Link *link)
     if (!mkdtemp(folder))
         return arena_printf(cx->arena, "cannot make a temporary folder %s: %s", folder,
                             strerror(errno));
-<<<<<<< HEAD
     link->place.folder = folder;
+    link->place.cross = request->cross;
     if (tools->runtime[0] != '/') {
         char *real = realpath(tools->runtime, NULL); // the compiler runs in the temporary folder
-=======
-    Workplace place = {.cx = cx, .folder = folder, .cross = request->cross};
-    if (tools.runtime && tools.runtime[0] != '/') {
-        char *real = realpath(tools.runtime, NULL); // the compiler runs in the temporary folder
->>>>>>> prune
         if (real)
             tools->runtime = arena_text(cx->arena, real, strlen(real));
         free(real);
