@@ -213,6 +213,10 @@ typedef struct Target {
     bool position_independent;
     bool stores;    // constants may be stored shorter, see aml/stored.h
     Shared *shared; // NULL: there is one object
+    // Called when entries and ObjectCode are complete but for the code itself, which is what takes
+    // long; NULL: nobody waits.
+    void (*planned)(void *data);
+    void *data;
 } Target;
 typedef struct ObjectFile {
     const char *at;
@@ -243,7 +247,9 @@ int target_rank(const char *cpu); // of a level by its name, 0 is the best; -1: 
 bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Target target,
                   const char *emit_text /* NULL, "llvm" or "asm" */, ObjectCode *object);
 
-// ---- link/: tables as C, the system's C compiler as linker.
-bool link_program(Cx *cx, Program *program, const ObjectCode *object, const char *output);
+// ---- link/: tables as C, the system's C compiler as linker. What was begun is to be finished.
+typedef struct ProgramLink ProgramLink;
+ProgramLink *link_begin(Cx *cx, Program *program, const ObjectCode *object, const char *output);
+bool link_finish(ProgramLink *link, bool good);
 
 #endif

@@ -163,7 +163,8 @@ Target target_of(const Command *command)
     return (Target){.cpu = cpu ? cpu : "native", .position_independent = true};
 }
 
-bool generate_program(Command *command, Program *program, const char *emit_text, ObjectCode *object)
+static bool generate(Command *command, Program *program, const char *emit_text, Target target,
+                     ObjectCode *object)
 {
     drop_deploy_functions(program);
     const char *pruned = command->option[OPTION_PRUNED];
@@ -175,15 +176,37 @@ bool generate_program(Command *command, Program *program, const char *emit_text,
         finish_diagnostics(command);
         return false;
     }
-    return good && codegen_emit(command->cx, program->module, list.at, list.count,
-                                target_of(command), emit_text, object);
+    return good && codegen_emit(command->cx, program->module, list.at, list.count, target,
+                                emit_text, object);
+}
+
+bool generate_program(Command *command, Program *program, const char *emit_text, ObjectCode *object)
+{
+    return generate(command, program, emit_text, target_of(command), object);
+}
+
+typedef struct Building {
+    Program *program;
+    const char *output;
+    ObjectCode object;
+    ProgramLink *link; // from the moment when the tables are known
+} Building;
+
+static void planned(void *data)
+{
+    Building *b = data;
+    b->link = link_begin(b->program->cx, b->program, &b->object, b->output);
 }
 
 bool compile_program(Command *command, Program *program, const char *output)
 {
-    ObjectCode object = {0};
-    bool good = generate_program(command, program, NULL, &object) &&
-                link_program(command->cx, program, &object, output);
+    Building building = {.program = program, .output = output};
+    Target target = target_of(command);
+    target.planned = planned;
+    target.data = &building;
+    bool good = generate(command, program, NULL, target, &building.object);
+    if (building.link)
+        good = link_finish(building.link, good);
     lap_end(command->cx, "link");
     lap_print(command->cx, stderr);
     return good;

@@ -192,13 +192,29 @@ static void emit_winograd(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVM
                add_epilogue(k, c, arg, count, epilogue, context));
 }
 
+static void emit_depth(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValueRef packed,
+                       LLVMValueRef epilogue, LLVMValueRef context)
+{
+    LLVMValueRef arg[32] = {source, packed, whole(k->g, c->depth)};
+    const int64_t *const pairs[] = {c->source, c->result, c->kernel,
+                                    c->stride, c->low,    c->dilation};
+    int count = 3;
+    for (size_t i = 0; i < COUNT_OF(pairs); i++)
+        for (int axis = 1; axis < AML_CONV_AXES; axis++)
+            arg[count++] = whole(k->g, pairs[i][axis]);
+    arg[count++] = whole(k->g, c->block_rows);
+    arg[count++] = whole(k->g, c->blocks);
+    arg[count++] = whole(k->g, c->tile_columns);
+    call_named(&k->emit, "aml_conv_depth", arg, add_epilogue(k, c, arg, count, epilogue, context));
+}
+
 static void emit_last(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValueRef packed,
                       LLVMValueRef copy, LLVMValueRef table, LLVMValueRef epilogue,
                       LLVMValueRef context)
 {
     Codegen *g = k->g;
     LLVMValueRef arg[64] = {source, packed, copy, table};
-    const int64_t first[] = {c->last, c->depth, c->groups, c->from, c->to, c->taps};
+    const int64_t first[] = {c->last, c->groups, c->from, c->to, c->taps};
     const int64_t rest[] = {c->place,  c->plane,   c->direct,    c->block_axis,  c->block_rows,
                             c->blocks, c->vectors, c->tile_rows, c->tile_columns};
     int count = 4;
@@ -243,6 +259,8 @@ static void emit_body_of(Kernel *k, IrFunction *body, Inst *conv, const AmlConv 
         copy = offset_pointer(&k->emit, copy, k->begin, (int64_t)c->copy_bytes);
     if (c->side)
         emit_winograd(k, c, from, packed, copy, epilogue, context);
+    else if (c->last && c->depth)
+        emit_depth(k, c, from, packed, epilogue, context);
     else if (c->last)
         emit_last(k, c, from, packed, copy, table, epilogue, context);
     else

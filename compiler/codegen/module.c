@@ -114,6 +114,10 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
     stored_emit(g, arena_printf(cx->arena, "%s_stored", entries[0].entry->symbol), object);
     lap_end(cx, "plan and emit");
     verify(g);
+    object->cpu_level = info.level;
+    object->cpu_features = info.needed;
+    if (target.planned)
+        target.planned(target.data);
     pieces_compile(g, emit_text, object);
     if (g->data.count > 0) {
         ObjectFile *file = NEW_ARRAY(cx->arena, ObjectFile, object->files + 1);
@@ -122,8 +126,6 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
         object->file = file;
     }
     lap_end(cx, "LLVM");
-    object->cpu_level = info.level;
-    object->cpu_features = info.needed;
     for (int i = 0; i < g->pieces; i++)
         LLVMDisposeModule(g->piece[i]);
     LLVMDisposeModule(g->templates);

@@ -60,7 +60,12 @@ const char *portable_source_dir(Cx *cx, const char *source_path, const char *out
     return related || both_from_here ? relative(cx, target, source) : source;
 }
 
-bool link_program(Cx *cx, Program *program, const ObjectCode *object, const char *output)
+struct ProgramLink {
+    LinkRequest request;
+    Link *link;
+};
+
+ProgramLink *link_begin(Cx *cx, Program *program, const ObjectCode *object, const char *output)
 {
     const char *source_dir = portable_source_dir(cx, program->table.source, output);
     Buffer libraries = {.arena = cx->arena};
@@ -71,13 +76,19 @@ bool link_program(Cx *cx, Program *program, const ObjectCode *object, const char
                       source_libraries(program->dataset.at[i].table.test.kind),
                       source_libraries(program->dataset.at[i].table.valid.kind),
                       statistic_libraries(&program->dataset.at[i]));
-    LinkRequest request = {.tables = tables_of_program(cx, program, object, source_dir),
-                           .object = object,
-                           .libraries = libraries.text,
-                           .output = output};
-    const char *wrong = toolchain_link(cx, &request);
+    ProgramLink *made = NEW(cx->arena, ProgramLink);
+    made->request = (LinkRequest){.tables = tables_of_program(cx, program, object, source_dir),
+                                  .object = object,
+                                  .libraries = libraries.text,
+                                  .output = output};
+    made->link = toolchain_begin(cx, &made->request);
+    return made;
+}
 
-    if (wrong)
+bool link_finish(ProgramLink *link, bool good)
+{
+    const char *wrong = toolchain_finish(link->link, good);
+    if (wrong && good)
         fprintf(stderr, "amlc: error: %s\n", wrong);
-    return !wrong;
+    return good && !wrong;
 }

@@ -167,6 +167,12 @@ typedef struct LinkRequest {
 } LinkRequest;
 // Returns NULL, or what went wrong (in cx->arena, several lines).
 const char *toolchain_link(Cx *cx, const LinkRequest *request);
+// The same in two steps: tables are compiled while code is, which may come into request->object
+// between the steps. Every Link that was begun is to be finished; if it is not `good`, nothing is
+// linked.
+typedef struct Link Link;
+Link *toolchain_begin(Cx *cx, const LinkRequest *request);
+const char *toolchain_finish(Link *link, bool good);
 
 // ---- process.c
 typedef struct ProcessResult {
@@ -184,9 +190,16 @@ typedef enum {
 } ProcessOutput;
 ProcessResult process_run(Cx *cx, const char *const argv[], const char *folder,
                           ProcessOutput output);
+// The same in two steps, for a program that runs while something else is done.
+typedef struct Process {
+    long id;    // -1: it could not be started
+    int output; // where what it prints is read, if it is captured
+} Process;
+Process process_start(const char *const argv[], const char *folder, ProcessOutput output);
+ProcessResult process_finish(Cx *cx, Process process);
 const char *sha256_hex(Cx *cx, const void *at, size_t length);
 
-// ---- link.c: link_program (compile.h) and where a program looks for its data
+// ---- link.c: link_begin and link_finish (compile.h) and where a program looks for its data
 //
 // What goes into aml_program.source_dir: "." and the like, relative to the folder of the
 // executable, if one of the two folders holds the other or both were named relative to the current

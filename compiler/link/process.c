@@ -34,45 +34,54 @@ static void child(const char *const argv[], const char *folder, ProcessOutput ou
     _exit(127);
 }
 
-ProcessResult process_run(Cx *cx, const char *const argv[], const char *folder,
-                          ProcessOutput output)
+Process process_start(const char *const argv[], const char *folder, ProcessOutput output)
 {
     int pipe_end[2] = {-1, -1};
     bool capture = output == PROCESS_CAPTURE || output == PROCESS_CAPTURE_BOTH;
-    ProcessResult result = {-1, arena_text(cx->arena, "", 0), 0};
 
     fflush(stdout);
     fflush(stderr);
     if (capture && pipe2(pipe_end, O_CLOEXEC) != 0)
-        return result;
+        return (Process){-1, -1};
     pid_t pid = fork();
     if (pid == 0)
         child(argv, folder, output, pipe_end[1]);
     if (capture)
         close(pipe_end[1]);
-    if (pid < 0) {
-        if (capture)
-            close(pipe_end[0]);
+    if (pid < 0 && capture)
+        close(pipe_end[0]);
+    return (Process){(long)pid, pid < 0 ? -1 : pipe_end[0]};
+}
+
+ProcessResult process_finish(Cx *cx, Process process)
+{
+    ProcessResult result = {-1, arena_text(cx->arena, "", 0), 0};
+    if (process.id < 0)
         return result;
-    }
-    if (capture) {
+    if (process.output >= 0) {
         Buffer text = {.arena = cx->arena};
         char block[65536];
         ssize_t got;
-        while ((got = read(pipe_end[0], block, sizeof block)) > 0 || (got < 0 && errno == EINTR))
+        while ((got = read(process.output, block, sizeof block)) > 0 || (got < 0 && errno == EINTR))
             if (got > 0)
                 buffer_append(&text, block, (size_t)got);
-        close(pipe_end[0]);
+        close(process.output);
         if (text.length) {
             result.output = text.text;
             result.length = text.length;
         }
     }
     int status;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+    while (waitpid((pid_t)process.id, &status, 0) < 0 && errno == EINTR)
         ;
     result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     return result;
+}
+
+ProcessResult process_run(Cx *cx, const char *const argv[], const char *folder,
+                          ProcessOutput output)
+{
+    return process_finish(cx, process_start(argv, folder, output));
 }
 
 const char *sha256_hex(Cx *cx, const void *at, size_t length)

@@ -16,28 +16,26 @@ TEMPLATE void aml_shared_conv_last_copy(const float *source, int64_t channels, i
                                         float *copy);
 TEMPLATE void conv_last_tile(const float *source, int64_t plane, int64_t row_step, int64_t step,
                              const float *weights, const int64_t *taps, int64_t count, int64_t from,
-                             int64_t depth, int64_t vectors, int64_t rows, int64_t columns,
-                             int64_t left, int64_t position, int64_t pitch, int64_t channel,
-                             LAST_EPILOGUE);
+                             int64_t vectors, int64_t rows, int64_t columns, int64_t left,
+                             int64_t position, int64_t pitch, int64_t channel, LAST_EPILOGUE);
 
-// Units begin..end: a group of an image, or a block of its rows. With one channel to a group
-// (`depth`) all groups, which are registers of channels, are one unit.
+// Units begin..end: a group of an image, or a block of its rows.
 TEMPLATE void aml_conv_last(const float *source, const float *packed, float *copy,
-                            const int64_t *table, int64_t last, int64_t depth, int64_t groups,
-                            int64_t from, int64_t to, int64_t taps, AXES(source), AXES(result),
-                            AXES(step), AXES(origin), AXES(copy), int64_t place, int64_t plane,
-                            int64_t direct, int64_t block_axis, int64_t block_rows, int64_t blocks,
-                            int64_t vectors, int64_t tile_rows, int64_t tile_columns,
-                            int64_t unit_begin, int64_t unit_end, LAST_EPILOGUE)
+                            const int64_t *table, int64_t last, int64_t groups, int64_t from,
+                            int64_t to, int64_t taps, AXES(source), AXES(result), AXES(step),
+                            AXES(origin), AXES(copy), int64_t place, int64_t plane, int64_t direct,
+                            int64_t block_axis, int64_t block_rows, int64_t blocks, int64_t vectors,
+                            int64_t tile_rows, int64_t tile_columns, int64_t unit_begin,
+                            int64_t unit_end, LAST_EPILOGUE)
 {
     int64_t panel = vectors * F32_LANES, panels = (to + panel - 1) / panel;
     int64_t source_size = source_d * source_h * source_w;
-    int64_t channels = depth ? depth : groups * from, outer = depth ? 1 : groups;
+    int64_t channels = groups * from;
     const int64_t *rows = table + AML_CONV_TABLE;
     NO_UNROLL for (int64_t unit = unit_begin; unit < unit_end; unit++)
     {
         int64_t begin = unit % blocks * block_rows, end = begin + block_rows;
-        int64_t group = unit / blocks % outer, image = unit / blocks / outer;
+        int64_t group = unit / blocks % groups, image = unit / blocks / groups;
         int64_t begin_d = block_axis == 0 ? begin : 0, end_d = block_axis == 0 ? end : result_d;
         int64_t begin_h = block_axis == 1 ? begin : 0, end_h = block_axis == 1 ? end : result_h;
         end_d = end_d < result_d ? end_d : result_d;
@@ -52,31 +50,30 @@ TEMPLATE void aml_conv_last(const float *source, const float *packed, float *cop
                 aml_shared_conv_copy_f32(in, 0, from, source_d, source_h, source_w, corner_d,
                                          corner_h, origin_w, copy_d, copy_h, copy_w, copy);
             else
-                aml_shared_conv_last_copy(in, channels, depth ? depth : from, source_d, source_h,
-                                          source_w, corner_d, corner_h, origin_w, copy_d, copy_h,
-                                          copy_w, place, copy);
+                aml_shared_conv_last_copy(in, channels, from, source_d, source_h, source_w,
+                                          corner_d, corner_h, origin_w, copy_d, copy_h, copy_w,
+                                          place, copy);
             in = copy;
         }
-        NO_UNROLL for (int64_t p = 0; p < (depth ? groups : panels); p++)
+        NO_UNROLL for (int64_t p = 0; p < panels; p++)
         {
             const float *weights = packed + (group * panels + p) * panel * from * taps;
-            const float *image_of = in + (depth ? p * F32_LANES : 0);
-            int64_t left = (depth ? depth : to) - p * panel, channel = group * to + p * panel;
+            int64_t left = to - p * panel, channel = group * to + p * panel;
             NO_UNROLL for (int64_t z = begin_d; z < end_d; z++)
             {
                 NO_UNROLL for (int64_t y = begin_h; y < end_h; y += tile_rows)
                 {
                     int64_t at = (z * step_d - corner_d) * copy_h + y * step_h - corner_h, x = 0;
-                    const float *row = image_of + (at * copy_w - origin_w) * place;
+                    const float *row = in + (at * copy_w - origin_w) * place;
                     int64_t position = ((image * result_d + z) * result_h + y) * result_w;
                     NO_UNROLL for (; x + tile_columns <= result_w; x += tile_columns)
                         conv_last_tile(row + x * step_w * place, plane, step_h * copy_w * place,
-                                       step_w * place, weights, rows, taps, from, depth, vectors,
+                                       step_w * place, weights, rows, taps, from, vectors,
                                        tile_rows, tile_columns, left, position + x, result_w,
                                        channel, epilogue, context);
                     if (result_w % tile_columns)
                         conv_last_tile(row + x * step_w * place, plane, step_h * copy_w * place,
-                                       step_w * place, weights, rows, taps, from, depth, vectors,
+                                       step_w * place, weights, rows, taps, from, vectors,
                                        tile_rows, result_w % tile_columns, left, position + x,
                                        result_w, channel, epilogue, context);
                 }
@@ -127,9 +124,8 @@ TEMPLATE void aml_shared_conv_last_copy(const float *source, int64_t channels, i
 // One tile. taps: the offset of each tap, and its number.
 TEMPLATE void conv_last_tile(const float *source, int64_t plane, int64_t row_step, int64_t step,
                              const float *weights, const int64_t *taps, int64_t count, int64_t from,
-                             int64_t depth, int64_t vectors, int64_t rows, int64_t columns,
-                             int64_t left, int64_t position, int64_t pitch, int64_t channel,
-                             LAST_EPILOGUE)
+                             int64_t vectors, int64_t rows, int64_t columns, int64_t left,
+                             int64_t position, int64_t pitch, int64_t channel, LAST_EPILOGUE)
 {
     f32v sum[TILE][4];
     EACH(i, TILE, rows * columns)
@@ -146,7 +142,7 @@ TEMPLATE void conv_last_tile(const float *source, int64_t plane, int64_t row_ste
             EACH(i, TILE, rows * columns)
             {
                 int64_t index = i / columns * row_step + i % columns * step;
-                f32v value = depth ? f32_load(at + index) : f32_splat(at[index]);
+                f32v value = f32_splat(at[index]);
                 EACH(j, 4, vectors) sum[i][j] = f32_fma(value, right[j], sum[i][j]);
             }
             weights += vectors * F32_LANES;
@@ -167,12 +163,160 @@ TEMPLATE void conv_last_tile(const float *source, int64_t plane, int64_t row_ste
     }
 }
 
+// ---- one channel to a group
+
+TEMPLATE void depth_tile(const float *at, const float *weights, int64_t pitch, int64_t row_step,
+                         int64_t tap_step, int64_t step, int64_t rows, int64_t kernel_w,
+                         int64_t columns, int lanes, int64_t position, int64_t channel,
+                         LAST_EPILOGUE);
+TEMPLATE void depth_edge(const float *at, const float *weights, int64_t pitch, int64_t row_step,
+                         int64_t tap_step, int64_t rows, int64_t taps, int64_t kernel_w,
+                         int64_t vectors, int lanes, int64_t position, int64_t channel,
+                         LAST_EPILOGUE);
+
+// A tile is some columns of a row for a register of channels, and reads the source where it is: at
+// the upper and the lower border fewer rows of taps. Columns whose windows reach over a border at
+// the side are computed one by one, for several registers of channels. Weights are
+// [taps][channels].
+TEMPLATE void aml_conv_depth(const float *source, const float *packed, int64_t channels,
+                             int64_t source_h, int64_t source_w, int64_t result_h, int64_t result_w,
+                             int64_t kernel_h, int64_t kernel_w, int64_t stride_h, int64_t stride_w,
+                             int64_t low_h, int64_t low_w, int64_t dilation_h, int64_t dilation_w,
+                             int64_t block_rows, int64_t blocks, int64_t tile_columns,
+                             int64_t unit_begin, int64_t unit_end, LAST_EPILOGUE)
+{
+    enum { WIDE = 4 };
+    int64_t pitch = (channels + F32_LANES - 1) / F32_LANES * F32_LANES;
+    int64_t whole = channels / F32_LANES * F32_LANES, rest = channels % F32_LANES;
+    int64_t row_step = dilation_h * source_w * channels, tap_step = dilation_w * channels;
+    int64_t inside = source_w + low_w - (kernel_w - 1) * dilation_w;
+    int64_t behind = inside > 0 ? (inside - 1) / stride_w + 1 : 0; // the first not inside
+    behind = behind < result_w ? behind : result_w;
+    int64_t first = (low_w + stride_w - 1) / stride_w;
+    first = first < result_w ? first : result_w;
+    behind = behind < first ? first : behind;
+    int64_t edges = first + result_w - behind, middle = behind - first;
+    NO_UNROLL for (int64_t unit = unit_begin; unit < unit_end; unit++)
+    {
+        int64_t image = unit / blocks, y = unit % blocks * block_rows, end = y + block_rows;
+        end = end < result_h ? end : result_h;
+        NO_UNROLL for (; y < end; y++)
+        {
+            int64_t top = y * stride_h - low_h, left = source_h - top;
+            int64_t from = top < 0 ? (dilation_h - 1 - top) / dilation_h : 0;
+            int64_t to = left <= 0 ? 0 : (left - 1) / dilation_h + 1;
+            to = to < kernel_h ? to : kernel_h;
+            const float *row =
+                source +
+                ((image * source_h + top + from * dilation_h) * source_w - low_w) * channels;
+            const float *weights = packed + from * kernel_w * pitch;
+            int64_t position = (image * result_h + y) * result_w, x = first;
+            NO_UNROLL for (; x + tile_columns <= behind; x += tile_columns)
+            {
+                NO_UNROLL for (int64_t c = 0; c < whole; c += F32_LANES)
+                    depth_tile(row + x * stride_w * channels + c, weights + c, pitch, row_step,
+                               tap_step, stride_w * channels, to - from, kernel_w, tile_columns,
+                               F32_LANES, position + x, c, epilogue, context);
+                if (rest)
+                    depth_tile(row + x * stride_w * channels + whole, weights + whole, pitch,
+                               row_step, tap_step, stride_w * channels, to - from, kernel_w,
+                               tile_columns, (int)rest, position + x, whole, epilogue, context);
+            }
+            if (middle % tile_columns) {
+                NO_UNROLL for (int64_t c = 0; c < whole; c += F32_LANES) depth_tile(
+                    row + x * stride_w * channels + c, weights + c, pitch, row_step, tap_step,
+                    stride_w * channels, to - from, kernel_w, middle % tile_columns, F32_LANES,
+                    position + x, c, epilogue, context);
+                if (rest)
+                    depth_tile(row + x * stride_w * channels + whole, weights + whole, pitch,
+                               row_step, tap_step, stride_w * channels, to - from, kernel_w,
+                               middle % tile_columns, (int)rest, position + x, whole, epilogue,
+                               context);
+            }
+            NO_UNROLL for (int64_t i = 0; i < edges; i++)
+            {
+                x = i < first ? i : behind + i - first;
+                int64_t side = x * stride_w - low_w, past = source_w - side;
+                int64_t begin = side < 0 ? (dilation_w - 1 - side) / dilation_w : 0;
+                int64_t stop = past <= 0 ? 0 : (past - 1) / dilation_w + 1;
+                stop = stop < kernel_w ? stop : kernel_w;
+                const float *at = row + (x * stride_w + begin * dilation_w) * channels;
+                const float *w = weights + begin * pitch;
+                int64_t c = 0;
+                NO_UNROLL for (; c + WIDE * F32_LANES <= whole; c += WIDE * F32_LANES)
+                    depth_edge(at + c, w + c, pitch, row_step, tap_step, to - from, stop - begin,
+                               kernel_w, WIDE, F32_LANES, position + x, c, epilogue, context);
+                if (whole / F32_LANES % WIDE)
+                    depth_edge(at + c, w + c, pitch, row_step, tap_step, to - from, stop - begin,
+                               kernel_w, whole / F32_LANES % WIDE, F32_LANES, position + x, c,
+                               epilogue, context);
+                if (rest)
+                    depth_edge(at + whole, w + whole, pitch, row_step, tap_step, to - from,
+                               stop - begin, kernel_w, 1, (int)rest, position + x, whole, epilogue,
+                               context);
+            }
+        }
+    }
+}
+
+TEMPLATE void depth_tile(const float *at, const float *weights, int64_t pitch, int64_t row_step,
+                         int64_t tap_step, int64_t step, int64_t rows, int64_t kernel_w,
+                         int64_t columns, int lanes, int64_t position, int64_t channel,
+                         LAST_EPILOGUE)
+{
+    f32v sum[AML_DEPTH_COLUMNS];
+    EACH(i, AML_DEPTH_COLUMNS, columns) sum[i] = (f32v){};
+    NO_UNROLL for (int64_t y = 0; y < rows; y++)
+    {
+        NO_UNROLL for (int64_t x = 0; x < kernel_w; x++)
+        {
+            f32v right = f32_load(weights);
+            EACH(i, AML_DEPTH_COLUMNS, columns)
+            {
+                const float *left = at + x * tap_step + i * step;
+                sum[i] = f32_fma(lanes == F32_LANES ? f32_load(left) : f32_load_some(left, lanes),
+                                 right, sum[i]);
+            }
+            weights += pitch;
+        }
+        at += row_step;
+    }
+    EACH(i, AML_DEPTH_COLUMNS, columns)
+    epilogue(context, position + i, channel, lanes, sum[i]);
+}
+
+// `taps` of each row, of kernel_w.
+TEMPLATE void depth_edge(const float *at, const float *weights, int64_t pitch, int64_t row_step,
+                         int64_t tap_step, int64_t rows, int64_t taps, int64_t kernel_w,
+                         int64_t vectors, int lanes, int64_t position, int64_t channel,
+                         LAST_EPILOGUE)
+{
+    f32v sum[4];
+    EACH(i, 4, vectors) sum[i] = (f32v){};
+    NO_UNROLL for (int64_t y = 0; y < rows; y++)
+    {
+        NO_UNROLL for (int64_t x = 0; x < taps; x++)
+        {
+            EACH(i, 4, vectors)
+            {
+                const float *left = at + x * tap_step + i * F32_LANES;
+                sum[i] = f32_fma(lanes == F32_LANES ? f32_load(left) : f32_load_some(left, lanes),
+                                 f32_load(weights + x * pitch + i * F32_LANES), sum[i]);
+            }
+        }
+        weights += kernel_w * pitch;
+        at += row_step;
+    }
+    EACH(i, 4, vectors)
+    epilogue(context, position, channel + i * F32_LANES, lanes, sum[i]);
+}
+
 // ---- Winograd
 
 TEMPLATE void aml_shared_winograd_input(const float *source, int64_t side, int64_t from,
                                         int64_t source_h, int64_t source_w, int64_t low_h,
                                         int64_t low_w, int64_t tiles_w, int64_t first,
-                                        int64_t count, int64_t block, float *patch, float *out);
+                                        int64_t count, int64_t step, float *patch, float *out);
 TEMPLATE void winograd_product(const float *a, const float *b, int64_t from, int64_t vectors,
                                int64_t rows, f32v *out);
 TEMPLATE void aml_shared_winograd_output2(const f32v *in, int64_t step, f32v *out);
@@ -192,22 +336,24 @@ TEMPLATE void aml_conv_winograd(const float *source, const float *packed, float 
                                 int64_t unit_begin, int64_t unit_end, LAST_EPILOGUE)
 {
     int64_t panel = vectors * F32_LANES, points = (side + 2) * (side + 2);
+    // A register more, or all points of a patch might want the same lines of the cache.
+    int64_t step = block * from + F32_LANES, out_step = block * vectors + 1;
     float *patch = scratch, *v = patch + points * from;
-    f32v *m = (f32v *)(v + points * block * from);
+    f32v *m = (f32v *)(v + points * step);
     NO_UNROLL for (int64_t unit = unit_begin; unit < unit_end; unit++)
     {
         int64_t image = unit / blocks, first = unit % blocks * block;
         int64_t count = tiles_h * tiles_w - first < block ? tiles_h * tiles_w - first : block;
         aml_shared_winograd_input(source + image * source_h * source_w * from, side, from, source_h,
-                                  source_w, low_h, low_w, tiles_w, first, count, block, patch, v);
+                                  source_w, low_h, low_w, tiles_w, first, count, step, patch, v);
         NO_UNROLL for (int64_t channel = 0; channel < to; channel += panel)
         {
             const float *u = packed + channel * from * points;
             NO_UNROLL for (int64_t e = 0; e < points; e++)
             {
                 NO_UNROLL for (int64_t t = 0; t < count; t += tile_rows)
-                    winograd_product(v + (e * block + t) * from, u + e * from * panel, from,
-                                     vectors, tile_rows, m + (e * block + t) * vectors);
+                    winograd_product(v + e * step + t * from, u + e * from * panel, from, vectors,
+                                     tile_rows, m + e * out_step + t * vectors);
             }
             NO_UNROLL for (int64_t t = 0; t < count * vectors; t++)
             {
@@ -218,9 +364,9 @@ TEMPLATE void aml_conv_winograd(const float *source, const float *packed, float 
                     continue;
                 f32v out[16];
                 if (side == 2)
-                    aml_shared_winograd_output2(m + t, block * vectors, out);
+                    aml_shared_winograd_output2(m + t, out_step, out);
                 else
-                    aml_shared_winograd_output4(m + t, block * vectors, out);
+                    aml_shared_winograd_output4(m + t, out_step, out);
                 int64_t rows = result_h - y < side ? result_h - y : side;
                 int64_t columns = result_w - x < side ? result_w - x : side;
                 int64_t position = (image * result_h + y) * result_w + x;
@@ -235,12 +381,12 @@ TEMPLATE void aml_conv_winograd(const float *source, const float *packed, float 
     }
 }
 
-// Patches first..first + count, transformed: out[point][block][from]. A patch that reaches over the
-// border is copied with zeros first.
+// Patches first..first + count, transformed: out[point][tile][from], points `step` apart. A patch
+// that reaches over the border is copied with zeros first.
 TEMPLATE void aml_shared_winograd_input(const float *source, int64_t side, int64_t from,
                                         int64_t source_h, int64_t source_w, int64_t low_h,
                                         int64_t low_w, int64_t tiles_w, int64_t first,
-                                        int64_t count, int64_t block, float *patch, float *out)
+                                        int64_t count, int64_t step, float *patch, float *out)
 {
     int64_t edge = side + 2;
     NO_UNROLL for (int64_t t = 0; t < count; t++)
@@ -249,22 +395,26 @@ TEMPLATE void aml_shared_winograd_input(const float *source, int64_t side, int64
         const float *in = source + (y * source_w + x) * from;
         int64_t pitch = source_w * from;
         if (y < 0 || x < 0 || y + edge > source_h || x + edge > source_w) {
-            NO_UNROLL for (int64_t i = 0; i < edge * edge; i++)
+            int64_t before = x < -edge ? edge : x < 0 ? -x : 0;
+            int64_t past = source_w - x < edge ? source_w - x : edge;
+            float *to = patch;
+            NO_UNROLL for (int64_t i = 0; i < edge; i++)
             {
-                int64_t row = y + i / edge, column = x + i % edge;
-                bool inside = row >= 0 && row < source_h && column >= 0 && column < source_w;
-                const float *at = source + (row * source_w + column) * from;
-                float *to = patch + i * from;
-                NO_UNROLL for (int64_t c = 0; c < from; c += F32_LANES)
-                    f32_store(to + c, inside ? f32_load(at + c) : (f32v){});
+                bool inside = y + i >= 0 && y + i < source_h;
+                int64_t begin = inside ? before * from : edge * from, c = 0;
+                NO_UNROLL for (; c < begin; c += F32_LANES) f32_store(to + c, (f32v){});
+                NO_UNROLL for (; c < past * from; c += F32_LANES)
+                    f32_store(to + c, f32_load(in + i * pitch + c));
+                NO_UNROLL for (; c < edge * from; c += F32_LANES) f32_store(to + c, (f32v){});
+                to += edge * from;
             }
             in = patch;
             pitch = edge * from;
         }
         if (side == 2)
-            aml_shared_winograd_patch2(in, pitch, from, out + t * from, block * from);
+            aml_shared_winograd_patch2(in, pitch, from, out + t * from, step);
         else
-            aml_shared_winograd_patch4(in, pitch, from, out + t * from, block * from);
+            aml_shared_winograd_patch4(in, pitch, from, out + t * from, step);
     }
 }
 

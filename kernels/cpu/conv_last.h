@@ -31,6 +31,7 @@
 #include "conv.h"
 
 enum {
+    AML_DEPTH_COLUMNS = 8,                 // of a tile at most
     AML_WINOGRAD_POINTS = 36,              // at most
     AML_WINOGRAD_BLOCK = 320 * 1024,       // bytes of the transformed patches of a unit, about
     AML_WINOGRAD_WEIGHTS = 4 * 1024 * 1024 // bytes of u at most
@@ -51,7 +52,7 @@ static inline void aml_conv_last_tile(AmlConv *c)
     int64_t wide = room == AML_CONV_TILE ? 4 : 3, all = aml_ceil_div(c->to, c->lanes);
     int64_t height = c->result[1], width = c->result[2];
     double best = -1;
-    for (int64_t v = 1; v <= (c->depth ? 1 : wide); v++)
+    for (int64_t v = 1; v <= wide; v++)
         for (int64_t rows = 1; rows <= height && rows * v <= room; rows++)
             for (int64_t columns = 1; columns <= width && rows * columns * v <= room; columns++) {
                 if (height % rows)
@@ -74,13 +75,13 @@ static inline void aml_conv_last_blocks(AmlConv *c)
     // Weights that do not stay in the cache are read once for each block.
     int64_t weights = c->to * c->from * c->taps * c->bytes;
     int64_t most = weights > 256 * 1024 ? 512 * 1024 : 48 * 1024;
-    int64_t channels = c->depth ? c->depth : c->groups * c->from;
+    int64_t channels = c->groups * c->from;
     c->block_axis = c->result[0] > 1 ? 0 : 1;
     int64_t rows = c->result[c->block_axis], unit = c->block_axis == 1 ? c->tile_rows : 1;
     c->block_rows = rows;
     while (true) {
         int64_t least, past;
-        c->direct = c->last == 2 ? !c->depth || channels % c->lanes == 0 : true;
+        c->direct = true;
         for (int axis = 0; axis < AML_CONV_AXES; axis++) {
             int64_t last = axis == c->block_axis ? c->block_rows - 1 : c->result[axis] - 1;
             aml_conv_reach(c, axis, 0, last, &least, &past);
@@ -89,11 +90,9 @@ static inline void aml_conv_last_blocks(AmlConv *c)
             aml_conv_reach(c, axis, 0, c->result[axis] - 1, &least, &past);
             c->direct = c->direct && least >= 0 && past < c->source[axis];
         }
-        c->place = c->last == 1 ? 1
-                   : c->depth   ? aml_ceil_div(channels, c->lanes) * c->lanes
-                                : c->from;
+        c->place = c->last == 1 ? 1 : c->from;
         int64_t bytes = (c->last == 1 ? c->from : c->place) * aml_conv_all(c->copy) * c->bytes;
-        int64_t units = c->images * (c->depth ? 1 : c->groups) * aml_ceil_div(rows, c->block_rows);
+        int64_t units = c->images * c->groups * aml_ceil_div(rows, c->block_rows);
         double work = (double)c->images * (double)c->groups * (double)c->to * (double)c->from *
                       (double)c->taps * (double)aml_conv_all(c->result);
         bool idle = units < 8 && work / (double)units > 4e6;
@@ -110,6 +109,40 @@ static inline void aml_conv_last_blocks(AmlConv *c)
         }
     }
     c->plane = c->last == 1 ? aml_conv_all(c->copy) : 1;
+}
+
+// One channel to a group: blocks are as large as parts, and a tile has the columns that leave the
+// fewest loads.
+static inline bool aml_conv_depth_plan(AmlConv *c)
+{
+    if (c->last == 1 || c->source[0] * c->result[0] * c->kernel[0] != 1)
+        return false;
+    int64_t width = c->result[2], rows = c->result[1];
+    int64_t inside = width - aml_ceil_div(c->low[2], c->stride[2]); // and what reaches out behind
+    inside = inside < 1 ? 1 : inside;
+    int64_t best = -1;
+    for (int64_t columns = 1; columns <= AML_DEPTH_COLUMNS && columns <= inside; columns++) {
+        int64_t rest = inside % columns,
+                score = inside / columns * (columns + 2) + (rest ? rest + 2 : 0);
+        if (best >= 0 && score > best)
+            continue;
+        best = score;
+        c->tile_columns = columns;
+    }
+    double work = (double)c->images * (double)c->depth * (double)c->taps * (double)(width * rows);
+    int64_t wanted = (int64_t)(work / (1 << 19));
+    wanted = wanted < 1 ? 1 : wanted > AML_CONV_PARTS ? AML_CONV_PARTS : wanted;
+    c->block_axis = 1;
+    c->tile_rows = c->vectors = 1;
+    c->block_rows = aml_ceil_div(rows, aml_ceil_div(wanted, c->images));
+    c->blocks = aml_ceil_div(rows, c->block_rows);
+    c->unit_chunk = aml_ceil_div(c->images * c->blocks, wanted);
+    c->parts = aml_ceil_div(c->images * c->blocks, c->unit_chunk);
+    c->direct = true;
+    c->place = aml_ceil_div(c->depth, c->lanes) * c->lanes; // of the weights
+    c->copy_bytes = 0;
+    c->packed_bytes = (size_t)(c->taps * c->place * c->bytes);
+    return true;
 }
 
 // ---- Winograd
@@ -163,7 +196,7 @@ static inline double aml_winograd_time(AmlConv *c, int64_t side)
 // False: not here, or not worth it.
 static inline bool aml_winograd_plan(AmlConv *c)
 {
-    bool fits = c->last == 2 && !c->depth && c->groups == 1 && c->from % 16 == 0 && c->to >= 16 &&
+    bool fits = c->last == 2 && c->groups == 1 && c->from % 16 == 0 && c->to >= 16 &&
                 c->source[0] == 1 && c->result[0] == 1 && c->kernel[0] == 1;
     for (int axis = 1; axis < AML_CONV_AXES; axis++)
         fits = fits && c->kernel[axis] == 3 && c->stride[axis] == 1 && c->dilation[axis] == 1;
@@ -190,7 +223,7 @@ static inline bool aml_winograd_plan(AmlConv *c)
     *c = best;
     int64_t points = aml_winograd_points(c);
     int64_t elements =
-        points * c->block_tiles * (c->from + c->vectors * c->lanes) + points * c->from;
+        points * ((c->block_tiles + 1) * (c->from + c->vectors * c->lanes) + c->lanes);
     c->copy_bytes = (size_t)(elements * c->bytes + 63) / 64 * 64;
     c->packed_bytes = (size_t)(points * c->from * c->bytes) *
                       (size_t)(aml_ceil_div(c->to, c->vectors * c->lanes) * c->vectors * c->lanes);
@@ -200,9 +233,11 @@ static inline bool aml_winograd_plan(AmlConv *c)
 // False: there is no code for it.
 static inline bool aml_conv_last_plan(AmlConv *c)
 {
-    if (c->bytes != 4 || c->half || c->quads || c->input || (c->depth && c->last == 1))
+    if (c->bytes != 4 || c->half || c->quads || c->input)
         return false;
     c->side = 0;
+    if (c->depth)
+        return aml_conv_depth_plan(c);
     aml_conv_last_tile(c);
     aml_conv_last_blocks(c);
     int64_t elements = (c->last == 1 ? c->from : c->place) * aml_conv_all(c->copy) + c->lanes;
@@ -211,7 +246,7 @@ static inline bool aml_conv_last_plan(AmlConv *c)
     c->packed_bytes =
         (size_t)(c->groups * aml_ceil_div(c->to, panel) * panel * c->from * c->taps * c->bytes);
     aml_winograd_plan(c);
-    int64_t units = c->images * (c->depth ? 1 : c->groups) * c->blocks;
+    int64_t units = c->images * c->groups * c->blocks;
     double work = (double)c->images * (double)c->groups * (double)c->to * (double)c->from *
                   (double)c->taps * (double)aml_conv_all(c->result);
     int64_t wanted = (int64_t)(work / (1 << 19));
@@ -242,11 +277,13 @@ static inline double aml_winograd_weight(int64_t side, const float w[9], int64_t
 }
 
 // The weights [out, in, kernel] in the order in which they are read: for each group and each panel
-// [taps][from][panel], with Winograd [points][from][panel].
+// [taps][from][panel], with Winograd [points][from][panel]; [taps][channels] where each channel is
+// by itself.
 static inline void aml_conv_last_pack(const AmlConv *c, const float *weights, float *out)
 {
-    int64_t panel = c->vectors * c->lanes, results = c->depth ? c->depth : c->to;
-    int64_t groups = c->depth ? 1 : c->groups, rows = c->side ? aml_winograd_points(c) : c->taps;
+    int64_t panel = c->depth ? c->place : c->vectors * c->lanes;
+    int64_t results = c->depth ? c->depth : c->to, groups = c->depth ? 1 : c->groups;
+    int64_t rows = c->side ? aml_winograd_points(c) : c->taps;
     for (int64_t group = 0; group < groups; group++)
         for (int64_t first = 0; first < results; first += panel)
             for (int64_t row = 0; row < rows; row++)

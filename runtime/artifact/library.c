@@ -22,7 +22,7 @@ struct aml_context {
     const void *weights; // of a file; NULL: they are constants of the code
     amli_problem problem;
     void *prepare_arena, *predict_arena, *constants;
-    void *prepare_input[MOST_TENSORS], *prepare_output[MOST_TENSORS];
+    void *prepare_output[MOST_TENSORS];
     void *predict_input[MOST_TENSORS], *predict_output[MOST_TENSORS];
     int source[MOST_TENSORS]; // which output of prepare an input of predict is
 };
@@ -64,7 +64,6 @@ static size_t level_bytes(const aml_artifact *artifact, const aml_level *level)
 {
     const aml_function *prepare = &level->prepare, *predict = largest(artifact, level);
     return AML_ALIGNMENT + aligned(sizeof(aml_context)) + aligned(prepare->arena_bytes) +
-           tensors_bytes(prepare->input, prepare->inputs) +
            tensors_bytes(prepare->output, prepare->outputs) +
            aligned(predict_arena(artifact, level)) + aligned(level->stored_bytes) +
            tensors_bytes(predict->input, predict->inputs) +
@@ -130,7 +129,6 @@ aml_library_status amli_context_open(const aml_artifact *artifact, const aml_lev
     at += aligned(sizeof *context);
     context->prepare_arena = at;
     at += aligned(prepare->arena_bytes);
-    at = place(at, context->prepare_input, prepare->input, prepare->inputs);
     at = place(at, context->prepare_output, prepare->output, prepare->outputs);
     context->predict_arena = at;
     at += aligned(predict_arena(artifact, level));
@@ -166,23 +164,24 @@ aml_library_status aml_context_open_with(const aml_artifact *artifact, void *mem
                              weights_bytes, out);
 }
 
-static void prepare_row(aml_context *context, const void *const field[], int64_t row, int64_t slot)
+// One of several slots is copied to its place among the others.
+static void prepare_row(aml_context *context, const void *const field[], int64_t row, int64_t slot,
+                        int64_t slots)
 {
     const aml_level *level = context->level;
     const aml_function *prepare = &level->prepare, *predict = largest(context->artifact, level);
-    for (int i = 0; i < prepare->inputs; i++) {
-        size_t bytes = tensor_bytes(&prepare->input[i]);
-        memcpy(context->prepare_input[i], (const char *)field[i] + (size_t)row * bytes, bytes);
-    }
+    void *input[MOST_TENSORS]; // read where they are
+    for (int i = 0; i < prepare->inputs; i++)
+        input[i] = (char *)(uintptr_t)field[i] + (size_t)row * tensor_bytes(&prepare->input[i]);
     aml_value none[8] = {0};
     aml_call call = {.arena = context->prepare_arena,
-                     .input = context->prepare_input,
+                     .input = input,
                      .output = context->prepare_output,
                      .scalar = none,
                      .weights = context->weights,
                      .constants = context->constants};
     prepare->run(&call);
-    for (int i = 0; i < predict->inputs; i++) {
+    for (int i = 0; i < predict->inputs && slots > 1; i++) {
         size_t bytes = tensor_bytes(&prepare->output[context->source[i]]);
         memcpy((char *)context->predict_input[i] + (size_t)slot * bytes,
                context->prepare_output[context->source[i]], bytes);
@@ -195,10 +194,14 @@ static void predict_chunk(aml_context *context, int size, const void *const fiel
     const aml_function *predict = &context->level->predict[size];
     int64_t batch = context->artifact->predict_batch[size];
     for (int64_t slot = 0; slot < batch; slot++)
-        prepare_row(context, field, first + (slot < rows ? slot : rows - 1), slot);
+        prepare_row(context, field, first + (slot < rows ? slot : rows - 1), slot, batch);
+    void *input[MOST_TENSORS];
+    for (int i = 0; i < predict->inputs; i++)
+        input[i] =
+            batch > 1 ? context->predict_input[i] : context->prepare_output[context->source[i]];
     aml_value none[8] = {0};
     aml_call call = {.arena = context->predict_arena,
-                     .input = context->predict_input,
+                     .input = input,
                      .output = context->predict_output,
                      .scalar = none,
                      .weights = context->weights,

@@ -79,12 +79,15 @@ static bool all_finite(const float *at, int64_t count)
     Four sums[FOURS] = {{0}};
     uint32_t any = 0;
     int64_t i = 0;
-    for (; i + 4 * FOURS <= count; i += 4 * FOURS)
+    // Code that is compiled for size would keep the sums in memory.
+    for (; i + 4 * FOURS <= count; i += 4 * FOURS) {
+#pragma GCC unroll 4
         for (int j = 0; j < FOURS; j++) {
             Four bits;
             memcpy(&bits, at + i + 4 * j, sizeof bits);
             sums[j] |= (bits & 0x7F800000) + 0x00800000;
         }
+    }
     for (int lane = 0; lane < 4 * FOURS; lane++)
         any |= sums[lane / 4][lane % 4];
     for (; i < count; i++) {
