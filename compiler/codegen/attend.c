@@ -25,7 +25,7 @@ void emit_attend(Frame *f, Inst *inst)
 {
     enum { MOST = 10 };
     Codegen *g = f->g;
-    AmlAttend a = attend_shape(inst, g->lanes * 4);
+    AmlAttend a = attend_shape(inst, g->lanes * 4, g->pairs);
     bool back = inst->op == OP_attend_back;
     int floats = back ? 6 : 3;
     bool masked = inst->inputs > floats;
@@ -67,7 +67,10 @@ void emit_attend(Frame *f, Inst *inst)
     for (size_t i = 0; i < COUNT_OF(rest); i++)
         arg[count++] = whole(g, rest[i]);
     units(k, &a, &arg[count], &arg[count + 1]);
-    LLVMValueRef function = template_function(g, back ? "aml_attend_back" : "aml_attend");
+    LLVMValueRef function =
+        template_function(g, a.pairs ? back ? "aml_attend_back_pairs" : "aml_attend_pairs"
+                             : back  ? "aml_attend_back"
+                                     : "aml_attend");
     if (LLVMCountParams(function) != (unsigned)count + 2)
         bug(g->cx, inst->span, "attention takes %u arguments, not %d", LLVMCountParams(function),
             count + 2);
@@ -78,7 +81,7 @@ void emit_attend(Frame *f, Inst *inst)
 void emit_attend_cached(Frame *f, Inst *inst)
 {
     Codegen *g = f->g;
-    AmlAttend a = attend_shape(inst, g->lanes * 4);
+    AmlAttend a = attend_shape(inst, g->lanes * 4, false);
     const Buffered *place = inst->note;
     Buffered memory = {.kind = PLACE_ARENA, .offset = place->scratch_offset};
     Kernel kernel, *k = &kernel;

@@ -41,11 +41,12 @@ static void call_named(Emit *e, const char *name, LLVMValueRef arg[], int count)
     LLVMBuildCall2(e->b, LLVMGlobalGetValueType(function), function, arg, (unsigned)count, "");
 }
 
-static void call_template(Emit *e, const char *stem, int bytes, bool quads, LLVMValueRef arg[],
-                          int count)
+static void call_template(Emit *e, const char *stem, int bytes, bool quads, int half,
+                          LLVMValueRef arg[], int count)
 {
     char name[32];
-    snprintf(name, sizeof name, "%s_%s", stem, quads ? "quads" : bytes == 8 ? "f64" : "f32");
+    const char *kind = quads ? "quads" : half == AML_HALF_PAIRS ? "pairs" : "f32";
+    snprintf(name, sizeof name, "%s_%s", stem, bytes == 8 ? "f64" : kind);
     call_named(e, name, arg, count);
 }
 
@@ -114,20 +115,21 @@ static void pack_weights(Frame *f, const Inst *inst, const AmlConv *c, LLVMValue
     LLVMValueRef arg[16] = {k->operand.at[from].formal, k->operand.at[to].formal,
                             k->operand.at[rows].formal};
     int count = 3;
-    if (c->half)
+    bool pairs = c->half == AML_HALF_PAIRS;
+    if (c->half && !pairs)
         arg[count++] = whole(g, c->half);
     arg[count++] = whole(g, c->input);
-    arg[count++] = whole(g, c->from);
+    arg[count++] = whole(g, pairs ? c->channels : c->from);
     arg[count++] = whole(g, results_of(c));
     arg[count++] = whole(g, c->taps);
     arg[count++] = whole(g, c->vectors * c->lanes);
     arg[count++] = whole(g, aml_conv_all(c->phases));
     arg[count++] = begin;
     arg[count++] = end;
-    if (c->half)
+    if (c->half && !pairs)
         call_named(&k->emit, "aml_shared_conv_pack_half", arg, count);
     else
-        call_template(&k->emit, "aml_shared_conv_pack", c->bytes, false, arg, count);
+        call_template(&k->emit, "aml_shared_conv_pack", c->bytes, false, c->half, arg, count);
     kernel_close(k);
 }
 
@@ -138,8 +140,13 @@ static void emit_call(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
                       LLVMValueRef epilogue, LLVMValueRef context)
 {
     Codegen *g = k->g;
-    LLVMValueRef arg[64] = {source, packed, copy, table, image_at};
-    int count = 5;
+    LLVMValueRef arg[64];
+    int count = 0;
+    if (c->kept)
+        arg[count++] = whole(g, c->kept);
+    LLVMValueRef const pointer[] = {source, packed, copy, table, image_at};
+    for (size_t i = 0; i < COUNT_OF(pointer); i++)
+        arg[count++] = pointer[i];
     arg[count++] = whole(g, c->groups);
     arg[count++] = whole(g, c->channels);
     arg[count++] = whole(g, c->from);
@@ -165,7 +172,8 @@ static void emit_call(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
     count += 2;
     arg[count++] = epilogue;
     arg[count++] = context;
-    call_template(&k->emit, "aml_conv", c->bytes, c->quads, arg, count);
+    call_template(&k->emit, c->kept ? "aml_conv_kept" : "aml_conv", c->bytes, c->quads, c->half,
+                  arg, count);
 }
 
 static int add_epilogue(Kernel *k, const AmlConv *c, LLVMValueRef arg[], int count,
@@ -273,7 +281,7 @@ void conv_emit(Frame *f, Inst *inst, Inst *conv)
     Codegen *g = f->g;
     IrFunction *body = inst->attr[0].function;
     AmlConv c;
-    if (!conv_shape(conv, g->lanes * 4, &c))
+    if (!conv_shape(conv, g->lanes * 4, g->pairs, &c))
         bug(g->cx, conv->span, "a convolution without code was left");
     LLVMValueRef table;
     const int64_t *rows = table_of(g, &c, &table);
@@ -329,7 +337,7 @@ void conv_weight_emit(Frame *f, Inst *inst)
 {
     Codegen *g = f->g;
     AmlConvWeight c;
-    if (!conv_weight_shape(inst, g->lanes * 4, &c))
+    if (!conv_weight_shape(inst, g->lanes * 4, g->pairs, &c))
         bug(g->cx, inst->span, "a convolution without code was left");
     if (c.depthwise) {
         depthwise_weight_emit(f, inst, &c);
@@ -372,6 +380,6 @@ void conv_weight_emit(Frame *f, Inst *inst)
     for (size_t i = 0; i < COUNT_OF(rest); i++)
         arg[count++] = whole(g, rest[i]);
     divided(k, c.part_chunk, c.parts, &arg[count], &arg[count + 1]);
-    call_template(&k->emit, "aml_conv_weight", c.bytes, false, arg, count + 2);
+    call_template(&k->emit, "aml_conv_weight", c.bytes, false, c.half, arg, count + 2);
     kernel_close(k);
 }

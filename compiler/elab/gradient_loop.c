@@ -18,6 +18,8 @@
 // A sum over the turns of products that contract leading axes is one product of the stacked
 // operands, which contracts the turns as well.
 
+#include <string.h>
+
 #include "elab/internal.h"
 
 typedef struct Product { // part of an adjoint: dot(a, b), summed over the turns
@@ -270,11 +272,37 @@ static void save(LoopGradient *g, Inst *inst, Inst *kept)
     vec_push(g->arena, &g->kept, kept);
 }
 
+static bool computes_same(const Inst *a, const Inst *b)
+{
+    if (a->op != b->op || a->inputs != b->inputs || a->inputs == 0 ||
+        memcmp(a->input, b->input, sizeof(Inst *) * (size_t)a->inputs) != 0)
+        return false;
+    return a->op == OP_call ? a->attr[0].function == b->attr[0].function
+                            : a->op == OP_get && a->attr[0].whole == b->attr[0].whole;
+}
+
+// The rule of a call may ask for the call's own results: they are those of the forward part.
+static void merge_calls(LoopGradient *g)
+{
+    IrFunction *fn = g->trace->fn;
+    for (Inst *inst = g->end ? g->end->next : NULL, *next; inst; inst = next) {
+        next = inst->next;
+        Inst *same = inst->op == OP_call || inst->op == OP_get ? g->end : NULL;
+        while (same && !computes_same(same, inst))
+            same = same->prev;
+        if (!same)
+            continue;
+        ir_replace_uses(fn, inst, same);
+        ir_remove(fn, inst);
+    }
+}
+
 // Walks the forward part from its end: what the gradient does not read goes away, what is expensive
 // is saved. What depends on no turn is left: it is computed once, before the loop.
 static void save_forward(LoopGradient *g, IrFunction *forward, Inst **twin, int known)
 {
     IrFunction *fn = g->trace->fn;
+    merge_calls(g);
     bool *varies = NEW_ARRAY(g->arena, bool, known + 1);
     for (int i = 0; i < g->carried + g->sliced; i++)
         varies[g->inside[i]->id] = true;
@@ -285,11 +313,12 @@ static void save_forward(LoopGradient *g, IrFunction *forward, Inst **twin, int 
         if (inst == g->end)
             break;
     }
-    // The gradient of an inner loop reads more of its results than the forward part did.
+    // The gradient of an inner loop or call reads more of its results than the forward part did.
     for (Inst *inst = g->end ? g->end->next : NULL, *next; inst; inst = next) {
         next = inst->next;
         Inst *multi = inst->op == OP_get ? inst->input[0] : NULL;
-        if (multi && multi->id < known && twin[multi->id] && multi->op == OP_loop)
+        if (multi && multi->id < known && twin[multi->id] &&
+            (multi->op == OP_loop || multi->op == OP_call))
             save(g, inst, ir_get(forward, twin[multi->id], (int)inst->attr[0].whole, inst->span));
     }
     for (Inst *inst = g->end, *above; inst; inst = above) {

@@ -2,11 +2,12 @@
 
 #include "passes/fuse.h"
 
-AmlAttend attend_shape(const Inst *inst, int width)
+AmlAttend attend_shape(const Inst *inst, int width, bool pairs)
 {
     Type type[] = {inst->input[0]->type, inst->input[1]->type, inst->input[2]->type};
     AttendSizes s = attend_sizes(type, NULL);
     AmlAttend a = {.lanes = width / 4,
+                   .pairs = pairs && type[0].dtype == DTYPE_BF16,
                    .images = s.images,
                    .queries = s.queries,
                    .heads = s.heads,
@@ -24,8 +25,8 @@ AmlAttend attend_shape(const Inst *inst, int width)
 size_t attend_scratch_bytes(const Inst *inst)
 {
     size_t most = 0;
-    for (int width = 16; width <= 64; width *= 2) {
-        AmlAttend a = attend_shape(inst, width);
+    for (int way = 0; way < 4; way++) { // three widths, and pairs in the widest
+        AmlAttend a = attend_shape(inst, way == 3 ? 64 : 16 << way, way == 3);
         size_t all = a.scratch_bytes * (size_t)a.parts;
         most = all > most ? all : most;
     }

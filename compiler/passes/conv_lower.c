@@ -280,7 +280,20 @@ static bool is_depthwise(const Conv *c)
     return c->w.dim[1] == 1 && c->groups == c->w.dim[0];
 }
 
-bool conv_shape(const Inst *inst, int width, AmlConv *out)
+// Does the body around a convolution read something as large as its result?
+static bool reads_along(const Inst *inst)
+{
+    const IrFunction *body = inst->function;
+    for (int i = 0; i < body->param.count; i++) {
+        const Inst *param = body->param.at[i];
+        if (param != product_stored(inst->input[0]) && param != product_stored(inst->input[1]) &&
+            type_elements(param->type) >= type_elements(inst->type))
+            return true;
+    }
+    return false;
+}
+
+bool conv_shape(const Inst *inst, int width, bool pairs, AmlConv *out)
 {
     Conv c = conv_of((Inst *)(uintptr_t)inst);
     bool input = inst->op == OP_conv_input, quads = inst_sums_bytes(inst);
@@ -303,6 +316,11 @@ bool conv_shape(const Inst *inst, int width, AmlConv *out)
                      .to = input ? from : to};
     out->lanes = width / out->bytes;
     out->half = half;
+    if (pairs && half == AML_HALF_BF16 && out->channels > 1 && !out->last) { // one has no partner
+        out->half = AML_HALF_PAIRS;
+        out->from = aml_ceil_div(out->channels, 2);
+        out->waits = reads_along(inst);
+    }
     if (depth) {
         out->depth = c.groups;
         out->groups = aml_ceil_div(c.groups, out->lanes);
@@ -350,7 +368,7 @@ static bool depthwise_weight_shape(const Conv *c, int width, AmlConvWeight *out)
     return true;
 }
 
-bool conv_weight_shape(const Inst *inst, int width, AmlConvWeight *out)
+bool conv_weight_shape(const Inst *inst, int width, bool pairs, AmlConvWeight *out)
 {
     Conv c = conv_of((Inst *)(uintptr_t)inst);
     if (is_depthwise(&c))
@@ -365,6 +383,8 @@ bool conv_weight_shape(const Inst *inst, int width, AmlConvWeight *out)
                            .to = c.y.dim[1] / c.groups};
     out->lanes = width / out->bytes;
     out->half = half_of(inst->input[0]->type.dtype);
+    if (pairs && out->half == AML_HALF_BF16 && out->images > out->split)
+        out->half = AML_HALF_PAIRS;
     axes_of(&c, c.x.dim + 2, 1, out->source);
     axes_of(&c, c.y.dim + 2, 1, out->result);
     axes_of(&c, c.w.dim + 2, 1, out->kernel);
@@ -383,8 +403,8 @@ size_t conv_scratch_bytes(const Inst *conv)
 {
     size_t most = 0;
     AmlConv c;
-    for (int width = 16; width <= 64; width *= 2) {
-        if (!conv_shape(conv, width, &c))
+    for (int way = 0; way < 4; way++) { // three widths, and pairs in the widest
+        if (!conv_shape(conv, way == 3 ? 64 : 16 << way, way == 3, &c))
             continue;
         size_t packed = c.last ? 0 : aligned(c.packed_bytes); // is constant
         size_t all = packed + c.copy_bytes * (size_t)c.parts;
@@ -397,8 +417,8 @@ size_t conv_weight_scratch_bytes(const Inst *conv)
 {
     size_t most = 0;
     AmlConvWeight c;
-    for (int width = 16; width <= 64; width *= 2) {
-        if (!conv_weight_shape(conv, width, &c))
+    for (int way = 0; way < 4; way++) {
+        if (!conv_weight_shape(conv, way == 3 ? 64 : 16 << way, way == 3, &c))
             continue;
         size_t all = c.scratch_bytes * (size_t)aml_ceil_div(c.parts, c.part_chunk);
         most = all > most ? all : most;
@@ -475,15 +495,16 @@ static Inst *lowered(Inst *inst)
     AmlConvWeight w;
     Conv conv = conv_of(inst);
     if (inst->op == OP_conv && inst->attr[5].whole) {
-        bool code = inst->input[1]->op == OP_constant && conv_shape(inst, 64, &c);
+        bool code = inst->input[1]->op == OP_constant && conv_shape(inst, 64, false, &c);
         return code ? NULL : with_channels_second(inst);
     }
     if (wide != dtype && !is_depthwise(&conv))
         return widened(inst);
-    if (inst_sums_bytes(inst) && (inst->input[1]->op != OP_constant || !conv_shape(inst, 64, &c)))
+    if (inst_sums_bytes(inst) &&
+        (inst->input[1]->op != OP_constant || !conv_shape(inst, 64, false, &c)))
         return widened_bytes(inst);
-    bool planned =
-        inst->op == OP_conv_weight ? conv_weight_shape(inst, 64, &w) : conv_shape(inst, 64, &c);
+    bool planned = inst->op == OP_conv_weight ? conv_weight_shape(inst, 64, false, &w)
+                                              : conv_shape(inst, 64, false, &c);
     if (!planned)
         return without_code(inst, wide);
     if (inst->op != OP_conv_weight || inst->attr[5].whole > 0)

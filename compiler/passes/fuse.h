@@ -93,10 +93,11 @@ bool inst_is_alias(const Inst *inst);
 
 // conv_lower.c: convolutions that have no code of their own become windows and products, or folds
 void conv_lower(IrFunction *fn);
-// For registers of `width` bytes. Convolutions of bytes have code if their weights are constant.
-bool conv_shape(const Inst *conv, int width, AmlConv *out);
+// For registers of `width` bytes; `pairs`: bf16 is multiplied in pairs. Convolutions of bytes have
+// code if their weights are constant.
+bool conv_shape(const Inst *conv, int width, bool pairs, AmlConv *out);
 size_t conv_scratch_bytes(const Inst *conv); // of conv and conv_input: packed weights, then copies
-bool conv_weight_shape(const Inst *conv, int width, AmlConvWeight *out);
+bool conv_weight_shape(const Inst *conv, int width, bool pairs, AmlConvWeight *out);
 size_t conv_weight_scratch_bytes(const Inst *conv);
 
 // stored.c: a product with stored weights (kernels/stored.h). A part is part_panels panels, whole
@@ -110,7 +111,7 @@ StoredShape stored_shape(const Inst *inst);
 size_t stored_scratch_bytes(const Inst *inst); // of all rows
 
 // attend_shape.c: an attend or attend_back for registers of `width` bytes
-AmlAttend attend_shape(const Inst *inst, int width);
+AmlAttend attend_shape(const Inst *inst, int width, bool pairs);
 size_t attend_scratch_bytes(const Inst *inst); // the most that any width needs, for all parts
 
 // fuse_half.c: casts from 16 bits stand directly in front of the products that read them

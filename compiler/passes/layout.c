@@ -162,7 +162,7 @@ static Inst *move_conv(Inst *inst)
     Inst *in[] = {x->note ? (Inst *)x->note : x, w};
     Inst *moved = make(inst, OP_conv, in, 2, attr, (Type){0});
     AmlConv c;
-    if (conv_shape(moved, 64, &c))
+    if (conv_shape(moved, 64, false, &c))
         return moved;
     ir_remove(inst->function, moved);
     return NULL;

@@ -799,6 +799,39 @@ static Inst *reduce_of_transpose(Inst *inst)
                : NULL;
 }
 
+// The slopes of windows that lie side by side, equal within each (those of their mean): every
+// element is that of its window. sum(unwindow(repeated value)) is the value, repeated.
+static Inst *reduce_of_windows(Inst *inst)
+{
+    Inst *a = inst->input[0], *spread = a->input[0];
+    IntList stride = a->attr[0].list, folded = inst->attr[1].list;
+    int spatial = stride.count, rank = inst->type.rank, rest = rank - spatial;
+    if (inst->attr[0].reducer != REDUCE_SUM || spread->op != OP_broadcast ||
+        folded.count != spatial || rank + spatial > IR_MAX_RANK || rest < 0)
+        return NULL;
+    Inst *value = spread->input[0];
+    IntList axes = spread->attr[0].list, placed = {0};
+    if (value->type.rank != rank)
+        return NULL;
+    Type wide = inst->type;
+    wide.rank = rank + spatial;
+    for (int i = 0; i < rank; i++) {
+        if (axes.at[i] != spatial + i || value->type.dim[i] != spread->type.dim[spatial + i])
+            return NULL;
+        placed.at[placed.count++] = i < rest ? i : rest + 2 * (i - rest);
+        wide.dim[placed.at[i]] = value->type.dim[i];
+    }
+    for (int i = 0; i < spatial; i++) {
+        int64_t places = spread->type.dim[i];
+        if (folded.at[i] != i || stride.at[i] != places || a->attr[1].list.at[i] != 0 ||
+            a->attr[2].list.at[i] != 0 || a->attr[3].list.at[i] != 1 ||
+            value->type.dim[rest + i] * places != inst->type.dim[rest + i])
+            return NULL;
+        wide.dim[rest + 2 * i + 1] = places;
+    }
+    return reshape(inst, broadcast(inst, value, wide, placed), inst->type);
+}
+
 static Inst *reduce_rules(Inst *inst)
 {
     Inst *better = reduce_over_ones(inst);
@@ -809,6 +842,8 @@ static Inst *reduce_rules(Inst *inst)
         return reduce_of_broadcast(inst);
     if (op == OP_reduce)
         return reduce_of_reduce(inst);
+    if (op == OP_unwindow)
+        return reduce_of_windows(inst);
     return op == OP_transpose ? reduce_of_transpose(inst) : NULL;
 }
 

@@ -34,7 +34,8 @@ enum {
 };
 
 typedef struct AmlAttend {
-    int lanes; // f32 elements in a vector
+    int lanes;  // f32 elements in a vector
+    bool pairs; // operands of bf16, multiplied in pairs: attend_pairs.c
     int64_t images, queries, heads, size, keys, groups, width;
     bool causal;
 
@@ -56,7 +57,16 @@ static inline void aml_attend_plan(AmlAttend *a, bool backward)
     a->width_room = aml_attend_round(a->width, a->lanes);
     a->units = a->images * (backward ? a->groups : a->heads);
     int64_t row = AML_ATTEND_ROWS, floats;
-    if (backward)
+    int64_t words = aml_attend_round(aml_ceil_div(a->size, 2), a->lanes),
+            width_words = aml_attend_round(aml_ceil_div(a->width, 2), a->lanes);
+    if (a->pairs && backward)
+        floats = a->key_room * (words + width_words + 3 * a->size_room / 2 + a->width_room) +
+                 row * (words + width_words + 3 * a->size_room / 2 + a->width_room / 2 +
+                        2 * AML_ATTEND_KEYS + 3 * AML_ATTEND_KEYS / 2);
+    else if (a->pairs)
+        floats = a->key_room * (words + a->width_room / 2) +
+                 row * (words + a->width_room + AML_ATTEND_KEYS + AML_ATTEND_KEYS / 2);
+    else if (backward)
         floats = a->key_room * (2 * a->size_room + 2 * a->width_room + a->size_room) +
                  row * (2 * a->size_room + a->width_room + 2 * AML_ATTEND_KEYS);
     else

@@ -37,6 +37,7 @@ enum {
     AML_CONV_AXES = 3,
     AML_CONV_PHASES = 16,       // of all axes together, at most
     AML_CONV_COPY = 192 * 1024, // bytes of a unit's copy, about
+    AML_CONV_KEPT = 256 * 1024, // bytes of a unit's results that may wait
     AML_CONV_PARTS = 32,
     AML_CONV_TILE = 28,      // accumulators at most: of 32 registers,
     AML_CONV_SMALL_TILE = 12 // and of 16
@@ -45,9 +46,10 @@ enum {
 // One convolution, of either kind. The caller fills the first part, aml_conv_plan the second.
 typedef struct AmlConv {
     int bytes, lanes; // of an element; elements in a register
-    int half;         // AML_HALF_...: source and weights are copied, widened
+    int half;         // AML_HALF_...: source and weights are copied, widened or as pairs
     bool input;       // conv_input: `from` are the convolution's results
     bool quads;       // the source's channels are bytes: four of them are an element (quads.c)
+    bool waits;       // pairs: the results of a unit wait for the others, if that fits
     int last;         // 1: channels of the result are last, 2: of both (conv_last.h)
     int64_t channels; // of the source in memory, in each group
     int64_t depth;    // 0, or the channels, each with a convolution of its own: see below
@@ -65,10 +67,11 @@ typedef struct AmlConv {
     int64_t vectors, tile_rows, tile_columns;
     int64_t parts, unit_chunk; // units in a part
     int64_t taps;              // of all phases
-    size_t copy_bytes;         // of one part
+    int64_t kept;              // elements in front of the results that wait; 0: none do
+    size_t copy_bytes;         // of one part, with what waits
     size_t packed_bytes;       // of all weights
-    int64_t place, plane;      // elements from a position to the next and, of a channel last, to the
-                               // next channel
+    int64_t place, plane; // elements from a position to the next and, of a channel last, to the
+                          // next channel
     int64_t side, tiles[2], block_tiles; // of Winograd's tiles: conv_last.h; side 0: none
 } AmlConv;
 
@@ -181,6 +184,12 @@ static inline void aml_conv_blocks(AmlConv *c)
         }
 }
 
+// From one channel to the next of the results that wait: one register more, since whole ones are
+// stored.
+static inline int64_t aml_conv_kept_step(int64_t positions, int64_t lanes)
+{
+    return (aml_ceil_div(positions, lanes) + 1) * lanes;
+}
 static inline bool aml_conv_last_plan(AmlConv *c); // conv_last.h
 
 // False: there is no code for it.
@@ -223,6 +232,13 @@ static inline bool aml_conv_plan(AmlConv *c)
             : (size_t)((aml_conv_place(c) * c->from * aml_conv_all(c->copy) + c->lanes) * c->bytes +
                        63) /
                   64 * 64;
+    int64_t positions = aml_conv_all(c->result) / c->result[c->block_axis] * c->block_rows;
+    int64_t waiting = c->to * aml_conv_kept_step(positions, c->lanes) * c->bytes;
+    c->kept = 0;
+    if (c->waits && waiting <= AML_CONV_KEPT) {
+        c->kept = (int64_t)c->copy_bytes / c->bytes;
+        c->copy_bytes += (size_t)waiting;
+    }
     int64_t panel = c->vectors * c->lanes;
     c->packed_bytes =
         (size_t)(c->groups * aml_ceil_div(c->to, panel) * panel * c->from * c->taps * c->bytes);
@@ -346,7 +362,8 @@ static inline int64_t aml_conv_weight_split(const AmlConvWeight *c)
     int64_t wanted =
         work / (1 << 20) > AML_CONV_PARTS ? AML_CONV_PARTS : (int64_t)(work / (1 << 20));
     int64_t split = wanted / (channel_parts * c->groups);
-    while (split > 1 && (c->images % split || split * c->groups * weights > 1 << 24))
+    while (split > 1 && (c->images % split || split * c->groups * weights > 1 << 24 ||
+                         (c->half && c->images / split % 2))) // images are multiplied in pairs
         split--;
     return split < 1 ? 1 : split;
 }

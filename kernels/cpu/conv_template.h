@@ -10,8 +10,9 @@
 // Where each channel has a convolution of its own (`depth`: how many there are), a group is a register
 // of channels, and an element of the copy such a register.
 //
-// An element is one number, or four channels of bytes (CONV_QUADS, quads.c). SOURCE is what lies in
-// memory; `channels` of it become `from` elements of a place.
+// An element is one number, or four channels of bytes (CONV_QUADS, quads.c), or a pair of bf16
+// (CONV_PAIRS, conv_pairs.c). SOURCE is what lies in memory; `channels` of it become `from` elements
+// of a place.
 
 #define AXES(name) int64_t name##_d, int64_t name##_h, int64_t name##_w
 #define EACH(i, most, count) UNROLL for (int64_t i = 0; i < most; i++) if (i < (count))
@@ -22,7 +23,7 @@
 
 TEMPLATE void NAME(aml_shared_conv_copy)(const SOURCE *source, int64_t half, int64_t channels,
                                          AXES(source), AXES(origin), AXES(copy), ELEMENT *copy);
-#ifndef CONV_QUADS
+#if !defined CONV_QUADS && !defined CONV_PAIRS
 TEMPLATE void NAME(aml_shared_conv_copy_depth)(const ELEMENT *source, int64_t half,
                                                int64_t channels, AXES(source), AXES(origin),
                                                AXES(copy), ELEMENT *copy);
@@ -71,7 +72,7 @@ TEMPLATE void NAME(aml_conv)(
         if (!direct) {
             corner_d += begin_d / phases_d * step_d;
             corner_h += begin_h / phases_h * step_h;
-#ifndef CONV_QUADS
+#if !defined CONV_QUADS && !defined CONV_PAIRS
             if (depth)
                 NAME(aml_shared_conv_copy_depth)
             (whole, half, results < LANES ? results : LANES, source_d, source_h, source_w, corner_d,
@@ -119,7 +120,7 @@ TEMPLATE void NAME(aml_conv)(
     }
 }
 
-#ifndef CONV_QUADS
+#if !defined CONV_QUADS && !defined CONV_PAIRS
 // The rows of the copy, from left to right: whole registers are stored, and what they hold beyond
 // their row is stored over by the next one.
 TEMPLATE void NAME(aml_shared_conv_copy)(const ELEMENT *source, int64_t half, int64_t from,
@@ -240,6 +241,7 @@ TEMPLATE void NAME(conv_tile)(TILE_PARAMETERS, int64_t to, int64_t channel, int6
     }
 }
 
+#ifndef CONV_PAIRS
 #ifdef CONV_WORDS
 // Quarters of 16 bytes are gathered by loads: quarter a of rows m, m + 4, m + 8, ... Then columns
 // 4 * a to 4 * a + 3 only have to be turned around within quarters.
@@ -274,6 +276,7 @@ TEMPLATE void NAME(aml_shared_square)(const VECTOR *in, int64_t step, VECTOR out
     NAME(dot_transpose)(square);
     UNROLL for (int i = 0; i < LANES; i++) out[i] = square[i];
 }
+#endif
 #endif
 
 TEMPLATE void NAME(conv_sum)(const ELEMENT *source, int64_t plane, int64_t row_step, int64_t step,
@@ -312,7 +315,13 @@ TEMPLATE void NAME(conv_sum)(const ELEMENT *source, int64_t plane, int64_t row_s
 #ifndef CONV_QUADS
 // ---- the gradient for the weights
 
-TEMPLATE void NAME(aml_shared_conv_turn)(const ELEMENT *in, int64_t half, int64_t channels,
+#ifdef CONV_PAIRS
+#define TOGETHER 2 // images
+#else
+#define TOGETHER 1
+#endif
+
+TEMPLATE void NAME(aml_shared_conv_turn)(const SOURCE *in, int64_t half, int64_t channels,
                                          int64_t channel_step, int64_t count, int64_t vectors,
                                          int64_t panels, int64_t panel_step, ELEMENT *out);
 TEMPLATE void NAME(conv_weight_rows)(const ELEMENT *x, const ELEMENT *turned, VECTOR *sums,
@@ -329,7 +338,7 @@ TEMPLATE void NAME(aml_shared_conv_weight_store)(const VECTOR *sums, int64_t cou
                                                  int64_t panels, int64_t to, int64_t row_step,
                                                  ELEMENT *out);
 
-TEMPLATE void NAME(aml_conv_weight)(const ELEMENT *x, const ELEMENT *dy, ELEMENT *scratch,
+TEMPLATE void NAME(aml_conv_weight)(const SOURCE *x, const SOURCE *dy, ELEMENT *scratch,
                                     ELEMENT *out, int64_t images, int64_t groups, int64_t split,
                                     int64_t from, int64_t to, AXES(source), AXES(result),
                                     AXES(kernel), AXES(stride), AXES(low), AXES(dilation),
@@ -352,12 +361,17 @@ TEMPLATE void NAME(aml_conv_weight)(const ELEMENT *x, const ELEMENT *dy, ELEMENT
         int64_t group = third / split, share = third % split, each = images / split;
         NO_UNROLL for (int64_t i = 0; i < panels * channels * taps * vectors; i++) sums[i] =
             (VECTOR){};
-        NO_UNROLL for (int64_t image = share * each; image < (share + 1) * each; image++)
+        NO_UNROLL for (int64_t image = share * each; image < (share + 1) * each; image += TOGETHER)
         {
-            const ELEMENT *in =
+            const SOURCE *in =
                 NAME(conv_at)(x, ((image * groups + group) * from + first) * source_size, half);
-            const ELEMENT *slope =
+            const SOURCE *slope =
                 NAME(conv_at)(dy, (image * groups + group) * to * positions, half);
+            int64_t of_dy = half;
+#ifdef CONV_PAIRS
+            bool other = image + 1 < (share + 1) * each;
+            of_dy = other ? groups * to * positions : 0;
+#endif
             NO_UNROLL for (int64_t block = 0; block < blocks; block++)
             {
                 int64_t begin = block * block_rows;
@@ -369,17 +383,23 @@ TEMPLATE void NAME(aml_conv_weight)(const ELEMENT *x, const ELEMENT *dy, ELEMENT
                 int64_t rows_h = block_axis == 0                 ? result_h
                                  : result_h - begin < block_rows ? result_h - begin
                                                                  : block_rows;
-                const ELEMENT *at = in;
+                const ELEMENT *at = (const ELEMENT *)(const void *)in;
                 if (direct) {
                     at += (begin_d * stride_d * copy_h + begin_h * stride_h) * copy_w;
                 } else {
+#ifdef CONV_PAIRS
+                    aml_shared_conv_copy_images_pairs
+                    (in, other ? groups * from * source_size : 0, channels, source_d,
+#else
                     NAME(aml_shared_conv_copy)
-                    (in, half, channels, source_d, source_h, source_w, begin_d * stride_d - low_d,
+                    (in, half, channels, source_d,
+#endif
+ source_h, source_w, begin_d * stride_d - low_d,
                      begin_h * stride_h - low_h, -low_w, copy_d, copy_h, copy_w, scratch);
                     at = scratch;
                 }
                 NAME(aml_shared_conv_turn)
-                (NAME(conv_at)(slope, (begin_d * result_h + begin_h) * result_w, half), half, to,
+                (NAME(conv_at)(slope, (begin_d * result_h + begin_h) * result_w, half), of_dy, to,
                  positions, rows_d * rows_h * result_w, vectors, panels,
                  block_positions * vectors * LANES, turned);
                 NO_UNROLL for (int64_t p = 0; p < panels; p++) NAME(conv_weight_rows)(
@@ -397,14 +417,14 @@ TEMPLATE void NAME(aml_conv_weight)(const ELEMENT *x, const ELEMENT *dy, ELEMENT
 }
 
 // `channels` rows, channel_step apart, as `count` rows of all panels; lanes beyond them are zero.
-TEMPLATE void NAME(aml_shared_conv_turn)(const ELEMENT *in, int64_t half, int64_t channels,
+TEMPLATE void NAME(aml_shared_conv_turn)(const SOURCE *in, int64_t half, int64_t channels,
                                          int64_t channel_step, int64_t count, int64_t vectors,
                                          int64_t panels, int64_t panel_step, ELEMENT *out)
 {
     NO_UNROLL for (int64_t v = 0; v < panels * vectors; v++)
     {
         int64_t lines = channels - v * LANES;
-        const ELEMENT *from = NAME(conv_at)(in, v * LANES * channel_step, half);
+        const SOURCE *from = NAME(conv_at)(in, v * LANES * channel_step, half);
         ELEMENT *to = out + v / vectors * panel_step + v % vectors * LANES;
         NO_UNROLL for (int64_t q = 0; q < count; q += LANES)
         {
@@ -496,6 +516,7 @@ TEMPLATE void NAME(conv_weight_tile)(const ELEMENT *x, const ELEMENT *turned, VE
     }
 }
 
+#ifndef CONV_PAIRS
 // sums[panel][count][vectors], lanes are rows of the result; `count` elements of each row.
 TEMPLATE void NAME(aml_shared_conv_weight_store)(const VECTOR *sums, int64_t count, int64_t vectors,
                                                  int64_t panels, int64_t to, int64_t row_step,
@@ -526,6 +547,8 @@ TEMPLATE void NAME(aml_shared_conv_weight_store)(const VECTOR *sums, int64_t cou
         }
     }
 }
+#endif
+#undef TOGETHER
 #endif
 
 #undef AXES

@@ -2,6 +2,7 @@
 
 #include "dot.c"
 #include "conv.c"
+#include "conv_pairs.c"
 #include "conv_last.c"
 #include "depthwise.c"
 #ifdef AML_QUADS // where a program has products of bytes: a file of bitcode of its own
@@ -9,6 +10,7 @@
 #include "stored.c"
 #endif
 #include "attend.c"
+#include "attend_pairs.c"
 #include "attend_cached.c"
 #include "random.c"
 #include "math.c"

@@ -91,14 +91,23 @@ static void put_function(Buffer *out, int index, const char *op, const Shape *s,
                                   : y_type.text;
     buffer_printf(out, "function @f%d%s {\n%%0 = parameter : %s\n%%1 = parameter : %s\n", index,
                   mixed ? " mixed" : "", first, second);
-    buffer_printf(out, "%%2 = parameter : %s[%d]\n%%3", type,
+    bool along = mixed && index % 2; // the epilogue reads as much as it writes
+    int next = along ? 4 : 3;
+    buffer_printf(out, "%%2 = parameter : %s[%d]\n", type,
                   input    ? s->from
                   : weight ? s->from / s->groups
                            : s->to);
+    if (along)
+        buffer_printf(out, "%%3 = parameter : %s\n", result);
+    buffer_printf(out, "%%%d", next);
     put_operation(out, op, s);
-    buffer_printf(out, "%s\n%%4 = broadcast %%2 axes=[1] : %s\n%%5 = add %%3, %%4 : %s\n", result,
-                  result, result);
-    buffer_printf(out, "%%6 = abs %%5 : %s\nresult %%6\nresult %%3\n}\n", result);
+    buffer_printf(out, "%s\n%%%d = broadcast %%2 axes=[1] : %s\n%%%d = add %%%d, %%%d : %s\n",
+                  result, next + 1, result, next + 2, next, next + 1, result);
+    if (along)
+        buffer_printf(out, "%%%d = mul %%%d, %%3 : %s\n", next + 3, next + 2, result);
+    else
+        buffer_printf(out, "%%%d = abs %%%d : %s\n", next + 3, next + 2, result);
+    buffer_printf(out, "result %%%d\nresult %%%d\n}\n", next + 3, next);
 }
 
 // Every `step`-th shape.

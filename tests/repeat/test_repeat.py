@@ -150,6 +150,18 @@ SAME = [
 ]
 
 
+def attention_is_kept(place):
+    """The gradient of a loop keeps what attention computed; it does not compute it again."""
+    old = "return x + down(up(norm(x)))"
+    new = "let q = reshape(norm(x), [1, n, 2, d / 2])\n    return x + reshape(attention(q, q, q), [n, d]) + down(up(x))"
+    loop, written = program(LOOP).replace(old, new), program(WRITTEN).replace(old, new)
+    check_equal(trained(place, "loop", loop), trained(place, "written", written), "the weights")
+    place.write("net.aml", loop)
+    functions = place.aml("build", "net.aml", "--emit=ir:cse").out.split("\nfunction ")
+    step = [text for text in functions if " = attend_back " in text]
+    check_equal([text.count(" = attend ") for text in step], [1], "attentions in the training step")
+
+
 def changed_type_is_written_out(place):
     """A part that gives another type, and a single turn, have names of their own too."""
     text = program(LOOP).replace("repeat(4, Block(24))", "repeat(3, Dense(16, activation: relu))")
@@ -241,5 +253,5 @@ def nothing_grows_with_depth(place):
 
 
 if __name__ == "__main__":
-    main(SAME + [changed_type_is_written_out, checkpoints_are_the_same_files, resumed_is_the_same, deployed_is_the_same,
+    main(SAME + [attention_is_kept, changed_type_is_written_out, checkpoints_are_the_same_files, resumed_is_the_same, deployed_is_the_same,
                  turns_draw_their_own_numbers, nothing_grows_with_depth])

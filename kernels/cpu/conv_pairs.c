@@ -1,0 +1,203 @@
+// conv_pairs.c: convolutions of bf16, two products of a lane at once, summed as f32: the template
+// of conv_template.h with pairs for elements, which the copies make of what lies in memory.
+//
+//   aml_conv         a pair is two channels of the source; the weights are packed likewise
+//   aml_conv_weight  a pair is two images
+//
+//     source   c0  [ a b c .. ]        copy  [ a A | b B | c C | .. ]
+//              c1  [ A B C .. ]
+//
+// What has no partner is paired with zeros. Only targets with the instruction call these.
+
+#include "conv.h"
+
+HELPER const uint16_t *conv_at_pairs(const uint16_t *base, int64_t index, int64_t half)
+{
+    (void)half;
+    return base + index;
+}
+
+// Elements of two rows that lie `apart`, as pairs; 0: there is one row only.
+HELPER f32v conv_load_pairs(const uint16_t *base, int64_t index, int lanes, int64_t apart)
+{
+    u16v low = u16_load_some(base + index, lanes);
+    return half_zip(low, apart ? u16_load_some(base + index + apart, lanes) : (u16v){});
+}
+
+// Whole registers are stored, and what they hold beyond their row is stored over by what follows.
+HELPER void conv_row_pairs(const uint16_t *in, int64_t apart, int64_t before, int64_t middle,
+                           int64_t width, float *out)
+{
+    f32v zero = {};
+    NO_UNROLL for (int64_t x = 0; x < before; x += F32_LANES) f32_store(out + x, zero);
+    int64_t x = 0;
+    NO_UNROLL for (; x + F32_LANES <= middle; x += F32_LANES)
+        f32_store(out + before + x, conv_load_pairs(in, x, F32_LANES, apart));
+    if (x < middle)
+        f32_store(out + before + x, conv_load_pairs(in, x, (int)(middle - x), apart));
+    NO_UNROLL for (x = before + middle; x < width; x += F32_LANES) f32_store(out + x, zero);
+}
+
+#define AXES(name) int64_t name##_d, int64_t name##_h, int64_t name##_w
+
+// One plane of the copy.
+HELPER float *conv_plane_pairs(const uint16_t *source, int64_t apart, AXES(source), AXES(origin),
+                               AXES(copy), float *copy)
+{
+    int64_t before = origin_w < 0 ? -origin_w : 0, first = origin_w < 0 ? 0 : origin_w;
+    before = before < copy_w ? before : copy_w;
+    int64_t middle = source_w - first < copy_w - before ? source_w - first : copy_w - before;
+    middle = middle < 0 ? 0 : middle;
+    NO_UNROLL for (int64_t z = origin_d; z < origin_d + copy_d; z++)
+    {
+        NO_UNROLL for (int64_t y = origin_h; y < origin_h + copy_h; y++)
+        {
+            bool outside = z < 0 || z >= source_d || y < 0 || y >= source_h;
+            const uint16_t *in = outside ? source : source + (z * source_h + y) * source_w + first;
+            conv_row_pairs(in, apart, outside ? copy_w : before, outside ? 0 : middle, copy_w,
+                           copy);
+            copy += copy_w;
+        }
+    }
+    return copy;
+}
+
+TEMPLATE void aml_shared_conv_copy_pairs(const uint16_t *source, int64_t half, int64_t channels,
+                                         AXES(source), AXES(origin), AXES(copy), float *copy)
+{
+    (void)half;
+    int64_t plane = source_d * source_h * source_w;
+    NO_UNROLL for (int64_t channel = 0; channel < channels; channel += 2) copy = conv_plane_pairs(
+        source + channel * plane, channel + 1 < channels ? plane : 0, source_d, source_h, source_w,
+        origin_d, origin_h, origin_w, copy_d, copy_h, copy_w, copy);
+}
+
+// The second image lies `apart`; 0: there is none.
+TEMPLATE void aml_shared_conv_copy_images_pairs(const uint16_t *source, int64_t apart,
+                                                int64_t channels, AXES(source), AXES(origin),
+                                                AXES(copy), float *copy)
+{
+    int64_t plane = source_d * source_h * source_w;
+    NO_UNROLL for (int64_t channel = 0; channel < channels; channel++) copy =
+        conv_plane_pairs(source + channel * plane, apart, source_d, source_h, source_w, origin_d,
+                         origin_h, origin_w, copy_d, copy_h, copy_w, copy);
+}
+
+// What a unit computes waits in scratch until all of it is there: results of a few columns of many
+// channels become rows of whole registers, for which memory is fetched ahead. That is worth it
+// where the epilogue reads along.
+typedef struct ConvKept {
+    float *at;
+    int64_t step, first_row, first;
+} ConvKept;
+
+#define CONV_PARAMETERS                                                                            \
+    const uint16_t *source, const float *packed, float *copy, const int64_t *table,                \
+        int64_t *image_at, int64_t groups, int64_t channels, int64_t from, int64_t to,             \
+        int64_t taps, AXES(source), AXES(result), AXES(phases), AXES(base), AXES(step),            \
+        AXES(origin), AXES(copy), int64_t direct, int64_t block_axis, int64_t block_rows,          \
+        int64_t blocks, int64_t vectors, int64_t tile_rows, int64_t tile_columns, int64_t half,    \
+        int64_t depth, int64_t unit_begin, int64_t unit_end,                                       \
+        void (*epilogue)(void *context, int64_t row, int64_t column, int lanes, f32v value),       \
+        void *context
+TEMPLATE void aml_conv_pairs(CONV_PARAMETERS);
+TEMPLATE void conv_keep(void *context, int64_t row, int64_t column, int lanes, f32v value);
+
+// `kept`: where in the memory of the copy the results wait.
+TEMPLATE void aml_conv_kept_pairs(int64_t kept, CONV_PARAMETERS)
+{
+    int64_t line = block_axis == 0 ? result_h * result_w : result_w; // positions of a row
+    int64_t all = block_axis == 0 ? result_d : result_h;
+    ConvKept keep = {.at = copy + kept, .step = aml_conv_kept_step(block_rows * line, F32_LANES)};
+    NO_UNROLL for (int64_t unit = unit_begin; unit < unit_end; unit++)
+    {
+        int64_t begin = unit % blocks * block_rows, group = unit / blocks % groups;
+        int64_t rows = all - begin < block_rows ? all - begin : block_rows;
+        keep.first_row = group * to;
+        keep.first = begin * line;
+        aml_conv_pairs(source, packed, copy, table, image_at, groups, channels, from, to, taps,
+                       source_d, source_h, source_w, result_d, result_h, result_w, phases_d,
+                       phases_h, phases_w, base_d, base_h, base_w, step_d, step_h, step_w, origin_d,
+                       origin_h, origin_w, copy_d, copy_h, copy_w, direct, block_axis, block_rows,
+                       blocks, vectors, tile_rows, tile_columns, half, depth, unit, unit + 1,
+                       conv_keep, &keep);
+        NO_UNROLL for (int64_t row = 0; row < to; row++)
+        {
+            const float *at = keep.at + row * keep.step;
+            int64_t p = 0;
+            NO_UNROLL for (; p + F32_LANES <= rows * line; p += F32_LANES) epilogue(
+                context, keep.first_row + row, keep.first + p, F32_LANES, f32_load(at + p));
+            if (p < rows * line)
+                epilogue(context, keep.first_row + row, keep.first + p, (int)(rows * line - p),
+                         f32_load(at + p));
+        }
+    }
+}
+#undef CONV_PARAMETERS
+#undef AXES
+
+#define CONV_PAIRS
+#define ELEMENT float
+#define SOURCE uint16_t
+#define VECTOR f32v
+#define LANES F32_LANES
+#define NAME(name) name##_pairs
+#define V(name) pairs_##name
+#define pairs_store f32_store
+#define aml_shared_square_pairs aml_shared_square_f32
+#define aml_shared_conv_weight_store_pairs aml_shared_conv_weight_store_f32
+#include "conv_template.h"
+#undef CONV_PAIRS
+#undef ELEMENT
+#undef SOURCE
+#undef VECTOR
+#undef LANES
+#undef NAME
+#undef V
+
+// Whole registers, from left to right: what is too much is stored over by what follows.
+TEMPLATE void conv_keep(void *context, int64_t row, int64_t column, int lanes, f32v value)
+{
+    (void)lanes;
+    const ConvKept *keep = context;
+    f32_store(keep->at + (row - keep->first_row) * keep->step + column - keep->first, value);
+}
+
+// Panels begin..end of the weights, as aml_conv_pack has them, but pairs of `channels`.
+TEMPLATE void aml_shared_conv_pack_pairs(const uint16_t *weights, uint32_t *packed,
+                                         const int64_t *table, int64_t input, int64_t channels,
+                                         int64_t to, int64_t taps, int64_t panel, int64_t phases,
+                                         int64_t begin, int64_t end)
+{
+    int64_t panels = (to + panel - 1) / panel, from = (channels + 1) / 2;
+    NO_UNROLL for (int64_t i = begin; i < end; i++)
+    {
+        int64_t group = i / panels, first = i % panels * panel;
+        uint32_t *out = packed + i * panel * from * taps;
+        // conv: weights [group, to, channels, kernel]; conv_input: [group, channels, to, kernel]
+        int64_t result_step = input ? taps : channels * taps,
+                channel_step = input ? to * taps : taps;
+        const uint16_t *group_at = weights + group * to * channels * taps;
+        NO_UNROLL for (int64_t f = 0; f < phases; f++)
+        {
+            NO_UNROLL for (int64_t channel = 0; channel < channels; channel += 2)
+            {
+                NO_UNROLL for (int64_t t = table[2 * f]; t < table[2 * f] + table[2 * f + 1]; t++)
+                {
+                    const uint16_t *at = group_at + channel * channel_step +
+                                         table[AML_CONV_TABLE + 2 * t + 1] + first * result_step;
+                    NO_UNROLL for (int64_t lane = 0; lane < panel; lane++)
+                    {
+                        uint32_t low = 0, high = 0;
+                        if (first + lane < to) {
+                            low = at[lane * result_step];
+                            if (channel + 1 < channels)
+                                high = at[lane * result_step + channel_step];
+                        }
+                        *out++ = low | high << 16;
+                    }
+                }
+            }
+        }
+    }
+}
