@@ -307,7 +307,8 @@ void emit_dot_stored(Frame *f, Inst *inst);
 void emit_take_stored(Frame *f, Inst *inst);
 
 // pieces.c
-LLVMModuleRef piece_for_kernel(Codegen *g); // that the next kernel goes to
+void pieces_expect(Codegen *g, const IrFunction *entry); // before kernels: what goes to the first
+LLVMModuleRef piece_for_kernel(Codegen *g);              // that the next kernel goes to
 void piece_add(Codegen *g, LLVMValueRef kernel);
 LLVMModuleRef piece_new(Codegen *g, LLVMContextRef llvm);
 LLVMModuleRef templates_read(Codegen *g, LLVMContextRef llvm); // NULL: they cannot be

@@ -108,6 +108,8 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
                        .most_pieces = emit_text ? 1 : MOST_PIECES}, // one text
         *g = &codegen;
     open_module(g);
+    for (int i = 0; i < count; i++)
+        pieces_expect(g, entries[i].entry->ir);
     for (int i = 0; i < count; i++) {
         fuse_prepare(entries[i].entry->ir);
         emit_entry(g, &entries[i]);

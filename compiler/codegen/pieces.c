@@ -1,10 +1,10 @@
 // pieces.c: the pieces of a module, which LLVM compiles at the same time.
 //
-// Kernels are dealt to pieces as they are made: the first piece is filled up to a size, then the
-// next one, and when there are enough of them the smallest takes the next kernel. So the pieces
-// follow from the program alone, not from the number of threads, and a build gives the same bytes
-// everywhere. An LLVM context belongs to one thread: each piece goes to its thread as bitcode and
-// meets the templates there.
+// Kernels are dealt to pieces as they are made: the first piece, which has the entry points, is
+// filled up to a size, then the next one, and when there are enough of them the smallest takes the
+// next kernel. So the pieces follow from the program alone, not from the number of threads, and a
+// build gives the same bytes everywhere. An LLVM context belongs to one thread: each piece goes to
+// its thread as bitcode and meets the templates there.
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -34,8 +34,9 @@ static const char pipeline[] =
     "instcombine<no-verify-fixpoint>,"
     "loop-mssa(licm),dse,adce,simplifycfg,instcombine<no-verify-fixpoint>)";
 
-// In instructions. A template becomes about as many as are stated for it.
-enum { PIECE_SIZE = 4000, PRODUCT_SIZE = 500, TEMPLATE_SIZE = 50 };
+// In instructions. A template becomes about as many as are stated for it; an entry point calls a
+// kernel for each of the IR's, which are quickly compiled.
+enum { PIECE_SIZE = 4000, PRODUCT_SIZE = 500, TEMPLATE_SIZE = 50, ENTRY_SIZE = 4 };
 
 // ---- dealing ------------------------------------------------------------------------------------
 
@@ -52,6 +53,12 @@ LLVMModuleRef piece_new(Codegen *g, LLVMContextRef llvm)
     LLVMModuleRef module = LLVMModuleCreateWithNameInContext("aml", llvm);
     set_target(g, module);
     return module;
+}
+
+void pieces_expect(Codegen *g, const IrFunction *entry)
+{
+    for (const Inst *inst = entry->first; inst; inst = inst->next)
+        g->load[0] += ENTRY_SIZE;
 }
 
 LLVMModuleRef piece_for_kernel(Codegen *g)
