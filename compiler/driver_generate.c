@@ -12,6 +12,9 @@
 
 #include <jansson.h>
 
+#include "quant/rounding.h"
+#include "stored.h"
+
 enum {
     COMPARED_TOKENS = 2048,
     COMPARED_BYTES = 256 << 20, // of scores: fewer tokens of a large vocabulary
@@ -38,6 +41,22 @@ static void lay_out(Deployment *d, Generator *generator)
         generator->state_offset[i] = generator->state_bytes;
         generator->state_bytes += align_up((size_t)aml_shape_elements(&info->tensor.shape) *
                                            (size_t)aml_dtype_bytes(info->tensor.dtype));
+    }
+}
+
+// Where weights are stored short, cached keys and values are too.
+static void narrow_caches(Deployment *d, IrFunction *const fn[], int count)
+{
+    ProgramJob *job = &d->program->job.at[d->deploy->generator];
+    bool bf16 = d->deploy->quantize.form == STORED_BF16;
+    for (int row = 0; row < job->state.count; row++) {
+        bool good = job->state.at[row].info.role == AML_ROLE_CACHE;
+        for (int i = 0; i < count; i++)
+            good = good && cache_can_narrow(fn[i], row);
+        for (int i = 0; good && i < count; i++)
+            cache_narrow(fn[i], row, bf16 ? DTYPE_BF16 : DTYPE_F16);
+        if (good)
+            job->state.at[row].info.tensor.dtype = bf16 ? AML_BF16 : AML_F16;
     }
 }
 
@@ -95,6 +114,8 @@ static bool make_function(Deployment *d, Generator *generator, ObjectCode *objec
             return false;
         freeze_scalars(fn[i], entry[i], d->program);
     }
+    if (quantized(d))
+        narrow_caches(d, fn, count);
     deploy_count_weights(d);
     deploy_keep_only(d);
     lay_out(d, generator);

@@ -71,4 +71,10 @@ const char *stored_round(Arena *arena, const Inst *constant, int contract, const
                          const StoredInputs *inputs, StoredReport *report, StoredMatrix *out);
 void stored_report_kept(Arena *arena, StoredReport *report, const Inst *constant, const char *why);
 
+// ---- caches.c: cached keys and values of a deployed program that writes, in 16 bits
+
+// Whether attention alone reads the cache in a row of the states; then its type can become `to`.
+bool cache_can_narrow(const IrFunction *fn, int row);
+void cache_narrow(IrFunction *fn, int row, DType to);
+
 #endif

@@ -72,7 +72,9 @@ static aml_status info_json(const aml_program *program, const aml_artifact *fact
     json_number(&out, "parameters", (double)facts->parameters);
     json_number(&out, "weights_bytes", (double)facts->weights_bytes);
     json_number(&out, "cache_bytes", (double)cache_bytes(job));
-    json_number(&out, "memory_bytes", (double)(job->state_bytes + job->decode.arena_bytes));
+    size_t arena = job->decode.arena_bytes > job->prompt.arena_bytes ? job->decode.arena_bytes
+                                                                     : job->prompt.arena_bytes;
+    json_number(&out, "memory_bytes", (double)(job->state_bytes + arena));
     json_number(&out, "context", (double)job->generation.context);
     json_number(&out, "vocab", (double)aml_shape_elements(&job->decode.output[0].shape));
     amli_buffer_printf(&out, ", \"layers\": [");

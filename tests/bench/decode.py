@@ -1,4 +1,4 @@
-"""Writing one token after the other with weights of 8 and 4 bits, one and two threads, against llama.cpp with models of the same sizes."""
+"""Writing one token after the other with weights of 8 and 4 bits, and reading a prompt, one and two threads, against llama.cpp with models of the same sizes."""
 import json
 import os
 
@@ -8,7 +8,7 @@ ROUNDS = 3
 # name: title, source, vocabulary, width, heads, depth, context, deploy blocks
 MODELS = {
     "char_gpt": ("char_gpt, 0.8 million weights", "char", 65, 128, 4, 4, 128),
-    "gpt2": ("GPT-2 small, 124 million weights", "gpt2", 50257, 768, 12, 12, 256),
+    "gpt2": ("GPT-2 small, 124 million weights", "gpt2", 50257, 768, 12, 12, 512),
 }
 FORMS = {"int8": "Q8_0", "int4": "Q4_0"}
 TOKENS = 64                     # from an empty context
@@ -19,7 +19,7 @@ def prepare(folder, name, vocab):
     text = (HERE / "networks/gpt2.aml").read_text()
     if name == "char_gpt":
         for old, new in (("depth:   int = 12", "depth:   int = 4"), ("width:   int = 768", "width:   int = 128"), ("heads:   int = 12", "heads:   int = 4"),
-                         ("context: int = 256", "context: int = 128"), ("vocab:   int = 50257", "vocab:   int = 65")):
+                         ("context: int = 512", "context: int = 128"), ("vocab:   int = 50257", "vocab:   int = 65")):
             assert old in text
             text = text.replace(old, new)
     (folder / "net.aml").write_text(text)
@@ -46,6 +46,14 @@ class Writer:
         pass
 
 
+class Reader(Writer):
+    """The same program: the time of a token of a prompt that fills the context."""
+
+    def step(self):
+        found = json.loads(call(self.program, "bench", "--json", "--seconds", "0.5", "--threads", self.threads, "--quiet"))
+        return 1 / found[0]["prompt_tokens_per_second"]
+
+
 def bandwidth(folder, threads):
     if not (folder / "bandwidth").exists():
         call("cc", "-O3", "-march=native", "-pthread", HERE / "bandwidth.c", "-o", folder / "bandwidth")
@@ -64,13 +72,15 @@ def measure(bench, name):
         for threads in sorted({1, min(2, len(os.sched_getaffinity(0)))}):
             command = [bench.peers, HERE / "decode_peer.py", folder / f"{form}.gguf", vocab, width, heads, depth, context, kind, threads, TOKENS]
             peers = start_peers(bench, {"llama.cpp": lambda: Peer("llama.cpp", command, TOKENS, folder / "log")})
+            reading = start_peers(bench, {"llama.cpp": lambda: Peer("llama.cpp", [*command[:-1], context, "prompt"], context, folder / "log")})
             before = bandwidth(folder, threads)
             figures = summary(interleave([Writer(folder / form, threads), *peers], bench.rounds or ROUNDS), 1e3)
             limit = max(before, bandwidth(folder, threads))
+            prompt = summary(interleave([Reader(folder / form, threads), *reading], bench.rounds or ROUNDS), 1e3)
             share = facts["weights_bytes"] / (figures["aml"]["median"] * 1e-3) * 1e-9 / limit
             print(f"  {form}, {threads} thread{'s' if threads > 1 else ''}: {printed(figures, 'ms')}  {1e3 / figures['aml']['median']:.0f} tokens/s, "
-                  f"{100 * share:.0f}% of {limit:.1f} GB/s, deployed in {taken:.0f} s", flush=True)
-            result["forms"][f"{form} {threads}"] = {"figures": figures, "share": share, "bandwidth": limit, "deploy_seconds": taken,
+                  f"{100 * share:.0f}% of {limit:.1f} GB/s, deployed in {taken:.0f} s\n    a prompt of {context} tokens: {printed(prompt, 'ms a token')}", flush=True)
+            result["forms"][f"{form} {threads}"] = {"figures": figures, "prompt": prompt, "prompt_tokens": context, "share": share, "bandwidth": limit, "deploy_seconds": taken,
                                                     "weights_bytes": facts["weights_bytes"]}
     return result
 
@@ -85,6 +95,15 @@ def lines(results):
             own, peer = found["figures"]["aml"]["median"], found["figures"].get("llama.cpp")
             text.append(f"| {result['title']} | {form} | {threads} | {own:.3g} | {1e3 / own:.0f} | {100 * found['share']:.0f}% | "
                         + (f"{peer['median']:.3g} | {peer['ratio']:.2f} |" if peer else "- | - |"))
+    text += ["", "A prompt that fills the context, in parts of 64 tokens (32 of char_gpt) against one batch.", "",
+             "| model | weights | threads | tokens | AML tokens/s | llama.cpp tokens/s | ratio |", "|---|---|---|---|---|---|---|"]
+    for result in results.values():
+        for key, found in result["forms"].items():
+            form, threads = key.split()
+            if "prompt" in found:
+                own, peer = found["prompt"]["aml"]["median"], found["prompt"].get("llama.cpp")
+                text.append(f"| {result['title']} | {form} | {threads} | {found['prompt_tokens']} | {1e3 / own:.0f} | "
+                            + (f"{1e3 / peer['median']:.0f} | {peer['ratio']:.2f} |" if peer else "- | - |"))
     return text
 
 

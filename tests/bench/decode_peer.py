@@ -1,7 +1,7 @@
-"""llama.cpp writing with a GPT-2 of random weights: decode_peer.py FILE VOCAB WIDTH HEADS DEPTH CONTEXT TYPE THREADS TOKENS
+"""llama.cpp writing with a GPT-2 of random weights: decode_peer.py FILE VOCAB WIDTH HEADS DEPTH CONTEXT TYPE THREADS TOKENS [prompt]
 
 Writes the model as GGUF, then answers for each line on standard input how many seconds so many tokens took, one after the other in an
-empty context of which at most TOKENS are used.
+empty context of which at most TOKENS are used; with `prompt` all of them in one batch.
 """
 import ctypes
 import json
@@ -61,8 +61,10 @@ def main():
     kind, threads, most = sys.argv[7], int(sys.argv[8]), int(sys.argv[9])
     if not os.path.exists(path):
         write(path, vocab, width, heads, depth, context, kind)
-    llama = llama_cpp.Llama(path, n_ctx=context, n_batch=8, n_threads=threads, n_threads_batch=threads, verbose=False)
-    handle, token = llama.ctx, (llama_cpp.llama_token * 1)(7)
+    prompt = len(sys.argv) > 10
+    llama = llama_cpp.Llama(path, n_ctx=context, n_batch=most if prompt else 8, n_ubatch=min(most, 512) if prompt else 8, n_threads=threads, n_threads_batch=threads, verbose=False)
+    handle, token = llama.ctx, (llama_cpp.llama_token * most)(*[(7 + i) % vocab for i in range(most)])
+    at_once = most if prompt else 1
 
     def clear():
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(handle), True)
@@ -73,8 +75,8 @@ def main():
             now = min(count, most)
             clear()
             start = time.perf_counter()
-            for _ in range(now):
-                if llama_cpp.llama_decode(handle, llama_cpp.llama_batch_get_one(token, 1)):
+            for _ in range(now // at_once):
+                if llama_cpp.llama_decode(handle, llama_cpp.llama_batch_get_one(token, at_once)):
                     sys.exit("llama_decode failed")
                 llama_cpp.llama_synchronize(handle)
                 ctypes.cast(llama_cpp.llama_get_logits(handle), ctypes.c_void_p)
@@ -82,7 +84,7 @@ def main():
             count -= now
         return taken
 
-    tokens(2)
+    tokens(2 * at_once)
     print(json.dumps({"llama.cpp": "llama-cpp-python " + llama_cpp.__version__}), flush=True)
     for line in sys.stdin:
         print(tokens(int(line)), flush=True)

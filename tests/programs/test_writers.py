@@ -125,6 +125,7 @@ def weights_alone(place):
         after, before = perplexities(done.err)
         check(before / worse < after < before * worse, f"{form}: perplexity {after}, {before} in the training program")
         facts = json.loads(place.run("./small", "info", "--json").out)
+        check_equal(2 * facts["cache_bytes"], whole["cache_bytes"], f"bytes of caches with {form}, doubled")
         names = {layer["name"] for layer in facts["layers"]}
         check_equal(names, {f"body.{i}.{part}" for i in range(2) for part in ("att.qkv", "att.proj", "feed.up", "feed.down")} | {"head"}, "layers")
         check(facts["weights_bytes"] < share * whole["weights_bytes"], f"{form}: {facts['weights_bytes']} bytes of {whole['weights_bytes']}")
