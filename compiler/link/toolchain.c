@@ -284,8 +284,6 @@ static const char *link_whole(Workplace *place, const LinkRequest *request, cons
         ARG("-Wl,--as-needed");
     ARG("-Wl,-z,noexecstack"), ARG("-Wl,-z,relro"), ARG("-Wl,-z,now"), ARG("-Wl,-O1");
     ARG(gold ? "-fuse-ld=gold" : "-Wl,-z,noseparate-code"); // what gold does anyway
-    if (request->small)
-        ARG("-Wl,-z,pack-relative-relocs"); // 8 bytes for 63 pointers in a row
     ARG("-o"), ARG("result");
     return run_tool(place, tools->compiler, words);
 }
