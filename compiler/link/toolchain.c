@@ -236,11 +236,13 @@ static bool on_path(Cx *cx, const char *name)
 }
 
 // gold links a training program in half the time of binutils' other linker. The compiler that a
-// user or a sanitizer names has a linker of its own choice.
+// user or a sanitizer names has a linker of its own choice. gold does not find an archive by the
+// end of its path (lapack/liblapack.a).
 static bool links_with_gold(Cx *cx, const LinkRequest *request, const Toolchain *tools)
 {
     return !request->cross && !request->small && !*AML_LINK_FLAGS &&
-           strcmp(tools->compiler, AML_DEFAULT_CC) == 0 && on_path(cx, "ld.gold");
+           strcmp(tools->compiler, AML_DEFAULT_CC) == 0 &&
+           !(request->libraries && strchr(request->libraries, '/')) && on_path(cx, "ld.gold");
 }
 
 static void add_objects(Workplace *place, const LinkRequest *request, const Toolchain *tools,
