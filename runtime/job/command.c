@@ -243,6 +243,9 @@ static aml_status apply(amli_command *command, Option option, const char *text, 
             status =
                 amli_fail(error, AML_USAGE, "--folds: expected at most 1000, found \"%s\"", text);
         break;
+    case OPTION_shared:
+        command->shared = true;
+        break;
     case OPTION_no_cache:
         command->no_cache = true;
         break;

@@ -276,7 +276,8 @@ aml_status amli_generation_open(const amli_command *command, const aml_job *job,
                                 aml_error *error)
 {
     if (job->model_job < 0) { // deployed: the weights are in the function
-        amli_large_pages(__start_aml_constants, __stop_aml_constants, LEAST_LARGE);
+        if (!command->shared)
+            amli_large_pages(__start_aml_constants, __stop_aml_constants, LEAST_LARGE);
         return amli_session_open(command, job, kind, session, error);
     }
     const aml_job *trained = &command->program->job[job->model_job];

@@ -58,6 +58,7 @@ typedef struct amli_command {
     int64_t length, top_k;                  // of a generation; 0: not given
     double temperature, top_p;              // the same; negative: not given
     double time_limit;                      // in seconds, of a training; 0: not given
+    bool shared;                            // weights stay where processes share them
     bool no_cache;                          // of decoded samples, between runs
     bool all;                               // evaluate: those that train as well
     int64_t folds;                          // of a cross-validation; 0: not given

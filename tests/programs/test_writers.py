@@ -41,7 +41,7 @@ def writes_the_same_text(place):
     check_in("perplexity", done.err)
     folder = alone(place)
     for options in (["--prompt", "Shall", "--length", "60", "--seed", "3"], ["--temperature", "0"], ["--top-k", "3", "--seed", "9"],
-                    ["--top-p", "50%", "--length", "5", "--threads", "1"], []):
+                    ["--top-p", "50%", "--length", "5", "--threads", "1"], ["--shared"], []):
         whole = place.run("./writer", "write", "--quiet", *options).out
         for verb in ("write", "generate"):
             check_equal(place.run("./small", verb, "--quiet", *options, cwd=folder).out, whole, f"the text of {options}")
