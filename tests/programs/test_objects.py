@@ -39,7 +39,7 @@ train net {
 
 def place(t, name="cache"):
     (t.folder / "net.aml").write_text(PROGRAM)
-    return os.environ | {"AML_CACHE": str(t.folder / name)}
+    return os.environ | {"AML_CACHE": str(t.folder / name), "AML_OBJECTS": ""}
 
 
 def build(t, environment, *options, output="net", fails=False):
