@@ -220,9 +220,7 @@ static double share_right(Deployment *d, IrFunction *fn, const QuantSamples *sam
     const char *wrong = native_open(d->cx, fn, d->folder, &native);
     int64_t batch = entry->input.at[0].shape.dim[0], right = 0;
     for (int64_t first = 0; first < samples->count && !wrong; first += batch) {
-        for (int i = 0; i < entry->input.count && !wrong; i++)
-            if (!quant_take(samples, &entry->input.at[i], first, native.input[i]))
-                wrong = "the samples do not fit the model";
+        wrong = quant_take(d->cx, samples, entry, first, &native);
         if (wrong)
             break;
         native_run(&native);

@@ -109,14 +109,13 @@ static double difference(const aml_tensor_info *info, const double *exact, const
     return sum;
 }
 
-static bool run_sample(Spread *s, int64_t first)
+static const char *run_sample(Spread *s, int64_t first)
 {
-    const Entry *entry = &s->p->d->deploy->predict.at[0];
-    for (int i = 0; i < entry->input.count; i++)
-        if (!quant_take(s->p->samples, &entry->input.at[i], first, s->native.input[i]))
-            return false;
-    native_run(&s->native);
-    return true;
+    const char *wrong =
+        quant_take(s->p->d->cx, s->p->samples, &s->p->d->deploy->predict.at[0], first, &s->native);
+    if (!wrong)
+        native_run(&s->native);
+    return wrong;
 }
 
 static double *copy_answer(const Spread *s)
@@ -138,8 +137,9 @@ static const char *see_answers(Spread *s)
 {
     int64_t batch = s->p->d->deploy->predict.at[0].input.at[0].shape.dim[0];
     for (int64_t first = 0; first < s->used; first += batch) {
-        if (!run_sample(s, first))
-            return "the samples do not fit the model";
+        const char *wrong = run_sample(s, first);
+        if (wrong)
+            return wrong;
         vec_push(s->p->d->cx->arena, &s->answer, copy_answer(s));
     }
     return NULL;

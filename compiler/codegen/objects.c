@@ -52,14 +52,18 @@ void object_key(const Codegen *g, const char *pipeline, const void *bitcode, siz
                 char key[OBJECT_KEY])
 {
     struct sha256_ctx hash;
-    struct stat own; // kernels, LLVM and what is done with them are in the program that runs
-    char self[96] = "";
+    struct stat own; // kernels and what is done with them are in the program that runs
+    char self[96] = "", llvm[48];
+    unsigned major, minor, patch; // LLVM may be a library that is replaced by itself
+    LLVMGetVersion(&major, &minor, &patch);
+    snprintf(llvm, sizeof llvm, "LLVM %u.%u.%u", major, minor, patch);
     if (stat("/proc/self/exe", &own) == 0)
         snprintf(self, sizeof self, "%lld %lld.%09ld", (long long)own.st_size,
                  (long long)own.st_mtim.tv_sec, own.st_mtim.tv_nsec);
     sha256_init(&hash);
     put_text(&hash, MAGIC);
     put_text(&hash, self);
+    put_text(&hash, llvm);
     put_text(&hash, pipeline);
     put_text(&hash, g->triple);
     put_text(&hash, g->cpu);

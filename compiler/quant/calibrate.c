@@ -38,12 +38,10 @@ static void add_result(IrFunction *fn, Inst *value)
 
 static const char *run(Calibration *c, Native *native, int64_t first)
 {
-    for (int i = 0; i < c->entry->input.count; i++)
-        if (!quant_take(c->samples, &c->entry->input.at[i], first, native->input[i]))
-            return arena_printf(c->cx->arena, "the samples have no field '%s' of the right shape",
-                                c->entry->input.at[i].name);
-    native_run(native);
-    return NULL;
+    const char *wrong = quant_take(c->cx, c->samples, c->entry, first, native);
+    if (!wrong)
+        native_run(native);
+    return wrong;
 }
 
 // ---- ranges

@@ -160,9 +160,7 @@ const char *given_inputs(Cx *cx, IrFunction *fn, const Entry *entry, const Quant
     const char *wrong = native_open(cx, copy, folder, &native);
     for (int64_t first = 0; first < samples->count && first < most && !wrong;
          first += batch, runs++) {
-        for (int i = 0; i < entry->input.count && !wrong; i++)
-            if (!quant_take(samples, &entry->input.at[i], first, native.input[i]))
-                wrong = "the samples do not fit the model";
+        wrong = quant_take(cx, samples, entry, first, &native);
         if (wrong)
             break;
         native_run(&native);

@@ -128,9 +128,9 @@ static const char *run_samples(Feed *f)
 {
     int64_t batch = f->entry->input.at[0].shape.dim[0];
     for (int64_t first = 0; first + batch <= f->samples->count; first += batch) {
-        for (int i = 0; i < f->entry->input.count; i++)
-            if (!quant_take(f->samples, &f->entry->input.at[i], first, f->native.input[i]))
-                return "the samples do not fit the model";
+        const char *wrong = quant_take(f->cx, f->samples, f->entry, first, &f->native);
+        if (wrong)
+            return wrong;
         run(f);
     }
     return NULL;

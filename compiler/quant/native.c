@@ -124,7 +124,8 @@ void native_close(Native *native)
     *native = (Native){0};
 }
 
-bool quant_take(const QuantSamples *samples, const aml_tensor_info *input, int64_t first, void *to)
+static bool take_input(const QuantSamples *samples, const aml_tensor_info *input, int64_t first,
+                       void *to)
 {
     int at = aml_tensors_find(samples->tensors, input->name);
     const aml_tensor_info *all = at < 0 ? NULL : aml_tensors_info(samples->tensors, at);
@@ -141,4 +142,14 @@ bool quant_take(const QuantSamples *samples, const aml_tensor_info *input, int64
         memcpy((char *)to + (size_t)i * row, data + (size_t)((first + i) % samples->count) * row,
                row);
     return true;
+}
+
+const char *quant_take(Cx *cx, const QuantSamples *samples, const Entry *entry, int64_t first,
+                       Native *native)
+{
+    for (int i = 0; i < entry->input.count; i++)
+        if (!take_input(samples, &entry->input.at[i], first, native->input[i]))
+            return arena_printf(cx->arena, "the samples have no field '%s' of the right shape",
+                                entry->input.at[i].name);
+    return NULL;
 }

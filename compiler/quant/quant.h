@@ -86,9 +86,10 @@ typedef struct QuantSamples {
     const aml_tensors *tensors;
     int64_t count;
 } QuantSamples;
-// Copies samples first, first + 1, ... into the input of that name, a batch of them; behind the
-// last sample the first ones follow. False: there is no such field, or it has another type.
-bool quant_take(const QuantSamples *samples, const aml_tensor_info *input, int64_t first, void *to);
+// Copies samples first, first + 1, ... into the inputs of their names, a batch of them; behind the
+// last sample the first ones follow. NULL, or what does not fit.
+const char *quant_take(Cx *cx, const QuantSamples *samples, const Entry *entry, int64_t first,
+                       Native *native);
 
 // ---- ranges.c
 typedef struct Histogram {

@@ -152,6 +152,39 @@ HELPER float attend_row(float *score, int64_t columns, int64_t limit, const uint
     return shrink;
 }
 
+// How many of the `here` keys of a block a query sees, of which a causal mask leaves `causal_keys`.
+HELPER int64_t attend_limit(int64_t causal, int64_t causal_keys, int64_t here)
+{
+    int64_t limit = causal && causal_keys < here ? causal_keys : here;
+    return limit > 0 ? limit : 0;
+}
+
+HELPER void attend_scaled(float *to, const float *from, int64_t count, float scale)
+{
+    f32v all = f32_splat(scale);
+    int64_t i = 0;
+    NO_UNROLL for (; i + F32_LANES <= count; i += F32_LANES)
+        f32_store(to + i, f32_load(from + i) * all);
+    NO_UNROLL for (; i < count; i++) to[i] = from[i] * scale;
+}
+
+// Weights of a row of scores, in place, and their slopes.
+HELPER void attend_slopes_row(float *p, float *d, int64_t columns, int64_t limit, float lse,
+                              float delta, const uint8_t *seen, int64_t masked)
+{
+    f32v base = f32_splat(lse), mean = f32_splat(delta);
+    bool some = masked || limit < columns;
+    NO_UNROLL for (int64_t j = 0; j < columns; j += F32_LANES)
+    {
+        f32v score = f32_load(p + j);
+        if (some)
+            score = attend_seen(score, j, limit, seen, masked, -__builtin_inff());
+        f32v value = aml_exp_f32v(score - base);
+        f32_store(p + j, value);
+        f32_store(d + j, value * (f32_load(d + j) - mean));
+    }
+}
+
 TEMPLATE void attend_head(const void *q, const uint8_t *mask, float *y, float *lse, float *scratch,
                           ATTEND_SIZES, int64_t masked)
 {
@@ -178,9 +211,7 @@ TEMPLATE void attend_head(const void *q, const uint8_t *mask, float *y, float *l
                            rows_room, columns, size, 0);
             NO_UNROLL for (int64_t i = 0; i < rows; i++)
             {
-                int64_t limit = causal ? first + i + keys - queries + 1 - key : here;
-                limit = limit < here ? limit : here;
-                limit = limit > 0 ? limit : 0;
+                int64_t limit = attend_limit(causal, first + i + keys - queries + 1 - key, here);
                 float shrink =
                     attend_row(scores + i * AML_ATTEND_KEYS, columns, limit,
                                mask + (first + i) * keys + key, masked, &most[i], &sum[i]);
@@ -196,12 +227,8 @@ TEMPLATE void attend_head(const void *q, const uint8_t *mask, float *y, float *l
         NO_UNROLL for (int64_t i = 0; i < rows; i++)
         {
             bool none = sum[i] == 0;
-            f32v scale = f32_splat(none ? 0.0f : 1.0f / sum[i]);
-            float *to = y + (first + i) * heads * width, *from = sums + i * width_room;
-            int64_t j = 0;
-            NO_UNROLL for (; j + F32_LANES <= width; j += F32_LANES)
-                f32_store(to + j, f32_load(from + j) * scale);
-            NO_UNROLL for (; j < width; j++) to[j] = from[j] * scale[0];
+            attend_scaled(y + (first + i) * heads * width, sums + i * width_room, width,
+                          none ? 0.0f : 1.0f / sum[i]);
             lse[first + i] = none ? 0.0f : most[i] + aml_log_f32(sum[i]);
         }
     }
@@ -261,7 +288,6 @@ TEMPLATE void attend_head_back(const void *q, const uint8_t *mask, const float *
           *sums = slope + AML_ATTEND_ROWS * width_room,
           *weight = sums + AML_ATTEND_ROWS * size_room,
           *change = weight + AML_ATTEND_ROWS * AML_ATTEND_KEYS;
-    const float low = -__builtin_inff();
     NO_UNROLL for (int64_t first = 0; first < queries; first += AML_ATTEND_ROWS)
     {
         int64_t rows = queries - first < AML_ATTEND_ROWS ? queries - first : AML_ATTEND_ROWS,
@@ -281,22 +307,10 @@ TEMPLATE void attend_head_back(const void *q, const uint8_t *mask, const float *
                            rows_room, columns, width, 0);
             NO_UNROLL for (int64_t i = 0; i < rows; i++)
             {
-                float *p = weight + i * AML_ATTEND_KEYS, *d = change + i * AML_ATTEND_KEYS;
-                int64_t limit = causal ? first + i + keys - queries + 1 - key : here;
-                limit = limit < here ? limit : here;
-                limit = limit > 0 ? limit : 0;
-                f32v base = f32_splat(lse[first + i]), mean = f32_splat(delta[first + i]);
-                const uint8_t *seen = mask + (first + i) * keys + key;
-                bool some = masked || limit < columns;
-                NO_UNROLL for (int64_t j = 0; j < columns; j += F32_LANES)
-                {
-                    f32v score = f32_load(p + j);
-                    if (some)
-                        score = attend_seen(score, j, limit, seen, masked, low);
-                    f32v value = aml_exp_f32v(score - base);
-                    f32_store(p + j, value);
-                    f32_store(d + j, value * (f32_load(d + j) - mean));
-                }
+                int64_t limit = attend_limit(causal, first + i + keys - queries + 1 - key, here);
+                attend_slopes_row(weight + i * AML_ATTEND_KEYS, change + i * AML_ATTEND_KEYS,
+                                  columns, limit, lse[first + i], delta[first + i],
+                                  mask + (first + i) * keys + key, masked);
             }
             attend_product(weight, 1, AML_ATTEND_KEYS, slope, width_room, of_v + key * width_room,
                            width_room, attend_room(here, 8), width_room, rows, 1);
@@ -306,13 +320,7 @@ TEMPLATE void attend_head_back(const void *q, const uint8_t *mask, const float *
                            size_room, rows_room, size_room, here, key > 0);
         }
         NO_UNROLL for (int64_t i = 0; i < rows; i++)
-        {
-            float *to = dq + (first + i) * heads * size, *from = sums + i * size_room;
-            int64_t j = 0;
-            NO_UNROLL for (; j + F32_LANES <= size; j += F32_LANES)
-                f32_store(to + j, f32_load(from + j) * f32_splat(factor));
-            NO_UNROLL for (; j < size; j++) to[j] = from[j] * factor;
-        }
+            attend_scaled(dq + (first + i) * heads * size, sums + i * size_room, size, factor);
     }
 }
 

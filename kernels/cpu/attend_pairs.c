@@ -114,9 +114,7 @@ TEMPLATE void attend_pairs_head(const uint16_t *q, const uint8_t *mask, float *y
                                  rows_room, columns, (size + 1) / 2, 0, factor);
             NO_UNROLL for (int64_t i = 0; i < rows; i++)
             {
-                int64_t limit = causal ? first + i + keys - queries + 1 - key : here;
-                limit = limit < here ? limit : here;
-                limit = limit > 0 ? limit : 0;
+                int64_t limit = attend_limit(causal, first + i + keys - queries + 1 - key, here);
                 float *row = scores + i * AML_ATTEND_KEYS;
                 float shrink = attend_row(row, columns, limit, mask + (first + i) * keys + key,
                                           masked, &most[i], &sum[i]);
@@ -136,12 +134,8 @@ TEMPLATE void attend_pairs_head(const uint16_t *q, const uint8_t *mask, float *y
         NO_UNROLL for (int64_t i = 0; i < rows; i++)
         {
             bool none = sum[i] == 0;
-            f32v scale = f32_splat(none ? 0.0f : 1.0f / sum[i]);
-            float *to = y + (first + i) * heads * width, *from = sums + i * width_room;
-            int64_t j = 0;
-            NO_UNROLL for (; j + F32_LANES <= width; j += F32_LANES)
-                f32_store(to + j, f32_load(from + j) * scale);
-            NO_UNROLL for (; j < width; j++) to[j] = from[j] * scale[0];
+            attend_scaled(y + (first + i) * heads * width, sums + i * width_room, width,
+                          none ? 0.0f : 1.0f / sum[i]);
             lse[first + i] = none ? 0.0f : most[i] + aml_log_f32(sum[i]);
         }
     }
@@ -187,23 +181,6 @@ TEMPLATE void aml_attend_back_pairs(const uint16_t *q, const uint16_t *k, const 
     }
 }
 
-// Weights of a row of scores, in place, and their slopes.
-HELPER void attend_pairs_row(float *p, float *d, int64_t columns, int64_t limit, float lse,
-                             float delta, const uint8_t *seen, int64_t masked)
-{
-    f32v base = f32_splat(lse), mean = f32_splat(delta);
-    bool some = masked || limit < columns;
-    NO_UNROLL for (int64_t j = 0; j < columns; j += F32_LANES)
-    {
-        f32v score = f32_load(p + j);
-        if (some)
-            score = attend_seen(score, j, limit, seen, masked, -__builtin_inff());
-        f32v value = aml_exp_f32v(score - base);
-        f32_store(p + j, value);
-        f32_store(d + j, value * (f32_load(d + j) - mean));
-    }
-}
-
 TEMPLATE void attend_pairs_head_back(const uint16_t *q, const uint8_t *mask, const float *lse,
                                      const float *delta, const uint16_t *dy, float *dq,
                                      float *scratch, ATTEND_SIZES, int64_t masked)
@@ -243,12 +220,10 @@ TEMPLATE void attend_pairs_head_back(const uint16_t *q, const uint8_t *mask, con
                                  rows_room, columns, (width + 1) / 2, 0, 1.0f);
             NO_UNROLL for (int64_t i = 0; i < rows; i++)
             {
-                int64_t limit = causal ? first + i + keys - queries + 1 - key : here;
-                limit = limit < here ? limit : here;
-                limit = limit > 0 ? limit : 0;
-                attend_pairs_row(weight + i * AML_ATTEND_KEYS, change + i * AML_ATTEND_KEYS,
-                                 columns, limit, lse[first + i], delta[first + i],
-                                 mask + (first + i) * keys + key, masked);
+                int64_t limit = attend_limit(causal, first + i + keys - queries + 1 - key, here);
+                attend_slopes_row(weight + i * AML_ATTEND_KEYS, change + i * AML_ATTEND_KEYS,
+                                  columns, limit, lse[first + i], delta[first + i],
+                                  mask + (first + i) * keys + key, masked);
                 float *d = change + i * AML_ATTEND_KEYS;
                 NO_UNROLL for (int64_t j = 0; j < columns; j += unit)
                     f32_store(change_words + (i * AML_ATTEND_KEYS + j) / 2,
@@ -280,13 +255,7 @@ TEMPLATE void attend_pairs_head_back(const uint16_t *q, const uint8_t *mask, con
                                  key > 0, 1.0f);
         }
         NO_UNROLL for (int64_t i = 0; i < rows; i++)
-        {
-            float *to = dq + (first + i) * heads * size, *from = sums + i * size_room;
-            int64_t j = 0;
-            NO_UNROLL for (; j + F32_LANES <= size; j += F32_LANES)
-                f32_store(to + j, f32_load(from + j) * f32_splat(factor));
-            NO_UNROLL for (; j < size; j++) to[j] = from[j] * factor;
-        }
+            attend_scaled(dq + (first + i) * heads * size, sums + i * size_room, size, factor);
     }
 }
 

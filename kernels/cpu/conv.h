@@ -150,6 +150,40 @@ static inline void aml_conv_tile(AmlConv *c)
         }
 }
 
+// What a block of block_rows rows reads, as origin and copy. Whether all blocks stay inside of x.
+static inline bool aml_conv_windows(AmlConv *c)
+{
+    bool inside = true;
+    for (int axis = 0; axis < AML_CONV_AXES; axis++) {
+        int64_t least, most, rows = axis == c->block_axis ? c->block_rows : c->result[axis];
+        aml_conv_reach(c, axis, 0, rows - 1, &least, &most);
+        c->origin[axis] = least;
+        c->copy[axis] = most - least + 1;
+        aml_conv_reach(c, axis, 0, c->result[axis] - 1, &least, &most);
+        inside = inside && least >= 0 && most < c->source[axis];
+    }
+    return inside;
+}
+
+// Whether there are fewer blocks than threads have use for, of work that is worth dividing.
+static inline bool aml_conv_idles(const AmlConv *c)
+{
+    int64_t rows = c->result[c->block_axis],
+            units = c->images * c->groups * aml_ceil_div(rows, c->block_rows);
+    double work = (double)c->images * (double)c->groups * (double)c->to * (double)c->from *
+                  (double)c->taps * (double)aml_conv_all(c->result);
+    return units < 8 && work / (double)units > 4e6;
+}
+
+// x is read where it is: nothing is copied.
+static inline void aml_conv_in_place(AmlConv *c)
+{
+    for (int axis = 0; axis < AML_CONV_AXES; axis++) {
+        c->origin[axis] = 0;
+        c->copy[axis] = c->source[axis];
+    }
+}
+
 static inline void aml_conv_blocks(AmlConv *c)
 {
     c->block_axis = c->result[0] > 1 ? 0 : 1;
@@ -157,31 +191,16 @@ static inline void aml_conv_blocks(AmlConv *c)
     int64_t unit = c->block_axis == 1 ? c->tile_rows * c->phases[1] : c->phases[0];
     c->block_rows = rows;
     while (true) {
-        int64_t least, most;
-        c->direct = !c->half && !c->quads && !c->depth; // those have to be made
-        for (int axis = 0; axis < AML_CONV_AXES; axis++) {
-            int64_t last = axis == c->block_axis ? c->block_rows - 1 : c->result[axis] - 1;
-            aml_conv_reach(c, axis, 0, last, &least, &most);
-            c->origin[axis] = least;
-            c->copy[axis] = most - least + 1;
-            aml_conv_reach(c, axis, 0, c->result[axis] - 1, &least, &most);
-            c->direct = c->direct && least >= 0 && most < c->source[axis];
-        }
+        bool made = c->half || c->quads || c->depth; // what is multiplied is not what x has
+        c->direct = aml_conv_windows(c) && !made;
         int64_t bytes = aml_conv_place(c) * c->from * aml_conv_all(c->copy) * c->bytes;
-        int64_t units = c->images * c->groups * aml_ceil_div(rows, c->block_rows);
-        double work = (double)c->images * (double)c->groups * (double)c->to * (double)c->from *
-                      (double)c->taps * (double)aml_conv_all(c->result);
-        bool idle = units < 8 && work / (double)units > 4e6;
-        if (c->block_rows <= unit || ((c->direct || bytes <= AML_CONV_COPY) && !idle))
+        if (c->block_rows <= unit || ((c->direct || bytes <= AML_CONV_COPY) && !aml_conv_idles(c)))
             break;
         c->block_rows = aml_ceil_div(aml_ceil_div(c->block_rows, 2), unit) * unit;
     }
     c->blocks = aml_ceil_div(rows, c->block_rows);
     if (c->direct)
-        for (int axis = 0; axis < AML_CONV_AXES; axis++) {
-            c->origin[axis] = 0;
-            c->copy[axis] = c->source[axis];
-        }
+        aml_conv_in_place(c);
 }
 
 // From one channel to the next of the results that wait: one register more, since whole ones are

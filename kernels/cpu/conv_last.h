@@ -80,34 +80,16 @@ static inline void aml_conv_last_blocks(AmlConv *c)
     int64_t rows = c->result[c->block_axis], unit = c->block_axis == 1 ? c->tile_rows : 1;
     c->block_rows = rows;
     while (true) {
-        int64_t least, past;
-        c->direct = true;
-        for (int axis = 0; axis < AML_CONV_AXES; axis++) {
-            int64_t last = axis == c->block_axis ? c->block_rows - 1 : c->result[axis] - 1;
-            aml_conv_reach(c, axis, 0, last, &least, &past);
-            c->origin[axis] = least;
-            c->copy[axis] = past - least + 1;
-            aml_conv_reach(c, axis, 0, c->result[axis] - 1, &least, &past);
-            c->direct = c->direct && least >= 0 && past < c->source[axis];
-        }
-        c->place = c->last == 1 ? 1 : c->from;
-        int64_t bytes = (c->last == 1 ? c->from : c->place) * aml_conv_all(c->copy) * c->bytes;
-        int64_t units = c->images * c->groups * aml_ceil_div(rows, c->block_rows);
-        double work = (double)c->images * (double)c->groups * (double)c->to * (double)c->from *
-                      (double)c->taps * (double)aml_conv_all(c->result);
-        bool idle = units < 8 && work / (double)units > 4e6;
-        if (c->block_rows <= unit || ((c->direct || bytes <= most) && !idle))
+        c->direct = aml_conv_windows(c);
+        int64_t bytes = c->from * aml_conv_all(c->copy) * c->bytes;
+        if (c->block_rows <= unit || ((c->direct || bytes <= most) && !aml_conv_idles(c)))
             break;
         c->block_rows = aml_ceil_div(aml_ceil_div(c->block_rows, 2), unit) * unit;
     }
     c->blocks = aml_ceil_div(rows, c->block_rows);
-    if (c->direct) {
-        c->place = c->last == 1 ? 1 : channels;
-        for (int axis = 0; axis < AML_CONV_AXES; axis++) {
-            c->origin[axis] = 0;
-            c->copy[axis] = c->source[axis];
-        }
-    }
+    c->place = c->last == 1 ? 1 : c->direct ? channels : c->from;
+    if (c->direct)
+        aml_conv_in_place(c);
     c->plane = c->last == 1 ? aml_conv_all(c->copy) : 1;
 }
 

@@ -265,6 +265,17 @@ static inline int64_t aml_dot_turned_step(const AmlDot *dot)
     return aml_ceil_div(dot->k, 2 * dot->lanes) * 2 * dot->lanes;
 }
 
+// About 96 rows, and all of k or equal blocks of at most `most`.
+static inline void aml_dot_half_blocks(AmlDot *dot, int64_t most)
+{
+    dot->k_block = dot->k > 0 ? dot->k : 1;
+    if (dot->k > most)
+        dot->k_block = aml_ceil_div(aml_ceil_div(dot->k, aml_ceil_div(dot->k, most)), 32) * 32;
+    dot->row_block = aml_ceil_div(96, dot->tile_rows) * dot->tile_rows;
+    if (dot->row_block > dot->m)
+        dot->row_block = aml_ceil_div(dot->m < 1 ? 1 : dot->m, dot->tile_rows) * dot->tile_rows;
+}
+
 // Pairs: a panel of B is copied once for all rows of a part, with all of k unless that is very
 // long, and is read from the second-level cache: six rows at once are enough for that, four are
 // not. A is read where it is. If it is transposed and several panels use it, it is turned around
@@ -273,18 +284,13 @@ static inline void aml_dot_plan_pairs(AmlDot *dot)
 {
     if (dot->tile_vectors == 4 && dot->m >= 6 && dot->tile_rows < 5)
         dot->tile_rows = 6;
-    int64_t most = 2048, panel = dot->tile_vectors * dot->lanes;
+    int64_t panel = dot->tile_vectors * dot->lanes;
     bool down = dot->a_row == 1 && dot->a_k != 1;
     if (down && !dot->looped && dot->k % 2 == 0 && dot->k >= 64 && dot->m >= 32 &&
         dot->n > 2 * panel)
         dot->turned_bytes = (size_t)((dot->m * aml_dot_turned_step(dot) * 2 + 63) / 64 * 64);
     bool direct = dot->turned_bytes || (dot->a_k == 1 && dot->a_row % 2 == 0 && dot->k % 2 == 0);
-    dot->k_block = dot->k > 0 ? dot->k : 1;
-    if (dot->k > most)
-        dot->k_block = aml_ceil_div(aml_ceil_div(dot->k, aml_ceil_div(dot->k, most)), 32) * 32;
-    dot->row_block = aml_ceil_div(96, dot->tile_rows) * dot->tile_rows;
-    if (dot->row_block > dot->m)
-        dot->row_block = aml_ceil_div(dot->m < 1 ? 1 : dot->m, dot->tile_rows) * dot->tile_rows;
+    aml_dot_half_blocks(dot, 2048);
     aml_dot_parts(dot, dot->row_block, panel, 512, 32);
     int64_t depth = (dot->k_block + 1) / 2;
     int64_t step = aml_dot_half_step(down, depth, dot->row_block, dot->lanes);
@@ -300,19 +306,13 @@ static inline void aml_dot_plan_pairs(AmlDot *dot)
 static inline void aml_dot_plan_half(AmlDot *dot)
 {
     bool down = dot->a_row == 1 && dot->a_k != 1;
-    int64_t most = 256;
     dot->method = AML_DOT_TILES_PACK | AML_DOT_COPY_A;
     dot->packed_bytes = dot->turned_bytes = 0;
     if (dot->half == AML_HALF_PAIRS) {
         aml_dot_plan_pairs(dot);
         return;
     }
-    dot->k_block = dot->k > 0 ? dot->k : 1;
-    if (dot->k > most)
-        dot->k_block = aml_ceil_div(aml_ceil_div(dot->k, aml_ceil_div(dot->k, most)), 32) * 32;
-    dot->row_block = aml_ceil_div(96, dot->tile_rows) * dot->tile_rows;
-    if (dot->row_block > dot->m)
-        dot->row_block = aml_ceil_div(dot->m < 1 ? 1 : dot->m, dot->tile_rows) * dot->tile_rows;
+    aml_dot_half_blocks(dot, 256);
     int64_t depth = dot->k_block, panel = dot->tile_vectors * dot->lanes;
     int64_t step = aml_dot_half_step(down, depth, dot->row_block, dot->lanes);
     dot->scratch_bytes = (size_t)(depth * panel * 4);

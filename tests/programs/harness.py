@@ -146,22 +146,23 @@ def best_time(run, times=7):
     return min(walls + processors), text
 
 
-def killed_and_resumed(command, cwd, saved, finished, length, kills, chance):
+def killed_and_resumed(command, cwd, saved, finished, length, kills, chance, load=0, env=None, limit=600):
     """Runs a training to its end, killed `kills` times at random moments and resumed each time.
 
-    `length` is about what a whole run takes, in seconds; `saved()` tells whether there is something to resume. A run that
+    `length` is about what a whole run takes, in seconds, beside the `load` seconds before its first step; `saved()` tells whether there is something to resume. A run that
     ends before its kill is given to `finished()`, which checks and removes it; the next kills come sooner, so that the
     number of kills does not depend on the speed of the machine.
     """
     def start():
         line = [str(c) for c in command] + (["--resume"] if saved() else [])
-        return subprocess.Popen(line, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        return subprocess.Popen(line, cwd=cwd, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.PIPE)
 
     done = 0
     while done < kills:
         process = start()
         try:
-            errors = process.communicate(timeout=length * chance.uniform(0.02, 0.25))[1]
+            errors = process.communicate(timeout=load * chance.uniform(0.5, 1) + length * chance.uniform(0.02, 0.25))[1]
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.communicate()
@@ -172,7 +173,7 @@ def killed_and_resumed(command, cwd, saved, finished, length, kills, chance):
         length *= 0.7
         check(length > 1e-4, "every run ends before it can be killed")
     process = start()
-    errors = process.communicate(timeout=120)[1]
+    errors = process.communicate(timeout=limit)[1]
     check_equal(process.returncode, 0, f"the exit code ({errors.decode(errors='replace')})")
 
 

@@ -11,13 +11,11 @@ import pathlib
 import random
 import re
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
 
-from harness import ROOT, Place, check, check_equal, checkpoints
+from harness import ROOT, Place, check, checkpoints, killed_and_resumed
 
 SETTINGS = {"precision": "mixed(bf16)", "accumulate": "2", "ema": "0.99"}
 AUGMENT = "  fn augment(s) { return { x: s.x * uniform_numbers([], 0.9, 1.1), y: s.y } }\n"
@@ -93,26 +91,17 @@ def kill_one(place, example, kills, chance):
     train(whole)
     length = max(time.monotonic() - begin - load, 0.05)
     expected = end_of(whole, example.job)
-    done = begun = 0
-    while done < kills and begun < 6 * kills + 20:
-        saved = list(killed.glob("runs/*/*/checkpoints/step-*"))
-        command = [folder / "program", "train", example.job, "--quiet"] + (["--resume"] if saved else [])
-        process = subprocess.Popen([str(c) for c in command], cwd=killed, env={**os.environ, **environment}, stderr=subprocess.PIPE)
-        begun += 1
-        try:
-            errors = process.communicate(timeout=load * chance.uniform(0.5, 1) + length * chance.uniform(0, 0.5))[1]
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            done += 1
-            continue
-        check_equal(process.returncode, 0, f"the exit code of a resumed training ({errors.decode()})")
+
+    def saved():
+        return list(killed.glob("runs/*/*/checkpoints/step-*"))
+
+    def finished():
         check(end_of(killed, example.job) == expected, "the killed training ends in other bytes")
-        shutil.rmtree(killed / "runs")          # it ended before its kill, and begins anew
-    check_equal(done, kills, "the number of kills")
-    train(killed, *(["--resume"] if list(killed.glob("runs/*/*/checkpoints/step-*")) else []))
+        shutil.rmtree(killed / "runs")
+
+    killed_and_resumed([folder / "program", "train", example.job, "--quiet"], killed, saved, finished, length, kills, chance, load=load, env=environment)
     check(end_of(killed, example.job) == expected, "the killed training ends in other bytes")
-    print(f"PASS {example.path.stem}: {done} kills in {begun} starts, the same bytes ({length:.1f} s, {load:.1f} s to load)", flush=True)
+    print(f"PASS {example.path.stem}: {kills} kills, the same bytes ({length:.1f} s, {load:.1f} s to load)", flush=True)
 
 
 def main():
