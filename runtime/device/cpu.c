@@ -158,6 +158,7 @@ static aml_status cpu_run(amli_device *device, const aml_function *function,
         .pool = device->pool,
         .watch = device->watch,
         .watcher = device->watcher,
+        .weights = device->weights,
     };
     function->run(&call);
     return AML_OK;
