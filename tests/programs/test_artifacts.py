@@ -220,11 +220,11 @@ def weights_in_a_file(place):
     damaged = bytearray((place.folder / "moved").read_bytes())
     damaged[1000] ^= 1
     weights.write_bytes(damaged)
-    check_in("found others", place.run(program, "predict", some, code=1).err)
+    check_in("the file is damaged", place.run(program, "predict", some, code=1).err)
     weights.write_bytes(damaged[:-1])
-    check_in("another size", place.run(program, "predict", some, code=1).err)
+    check_in("the file was cut off", place.run(program, "predict", some, code=1).err)
     weights.write_bytes(b"")
-    check_in("another size", place.run(program, "predict", some, code=1).err)
+    check_in("found 0 bytes", place.run(program, "predict", some, code=1).err)
     if sanitized(place.amlc) or not shutil.which("cc"):
         return
     place.write("with_file.c", WITH_FILE)
