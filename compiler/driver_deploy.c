@@ -577,7 +577,7 @@ static bool deploy_in_folder(Deployment *d)
     if (d->crossing && !deploy_compile(d, &object))
         return false;
     if (d->crossing && deploy_emits(d, DEPLOY_EXECUTABLE) &&
-        !deploy_link_executable(d, &object, d->request->output))
+        (!deploy_write_weights(d) || !deploy_link_executable(d, &object, d->request->output)))
         return false;
     return deploy_libraries(d, &object);
 }
@@ -603,11 +603,6 @@ static bool asks_for_later(Command *command, const Program *program, const Progr
     if (windows)
         report(command->cx, deploy->span, cannot_deploy, "a model of windows of rows");
     bool cross = deploy_is_cross(deploy);
-    if (cross && (deploy->generator >= 0 || deploy->weights_beside))
-        report(command->cx, deploy->span, cannot_deploy,
-               deploy->generator >= 0 ? "an entry that writes for aarch64"
-                                      : "weights in a file for aarch64");
-    bool later = cross && (deploy->generator >= 0 || deploy->weights_beside);
     Toolchain tools = cross ? toolchain_find_cross(command->cx) : (Toolchain){.runtime = ""};
     if (!tools.runtime) {
         say(command, "error",
@@ -616,7 +611,20 @@ static bool asks_for_later(Command *command, const Program *program, const Progr
             tools.searched);
         return true;
     }
-    return windows || later;
+    const ProgramDataset *data = &program->dataset.at[program->job.at[deploy->job].table.data];
+    bool texts = reads_texts(&data->table) && deploy->emit >> DEPLOY_EXECUTABLE & 1;
+    if (cross && !tools.whole && (deploy->generator >= 0 || deploy->weights_beside || texts)) {
+        say(command, "error",
+            "deploy %s: %s for aarch64 needs libraries for it, which were not there when amlc was "
+            "built (dpkg --add-architecture arm64; apt-get update; apt-get install "
+            "libjansson-dev:arm64 nettle-dev:arm64)",
+            deploy->name,
+            deploy->generator >= 0 ? "an entry that writes"
+            : texts                ? "reading texts"
+                                   : "a file with weights");
+        return true;
+    }
+    return windows;
 }
 
 int deploy_block(Command *command, Program *program, const ProgramDeploy *deploy,

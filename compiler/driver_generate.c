@@ -72,6 +72,7 @@ static bool compile_levels(Deployment *d, Generator *generator, ObjectCode *obje
     Targets target = {0};
     Vec(ObjectFile) file = {0};
     Shared shared = deploy_begin_weights(d);
+    generator->level.count = 0;
     deploy_targets(d, codegen_sums_bytes(d->decode.ir), &target);
     for (int i = 0; i < target.count; i++) {
         Target one = target_of(d->command);
@@ -140,12 +141,14 @@ static bool told(Deployment *d, const char *wrong)
 
 static bool link_executable(Deployment *d, const Generator *generator, const ObjectCode *object)
 {
-    d->executable = deploy_emits(d, DEPLOY_EXECUTABLE)
-                        ? d->request->output
-                        : arena_printf(d->cx->arena, "%s/deployed", d->folder);
+    d->executable =
+        deploy_emits(d, DEPLOY_EXECUTABLE) && (d->crossing || !deploy_is_cross(d->deploy))
+            ? d->request->output
+            : arena_printf(d->cx->arena, "%s/deployed", d->folder);
     LinkRequest request = {.kind = LINK_EXECUTABLE,
                            .tables = tables_of_generator(d->cx, &d->artifact, generator),
                            .object = object,
+                           .cross = d->crossing,
                            .output = d->executable};
     return deploy_write_weights(d) && !told(d, toolchain_link(d->cx, &request));
 }
@@ -302,6 +305,12 @@ bool deploy_generator(Deployment *d)
         deploy_withdraw(d);
         return false;
     }
+    d->crossing = deploy_is_cross(d->deploy);
+    if (d->crossing && !compile_levels(d, &generator, &object))
+        return false;
+    if (d->crossing && deploy_emits(d, DEPLOY_EXECUTABLE) &&
+        !link_executable(d, &generator, &object))
+        return false;
     return deploy_link_libraries(
         d, &object,
         (LibraryText){.header = generator_header(cx, &d->artifact, &generator),

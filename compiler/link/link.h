@@ -145,6 +145,7 @@ typedef struct Toolchain {
     const char *compiler; // $AML_CC, or cc
     const char *runtime;  // libaml_runtime.a; NULL: not found
     const char *searched; // where it was looked for
+    bool whole;           // for TARGET_CROSS: all of it, and the libraries that all of it needs
 } Toolchain;
 Toolchain toolchain_find(Cx *cx);
 // The same for TARGET_CROSS: $AML_CC_AARCH64 or aarch64-linux-gnu-gcc, libaml_runtime_aarch64.a.

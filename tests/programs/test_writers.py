@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 
-from harness import ROOT, Skip, check, check_equal, check_in, main, sanitized
+from harness import ROOT, Skip, check, check_equal, check_in, main, needs_aarch64, sanitized
 from test_generate import PROGRAM, SONNET
 
 DEPLOY = """
@@ -212,6 +212,32 @@ def library_with_weights_beside(place):
         check_in("not those that the code was made for", place.run("./user", "small.h", code=3).out)
 
 
+def for_aarch64(place):
+    """Executables and libraries for aarch64, under qemu, with the weights inside and beside: the text of the program for this machine."""
+    needs_aarch64(place)
+    train(place)
+    options = ("--quiet", "--length", "60", "--seed", "3", "--threads", "1")
+    for more in ("", "quantize: int8(weights_only: true)", "quantize: int4(group: 8)"):
+        deploy(place, more)
+        text, before = place.run("./small", "write", *options).out, None
+        for beside in ("", " weights: file"):
+            done = deploy(place, f'target: cpu("aarch64") emit: [executable, shared_library, static_library, object] {more}{beside}')
+            check_in("compared with the training program on", done.err)
+            for file in ("small", "small.o", "libsmall.so"):
+                check_in("AArch64", place.run("readelf", "-h", file).out)
+            check_equal(place.run("qemu-aarch64", "./small", "write", *options).out, text, f"the text with {more}{beside}")
+            source = place.write("user.c", USER if beside else USER.replace("weights, length, ", ""))
+            for form in ("libsmall.a", "small.o"):
+                place.run("aarch64-linux-gnu-gcc", "-static", "-std=gnu11", "-I.", source, form, "-lm", "-o", "user")
+                scores = place.run("qemu-aarch64", "./user", "small.weights" if beside else "small.h").out
+                check(scores.endswith("end\n") and len(scores.split()) > 100 and before in (None, scores), f"{form}: {scores[:200]}")
+                before = scores
+    check_in("aarch64", place.run("qemu-aarch64", "./small", "info").out)
+    file = place.folder / "small.weights"
+    file.write_bytes(file.read_bytes()[:-64])
+    check_in("the file was cut off", place.run("qemu-aarch64", "./small", "write", code=1).err)
+
+
 def perplexities(text):
     line = next(l for l in text.splitlines() if "perplexity" in l)
     return float(line.split()[1]), float(line.split()[-1].rstrip(")"))
@@ -276,4 +302,4 @@ def compensated(place):
 
 
 if __name__ == "__main__":
-    sys.exit(main([writes_the_same_text, refuses, a_model_without_caches, library, weights_beside, library_with_weights_beside, weights_alone, compensated]))
+    sys.exit(main([writes_the_same_text, refuses, a_model_without_caches, library, weights_beside, library_with_weights_beside, for_aarch64, weights_alone, compensated]))
