@@ -121,6 +121,30 @@ model Masked(hidden: bool) {
     prompts_in_parts(place)
 
 
+def mixed_caches_the_same(place):
+    """With bf16, keys and values are kept in 16 bits: the most likely text is that of the whole context."""
+    model = """
+model Wrapped(hidden: bool) {
+  block = TransformerBlock(24, 2, causal: true)
+  fn forward(x: float[b, t, d]) -> float[b, t, d] {
+    let y = block(x)
+    return if hidden then y + 0.0 * mean(x, axis: 1, keep: true) else y
+  }
+}
+"""
+    place.write("sonnet.txt", SONNET)
+    for name, hidden in (("kept", "false"), ("whole", "true")):
+        program = PROGRAM.replace("BODY", f"Wrapped({hidden})").replace("TOKENIZER", "bytes()")
+        place.write(f"{name}.aml", program.replace("batch:      8", "batch: 8 precision: mixed(bf16)") + model)
+        built = place.aml("build", f"{name}.aml")
+        check_equal("W0550" in built.err, hidden == "true", f"whether {name} is warned of")
+        place.run(f"./{name}", "train", "--quiet", "--runs", f"runs_{name}")
+    for prompt in ("Shall", "And summer", "So long as men can breathe"):
+        written = [place.run(f"./{name}", "write", "--temperature", "0", "--length", "50", "--prompt", prompt, "--runs", f"runs_{name}").out
+                   for name in ("kept", "whole")]
+        check_equal(*written, f"the text behind {prompt}")
+
+
 def prompts_in_parts(place):
     """A prompt is read in parts of four tokens: the same text as without caches, whatever is left of the last part; also one of more tokens than the context has."""
     for length in (1, 3, 4, 5, 15, 16, 17, 41):
@@ -224,5 +248,5 @@ def the_example_is_checked(place):
 
 
 if __name__ == "__main__":
-    sys.exit(main([trains_resumes_and_writes, without_caches_the_same, recurrent_models_go_on, other_models, mistakes, vocabulary_when_compiling, ends_cleanly,
-                   the_example_is_checked]))
+    sys.exit(main([trains_resumes_and_writes, without_caches_the_same, mixed_caches_the_same, recurrent_models_go_on, other_models, mistakes,
+                   vocabulary_when_compiling, ends_cleanly, the_example_is_checked]))
