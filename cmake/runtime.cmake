@@ -44,20 +44,32 @@ if(NOT AML_SANITIZE)
   target_compile_options(aml_small PRIVATE -fno-asynchronous-unwind-tables -fno-unwind-tables)
 endif()
 target_include_directories(aml_small PRIVATE $<TARGET_PROPERTY:aml_runtime,INCLUDE_DIRECTORIES>)
-# libaml_runtime_aarch64.a: what deployed libraries need, and executables that read numbers, for aarch64.
+# libaml_runtime_aarch64.a: what deployed libraries need, and executables that read numbers, for aarch64. Where the two libraries of
+# every program are there for aarch64 as well (packages of the foreign architecture arm64), it is the whole runtime: executables
+# write and read texts then, and weights may be in a file. What reads JPEG stays out: it has a header for each architecture.
+set(AML_CROSS_LIBRARIES "")
 find_program(AML_AARCH64_CC NAMES aarch64-linux-gnu-gcc)
 if(AML_AARCH64_CC)
   find_program(AML_AARCH64_AR NAMES aarch64-linux-gnu-ar REQUIRED)
   set(cross_objects "")
   file(GLOB cross_headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runtime/include/aml/* ${CMAKE_SOURCE_DIR}/runtime/base/*.h
        ${CMAKE_SOURCE_DIR}/runtime/data/*.h ${CMAKE_SOURCE_DIR}/runtime/artifact/*.h)
-  foreach(source artifact/library artifact/values artifact/arrays artifact/stored base/features base/fail
-          artifact/main artifact/bench artifact/predict artifact/npy data/csv data/decode data/names data/npy data/real data/time
-          base/numbers base/words)
+  set(cross_sources artifact/library artifact/values artifact/arrays artifact/stored base/features base/fail artifact/main artifact/bench
+      artifact/predict artifact/npy data/csv data/decode data/names data/npy data/real data/time base/numbers base/words)
+  find_library(AML_AARCH64_JANSSON NAMES libjansson.a PATHS /usr/lib/aarch64-linux-gnu NO_DEFAULT_PATH)
+  find_library(AML_AARCH64_NETTLE NAMES libnettle.a PATHS /usr/lib/aarch64-linux-gnu NO_DEFAULT_PATH)
+  if(AML_AARCH64_JANSSON AND AML_AARCH64_NETTLE)
+    set(AML_CROSS_LIBRARIES "-l:libjansson.a -l:libnettle.a")
+    file(GLOB cross_headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runtime/include/aml/* ${CMAKE_SOURCE_DIR}/runtime/*/*.h
+         ${CMAKE_SOURCE_DIR}/runtime/*/*.def)
+    list(TRANSFORM runtime_sources REPLACE "^${CMAKE_SOURCE_DIR}/runtime/(.*)[.]c$" "\\1" OUTPUT_VARIABLE cross_sources)
+    list(REMOVE_ITEM cross_sources data/picture_jpeg)
+  endif()
+  foreach(source ${cross_sources})
     string(REPLACE "/" "_" object ${source})
     set(object ${CMAKE_BINARY_DIR}/generated/aarch64_${object}.o)
     add_custom_command(OUTPUT ${object}
-      COMMAND ${AML_AARCH64_CC} -std=gnu11 -D_GNU_SOURCE -O2 -fPIC -ffunction-sections -fdata-sections -fno-strict-aliasing
+      COMMAND ${CMAKE_C_COMPILER_LAUNCHER} ${AML_AARCH64_CC} -std=gnu11 -D_GNU_SOURCE -DUTF8PROC_STATIC -O2 -fPIC -ffunction-sections -fdata-sections -fno-strict-aliasing
               -fno-asynchronous-unwind-tables -I${CMAKE_SOURCE_DIR}/runtime/include -I${CMAKE_SOURCE_DIR} -I${CMAKE_SOURCE_DIR}/kernels
               -c ${CMAKE_SOURCE_DIR}/runtime/${source}.c -o ${object}
       DEPENDS ${CMAKE_SOURCE_DIR}/runtime/${source}.c ${cross_headers} VERBATIM)
@@ -86,4 +98,5 @@ file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/generated/aml_link.h CONTENT
 #define AML_LINK_INCLUDE \"${CMAKE_SOURCE_DIR}/runtime/include\"
 #define AML_LINK_LIBS    \"${AML_JANSSON} ${AML_NETTLE} ${AML_JPEG} ${AML_PNG} ${AML_ZLIB} -lm\"
 #define AML_LINK_FLAGS   \"${AML_LINK_FLAGS}\"
+#define AML_CROSS_LIBRARIES \"${AML_CROSS_LIBRARIES}\" // of programs for aarch64; empty: its runtime is not whole
 ")

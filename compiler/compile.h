@@ -204,6 +204,7 @@ typedef struct SharedConstant {
 // what is in it, and aml_call.weights is where it begins.
 typedef struct Shared {
     int objects; // made so far
+    int lanes;   // of the first one: weights are packed for it where others can read that
     bool beside;
     Buffer file;
     Vec(SharedConstant) constant;

@@ -47,6 +47,39 @@ void deploy_targets(Deployment *d, bool bytes, Targets *out)
     vec_push(cx->arena, out, "x86-64-v3");
 }
 
+Shared deploy_begin_weights(const Deployment *d)
+{
+    static const aml_weights_head head;
+    Shared shared = {.beside = d->deploy->weights_beside, .file = {.arena = d->cx->arena}};
+    if (shared.beside)
+        buffer_append(&shared.file, (const char *)&head, sizeof head);
+    return shared;
+}
+
+void deploy_end_weights(Deployment *d, Shared *shared, const Targets *target)
+{
+    Artifact *artifact = &d->artifact;
+    Arena *arena = d->cx->arena;
+    if (!shared->beside)
+        return;
+    Buffer levels = {.arena = arena};
+    for (int i = 0; i < target->count; i++)
+        buffer_printf(&levels, "%s%s", i ? "," : "", target->at[i]);
+    aml_weights_head head;
+    artifact->weights_file = arena_printf(arena, "%s.weights", artifact->name);
+    artifact->weights_file_bytes = shared->file.length;
+    artifact->weights_file_hash =
+        sha256_hex(d->cx, shared->file.text + sizeof head, shared->file.length - sizeof head);
+    artifact->weights_levels = levels.text;
+    aml_weights_describe(&(aml_weights_file){.bytes = artifact->weights_file_bytes,
+                                             .hash = artifact->weights_file_hash,
+                                             .model = artifact->name,
+                                             .levels = levels.text},
+                         &head);
+    memcpy(shared->file.text, &head, sizeof head);
+    d->weights = shared->file.text;
+}
+
 static bool compile_level(Deployment *d, const Artifact *from, ArtifactLevel *level,
                           const Target *target, ObjectCode *object)
 {
@@ -82,7 +115,7 @@ bool deploy_compile(Deployment *d, ObjectCode *object)
     Targets target = {0};
     Vec(ObjectFile) file = {0};
     bool beside = d->deploy->weights_beside;
-    Shared shared = {.beside = beside, .file = {.arena = cx->arena}};
+    Shared shared = deploy_begin_weights(d);
     bool bytes = false;
     for (int i = 0; i < d->artifact.predict.count; i++)
         bytes |= codegen_sums_bytes(d->artifact.predict.at[i].ir);
@@ -102,12 +135,7 @@ bool deploy_compile(Deployment *d, ObjectCode *object)
     }
     object->files = file.count;
     object->file = file.at;
-    if (beside) {
-        d->artifact.weights_file = arena_printf(cx->arena, "%s.weights", d->artifact.name);
-        d->artifact.weights_file_bytes = shared.file.length;
-        d->artifact.weights_file_hash = sha256_hex(cx, shared.file.text, shared.file.length);
-        d->weights = shared.file.text;
-    }
+    deploy_end_weights(d, &shared, &target);
     return true;
 }
 
@@ -149,13 +177,15 @@ bool deploy_emits(const Deployment *d, DeployForm form)
     return d->deploy->emit >> form & 1;
 }
 
-// The weights, where the executable looks for them.
-static bool write_weights(Deployment *d)
+bool deploy_write_weights(Deployment *d)
 {
     const Artifact *artifact = &d->artifact;
-    const char *path = deploy_emits(d, DEPLOY_EXECUTABLE)
-                           ? deploy_beside(d, artifact->weights_file)
-                           : arena_printf(d->cx->arena, "%s/%s", d->folder, artifact->weights_file);
+    if (!artifact->weights_file)
+        return true;
+    const char *path =
+        deploy_emits(d, DEPLOY_EXECUTABLE) && (d->crossing || !deploy_is_cross(d->deploy))
+            ? deploy_beside(d, artifact->weights_file)
+            : arena_printf(d->cx->arena, "%s/%s", d->folder, artifact->weights_file);
     if (!deploy_write(d, path, d->weights, artifact->weights_file_bytes))
         return false;
     d->weights_path = path;
@@ -191,8 +221,7 @@ bool deploy_executable(Deployment *d, const ObjectCode *object)
     d->executable = deploy_emits(d, DEPLOY_EXECUTABLE) && !deploy_is_cross(d->deploy)
                         ? d->request->output
                         : arena_printf(d->cx->arena, "%s/deployed", d->folder);
-    return (!d->artifact.weights_file || write_weights(d)) &&
-           deploy_link_executable(d, object, d->executable);
+    return deploy_write_weights(d) && deploy_link_executable(d, object, d->executable);
 }
 
 // `%` is the name of the model.

@@ -14,14 +14,6 @@ enum { SAMPLES = 512 };
 
 // ---- the classes
 
-static int64_t inner_of(const aml_shape *shape, int axis)
-{
-    int64_t inner = 1;
-    for (int i = axis + 1; i < shape->rank; i++)
-        inner *= shape->dim[i];
-    return inner;
-}
-
 // Adds how much each place of the class weighs in the weights that make it, in all turns.
 static bool weigh(const Pruning *p, AxisMaker maker, double *sum)
 {
@@ -34,7 +26,7 @@ static bool weigh(const Pruning *p, AxisMaker maker, double *sum)
         const Weight *weight = pruning_weight(p->d, one.name);
         if (!weight || weight->dtype != AML_F32 || axis < 0)
             return false;
-        int64_t inner = inner_of(&weight->shape, axis), size = weight->shape.dim[axis];
+        int64_t inner = pruning_inner(&weight->shape, axis), size = weight->shape.dim[axis];
         for (int64_t i = 0; i < aml_shape_elements(&weight->shape); i++) {
             double value = fabs(element_real(DTYPE_F32, weight->at, i));
             int64_t place = maker.place[i / inner % size];

@@ -544,6 +544,15 @@ bool deploy_requirements(Deployment *d, double memory, const char *held, const c
 
 // ---- all of it
 
+void deploy_withdraw(Deployment *d)
+{
+    if (!deploy_emits(d, DEPLOY_EXECUTABLE))
+        return;
+    unlink(d->request->output);
+    if (d->weights_path)
+        unlink(d->weights_path);
+}
+
 static bool deploy_in_folder(Deployment *d)
 {
     ObjectCode object = {0};
@@ -561,18 +570,14 @@ static bool deploy_in_folder(Deployment *d)
                      (long long)(d->deploy->batch.count ? d->deploy->batch.at[0] : 1));
     good = deploy_requirements(d, memory_of(d), "weights and one context", unit) && good;
     if (!good) {
-        if (deploy_emits(d, DEPLOY_EXECUTABLE)) { // nobody should use it by mistake
-            unlink(d->request->output);
-            if (d->weights_path)
-                unlink(d->weights_path);
-        }
+        deploy_withdraw(d);
         return false;
     }
     d->crossing = deploy_is_cross(d->deploy);
     if (d->crossing && !deploy_compile(d, &object))
         return false;
     if (d->crossing && deploy_emits(d, DEPLOY_EXECUTABLE) &&
-        !deploy_link_executable(d, &object, d->request->output))
+        (!deploy_write_weights(d) || !deploy_link_executable(d, &object, d->request->output)))
         return false;
     return deploy_libraries(d, &object);
 }
@@ -597,16 +602,7 @@ static bool asks_for_later(Command *command, const Program *program, const Progr
                    program->dataset.at[program->job.at[deploy->job].table.data].table.window > 0;
     if (windows)
         report(command->cx, deploy->span, cannot_deploy, "a model of windows of rows");
-    bool beside = deploy->generator >= 0 && deploy->weights_beside;
-    if (beside)
-        report(command->cx, deploy->span, cannot_deploy,
-               "an entry that writes with weights in a file");
     bool cross = deploy_is_cross(deploy);
-    if (cross && (deploy->generator >= 0 || deploy->weights_beside))
-        report(command->cx, deploy->span, cannot_deploy,
-               deploy->generator >= 0 ? "an entry that writes for aarch64"
-                                      : "weights in a file for aarch64");
-    beside |= cross && (deploy->generator >= 0 || deploy->weights_beside);
     Toolchain tools = cross ? toolchain_find_cross(command->cx) : (Toolchain){.runtime = ""};
     if (!tools.runtime) {
         say(command, "error",
@@ -615,7 +611,20 @@ static bool asks_for_later(Command *command, const Program *program, const Progr
             tools.searched);
         return true;
     }
-    return windows || beside;
+    const ProgramDataset *data = &program->dataset.at[program->job.at[deploy->job].table.data];
+    bool texts = reads_texts(&data->table) && deploy->emit >> DEPLOY_EXECUTABLE & 1;
+    if (cross && !tools.whole && (deploy->generator >= 0 || deploy->weights_beside || texts)) {
+        say(command, "error",
+            "deploy %s: %s for aarch64 needs libraries for it, which were not there when amlc was "
+            "built (dpkg --add-architecture arm64; apt-get update; apt-get install "
+            "libjansson-dev:arm64 nettle-dev:arm64)",
+            deploy->name,
+            deploy->generator >= 0 ? "an entry that writes"
+            : texts                ? "reading texts"
+                                   : "a file with weights");
+        return true;
+    }
+    return windows;
 }
 
 int deploy_block(Command *command, Program *program, const ProgramDeploy *deploy,
@@ -641,8 +650,8 @@ int deploy_block(Command *command, Program *program, const ProgramDeploy *deploy
                     .request = request,
                     .folder = folder};
     bool good = deploy_in_folder(&d);
-    if (d.weights_path && !deploy_emits(&d, DEPLOY_EXECUTABLE))
-        unlink(d.weights_path);
+    if (d.artifact.weights_file) // of what was compared, if it was in the folder
+        unlink(arena_printf(cx->arena, "%s/%s", folder, d.artifact.weights_file));
     aml_checkpoint_close(d.checkpoint);
     aml_checkpoint_close(d.finetuned);
     remove_folder(cx, folder);

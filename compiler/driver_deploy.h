@@ -13,6 +13,7 @@
 
 #include "aml/artifact.h"
 #include "aml/checkpoint.h"
+#include "aml/weights.h"
 #include "driver.h"
 #include "quant/quant.h"
 #include "quant/rounding.h"
@@ -90,6 +91,12 @@ bool deploy_saving(Deployment *d); // measures and prints what was saved
 // driver_artifact.c: what code is made for, the best first; `bytes`: it has products of bytes
 typedef Vec(const char *) Targets;
 void deploy_targets(Deployment *d, bool bytes, Targets *out);
+// The file for weights beside the program: begun before code is made, ended with its head after
+// that.
+Shared deploy_begin_weights(const Deployment *d);
+void deploy_end_weights(Deployment *d, Shared *shared, const Targets *target);
+bool deploy_write_weights(Deployment *d); // where the executable looks for them
+void deploy_withdraw(Deployment *d);      // what was made so far, which nobody should use
 // All false after an error. Fills d->artifact.level.
 bool deploy_is_cross(const ProgramDeploy *deploy);
 bool deploy_compile(Deployment *d, ObjectCode *object);

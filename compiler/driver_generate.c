@@ -71,13 +71,14 @@ static bool compile_levels(Deployment *d, Generator *generator, ObjectCode *obje
     Cx *cx = d->cx;
     Targets target = {0};
     Vec(ObjectFile) file = {0};
-    Shared shared = {0};
+    Shared shared = deploy_begin_weights(d);
+    generator->level.count = 0;
     deploy_targets(d, codegen_sums_bytes(d->decode.ir), &target);
     for (int i = 0; i < target.count; i++) {
         Target one = target_of(d->command);
         GeneratorLevel level = {.decode = d->decode};
         one.cpu = target.at[i];
-        one.shared = target.count > 1 ? &shared : NULL;
+        one.shared = target.count > 1 || shared.beside ? &shared : NULL;
         if (shared.objects)
             level.decode.symbol = sym_printf(cx, "%s_l%d", d->decode.symbol, shared.objects);
         level.decode.ir = ir_clone_function(d->decode.ir, NULL, sym_of(cx, level.decode.symbol));
@@ -99,6 +100,7 @@ static bool compile_levels(Deployment *d, Generator *generator, ObjectCode *obje
     }
     object->files = file.count;
     object->file = file.at;
+    deploy_end_weights(d, &shared, &target);
     return true;
 }
 
@@ -139,14 +141,16 @@ static bool told(Deployment *d, const char *wrong)
 
 static bool link_executable(Deployment *d, const Generator *generator, const ObjectCode *object)
 {
-    d->executable = deploy_emits(d, DEPLOY_EXECUTABLE)
-                        ? d->request->output
-                        : arena_printf(d->cx->arena, "%s/deployed", d->folder);
+    d->executable =
+        deploy_emits(d, DEPLOY_EXECUTABLE) && (d->crossing || !deploy_is_cross(d->deploy))
+            ? d->request->output
+            : arena_printf(d->cx->arena, "%s/deployed", d->folder);
     LinkRequest request = {.kind = LINK_EXECUTABLE,
                            .tables = tables_of_generator(d->cx, &d->artifact, generator),
                            .object = object,
+                           .cross = d->crossing,
                            .output = d->executable};
-    return !told(d, toolchain_link(d->cx, &request));
+    return deploy_write_weights(d) && !told(d, toolchain_link(d->cx, &request));
 }
 
 // ---- the comparison
@@ -298,10 +302,15 @@ bool deploy_generator(Deployment *d)
                                "a token") &&
            good;
     if (!good) {
-        if (deploy_emits(d, DEPLOY_EXECUTABLE))
-            unlink(d->request->output); // nobody should use it by mistake
+        deploy_withdraw(d);
         return false;
     }
+    d->crossing = deploy_is_cross(d->deploy);
+    if (d->crossing && !compile_levels(d, &generator, &object))
+        return false;
+    if (d->crossing && deploy_emits(d, DEPLOY_EXECUTABLE) &&
+        !link_executable(d, &generator, &object))
+        return false;
     return deploy_link_libraries(
         d, &object,
         (LibraryText){.header = generator_header(cx, &d->artifact, &generator),

@@ -68,7 +68,7 @@ Weight *pruning_weight(Deployment *d, const char *name)
 
 // ---- what stays of the weights
 
-static int64_t inner_of(const aml_shape *shape, int axis)
+int64_t pruning_inner(const aml_shape *shape, int axis)
 {
     int64_t inner = 1;
     for (int i = axis + 1; i < shape->rank; i++)
@@ -79,7 +79,7 @@ static int64_t inner_of(const aml_shape *shape, int axis)
 static void cut_axis(Cx *cx, Weight *weight, int axis, const AxisKept *kept)
 {
     size_t element = aml_dtype_bytes(weight->dtype);
-    int64_t inner = inner_of(&weight->shape, axis), outer = 1;
+    int64_t inner = pruning_inner(&weight->shape, axis), outer = 1;
     for (int i = 0; i < axis; i++)
         outer *= weight->shape.dim[i];
     size_t run = (size_t)inner * element;

@@ -45,6 +45,7 @@ typedef struct Pruning {
 int pruning_state(const ProgramJob *job, const char *tensor);
 Weight *pruning_weight(Deployment *d, const char *name);
 double pruning_flops(const IrFunction *fn);
+int64_t pruning_inner(const aml_shape *shape, int axis); // elements of one place of the axis
 
 // driver_channels.c: fills p->kept, and gives the weights that read what goes new values. False
 // after an error.

@@ -175,9 +175,8 @@ static void clear(Spread *s, const AxisKept *kept, int state)
         AxisKept here = axes_kept(s->p->axes, state, axis, kept, 1);
         if (here.count == here.size)
             continue;
-        int64_t inner = 1, outer = 1, next = 0;
-        for (int i = 0; i < info->shape.rank; i++)
-            *(i < axis ? &outer : i > axis ? &inner : &(int64_t){0}) *= info->shape.dim[i];
+        int64_t inner = pruning_inner(&info->shape, axis), next = 0,
+                outer = aml_shape_elements(&info->shape) / (here.size * inner);
         for (int64_t i = 0; i < here.size; i++) {
             if (next < here.count && here.place[next] == i) {
                 next++;

@@ -62,6 +62,31 @@ static const int64_t *table_of(Codegen *g, const AmlConv *c, LLVMValueRef *value
     return table;
 }
 
+// Code for a processor with shorter registers reads the weights that are packed for the longer ones
+// of another object of the program, if it can: they are in the program once then. `wide` is the
+// other one's plan, by which they are packed, or c's own.
+static void share_weights(Codegen *g, const Inst *conv, AmlConv *c, AmlConv *wide)
+{
+    AmlConv other;
+    if (g->shared && g->shared->lanes > g->lanes &&
+        conv_shape(conv, g->shared->lanes * 4, false, &other)) {
+        AmlConv narrow = *c; // three registers are no piece of four
+        narrow.most_vectors = 2;
+        bool shares = aml_conv_share(c, &other);
+        if (!shares && c->last && aml_conv_plan(&narrow) &&
+            narrow.copy_bytes * (size_t)narrow.parts <= c->copy_bytes * (size_t)c->parts &&
+            aml_conv_share(&narrow, &other)) {
+            *c = narrow;
+            shares = true;
+        }
+        if (shares) {
+            *wide = other;
+            return;
+        }
+    }
+    *wide = *c;
+}
+
 static int64_t panels_of(const AmlConv *c)
 {
     return c->groups * aml_ceil_div(c->to, c->vectors * c->lanes);
@@ -164,6 +189,7 @@ static void emit_call(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
     arg[count++] = whole(g, c->block_rows);
     arg[count++] = whole(g, c->blocks);
     arg[count++] = whole(g, c->vectors);
+    arg[count++] = whole(g, c->pitch);
     arg[count++] = whole(g, c->tile_rows);
     arg[count++] = whole(g, c->tile_columns);
     arg[count++] = whole(g, c->half);
@@ -189,9 +215,10 @@ static int add_epilogue(Kernel *k, const AmlConv *c, LLVMValueRef arg[], int cou
 static void emit_winograd(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValueRef packed,
                           LLVMValueRef scratch, LLVMValueRef epilogue, LLVMValueRef context)
 {
-    const int64_t size[] = {c->side,      c->from,        c->to,     c->source[1], c->source[2],
-                            c->result[1], c->result[2],   c->low[1], c->low[2],    c->tiles[0],
-                            c->tiles[1],  c->block_tiles, c->blocks, c->vectors,   c->tile_rows};
+    const int64_t size[] = {c->side,      c->from,      c->to,        c->source[1],
+                            c->source[2], c->result[1], c->result[2], c->low[1],
+                            c->low[2],    c->tiles[0],  c->tiles[1],  c->block_tiles,
+                            c->blocks,    c->vectors,   c->pitch,     c->tile_rows};
     LLVMValueRef arg[32] = {source, packed, scratch};
     int count = 3;
     for (size_t i = 0; i < COUNT_OF(size); i++)
@@ -223,8 +250,8 @@ static void emit_last(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
     Codegen *g = k->g;
     LLVMValueRef arg[64] = {source, packed, copy, table};
     const int64_t first[] = {c->last, c->groups, c->from, c->to, c->taps};
-    const int64_t rest[] = {c->place,  c->plane,   c->direct,    c->block_axis,  c->block_rows,
-                            c->blocks, c->vectors, c->tile_rows, c->tile_columns};
+    const int64_t rest[] = {c->place,  c->plane,   c->direct, c->block_axis, c->block_rows,
+                            c->blocks, c->vectors, c->pitch,  c->tile_rows,  c->tile_columns};
     int count = 4;
     for (size_t i = 0; i < COUNT_OF(first); i++)
         arg[count++] = whole(g, first[i]);
@@ -283,15 +310,18 @@ void conv_emit(Frame *f, Inst *inst, Inst *conv)
     AmlConv c;
     if (!conv_shape(conv, g->lanes * 4, g->pairs, &c))
         bug(g->cx, conv->span, "a convolution without code was left");
+    const Inst *own = product_stored(conv->input[1]); // the body's parameter
+    const Inst *weights = inst->input[own->attr[0].whole];
+    bool constant = value_origin(weights)->op == OP_constant && !c.half;
+    AmlConv stored = c;
+    if (constant)
+        share_weights(g, conv, &c, &stored);
     LLVMValueRef table;
     const int64_t *rows = table_of(g, &c, &table);
     const Buffered *place = inst->note;
     Buffered memory = {.kind = PLACE_ARENA, .offset = place->scratch_offset};
-    const Inst *own = product_stored(conv->input[1]); // the body's parameter
-    const Inst *weights = inst->input[own->attr[0].whole];
-    bool constant = value_origin(weights)->op == OP_constant && !c.half;
-    LLVMValueRef packed =
-        constant ? packed_constant(f, &c, rows, value_origin(weights)) : frame_pointer(f, &memory);
+    LLVMValueRef packed = constant ? packed_constant(f, &stored, rows, value_origin(weights))
+                                   : frame_pointer(f, &memory);
     if (!constant)
         pack_weights(f, inst, &c, table, value_pointer(f, weights), packed);
     memory.offset += c.last ? 0 : (c.packed_bytes + 63) / 64 * 64;

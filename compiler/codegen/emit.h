@@ -123,7 +123,7 @@ typedef struct Memo {
 } Memo;
 
 // What a parameter of a body, or a reduce inside it, is while the body is emitted: Inst.note.
-enum { MAX_UNITS = 8 };
+enum { MAX_UNITS = 16 };
 typedef struct Source {
     LLVMValueRef base; // pointer, or the value itself if `by_value`
     bool by_value;

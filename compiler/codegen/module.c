@@ -107,6 +107,8 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
                        .as_text = emit_text != NULL,
                        .most_pieces = emit_text ? 1 : MOST_PIECES}, // one text
         *g = &codegen;
+    if (g->shared && g->shared->lanes == 0)
+        g->shared->lanes = g->lanes;
     open_module(g);
     for (int i = 0; i < count; i++)
         pieces_expect(g, entries[i].entry->ir);

@@ -148,9 +148,13 @@ static void choose_lanes(Nest *n)
                    : weight <= 6        ? 4
                    : weight <= 12       ? 2
                                         : 1;
-    // A sum down columns reads pieces of rows: long ones.
-    if (n->accumulator.count == 1 && !n->lane_folded && weight <= 6)
-        n->unit_most = MAX_UNITS;
+    // A sum down columns reads pieces of rows, each in a page of its own: long ones, if there are
+    // registers for their sums (those of AVX-512 are 32) and pieces enough to be divided.
+    if (n->accumulator.count == 1 && !n->lane_folded && weight <= 6) {
+        bool long_pieces =
+            n->lanes >= 16 && n->dim[n->lane_dim].extent >= (int64_t)3 * MAX_UNITS * n->lanes;
+        n->unit_most = long_pieces ? MAX_UNITS : MAX_UNITS / 2;
+    }
     if (n->dims) {
         int64_t vectors = (n->dim[n->lane_dim].extent + n->lanes - 1) / n->lanes;
         if (vectors < n->unit_most)

@@ -87,14 +87,13 @@ static bool levels_fit(Jobs *jobs, const Setting *setting, const ProgramDeploy *
     return true;
 }
 
-// What an executable could not read there, where no library but that of C is; NULL: it reads
-// numbers.
+// What an executable could not read there, where no decoder is; NULL: it reads numbers or texts.
 static const char *unreadable(const Jobs *jobs, const DataBlock *data)
 {
     const aml_dataset *table = &jobs->program->dataset.at[data->index].table;
     for (int i = 0; i < table->fields; i++)
         if (table->field[i].rule && table->field[i].rule->text)
-            return "texts";
+            return NULL;
     return table->source.kind == AML_SOURCE_AUDIO ? "sounds"
            : table->source.most_pixels > 0        ? "pictures"
                                                   : NULL;
@@ -221,7 +220,8 @@ bool job_deploy(Jobs *jobs, Node *node)
     good &= read_limit(jobs, node, "memory", &deploy.require_memory);
     good &= read_limit(jobs, node, "latency", &deploy.require_latency);
     good &= read_target(jobs, node, &deploy);
-    good &= read_emit(jobs, node, &deploy) && (!train || cross_fits(jobs, node, &deploy, train->data));
+    good &=
+        read_emit(jobs, node, &deploy) && (!train || cross_fits(jobs, node, &deploy, train->data));
     good &= read_weights(jobs, node, &deploy);
     good &= read_quantize(jobs, node, train, &deploy.quantize);
     good &= read_prune(jobs, node, &deploy.prune);

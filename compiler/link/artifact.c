@@ -22,6 +22,17 @@ const char *table_layers(TableWriter *writer, const Artifact *artifact)
     return "layers";
 }
 
+const char *table_weights(TableWriter *writer, const Artifact *artifact, bool is_program)
+{
+    if (!artifact->weights_file)
+        return "0";
+    TOP("static const aml_weights_file weights = {%s, %zuu, %s, %s, %s, aml_weights_check, %s};\n",
+        table_text(writer, artifact->weights_file), artifact->weights_file_bytes,
+        table_text(writer, artifact->weights_file_hash), table_text(writer, artifact->name),
+        table_text(writer, artifact->weights_levels), is_program ? "aml_weights_map" : "0");
+    return "&weights";
+}
+
 // Where NaN is a missing value that prepare knows about.
 static unsigned missing_fields(const Artifact *artifact)
 {
@@ -115,10 +126,7 @@ void write_artifact(TableWriter *writer, const Artifact *artifact, bool is_progr
     if (is_program && readers(artifact))
         TOP("static const struct amli_file_reader *const readers[] = {%s};\n", readers(artifact));
     const char *layers = table_layers(writer, artifact);
-    if (artifact->weights_file)
-        TOP("static const aml_weights_file weights = {%s, %zuu, %s, aml_weights_check, %s};\n",
-            table_text(writer, artifact->weights_file), artifact->weights_file_bytes,
-            table_text(writer, artifact->weights_file_hash), is_program ? "aml_weights_map" : "0");
+    const char *weights = table_weights(writer, artifact, is_program);
     TOP("static const int64_t predict_batch[] = {");
     for (int i = 0; i < artifact->batch.count; i++)
         TOP("%s%lld", i ? ", " : "", (long long)artifact->batch.at[i]);
@@ -137,9 +145,8 @@ void write_artifact(TableWriter *writer, const Artifact *artifact, bool is_progr
     TOP("    .predicts = %d, .predict_batch = predict_batch,\n    .weights_bytes = %zuu, "
         ".parameters = %lld,\n",
         artifact->predict.count, artifact->weights_bytes, (long long)artifact->parameters);
-    if (artifact->weights_file)
-        TOP("    .weights = &weights,\n");
-    TOP("    .layers = %d, .layer = %s,\n", artifact->layer.count, layers);
+    TOP("    .weights = %s,\n    .layers = %d, .layer = %s,\n", weights, artifact->layer.count,
+        layers);
     if (is_program)
         write_readers(writer, artifact);
     TOP("};\n");

@@ -53,15 +53,16 @@ static void write_jobs(TableWriter *writer, const Generator *of, bool prompts)
 
 static void write_facts(TableWriter *writer, const Artifact *facts)
 {
-    const char *layers = table_layers(writer, facts);
+    const char *layers = table_layers(writer, facts), *weights = table_weights(writer, facts, true);
     TOP("static const aml_artifact facts = {\n    .abi = AML_PROGRAM_ABI, .name = %s, .doc = %s,\n"
         "    .source_hash = %s,\n    .weights_hash = %s,\n    .data_fingerprint = %s,\n    "
         ".compiler = \"amlc " AML_VERSION_TEXT "\",\n",
         table_text(writer, facts->name), table_text(writer, facts->doc),
         table_text(writer, facts->source_hash), table_text(writer, facts->weights_hash),
         table_text(writer, facts->data_fingerprint));
-    TOP("    .weights_bytes = %zuu, .parameters = %lld, .layers = %d, .layer = %s};\n",
-        facts->weights_bytes, (long long)facts->parameters, facts->layer.count, layers);
+    TOP("    .weights_bytes = %zuu, .parameters = %lld, .layers = %d, .layer = %s,\n    "
+        ".weights = %s};\n",
+        facts->weights_bytes, (long long)facts->parameters, facts->layer.count, layers, weights);
 }
 
 Tables tables_of_generator(Cx *cx, const Artifact *facts, const Generator *generator)
@@ -102,15 +103,18 @@ const char *generator_header(Cx *cx, const Artifact *facts, const Generator *gen
     PUT("// %s.h: the scores of the next token by the deployed model %s, from C or C++. Made by "
         "amlc " AML_VERSION_TEXT ".\n//\n",
         name, name);
-    PUT("// The weights are constants in the library. There is no global state and nothing is "
+    const char *weights = facts->weights_file ? ", weights, weights_bytes" : "";
+    PUT("// %s There is no global state and nothing is "
         "allocated: a context lives in\n"
         "// memory that the caller provides. Each thread uses a context of its own; any number may "
         "compute at once.\n//\n"
         "//   void *memory = malloc(%s_context_bytes());\n//   %s_context *context;\n"
-        "//   if (%s_init(memory, %s_context_bytes(), &context) != 0) ...\n"
+        "//   if (%s_init(memory, %s_context_bytes()%s, &context) != 0) ...\n"
         "//   %s_token(context, 17, scores); // behind the first token\n"
         "//   %s_token(context, 4, scores);  // behind the second\n//   free(memory);\n",
-        name, name, name, name, name, name);
+        *weights ? arena_printf(cx->arena, "The weights are in the file %s.", facts->weights_file)
+                 : "The weights are constants in the library.",
+        name, name, name, name, weights, name, name);
     PUT("\n#ifndef %s_H\n#define %s_H\n\n#include <stddef.h>\n#include <stdint.h>\n\n#ifdef "
         "__cplusplus\nextern \"C\" {\n#endif\n\n",
         guard.text, guard.text);
@@ -127,11 +131,17 @@ const char *generator_header(Cx *cx, const Artifact *facts, const Generator *gen
         name, name);
     PUT("// How many bytes a context needs.\nsize_t %s_context_bytes(void);\n\n", name);
     PUT("// Makes a context in `memory` (any alignment, at least %s_context_bytes() bytes), which "
-        "has seen no token. It needs no end.\n"
-        "// Returns 0, or a code for %s_message: too little memory, or a CPU that lacks what the "
-        "code needs; *out is then NULL.\nint %s_init(void *memory, size_t bytes, "
+        "has seen no token. It needs no end.\n",
+        name);
+    if (*weights)
+        PUT("// It reads the bytes of the file %s, which must stay where they are, aligned to 64, "
+            "as a mapping is; all contexts may\n// share them. Their SHA-256 is compared.\n",
+            facts->weights_file);
+    PUT("// Returns 0, or a code for %s_message: too little memory, %sor a CPU that lacks what the "
+        "code needs; *out is then NULL.\nint %s_init(void *memory, size_t bytes, %s"
         "%s_context **out);\n\n",
-        name, name, name, name);
+        name, *weights ? "other weights, " : "", name,
+        *weights ? "const void *weights, size_t weights_bytes, " : "", name);
     PUT("// The model sees `token` behind those before it: %s_VOCAB scores, of which the softmax "
         "is the probability of each token\n"
         "// to be the next. `scores` may be NULL. Returns 0, or a code for %s_message: the token "
@@ -155,17 +165,20 @@ Tables generator_library(Cx *cx, const Artifact *facts, const Generator *generat
     const char *name = facts->name;
     TOP("#include \"aml/artifact.h\"\n#include \"%s.h\"\n\n", name);
     write_jobs(writer, generator, false);
+    const char *weights = table_weights(writer, facts, false);
     TOP("static const aml_token_level levels[] = {\n");
     for (int i = 0; i < generator->level.count; i++)
         TOP("    {&job%d, %s, %s},\n", i, table_text(writer, generator->level.at[i].cpu_level),
             table_text(writer, generator->level.at[i].cpu_features));
-    TOP("};\nstatic const aml_token_model model = {AML_PROGRAM_ABI, %d, levels};\n",
-        generator->level.count);
+    TOP("};\nstatic const aml_token_model model = {AML_PROGRAM_ABI, %d, levels, %s};\n",
+        generator->level.count, weights);
     TOP("\nsize_t %s_context_bytes(void)\n{\n    return aml_tokens_bytes(&model);\n}\n", name);
-    TOP("\nint %s_init(void *memory, size_t bytes, %s_context **out)\n{\n    aml_tokens *context;\n"
-        "    int code = aml_tokens_open(&model, memory, bytes, &context);\n    *out = "
-        "(%s_context *)context;\n    return code;\n}\n",
-        name, name, name);
+    bool beside = facts->weights_file;
+    TOP("\nint %s_init(void *memory, size_t bytes, %s%s_context **out)\n{\n    aml_tokens "
+        "*context;\n    int code = aml_tokens_open_with(&model, memory, bytes, %s, &context);\n    "
+        "*out = (%s_context *)context;\n    return code;\n}\n",
+        name, beside ? "const void *weights, size_t weights_bytes, " : "", name,
+        beside ? "weights, weights_bytes" : "0, 0", name);
     TOP("\nint %s_token(%s_context *context, int32_t token, float *scores)\n{\n    return "
         "aml_tokens_next((aml_tokens *)context, token, scores);\n}\n",
         name, name);

@@ -81,12 +81,15 @@ typedef struct Artifact {
     Vec(ArtifactLevel) level; // the best first
     size_t weights_bytes;
     const char *weights_file, *weights_file_hash; // beside the program; NULL: inside
+    const char *weights_levels;                   // that they are laid out for
     size_t weights_file_bytes;
     int64_t parameters;
     Vec(aml_layer_report) layer; // of a quantized program
 } Artifact;
 const char *table_layers(TableWriter *writer, const Artifact *artifact); // the name of an array
-Tables tables_of_artifact(Cx *cx, const Artifact *artifact);             // for aml_artifact_main
+// "&weights", which describes their file, or 0 where they are inside.
+const char *table_weights(TableWriter *writer, const Artifact *artifact, bool is_program);
+Tables tables_of_artifact(Cx *cx, const Artifact *artifact); // for aml_artifact_main
 // ---- library.c: the deployed library and its header, NAME.h
 const char *library_header(Cx *cx, const Artifact *artifact);
 Tables library_source(Cx *cx, const Artifact *artifact);
@@ -142,6 +145,7 @@ typedef struct Toolchain {
     const char *compiler; // $AML_CC, or cc
     const char *runtime;  // libaml_runtime.a; NULL: not found
     const char *searched; // where it was looked for
+    bool whole;           // for TARGET_CROSS: all of it, and the libraries that all of it needs
 } Toolchain;
 Toolchain toolchain_find(Cx *cx);
 // The same for TARGET_CROSS: $AML_CC_AARCH64 or aarch64-linux-gnu-gcc, libaml_runtime_aarch64.a.

@@ -62,6 +62,7 @@ Toolchain toolchain_find_cross(Cx *cx)
         arena_printf(cx->arena, "%.*slibaml_runtime_aarch64.a",
                      slash ? (int)(slash - host.runtime) + 1 : 0, slash ? host.runtime : "");
     found.runtime = access(found.searched, R_OK) == 0 ? found.searched : NULL;
+    found.whole = *AML_CROSS_LIBRARIES;
     return found;
 }
 
@@ -196,12 +197,14 @@ static const char *finish_tool(Workplace *place, const char *tool, Process proce
                             "install gcc) or name another in AML_CC",
                             tool);
     if (ended.code != 0)
-        return arena_printf(cx->arena, "the C compiler '%s' failed with code %d:\n%s%s", tool,
-                            ended.code, ended.output,
-                            place->cross && strstr(ended.output, "cannot find -l")
-                                ? "\nan executable for aarch64 is linked with the static C library "
-                                  "for it (apt-get install libc6-dev-arm64-cross)"
-                                : "");
+        return arena_printf(
+            cx->arena, "the C compiler '%s' failed with code %d:\n%s%s", tool, ended.code,
+            ended.output,
+            place->cross && strstr(ended.output, "cannot find -l")
+                ? "\nan executable for aarch64 is linked with static libraries for it "
+                  "(apt-get install libc6-dev-arm64-cross; for tokenizers of "
+                  "pieces libutf8proc-dev:arm64 libpcre2-dev:arm64)"
+                : "");
     return NULL;
 }
 
@@ -269,13 +272,14 @@ static const char *link_whole(Workplace *place, const LinkRequest *request, cons
     Buffer libraries = {.arena = cx->arena};
     buffer_text(&libraries, request->libraries ? request->libraries : "");
     buffer_text(&libraries, tokenizer_libraries(cx, &request->tables));
+    buffer_text(&libraries, request->cross ? " " AML_CROSS_LIBRARIES : "");
     for (char *rest, *name = strtok_r(libraries.text, " ", &rest); name;
          name = strtok_r(NULL, " ", &rest))
         ARG(name);
     if (!request->cross)
         ARG("-l:libjansson.a"), ARG("-l:libnettle.a"), ARG("-lpthread");
     else if (request->kind == LINK_EXECUTABLE)
-        ARG("-static"); // where it will run is not known
+        ARG("-static"), ARG("-lpthread"); // where it will run is not known
     if (request->kind == LINK_SHARED) {
         ARG("-shared"), ARG("-Wl,--version-script=exports.map");
         ARG(arena_printf(cx->arena, "-Wl,-soname,lib%s.so", request->name));
@@ -320,7 +324,7 @@ static const char *link_object(Workplace *place, const LinkRequest *request, con
         ARG(arena_printf(cx->arena, "-Wl,-u,%s_%s", request->name, *function));
     ARG("tables.o");
     add_objects(place, request, tools, words);
-    if (!request->cross)
+    if (!request->cross || *AML_CROSS_LIBRARIES)
         ARG("-l:libnettle.a");
     ARG("-o"), ARG("joined.o");
     words = &hide;

@@ -57,6 +57,7 @@ typedef struct Node {
     int64_t seen;     // of a walk
     Inst *twin;       // the copy in the body under construction
     int made_for;     // group + 1 for which twin is
+    int nests;        // how many instructions before it are not mere numbers
 } Node;
 
 typedef struct Group {
@@ -162,10 +163,12 @@ static void store_casts(Fuser *f)
 
 static void make_nodes(Fuser *f)
 {
+    int nests = 0;
     for (Inst *inst = f->fn->first; inst; inst = inst->next) {
         inst->mark = f->node.count;
-        Node node = {.inst = inst, .role = role_of(inst), .group = f->node.count};
+        Node node = {.inst = inst, .role = role_of(inst), .group = f->node.count, .nests = nests};
         vec_push(f->arena, &f->node, node);
+        nests += !inst_in_register(inst);
     }
     store_casts(f);
     f->group = NEW_ARRAY(f->arena, Group, f->node.count + 1);
@@ -386,7 +389,7 @@ static bool better_later(Fuser *f, const Edge *edge)
     enum { NEAR = 32 };
     const Node *from = &f->node.at[edge->from], *to = &f->node.at[edge->to];
     bool widens = dtype_info[from->inst->type.dtype].bytes < dtype_info[to->inst->type.dtype].bytes;
-    if (edge->to - edge->from <= NEAR && !widens)
+    if (to->nests - from->nests <= NEAR && !widens)
         return false;
     bool stored = from->solid;
     for (int i = 0; i < from->out.count; i++)
@@ -394,9 +397,24 @@ static bool better_later(Fuser *f, const Edge *edge)
     return stored;
 }
 
+// A product's result that others read as well, in memory therefore, and of which `to` makes what is
+// only summed up: a sum of squares makes them itself, so that they are never stored.
+static bool only_summed(Fuser *f, const Edge *edge)
+{
+    const Node *from = &f->node.at[edge->from], *to = &f->node.at[edge->to];
+    bool others = from->solid;
+    for (int i = 0; i < from->out.count; i++)
+        others |= f->edge.at[from->out.at[i]].to != edge->to;
+    for (int i = 0; i < to->out.count; i++) {
+        const Edge *next = &f->edge.at[to->out.at[i]];
+        others &= next->kind == EDGE_DIRECT && f->node.at[next->to].inst->op == OP_reduce;
+    }
+    return others && !to->solid && to->out.count > 0;
+}
+
 static bool try_merge(Fuser *f, const Edge *edge, Round round)
 {
-    if (better_later(f, edge))
+    if (better_later(f, edge) || (round == ROUND_PRODUCTS && only_summed(f, edge)))
         return false;
     int producer = find(f, edge->from), consumer = find(f, edge->to);
     if (producer == consumer || !f->group[producer].fusible || !f->group[consumer].fusible ||

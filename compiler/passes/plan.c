@@ -350,7 +350,7 @@ static bool taken_over(const Planner *p, const Value *old)
 static bool place_over(Planner *p, Value *value)
 {
     const Inst *inst = value->inst;
-    if (inst->op != OP_fused && inst->op != OP_loop)
+    if (inst->op != OP_fused && inst->op != OP_loop && inst->op != OP_scatter_add)
         return false;
     for (int i = 0; i < inst->inputs; i++) {
         Value *old = value_of(inst->input[i]);

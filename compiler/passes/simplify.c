@@ -311,6 +311,22 @@ static Inst *parts_in_a_row(Inst *inst)
     return make(inst, OP_pad, pad, around, (Type){0});
 }
 
+// A sum with rows that are added to zeros: they are added to the other term where it is. A table
+// that is an embedding and a head has such a gradient, and zeros as large as the table would be
+// written and read again for the few rows of a batch.
+static Inst *added_in_place(Inst *inst)
+{
+    for (int side = 0; side < 2; side++) {
+        Inst *rows = inst->input[side], *sum = inst->input[1 - side];
+        if (rows->op != OP_scatter_add || rows->uses != 1 || !is_all(rows->input[0], 0) ||
+            sum->uses != 1 || sum->op == OP_parameter || sum->op == OP_constant)
+            continue;
+        Inst *in[] = {sum, rows->input[1], rows->input[2]};
+        return make(inst, OP_scatter_add, in, rows->attr, inst->type);
+    }
+    return NULL;
+}
+
 static Inst *add_rules(Inst *inst)
 {
     Inst *a = inst->input[0], *b = inst->input[1];
@@ -880,7 +896,7 @@ enum { MOST_RULES = 3 };
 static Rule *const rules[OP_COUNT][MOST_RULES] = {
     [OP_neg] = {neg_rules},
     [OP_abs] = {abs_rules},
-    [OP_add] = {constant_to_the_right, add_rules},
+    [OP_add] = {constant_to_the_right, add_rules, added_in_place},
     [OP_sub] = {sub_rules},
     [OP_mul] = {constant_to_the_right, mul_rules},
     [OP_div] = {div_rules},

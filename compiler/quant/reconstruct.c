@@ -5,42 +5,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "quant/cholesky.h"
+
 static const double damping = 1e-4; // of the mean diagonal, added to it
-
-// Of a symmetric positive matrix [n, n], in its place: the lower triangle of its factor.
-static bool factorize(double *a, int64_t n)
-{
-    for (int64_t j = 0; j < n; j++) {
-        for (int64_t i = j; i < n; i++) {
-            double sum = a[i * n + j];
-            for (int64_t p = 0; p < j; p++)
-                sum -= a[i * n + p] * a[j * n + p];
-            if (i == j && !(sum > 0))
-                return false;
-            a[i * n + j] = i == j ? sqrt(sum) : sum / a[j * n + j];
-        }
-    }
-    return true;
-}
-
-// x [n, columns] becomes A^-1 x, by the factor of A.
-static void solve(const double *factor, int64_t n, double *x, int64_t columns)
-{
-    for (int64_t i = 0; i < n; i++) {
-        for (int64_t p = 0; p < i; p++)
-            for (int64_t c = 0; c < columns; c++)
-                x[i * columns + c] -= factor[i * n + p] * x[p * columns + c];
-        for (int64_t c = 0; c < columns; c++)
-            x[i * columns + c] /= factor[i * n + i];
-    }
-    for (int64_t i = n - 1; i >= 0; i--) {
-        for (int64_t p = i + 1; p < n; p++)
-            for (int64_t c = 0; c < columns; c++)
-                x[i * columns + c] -= factor[p * n + i] * x[p * columns + c];
-        for (int64_t c = 0; c < columns; c++)
-            x[i * columns + c] /= factor[i * n + i];
-    }
-}
 
 static int64_t weight_place(const Given *given, int64_t input, int64_t column)
 {
@@ -56,13 +23,13 @@ bool reconstruction_begin(Arena *arena, const Given *given, Reconstruction *out)
         mean += factor[i * k + i] / (double)k;
     for (int64_t i = 0; i < k; i++)
         factor[i * k + i] += damping * mean;
-    if (!(mean > 0) || !isfinite(mean) || !factorize(factor, k))
+    if (!(mean > 0) || !isfinite(mean) || !cholesky_factor(factor, k))
         return false;
     *out =
         (Reconstruction){given, NEW_ARRAY(arena, double, k *k), NEW_ARRAY(arena, double, k *n), 0};
     for (int64_t i = 0; i < k; i++)
         out->inverse[i * k + i] = 1;
-    solve(factor, k, out->inverse, k);
+    cholesky_solve(factor, k, out->inverse, k);
     for (int64_t i = 0; i < k; i++)
         for (int64_t c = 0; c < n; c++)
             out->weight[i * n + c] = (double)given->weight[weight_place(given, i, c)];
@@ -94,7 +61,7 @@ static Block block_of(Arena *scratch, const Reconstruction *r, const int64_t cha
     for (int64_t i = 0; i < block.count; i++)
         for (int64_t j = 0; j < block.count; j++)
             block.factor[i * block.count + j] = r->inverse[block.input[i] * k + block.input[j]];
-    block.good = factorize(block.factor, block.count);
+    block.good = cholesky_factor(block.factor, block.count);
     return block;
 }
 
@@ -106,7 +73,7 @@ static double *solved_rows(Arena *scratch, const Block *block, const double *mat
     for (int64_t i = 0; i < block->count; i++)
         memcpy(rows + i * columns, matrix + block->input[i] * columns,
                sizeof *rows * (size_t)columns);
-    solve(block->factor, block->count, rows, columns);
+    cholesky_solve(block->factor, block->count, rows, columns);
     return rows;
 }
 
@@ -115,11 +82,13 @@ double reconstruction_cost(Arena *scratch, const Reconstruction *r, const int64_
 {
     int64_t n = r->given->columns;
     Block block = block_of(scratch, r, channel, count);
+    if (!block.good)
+        return INFINITY;
     double *rows = solved_rows(scratch, &block, r->weight, n), cost = 0;
     for (int64_t i = 0; i < block.count; i++)
         for (int64_t c = 0; c < n; c++)
             cost += rows[i * n + c] * r->weight[block.input[i] * n + c];
-    return block.good ? cost / r->energy : INFINITY;
+    return cost / r->energy;
 }
 
 // matrix -= H_:J rows

@@ -14,6 +14,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "quant/cholesky.h"
 #include "stored.h"
 
 static const double damping = 0.01; // of the mean diagonal of H, added to it
@@ -106,64 +107,16 @@ static Grid grid_of(const StoredRule *rule, const float *w, int64_t count)
 
 // ---- the Cholesky factor of the inverse
 
-// H = L L^T in the lower triangle; false if it is not positive definite.
-static bool cholesky(double *h, int64_t k)
-{
-    for (int64_t j = 0; j < k; j++) {
-        double sum = h[j * k + j];
-        for (int64_t p = 0; p < j; p++)
-            sum -= h[j * k + p] * h[j * k + p];
-        if (!(sum > 0))
-            return false;
-        double root = sqrt(sum);
-        h[j * k + j] = root;
-        for (int64_t i = j + 1; i < k; i++) {
-            double dot = h[i * k + j];
-            const double *a = h + i * k, *b = h + j * k;
-            for (int64_t p = 0; p < j; p++)
-                dot -= a[p] * b[p];
-            h[i * k + j] = dot / root;
-        }
-    }
-    return true;
-}
-
 // The upper factor U of the inverse of H, U^T U = H^-1. NULL: H has none.
 static double *inverse_factor(Arena *arena, const double *square, int64_t k)
 {
-    size_t bytes = sizeof(double) * (size_t)(k * k);
-    double *h = arena_alloc(arena, bytes), *inverse = arena_alloc(arena, bytes), mean = 0;
-    memcpy(h, square, bytes);
+    double *h = arena_copy(arena, square, sizeof(double) * (size_t)(k * k)), mean = 0;
     for (int64_t i = 0; i < k; i++)
         mean += h[i * k + i] / (double)k;
     for (int64_t i = 0; i < k; i++)
         h[i * k + i] += damping * mean + 1e-30;
-    if (!cholesky(h, k))
-        return NULL;
-    // rows of L^-1, then H^-1 = L^-T L^-1
-    memset(inverse, 0, bytes);
-    for (int64_t j = 0; j < k; j++) {
-        inverse[j * k + j] = 1 / h[j * k + j];
-        for (int64_t i = j + 1; i < k; i++) {
-            double sum = 0;
-            for (int64_t p = j; p < i; p++)
-                sum += h[i * k + p] * inverse[p * k + j];
-            inverse[i * k + j] = -sum / h[i * k + i];
-        }
-    }
-    for (int64_t i = 0; i < k; i++)
-        for (int64_t j = 0; j <= i; j++) {
-            double sum = 0;
-            for (int64_t p = i; p < k; p++)
-                sum += inverse[p * k + i] * inverse[p * k + j];
-            h[i * k + j] = sum;
-        }
-    if (!cholesky(h, k))
-        return NULL;
-    for (int64_t i = 0; i < k; i++) // L of H^-1 turned around
-        for (int64_t j = 0; j < k; j++)
-            inverse[i * k + j] = j >= i ? h[j * k + i] : 0;
-    return inverse;
+    bool whole = cholesky_factor(h, k) && cholesky_invert(h, k) && cholesky_factor(h, k);
+    return whole ? h : NULL;
 }
 
 // ---- one matrix

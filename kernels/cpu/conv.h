@@ -50,6 +50,7 @@ typedef struct AmlConv {
     bool input;       // conv_input: `from` are the convolution's results
     bool quads;       // the source's channels are bytes: four of them are an element (quads.c)
     bool waits;       // pairs: the results of a unit wait for the others, if that fits
+    int most_vectors; // in a panel of those with channels last; 0: as many as are best
     int last;         // 1: channels of the result are last, 2: of both (conv_last.h)
     int64_t channels; // of the source in memory, in each group
     int64_t depth;    // 0, or the channels, each with a convolution of its own: see below
@@ -65,6 +66,8 @@ typedef struct AmlConv {
     int block_axis;                // 0 or 1: the axis of the result that is cut into blocks
     int64_t block_rows, blocks;
     int64_t vectors, tile_rows, tile_columns;
+    int64_t pitch;             // elements from a row of the packed weights to the next: a panel, or
+                               // several of them, if wider registers read the same weights
     int64_t parts, unit_chunk; // units in a part
     int64_t taps;              // of all phases
     int64_t kept;              // elements in front of the results that wait; 0: none do
@@ -259,6 +262,7 @@ static inline bool aml_conv_plan(AmlConv *c)
         c->copy_bytes += (size_t)waiting;
     }
     int64_t panel = c->vectors * c->lanes;
+    c->pitch = panel;
     c->packed_bytes =
         (size_t)(c->groups * aml_ceil_div(c->to, panel) * panel * c->from * c->taps * c->bytes);
     return true;
@@ -291,6 +295,18 @@ static inline void aml_conv_table(const AmlConv *c, int64_t table[])
                 }
         table[2 * f + 1] = next - table[2 * f];
     }
+}
+
+// Whether a plan for shorter registers can read the weights as `wide` has them packed: each row of
+// its panels is a piece of a wider one. It does so from then on.
+static inline bool aml_conv_share(AmlConv *c, const AmlConv *wide)
+{
+    int64_t panel = c->vectors * c->lanes, pitch = wide->vectors * wide->lanes;
+    if (c->depth || c->half || wide->half || c->last != wide->last || c->side != wide->side ||
+        c->bytes != wide->bytes || pitch < panel || pitch % panel)
+        return false;
+    c->pitch = pitch;
+    return true;
 }
 
 // The weights [out, in, kernel] in the order in which they are read: for each group, each panel of

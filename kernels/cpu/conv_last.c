@@ -16,8 +16,9 @@ TEMPLATE void aml_shared_conv_last_copy(const float *source, int64_t channels, i
                                         float *copy);
 TEMPLATE void conv_last_tile(const float *source, int64_t plane, int64_t row_step, int64_t step,
                              const float *weights, const int64_t *taps, int64_t count, int64_t from,
-                             int64_t vectors, int64_t rows, int64_t columns, int64_t left,
-                             int64_t position, int64_t pitch, int64_t channel, LAST_EPILOGUE);
+                             int64_t vectors, int64_t pitch, int64_t rows, int64_t columns,
+                             int64_t left, int64_t position, int64_t line, int64_t channel,
+                             LAST_EPILOGUE);
 
 // Units begin..end: a group of an image, or a block of its rows.
 TEMPLATE void aml_conv_last(const float *source, const float *packed, float *copy,
@@ -25,10 +26,11 @@ TEMPLATE void aml_conv_last(const float *source, const float *packed, float *cop
                             int64_t to, int64_t taps, AXES(source), AXES(result), AXES(step),
                             AXES(origin), AXES(copy), int64_t place, int64_t plane, int64_t direct,
                             int64_t block_axis, int64_t block_rows, int64_t blocks, int64_t vectors,
-                            int64_t tile_rows, int64_t tile_columns, int64_t unit_begin,
-                            int64_t unit_end, LAST_EPILOGUE)
+                            int64_t pitch, int64_t tile_rows, int64_t tile_columns,
+                            int64_t unit_begin, int64_t unit_end, LAST_EPILOGUE)
 {
     int64_t panel = vectors * F32_LANES, panels = (to + panel - 1) / panel;
+    int64_t wide_panels = (to + pitch - 1) / pitch; // as they are packed
     int64_t source_size = source_d * source_h * source_w;
     int64_t channels = groups * from;
     const int64_t *rows = table + AML_CONV_TABLE;
@@ -57,7 +59,9 @@ TEMPLATE void aml_conv_last(const float *source, const float *packed, float *cop
         }
         NO_UNROLL for (int64_t p = 0; p < panels; p++)
         {
-            const float *weights = packed + (group * panels + p) * panel * from * taps;
+            const float *weights = packed +
+                                   (group * wide_panels + p * panel / pitch) * pitch * from * taps +
+                                   p * panel % pitch;
             int64_t left = to - p * panel, channel = group * to + p * panel;
             NO_UNROLL for (int64_t z = begin_d; z < end_d; z++)
             {
@@ -68,12 +72,12 @@ TEMPLATE void aml_conv_last(const float *source, const float *packed, float *cop
                     int64_t position = ((image * result_d + z) * result_h + y) * result_w;
                     NO_UNROLL for (; x + tile_columns <= result_w; x += tile_columns)
                         conv_last_tile(row + x * step_w * place, plane, step_h * copy_w * place,
-                                       step_w * place, weights, rows, taps, from, vectors,
+                                       step_w * place, weights, rows, taps, from, vectors, pitch,
                                        tile_rows, tile_columns, left, position + x, result_w,
                                        channel, epilogue, context);
                     if (result_w % tile_columns)
                         conv_last_tile(row + x * step_w * place, plane, step_h * copy_w * place,
-                                       step_w * place, weights, rows, taps, from, vectors,
+                                       step_w * place, weights, rows, taps, from, vectors, pitch,
                                        tile_rows, result_w % tile_columns, left, position + x,
                                        result_w, channel, epilogue, context);
                 }
@@ -124,8 +128,9 @@ TEMPLATE void aml_shared_conv_last_copy(const float *source, int64_t channels, i
 // One tile. taps: the offset of each tap, and its number.
 TEMPLATE void conv_last_tile(const float *source, int64_t plane, int64_t row_step, int64_t step,
                              const float *weights, const int64_t *taps, int64_t count, int64_t from,
-                             int64_t vectors, int64_t rows, int64_t columns, int64_t left,
-                             int64_t position, int64_t pitch, int64_t channel, LAST_EPILOGUE)
+                             int64_t vectors, int64_t pitch, int64_t rows, int64_t columns,
+                             int64_t left, int64_t position, int64_t line, int64_t channel,
+                             LAST_EPILOGUE)
 {
     f32v sum[TILE][4];
     EACH(i, TILE, rows * columns)
@@ -145,7 +150,7 @@ TEMPLATE void conv_last_tile(const float *source, int64_t plane, int64_t row_ste
                 f32v value = f32_splat(at[index]);
                 EACH(j, 4, vectors) sum[i][j] = f32_fma(value, right[j], sum[i][j]);
             }
-            weights += vectors * F32_LANES;
+            weights += pitch;
             at += plane;
         }
     }
@@ -155,7 +160,7 @@ TEMPLATE void conv_last_tile(const float *source, int64_t plane, int64_t row_ste
         if (lanes > 0) {
             EACH(i, TILE, rows * columns)
             {
-                epilogue(context, position + i / columns * pitch + i % columns,
+                epilogue(context, position + i / columns * line + i % columns,
                          channel + j * F32_LANES, lanes < F32_LANES ? (int)lanes : F32_LANES,
                          sum[i][j]);
             }
@@ -318,7 +323,7 @@ TEMPLATE void aml_shared_winograd_input(const float *source, int64_t side, int64
                                         int64_t low_w, int64_t tiles_w, int64_t first,
                                         int64_t count, int64_t step, float *patch, float *out);
 TEMPLATE void winograd_product(const float *a, const float *b, int64_t from, int64_t vectors,
-                               int64_t rows, f32v *out);
+                               int64_t pitch, int64_t rows, f32v *out);
 TEMPLATE void aml_shared_winograd_output2(const f32v *in, int64_t step, f32v *out);
 TEMPLATE void aml_shared_winograd_output4(const f32v *in, int64_t step, f32v *out);
 TEMPLATE void aml_shared_winograd_patch2(const float *in, int64_t pitch, int64_t from, float *out,
@@ -332,7 +337,7 @@ TEMPLATE void aml_conv_winograd(const float *source, const float *packed, float 
                                 int64_t side, int64_t from, int64_t to, int64_t source_h,
                                 int64_t source_w, int64_t result_h, int64_t result_w, int64_t low_h,
                                 int64_t low_w, int64_t tiles_h, int64_t tiles_w, int64_t block,
-                                int64_t blocks, int64_t vectors, int64_t tile_rows,
+                                int64_t blocks, int64_t vectors, int64_t pitch, int64_t tile_rows,
                                 int64_t unit_begin, int64_t unit_end, LAST_EPILOGUE)
 {
     int64_t panel = vectors * F32_LANES, points = (side + 2) * (side + 2);
@@ -348,12 +353,12 @@ TEMPLATE void aml_conv_winograd(const float *source, const float *packed, float 
                                   source_w, low_h, low_w, tiles_w, first, count, step, patch, v);
         NO_UNROLL for (int64_t channel = 0; channel < to; channel += panel)
         {
-            const float *u = packed + channel * from * points;
+            const float *u = packed + channel / pitch * pitch * from * points + channel % pitch;
             NO_UNROLL for (int64_t e = 0; e < points; e++)
             {
                 NO_UNROLL for (int64_t t = 0; t < count; t += tile_rows)
-                    winograd_product(v + e * step + t * from, u + e * from * panel, from, vectors,
-                                     tile_rows, m + e * out_step + t * vectors);
+                    winograd_product(v + e * step + t * from, u + e * from * pitch, from, vectors,
+                                     pitch, tile_rows, m + e * out_step + t * vectors);
             }
             NO_UNROLL for (int64_t t = 0; t < count * vectors; t++)
             {
@@ -419,7 +424,7 @@ TEMPLATE void aml_shared_winograd_input(const float *source, int64_t side, int64
 }
 
 TEMPLATE void winograd_product(const float *a, const float *b, int64_t from, int64_t vectors,
-                               int64_t rows, f32v *out)
+                               int64_t pitch, int64_t rows, f32v *out)
 {
     f32v sum[TILE][4];
     EACH(i, TILE, rows)
@@ -435,7 +440,7 @@ TEMPLATE void winograd_product(const float *a, const float *b, int64_t from, int
             f32v value = f32_splat(a[i * from + c]);
             EACH(j, 4, vectors) sum[i][j] = f32_fma(value, right[j], sum[i][j]);
         }
-        b += vectors * F32_LANES;
+        b += pitch;
     }
     EACH(i, TILE, rows)
     {

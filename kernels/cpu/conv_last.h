@@ -49,7 +49,8 @@ static inline double aml_conv_last_turn(int64_t positions, int64_t vectors)
 static inline void aml_conv_last_tile(AmlConv *c)
 {
     int64_t room = c->lanes * c->bytes == 64 ? AML_CONV_TILE : AML_CONV_SMALL_TILE;
-    int64_t wide = room == AML_CONV_TILE ? 4 : 3, all = aml_ceil_div(c->to, c->lanes);
+    int64_t wide = c->most_vectors ? c->most_vectors : room == AML_CONV_TILE ? 4 : 3;
+    int64_t all = aml_ceil_div(c->to, c->lanes);
     int64_t height = c->result[1], width = c->result[2];
     double best = -1;
     for (int64_t v = 1; v <= wide; v++)
@@ -121,7 +122,7 @@ static inline bool aml_conv_depth_plan(AmlConv *c)
     c->unit_chunk = aml_ceil_div(c->images * c->blocks, wanted);
     c->parts = aml_ceil_div(c->images * c->blocks, c->unit_chunk);
     c->direct = true;
-    c->place = aml_ceil_div(c->depth, c->lanes) * c->lanes; // of the weights
+    c->place = c->pitch = aml_ceil_div(c->depth, c->lanes) * c->lanes; // of the weights
     c->copy_bytes = 0;
     c->packed_bytes = (size_t)(c->taps * c->place * c->bytes);
     return true;
@@ -138,7 +139,8 @@ static inline int64_t aml_winograd_points(const AmlConv *c)
 static inline void aml_winograd_tile(AmlConv *c)
 {
     int64_t room = c->lanes * c->bytes == 64 ? AML_CONV_TILE : AML_CONV_SMALL_TILE;
-    int64_t wide = room == AML_CONV_TILE ? 4 : 3, all = aml_ceil_div(c->to, c->lanes);
+    int64_t wide = c->most_vectors ? c->most_vectors : room == AML_CONV_TILE ? 4 : 3;
+    int64_t all = aml_ceil_div(c->to, c->lanes);
     int64_t count = c->tiles[0] * c->tiles[1];
     int64_t most = AML_WINOGRAD_BLOCK / (aml_winograd_points(c) * c->from * c->bytes);
     int64_t block = aml_ceil_div(count, aml_ceil_div(count, most < 1 ? 1 : most));
@@ -228,6 +230,7 @@ static inline bool aml_conv_last_plan(AmlConv *c)
     c->packed_bytes =
         (size_t)(c->groups * aml_ceil_div(c->to, panel) * panel * c->from * c->taps * c->bytes);
     aml_winograd_plan(c);
+    c->pitch = c->vectors * c->lanes;
     int64_t units = c->images * c->groups * c->blocks;
     double work = (double)c->images * (double)c->groups * (double)c->to * (double)c->from *
                   (double)c->taps * (double)aml_conv_all(c->result);

@@ -96,8 +96,8 @@ typedef struct ConvKept {
         int64_t *image_at, int64_t groups, int64_t channels, int64_t from, int64_t to,             \
         int64_t taps, AXES(source), AXES(result), AXES(phases), AXES(base), AXES(step),            \
         AXES(origin), AXES(copy), int64_t direct, int64_t block_axis, int64_t block_rows,          \
-        int64_t blocks, int64_t vectors, int64_t tile_rows, int64_t tile_columns, int64_t half,    \
-        int64_t depth, int64_t unit_begin, int64_t unit_end,                                       \
+        int64_t blocks, int64_t vectors, int64_t pitch, int64_t tile_rows, int64_t tile_columns,   \
+        int64_t half, int64_t depth, int64_t unit_begin, int64_t unit_end,                         \
         void (*epilogue)(void *context, int64_t row, int64_t column, int lanes, f32v value),       \
         void *context
 TEMPLATE void aml_conv_pairs(CONV_PARAMETERS);
@@ -119,7 +119,7 @@ TEMPLATE void aml_conv_kept_pairs(int64_t kept, CONV_PARAMETERS)
                        source_d, source_h, source_w, result_d, result_h, result_w, phases_d,
                        phases_h, phases_w, base_d, base_h, base_w, step_d, step_h, step_w, origin_d,
                        origin_h, origin_w, copy_d, copy_h, copy_w, direct, block_axis, block_rows,
-                       blocks, vectors, tile_rows, tile_columns, half, depth, unit, unit + 1,
+                       blocks, vectors, pitch, tile_rows, tile_columns, half, depth, unit, unit + 1,
                        conv_keep, &keep);
         NO_UNROLL for (int64_t row = 0; row < to; row++)
         {

@@ -18,8 +18,8 @@
 #define EACH(i, most, count) UNROLL for (int64_t i = 0; i < most; i++) if (i < (count))
 #define TILE_PARAMETERS                                                                            \
     const ELEMENT *source, int64_t plane, int64_t row_step, int64_t step, const ELEMENT *weights,  \
-        const int64_t *table, int64_t from, int64_t vectors, int64_t rows, int64_t columns,        \
-        int64_t phases, int64_t phase_base, int64_t first_phase, int64_t alike, int64_t depth
+        const int64_t *table, int64_t from, int64_t vectors, int64_t pitch, int64_t rows,          \
+        int64_t columns, int64_t phases, int64_t phase_base, int64_t first_phase, int64_t alike, int64_t depth
 
 TEMPLATE void NAME(aml_shared_conv_copy)(const SOURCE *source, int64_t half, int64_t channels,
                                          AXES(source), AXES(origin), AXES(copy), ELEMENT *copy);
@@ -34,8 +34,8 @@ TEMPLATE void NAME(conv_tile)(TILE_PARAMETERS, int64_t to, int64_t channel, int6
                               int64_t first_row, void *context);
 TEMPLATE void NAME(conv_sum)(const ELEMENT *source, int64_t plane, int64_t row_step, int64_t step,
                              const ELEMENT *weights, const int64_t *taps, int64_t count,
-                             int64_t from, int64_t vectors, int64_t rows, int64_t columns,
-                             int64_t depth, VECTOR *out, int64_t out_step);
+                             int64_t from, int64_t vectors, int64_t pitch, int64_t rows,
+                             int64_t columns, int64_t depth, VECTOR *out, int64_t out_step);
 
 // Turns LANES registers around that lie `step` registers apart.
 TEMPLATE void NAME(aml_shared_square)(const VECTOR *in, int64_t step, VECTOR out[LANES]);
@@ -45,12 +45,13 @@ TEMPLATE void NAME(aml_conv)(
     int64_t *image_at, int64_t groups, int64_t channels, int64_t from, int64_t to, int64_t taps,
     AXES(source), AXES(result), AXES(phases), AXES(base), AXES(step), AXES(origin), AXES(copy),
     int64_t direct, int64_t block_axis, int64_t block_rows, int64_t blocks, int64_t vectors,
-    int64_t tile_rows, int64_t tile_columns, int64_t half, int64_t depth, int64_t unit_begin,
+    int64_t pitch, int64_t tile_rows, int64_t tile_columns, int64_t half, int64_t depth, int64_t unit_begin,
     int64_t unit_end,
     void (*epilogue)(void *context, int64_t row, int64_t column, int lanes, VECTOR value),
     void *context)
 {
     int64_t panel = vectors * LANES, panels = (to + panel - 1) / panel;
+    int64_t wide_panels = (to + pitch - 1) / pitch; // as they are packed
     int64_t source_size = source_d * source_h * source_w, plane = copy_d * copy_h * copy_w;
     int64_t wide = (result_w + phases_w - 1) / phases_w; // columns of each phase
     int64_t alike = phases_d * phases_h * phases_w == 1 ? taps : 0;
@@ -86,7 +87,9 @@ TEMPLATE void NAME(aml_conv)(
         }
         NO_UNROLL for (int64_t p = 0; p < panels; p++)
         {
-            const ELEMENT *weights = packed + (group * panels + p) * panel * from * taps;
+            const ELEMENT *weights =
+                packed + (group * wide_panels + p * panel / pitch) * pitch * from * taps +
+                p * panel % pitch;
             NO_UNROLL for (int64_t z = begin_d; z < end_d; z++)
             {
                 int64_t place_d = (z + base_d) / phases_d * step_d - corner_d;
@@ -103,14 +106,14 @@ TEMPLATE void NAME(aml_conv)(
                         int64_t all = tile_columns * tile_rows * phases_w;
                         NAME(conv_tile)
                         (row + x * step_w * place, plane, step_h * copy_w * place, step_w * place,
-                         weights, table, from, vectors, tile_rows, tile_columns, phases_w, base_w,
+                         weights, table, from, vectors, pitch, tile_rows, tile_columns, phases_w, base_w,
                          phase, alike, depth, results, p * panel, position + x * phases_w, left < all ? left : all, epilogue,
                          group * to, context);
                     }
                     if (wide % tile_columns)
                         NAME(conv_tile)
                     (row + x * step_w * place, plane, step_h * copy_w * place, step_w * place,
-                     weights, table, from, vectors, 1, wide % tile_columns, phases_w, base_w, phase,
+                     weights, table, from, vectors, pitch, 1, wide % tile_columns, phases_w, base_w, phase,
                      alike, depth, results, p * panel,
                      position + x * phases_w, result_w - x * phases_w, epilogue, group * to,
                      context);
@@ -221,8 +224,8 @@ TEMPLATE void NAME(conv_tile)(TILE_PARAMETERS, int64_t to, int64_t channel, int6
         int64_t begin = alike ? 0 : table[2 * phase], count = alike ? alike : table[2 * phase + 1];
         NAME(conv_sum)
         (source + (e + phase_base) / phases * step, plane, row_step, step,
-         weights + begin * from * vectors * LANES, table + AML_CONV_TABLE + 2 * begin, count, from,
-         vectors, rows, columns, depth, hold + e * vectors, phases * vectors);
+         weights + begin * from * pitch, table + AML_CONV_TABLE + 2 * begin, count, from, vectors,
+         pitch, rows, columns, depth, hold + e * vectors, phases * vectors);
     }
     NO_UNROLL for (int64_t v = 0; v < vectors; v++)
     {
@@ -281,8 +284,8 @@ TEMPLATE void NAME(aml_shared_square)(const VECTOR *in, int64_t step, VECTOR out
 
 TEMPLATE void NAME(conv_sum)(const ELEMENT *source, int64_t plane, int64_t row_step, int64_t step,
                              const ELEMENT *weights, const int64_t *taps, int64_t count,
-                             int64_t from, int64_t vectors, int64_t rows, int64_t columns,
-                             int64_t depth, VECTOR *out, int64_t out_step)
+                             int64_t from, int64_t vectors, int64_t pitch, int64_t rows,
+                             int64_t columns, int64_t depth, VECTOR *out, int64_t out_step)
 {
     VECTOR sum[TILE][4];
     EACH(i, TILE, rows * columns)
@@ -302,7 +305,7 @@ TEMPLATE void NAME(conv_sum)(const ELEMENT *source, int64_t plane, int64_t row_s
                 VECTOR left = depth ? V(load)(at + index) : V(splat)(at[index]);
                 EACH(j, 4, vectors) sum[i][j] = V(fma)(left, right[j], sum[i][j]);
             }
-            weights += vectors * LANES;
+            weights += pitch;
         }
         source += plane;
     }

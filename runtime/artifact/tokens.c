@@ -10,6 +10,7 @@
 
 struct aml_tokens {
     const aml_job *job;
+    const void *weights; // of a file; NULL: they are constants of the code
     char *state, *arena;
     void *input[1], *output[1]; // the token or all of them; the scores
     int64_t seen;
@@ -41,6 +42,12 @@ size_t aml_tokens_bytes(const aml_token_model *model)
 aml_status aml_tokens_open(const aml_token_model *model, void *memory, size_t bytes,
                            aml_tokens **out)
 {
+    return aml_tokens_open_with(model, memory, bytes, NULL, 0, out);
+}
+
+aml_status aml_tokens_open_with(const aml_token_model *model, void *memory, size_t bytes,
+                                const void *weights, size_t weights_bytes, aml_tokens **out)
+{
     *out = NULL;
     if (model->abi != AML_PROGRAM_ABI || model->levels < 1)
         return AML_INVALID;
@@ -55,9 +62,11 @@ aml_status aml_tokens_open(const aml_token_model *model, void *memory, size_t by
     aml_status status = amli_check_cpu(level->cpu_level, level->cpu_features, NULL);
     if (status)
         return status;
+    if (model->weights && !model->weights->check(model->weights, weights, weights_bytes))
+        return AML_BAD_DATA;
     char *at = (char *)(((uintptr_t)memory + AML_ALIGNMENT - 1) / AML_ALIGNMENT * AML_ALIGNMENT);
     aml_tokens *tokens = (aml_tokens *)(void *)at;
-    *tokens = (aml_tokens){.job = level->job};
+    *tokens = (aml_tokens){.job = level->job, .weights = weights};
     tokens->state = at += aligned(sizeof *tokens);
     tokens->arena = at += aligned(level->job->state_bytes);
     tokens->input[0] = at += aligned(decode->arena_bytes);
@@ -87,7 +96,8 @@ aml_status aml_tokens_next(aml_tokens *tokens, int32_t token, float *score)
                      .arena = tokens->arena,
                      .input = tokens->input,
                      .output = tokens->output,
-                     .scalar = &position};
+                     .scalar = &position,
+                     .weights = tokens->weights};
     decode->run(&call);
     tokens->seen++;
     if (score)
@@ -97,5 +107,7 @@ aml_status aml_tokens_next(aml_tokens *tokens, int32_t token, float *score)
 
 const char *aml_tokens_message(aml_status status)
 {
-    return aml_status_meaning(status);
+    // the only data that a library is given
+    return status == AML_BAD_DATA ? "the weights are not those that the code was made for"
+                                  : aml_status_meaning(status);
 }

@@ -9,7 +9,74 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "aml/weights.h"
 #include "runtime/artifact/serving.h"
+
+// A text of the file, which may hold anything.
+static const char *printable(const char *from, size_t room, char text[AML_WEIGHTS_MODEL])
+{
+    size_t length = strnlen(from, room < AML_WEIGHTS_MODEL ? room : AML_WEIGHTS_MODEL - 1);
+    for (size_t i = 0; i < length; i++)
+        text[i] = (char)(from[i] >= ' ' && from[i] <= '~' ? from[i] : '?');
+    text[length] = 0;
+    return text;
+}
+
+static aml_status explain(const aml_weights_file *file, const char *path, const void *at,
+                          size_t bytes, aml_weights_problem problem, aml_error *error)
+{
+    aml_weights_head head = {0};
+    char text[AML_WEIGHTS_MODEL];
+    if (bytes >= sizeof head)
+        memcpy(&head, at, sizeof head);
+    switch (problem) {
+    case AML_WEIGHTS_GOOD:
+        break;
+    case AML_WEIGHTS_SHORT:
+        return amli_fail(error, AML_BAD_DATA,
+                         "%s: expected the weights of %s, %zu bytes, found %zu bytes", path,
+                         file->model, file->bytes, bytes);
+    case AML_WEIGHTS_FOREIGN:
+        return amli_fail(error, AML_BAD_DATA,
+                         "%s: expected a file with weights, which amlc writes beside a program, "
+                         "found another kind of file",
+                         path);
+    case AML_WEIGHTS_FORM:
+        return amli_fail(error, AML_BAD_DATA,
+                         "%s: expected version %d of the form of weights, found %u with a head of "
+                         "%u bytes",
+                         path, AML_WEIGHTS_VERSION, head.version, head.head_bytes);
+    case AML_WEIGHTS_NAMED:
+        return amli_fail(error, AML_BAD_DATA, "%s: expected the weights of %s, found those of %s",
+                         path, file->model, printable(head.model, sizeof head.model, text));
+    case AML_WEIGHTS_LEVEL:
+        return amli_fail(error, AML_BAD_DATA,
+                         "%s: expected weights laid out for %s, found them laid out for %s: they "
+                         "are of another build of %s",
+                         path, file->levels, printable(head.levels, sizeof head.levels, text),
+                         file->model);
+    case AML_WEIGHTS_BUILD:
+        return amli_fail(error, AML_BAD_DATA,
+                         "%s: expected the weights that this program was made with (%zu bytes, "
+                         "SHA-256 %.16s...), found those of another build of %s (%llu bytes, "
+                         "%.16s...)",
+                         path, file->bytes, file->hash, file->model, (unsigned long long)head.bytes,
+                         printable(head.hash, 16, text));
+    case AML_WEIGHTS_HEAD:
+        return amli_fail(error, AML_BAD_DATA,
+                         "%s: the file is damaged: bytes of its head that are zeros have values",
+                         path);
+    case AML_WEIGHTS_CUT:
+        return amli_fail(error, AML_BAD_DATA, "%s: expected %zu bytes, found %zu: the file was %s",
+                         path, file->bytes, bytes, bytes < file->bytes ? "cut off" : "continued");
+    case AML_WEIGHTS_DAMAGED:
+        return amli_fail(error, AML_BAD_DATA,
+                         "%s: the file is damaged: its %zu bytes do not have the SHA-256 that its "
+                         "head tells (%.16s...)",
+                         path, bytes, file->hash);
+    }
+    return AML_OK;
+}
 
 aml_status aml_weights_map(const aml_weights_file *file, const char *named,
                            struct amli_mapped_weights *out, aml_error *error)
@@ -19,7 +86,8 @@ aml_status aml_weights_map(const aml_weights_file *file, const char *named,
     path[length > 0 ? length : 0] = 0;
     char *slash = strrchr(path, '/'), *end = slash ? slash + 1 : path;
     snprintf(end, sizeof path - (size_t)(end - path), "%s", named ? named : file->name);
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    // of a pipe it does not wait for a writer
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat info;
     if (descriptor < 0 || fstat(descriptor, &info) != 0) {
         int code = errno;
@@ -29,17 +97,21 @@ aml_status aml_weights_map(const aml_weights_file *file, const char *named,
                          "cannot open the weights %s: %s\nhelp: name the file with --weights", path,
                          strerror(code));
     }
+    if (!S_ISREG(info.st_mode)) {
+        close(descriptor);
+        return amli_fail(error, AML_BAD_DATA,
+                         "%s: expected a file with weights, found what is no regular file", path);
+    }
     size_t bytes = (size_t)info.st_size;
     void *at = bytes ? mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, descriptor, 0) : NULL;
     close(descriptor);
     if (at == MAP_FAILED)
         return amli_fail(error, AML_IO, "cannot map the weights %s: %s", path, strerror(errno));
-    *out = (amli_mapped_weights){at, bytes};
-    if (!file->check(file, at, bytes))
-        return amli_fail(error, AML_BAD_DATA,
-                         "%s: expected the %zu bytes that the program was made with (SHA-256 "
-                         "%.16s...), found %s",
-                         path, file->bytes, file->hash,
-                         bytes == file->bytes ? "others" : "another size");
-    return AML_OK;
+    aml_weights_problem problem = aml_weights_examine(file, at, bytes);
+    aml_status status = explain(file, path, at, bytes, problem, error);
+    if (status && bytes)
+        munmap(at, bytes);
+    if (!status)
+        *out = (amli_mapped_weights){at, bytes};
+    return status;
 }

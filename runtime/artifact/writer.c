@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "aml/artifact.h"
+#include "runtime/artifact/serving.h"
 #include "runtime/job/job.h"
 
 static int64_t cache_bytes(const aml_job *job)
@@ -117,29 +118,58 @@ static void help(const aml_job *job, const aml_artifact *facts, const char *name
            "  --json        bench, info: the result as JSON\n"
            "  --quiet       only errors on stderr\n",
            job->name);
+    if (facts->weights)
+        printf("  --weights FILE the file with the weights (%s, beside the program)\n",
+               facts->weights->name);
 }
 
-// Takes `--seconds S` out of the arguments: the one option that only this program has.
-static aml_status take_seconds(int *argc, char **argv, double *seconds, aml_error *error)
+// Takes an option that only this program has out of the arguments, such as `--seconds S`. NULL: it
+// was not given.
+static aml_status take_option(int *argc, char **argv, const char *option, const char *what,
+                              const char **out, aml_error *error)
 {
     int kept = 0;
+    size_t length = strlen(option);
     for (int i = 0; i < *argc; i++) {
-        const char *value = strncmp(argv[i], "--seconds=", 10) == 0 ? argv[i] + 10 : NULL;
-        if (!value && strcmp(argv[i], "--seconds") != 0) {
+        if (strncmp(argv[i], option, length) != 0 || (argv[i][length] && argv[i][length] != '=')) {
             argv[kept++] = argv[i];
             continue;
         }
-        if (!value && ++i == *argc)
-            return amli_fail(error, AML_USAGE, "--seconds needs a number behind it");
-        value = value ? value : argv[i];
-        char *end;
-        *seconds = strtod(value, &end);
-        if (*end || !(*seconds > 0 && *seconds < 3600))
-            return amli_fail(error, AML_USAGE, "--seconds: expected a number above 0, found \"%s\"",
-                             value);
+        if (argv[i][length])
+            *out = argv[i] + length + 1;
+        else if (++i == *argc)
+            return amli_fail(error, AML_USAGE, "%s needs %s behind it", option, what);
+        else
+            *out = argv[i];
     }
     *argc = kept;
     return AML_OK;
+}
+
+static aml_status take_seconds(int *argc, char **argv, double *seconds, aml_error *error)
+{
+    const char *value = NULL;
+    char *end;
+    aml_status status = take_option(argc, argv, "--seconds", "a number", &value, error);
+    if (status || !value)
+        return status;
+    *seconds = strtod(value, &end);
+    if (*end || !(*seconds > 0 && *seconds < 3600))
+        return amli_fail(error, AML_USAGE, "--seconds: expected a number above 0, found \"%s\"",
+                         value);
+    return AML_OK;
+}
+
+static aml_status map_weights(const aml_artifact *facts, const char *named, amli_command *command,
+                              aml_error *error)
+{
+    amli_mapped_weights weights = {0};
+    if (!facts->weights)
+        return AML_OK;
+    aml_status status = facts->weights->map(facts->weights, named, &weights, error);
+    command->weights = weights.at;
+    command->weights_bytes = weights.bytes;
+    return status;
 }
 
 static aml_status run(const aml_program *program, const aml_artifact *facts, int argc, char **argv,
@@ -168,7 +198,10 @@ static aml_status run(const aml_program *program, const aml_artifact *facts, int
         if (!is_json)
             option[count++] = i == 1 ? generate : argv[i];
     }
+    const char *weights = NULL;
     aml_status status = bench ? take_seconds(&count, option, &seconds, error) : AML_OK;
+    if (!status && facts->weights)
+        status = take_option(&count, option, "--weights", "a file", &weights, error);
     if (!status)
         status = amli_command_parse(program, count, option, command, error);
     if (status)
@@ -185,6 +218,8 @@ static aml_status run(const aml_program *program, const aml_artifact *facts, int
         return AML_OK;
     }
     status = amli_check_cpu(program->cpu_level, program->cpu_features, error);
+    if (!status)
+        status = map_weights(facts, weights, command, error);
     if (status)
         return status;
     return bench ? amli_generation_bench(command, &amli_device_cpu, job, seconds, error)

@@ -11,26 +11,6 @@ extern void dsyevd_(const char *jobz, const char *uplo, const int32_t *n, double
                     int32_t *iwork, const int32_t *liwork, int32_t *info, size_t jobz_length,
                     size_t uplo_length);
 
-// All that the reference LAPACK takes of Fortran's library here: two texts, one after the other,
-// cut or filled up with blanks.
-void _gfortran_concat_string(size_t room, char *to, size_t first, const char *a, size_t second,
-                             const char *b);
-void _gfortran_concat_string(size_t room, char *to, size_t first, const char *a, size_t second,
-                             const char *b)
-{
-    for (size_t i = 0; i < room; i++)
-        to[i] = i < first ? a[i] : i - first < second ? b[i - first] : ' ';
-}
-
-// LAPACK's own one writes with Fortran's library, which programs need not have: a wrong argument is
-// a mistake of this file.
-void xerbla_(const char *name, const int32_t *argument, size_t name_length);
-void xerbla_(const char *name, const int32_t *argument, size_t name_length)
-{
-    (void)name, (void)argument, (void)name_length;
-    abort();
-}
-
 bool aml_eigenvectors_lapack(double *matrix, double *value, int32_t size)
 {
     double most;

@@ -1,5 +1,7 @@
 // The host as a device: a memory is a pointer. Each allocation is its own mapping, so it is zeroed,
-// page-aligned, and costs physical memory only where it was touched.
+// page-aligned, and costs physical memory only where it was touched. The kernel is asked to put
+// large ones into pages of 2 MiB: a step walks through them from end to end, and with pages of
+// 4 KiB much of its time would go into looking up where they are.
 
 #include <stdlib.h>
 #include <string.h>
@@ -37,9 +39,38 @@ static aml_status cpu_open(const amli_device_kind *kind, int threads, amli_devic
     return AML_OK;
 }
 
+static const size_t small_page = 4096, large_page = (size_t)2 << 20;
+
 static size_t mapped_bytes(size_t bytes)
 {
-    return bytes ? (bytes + 4095) / 4096 * 4096 : 4096;
+    return bytes ? (bytes + small_page - 1) / small_page * small_page : small_page;
+}
+
+static void *map_zeros(size_t bytes)
+{
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return at == MAP_FAILED ? NULL : at;
+}
+
+// Memory that begins with a large page, or NULL.
+static void *map_large(size_t bytes)
+{
+#ifdef MADV_HUGEPAGE
+    char *at = bytes < 8 * large_page ? NULL : map_zeros(bytes + large_page - small_page);
+    if (!at)
+        return NULL;
+    size_t before = (large_page - (uintptr_t)at % large_page) % large_page;
+    size_t behind = large_page - small_page - before;
+    if (before > 0)
+        munmap(at, before);
+    if (behind > 0)
+        munmap(at + before + bytes, behind);
+    madvise(at + before, bytes, MADV_HUGEPAGE); // a kernel that has none gives small ones
+    return at + before;
+#else
+    (void)bytes;
+    return NULL;
+#endif
 }
 
 static aml_status cpu_allocate(amli_device *device, amli_purpose purpose, size_t bytes,
@@ -52,9 +83,10 @@ static aml_status cpu_allocate(amli_device *device, amli_purpose purpose, size_t
     Block *block = malloc(sizeof *block);
     if (!block)
         return amli_no_memory(error, sizeof *block, "the device");
-    void *at =
-        mmap(NULL, mapped_bytes(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (at == MAP_FAILED) {
+    void *at = map_large(mapped_bytes(bytes));
+    if (!at)
+        at = map_zeros(mapped_bytes(bytes));
+    if (!at) {
         free(block);
         return amli_no_memory(error, bytes, "the device");
     }
@@ -126,6 +158,7 @@ static aml_status cpu_run(amli_device *device, const aml_function *function,
         .pool = device->pool,
         .watch = device->watch,
         .watcher = device->watcher,
+        .weights = device->weights,
     };
     function->run(&call);
     return AML_OK;

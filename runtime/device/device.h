@@ -53,7 +53,8 @@ struct amli_device_kind {
 struct amli_device {
     const amli_device_kind *kind;
     amli_pool *pool;
-    aml_watch *watch; // told about each kernel of functions that can be watched; NULL: nobody
+    const void *weights; // of a deployed program whose weights are in a file; NULL: inside
+    aml_watch *watch;    // told about each kernel of functions that can be watched; NULL: nobody
     void *watcher;
     size_t allocated[AMLI_PURPOSES]; // bytes as asked for, now
     size_t peak;                     // the largest sum of them

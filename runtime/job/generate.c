@@ -276,9 +276,15 @@ aml_status amli_generation_open(const amli_command *command, const aml_job *job,
                                 aml_error *error)
 {
     if (job->model_job < 0) { // deployed: the weights are in the function
-        if (!command->shared)
+        const char *from = command->weights;
+        if (!command->shared && from)
+            amli_large_pages(from, from + command->weights_bytes, LEAST_LARGE);
+        else if (!command->shared)
             amli_large_pages(__start_aml_constants, __stop_aml_constants, LEAST_LARGE);
-        return amli_session_open(command, job, kind, session, error);
+        aml_status opened = amli_session_open(command, job, kind, session, error);
+        if (!opened)
+            session->device->weights = from;
+        return opened;
     }
     const aml_job *trained = &command->program->job[job->model_job];
     aml_checkpoint *checkpoint;

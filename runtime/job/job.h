@@ -59,10 +59,12 @@ typedef struct amli_command {
     double temperature, top_p;              // the same; negative: not given
     double time_limit;                      // in seconds, of a training; 0: not given
     bool shared;                            // weights stay where processes share them
-    bool no_cache;                          // of decoded samples, between runs
-    bool all;                               // evaluate: those that train as well
-    int64_t folds;                          // of a cross-validation; 0: not given
-    amli_fold fold;                         // that is trained on or measured; see study.c
+    const void *weights;                    // of a deployed program with a file of them
+    size_t weights_bytes;
+    bool no_cache;  // of decoded samples, between runs
+    bool all;       // evaluate: those that train as well
+    int64_t folds;  // of a cross-validation; 0: not given
+    amli_fold fold; // that is trained on or measured; see study.c
     bool find_lr;
     const char *find_range; // of rates, NULL: not given
     const char *curve;      // shares of a learning curve, NULL: not given

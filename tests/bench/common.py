@@ -78,6 +78,13 @@ def roof(folder):
     return float(call(*one_core(), folder / "roof").split()[0])
 
 
+def bandwidth(folder, threads):
+    """What so many threads read from memory, in GB/s."""
+    if not (folder / "bandwidth").exists():
+        call("cc", "-O3", "-march=native", "-pthread", HERE / "bandwidth.c", "-o", folder / "bandwidth")
+    return float(call(folder / "bandwidth", threads).split()[0])
+
+
 class Peer:
     """A process that prints its versions as JSON when it is ready, and for each line of standard input one line with an answer.
 
@@ -146,6 +153,25 @@ class Training:
 
     def close(self):
         pass
+
+
+class SteadyTraining(Training):
+    """A training whose memory is so large that touching it first, and writing it at the end, take longer than the steps.
+
+    Of one run, profiled, the middle of the steps behind the first ones: the time that passes, from batch to batch, without checkpoints.
+    """
+
+    warm = 4
+
+    def step(self):
+        runs = self.program.parent / "runs"
+        command = [self.program, "train", "--threads", self.threads, "--quiet", "--profile", "--length", f"{self.warm + self.steps} steps", *self.arguments]
+        call(*(one_core() if self.threads == 1 else []), *command, cwd=self.program.parent)
+        events = json.loads(next(runs.glob("**/profile.json")).read_text())["traceEvents"]
+        shutil.rmtree(runs)
+        begin = [i for i, e in enumerate(events) if e["name"] == "making batches"] + [len(events)]
+        taken = [sum(e["dur"] for e in events[a:b] if e["name"] != "checkpoints") for a, b in zip(begin, begin[1:])]
+        return median(taken[self.warm:]) * 1e-6
 
 
 def start_peers(bench, makers):

@@ -2,7 +2,7 @@
 import json
 import os
 
-from common import HERE, Family, Peer, call, interleave, printed, seconds, start_peers, summary
+from common import HERE, Family, Peer, bandwidth, call, interleave, printed, seconds, start_peers, summary
 
 ROUNDS = 3
 # name: title, source, vocabulary, width, heads, depth, context, deploy blocks
@@ -52,12 +52,6 @@ class Reader(Writer):
     def step(self):
         found = json.loads(call(self.program, "bench", "--json", "--seconds", "0.5", "--threads", self.threads, "--quiet"))
         return 1 / found[0]["prompt_tokens_per_second"]
-
-
-def bandwidth(folder, threads):
-    if not (folder / "bandwidth").exists():
-        call("cc", "-O3", "-march=native", "-pthread", HERE / "bandwidth.c", "-o", folder / "bandwidth")
-    return float(call(folder / "bandwidth", threads).split()[0])
 
 
 def measure(bench, name):

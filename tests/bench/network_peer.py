@@ -5,6 +5,9 @@ Usage: network_peer.py WORKLOAD torch-eager|torch-compile THREADS f32|bf16
 Prints one JSON line with the versions when it is ready; then, for each line with a number on standard input, runs that many
 training steps and prints the seconds that passed. The steps are those of networks/*.aml: same shapes, loss and optimizer,
 random data that are in memory.
+
+With `losses` in place of torch-eager and WEIGHTS TOKENS RATES behind: the losses of the first steps of a GPT whose weights are that file
+of safetensors, on the batch in that npy file, with these rates, as JSON.
 """
 import json
 import os
@@ -188,7 +191,44 @@ def workload(name):
     return model, torch.optim.SGD(model.parameters(), 1e-2), None, lambda: batch
 
 
+def named_weights(model, path):
+    """Of each parameter the tensor that AML keeps it in; matrices of a layer are the other way round there."""
+    from safetensors.torch import load_file
+    stored = load_file(path)
+    own = {"tok.weight": "tok.table", "pos.weight": "pos.table"}
+    for name, parameter in model.named_parameters():
+        layer, _, kind = name.rpartition(".")
+        part = layer.rpartition(".")[2]
+        kind = {"weight": "scale", "bias": "shift"}[kind] if part in ("ln1", "ln2", "norm") else kind
+        place = f"{layer[:-len(part)]}att.{part}.{kind}" if part in ("qkv", "proj") else f"{layer}.{kind}"
+        value = stored[own.get(name, place)]
+        yield parameter, value if name in own or value.dim() < 2 else value.T
+
+
+def losses(weights, tokens, rates):
+    import numpy as np
+    model, optimizer, clip, _ = workload(NAME)
+    with torch.no_grad():
+        for parameter, value in named_weights(model, weights):
+            parameter.copy_(value)
+    ids = torch.from_numpy(np.load(tokens))
+    found = []
+    for rate in json.loads(rates):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(model(ids[:, :-1]), ids[:, 1:].flatten())
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimizer.step()
+        found.append(loss.item())
+    print(json.dumps(found))
+
+
 def main():
+    if MODE == "losses":
+        losses(*sys.argv[5:8])
+        return
     model, optimizer, clip, batch = workload(NAME)
     smoothing = 0.05 if NAME == "fashion" else 0
     average = [p.detach().clone() for p in model.parameters()] if NAME == "fashion" else []

@@ -1,8 +1,13 @@
 """Training steps of networks against PyTorch, eager and compiled, in f32 and with bf16 products."""
+import json
 import os
 import pathlib
+import random
+import shutil
+import struct
 
-from common import HERE, ROOT, Failed, Family, Peer, Training, call, interleave, one_core, printed, ratios_table, roof, start_peers, summary
+from common import (HERE, ROOT, Failed, Family, Peer, SteadyTraining, Training, bandwidth, call, interleave, one_core, printed, ratios_table, roof,
+                    start_peers, summary)
 
 ROUNDS = 5
 EAGER, BOTH = ("torch-eager",), ("torch-eager", "torch-compile")
@@ -11,8 +16,11 @@ EAGER, BOTH = ("torch-eager",), ("torch-eager", "torch-compile")
 class Network:
     """source: of networks/, with its constants; peer: what network_peer.py calls it.
 
-    steps: in one measurement. flops: products of a step, 0: not told. short: steps of AML's shorter training.
+    steps: in one measurement. flops: products of a step, 0: not told. short: steps of AML's shorter training. weights: how many, of a network
+    so large that its optimizer's bytes count. tokens: samples, their length, and their classes, of a network whose losses are compared.
     """
+
+    weights, tokens = 0, None
 
     def __init__(self, title, source, steps, peer, settings=(), peers=BOTH, bf16=False, flops=0, rounds=ROUNDS, threads=(1, 2), short=2):
         self.title, self.source, self.steps, self.peer, self.settings, self.peers = title, source, steps, peer, settings, peers
@@ -27,7 +35,11 @@ def gpt(title, peer, rows, vocab, width, heads, depth, context, steps, rounds):
     # products of the weights, and of queries with keys and weights with values, each three times: forward and both gradients
     flops = 6 * rows * context * (12 * depth * width * width + vocab * width) + 12 * depth * rows * context * context * width
     settings = [f"{name}={value}" for name, value in (("rows", rows), ("vocab", vocab), ("width", width), ("heads", heads), ("depth", depth), ("context", context))]
-    return Network(title, "gpt", steps, peer, settings, flops=flops, rounds=rounds, short=1)
+    net = Network(title, "gpt", steps, peer, settings, flops=flops, rounds=rounds, short=1)
+    net.tokens = (rows, context + 1, vocab)
+    if width >= 768:
+        net.weights = (vocab + context) * width + depth * (12 * width * width + 9 * width) + 2 * width
+    return net
 
 
 LENET = Network("LeNet-5, batch 128, SGD with momentum", "lenet", 40, "lenet", flops=2 * 128 * (3 * 416520 - 117600))
@@ -69,8 +81,41 @@ def built(bench, name):
     return program, ("--dir", pictures)
 
 
+LIKE_PEER = 2e-5                # by how much the losses of the first steps may differ, of their size
+
+
+def compare_losses(bench, name):
+    """The first losses are PyTorch's, given the same weights, batch and rates. The data are one batch, so its order does not matter."""
+    net = NETWORKS[name]
+    if not net.tokens or not bench.peers or net.bf16:
+        return
+    rows, length, vocab = net.tokens
+    folder = bench.folder / "losses"
+    folder.mkdir(exist_ok=True)
+    draw = random.Random(1)
+    header = f"{{'descr': '<i8', 'fortran_order': False, 'shape': ({rows}, {length}), }}".ljust(117) + "\n"
+    ids = [draw.randrange(vocab) for _ in range(rows * length)]
+    (folder / "tokens.npy").write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + struct.pack(f"<{len(ids)}q", *ids))
+    text = (HERE / "networks" / f"{net.source}.aml").read_text().splitlines()
+    text = ['  source: npy("tokens.npy")' if line.startswith("  source:") else line + " = values" if line.startswith("  field ids:") else line for line in text]
+    (folder / "net.aml").write_text("\n".join(text) + "\n")
+    call(bench.amlc, "build", "net.aml", *[part for setting in net.settings for part in ("-D", setting)], "-o", "net", cwd=folder)
+    call("./net", "train", "--quiet", "--length", "4 steps", cwd=folder)
+    run = next(folder.glob("runs/*/*/metrics.jsonl")).parent
+    own = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rates = json.dumps([entry["lr"] for entry in own])
+    weights = next((run / "checkpoints/step-000000").glob("**/weights.safetensors"))
+    theirs = json.loads(call(bench.peers, HERE / "network_peer.py", net.peer, "losses", 1, "f32", weights, folder / "tokens.npy", rates).splitlines()[-1])
+    shutil.rmtree(folder)
+    apart = max(abs(entry["loss"] - loss) / loss for entry, loss in zip(own, theirs))
+    print(f"  losses of {len(theirs)} steps: {apart:.1e} of their size apart from PyTorch's", flush=True)
+    if len(theirs) != len(own) or apart > LIKE_PEER:
+        raise Failed(f"the losses {[entry['loss'] for entry in own]} are not PyTorch's {theirs}")
+
+
 def measure(bench, name):
     net = NETWORKS[name]
+    compare_losses(bench, name)
     program, arguments = built(bench, name)
     results = []
     for threads in net.threads:
@@ -80,13 +125,18 @@ def measure(bench, name):
         chosen = net.peers if threads == 1 else net.peers[-1:]     # with two threads the compiled one alone: starting it takes longest
         peers = start_peers(bench, {who: lambda who=who: peer(who) for who in chosen})
         peak = roof(bench.folder)
-        figures = summary(interleave([Training(program, threads, net.steps, net.short, arguments), *peers], bench.rounds or net.rounds), 1e3)
+        kind = SteadyTraining if net.weights else Training
+        figures = summary(interleave([kind(program, threads, net.steps, net.short, arguments), *peers], bench.rounds or net.rounds), 1e3)
         peak = max(peak, roof(bench.folder)) * threads
         entry = {"title": net.title, "threads": threads, "figures": figures}
         text = f"  {threads} thread{'s' if threads > 1 else ' '} {printed(figures, 'ms')}"
         if net.flops:
             entry["peak"] = net.flops / figures["aml"]["median"] * 1e-6 / peak
             text += f"  {100 * entry['peak']:.0f}% of the f32 peak"
+        if net.weights:     # AdamW reads weight, gradient and two moments, and writes all but the gradient
+            least = net.flops / (peak * 1e9) + 7 * 4 * net.weights / (bandwidth(bench.folder, threads) * 1e9)
+            entry["roofline"] = figures["aml"]["median"] * 1e-3 / least
+            text += f"  {entry['roofline']:.2f} times the products and the optimizer's bytes at their rates"
         print(text, flush=True)
         results.append(entry)
     return results
@@ -97,7 +147,8 @@ def lines(results):
             "pictures channels last, and autocast where AML has bf16. In brackets: times AML's; below 1, in bold, is a loss. An epoch of fashion.aml is",
             "421.9 steps.", "",
             *ratios_table([r for entry in results.values() for r in entry], "ms", BOTH,
-                          [("products, of the f32 peak", lambda r: f"{100 * r['peak']:.0f}%" if "peak" in r else "–")])]
+                          [("products, of the f32 peak", lambda r: f"{100 * r['peak']:.0f}%" if "peak" in r else "–"),
+                           ("times products and optimizer's bytes", lambda r: f"{r['roofline']:.2f}" if "roofline" in r else "–")])]
 
 
 FAMILY = Family("networks", "A training step of networks", {name: lambda bench, name=name: measure(bench, name) for name in NETWORKS}, lines)

@@ -108,6 +108,19 @@ TEST(a_dying_input_is_taken_over)
     cx_free(loaded.cx);
 }
 
+TEST(rows_are_added_where_a_table_dies)
+{
+    Loaded loaded = load(
+        "function @f {\n%0 = parameter : f32[32, 32] input(0)\n"
+        "%1 = parameter : i32[4] input(1)\n%2 = parameter : f32[4, 32] input(2)\n" DOT(
+            3, 0, 0) "%4 = scatter_add %3, %1, %2 axis=0 : f32[32, 32]\n" DOT(5, 4,
+                                                                              0) "result %5 "
+                                                                                 "output(0)\n}\n");
+    CHECK(loaded.module);
+    CHECK_INT(plan_of(&loaded, true).arena_bytes, 32 * 32 * 4);
+    cx_free(loaded.cx);
+}
+
 TEST(the_same_input_gives_the_same_bytes)
 {
     Loaded a = load(optimizer), b = load(optimizer);
@@ -187,6 +200,7 @@ int main(void)
     RUN(an_update_needs_no_memory);
     RUN(a_state_read_later_is_not_overwritten);
     RUN(a_dying_input_is_taken_over);
+    RUN(rows_are_added_where_a_table_dies);
     RUN(the_same_input_gives_the_same_bytes);
     RUN(equal_kernels_are_emitted_once);
     RUN(an_unknown_processor_is_refused);

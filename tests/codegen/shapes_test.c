@@ -103,6 +103,8 @@ static const Template templates[] = {
      "%4 : T[M, N]\n"
      "result %1\nresult %3\nresult %5\n",
      true},
+    {"wide_column_sum",
+     "%0 = parameter : T[M, 803]\n%1 = reduce %0 with=sum axes=[0] : T[803]\nresult %1\n", true},
     {"fold_all",
      "%0 = parameter : T[M, N]\n%1 = parameter : bool[M, N]\n%2 = constant value=splat(0.25) : "
      "T[M, N]\n"

@@ -118,6 +118,11 @@ def shard_seeds():
     return [tar(plain, tarfile.USTAR_FORMAT), tar(long, tarfile.GNU_FORMAT), tar(long, tarfile.PAX_FORMAT), tar(plain[:1], tarfile.USTAR_FORMAT), b"\0" * 1024, b""]
 
 
+def weights_seeds():
+    head = b"AMLWTS\r\n" + struct.pack("<IIQ", 1, 256, 448) + b"0" * 64 + b"x86-64-v4,x86-64-v3".ljust(72, b"\0") + b"tiny".ljust(96, b"\0")
+    return [head + bytes(192), head, head[:90], bytes(448), bytes(10) + b"\1", b""]
+
+
 def artifact_seeds():
     """The first byte: bit 0 the program, of reals or of pictures; bit 1 the result as JSON."""
     rows = [b"a,b,c\n1,2,3\n4,5,6\n7,8,9\n1,1,1\n2,2,2\n", b"1,2,3\n", b"a,b,c\n1,nan,3\n", b"a,b,c\n1,2\n", b'a,b,c\n"1",-2e3,.5\n', b"a,b,c\n1,inf,3\n", b""]
@@ -127,6 +132,8 @@ def artifact_seeds():
 
 
 def seeds(name):
+    if name == "weights":
+        return weights_seeds()
     if name == "artifact":
         return artifact_seeds()
     if name in ("npy", "npz"):

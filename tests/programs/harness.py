@@ -184,6 +184,17 @@ def checkpoints(folder, job="digits_mlp"):
     return sorted(p for p in (runs[-1] / "checkpoints").iterdir() if p.is_dir() and not p.is_symlink())
 
 
+def needs_aarch64(place):
+    """Skips what needs the whole runtime for aarch64 and an emulator of it."""
+    if sanitized(place.amlc):
+        raise Skip("a sanitized runtime cannot be linked into other programs")
+    for name in ("aarch64-linux-gnu-gcc", "qemu-aarch64"):
+        if not shutil.which(name):
+            raise Skip(f"{name} is not installed")
+    if '#define AML_CROSS_LIBRARIES ""' in (pathlib.Path(place.amlc).parent / "generated/aml_link.h").read_text():
+        raise Skip("amlc was built without libraries for aarch64")
+
+
 def main(cases):
     amlc = os.path.abspath(sys.argv[1])
     chosen = sys.argv[2:] or [case.__name__ for case in cases]

@@ -6,7 +6,7 @@ import struct
 import subprocess
 import sys
 
-from harness import DIGITS, ROOT, Skip, check, check_answers, check_equal, check_in, main, sanitized
+from harness import DIGITS, ROOT, Skip, check, check_answers, check_equal, check_in, main, needs_aarch64, sanitized
 
 HERE = ROOT / "tests/programs"
 EVERY_FORM = "[executable, shared_library, static_library, object, c_header]"
@@ -220,11 +220,11 @@ def weights_in_a_file(place):
     damaged = bytearray((place.folder / "moved").read_bytes())
     damaged[1000] ^= 1
     weights.write_bytes(damaged)
-    check_in("found others", place.run(program, "predict", some, code=1).err)
+    check_in("the file is damaged", place.run(program, "predict", some, code=1).err)
     weights.write_bytes(damaged[:-1])
-    check_in("another size", place.run(program, "predict", some, code=1).err)
+    check_in("the file was cut off", place.run(program, "predict", some, code=1).err)
     weights.write_bytes(b"")
-    check_in("another size", place.run(program, "predict", some, code=1).err)
+    check_in("found 0 bytes", place.run(program, "predict", some, code=1).err)
     if sanitized(place.amlc) or not shutil.which("cc"):
         return
     place.write("with_file.c", WITH_FILE)
@@ -299,6 +299,23 @@ def executables_for_aarch64(place):
     check_in("gcc-aarch64-linux-gnu", done.err)
 
 
+def weights_in_a_file_for_aarch64(place):
+    """Under qemu, the predictions of the program with the weights inside; a file of the other kind of machine is told."""
+    needs_aarch64(place)
+    some, _ = rows_of_digits(place, 40)
+    deployed(place, "  weights: file\n  batch: [1, 16]")
+    expected = place.run(place.folder / "digits_f32", "predict", some).out
+    other = (place.folder / "digits_f32.weights").read_bytes()
+    deployed(place, '  weights: file\n  batch: [1, 16]\n  target: cpu("aarch64")\n  emit: [executable]', train=False)
+    rows, wanted = place.run("qemu-aarch64", place.folder / "digits_f32", "predict", some).out.splitlines(), expected.splitlines()
+    check_equal((len(rows), rows[0]), (len(wanted), wanted[0]), "the rows and the header")
+    worst = max(abs(float(a) - float(b)) for x, y in zip(rows[1:], wanted[1:]) for a, b in zip(x.split(","), y.split(",")))
+    check(worst < 1e-5, f"the worst difference is {worst}")
+    (place.folder / "digits_f32.weights").write_bytes(other)
+    said = place.run("qemu-aarch64", place.folder / "digits_f32", "predict", some, code=1).err
+    check_in("expected weights laid out for aarch64, found them laid out for x86-64-v3", said)
+
+
 def bytes_choose_their_level(place):
     """int8 has code for VNNI and for x86-64-v3 unless the block says something else; f32 for x86-64-v3."""
     deployed(place, "  quantize: int8(calibrate: digits.train)")
@@ -309,4 +326,4 @@ def bytes_choose_their_level(place):
 
 if __name__ == "__main__":
     sys.exit(main([each_form_from_c_and_cpp, wrong_calls_have_codes, two_models_in_one_program, packages_are_found, only_what_is_listed,
-                   several_levels_in_one_program, weights_in_a_file, below_the_lowest_level, libraries_for_aarch64, executables_for_aarch64, bytes_choose_their_level]))
+                   several_levels_in_one_program, weights_in_a_file, below_the_lowest_level, libraries_for_aarch64, executables_for_aarch64, weights_in_a_file_for_aarch64, bytes_choose_their_level]))

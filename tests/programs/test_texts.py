@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Texts in columns as tokens: the same ids as the `tokenizers` package, padding, what is cut off, counts, deployed programs."""
 import json
+import pathlib
 import sys
 
 import notes
-from harness import ROOT, check, check_equal, check_in, main
+from harness import ROOT, Skip, check, check_equal, check_in, main, needs_aarch64
 
 VOCABULARIES = ROOT / "tests/tokenizers"
 
@@ -88,6 +89,27 @@ def deployed_programs_take_texts(place):
         check(len(expected.splitlines()) == 21, expected)
 
 
+def deployed_for_aarch64(place):
+    """Under qemu, what the program for this machine says."""
+    needs_aarch64(place)
+    place.write("notes.csv", NOTES)
+    for tokenizer, library in (("bytes(), pad: 0", None), ('wordpiece("small_vocab.txt")', "libutf8proc.a")):
+        if library and not pathlib.Path("/usr/lib/aarch64-linux-gnu", library).exists():
+            raise Skip(f"{library} for aarch64 is not installed")
+        program(place, tokenizer, 24)
+        place.run("./p", "train", "--quiet")
+        place.aml("deploy", "p.aml", "small")
+        expected = [line.split(",") for line in place.run("./small", "predict", "notes.csv").out.splitlines()]
+        text = (place.folder / "p.aml").read_text()
+        place.write("p.aml", text.replace("deploy small {", 'deploy small { target: cpu("aarch64")'))
+        place.aml("deploy", "p.aml", "small")
+        check_in("AArch64", place.run("readelf", "-h", "small").out)
+        found = [line.split(",") for line in place.run("qemu-aarch64", "./small", "predict", "notes.csv").out.splitlines()]
+        check_equal(([row[0] for row in found], len(found)), ([row[0] for row in expected], 21), "the classes")
+        worst = max(abs(float(a) - float(b)) for x, y in zip(found[1:], expected[1:]) for a, b in zip(x[1:], y[1:]))
+        check(worst < 1e-4, f"the worst difference is {worst}")
+
+
 def mistakes(place):
     place.write("notes.csv", NOTES)
     for tokenizer, length, part in (('tokenizer_json("small_words.json")', 8, "the vocabulary has no [PAD] or <pad>"),
@@ -124,4 +146,4 @@ def folders_of_texts(place):
 
 
 if __name__ == "__main__":
-    sys.exit(main([folders_of_texts, ids_are_those_of_another_implementation, what_does_not_fit, quotes_may_be_literal, deployed_programs_take_texts, mistakes]))
+    sys.exit(main([folders_of_texts, ids_are_those_of_another_implementation, what_does_not_fit, quotes_may_be_literal, deployed_programs_take_texts, deployed_for_aarch64, mistakes]))

@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 
-from harness import ROOT, Skip, check, check_equal, check_in, main, sanitized
+from harness import ROOT, Skip, check, check_equal, check_in, main, needs_aarch64, sanitized
 from test_generate import PROGRAM, SONNET
 
 DEPLOY = """
@@ -108,6 +108,136 @@ def library(place):
     check_in("small ", answers[0])
 
 
+def weights_beside(place):
+    """The same text from a program whose weights lie in a file; a file that is not there, cut, damaged or another's is told."""
+    train(place)
+    for more in ("", " quantize: int8(weights_only: true)", " quantize: int4(group: 8)"):
+        deploy(place, 'target: [cpu("x86-64-v2"), cpu("x86-64-v3")]' + more)
+        inside, layers = (place.folder / "small").stat().st_size, json.loads(place.run("./small", "info", "--json").out)["layers"]
+        texts = {options: place.run("./small", "write", "--quiet", *options).out for options in ((), ("--seed", "3", "--length", "40"), ("--threads", "1"))}
+        done = deploy(place, 'weights: file target: [cpu("x86-64-v2"), cpu("x86-64-v3")]' + more)
+        check_in("compared with the training program on", done.err)
+        folder = alone(place)
+        (folder / "small.weights").unlink(missing_ok=True)
+        check_in("cannot open the weights", place.run("./small", "write", cwd=folder, code=1).err)
+        shutil.copy(place.folder / "small.weights", folder)
+        for options, text in texts.items():
+            check_equal(place.run("./small", "write", "--quiet", *options, cwd=folder).out, text, f"the text of {options} with {more}")
+            check_equal(place.run("./small", "write", "--quiet", "--shared", *options, cwd=folder).out, text, f"the same where processes share them")
+        check_equal(json.loads(place.run("./small", "info", "--json", cwd=folder).out)["layers"], layers, "the report of weights")
+        check(sanitized(place.amlc) or (folder / "small").stat().st_size < inside - 10000, f"{inside} bytes with the weights inside")
+    times = json.loads(place.run("./small", "bench", "--json", "--seconds", "0.05", cwd=folder).out)
+    check(times[0]["tokens_per_second"] > 0, str(times))
+    check_in("--weights FILE", place.run("./small", "help", cwd=folder).out)
+    file, good = folder / "small.weights", (folder / "small.weights").read_bytes()
+    file.rename(folder / "moved")
+    for given in (("--weights", "moved"), ("--weights=moved",)):
+        check_equal(place.run("./small", "write", "--quiet", *given, cwd=folder).out, texts[()], f"the text with {given}")
+    check_in("--weights needs a file", place.run("./small", "write", "--weights", cwd=folder, code=2).err)
+
+    def refused(data, *texts):
+        file.write_bytes(data)
+        said = place.run("./small", "write", cwd=folder, code=1)
+        for text in ("small.weights", *texts):
+            check_in(text, said.err)
+        check_equal(said.out, "", "what is written with other weights")
+    refused(b"", "found 0 bytes")
+    refused(good[:100], "found 100 bytes")
+    refused(good[:-1], "the file was cut off")
+    refused(good + b"\0", "the file was continued")
+    refused(good[:-100] + bytes([good[-100] ^ 1]) + good[-99:], "the file is damaged")
+    refused((place.folder / "small").read_bytes(), "another kind of file")
+    refused(good[:8] + b"\2" + good[9:], "found 2")
+    refused(good[:160] + b"other" + good[165:], "expected the weights of small, found those of other")
+    refused(good[:88] + b"aarch64" + bytes(65) + good[160:], "laid out for aarch64")
+    refused(good[:255] + b"x" + good[256:], "the file is damaged")
+    file.unlink()
+    file.mkdir()
+    check_in("no regular file", place.run("./small", "write", cwd=folder, code=1).err)
+    file.rmdir()
+    deploy(place, 'weights: file target: [cpu("x86-64-v2"), cpu("x86-64-v3")]')
+    refused((place.folder / "small.weights").read_bytes(), "those of another build of small")
+    done = deploy(place, "weights: file require: { size: 10 KiB }", code=1)
+    check_in("E0705", done.err)
+    check(not (place.folder / "small").exists() and not (place.folder / "small.weights").exists(), "what missed a requirement is there")
+
+
+USER = """
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "small.h"
+int main(int argc, char **argv)
+{
+    int file = open(argv[1], O_RDONLY), code = 0;
+    size_t length = (size_t)lseek(file, 0, SEEK_END);
+    void *weights = mmap(NULL, length, PROT_READ, MAP_PRIVATE, file, 0);
+    float *score = malloc(SMALL_VOCAB * sizeof *score);
+    for (int turn = 0; turn < 2 && !code; turn++) {
+        void *memory = malloc(small_context_bytes());
+        small_context *context;
+        code = small_init(memory, small_context_bytes(), weights, length, &context);
+        for (int token = 5; token < 15 && !code; token++) {
+            code = small_token(context, token, score);
+            for (int v = 0; v < SMALL_VOCAB && !code; v++)
+                printf("%.5g ", (double)score[v]);
+        }
+        free(memory);
+    }
+    printf("%s\\n", code ? small_message(code) : "end");
+    free(score);
+    return argc == 2 && code ? 3 : 0;
+}
+"""
+
+
+def library_with_weights_beside(place):
+    if sanitized(place.amlc):
+        raise Skip("a sanitized runtime cannot be linked into other programs")
+    train(place)
+    more = "emit: [static_library, shared_library, object] quantize: int8(weights_only: true) "
+    deploy(place, more)
+    plain = USER.replace("weights, length, ", "")
+    place.write("plain.c", plain)
+    place.run("cc", "-std=gnu11", "-I.", "plain.c", "small.o", "-lm", "-o", "plain")
+    expected = place.run("./plain", "small.h").out
+    check(len(expected.split()) > 100 and expected.endswith("end\n"), expected[:200])
+    deploy(place, more + "weights: file")
+    place.write("user.c", USER)
+    for form in ("libsmall.a", "small.o", "libsmall.so"):
+        place.run("cc", "-std=gnu11", "-I.", "user.c", form, "-lm", "-Wl,-rpath,$ORIGIN", "-o", "user")
+        check_equal(place.run("./user", "small.weights").out, expected, f"the scores of {form}")
+        check_in("not those that the code was made for", place.run("./user", "small.h", code=3).out)
+
+
+def for_aarch64(place):
+    """Executables and libraries for aarch64, under qemu, with the weights inside and beside: the text of the program for this machine."""
+    needs_aarch64(place)
+    train(place)
+    options = ("--quiet", "--length", "60", "--seed", "3", "--threads", "1")
+    for more in ("", "quantize: int8(weights_only: true)", "quantize: int4(group: 8)"):
+        deploy(place, more)
+        text, before = place.run("./small", "write", *options).out, None
+        for beside in ("", " weights: file"):
+            done = deploy(place, f'target: cpu("aarch64") emit: [executable, shared_library, static_library, object] {more}{beside}')
+            check_in("compared with the training program on", done.err)
+            for file in ("small", "small.o", "libsmall.so"):
+                check_in("AArch64", place.run("readelf", "-h", file).out)
+            check_equal(place.run("qemu-aarch64", "./small", "write", *options).out, text, f"the text with {more}{beside}")
+            source = place.write("user.c", USER if beside else USER.replace("weights, length, ", ""))
+            for form in ("libsmall.a", "small.o"):
+                place.run("aarch64-linux-gnu-gcc", "-static", "-std=gnu11", "-I.", source, form, "-lm", "-o", "user")
+                scores = place.run("qemu-aarch64", "./user", "small.weights" if beside else "small.h").out
+                check(scores.endswith("end\n") and len(scores.split()) > 100 and before in (None, scores), f"{form}: {scores[:200]}")
+                before = scores
+    check_in("aarch64", place.run("qemu-aarch64", "./small", "info").out)
+    file = place.folder / "small.weights"
+    file.write_bytes(file.read_bytes()[:-64])
+    check_in("the file was cut off", place.run("qemu-aarch64", "./small", "write", code=1).err)
+
+
 def perplexities(text):
     line = next(l for l in text.splitlines() if "perplexity" in l)
     return float(line.split()[1]), float(line.split()[-1].rstrip(")"))
@@ -172,4 +302,4 @@ def compensated(place):
 
 
 if __name__ == "__main__":
-    sys.exit(main([writes_the_same_text, refuses, a_model_without_caches, library, weights_alone, compensated]))
+    sys.exit(main([writes_the_same_text, refuses, a_model_without_caches, library, weights_beside, library_with_weights_beside, for_aarch64, weights_alone, compensated]))

@@ -80,6 +80,7 @@ typedef struct aml_token_model {
     int32_t abi;
     int32_t levels; // the best first; they differ in decode alone
     const aml_token_level *level;
+    const aml_weights_file *weights; // in a file; NULL: in the functions
 } aml_token_model;
 typedef struct aml_tokens aml_tokens; // a context
 
@@ -87,6 +88,10 @@ size_t aml_tokens_bytes(const aml_token_model *model);
 // As aml_context_open. The context has seen no token.
 aml_status aml_tokens_open(const aml_token_model *model, void *memory, size_t bytes,
                            aml_tokens **out);
+// The same with the bytes of the weights' file, as for aml_context_open_with. AML_BAD_DATA if they
+// are others.
+aml_status aml_tokens_open_with(const aml_token_model *model, void *memory, size_t bytes,
+                                const void *weights, size_t weights_bytes, aml_tokens **out);
 // Shows the model one token more; score[v] is that of token v to come next, NULL leaves them out.
 // AML_INVALID if the token is outside of the vocabulary or the context is full.
 aml_status aml_tokens_next(aml_tokens *tokens, int32_t token, float *score);

@@ -673,7 +673,8 @@ struct aml_error;
 typedef struct aml_weights_file {
     const char *name; // digits.weights
     size_t bytes;
-    const char *hash; // SHA-256, hex
+    const char *hash;           // SHA-256 of what is behind the head (aml/weights.h), hex
+    const char *model, *levels; // the name; x86-64-v4,x86-64-v3
     bool (*check)(const struct aml_weights_file *file, const void *at, size_t bytes);
     aml_status (*map)(const struct aml_weights_file *file, const char *named,
                       struct amli_mapped_weights *out, struct aml_error *error);
