@@ -24,19 +24,20 @@
 extern const AmlEmbedded aml_kernel_bitcode[];
 
 // Templates first become part of the kernels that call them; then each kernel is straight-line code
-// and a few loops.
+// and a few loops. Further passes of LLVM's own lists (gvn, dse, adce, instcombine once more) took a
+// tenth of the time and left the instructions of nearly all kernels as they were.
 static const char pipeline[] =
     "globaldce,always-inline,globaldce,always-inline,globaldce,"
     "function(sroa,early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,"
     "loop-mssa(loop-instsimplify,loop-simplifycfg,loop-rotate,licm),simplifycfg,instcombine<no-"
     "verify-fixpoint>,"
-    "loop(loop-idiom,indvars,loop-deletion,loop-unroll-full),sroa,early-cse<memssa>,gvn,"
-    "instcombine<no-verify-fixpoint>,"
-    "loop-mssa(licm),dse,adce,simplifycfg,instcombine<no-verify-fixpoint>)";
+    "loop(loop-idiom,indvars,loop-deletion,loop-unroll-full),sroa,early-cse<memssa>,"
+    "loop-mssa(licm),simplifycfg,instcombine<no-verify-fixpoint>)";
 
 // In instructions. A template becomes about as many as are stated for it; an entry point calls a
-// kernel for each of the IR's, which are quickly compiled.
-enum { PIECE_SIZE = 4000, PRODUCT_SIZE = 500, TEMPLATE_SIZE = 50, ENTRY_SIZE = 4 };
+// kernel for each of the IR's, which are quickly compiled. A piece is not smaller than it must be:
+// each one reads the templates and sets up LLVM's passes for itself, about 8 ms.
+enum { PIECE_SIZE = 8000, PRODUCT_SIZE = 500, TEMPLATE_SIZE = 50, ENTRY_SIZE = 4 };
 
 // ---- dealing ------------------------------------------------------------------------------------
 
@@ -168,8 +169,9 @@ typedef struct Pieces {
     const Codegen *g;
     const char *emit_text;
     Piece piece[MOST_PIECES];
-    pthread_mutex_t lock; // of next
-    int next;
+    int order[MOST_PIECES]; // the largest first, so that none begins late and runs alone
+    pthread_mutex_t lock;   // of next
+    int next;               // in `order`
 } Pieces;
 
 // The piece's functions with those templates that they need, in `llvm`. The linker takes what may
@@ -266,7 +268,17 @@ static void *work(void *data)
         pthread_mutex_unlock(&p->lock);
         if (index >= p->g->pieces)
             return NULL;
-        compile_piece(p, &p->piece[index]);
+        compile_piece(p, &p->piece[p->order[index]]);
+    }
+}
+
+static void order_by_size(Pieces *p)
+{
+    for (int i = 0; i < p->g->pieces; i++) {
+        int at = i;
+        for (; at > 0 && p->g->load[p->order[at - 1]] < p->g->load[i]; at--)
+            p->order[at] = p->order[at - 1];
+        p->order[at] = i;
     }
 }
 
@@ -275,6 +287,7 @@ static void run_all(Pieces *p)
     pthread_t thread[MOST_PIECES];
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     int started = 0;
+    order_by_size(p);
     pthread_mutex_init(&p->lock, NULL);
     while (started + 1 < p->g->pieces && started + 1 < processors &&
            pthread_create(&thread[started], NULL, work, p) == 0)

@@ -85,26 +85,30 @@ HELPER void philox_group_part(u64v word[4], int64_t group, int first, PhiloxKey 
 TEMPLATE void aml_random_f32(float *out, int64_t begin, int64_t end, int64_t seed, int64_t step,
                              int32_t site)
 {
-    int64_t element = begin;
-    NO_UNROLL for (; element + RANDOM_GROUP <= end; element += RANDOM_GROUP)
-        aml_random_group_f32(out + (element - begin), element / RANDOM_GROUP, seed, step, site);
-    if (element < end) {
-        float last[RANDOM_GROUP];
-        aml_random_group_f32(last, element / RANDOM_GROUP, seed, step, site);
-        NO_UNROLL for (int64_t i = 0; i < end - element; i++) out[element - begin + i] = last[i];
+    float last[RANDOM_GROUP]; // the generator is much code: in one place for whole groups and a cut
+                              // one
+    NO_UNROLL for (int64_t element = begin; element < end; element += RANDOM_GROUP)
+    {
+        int64_t left = end - element;
+        bool cut = left < RANDOM_GROUP;
+        float *to = out + (element - begin);
+        aml_random_group_f32(cut ? last : to, element / RANDOM_GROUP, seed, step, site);
+        NO_UNROLL for (int64_t i = 0; cut && i < left; i++) to[i] = last[i];
     }
 }
 
 TEMPLATE void aml_random_f64(double *out, int64_t begin, int64_t end, int64_t seed, int64_t step,
                              int32_t site)
 {
-    int64_t element = begin;
-    NO_UNROLL for (; element + RANDOM_GROUP <= end; element += RANDOM_GROUP)
-        aml_random_group_f64(out + (element - begin), element / RANDOM_GROUP, seed, step, site);
-    if (element < end) {
-        double last[RANDOM_GROUP];
-        aml_random_group_f64(last, element / RANDOM_GROUP, seed, step, site);
-        NO_UNROLL for (int64_t i = 0; i < end - element; i++) out[element - begin + i] = last[i];
+    double last[RANDOM_GROUP]; // the generator is much code: in one place for whole groups and a
+                               // cut one
+    NO_UNROLL for (int64_t element = begin; element < end; element += RANDOM_GROUP)
+    {
+        int64_t left = end - element;
+        bool cut = left < RANDOM_GROUP;
+        double *to = out + (element - begin);
+        aml_random_group_f64(cut ? last : to, element / RANDOM_GROUP, seed, step, site);
+        NO_UNROLL for (int64_t i = 0; cut && i < left; i++) to[i] = last[i];
     }
 }
 
