@@ -24,8 +24,8 @@
 extern const AmlEmbedded aml_kernel_bitcode[];
 
 // Templates first become part of the kernels that call them; then each kernel is straight-line code
-// and a few loops. Further passes of LLVM's own lists (gvn, dse, adce, instcombine once more) took a
-// tenth of the time and left the instructions of nearly all kernels as they were.
+// and a few loops. Further passes of LLVM's own lists (gvn, dse, adce, instcombine once more) took
+// a twelfth of its time and left the instructions of nearly all kernels as they were.
 static const char pipeline[] =
     "globaldce,always-inline,globaldce,always-inline,globaldce,"
     "function(sroa,early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,"
@@ -36,7 +36,7 @@ static const char pipeline[] =
 
 // In instructions. A template becomes about as many as are stated for it; an entry point calls a
 // kernel for each of the IR's, which are quickly compiled. A piece is not smaller than it must be:
-// each one reads the templates and sets up LLVM's passes for itself, about 8 ms.
+// each one reads the templates and sets up LLVM's passes for itself: several milliseconds.
 enum { PIECE_SIZE = 8000, PRODUCT_SIZE = 500, TEMPLATE_SIZE = 50, ENTRY_SIZE = 4 };
 
 // ---- dealing ------------------------------------------------------------------------------------

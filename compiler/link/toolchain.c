@@ -290,8 +290,8 @@ static const char *link_whole(Workplace *place, const LinkRequest *request, cons
         ARG("-Wl,--as-needed");
     ARG("-Wl,-z,noexecstack"), ARG("-Wl,-z,relro"), ARG("-Wl,-z,now"), ARG("-Wl,-O1");
     ARG(gold ? "-fuse-ld=gold" : "-Wl,-z,noseparate-code"); // what gold does anyway
-    if (gold) // no input is one of link-time optimisation: a sixth of the time is asking whether it
-              // is
+    // No input is one of link-time optimisation; asking whether it is takes a sixth of a link.
+    if (gold)
         ARG("-fno-use-linker-plugin");
     ARG("-o"), ARG("result");
     return run_tool(place, tools->compiler, words);
