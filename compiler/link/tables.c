@@ -220,9 +220,10 @@ static const char *source_reader(aml_source_kind kind)
 
 const char *statistic_libraries(const ProgramDataset *data)
 {
-    for (int i = 0; i < data->statistic.count; i++) // the reference LAPACK: it has no threads
+    // The reference LAPACK: it has no threads. xerbla_ is that of runtime/data/fortran.c.
+    for (int i = 0; i < data->statistic.count; i++)
         if (data->statistic.at[i].kind == AML_STATISTIC_COMPONENTS)
-            return "-l:lapack/liblapack.a -l:blas/libblas.a";
+            return "-Wl,-u,xerbla_ -l:lapack/liblapack.a -l:blas/libblas.a";
     return "";
 }
 
