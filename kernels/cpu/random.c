@@ -85,8 +85,8 @@ HELPER void philox_group_part(u64v word[4], int64_t group, int first, PhiloxKey 
 TEMPLATE void aml_random_f32(float *out, int64_t begin, int64_t end, int64_t seed, int64_t step,
                              int32_t site)
 {
-    float last[RANDOM_GROUP]; // the generator is much code: in one place for whole groups and a cut
-                              // one
+    // The generator is much code: one call, for whole groups and for a cut one.
+    float last[RANDOM_GROUP];
     NO_UNROLL for (int64_t element = begin; element < end; element += RANDOM_GROUP)
     {
         int64_t left = end - element;
@@ -100,8 +100,7 @@ TEMPLATE void aml_random_f32(float *out, int64_t begin, int64_t end, int64_t see
 TEMPLATE void aml_random_f64(double *out, int64_t begin, int64_t end, int64_t seed, int64_t step,
                              int32_t site)
 {
-    double last[RANDOM_GROUP]; // the generator is much code: in one place for whole groups and a
-                               // cut one
+    double last[RANDOM_GROUP]; // one call, as above
     NO_UNROLL for (int64_t element = begin; element < end; element += RANDOM_GROUP)
     {
         int64_t left = end - element;
