@@ -162,7 +162,8 @@ typedef struct Piece {
     char *text; // the result if it is LLVM's text
     char *kept; // the result if an earlier build left it
     size_t kept_length;
-    const char *wrong; // what LLVM said
+    const char *wrong;                      // what LLVM said
+    double join_time, pass_time, code_time; // of the processor
 } Piece;
 
 typedef struct Pieces {
@@ -218,7 +219,10 @@ static void compile_module(Codegen *g, Piece *piece, LLVMModuleRef module, const
 {
     bool asm_text = emit_text && strcmp(emit_text, "asm") == 0;
     char *message = NULL;
+    double begin = lap_thread();
     piece->wrong = run_pipeline(module, g->machine);
+    double passed = lap_thread();
+    piece->pass_time = passed - begin;
     if (piece->wrong)
         return;
     if (emit_text && !asm_text)
@@ -227,6 +231,7 @@ static void compile_module(Codegen *g, Piece *piece, LLVMModuleRef module, const
                                                  asm_text ? LLVMAssemblyFile : LLVMObjectFile,
                                                  &message, &piece->result))
         piece->wrong = message;
+    piece->code_time = lap_thread() - passed;
 }
 
 static void compile_piece(Pieces *p, Piece *piece)
@@ -243,9 +248,11 @@ static void compile_piece(Pieces *p, Piece *piece)
             return;
         }
     }
+    double begin = lap_thread();
     g->llvm = LLVMContextCreate();
     g->machine = target_machine(g->triple, g->cpu, g->features);
     LLVMModuleRef module = join(g, piece);
+    piece->join_time = lap_thread() - begin;
     if (module)
         compile_module(g, piece, module, p->emit_text);
     else
@@ -302,6 +309,9 @@ static ObjectFile take(const Codegen *g, Piece *piece)
 {
     if (piece->wrong)
         bug(g->cx, (Span){0}, "LLVM cannot compile the module: %s", piece->wrong);
+    lap_part(g->cx, "kernels' templates", piece->join_time);
+    lap_part(g->cx, "passes", piece->pass_time);
+    lap_part(g->cx, "code", piece->code_time);
     ObjectFile file;
     if (piece->kept) {
         file.length = piece->kept_length;
