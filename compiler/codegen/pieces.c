@@ -37,7 +37,7 @@ static const char pipeline[] =
 // In instructions. A template becomes about as many as are stated for it; an entry point calls a
 // kernel for each of the IR's, which are quickly compiled. A piece is not smaller than it must be:
 // each one reads the templates and sets up LLVM's passes for itself: several milliseconds.
-enum { PIECE_SIZE = 8000, PRODUCT_SIZE = 500, TEMPLATE_SIZE = 50, ENTRY_SIZE = 4 };
+enum { PIECE_SIZE = 4000, PRODUCT_SIZE = 500, TEMPLATE_SIZE = 50, ENTRY_SIZE = 4 };
 
 // ---- dealing ------------------------------------------------------------------------------------
 
