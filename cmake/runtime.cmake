@@ -34,12 +34,13 @@ target_compile_definitions(aml_runtime PRIVATE UTF8PROC_STATIC)
 target_link_libraries(aml_runtime PUBLIC ${AML_JANSSON} ${AML_NETTLE} ${AML_JPEG} ${AML_PNG} ${AML_ZLIB} ${AML_PCRE2} ${AML_UTF8PROC} m Threads::Threads)
 # libaml_small.a: what an executable of a deployed model needs beside its kernels, compiled for size: it reads a few rows, not data
 # sets. It stands before libaml_runtime.a when such a program is linked.
-set(small_sources artifact/main.c artifact/bench.c artifact/predict.c artifact/picture.c artifact/sound.c artifact/npy.c
+set(small_sources artifact/main.c artifact/library.c artifact/bench.c artifact/predict.c artifact/picture.c artifact/sound.c artifact/npy.c
     artifact/values.c data/csv.c data/columns.c data/decode.c data/element.c data/names.c data/npy.c data/time.c base/files.c base/words.c
     base/fail.c base/features.c base/numbers.c data/real.c)
 list(TRANSFORM small_sources PREPEND ${CMAKE_SOURCE_DIR}/runtime/)
 add_library(aml_small STATIC ${small_sources})
-target_compile_options(aml_small PRIVATE ${AML_WARNINGS} -Wno-format-truncation -Os -ffunction-sections -fdata-sections -fno-strict-aliasing)
+target_compile_options(aml_small PRIVATE ${AML_WARNINGS} -Wno-format-truncation -Os -fvisibility=hidden -fno-plt
+                       -ffunction-sections -fdata-sections -fno-strict-aliasing)
 if(NOT AML_SANITIZE)
   target_compile_options(aml_small PRIVATE -fno-asynchronous-unwind-tables -fno-unwind-tables)
 endif()
