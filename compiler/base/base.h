@@ -27,6 +27,7 @@ typedef struct Arena Arena;
 Arena *arena_new(void);
 void arena_free(Arena *arena);
 void arena_reset(Arena *arena); // everything allocated so far goes away, the blocks are kept
+void arena_trim(Arena *arena); // gives back the memory that is not in use
 void *
 arena_alloc(Arena *arena,
             size_t bytes); // zeroed, aligned to 16; never NULL (out of memory ends the process)
@@ -152,6 +153,7 @@ typedef struct Lap {
     const char *name;
     double seconds;   // that passed; negative: a part of the next stage, in several threads
     double processor; // seconds of processor time, with those of processes that ended
+    int64_t peak;     // MiB of memory at most until then
 } Lap;
 
 struct DiagState; // diag/diag.h

@@ -2,6 +2,7 @@
 
 #include "base/base.h"
 
+#include <inttypes.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -39,13 +40,17 @@ void lap_start(Cx *cx)
 
 static void add(Cx *cx, const char *name, double seconds, double processor)
 {
+    struct rusage own;
+    getrusage(RUSAGE_SELF, &own);
+    int64_t peak = own.ru_maxrss / 1024;
     for (int i = 0; i < cx->lap.count; i++)
         if (strcmp(cx->lap.at[i].name, name) == 0) {
             cx->lap.at[i].seconds += seconds;
             cx->lap.at[i].processor += processor;
+            cx->lap.at[i].peak = peak;
             return;
         }
-    vec_push(cx->arena, &cx->lap, ((Lap){name, seconds, processor}));
+    vec_push(cx->arena, &cx->lap, ((Lap){name, seconds, processor, peak}));
 }
 
 void lap_end(Cx *cx, const char *name)
@@ -68,17 +73,18 @@ void lap_print(const Cx *cx, FILE *out)
 {
     double all = 0, processor = 0;
     if (cx->lap.count)
-        fprintf(out, "  passed   processor\n");
+        fprintf(out, "  passed  processor  memory so far\n");
     for (int i = 0; i < cx->lap.count; i++) {
         const Lap *lap = &cx->lap.at[i];
         if (lap->seconds < 0) {
-            fprintf(out, "          %8.3f s    %s\n", lap->processor, lap->name);
+            fprintf(out, "          %8.3f s             %s\n", lap->processor, lap->name);
             continue;
         }
-        fprintf(out, "%8.3f %8.3f s  %s\n", lap->seconds, lap->processor, lap->name);
+        fprintf(out, "%8.3f  %8.3f s %5" PRId64 " MiB  %s\n", lap->seconds, lap->processor,
+                lap->peak, lap->name);
         all += lap->seconds;
         processor += lap->processor;
     }
     if (cx->lap.count)
-        fprintf(out, "%8.3f %8.3f s  in all\n", all, processor);
+        fprintf(out, "%8.3f  %8.3f s            in all\n", all, processor);
 }

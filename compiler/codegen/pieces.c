@@ -1,11 +1,12 @@
 // pieces.c: the pieces of a module, which LLVM compiles at the same time.
 //
-// Kernels are dealt to pieces as they are made: the first piece, which has the entry points, is
-// filled up to a size, then the next one, and when there are enough of them the smallest takes the
-// next kernel. So the pieces follow from the program alone, not from the number of threads, and a
-// build gives the same bytes everywhere. An LLVM context belongs to one thread: each piece goes to
-// its thread as bitcode and meets the templates there.
+// Entry points, and then kernels as they are made, are dealt to pieces: the first is filled up to a
+// size, then the next one, and when there are enough of them the smallest takes what comes next. So
+// the pieces follow from the program alone, not from the number of threads, and a build gives the
+// same bytes everywhere. An LLVM context belongs to one thread: each piece goes to its thread as
+// bitcode and meets the templates there.
 
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,13 +57,8 @@ LLVMModuleRef piece_new(Codegen *g, LLVMContextRef llvm)
     return module;
 }
 
-void pieces_expect(Codegen *g, const IrFunction *entry)
-{
-    for (const Inst *inst = entry->first; inst; inst = inst->next)
-        g->load[0] += ENTRY_SIZE;
-}
-
-LLVMModuleRef piece_for_kernel(Codegen *g)
+// The piece with least in it, or a new one.
+static int choose_piece(Codegen *g)
 {
     int least = 0;
     for (int i = 1; i < g->pieces; i++)
@@ -72,7 +68,20 @@ LLVMModuleRef piece_for_kernel(Codegen *g)
         least = g->pieces++;
         g->piece[least] = piece_new(g, g->llvm);
     }
-    return g->piece[least];
+    return least;
+}
+
+int piece_for_entry(Codegen *g, const IrFunction *entry)
+{
+    int piece = choose_piece(g);
+    for (const Inst *inst = entry->first; inst; inst = inst->next)
+        g->load[piece] += ENTRY_SIZE;
+    return piece;
+}
+
+LLVMModuleRef piece_for_kernel(Codegen *g)
+{
+    return g->piece[choose_piece(g)];
 }
 
 void piece_add(Codegen *g, LLVMValueRef kernel)
@@ -331,11 +340,23 @@ static ObjectFile take(const Codegen *g, Piece *piece)
     return file;
 }
 
+// Bitcode is a tenth of its module, which nobody needs while LLVM compiles; nor what passes needed.
+static void close_modules(Codegen *g)
+{
+    for (int i = 0; i < g->pieces; i++)
+        LLVMDisposeModule(g->piece[i]);
+    LLVMDisposeModule(g->templates);
+    LLVMContextDispose(g->llvm);
+    arena_trim(g->cx->scratch);
+    malloc_trim(0); // other threads have heaps of their own
+}
+
 void pieces_compile(Codegen *g, const char *emit_text, ObjectCode *object)
 {
     Pieces pieces = {.g = g, .emit_text = emit_text}, *p = &pieces;
     for (int i = 0; i < g->pieces; i++)
         p->piece[i].bitcode = LLVMWriteBitcodeToMemoryBuffer(g->piece[i]);
+    close_modules(g);
     run_all(p);
     ObjectFile *file = NEW_ARRAY(g->cx->arena, ObjectFile, g->pieces);
     for (int i = 0; i < g->pieces; i++)
