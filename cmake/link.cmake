@@ -13,6 +13,7 @@ set(program_headers ${CMAKE_SOURCE_DIR}/runtime/include/aml/program.h ${CMAKE_SO
                     ${CMAKE_SOURCE_DIR}/runtime/include/aml/artifact.h ${CMAKE_SOURCE_DIR}/runtime/include/aml/library_status.def
                     ${CMAKE_SOURCE_DIR}/runtime/include/aml/source.def)
 aml_embed(aml_link aml_program_headers ${CMAKE_SOURCE_DIR}/runtime/include ${program_headers})
+aml_embed(aml_link aml_layout ${CMAKE_SOURCE_DIR}/compiler/link ${CMAKE_SOURCE_DIR}/compiler/link/executable.ld)
 
 file(GLOB AMLC_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/compiler/*.c)
 add_executable(amlc ${AMLC_SOURCES})
