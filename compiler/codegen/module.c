@@ -110,6 +110,7 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
         *g = &codegen;
     if (g->shared && g->shared->lanes == 0)
         g->shared->lanes = g->lanes;
+    g->makes = target.makes && made_fits(g, entries, count);
     open_module(g);
     int *piece = NEW_ARRAY(g->arena, int, count + 1);
     for (int i = 0; i < count; i++)
@@ -120,6 +121,7 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
         emit_entry(g, &entries[i]);
     }
     stored_emit(g, arena_printf(cx->arena, "%s_stored", entries[0].entry->symbol), object);
+    made_emit(g, arena_printf(cx->arena, "%s_make", entries[0].entry->symbol), object);
     lap_end(cx, "plan and emit");
     verify(g);
     object->cpu_level = info.level;
