@@ -313,6 +313,8 @@ static const char *link_whole(Workplace *place, const LinkRequest *request, cons
         ARG("-Wl,-T,executable.ld"), ARG("-Wl,-z,norelro"), ARG("-Wl,-z,max-page-size=4096");
         ARG(arena_printf(cx->arena, "-Wl,--defsym=PACKED_MOST=%d", PACKED_MOST));
         ARG("-Wl,--no-eh-frame-hdr"), ARG("-Wl,--no-ld-generated-unwind-info");
+        // constructors of C++, profiles and the like need start files; main needs one alone
+        ARG("-nostartfiles"), ARG("-l:Scrt1.o");
     } else {
         ARG("-Wl,-z,relro");
     }
