@@ -94,7 +94,9 @@ size_t layout_finish(Cx *cx, char *file, size_t length, bool unpacks)
         return length;
     protect(file, &head);
     for (int i = 0; i < head.e_phnum; i++) {
-        const Elf64_Phdr *header = header_at(file, &head, i);
+        Elf64_Phdr *header = header_at(file, &head, i);
+        if (header->p_memsz == 0 && header->p_type != PT_GNU_STACK) // its place means nothing
+            *header = (Elf64_Phdr){.p_type = PT_NULL};
         if (header->p_offset > length || header->p_filesz > length - header->p_offset)
             return length;
         if (header->p_offset + header->p_filesz > end)
