@@ -7,7 +7,7 @@
 
 #define DEPLOY_LEVELS                                                                              \
     "native", "x86-64-v2", "x86-64-v3", "x86-64-v4", "x86-64-v3-vnni", "x86-64-v4-vnni",           \
-        TARGET_CROSS
+        "x86-64-v4-amx", TARGET_CROSS
 
 static bool read_batches(Jobs *jobs, Node *node, ProgramDeploy *deploy)
 {
