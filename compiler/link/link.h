@@ -129,8 +129,9 @@ bool freeze_weights(Cx *cx, IrFunction *fn, const ProgramJob *job, const Weight 
 // Options and counters of the running program become constants: options keep their defaults. What
 // is left is the position of a generation.
 void freeze_scalars(IrFunction *fn, Entry *entry, const Program *program);
-// freeze_loops.c: loops whose slices are constant weights are written out.
-void freeze_loops(IrFunction *fn);
+// freeze_loops.c: loops whose slices are constant weights are written out: where that saves packing
+// them in each call, or `all`, because each turn is to be rounded to bytes by itself.
+void freeze_loops(IrFunction *fn, bool all);
 // A copy of the data set's prepare that computes only what `predict` reads, in its order, from the
 // fields that this needs: fills out->prepare, field and fields. out->name must be set.
 bool freeze_prepare(Cx *cx, const Program *program, IrModule *module, const ProgramDataset *data,

@@ -138,14 +138,17 @@ static void print_layers(const aml_artifact *artifact, bool json)
         if (!json) {
             printf("%-24s %10.4g %10.4g %11.1f %9.1f %10lld %10lld%s%s\n", layer->name, layer->low,
                    layer->high, layer->weights_db, layer->result_db, (long long)layer->bytes_before,
-                   (long long)layer->bytes_after, layer->kept ? "  stays f32: " : "",
-                   layer->kept ? layer->kept : "");
+                   (long long)layer->bytes_after,
+                   layer->kept ? "  stays f32: " : layer->form ? "  " : "",
+                   layer->kept ? layer->kept : layer->form ? layer->form : "");
             continue;
         }
         printf("%s{\"name\": \"%s\", \"quantized\": %s", i ? ", " : "", layer->name,
                layer->kept ? "false" : "true");
         if (layer->kept)
             printf(", \"kept\": \"%s\"", layer->kept);
+        if (layer->form)
+            printf(", \"form\": \"%s\"", layer->form);
         print_number("low", layer->low);
         print_number("high", layer->high);
         print_number("weights_db", layer->weights_db);
