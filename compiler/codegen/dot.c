@@ -21,6 +21,27 @@ bool dot_plan_for(const Codegen *g, const Inst *dot, bool packed, DotShape *shap
     return true;
 }
 
+// Where a sum is short, the epilogue is a good part of a tile's time; if it is a few instructions,
+// its code may exist once for each register of the tile.
+static bool epilogue_direct(const Product *p)
+{
+    enum { SHORT_SUM = 192, LEAST_WORK = 1 << 18, MOST_OPERATIONS = 8 };
+    const AmlDot *dot = &p->shape.dot;
+    bool tiles = (dot->method & AML_DOT_METHOD) <= AML_DOT_TILES_PACKED;
+    if (dot->half || inst_sums_bytes(p->dot) || !tiles || dot->n == 1 || dot->k > SHORT_SUM ||
+        aml_dot_work(dot) < LEAST_WORK)
+        return false;
+    int operations = 0;
+    for (const Inst *inst = p->body->first; inst; inst = inst->next) {
+        Op op = inst->op;
+        if (op == OP_add || op == OP_sub || op == OP_mul || op == OP_max || op == OP_lt)
+            operations++;
+        else if (op != OP_dot && op != OP_broadcast && !op_has(op, LEAF))
+            return false;
+    }
+    return operations <= MOST_OPERATIONS;
+}
+
 // With loops around the product the outermost one is divided, otherwise the product itself.
 static int64_t loop_parts(const DotShape *shape, int64_t *chunk)
 {
@@ -229,6 +250,7 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
     dot_plan_for(g, p->dot, packed, &p->shape);
     p->lanes = p->shape.dot.lanes;
     const AmlDot *dot = &p->shape.dot;
+    int64_t direct = epilogue_direct(p) ? AML_DOT_DIRECT : 0;
 
     Source *left = product_stored(p->dot->input[0])->note,
            *right = product_stored(p->dot->input[1])->note;
@@ -272,7 +294,7 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
                           whole(g, dot->turned_bytes ? 1 : dot->a_k),
                           whole(g, dot->b_k),
                           whole(g, dot->b_column),
-                          whole(g, dot->half ? dot->half : dot->method),
+                          whole(g, dot->half ? dot->half : dot->method | direct),
                           whole(g, dot->tile_rows),
                           whole(g, dot->tile_vectors),
                           whole(g, dot->k_block),
