@@ -27,5 +27,5 @@ target_include_directories(aml_codegen SYSTEM PRIVATE ${llvm_include})
 target_compile_definitions(aml_codegen PRIVATE LLVM_VERSION_MAJOR=${llvm_major})
 set(inside "$<AND:$<BOOL:${AML_LLVM_STATIC}>,$<BOOL:$<TARGET_PROPERTY:AML_LLVM_INSIDE>>>")     # of the program that is linked
 find_library(AML_NETTLE NAMES libnettle.a REQUIRED)     # objects.c: hashes
-target_link_libraries(aml_codegen PUBLIC aml_passes ${AML_NETTLE} "$<IF:${inside},${AML_LLVM_STATIC},${AML_LLVM_LIBRARY}>")
+target_link_libraries(aml_codegen PUBLIC aml_passes aml_runtime ${AML_NETTLE} "$<IF:${inside},${AML_LLVM_STATIC},${AML_LLVM_LIBRARY}>")
 include(cmake/kernels.cmake)

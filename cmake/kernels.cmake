@@ -3,6 +3,7 @@
 find_program(AML_CLANG NAMES clang-${AML_LLVM_VERSION} clang REQUIRED)
 set(AML_KERNEL_FLAGS -std=c11 -O2 -fno-vectorize -fno-slp-vectorize -fno-unroll-loops -fno-strict-aliasing -fwrapv -ffp-contract=on
                      -fno-math-errno -fno-asynchronous-unwind-tables -fno-stack-protector -Wall -Wextra -Wno-psabi -Werror)
+set(AML_TILES -mamx-tile -mamx-bf16 -mamx-int8)
 set(aml_kernel_levels 16:x86-64-v4 8:x86-64-v3 4:x86-64-v2)
 set(aml_quad_levels 16:x86-64-v4:q: 8:x86-64-v3:q: 4:x86-64-v2:q: 16:x86-64-v4:n:-mavx512vnni 8:x86-64-v3:n:-mavxvnni)
 
@@ -14,10 +15,11 @@ foreach(entry IN LISTS aml_kernel_levels)
   string(REPLACE ":" ";" entry ${entry})
   list(GET entry 0 width)
   list(GET entry 1 level)
-  # The widest file has products of bf16 pairs as well; only a target that has the instruction calls them.
+  # The widest file has products of bf16 pairs, one by one and in tiles, as well; only a target that has the instructions
+  # calls them.
   set(extra "")
   if(width EQUAL 16)
-    set(extra -mavx512bf16)
+    set(extra -mavx512bf16 ${AML_TILES})
   endif()
   add_custom_command(OUTPUT ${kernel_folder}/v${width}.bc
     COMMAND ${AML_CLANG} ${AML_KERNEL_FLAGS} -march=${level} ${extra} -DAML_WIDTH=${width} -DAML_KERNEL_BITCODE -emit-llvm -c
@@ -32,6 +34,9 @@ foreach(entry IN LISTS aml_quad_levels)
   list(GET entry 1 level)
   list(GET entry 2 letter)
   list(GET entry 3 flag)
+  if(width EQUAL 16 AND letter STREQUAL n)
+    list(APPEND flag ${AML_TILES})
+  endif()
   set(file ${kernel_folder}/v${width}${letter}.bc)
   add_custom_command(OUTPUT ${file}
     COMMAND ${AML_CLANG} ${AML_KERNEL_FLAGS} -march=${level} ${flag} -DAML_WIDTH=${width} -DAML_QUADS -DAML_KERNEL_BITCODE -emit-llvm -c

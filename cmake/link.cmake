@@ -3,6 +3,7 @@
 find_library(AML_LAPACK NAMES lapack/liblapack.a REQUIRED)     # quant/cholesky.c
 find_library(AML_BLAS NAMES blas/libblas.a REQUIRED)
 aml_module(aml_link compiler/link compiler/report compiler/plot compiler/quant)
+set_source_files_properties(${CMAKE_SOURCE_DIR}/compiler/quant/matrix.c PROPERTIES COMPILE_OPTIONS -ffp-contract=fast)
 target_link_libraries(aml_link PUBLIC aml_elab aml_passes aml_codegen aml_runtime ${AML_LAPACK} ${AML_BLAS} ${CMAKE_DL_LIBS})
 target_link_options(aml_link INTERFACE LINKER:-u,xerbla_)     # of runtime/data/fortran.c, before LAPACK's own is found
 target_compile_definitions(aml_link PUBLIC AML_VERSION_TEXT="${PROJECT_VERSION}" AML_LLVM_TEXT="${AML_LLVM_VERSION}")
@@ -13,6 +14,7 @@ set(program_headers ${CMAKE_SOURCE_DIR}/runtime/include/aml/program.h ${CMAKE_SO
                     ${CMAKE_SOURCE_DIR}/runtime/include/aml/artifact.h ${CMAKE_SOURCE_DIR}/runtime/include/aml/library_status.def
                     ${CMAKE_SOURCE_DIR}/runtime/include/aml/source.def)
 aml_embed(aml_link aml_program_headers ${CMAKE_SOURCE_DIR}/runtime/include ${program_headers})
+aml_embed(aml_link aml_layout ${CMAKE_SOURCE_DIR}/compiler/link ${CMAKE_SOURCE_DIR}/compiler/link/executable.ld)
 
 file(GLOB AMLC_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/compiler/*.c)
 add_executable(amlc ${AMLC_SOURCES})

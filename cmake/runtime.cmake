@@ -34,15 +34,17 @@ target_compile_definitions(aml_runtime PRIVATE UTF8PROC_STATIC)
 target_link_libraries(aml_runtime PUBLIC ${AML_JANSSON} ${AML_NETTLE} ${AML_JPEG} ${AML_PNG} ${AML_ZLIB} ${AML_PCRE2} ${AML_UTF8PROC} m Threads::Threads)
 # libaml_small.a: what an executable of a deployed model needs beside its kernels, compiled for size: it reads a few rows, not data
 # sets. It stands before libaml_runtime.a when such a program is linked.
-set(small_sources artifact/main.c artifact/bench.c artifact/predict.c artifact/picture.c artifact/sound.c artifact/npy.c
-    artifact/values.c data/csv.c data/columns.c data/decode.c data/element.c data/names.c data/npy.c data/time.c base/files.c base/words.c
+set(small_sources artifact/main.c artifact/library.c artifact/bench.c artifact/predict.c artifact/picture.c artifact/sound.c artifact/npy.c
+    artifact/values.c data/csv.c data/columns.c data/decode.c data/cell_rule.c data/element.c data/names.c data/npy.c data/time.c base/files.c base/words.c
     base/fail.c base/features.c base/numbers.c data/real.c)
 list(TRANSFORM small_sources PREPEND ${CMAKE_SOURCE_DIR}/runtime/)
 add_library(aml_small STATIC ${small_sources})
-target_compile_options(aml_small PRIVATE ${AML_WARNINGS} -Wno-format-truncation -Os -ffunction-sections -fdata-sections -fno-strict-aliasing)
+target_compile_options(aml_small PRIVATE ${AML_WARNINGS} -Wno-format-truncation -Os -fvisibility=hidden -fno-plt
+                       -ffunction-sections -fdata-sections -fno-strict-aliasing)
 if(NOT AML_SANITIZE)
   target_compile_options(aml_small PRIVATE -fno-asynchronous-unwind-tables -fno-unwind-tables)
 endif()
+target_compile_definitions(aml_small PRIVATE AMLI_SMALL)
 target_include_directories(aml_small PRIVATE $<TARGET_PROPERTY:aml_runtime,INCLUDE_DIRECTORIES>)
 # libaml_runtime_aarch64.a: what deployed libraries need, and executables that read numbers, for aarch64. Where the two libraries of
 # every program are there for aarch64 as well (packages of the foreign architecture arm64), it is the whole runtime: executables
@@ -55,7 +57,7 @@ if(AML_AARCH64_CC)
   file(GLOB cross_headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runtime/include/aml/* ${CMAKE_SOURCE_DIR}/runtime/base/*.h
        ${CMAKE_SOURCE_DIR}/runtime/data/*.h ${CMAKE_SOURCE_DIR}/runtime/artifact/*.h)
   set(cross_sources artifact/library artifact/values artifact/arrays artifact/stored base/features base/fail artifact/main artifact/bench
-      artifact/predict artifact/npy data/csv data/decode data/names data/npy data/real data/time base/numbers base/words)
+      artifact/predict artifact/npy data/csv data/decode data/cell_rule data/names data/npy data/real data/time base/numbers base/words)
   find_library(AML_AARCH64_JANSSON NAMES libjansson.a PATHS /usr/lib/aarch64-linux-gnu NO_DEFAULT_PATH)
   find_library(AML_AARCH64_NETTLE NAMES libnettle.a PATHS /usr/lib/aarch64-linux-gnu NO_DEFAULT_PATH)
   if(AML_AARCH64_JANSSON AND AML_AARCH64_NETTLE)

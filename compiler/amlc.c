@@ -173,7 +173,7 @@ static int check_values(Command *command)
             return bad_value(command, "message-format", format, message_format_name, FORMAT_COUNT);
         command->format = (MessageFormat)which;
     }
-    static const char *const cpus[] = {"native", "x86-64-v2", "x86-64-v3", "x86-64-v4"};
+    static const char *const cpus[] = {TARGET_LEVELS};
     const char *target = command->option[OPTION_TARGET];
     if (target && one_of(target, cpus, COUNT_OF(cpus)) < 0)
         return bad_value(command, "target", target, cpus, COUNT_OF(cpus));

@@ -244,6 +244,9 @@ size_t stored_length(const void *at,
                      size_t bytes);            // stored.c: of a constant, in a program that stores
 bool codegen_sums_bytes(const IrFunction *fn); // whether it has products of bytes
 // The one target that this machine is not: code for it goes into libraries.
+#define TARGET_LEVELS                                                                              \
+    "native", "x86-64-v2", "x86-64-v3", "x86-64-v4", "x86-64-v3-vnni", "x86-64-v4-vnni",           \
+        "x86-64-v4-amx" // what may be asked for of this machine's kind
 #define TARGET_CROSS "aarch64"
 int target_rank(const char *cpu); // of a level by its name, 0 is the best; -1: no such level
 bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Target target,

@@ -159,13 +159,13 @@ static bool store_weights(Deployment *d)
     if (!passes_run(cx, d->program->module, "inline", NULL, NULL))
         return false;
     int count = d->artifact.predict.count;
-    IrFunction **fn = NEW_ARRAY(cx->arena, IrFunction *, count + 1);
+    StoredRun *run = NEW_ARRAY(cx->arena, StoredRun, count + 1);
     for (int i = 0; i < count; i++)
-        fn[i] = d->artifact.predict.at[i].ir;
-    d->exact = ir_clone_function(fn[0], NULL, sym_of(cx, "exact"));
-    if (!deploy_store(d, fn, count, &d->artifact.predict.at[0]))
+        run[i] = (StoredRun){d->artifact.predict.at[i].ir, &d->artifact.predict.at[i]};
+    d->exact = ir_clone_function(run[0].fn, NULL, sym_of(cx, "exact"));
+    if (!deploy_store(d, run, count, 1))
         return false;
-    d->rounded = ir_clone_function(fn[0], NULL, sym_of(cx, "rounded"));
+    d->rounded = ir_clone_function(run[0].fn, NULL, sym_of(cx, "rounded"));
     return true;
 }
 

@@ -61,8 +61,8 @@ bool deploy_requirements(Deployment *d, double memory, const char *held, const c
 double deploy_latency(Deployment *d);
 
 // driver_weights.c: functions without calls get stored weights; the report goes to d->artifact.
-// `entry` is that of the first. False after an error.
-bool deploy_store(Deployment *d, IrFunction *const fn[], int count, const Entry *entry);
+// What products are given is measured with the first `measured` of them. False after an error.
+bool deploy_store(Deployment *d, const StoredRun run[], int count, int measured);
 
 // driver_generate.c: all of it for a block whose entry is a `generate` block, but for the
 // checkpoint. False after an error.

@@ -121,8 +121,9 @@ static bool make_function(Deployment *d, Generator *generator, ObjectCode *objec
     deploy_count_weights(d);
     deploy_keep_only(d);
     lay_out(d, generator);
+    StoredRun run[] = {{fn[0], entry[0]}, {fn[1], entry[1]}};
     if (quantized(d) && (!passes_run(cx, d->program->module, "inline", NULL, NULL) ||
-                         !deploy_store(d, fn, count, &d->decode)))
+                         !deploy_store(d, run, count, count)))
         return false;
     if (!passes_run(cx, d->program->module, NULL, NULL, NULL))
         return false;

@@ -39,7 +39,7 @@ static void print_report(const StoredReport *report)
 }
 
 // What products are given on the samples that the block names; NULL after an error.
-static const StoredInputs *measure_inputs(Deployment *d, IrFunction *fn, const Entry *entry)
+static const StoredInputs *measure_inputs(Deployment *d, const StoredRun run[], int runs)
 {
     Cx *cx = d->cx;
     const QuantizeSetting *setting = &d->deploy->quantize;
@@ -53,25 +53,26 @@ static const StoredInputs *measure_inputs(Deployment *d, IrFunction *fn, const E
     }
     if (!deploy_samples(d, deploy_part_name(setting->part), setting->samples, &samples, &tensors))
         return NULL;
-    const char *wrong = stored_inputs(cx, fn, entry, &samples, MEASURED_TOKENS, d->folder, inputs);
+    const char *wrong = stored_inputs(cx, run, runs, &samples, MEASURED_TOKENS, d->folder, inputs);
     aml_tensors_close(tensors);
     if (wrong)
         report(cx, setting->span, calibration_failed, wrong);
     return wrong ? NULL : inputs;
 }
 
-bool deploy_store(Deployment *d, IrFunction *const fn[], int count, const Entry *entry)
+bool deploy_store(Deployment *d, const StoredRun run[], int count, int measured)
 {
     Cx *cx = d->cx;
     StoredRule rule = rule_of(&d->deploy->quantize);
     StoredReport rows = {0};
+    StoredRounded rounded = {0};
     const StoredInputs *inputs = NULL;
-    if (rule.compensated && !(inputs = measure_inputs(d, fn[0], entry)))
+    if (rule.compensated && !(inputs = measure_inputs(d, run, measured)))
         return false;
     for (int i = 0; i < count; i++) {
         StoredReport again = {0};
-        fn[i]->mixed = DTYPE_F32; // what is stored is rounded coarser than operands would be
-        if (stored_insert(fn[i], &rule, inputs, i ? &again : &rows) > 0)
+        run[i].fn->mixed = DTYPE_F32; // what is stored is rounded coarser than operands would be
+        if (stored_insert(run[i].fn, &rule, inputs, &rounded, i ? &again : &rows) > 0)
             continue;
         report(cx, d->deploy->quantize.span, nothing_to_store, d->job->table.name);
         return false;

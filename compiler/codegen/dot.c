@@ -15,8 +15,10 @@ bool dot_plan_for(const Codegen *g, const Inst *dot, bool packed, DotShape *shap
     shape->dot.b_packed = packed;
     shape->dot.looped = shape->loops > 0;
     shape->dot.half = half_of(product_half(dot));
-    if (shape->dot.half == AML_HALF_BF16 && g->pairs)
+    bool tiles = g->tiles && dot_in_tiles(&shape->dot, shape->dot.half, inst_sums_bytes(dot));
+    if (shape->dot.half == AML_HALF_BF16 && (g->pairs || tiles))
         shape->dot.half = AML_HALF_PAIRS;
+    shape->dot.tiles = tiles;
     aml_dot_plan(&shape->dot);
     return true;
 }
@@ -305,10 +307,13 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
                           end,
                           epilogue,
                           context};
-    LLVMValueRef function = template_function(g, dot->half                 ? "aml_dot_half"
-                                                 : inst_sums_bytes(p->dot) ? "aml_dot_quads"
-                                                 : dot->bytes == 8         ? "aml_dot_f64"
-                                                                           : "aml_dot_f32");
+    bool quads = inst_sums_bytes(p->dot);
+    const char *name = dot->tiles        ? quads ? "aml_dot_tiles_quads" : "aml_dot_tiles_pairs"
+                       : dot->half       ? "aml_dot_half"
+                       : quads           ? "aml_dot_quads"
+                       : dot->bytes == 8 ? "aml_dot_f64"
+                                         : "aml_dot_f32";
+    LLVMValueRef function = template_function(g, name);
     LLVMBuildCall2(e->b, LLVMGlobalGetValueType(function), function, arg, COUNT_OF(arg), "");
     for (int i = p->shape.loops - 1; i >= 0; i--)
         loop_end(e, &loop[i]);

@@ -97,6 +97,7 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
                        .features = info.features,
                        .lanes = info.lanes,
                        .pairs = info.pairs,
+                       .tiles = info.tiles,
                        .bytes = bytes,
                        .stores = target.stores,
                        .keeps_objects = target.keeps_objects,

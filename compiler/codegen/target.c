@@ -5,13 +5,17 @@
 // and the same source gives the same bytes. Levels with VNNI (products of bytes) are of use to
 // programs that have such products: `native` does not mean them for any other.
 //
+// The level with AMX has products of bytes and of bf16 in tiles (kernels/cpu/dot_tiles.h): `native`
+// means it for programs that have either, where the system lets this process use tiles.
+//
 // One instruction is beyond the levels: vdpbf16ps, products of bf16 pairs. On AMD (Zen 4 and later)
 // it does twice the multiply-adds of an f32 instruction at the same rate, on Intel it is half as
 // fast as f32. So `native` on an AMD processor that has it uses it, for programs of mixed precision
-// only; all others widen bf16 to f32 in registers. A stated level never has it.
+// only; without AMX all others widen bf16 to f32 in registers. A stated level never has it.
 
 #include <string.h>
 
+#include "aml/program.h"
 #include "codegen/emit.h"
 
 static const char x86[] = "x86_64-unknown-linux-gnu", arm[] = "aarch64-unknown-linux-gnu";
@@ -34,21 +38,26 @@ typedef struct Level {
     const char *features; // what a program checks at its start, in LLVM's names
     const char *cpu;      // what LLVM is told: a processor,
     const char *more;     // and what it has beyond that
+    bool tiles;
 } Level;
 
 #define V4 "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,"
 #define V3 "avx2,fma,bmi,bmi2,f16c,movbe,popcnt"
+#define AMX "amx-tile,amx-int8,amx-bf16"
 static const Level levels[] = {
     // the best first
-    {"x86-64-v4-vnni", 16, V4 V3 ",avx512vnni", "x86-64-v4", "+avx512vnni"},
-    {"x86-64-v3-vnni", 8, V3 ",avxvnni", "x86-64-v3", "+avxvnni"},
-    {"x86-64-v4", 16, V4 V3, "x86-64-v4", ""},
-    {"x86-64-v3", 8, V3, "x86-64-v3", ""},
-    {"x86-64-v2", 4, "sse4.1,sse4.2,ssse3,popcnt", "x86-64-v2", ""},
-    {TARGET_CROSS, 4, "neon", "generic", ""}, // of deployed libraries only
+    {"x86-64-v4-amx", 16, V4 V3 ",avx512vnni," AMX, "x86-64-v4",
+     "+avx512vnni,+amx-tile,+amx-int8,+amx-bf16", true},
+    {"x86-64-v4-vnni", 16, V4 V3 ",avx512vnni", "x86-64-v4", "+avx512vnni", false},
+    {"x86-64-v3-vnni", 8, V3 ",avxvnni", "x86-64-v3", "+avxvnni", false},
+    {"x86-64-v4", 16, V4 V3, "x86-64-v4", "", false},
+    {"x86-64-v3", 8, V3, "x86-64-v3", "", false},
+    {"x86-64-v2", 4, "sse4.1,sse4.2,ssse3,popcnt", "x86-64-v2", "", false},
+    {TARGET_CROSS, 4, "neon", "generic", "", false}, // of deployed libraries only
 };
 #undef V4
 #undef V3
+#undef AMX
 
 int target_rank(const char *name)
 {
@@ -76,7 +85,13 @@ static bool host_has(Arena *arena, const char *host, const Level *level)
             return false;
         at += length + (at[length] == ',');
     }
-    return true;
+    return !level->tiles || aml_cpu_has(level->features); // the system has to give them
+}
+
+// `native` is a level with more than the plain ones only if the program has a use for it.
+static bool is_of_use(const Level *level, bool mixed, bool bytes)
+{
+    return !*level->more || bytes || (level->tiles && mixed);
 }
 
 bool target_find(Cx *cx, const char *name, bool mixed, bool bytes, TargetInfo *out)
@@ -85,9 +100,10 @@ bool target_find(Cx *cx, const char *name, bool mixed, bool bytes, TargetInfo *o
     char *host = native ? LLVMGetHostCPUFeatures() : NULL;
     const Level *found = NULL;
     for (size_t i = 0; i < COUNT_OF(levels) && !found; i++)
-        if (native ? strcmp(levels[i].name, TARGET_CROSS) != 0 && (bytes || !*levels[i].more) &&
-                         host_has(cx->scratch, host, &levels[i])
-                   : strcmp(levels[i].name, name) == 0)
+        if (native
+                ? strcmp(levels[i].name, TARGET_CROSS) != 0 &&
+                      is_of_use(&levels[i], mixed, bytes) && host_has(cx->scratch, host, &levels[i])
+                : strcmp(levels[i].name, name) == 0)
             found = &levels[i];
     bool pairs = false;
     if (host) {
@@ -106,6 +122,7 @@ bool target_find(Cx *cx, const char *name, bool mixed, bool bytes, TargetInfo *o
                         .needed = pairs ? arena_printf(cx->arena, "%s,avx512bf16", found->features)
                                         : found->features,
                         .lanes = found->lanes,
-                        .pairs = pairs};
+                        .pairs = pairs,
+                        .tiles = found->tiles};
     return true;
 }

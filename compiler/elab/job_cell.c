@@ -410,7 +410,7 @@ CellType cell_type(Jobs *jobs, const Node *field, Value place)
 bool read_cells(Jobs *jobs, Node *field, Value place, CellType type, const aml_dataset *table,
                 DataBlock *block, aml_field *out)
 {
-    aml_cell_rule rule = {.kind = AML_CELL_NUMBER};
+    aml_cell_rule rule = {.kind = AML_CELL_NUMBER, .read = amli_read_by_rule};
     Cells cells = {jobs, field, place, table, block, out, &rule};
     Value missing = item(&cells, "missing");
     const char *const *text;

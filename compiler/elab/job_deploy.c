@@ -5,10 +5,6 @@
 
 #include <string.h>
 
-#define DEPLOY_LEVELS                                                                              \
-    "native", "x86-64-v2", "x86-64-v3", "x86-64-v4", "x86-64-v3-vnni", "x86-64-v4-vnni",           \
-        TARGET_CROSS
-
 static bool read_batches(Jobs *jobs, Node *node, ProgramDeploy *deploy)
 {
     Setting setting = setting_of(jobs, node, "batch");
@@ -47,7 +43,7 @@ static bool read_limit(Jobs *jobs, Node *node, const char *item, double *out)
 // One level, which must not be among those that were read before.
 static bool read_level(Jobs *jobs, const Setting *setting, Value value, ProgramDeploy *deploy)
 {
-    static const char *const level[] = {DEPLOY_LEVELS};
+    static const char *const level[] = {TARGET_LEVELS, TARGET_CROSS};
     Sym word = value_word(record_item(jobs, value, "level"));
     if (!word) {
         setting_wrong(jobs, setting, "target",

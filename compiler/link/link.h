@@ -178,6 +178,12 @@ typedef struct Link Link;
 Link *toolchain_begin(Cx *cx, const LinkRequest *request);
 const char *toolchain_finish(Link *link, bool good);
 
+// ---- layout.c
+//
+// Finishes the file of an executable that was linked by executable.ld, in its place: how long it
+// is then.
+size_t layout_finish(char *file, size_t length);
+
 // ---- process.c
 typedef struct ProcessResult {
     int code;     // exit code, 128 + signal, or -1: could not be started

@@ -43,8 +43,9 @@ const char *table_cell_rule(TableWriter *writer, const aml_field *field)
     }
     const char *text = table_text_rule(writer, rule->text);
     TOP("static const aml_cell_rule %s = {.kind = (aml_cell_kind)%d, .missings = %d, .missing = "
-        "%s, .fill = %s, .order = %s, .unknown = %d, .ending = %s, .format = %s%s};\n",
+        "%s, .fill = %s, .order = %s, .unknown = %d, .ending = %s, .format = %s%s, .read = %s};\n",
         name, rule->kind, rule->missings, missing, table_text(writer, rule->fill), order,
-        rule->unknown, table_text(writer, rule->ending), table_text(writer, rule->format), text);
+        rule->unknown, table_text(writer, rule->ending), table_text(writer, rule->format), text,
+        rule->kind == AML_CELL_TEXT ? "0" : "amli_read_by_rule");
     return arena_printf(writer->cx->arena, "&%s", name);
 }

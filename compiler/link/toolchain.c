@@ -22,6 +22,7 @@
 #endif
 
 extern const AmlEmbedded aml_program_headers[]; // aml/program.h and what it includes
+extern const AmlEmbedded aml_layout[];          // executable.ld
 
 Toolchain toolchain_find(Cx *cx)
 {
@@ -99,12 +100,15 @@ static void leave(Workplace *place)
 
 // Moves a finished file to where the user wants it: a copy beside it, then a rename, which is
 // atomic.
-static const char *move_into_place(Cx *cx, const char *from, const char *output, mode_t mode)
+static const char *move_into_place(Cx *cx, const char *from, const char *output, mode_t mode,
+                                   bool laid_out)
 {
     char *content;
     size_t length;
     if (!file_read(cx->scratch, from, (size_t)1 << 31, &content, &length))
         return arena_printf(cx->arena, "cannot read %s: %s", from, strerror(errno));
+    if (laid_out)
+        length = layout_finish(content, length);
     const char *partial = arena_printf(cx->arena, "%s.%ld.part", output, (long)getpid());
     const char *wrong = write_file(cx, partial, content, length);
     if (!wrong && (chmod(partial, mode) != 0 || rename(partial, output) != 0)) {
@@ -145,6 +149,8 @@ static const char *place_inputs(Workplace *place, const LinkRequest *request)
         wrong = place_file(place, file->name, file->at, file->length);
     if (!wrong && request->header)
         wrong = place_file(place, request->header_name, request->header, strlen(request->header));
+    if (!wrong)
+        wrong = place_file(place, aml_layout[0].name, aml_layout[0].at, aml_layout[0].length);
     if (!wrong && request->exports)
         wrong = place_exports(place, request);
     if (!wrong)
@@ -238,6 +244,14 @@ static bool on_path(Cx *cx, const char *name)
     return false;
 }
 
+// Whether the linker is binutils' own, which understands executable.ld: the compiler that a user or
+// a sanitizer names has a linker of its own choice.
+static bool links_by_layout(const LinkRequest *request, const Toolchain *tools)
+{
+    return request->kind == LINK_EXECUTABLE && request->small && !request->cross &&
+           !*AML_LINK_FLAGS && strcmp(tools->compiler, AML_DEFAULT_CC) == 0;
+}
+
 // gold links a training program in half the time of binutils' other linker. The compiler that a
 // user or a sanitizer names has a linker of its own choice. gold does not find an archive by the
 // end of its path (lapack/liblapack.a).
@@ -288,7 +302,13 @@ static const char *link_whole(Workplace *place, const LinkRequest *request, cons
         ARG(AML_LINK_FLAGS);
     ARG("-lm"), ARG("-s"), ARG("-Wl,--gc-sections"), ARG("-Wl,--build-id=none"),
         ARG("-Wl,--as-needed");
-    ARG("-Wl,-z,noexecstack"), ARG("-Wl,-z,relro"), ARG("-Wl,-z,now"), ARG("-Wl,-O1");
+    ARG("-Wl,-z,noexecstack"), ARG("-Wl,-z,now"), ARG("-Wl,-O1");
+    if (links_by_layout(request, tools)) { // its last headers are made by layout_finish
+        ARG("-Wl,-T,executable.ld"), ARG("-Wl,-z,norelro"), ARG("-Wl,-z,max-page-size=4096");
+        ARG("-Wl,--no-eh-frame-hdr"), ARG("-Wl,--no-ld-generated-unwind-info");
+    } else {
+        ARG("-Wl,-z,relro");
+    }
     ARG(gold ? "-fuse-ld=gold" : "-Wl,-z,noseparate-code"); // what gold does anyway
     // No input is one of link-time optimisation; asking whether it is takes a sixth of a link.
     if (gold)
@@ -358,7 +378,9 @@ static const char *run_tools(Workplace *place, const LinkRequest *request, const
     }
     }
     bool runs = request->kind == LINK_EXECUTABLE || request->kind == LINK_SHARED;
-    return wrong ? wrong : move_into_place(cx, result, request->output, runs ? 0755 : 0644);
+    return wrong ? wrong
+                 : move_into_place(cx, result, request->output, runs ? 0755 : 0644,
+                                   links_by_layout(request, tools));
 }
 #undef ARG
 

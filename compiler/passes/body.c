@@ -291,6 +291,14 @@ DType product_half(const Inst *product)
     return product->input[0]->input[0]->type.dtype;
 }
 
+// bf16 that is not multiplied in tiles has to be widened there. Of few rows of bytes a tile would
+// be nearly empty, and what takes time is to read the weights.
+bool dot_in_tiles(const AmlDot *dot, int half, bool quads)
+{
+    enum { LEAST_ROWS = 8 };
+    return half == AML_HALF_BF16 || (quads && dot->m >= LEAST_ROWS);
+}
+
 size_t dot_scratch_bytes(const Inst *dot)
 {
     DotShape shape;
@@ -300,11 +308,14 @@ size_t dot_scratch_bytes(const Inst *dot)
     int bytes = dtype_info[dot->type.dtype].bytes;
     bool quads = inst_sums_bytes(dot) && dot_quads(&shape);
     int half = half_of(product_half(dot));
-    // Three widths, and pairs in the widest; each with B packed (a constant) or as it is.
-    for (int way = 0; way < 8; way++) {
-        int pairs = way % 4 == 3, width = pairs ? 64 : 16 << way % 4;
+    // Three widths, and pairs and tiles in the widest; each with B packed (a constant) or as it is.
+    enum { PAIRS = 3, TILES = 4, WAYS = 5 };
+    for (int turn = 0; turn < 2 * WAYS; turn++) {
+        int way = turn % WAYS, width = way >= PAIRS ? 64 : 16 << way;
+        bool pairs = way == PAIRS || (way == TILES && dot_in_tiles(&shape.dot, half, quads));
         AmlDot plan = shape.dot;
-        plan.b_packed = quads || way >= 4;
+        plan.tiles = way == TILES && dot_in_tiles(&shape.dot, half, quads);
+        plan.b_packed = quads || turn >= WAYS;
         plan.bytes = bytes;
         plan.looped = shape.loops > 0;
         plan.lanes = width / bytes;

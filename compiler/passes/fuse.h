@@ -74,6 +74,8 @@ bool dot_shape(const Inst *dot, DotShape *out);
 // quads.
 bool inst_sums_bytes(const Inst *inst); // u8 and i8 to i32
 bool dot_quads(DotShape *shape);
+// Whether AmlDot.tiles is set where the processor has AMX; `half` of the operands in memory.
+bool dot_in_tiles(const AmlDot *dot, int half, bool quads);
 size_t dot_scratch_bytes(const Inst *dot); // the most that any vector width needs, for all parts
 bool inst_is_product(const Inst *inst);    // dot, conv, conv_input
 

@@ -32,19 +32,38 @@ typedef struct StoredReport {
     int kept;                    // constants that stay f32
 } StoredReport;
 
-// One constant, all of its turns: the operands of dot_stored behind the first, NULL: no more.
+// A constant [n, k] (contract 1) or [k, n] (contract 0), or a stack of them.
+typedef struct StoredSource {
+    Sym name;
+    Type type;
+    const void *at;
+    int contract;
+} StoredSource;
+
+// One constant, or several side by side that are multiplied with the same rows; all turns of them:
+// the operands of dot_stored behind the first, NULL: no more.
 typedef struct StoredMatrix {
     int64_t k, n;
     Type type[3];
     void *at[3];
 } StoredMatrix;
 
+// What was rounded already: another function of the same model gets the same.
+typedef struct StoredDone {
+    const StoredSource *source;
+    int count;
+    StoredMatrix matrix;
+} StoredDone;
+typedef struct StoredRounded {
+    Vec(StoredDone) done;
+} StoredRounded;
+
 int64_t stored_group(const StoredRule *rule, int64_t k);            // neighbours that share a scale
 const char *stored_form_text(Arena *arena, const StoredRule *rule); // "int8/32"
 
 // stored.c: how many constants of `fn`, which has no calls, are stored now. `inputs` may be NULL.
 int stored_insert(IrFunction *fn, const StoredRule *rule, const StoredInputs *inputs,
-                  StoredReport *report);
+                  StoredRounded *rounded, StoredReport *report);
 
 // What a product is given becomes one more result, [turns,] rows of k. Outputs are numbered from
 // `first` on.
@@ -54,21 +73,30 @@ typedef struct StoredWatch {
     int output;
 } StoredWatch;
 typedef struct StoredWatches {
-    int first;
+    int first, outputs;
     Vec(StoredWatch) watch;
 } StoredWatches;
 void stored_watch(IrFunction *fn, StoredWatches *out);
 
-// inputs.c: runs a copy of `fn`, whose parameters and results are those of `entry`, on samples: a
-// function of one token on each token of `most` in all, with its caches, another on each sample.
+// inputs.c: what products are given, by running copies of functions on samples.
+typedef struct StoredRun {
+    IrFunction *fn;
+    const Entry *entry; // whose parameters and results `fn` has
+} StoredRun;
+// `run[0]` is run on each sample. If it is a function of one token, it is run on tokens, with its
+// caches, and run[1], if `runs` is 2, is the same for several tokens; that is run on `most` tokens
+// in all, and for products of which it computes the last token alone, run[0] on a quarter of them.
 // NULL, or what is wrong.
-const char *stored_inputs(Cx *cx, IrFunction *fn, const Entry *entry, const QuantSamples *samples,
+const char *stored_inputs(Cx *cx, const StoredRun run[], int runs, const QuantSamples *samples,
                           int64_t most, const char *folder, StoredInputs *out);
 
-// rounding.c: rounds a constant [n, k] (contract 1) or [k, n] (contract 0), or a stack of them.
-// NULL, or why it cannot be; then it is in the report as one that stays f32.
-const char *stored_round(Arena *arena, const Inst *constant, int contract, const StoredRule *rule,
-                         const StoredInputs *inputs, StoredReport *report, StoredMatrix *out);
+// rounding.c: rounds constants that have no refusal. What is new gets rows in the report.
+StoredMatrix stored_round(Arena *arena, const StoredSource source[], int count,
+                          const StoredRule *rule, const StoredInputs *inputs,
+                          StoredRounded *rounded, StoredReport *report);
+// Why a constant cannot be rounded, or NULL.
+const char *stored_refusal(const Inst *constant, int contract, const StoredRule *rule);
+// A row of the report for one that stays f32.
 void stored_report_kept(Arena *arena, StoredReport *report, const Inst *constant, const char *why);
 
 // ---- caches.c: cached keys and values of a deployed program that writes, in 16 bits

@@ -167,19 +167,21 @@ static void give_to_loop(Inst *loop, int input, Inst *const stored[], int count,
         loop->attr[2].whole += more;
 }
 
-static void replace_use(const Use *use, Inst *const stored[], int count, const StoredRule *rule,
-                        int64_t k)
+// Rows times the stored matrix, in front of `place`.
+static Inst *stored_product(Inst *place, Op op, Inst *rows, Inst *const stored[], int count,
+                            const StoredRule *rule, int64_t k, int64_t last)
 {
-    Inst *inst = use->inst, *in[4];
-    in[0] = use->kind == USE_DOT ? inst->input[0] : inst->input[1];
+    Inst *in[4] = {rows};
     for (int i = 0; i < count; i++)
         in[i + 1] = stored[i];
     bool integers = rule->form < STORED_BF16;
-    int64_t last = use->kind == USE_DOT ? inst->type.dim[inst->type.rank - 1] : k;
     Attr attr[] = {
         {.whole = rule->form}, {.whole = integers ? stored_group(rule, k) : 8}, {.whole = last}};
-    Inst *made = ir_insert_before(inst, use->kind == USE_DOT ? OP_dot_stored : OP_take_stored, in,
-                                  count + 1, attr, (Type){0}, inst->span);
+    return ir_insert_before(place, op, in, count + 1, attr, (Type){0}, place->span);
+}
+
+static void replace(Inst *inst, Inst *made)
+{
     if (!type_equal(made->type, inst->type)) {
         Inst *shaped = made;
         made = ir_insert_before(inst, OP_reshape, &shaped, 1, NULL, inst->type, inst->span);
@@ -187,25 +189,143 @@ static void replace_use(const Use *use, Inst *const stored[], int count, const S
     ir_replace_uses(inst->function, inst, made);
 }
 
-static void store(IrFunction *fn, Inst *constant, const Reading *r, const StoredRule *rule,
-                  StoredReport *report, const StoredInputs *inputs)
+static void replace_use(const Use *use, Inst *const stored[], int count, const StoredRule *rule,
+                        int64_t k)
+{
+    Inst *inst = use->inst;
+    if (use->kind == USE_DOT)
+        replace(inst, stored_product(inst, OP_dot_stored, inst->input[0], stored, count, rule, k,
+                                     inst->type.dim[inst->type.rank - 1]));
+    else
+        replace(inst,
+                stored_product(inst, OP_take_stored, inst->input[1], stored, count, rule, k, k));
+}
+
+// ---- products of the same rows
+//
+// q, k and v of attention, say: their matrices are stored side by side, as one. The rows are
+// rounded once, and one product gives all of the results.
+
+typedef struct Sibling {
+    Inst *constant;
+    Reading reading;
+} Sibling;
+typedef Vec(Sibling) Siblings;
+
+static bool is_alone(const Reading *r)
+{
+    return !r->kept && r->dots == 1 && r->use.count == 1;
+}
+
+static bool in_slices(const Reading *r)
+{
+    return r->loop && r->input < (int)(r->loop->attr[1].whole + r->loop->attr[2].whole);
+}
+
+static bool is_matrix(const Inst *inst)
+{
+    return inst->op == OP_constant && inst->type.dtype == DTYPE_F32 && !inst->attr[0].data.splat &&
+           inst->type.rank >= 2 && inst->type.rank <= 3;
+}
+
+// The constants behind `first` that are multiplied with the same rows, and with nothing else.
+static Siblings siblings_of(IrFunction *fn, Inst *first, const Reading *r, const StoredRule *rule)
+{
+    Siblings found = {0};
+    Arena *arena = fn->cx->arena;
+    vec_push(arena, &found, ((Sibling){first, *r}));
+    if (!is_alone(r))
+        return found;
+    const Inst *rows = r->use.at[0].inst->input[0];
+    for (Inst *inst = first->next; inst; inst = inst->next) {
+        if (!is_matrix(inst) || inst->type.rank != first->type.rank)
+            continue;
+        Reading other = reading_of(arena, fn, inst);
+        if (is_alone(&other) && other.loop == r->loop && in_slices(&other) == in_slices(r) &&
+            other.use.at[0].inst->input[0] == rows && !stored_refusal(inst, other.contract, rule))
+            vec_push(arena, &found, ((Sibling){inst, other}));
+    }
+    return found;
+}
+
+static Inst *first_product(const Siblings *siblings)
+{
+    Inst *const begin = siblings->at[0].reading.use.at[0].inst->function->first;
+    for (Inst *inst = begin; inst; inst = inst->next)
+        for (int i = 0; i < siblings->count; i++)
+            if (siblings->at[i].reading.use.at[0].inst == inst)
+                return inst;
+    return begin;
+}
+
+// Columns first .. first + count of all.
+static Inst *columns_of(Inst *place, Inst *all, int64_t first, int64_t count)
+{
+    int last = all->type.rank - 1;
+    Attr attr[3] = {0};
+    for (int i = 0; i < 3; i++)
+        attr[i].list.count = all->type.rank;
+    for (int i = 0; i <= last; i++) {
+        attr[1].list.at[i] = i == last ? first + count : all->type.dim[i];
+        attr[2].list.at[i] = 1;
+    }
+    attr[0].list.at[last] = first;
+    return ir_insert_before(place, OP_slice, &all, 1, attr, (Type){0}, place->span);
+}
+
+static void replace_siblings(const Siblings *siblings, Inst *const stored[], int count,
+                             const StoredRule *rule, const StoredMatrix *matrix)
+{
+    Inst *place = first_product(siblings);
+    Inst *all = stored_product(place, OP_dot_stored, place->input[0], stored, count, rule,
+                               matrix->k, matrix->n);
+    int64_t first = 0;
+    for (int i = 0; i < siblings->count; i++) {
+        Inst *dot = siblings->at[i].reading.use.at[0].inst;
+        int64_t columns = dot->type.dim[dot->type.rank - 1];
+        ir_replace_uses(dot->function, dot, columns_of(place, all, first, columns));
+        first += columns;
+    }
+    for (int i = 0; i < siblings->count; i++)
+        ir_remove(siblings->at[i].reading.use.at[0].inst->function,
+                  siblings->at[i].reading.use.at[0].inst);
+}
+
+// How many constants are stored now: `constant` and those that are multiplied with the same rows.
+static int store(IrFunction *fn, Inst *constant, const Reading *r, const StoredRule *rule,
+                 const StoredInputs *inputs, StoredRounded *rounded, StoredReport *report)
 {
     Arena *arena = fn->cx->arena;
-    StoredMatrix matrix;
-    const char *wrong = stored_round(arena, constant, r->contract, rule, inputs, report, &matrix);
-    if (wrong)
-        return; // the report says that it stays f32
+    const char *wrong = stored_refusal(constant, r->contract, rule);
+    if (wrong) {
+        stored_report_kept(arena, report, constant, wrong);
+        return 0;
+    }
+    Siblings siblings = siblings_of(fn, constant, r, rule);
+    StoredSource *source = NEW_ARRAY(arena, StoredSource, siblings.count);
+    for (int i = 0; i < siblings.count; i++) {
+        const Inst *one = siblings.at[i].constant;
+        source[i] = (StoredSource){one->name, one->type, one->attr[0].data.at,
+                                   siblings.at[i].reading.contract};
+    }
+    StoredMatrix matrix =
+        stored_round(arena, source, siblings.count, rule, inputs, rounded, report);
     Inst *stored[3], *inside[3];
     int count = 0;
-    for (int i = 0; i < 3 && matrix.at[i]; i++)
-        stored[count++] = constant_before(constant, matrix.type[i], matrix.at[i], constant->name);
+    for (int i = 0; i < 3 && matrix.at[i]; i++) {
+        stored[i] = constant_before(constant, matrix.type[i], matrix.at[i], constant->name);
+        count++;
+    }
     Inst *const *read = stored;
     if (r->loop) {
         give_to_loop(r->loop, r->input, stored, count, inside);
         read = inside;
     }
-    for (int i = 0; i < r->use.count; i++)
+    if (siblings.count > 1)
+        replace_siblings(&siblings, read, count, rule, &matrix);
+    for (int i = 0; i < r->use.count && siblings.count == 1; i++)
         replace_use(&r->use.at[i], read, count, rule, matrix.k);
+    return siblings.count;
 }
 
 // From below, so that what reads a value goes before it.
@@ -221,24 +341,20 @@ static void drop_unread(IrFunction *fn)
 }
 
 int stored_insert(IrFunction *fn, const StoredRule *rule, const StoredInputs *inputs,
-                  StoredReport *report)
+                  StoredRounded *rounded, StoredReport *report)
 {
     int done = 0;
     for (Inst *inst = fn->first, *next; inst; inst = next) {
         next = inst->next;
-        if (inst->op != OP_constant || inst->type.dtype != DTYPE_F32 || inst->attr[0].data.splat ||
-            inst->type.rank < 2 || inst->type.rank > 3)
+        if (!is_matrix(inst))
             continue;
         Reading r = reading_of(fn->cx->arena, fn, inst);
         if (r.dots == 0)
             continue; // no product's weights
-        if (r.kept) {
+        if (r.kept)
             stored_report_kept(fn->cx->arena, report, inst, r.kept);
-            continue;
-        }
-        int before = report->kept;
-        store(fn, inst, &r, rule, report, inputs);
-        done += report->kept == before;
+        else
+            done += store(fn, inst, &r, rule, inputs, rounded, report);
     }
     drop_unread(fn);
     return done;
@@ -254,36 +370,67 @@ static Inst *nth_of(const IrFunction *fn, const IrFunction *like, const Inst *in
     return found;
 }
 
+// Products of the same rows share what is watched.
 static void watch(IrFunction *fn, Inst *value, const Inst *constant, int64_t turns,
                   StoredWatches *out)
 {
-    int index = out->first + out->watch.count;
+    int index = -1;
     int64_t k = value->type.dim[value->type.rank - 1],
             rows = type_elements(value->type) / k / (turns ? turns : 1);
-    ir_result(fn, value, (Slot){SLOT_OUTPUT, index}, NULL);
+    for (int i = 0; i < fn->result.count; i++)
+        if (fn->result.at[i].value == value && fn->result.at[i].slot.index >= out->first)
+            index = fn->result.at[i].slot.index;
+    if (index < 0) {
+        index = out->first + out->outputs++;
+        ir_result(fn, value, (Slot){SLOT_OUTPUT, index}, NULL);
+    }
     vec_push(fn->cx->arena, &out->watch,
              ((StoredWatch){constant->name, turns ? turns : 1, rows, k, index}));
+}
+
+static int stacked_result(const IrFunction *body, const Inst *value, int64_t carried)
+{
+    for (int i = (int)carried; i < body->result.count; i++)
+        if (body->result.at[i].value == value)
+            return i;
+    return -1;
+}
+
+static Inst *get_of(IrFunction *fn, Inst *loop, int index)
+{
+    for (Inst *inst = loop->next; inst && loop->results > 1; inst = inst->next)
+        if (inst->op == OP_get && inst->input[0] == loop && inst->attr[0].whole == index)
+            return inst;
+    return ir_get(fn, loop, index, loop->span);
 }
 
 // The products of one constant in a loop: their operands are stacked besides.
 static void watch_loop(IrFunction *fn, const Inst *constant, const Reading *r, StoredWatches *out)
 {
     IrFunction *old = r->loop->attr[3].function, *body = ir_clone_function(old, NULL, NULL);
-    int first = body->result.count;
-    for (int i = 0; i < r->use.count; i++)
-        if (r->use.at[i].kind == USE_DOT)
-            ir_result(body, nth_of(body, old, r->use.at[i].inst)->input[0], (Slot){SLOT_VALUE, 0},
-                      NULL);
-    Inst *loop = ir_loop_set_body(r->loop, body);
-    for (int i = first; i < body->result.count; i++)
-        watch(fn, ir_get(fn, loop, i, loop->span), constant, loop->attr[0].whole, out);
+    Vec(int) index = {0};
+    for (int i = 0; i < r->use.count; i++) {
+        if (r->use.at[i].kind != USE_DOT)
+            continue;
+        Inst *rows = nth_of(body, old, r->use.at[i].inst)->input[0];
+        int at = stacked_result(body, rows, r->loop->attr[1].whole);
+        if (at < 0) {
+            at = body->result.count;
+            ir_result(body, rows, (Slot){SLOT_VALUE, 0}, NULL);
+        }
+        vec_push(fn->cx->arena, &index, at);
+    }
+    Inst *loop = r->loop;
+    if (body->result.count > old->result.count)
+        loop = ir_loop_set_body(r->loop, body);
+    for (int i = 0; i < index.count; i++)
+        watch(fn, get_of(fn, loop, index.at[i]), constant, loop->attr[0].whole, out);
 }
 
 void stored_watch(IrFunction *fn, StoredWatches *out)
 {
     for (Inst *inst = fn->first; inst; inst = inst->next) {
-        if (inst->op != OP_constant || inst->type.dtype != DTYPE_F32 || inst->attr[0].data.splat ||
-            inst->type.rank < 2 || inst->type.rank > 3 || !inst->name)
+        if (!is_matrix(inst) || !inst->name)
             continue;
         Reading r = reading_of(fn->cx->arena, fn, inst);
         if (r.dots == 0 || r.kept)

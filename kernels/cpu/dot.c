@@ -1,4 +1,5 @@
-// dot.c: matrix products for f32 and f64 by dot_template.h, and for 16-bit floats by dot_half.h.
+// dot.c: matrix products for f32 and f64 by dot_template.h, for 16-bit floats by dot_half.h, and
+// for bf16 by dot_tiles.h.
 
 #include "kernel.h"
 #include "vector.h"
@@ -54,3 +55,48 @@ TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const 
 #undef LANES
 #undef NAME
 #undef V
+
+#ifdef __AMX_BF16__
+// Zeros stand behind the last words of k.
+HELPER void tiles_pack_pairs(const uint16_t *b, int64_t b_k, int64_t b_column, int64_t k,
+                             int64_t depth, int64_t vectors, int lanes, char *out)
+{
+    f32v *to = (f32v *)out;
+    dot_half_pack(b, b_k, b_column, k, vectors, lanes, AML_HALF_PAIRS, to);
+    NO_UNROLL for (int64_t i = (k + 1) / 2 * vectors; i < depth * vectors; i++) to[i] = (f32v){};
+}
+
+// `depth` words of each row.
+HELPER void tiles_copy_pairs(const uint16_t *a, int64_t a_row, int64_t a_k, int64_t rows, int64_t k,
+                             int64_t depth, char *out)
+{
+    uint16_t *to = (uint16_t *)out;
+    if (a_row == 1) {
+        aml_shared_dot_turn(a, a_k, k, 2 * depth, to, 0, rows);
+        return;
+    }
+    NO_UNROLL for (int64_t i = 0; i < rows; i++)
+    {
+        NO_UNROLL for (int64_t p = 0; p < 2 * depth; p++) to[2 * i * depth + p] =
+            p < k ? a[i * a_row + p * a_k] : 0;
+    }
+}
+
+#define NAME(name) name##_pairs
+#define VECTOR f32v
+#define SOURCE uint16_t
+#define SOURCE_BYTES 2
+#define SOURCES 2
+#define WORD uint16_t
+#define TILES_PACKS true
+#define TILES_MULTIPLY _tile_dpbf16ps
+#include "dot_tiles.h"
+#undef NAME
+#undef VECTOR
+#undef SOURCE
+#undef SOURCE_BYTES
+#undef SOURCES
+#undef WORD
+#undef TILES_PACKS
+#undef TILES_MULTIPLY
+#endif

@@ -252,8 +252,9 @@ TEMPLATE void dot_half_copy(const uint16_t *a, int64_t a_row, int64_t a_k, int64
     }
 }
 
-// Rows begin..end of a transposed A, A[i, p] at a[i + p * a_k], k even: out[i * step + p]. Squares
-// of pairs are turned around, two next to each other, since they share lines of memory.
+// Rows begin..end of a transposed A, A[i, p] at a[i + p * a_k]: out[i * step + p], with zeros from
+// k on up to a whole square. Squares of pairs are turned around, two next to each other, since they
+// share lines of memory.
 TEMPLATE void aml_shared_dot_turn(const uint16_t *a, int64_t a_k, int64_t k, int64_t step,
                                   uint16_t *out, int64_t begin, int64_t end)
 {
@@ -269,9 +270,13 @@ TEMPLATE void aml_shared_dot_turn(const uint16_t *a, int64_t a_k, int64_t k, int
                 NO_UNROLL for (int64_t i = 0; i < F32_LANES; i++)
                 {
                     const uint16_t *at = a + (p + 2 * i) * a_k + first;
-                    square[i] = p + 2 * i < k ? half_zip(u16_load_some(at, count),
-                                                         u16_load_some(at + a_k, count))
-                                              : (f32v){};
+                    int64_t left = k - p - 2 * i; // of k
+                    u16v low = {}, high = {};
+                    if (left > 0)
+                        low = u16_load_some(at, count);
+                    if (left > 1)
+                        high = u16_load_some(at + a_k, count);
+                    square[i] = half_zip(low, high);
                 }
                 dot_transpose_f32(square);
                 NO_UNROLL for (int64_t i = 0; i < count; i++)

@@ -76,6 +76,9 @@
 //   void aml_dot_half(const u16 *a, const u16 *b, the same with `half` for `method`): operands are
 //   bf16 or f16, sums f32
 //
+//   void aml_dot_tiles_pairs(const u16 *a, const u16 *b, the same), aml_dot_tiles_quads(const i32
+//   *a, const i32 *b, the same): AmlDot.tiles, in v16.bc and v16n.bc; quads: sums are i32
+//
 // Everything but a, b, scratch, part_begin, part_end and context is a constant. If parts == 1, pass
 // constants 0 and 1. The epilogue owns elements [row, column .. column + lanes): lanes == W (W/2
 // for f64) is a full vector, fewer is the tail of a row, whose other lanes hold nothing of meaning.
@@ -123,9 +126,10 @@ enum {
 
 // One product. The caller fills the first part, aml_dot_plan the second.
 typedef struct AmlDot {
-    int bytes; // of an element: 4 or 8
-    int half;  // AML_HALF_...
-    int lanes; // elements in a vector: W for f32, W / 2 for f64
+    int bytes;  // of an element: 4 or 8
+    int half;   // AML_HALF_...
+    bool tiles; // pairs of bf16, or quads of bytes, are multiplied in tiles of AMX (dot_tiles.h)
+    int lanes;  // elements in a vector: W for f32, W / 2 for f64
     int64_t m, n, k;
     int64_t a_row, a_k, b_k, b_column;
     bool b_packed; // B is constant and will be packed by aml_dot_pack
@@ -303,6 +307,57 @@ static inline void aml_dot_plan_pairs(AmlDot *dot)
         dot->scratch_bytes += (size_t)(dot->part_rows * panel * 4);
 }
 
+// Words of k in a tile, and columns of it; half of the rows that are computed at once.
+enum { AML_TILE = 16 };
+
+// k in words as the second operand has it: whole tiles, what is beyond k is zero.
+static inline int64_t aml_dot_tiles_depth(int64_t words)
+{
+    return aml_ceil_div(words, AML_TILE) * AML_TILE;
+}
+
+// A is read where it is, row by row.
+static inline bool aml_dot_tiles_direct(int64_t a_k)
+{
+    return a_k == 1;
+}
+
+// Tiles of AMX: two rows of them by two columns, or one row by four columns if there are at most 16
+// rows. A panel of B is as wide as that, and is copied once for all rows of a part, unless it was
+// packed beforehand. A is read where it is but for the last words of k, which are copied with zeros
+// behind them; if it is transposed it is turned around first, as for pairs. A step of k is four
+// tiles to load and four products, so what is read again and again should come from the
+// second-level cache at the latest.
+static inline void aml_dot_plan_tiles(AmlDot *dot)
+{
+    int64_t vectors = aml_ceil_div(dot->n, dot->lanes), most = dot->m > AML_TILE ? 2 : 4;
+    dot->tile_rows = dot->m > AML_TILE ? 2 * AML_TILE : AML_TILE;
+    dot->tile_vectors = vectors < 1 ? 1 : vectors < most ? vectors : most;
+    dot->packed_bytes = dot->turned_bytes = 0;
+    int64_t panel = dot->tile_vectors * dot->lanes, words = dot->half ? (dot->k + 1) / 2 : dot->k;
+    if (dot->half && dot->a_row == 1 && dot->a_k != 1 && !dot->looped && dot->k >= 64 &&
+        dot->m >= 32 && dot->n > 2 * panel)
+        dot->turned_bytes = (size_t)(dot->m * aml_dot_turned_step(dot) * 2);
+    aml_dot_half_blocks(dot, 1024);
+    if (!dot->half)
+        dot->k_block = dot->k; // sums of whole numbers need no blocks
+    aml_dot_parts(dot, dot->row_block, panel, 512, 32);
+    bool direct = dot->turned_bytes || aml_dot_tiles_direct(dot->a_k);
+    int64_t depth = aml_dot_tiles_depth(dot->k_block < dot->k ? dot->k_block / 2 : words);
+    int64_t copied = direct ? AML_TILE : depth;
+    dot->scratch_bytes =
+        (size_t)((dot->tile_rows * panel + dot->row_block * copied) * 4); // results, and A
+    if (dot->half) {
+        dot->method = AML_DOT_TILES_PACK;
+        dot->scratch_bytes += (size_t)(depth * panel * 4);
+    } else {
+        dot->method = AML_DOT_TILES_PACKED;
+        dot->packed_bytes = (size_t)(aml_ceil_div(dot->n, panel) * panel * depth * 4);
+    }
+    if (dot->k_block < dot->k)
+        dot->scratch_bytes += (size_t)(dot->part_rows * panel * 4);
+}
+
 // Operands of 16 bits: everything is copied, in blocks that stay in the second-level cache and make
 // little scratch memory, of which there is one for each part.
 static inline void aml_dot_plan_half(AmlDot *dot)
@@ -326,6 +381,10 @@ static inline void aml_dot_plan_half(AmlDot *dot)
 
 static inline void aml_dot_plan(AmlDot *dot)
 {
+    if (dot->tiles) {
+        aml_dot_plan_tiles(dot);
+        return;
+    }
     aml_dot_tile(dot);
     if (dot->half) {
         aml_dot_plan_half(dot);
@@ -394,14 +453,17 @@ static inline void aml_dot_plan(AmlDot *dot)
 // aml_dot_f64 with AML_DOT_TILES_PACKED read exactly this.
 //
 //   panel 0: B[0, 0..P) B[1, 0..P) ... B[k-1, 0..P)   panel 1: B[0, P..2P) ...
+//
+// For tiles of AMX a panel has rows of zeros up to a multiple of 16.
 static inline void aml_dot_pack(const AmlDot *dot, const void *b, void *out)
 {
     int64_t panel = dot->tile_vectors * dot->lanes, bytes = dot->bytes;
+    int64_t depth = dot->tiles ? aml_dot_tiles_depth(dot->k) : dot->k;
     unsigned char *to = out;
     for (int64_t first = 0; first < dot->n; first += panel) {
-        for (int64_t row = 0; row < dot->k; row++) {
+        for (int64_t row = 0; row < depth; row++) {
             for (int64_t column = first; column < first + panel; column++, to += bytes) {
-                if (column < dot->n)
+                if (column < dot->n && row < dot->k)
                     memcpy(to,
                            (const unsigned char *)b +
                                (row * dot->b_k + column * dot->b_column) * bytes,

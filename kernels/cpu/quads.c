@@ -187,3 +187,36 @@ TEMPLATE void aml_shared_conv_copy_quads(const uint8_t *source, int64_t half, in
 #undef LANES
 #undef NAME
 #undef V
+
+#ifdef __AMX_INT8__
+// B is packed when it is compiled, and A has whole words of k side by side.
+HELPER void tiles_pack_quads(const int32_t *b, int64_t b_k, int64_t b_column, int64_t k,
+                             int64_t depth, int64_t vectors, int lanes, char *out)
+{
+    (void)b, (void)b_k, (void)b_column, (void)k, (void)depth, (void)vectors, (void)lanes, (void)out;
+}
+
+HELPER void tiles_copy_quads(const int32_t *a, int64_t a_row, int64_t a_k, int64_t rows, int64_t k,
+                             int64_t depth, char *out)
+{
+    (void)a, (void)a_row, (void)a_k, (void)rows, (void)k, (void)depth, (void)out;
+}
+
+#define NAME(name) name##_quads
+#define VECTOR i32v
+#define SOURCE int32_t
+#define SOURCE_BYTES 4
+#define SOURCES 1
+#define WORD int32_t
+#define TILES_PACKS false
+#define TILES_MULTIPLY _tile_dpbusd
+#include "dot_tiles.h"
+#undef NAME
+#undef VECTOR
+#undef SOURCE
+#undef SOURCE_BYTES
+#undef SOURCES
+#undef WORD
+#undef TILES_PACKS
+#undef TILES_MULTIPLY
+#endif

@@ -295,10 +295,19 @@ aml_tensor_info aml_artifact_output(const aml_artifact *artifact, int32_t index)
 
 const char *aml_library_message(aml_library_status status)
 {
-    static const char *const meaning[] = {
-#define LIBRARY(NAME, code, meaning) [code] = meaning,
+    enum {
+#define LIBRARY(NAME, code, meaning) ROW_##NAME,
 #include "aml/library_status.def"
 #undef LIBRARY
+        ROWS
     };
-    return (unsigned)status < AMLI_COUNT(meaning) ? meaning[status] : "no code of this library";
+#define LIBRARY(NAME, code, meaning) _Static_assert(ROW_##NAME == code, "rows are in their order");
+#include "aml/library_status.def"
+#undef LIBRARY
+    static const char meanings[] =
+#define LIBRARY(NAME, code, meaning) meaning "\0"
+#include "aml/library_status.def"
+#undef LIBRARY
+        "no code of this library";
+    return amli_listed(meanings, (unsigned)status < ROWS ? (int)status : ROWS);
 }

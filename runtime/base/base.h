@@ -32,6 +32,11 @@ void amli_buffer_add(amli_buffer *buffer, const char *text, size_t length);
 void amli_buffer_printf(amli_buffer *buffer, const char *format, ...) AMLI_PRINTF(2, 3);
 void amli_buffer_free(amli_buffer *buffer);
 
+// ---- fail.c
+
+// Text number `index` of a list in which each ends with a zero.
+const char *amli_listed(const char *list, int index);
+
 // ---- pages.c: large pages for constants
 
 // Moves the bytes from..to, which are only read, to large pages where that helps: at least `least`

@@ -5,48 +5,69 @@
 
 #include "runtime/base/base.h"
 
-static const struct {
-    const char *name, *meaning;
-    int exit_code;
-} status_info[] = {
-#define STATUS(NAME, exit_code, meaning) [AML_##NAME] = {#NAME, meaning, exit_code},
+// Lists are one text each, with zeros between: pointers would have to be relocated.
+static const char status_names[] =
+#define STATUS(NAME, exit_code, meaning) #NAME "\0"
 #include "aml/status.def"
 #undef STATUS
-};
+    "UNKNOWN";
+static const char status_meanings[] =
+#define STATUS(NAME, exit_code, meaning) meaning "\0"
+#include "aml/status.def"
+#undef STATUS
+    "unknown status";
+static const uint8_t exit_codes[] = {
+#define STATUS(NAME, exit_code, meaning) [AML_##NAME] = exit_code,
+#include "aml/status.def"
+#undef STATUS
+    101};
 
-static const struct {
-    const char *name;
-    size_t bytes;
-} dtype_info[] = {
-#define DTYPE(NAME, name, ctype, bytes, kind, safetensors) [AML_##NAME] = {#name, bytes},
+static const char dtype_names[] =
+#define DTYPE(NAME, name, ctype, bytes, kind, safetensors) #name "\0"
 #include "dtypes.def"
 #undef DTYPE
-};
+    "unknown";
+static const uint8_t dtype_bytes[] = {
+#define DTYPE(NAME, name, ctype, bytes, kind, safetensors) [AML_##NAME] = bytes,
+#include "dtypes.def"
+#undef DTYPE
+    0};
+
+static int at_most(unsigned value, size_t rows)
+{
+    return value < rows ? (int)value : (int)rows - 1;
+}
+
+const char *amli_listed(const char *list, int index)
+{
+    while (index > 0)
+        index -= !*list++;
+    return list;
+}
 
 const char *aml_status_name(aml_status status)
 {
-    return (unsigned)status < AMLI_COUNT(status_info) ? status_info[status].name : "UNKNOWN";
+    return amli_listed(status_names, at_most((unsigned)status, sizeof exit_codes));
 }
 
 const char *aml_status_meaning(aml_status status)
 {
-    return (unsigned)status < AMLI_COUNT(status_info) ? status_info[status].meaning
-                                                      : "unknown status";
+    return amli_listed(status_meanings, at_most((unsigned)status, sizeof exit_codes));
 }
 
 int aml_status_exit_code(aml_status status)
 {
-    return (unsigned)status < AMLI_COUNT(status_info) ? status_info[status].exit_code : 101;
+    return exit_codes[at_most((unsigned)status, sizeof exit_codes)];
 }
 
 const char *aml_dtype_name(aml_dtype dtype)
 {
-    return (unsigned)dtype < AMLI_COUNT(dtype_info) ? dtype_info[dtype].name : "unknown";
+    return amli_listed(dtype_names, at_most((unsigned)dtype, sizeof dtype_bytes));
 }
 
 size_t aml_dtype_bytes(aml_dtype dtype)
 {
-    return (unsigned)dtype < AMLI_COUNT(dtype_info) ? dtype_info[dtype].bytes : 0;
+    return dtype_bytes[at_most((unsigned)dtype, sizeof dtype_bytes)];
 }
 
 int64_t aml_shape_elements(const aml_shape *shape)

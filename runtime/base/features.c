@@ -7,6 +7,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 enum { EAX, EBX, ECX, EDX };
 enum { LEAF_1, LEAF_7, LEAF_7_1, LEAF_EXTENDED, LEAVES };
@@ -84,6 +86,14 @@ static Processor processor_ask(void)
     return processor;
 }
 
+// Linux gives a process room for the contents of tiles when it asks for that, which makes each
+// thread's saved registers 8 KiB larger; asking again does nothing. Threads have it from then on.
+static bool may_use_tiles(void)
+{
+    enum { ASK_FOR_STATE = 0x1023, TILES = 18 };
+    return syscall(SYS_arch_prctl, ASK_FOR_STATE, TILES) == 0;
+}
+
 static bool has_feature(const Processor *processor, const char *name, size_t length)
 {
     for (size_t i = 0; i < AMLI_COUNT(features); i++) {
@@ -91,7 +101,9 @@ static bool has_feature(const Processor *processor, const char *name, size_t len
             continue;
         const uint32_t *r = processor->leaf[features[i].leaf];
         return (r[features[i].where] >> features[i].bit & 1) &&
-               (processor->saved & saved_bits[features[i].saved]) == saved_bits[features[i].saved];
+               (processor->saved & saved_bits[features[i].saved]) ==
+                   saved_bits[features[i].saved] &&
+               (features[i].saved != SAVE_TILE || may_use_tiles());
     }
     return false; // what is not known cannot be said to be there
 }

@@ -72,13 +72,14 @@ const char *amli_cell_text(const amli_cell *cell, char *text,
 
 // Leaves out what does not belong to the value: blanks around it, the rule's ending.
 void amli_cell_trim(const aml_cell_rule *rule, amli_cell *cell);
-// Whether a trimmed cell is a missing value.
-bool amli_cell_absent(const aml_cell_rule *rule, const amli_cell *cell);
-
 // Writes the value of a cell as one element. False if it is not one: `expected` then says what was,
 // in a few words.
 bool amli_decode(const aml_tensor_info *tensor, const aml_cell_rule *rule, const amli_cell *cell,
                  void *element, char *expected, size_t room);
+
+// The same of a trimmed cell that is a number of the tensor's type.
+bool amli_decode_number(const aml_tensor_info *tensor, const amli_cell *cell, void *element,
+                        char *expected, size_t room);
 
 // Rounds a number to the field's type. False if it is not finite there; NaN is stored anyway.
 bool amli_store_real(aml_dtype dtype, double value, void *element);
@@ -132,6 +133,11 @@ bool amli_decode_row(const amli_csv *csv, const char *path, const amli_cell cell
                      const amli_cell header[], const aml_field field[], int fields,
                      const int64_t column[], const amli_lookup lookup[], void *const own[],
                      void *const to[], aml_error *error);
+
+// ---- cell_rule.c: amli_read_by_rule (aml/program.h)
+
+// Whether a trimmed cell is a missing value.
+bool amli_cell_absent(const aml_cell_rule *rule, const amli_cell *cell);
 
 // ---- names.c
 

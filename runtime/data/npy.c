@@ -97,8 +97,8 @@ static bool take_shape(Scan *scan, int64_t dim[AML_MAX_RANK + 1], int *rank)
 
 static aml_status read_type(amli_npy *array, const char *descr, aml_error *error)
 {
-    static const char *const known[] = {"f2", "f4", "f8", "i1", "i2", "i4",
-                                        "i8", "u1", "u2", "u4", "u8", "b1"};
+    static const char known[][3] = {"f2", "f4", "f8", "i1", "i2", "i4",
+                                    "i8", "u1", "u2", "u4", "u8", "b1"};
     const char *type = descr + (strchr("<>|=", *descr) && *descr ? 1 : 0);
     bool found = false;
     for (size_t i = 0; i < AMLI_COUNT(known); i++)

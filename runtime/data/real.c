@@ -7,6 +7,9 @@
 // result's are within that distance of one half. These few, very long, and very large or small
 // numbers are left to strtod, which is exact and slow.
 //
+// Where size matters more (libaml_small.a), the table of powers is left out and strtod is asked
+// more often.
+//
 // A float is rounded from the double: that is the float nearest to the text unless the double lies
 // exactly between two floats.
 
@@ -103,15 +106,24 @@ static inline bool read_decimal(const char *at, size_t length, Decimal *number)
 
 enum { LEAST_POWER = -64, MOST_POWER = 64, EXACT_POWER = 22 };
 
+#if !defined(AMLI_SMALL)
 static const uint64_t power_of_five[][2] = {
 #define POWER(exponent, high, low) {high, low},
 #include "runtime/data/powers.def"
 #undef POWER
 };
+#endif
 static const double power_of_ten[EXACT_POWER + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
                                                      1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
                                                      1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
+#if defined(AMLI_SMALL)
+static bool multiply(uint64_t whole, int64_t exponent, double *value)
+{
+    (void)whole, (void)exponent, (void)value;
+    return false;
+}
+#else
 // whole * 10^exponent by a product of 64 and 128 bits; false if that does not decide.
 static inline bool multiply(uint64_t whole, int64_t exponent, double *value)
 {
@@ -143,6 +155,7 @@ static inline bool multiply(uint64_t whole, int64_t exponent, double *value)
     memcpy(value, &bits, 8);
     return true;
 }
+#endif
 
 static inline bool fast(const Decimal *number, double *value)
 {

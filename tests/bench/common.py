@@ -20,9 +20,15 @@ class Failed(Exception):
 class Bench:
     """What a workload is given."""
 
-    def __init__(self, build, folder, peers, rounds):
-        self.build, self.amlc, self.folder, self.peers, self.rounds = build, build / "amlc", folder, peers, rounds
+    def __init__(self, build, folder, peers, rounds, stock=False):
+        self.build, self.amlc, self.folder, self.peers, self.rounds, self.stock = build, build / "amlc", folder, peers, rounds, stock
         self.versions = {}
+        self.settings = peer_settings(folder) if peers and not stock else []
+
+    @property
+    def python(self):
+        """The command of the peers' Python, with what gives their libraries their best kernels."""
+        return [*self.settings, self.peers]
 
 
 class Family:
@@ -69,6 +75,15 @@ def median(values):
 def one_core():
     """A command prefix that keeps a process on the last core it may use: the first one serves most interrupts."""
     return ["taskset", "-c", str(max(os.sched_getaffinity(0)))] if shutil.which("taskset") else []
+
+
+def peer_settings(folder):
+    """A command prefix with which MKL and OpenBLAS use AVX-512 also where Intel did not make the processor; nothing where it did."""
+    information = pathlib.Path("/proc/cpuinfo").read_text()
+    if "GenuineIntel" in information or " avx512vl" not in information:
+        return []
+    call("cc", "-O2", "-shared", "-fPIC", HERE / "mkl_dispatch.c", "-o", folder / "mkl_dispatch.so")
+    return ["env", f"LD_PRELOAD={folder / 'mkl_dispatch.so'}", "OPENBLAS_CORETYPE=SkylakeX"]
 
 
 def roof(folder):
@@ -181,6 +196,8 @@ def start_peers(bench, makers):
         try:
             peer = make()
             bench.versions.update(peer.versions)
+            if bench.settings:
+                bench.versions |= {library: "with AVX-512" for library, user in (("MKL", "torch"), ("OpenBLAS", "numpy")) if user in peer.versions}
             started.append(peer)
         except (Failed, OSError, ValueError) as error:
             print(f"    without {name}: {error}", flush=True)

@@ -43,7 +43,7 @@ def torch_seconds(bench, blocks):
     """Seconds until the compiled forward and backward has run once, less those of an eager one; nothing is taken from a cache."""
     environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(bench.folder / f"inductor{blocks}"), "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
     try:
-        done = subprocess.run([str(bench.peers), str(HERE / "compile_peer.py"), str(blocks)], env=environment, capture_output=True, text=True, timeout=PATIENCE)
+        done = subprocess.run([str(c) for c in (*bench.python, HERE / "compile_peer.py", blocks)], env=environment, capture_output=True, text=True, timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         return None
     if done.returncode:

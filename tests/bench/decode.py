@@ -64,7 +64,7 @@ def measure(bench, name):
         taken = seconds(bench.amlc, "deploy", "net.aml", f"{form}_small", "-o", form, cwd=folder)
         facts = json.loads(call(folder / form, "info", "--json"))
         for threads in sorted({1, min(2, len(os.sched_getaffinity(0)))}):
-            command = [bench.peers, HERE / "decode_peer.py", folder / f"{form}.gguf", vocab, width, heads, depth, context, kind, threads, TOKENS]
+            command = [*bench.python, HERE / "decode_peer.py", folder / f"{form}.gguf", vocab, width, heads, depth, context, kind, threads, TOKENS]
             peers = start_peers(bench, {"llama.cpp": lambda: Peer("llama.cpp", command, TOKENS, folder / "log")})
             reading = start_peers(bench, {"llama.cpp": lambda: Peer("llama.cpp", [*command[:-1], context, "prompt"], context, folder / "log")})
             before = bandwidth(folder, threads)

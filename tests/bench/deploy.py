@@ -63,7 +63,7 @@ def measure(bench, batch):
     weights = max(folder.glob("runs/net/*/checkpoints/step-*/weights.safetensors"))
 
     def peer(kind):
-        return Peer(f"onnxruntime-{kind}", [*one_core(), bench.peers, HERE / "deploy_peer.py", weights, folder / "samples.safetensors", kind, batch],
+        return Peer(f"onnxruntime-{kind}", [*one_core(), *bench.python, HERE / "deploy_peer.py", weights, folder / "samples.safetensors", kind, batch],
                     max(8, 400 // batch), folder / "log")
     peers = start_peers(bench, {f"onnxruntime-{kind}": lambda kind=kind: peer(kind) for kind in ("int8", "f32")})
     own = [Deployed("aml", folder / "bench_int8", batch), Deployed("aml-f32", folder / "bench_f32", batch)]

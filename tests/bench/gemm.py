@@ -61,7 +61,7 @@ def measure(bench, m, n, k):
     (folder / "sample").write_bytes(struct.pack(f"{m * k}f", *[random.random() - 0.5 for _ in range(m * k)]))
     own = Peer("aml", [*one_core(), folder / "run", folder / "sample", folder / "output"], 1)
     weights = next(folder.glob("runs/network/*/checkpoints/step*/weights.safetensors"))
-    peers = start_peers(bench, {who: lambda who=who: Peer(who, [*one_core(), bench.peers, HERE / "gemm_peer.py", who, m, n, k, weights, folder / "sample",
+    peers = start_peers(bench, {who: lambda who=who: Peer(who, [*one_core(), *bench.python, HERE / "gemm_peer.py", who, m, n, k, weights, folder / "sample",
                                                                 folder / "output"], 1, folder / "log") for who in PEERS})
     for peer in peers:
         bench.versions.pop("errors", None)

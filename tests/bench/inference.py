@@ -39,7 +39,7 @@ def measure(bench, name):
     title, _, _, _, products = NETWORKS[name]
     own, weights = deployed(bench, name)
     folder = bench.folder
-    command = [*one_core(), bench.peers, HERE / "inference_peer.py", name]
+    command = [*one_core(), *bench.python, HERE / "inference_peer.py", name]
     peers = start_peers(bench, {who: lambda who=who: Peer(who, [*command, who, weights, folder / "sample", folder / "output"], 1, folder / "log") for who in PEERS})
     for peer in peers:
         errors = peer.versions["errors"]

@@ -15,7 +15,7 @@ def measure(bench, name):
     call(bench.amlc, "build", HERE / "networks/mlp.aml", *[part for k, v in sizes.items() for part in ("-D", f"{k}={v}")],
          "-D", f"adam={'true' if adam else 'false'}", "-o", program)
     peak = roof(bench.folder)
-    peers = start_peers(bench, {who: lambda who=who: Peer(who, [*one_core(), bench.peers, HERE / "mlp_peer.py", who, *sizes.values(), adam], max(steps // 10, 50))
+    peers = start_peers(bench, {who: lambda who=who: Peer(who, [*one_core(), *bench.python, HERE / "mlp_peer.py", who, *sizes.values(), adam], max(steps // 10, 50))
                                 for who in PEERS})
     figures = summary(interleave([Training(program, 1, steps), *peers], bench.rounds or ROUNDS), 1e6)
     # forward, gradients of all weights, of all inputs but the first

@@ -105,7 +105,7 @@ def compare_losses(bench, name):
     own = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     rates = json.dumps([entry["lr"] for entry in own])
     weights = next((run / "checkpoints/step-000000").glob("**/weights.safetensors"))
-    theirs = json.loads(call(bench.peers, HERE / "network_peer.py", net.peer, "losses", 1, "f32", weights, folder / "tokens.npy", rates).splitlines()[-1])
+    theirs = json.loads(call(*bench.python, HERE / "network_peer.py", net.peer, "losses", 1, "f32", weights, folder / "tokens.npy", rates).splitlines()[-1])
     shutil.rmtree(folder)
     apart = max(abs(entry["loss"] - loss) / loss for entry, loss in zip(own, theirs))
     print(f"  losses of {len(theirs)} steps: {apart:.1e} of their size apart from PyTorch's", flush=True)
@@ -120,7 +120,7 @@ def measure(bench, name):
     results = []
     for threads in net.threads:
         def peer(who):
-            command = [bench.peers, HERE / "network_peer.py", net.peer, who, threads, "bf16" if net.bf16 else "f32"]
+            command = [*bench.python, HERE / "network_peer.py", net.peer, who, threads, "bf16" if net.bf16 else "f32"]
             return Peer(who, (one_core() if threads == 1 else []) + command, net.steps, bench.folder / "log")
         chosen = net.peers if threads == 1 else net.peers[-1:]     # with two threads the compiled one alone: starting it takes longest
         peers = start_peers(bench, {who: lambda who=who: peer(who) for who in chosen})

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Measures AML and, in the same run, its peers.
 
-Usage: tests/bench/run.py BUILD [NAME ...] [--peers VENV] [--json FILE] [--rounds N] [--write] [--list]
+Usage: tests/bench/run.py BUILD [NAME ...] [--peers VENV] [--json FILE] [--rounds N] [--stock] [--write] [--list]
 NAME: a family (a section of docs/benchmarks.md) or one of its workloads, "FAMILY/WORKLOAD"; everything without one.
 --peers (or $AML_PEERS): a virtual environment, or its python, with numpy, torch, jax, onnx and onnxruntime. --write: also
 docs/benchmarks.json and docs/benchmarks.md, where what was not measured stays as it was.
+--stock: the peers as they are installed, also where their libraries do not recognise the processor (README.md).
 A benchmark is never a pass/fail test; what cannot be measured is told, and the others go on. README.md says what is measured and how.
 """
 import argparse
@@ -92,6 +93,7 @@ def main():
     parser.add_argument("--peers", default=os.environ.get("AML_PEERS"))
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, help="how often everybody is measured twice, instead of the workload's own number")
+    parser.add_argument("--stock", action="store_true")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
@@ -109,7 +111,7 @@ def main():
         print(f"[{i + 1}/{len(todo)}, {time.monotonic() - begin:.0f} s] {family.name}/{name}", flush=True)
         folder = pathlib.Path(tempfile.mkdtemp())
         try:
-            bench = Bench(options.build.absolute(), folder, peers, options.rounds)
+            bench = Bench(options.build.absolute(), folder, peers, options.rounds, options.stock)
             result = family.workloads[name](bench)
         except (Failed, OSError, ValueError, KeyError) as error:
             print(f"  not measured: {error}", flush=True)

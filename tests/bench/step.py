@@ -14,7 +14,7 @@ def measure(bench):
     shutil.copy(ROOT / "examples/digits/data/digits.csv", bench.folder)
     call(bench.amlc, "build", "digits_step.aml", cwd=bench.folder)
     peak = roof(bench.folder)
-    peers = start_peers(bench, {name: lambda name=name: Peer(name, [*one_core(), bench.peers, HERE / "peers.py", name, bench.folder / "digits.csv"], STEPS)
+    peers = start_peers(bench, {name: lambda name=name: Peer(name, [*one_core(), *bench.python, HERE / "peers.py", name, bench.folder / "digits.csv"], STEPS)
                                 for name in ("torch-eager", "torch-fused", "jax-jit")})
     taken = interleave([Training(bench.folder / "digits_step", 1, LONG, SHORT), *peers], bench.rounds or ROUNDS)
     peak = max(peak, roof(bench.folder))

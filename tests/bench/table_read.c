@@ -56,7 +56,8 @@ static int adult_fields(const char *path, const aml_source *source, aml_field fi
         char **kept = calloc((size_t)count, sizeof *kept);
         for (int64_t k = 0; k < count; k++)
             kept[k] = strdup(names[k]);
-        rule[i] = (aml_cell_rule){.kind = AML_CELL_CATEGORY, .order = order};
+        rule[i] =
+            (aml_cell_rule){.kind = AML_CELL_CATEGORY, .order = order, .read = amli_read_by_rule};
         of->rule = &rule[i];
         of->tensor.classes = count;
         of->tensor.class_name = (const char *const *)kept;

@@ -70,7 +70,7 @@ def measure(bench):
     for kind, path in files(bench.folder):
         size = path.stat().st_size / 1e6
         own = Reader(*one_core(), program, path, kind)
-        peer = Reader(*one_core(), bench.peers, "-c", PANDAS, path, kind) if bench.peers else None
+        peer = Reader(*one_core(), *bench.python, "-c", PANDAS, path, kind) if bench.peers else None
         if peer:
             bench.versions.update(json.loads(peer.process.stdout.readline()))
         times, hashes, others = [], [], []

@@ -47,9 +47,10 @@ typedef struct Product {
     bool columns; // the weights are [n, k]
 } Product;
 static const Product products[] = {
-    {1, 128, 64, false},  {1, 10, 128, false}, {16, 10, 128, true},
-    {3, 1, 8, false},     {7, 33, 20, false},  {64, 65, 4, true},
-    {2, 100, 9000, true}, {1, 17, 7, false},   {5, 5, 5, true},
+    {1, 128, 64, false}, {1, 10, 128, false}, {16, 10, 128, true},  {3, 1, 8, false},
+    {7, 33, 20, false},  {64, 65, 4, true},   {2, 100, 9000, true}, {1, 17, 7, false},
+    {5, 5, 5, true},     {8, 70, 64, false},  {40, 97, 212, true},  {600, 20, 100, true},
+    {65, 48, 68, false}, {9, 64, 1604, true},
 };
 
 static void put_product(Buffer *out, int index, const Product *p)
@@ -154,6 +155,7 @@ static void check_all(bool convolutions, int expected_kernels)
 TEST(dot)
 {
     check_all(false, COUNT_OF(products) - 2); // two have a depth that is no multiple of 4
+    CHECK(level_used_tiles(test_cpu, true));
 }
 
 TEST(conv)
@@ -164,10 +166,8 @@ TEST(conv)
 int main(int argc, char **argv)
 {
     test_cpu = argc > 1 ? argv[1] : "native";
-    if (strcmp(test_cpu, "x86-64-v3-vnni") == 0 && !__builtin_cpu_supports("avxvnni")) {
-        printf("this machine has no AVX-VNNI\n");
+    if (!level_can_run(test_cpu))
         return 77;
-    }
     RUN(dot);
     RUN(conv);
     CHECK_SUMMARY();

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "passes/pass.h"
+#include "tiles/amx.h"
 
 static int count_slots(const IrFunction *fn, SlotKind kind, bool results)
 {
@@ -72,6 +73,28 @@ void case_prepare(Cx *cx, Case *c, IrModule *module, IrFunction *fn, const char 
     c->entry.ir = fn;
     c->entry.symbol = symbol;
     lay_out_state(cx, c);
+}
+
+#define LEVEL_AMX "x86-64-v4-amx"
+static bool emulates;
+
+bool level_can_run(const char *cpu)
+{
+    const char *lacks = NULL;
+    if (strcmp(cpu, "x86-64-v3-vnni") == 0 && !__builtin_cpu_supports("avxvnni"))
+        lacks = "AVX-VNNI";
+    if (strcmp(cpu, LEVEL_AMX) == 0 && !__builtin_cpu_supports("avx512vnni"))
+        lacks = "AVX-512 with VNNI";
+    if (lacks)
+        printf("this machine has no %s\n", lacks);
+    if (!lacks && strcmp(cpu, LEVEL_AMX) == 0)
+        emulates = amx_begin();
+    return !lacks;
+}
+
+bool level_used_tiles(const char *cpu, bool bytes)
+{
+    return strcmp(cpu, LEVEL_AMX) != 0 || !emulates || amx_count(bytes) > 0;
 }
 
 const char *cases_load(Cx *cx, IrModule *module, Case *cases, int count, const char *cpu)

@@ -20,6 +20,11 @@ typedef struct Case {
 void case_prepare(Cx *cx, Case *c, IrModule *module, IrFunction *fn, const char *symbol);
 // One object of all cases, loaded. `cpu`: a Target's. NULL, or what went wrong.
 const char *cases_load(Cx *cx, IrModule *module, Case *cases, int count, const char *cpu);
+// Whether this machine runs code of the level; what AMX it lacks is emulated. It says what is
+// missing.
+bool level_can_run(const char *cpu);
+// False if tiles should have been multiplied, of bytes or of bf16, and none were.
+bool level_used_tiles(const char *cpu, bool bytes);
 // Runs a case on random values three times: alone, and with parts in two odd orders, which must
 // give the same bits; then compares with the reference. Floats may differ by `tolerance` relative
 // to 1 + |value|. NULL, or what differs.

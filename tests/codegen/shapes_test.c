@@ -350,11 +350,18 @@ TEST(mixed)
     check_some(test_cpu, (Sizes){63, 65, 64}, "f32", true, 3e-5);
     check_some(test_cpu, (Sizes){65, 33, 131}, "f32", true, 3e-5);
     check_some(test_cpu, (Sizes){150, 310, 90}, "f32", true, 2e-4);
+    CHECK(level_used_tiles(test_cpu, false));
 }
 
 int main(int argc, char **argv)
 {
     test_cpu = argc > 1 ? argv[1] : "native";
+    if (!level_can_run(test_cpu))
+        return 77;
+    if (strcmp(test_cpu, "x86-64-v4-amx") == 0) { // which differs from others in nothing else
+        RUN(mixed);
+        CHECK_SUMMARY();
+    }
     RUN(f32_small);
     RUN(f32_vectors);
     RUN(f32_rests);

@@ -20,16 +20,18 @@ static const aml_field by_position[] = {
 };
 static const char *const class_name[] = {"a", "b\"", "unknown"}, *const missing[] = {"NA", "?"};
 static const int32_t order[] = {0, 1};
-static const aml_cell_rule category = {.kind = AML_CELL_CATEGORY,
+static const aml_cell_rule category = {.read = amli_read_by_rule,
+                                       .kind = AML_CELL_CATEGORY,
                                        .order = order,
                                        .unknown = true,
                                        .ending = ".",
                                        .missings = 2,
                                        .missing = missing},
-                           date = {.kind = AML_CELL_TIME,
+                           date = {.read = amli_read_by_rule,
+                                   .kind = AML_CELL_TIME,
                                    .format = "%Y-%m-%d",
                                    .fill = "2020-01-01"},
-                           present = {.kind = AML_CELL_PRESENT};
+                           present = {.read = amli_read_by_rule, .kind = AML_CELL_PRESENT};
 static const aml_field by_rule[] = {
     {.tensor = {.name = "y", .dtype = AML_I32, .classes = 3, .class_name = class_name},
      .column = "y",

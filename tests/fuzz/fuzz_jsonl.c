@@ -4,8 +4,13 @@
 
 static const char *const name[] = {"a", "b\"", "c\xC3\xB6"};
 static const int32_t order[] = {0, 1, 2};
-static const aml_cell_rule category = {.kind = AML_CELL_CATEGORY, .order = order, .fill = "a"},
-                           date = {.kind = AML_CELL_TIME, .fill = "2020-01-01"};
+static const aml_cell_rule category = {.read = amli_read_by_rule,
+                                       .kind = AML_CELL_CATEGORY,
+                                       .order = order,
+                                       .fill = "a"},
+                           date = {.read = amli_read_by_rule,
+                                   .kind = AML_CELL_TIME,
+                                   .fill = "2020-01-01"};
 static const aml_field field[] = {
     {.tensor = {.name = "x", .dtype = AML_F32, .shape = {2, {2, 3}}}, .key = "v", .count = 6},
     {.tensor = {.name = "y", .dtype = AML_I32, .classes = 3, .class_name = name},

@@ -3,6 +3,9 @@
 // on how the parts are distributed.
 
 #include "../check.h"
+#ifdef __AMX_BF16__
+#include "../tiles/amx.h"
+#endif
 #include "guarded.h"
 #include "kernels.c"
 
@@ -55,6 +58,14 @@ static void visit_f64(void *context, int64_t row, int64_t column, int lanes, f64
 static void product(Case *c, int64_t begin, int64_t end)
 {
     AmlDot *d = &c->dot;
+#ifdef __AMX_BF16__
+    if (d->tiles) {
+        aml_dot_tiles_pairs(c->a, c->b, c->scratch, d->m, d->n, d->k, d->a_row, d->a_k, d->b_k,
+                            d->b_column, d->method, d->tile_rows, d->tile_vectors, d->k_block,
+                            d->row_block, d->part_rows, d->part_columns, begin, end, visit_f32, c);
+        return;
+    }
+#endif
     if (d->half)
         aml_dot_half(c->a, c->b, c->scratch, d->m, d->n, d->k, d->a_row, d->a_k, d->b_k,
                      d->b_column, d->half, d->tile_rows, d->tile_vectors, d->k_block, d->row_block,
@@ -70,6 +81,7 @@ static void product(Case *c, int64_t begin, int64_t end)
 }
 
 enum { PLAIN, TRANSPOSED, APART }; // APART: neither index is contiguous
+enum { TILES = 4 };                // of `half`: pairs of bf16 in tiles of AMX
 
 static uint32_t noise_state = 1;
 static double noise(void)
@@ -105,7 +117,8 @@ static const char *check_product_of(int half, int bytes, int64_t m, int64_t n, i
 {
     static char message[200];
     Case c = {.dot = {.bytes = bytes,
-                      .half = half,
+                      .half = half == TILES ? AML_HALF_PAIRS : half,
+                      .tiles = half == TILES,
                       .lanes = bytes == 4 ? F32_LANES : F64_LANES,
                       .m = m,
                       .n = n,
@@ -380,6 +393,36 @@ TEST(sixteen_bit_operands)
     }
 }
 
+#ifdef __AMX_BF16__
+// Every way in which tiles end: rows, columns, words of k and odd ones, operands in every form.
+TEST(tiles)
+{
+    static const int64_t sizes[] = {1, 2, 5, 15, 16, 17, 31, 32, 33, 47, 48, 64, 65, 79, 97, 130};
+    int count = sizeof sizes / sizeof *sizes;
+    for (int round = 0; round < 540; round++) {
+        int64_t m = sizes[(noise_state >> 9) % (unsigned)count], n, k;
+        noise(), n = sizes[(noise_state >> 9) % (unsigned)count];
+        noise(), k = sizes[(noise_state >> 9) % (unsigned)count];
+        noise();
+        const char *wrong =
+            check_product_of(TILES, 4, m, n, k, round % 3, round / 3 % 3, false, -1, round / 9 & 1);
+        if (wrong)
+            CHECK_FAIL("%s", wrong);
+    }
+    // Several blocks of k, several parts, a transposed A that is turned around and one that is not.
+    static const int64_t large[][3] = {
+        {40, 130, 2210}, {1100, 70, 67}, {13, 140, 2051}, {61, 210, 65}};
+    for (size_t i = 0; i < sizeof large / sizeof *large; i++) {
+        for (int form = 0; form < 4; form++) {
+            const char *wrong = check_product_of(TILES, 4, large[i][0], large[i][1], large[i][2],
+                                                 form % 2, form / 2, false, -1, true);
+            if (wrong)
+                CHECK_FAIL("%s", wrong);
+        }
+    }
+}
+#endif
+
 TEST(digits_shapes)
 {
     CHECK_PRODUCT(4, 64, 128, 64, PLAIN, PLAIN, false, -1, true);
@@ -395,6 +438,15 @@ int main(void)
         printf("SKIP dot_v%d: this processor lacks the level\n", AML_WIDTH);
         return 0;
     }
+#ifdef __AMX_BF16__
+    bool emulated = amx_begin();
+    RUN(tiles);
+    if (emulated && amx_count(false) == 0) {
+        printf("FAIL tiles: no tiles were multiplied\n");
+        return 1;
+    }
+    CHECK_SUMMARY();
+#endif
     RUN(every_width_of_the_last_column);
     RUN(every_height_of_the_last_row);
     RUN(every_length_of_the_sum);

@@ -163,7 +163,10 @@ TEST(accuracy_of_classes_with_names_is_counted)
 {
     static const char *const names[] = {"spam", "ham, or so"};
     static const int32_t order[] = {1, 0};
-    const aml_cell_rule rule = {.kind = AML_CELL_CATEGORY, .order = order, .ending = "."};
+    const aml_cell_rule rule = {.kind = AML_CELL_CATEGORY,
+                                .order = order,
+                                .ending = ".",
+                                .read = amli_read_by_rule};
     const aml_field label = {
         .tensor = {.dtype = AML_I32, .classes = 2, .class_name = names}, .rule = &rule, .count = 1};
     const CsvForm tabs = {.separator = '\t', .literal_quotes = true};

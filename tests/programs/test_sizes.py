@@ -62,8 +62,8 @@ def a_level_adds_its_code_only(place):
         return
     check(three - one < WEIGHTS, f"two levels more are {three - one} bytes, and the weights are {WEIGHTS}")
     check(floats_three - floats < 2 * WEIGHTS, f"two levels more are {floats_three - floats} bytes, and the weights are {4 * WEIGHTS}")
-    check(one < WEIGHTS + 90_000, f"{one - WEIGHTS} bytes beyond the weights")
-    check(one < 0.43 * floats, f"int8 has {100 * one / floats:.1f}% of the bytes of f32")
+    check(one < WEIGHTS + 74_000, f"{one - WEIGHTS} bytes beyond the weights")
+    check(one < 0.405 * floats, f"int8 has {100 * one / floats:.1f}% of the bytes of f32")
 
 
 def channels_last_share_as_well(place):

@@ -301,5 +301,49 @@ def compensated(place):
     check_in("E0705", done.err)
 
 
+SEPARATE = """
+model Separate(d: int) {
+  norm = LayerNorm()
+  q    = Dense(d, bias: false)
+  k    = Dense(d, bias: false)
+  v    = Dense(d)
+  proj = Dense(d)
+  gate = Dense(2 * d)
+  up   = Dense(2 * d, bias: false)
+  down = Dense(d)
+  fn forward(x: float[b, t, d]) -> float[b, t, d] {
+    let h = norm(x)
+    let y = attention(reshape(q(h), [b, t, 2, d / 2]), reshape(k(h), [b, t, 2, d / 2]), reshape(v(h), [b, t, 2, d / 2]), causal: true)
+    let z = x + proj(reshape(y, [b, t, d]))
+    return z + down(silu(gate(z)) * up(z))
+  }
+}
+"""
+
+
+def products_of_the_same_rows(place):
+    """Separate matrices for queries, keys and values, and a gated layer, in a repeat and outside: stored side by side, reported one by one."""
+    place.write("sonnet.txt", SONNET)
+    for body, prefix in (("repeat(2, Separate(24))", "body.{i}."), ("Separate(24)", "body.")):
+        text = PROGRAM.replace("BODY", body).replace("TOKENIZER", "characters()").replace("model Writer", SEPARATE + "\nmodel Writer")
+        place.write("writer.aml", text + DEPLOY.replace("MORE", ""))
+        shutil.rmtree(place.folder / "runs", ignore_errors=True)
+        place.aml("build", "writer.aml")
+        place.run("./writer", "train", "--quiet", "--threads", "1")
+        parts = ("q", "k", "v", "proj", "gate", "up", "down")
+        expected = [prefix.format(i=i) + part for part in parts for i in range(2 if "{i}" in prefix else 1)] + ["head"]
+        for form, worse in (("int8(weights_only: true)", 1.01), ("int4(group: 8, rounding: compensated, calibrate: sonnet.train)", 1.2), ("f16_weights()", 1.001)):
+            done = deploy(place, f"quantize: {form}")
+            after, before = perplexities(done.err)
+            check(before / worse < after < before * worse, f"{form}: perplexity {after}, {before} in the training program")
+            layers = json.loads(place.run("./small", "info", "--json").out)["layers"]
+            check_equal(sorted(layer["name"] for layer in layers), sorted(expected), "layers")
+            check(not any("kept" in layer for layer in layers), f"{layers}")
+            if "compensated" in form:
+                check(all(layer["result_db"] > 15 for layer in layers), f"{layers}")
+            texts = {place.run("./small", "write", "--quiet", "--seed", "5", "--threads", threads).out for threads in "12"}
+            check_equal(len(texts), 1, "texts of one and two threads")
+
+
 if __name__ == "__main__":
-    sys.exit(main([writes_the_same_text, refuses, a_model_without_caches, library, weights_beside, library_with_weights_beside, for_aarch64, weights_alone, compensated]))
+    sys.exit(main([writes_the_same_text, refuses, a_model_without_caches, library, weights_beside, library_with_weights_beside, for_aarch64, weights_alone, compensated, products_of_the_same_rows]))

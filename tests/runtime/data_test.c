@@ -12,7 +12,7 @@
 static bool decode(aml_dtype dtype, int64_t classes, const char *text, void *element)
 {
     static const char *const missing[] = {"NA"};
-    const aml_cell_rule rule = {.missings = 1, .missing = missing};
+    const aml_cell_rule rule = {.missings = 1, .missing = missing, .read = amli_read_by_rule};
     aml_tensor_info info = {.name = "v", .dtype = dtype, .classes = classes};
     amli_cell cell = {text, strlen(text), false};
     char expected[96];

@@ -326,6 +326,7 @@ typedef enum aml_cell_kind {
     AML_CELL_TEXT      // what the decoder makes of the text: all elements of the field
 } aml_cell_kind;
 struct amli_cell_decoder; // of the runtime; named where it is used, so that no other is linked
+struct amli_cell;         // of the runtime: a text of a row
 // A text as tokens, or as their number.
 typedef struct aml_text_rule {
     const aml_tokenizer *tokenizer;
@@ -347,7 +348,12 @@ typedef struct aml_cell_rule {
     const char *format;   // TIME: as of strftime; NULL: ISO 8601
     const struct amli_cell_decoder *decoder; // TEXT
     const aml_text_rule *text;               // TEXT: for the decoder
+    // Others: amli_read_by_rule, named here so that programs without rules are not linked with it.
+    bool (*read)(const aml_tensor_info *tensor, const struct aml_cell_rule *rule,
+                 const struct amli_cell *trimmed, void *element, char *expected, size_t room);
 } aml_cell_rule;
+bool amli_read_by_rule(const aml_tensor_info *tensor, const aml_cell_rule *rule,
+                       const struct amli_cell *trimmed, void *element, char *expected, size_t room);
 
 // Which part of a source a field reads. csv: `count` columns from `first`, or, with `column`, the
 // one column of that name. Others: the file number `part`, or what `key` says; `first` and `count`
