@@ -1,9 +1,8 @@
 # Linking of programs, and amlc itself. amlc carries the headers that a program's tables include; it finds
 # libaml_runtime.a beside itself (build folder) or in ../lib/aml (installation).
-find_library(AML_LAPACK NAMES lapack/liblapack.a REQUIRED)     # quant/cholesky.c
+find_library(AML_LAPACK NAMES lapack/liblapack.a REQUIRED)     # quant/cholesky.c, quant/matrix.c
 find_library(AML_BLAS NAMES blas/libblas.a REQUIRED)
 aml_module(aml_link compiler/link compiler/report compiler/plot compiler/quant)
-set_source_files_properties(${CMAKE_SOURCE_DIR}/compiler/quant/matrix.c PROPERTIES COMPILE_OPTIONS -ffp-contract=fast)
 target_link_libraries(aml_link PUBLIC aml_elab aml_passes aml_codegen aml_runtime ${AML_LAPACK} ${AML_BLAS} ${CMAKE_DL_LIBS})
 target_link_options(aml_link INTERFACE LINKER:-u,xerbla_)     # of runtime/data/fortran.c, before LAPACK's own is found
 target_compile_definitions(aml_link PUBLIC AML_VERSION_TEXT="${PROJECT_VERSION}" AML_LLVM_TEXT="${AML_LLVM_VERSION}")

@@ -237,9 +237,10 @@ static void emit_depth(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMVal
     for (size_t i = 0; i < COUNT_OF(pairs); i++)
         for (int axis = 1; axis < AML_CONV_AXES; axis++)
             arg[count++] = whole(k->g, pairs[i][axis]);
-    arg[count++] = whole(k->g, c->block_rows);
-    arg[count++] = whole(k->g, c->blocks);
-    arg[count++] = whole(k->g, c->tile_columns);
+    const int64_t rest[] = {c->block_rows, c->blocks, c->tile_columns, c->whole,
+                            c->together,   c->first,  c->behind};
+    for (size_t i = 0; i < COUNT_OF(rest); i++)
+        arg[count++] = whole(k->g, rest[i]);
     call_named(&k->emit, "aml_conv_depth", arg, add_epilogue(k, c, arg, count, epilogue, context));
 }
 
@@ -250,8 +251,9 @@ static void emit_last(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
     Codegen *g = k->g;
     LLVMValueRef arg[64] = {source, packed, copy, table};
     const int64_t first[] = {c->last, c->groups, c->from, c->to, c->taps};
-    const int64_t rest[] = {c->place,  c->plane,   c->direct, c->block_axis, c->block_rows,
-                            c->blocks, c->vectors, c->pitch,  c->tile_rows,  c->tile_columns};
+    const int64_t rest[] = {c->place,   c->plane,      c->split,      c->together,
+                            c->direct,  c->block_axis, c->block_rows, c->blocks,
+                            c->vectors, c->pitch,      c->tile_rows,  c->tile_columns};
     int count = 4;
     for (size_t i = 0; i < COUNT_OF(first); i++)
         arg[count++] = whole(g, first[i]);

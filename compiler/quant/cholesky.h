@@ -9,15 +9,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/base.h"
-
 // U of A = U^T U. False: A is not positive definite, or n is too large for LAPACK (2^31 - 1).
 bool cholesky_factor(double *a, int64_t n);
 // x [n, columns] becomes A^-1 x.
 void cholesky_solve(const double *factor, int64_t n, double *x, int64_t columns);
 // A becomes the upper factor U of its inverse, U^T U = A^-1, of which what is below the diagonal is
-// zeros. Large matrices are taken apart into blocks whose products are those of matrix.c. False as
-// above; `scratch` is for temporaries.
-bool cholesky_inverse_factor(Arena *scratch, double *a, int64_t n);
+// zeros. False as above.
+bool cholesky_inverse_factor(double *a, int64_t n);
 
 #endif

@@ -29,7 +29,6 @@ typedef struct Sum {
 typedef struct Feed {
     Cx *cx;
     Arena *scratch;
-    MatrixWork *work;
     const Entry *entry;
     const QuantSamples *samples;
     StoredWatches watches;
@@ -130,10 +129,9 @@ static void begin_sums(Feed *f)
     }
 }
 
-static void add_up(Feed *f, Sum *sum)
+static void add_up(Sum *sum)
 {
-    matrix_add_product(f->work, sum->square, sum->k, (Matrix){sum->row, 1, sum->k},
-                       (Matrix){sum->row, sum->k, 1}, sum->k, sum->k, sum->rows, 1, true);
+    matrix_add_square(sum->square, (Matrix){sum->row, sum->rows, sum->k, sum->k});
     sum->rows = 0;
 }
 
@@ -141,7 +139,7 @@ static void end_sums(Feed *f)
 {
     for (int i = 0; i < f->sum.count; i++) {
         Sum *sum = &f->sum.at[i];
-        add_up(f, sum);
+        add_up(sum);
         for (int64_t a = 0; a < sum->k; a++)
             for (int64_t b = 0; b < a; b++)
                 sum->square[b * sum->k + a] = sum->square[a * sum->k + b];
@@ -175,7 +173,7 @@ static void run(Feed *f, int64_t count)
             for (int64_t p = 0; p < sum->k; p++)
                 to[p] = (double)x[row * sum->k + p];
             if (sum->rows == GATHERED)
-                add_up(f, sum);
+                add_up(sum);
         }
     }
     for (int i = 0; i < f->cache.count; i++) {
@@ -229,7 +227,6 @@ static const char *feed(Cx *cx, const StoredRun *runs, const QuantSamples *sampl
     Arena *scratch = arena_new();
     Feed feed = {.cx = cx,
                  .scratch = scratch,
-                 .work = matrix_work(scratch),
                  .entry = runs->entry,
                  .samples = samples,
                  .out = out},

@@ -1,4 +1,4 @@
-// quant/matrix.h: products of f64 matrices, as fast as one thread can.
+// quant/matrix.h: products of f64 matrices, whose rows lie one behind the other.
 
 #ifndef AML_QUANT_MATRIX_H
 #define AML_QUANT_MATRIX_H
@@ -6,20 +6,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/base.h"
-
-// Element (i, j) is at[i * row + j * column].
 typedef struct Matrix {
     const double *at;
-    int64_t row, column;
+    int64_t rows, columns, stride; // from row to row: at least `columns`
 } Matrix;
 
-typedef struct MatrixWork MatrixWork; // room for copies, for one product at a time
-MatrixWork *matrix_work(Arena *arena);
-
-// c [m, n], whose rows are `stride` apart, += factor * a [m, k] b [k, n]. `lower`: only what is not
-// above the diagonal has to be right. c overlaps with neither a nor b.
-void matrix_add_product(MatrixWork *work, double *c, int64_t stride, Matrix a, Matrix b, int64_t m,
-                        int64_t n, int64_t k, double factor, bool lower);
+// c [m, n], whose rows are `stride` apart, += factor * a [m, k] b [k, n]; c overlaps with neither.
+// Sizes are below 2^31.
+void matrix_add_product(double *c, int64_t stride, Matrix a, Matrix b, double factor);
+// The lower half of c [k, k] += a^T a for a [rows, k].
+void matrix_add_square(double *c, Matrix a);
 
 #endif

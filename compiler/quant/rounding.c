@@ -117,7 +117,7 @@ static double *inverse_factor(Arena *arena, const double *square, int64_t k)
         mean += h[i * k + i] / (double)k;
     for (int64_t i = 0; i < k; i++)
         h[i * k + i] += damping * mean + 1e-30;
-    return cholesky_inverse_factor(arena, h, k) ? h : NULL;
+    return cholesky_inverse_factor(h, k) ? h : NULL;
 }
 
 // ---- one matrix
@@ -144,7 +144,6 @@ typedef struct Rounding {
     double *off;            // [TOGETHER, PIECE]
     double *sample, *image; // of some: exact or off, and times H
     Grid *grid;
-    MatrixWork *work;
 } Rounding;
 
 static void put(Rounding *r, int64_t p, int64_t column, int q)
@@ -210,9 +209,8 @@ static void round_columns(Rounding *r)
         for (int64_t i = 0; i < r->count; i++)
             round_piece(r, i, p, end);
         if (r->factor && end < r->k)
-            matrix_add_product(r->work, r->left + end, r->k, (Matrix){r->off, PIECE, 1},
-                               (Matrix){r->factor + p * r->k + end, r->k, 1}, r->count, r->k - end,
-                               end - p, -1, false);
+            matrix_add_product(r->left + end, r->k, (Matrix){r->off, r->count, end - p, PIECE},
+                               (Matrix){r->factor + p * r->k + end, end - p, r->k - end, r->k}, -1);
     }
 }
 
@@ -232,8 +230,8 @@ static double measured(Rounding *r, int64_t count)
 {
     double sum = 0;
     memset(r->image, 0, sizeof *r->image * (size_t)(count * r->k));
-    matrix_add_product(r->work, r->image, r->k, (Matrix){r->sample, r->k, 1},
-                       (Matrix){r->square, r->k, 1}, count, r->k, r->k, 1, false);
+    matrix_add_product(r->image, r->k, (Matrix){r->sample, count, r->k, r->k},
+                       (Matrix){r->square, r->k, r->k, r->k}, 1);
     for (int64_t i = 0; i < count * r->k; i++)
         sum += r->image[i] * r->sample[i];
     return sum;
@@ -444,7 +442,6 @@ static void round_turn(const Turn *t, const StoredSource source[], int count)
     int64_t k = m->k, group = stored_group(t->rule, k), bytes = 0, first = 0;
     const double *square = NULL, *factor = NULL;
     Arena *scratch = arena_new();
-    MatrixWork *work = matrix_work(scratch);
     for (int i = 0; i < 3 && m->at[i]; i++)
         bytes += type_bytes(m->type[i]) / t->turns;
     for (int i = 0; i < count; i++) {
@@ -462,8 +459,7 @@ static void round_turn(const Turn *t, const StoredSource source[], int count)
                       .w = (const float *)source[i].at + t->turn * k * columns,
                       .w_k = source[i].contract == 0 ? columns : 1,
                       .w_column = source[i].contract == 0 ? 1 : k,
-                      .square = input ? input->square : NULL,
-                      .work = work};
+                      .square = input ? input->square : NULL};
         if (t->rule->form >= STORED_BF16) {
             r.half = turn_of(m, 0, t->turn, t->turns);
         } else {

@@ -73,8 +73,12 @@ typedef struct AmlConv {
     int64_t kept;              // elements in front of the results that wait; 0: none do
     size_t copy_bytes;         // of one part, with what waits
     size_t packed_bytes;       // of all weights
-    int64_t place, plane; // elements from a position to the next and, of a channel last, to the
-                          // next channel
+    int64_t place, plane;  // elements from a position to the next and, of a channel last, to the
+                           // next channel
+    int64_t together;      // positions in a register of results, 1 or 2 (conv_last.h)
+    int64_t split;         // of a row of the copy: where its odd columns begin; 0: in their order
+    int64_t first, behind; // of `depth` with channels last: conv_last.c
+    bool whole;
     int64_t side, tiles[2], block_tiles; // of Winograd's tiles: conv_last.h; side 0: none
 } AmlConv;
 
@@ -219,6 +223,8 @@ static inline bool aml_conv_plan(AmlConv *c)
 {
     bool flat = true;
     int64_t phases = 1;
+    c->together = 1;
+    c->split = 0;
     c->taps = 1;
     for (int axis = 0; axis < AML_CONV_AXES; axis++) {
         c->phases[axis] = c->input ? c->stride[axis] : 1;
@@ -289,7 +295,10 @@ static inline void aml_conv_table(const AmlConv *c, int64_t table[])
             for (int j = 0; j < count[1]; j++)
                 for (int k = 0; k < count[2]; k++, next++) {
                     int64_t *row = table + AML_CONV_TABLE + 2 * next;
-                    row[0] = (offset[0][i] * c->copy[1] + offset[1][j]) * c->copy[2] + offset[2][k];
+                    int64_t across = offset[2][k];
+                    if (c->split) // to floor(across / 2) of the even or of the odd columns
+                        across = (across & 1) * c->split + (across - (across & 1)) / 2;
+                    row[0] = (offset[0][i] * c->copy[1] + offset[1][j]) * c->copy[2] + across;
                     row[0] *= c->place;
                     row[1] = (at[0][i] * c->kernel[1] + at[1][j]) * c->kernel[2] + at[2][k];
                 }
@@ -303,7 +312,7 @@ static inline bool aml_conv_share(AmlConv *c, const AmlConv *wide)
 {
     int64_t panel = c->vectors * c->lanes, pitch = wide->vectors * wide->lanes;
     if (c->depth || c->half || wide->half || c->last != wide->last || c->side != wide->side ||
-        c->bytes != wide->bytes || pitch < panel || pitch % panel)
+        c->together != wide->together || c->bytes != wide->bytes || pitch < panel || pitch % panel)
         return false;
     c->pitch = pitch;
     return true;

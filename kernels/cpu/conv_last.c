@@ -11,29 +11,51 @@
     void (*epilogue)(void *context, int64_t row, int64_t column, int lanes, f32v value),           \
         void *context
 
+// Lanes 0, 2, ... of two registers, and lanes 1, 3, ...
+HELPER f32v f32_even(f32v a, f32v b)
+{
+    f32v out = {};
+    UNROLL for (int i = 0; i < F32_LANES / 2; i++) out[i] = a[2 * i],
+                                                   out[i + F32_LANES / 2] = b[2 * i];
+    return out;
+}
+
+HELPER f32v f32_odd(f32v a, f32v b)
+{
+    f32v out = {};
+    UNROLL for (int i = 0; i < F32_LANES / 2; i++) out[i] = a[2 * i + 1],
+                                                   out[i + F32_LANES / 2] = b[2 * i + 1];
+    return out;
+}
+
 TEMPLATE void aml_shared_conv_last_copy(const float *source, int64_t channels, int64_t count,
                                         AXES(source), AXES(origin), AXES(copy), int64_t place,
                                         float *copy);
 TEMPLATE void conv_last_tile(const float *source, int64_t plane, int64_t row_step, int64_t step,
                              const float *weights, const int64_t *taps, int64_t count, int64_t from,
-                             int64_t vectors, int64_t pitch, int64_t rows, int64_t columns,
-                             int64_t left, int64_t position, int64_t line, int64_t channel,
-                             LAST_EPILOGUE);
+                             int64_t vectors, int64_t pitch, int64_t together, int64_t rows,
+                             int64_t columns, int64_t left, int64_t position, int64_t line,
+                             int64_t channel, LAST_EPILOGUE);
+TEMPLATE void aml_shared_conv_last_split(const float *source, int64_t from, AXES(source),
+                                         int64_t corner_d, int64_t corner_h, AXES(copy),
+                                         int64_t split, int64_t lead, float *copy);
 
 // Units begin..end: a group of an image, or a block of its rows.
 TEMPLATE void aml_conv_last(const float *source, const float *packed, float *copy,
                             const int64_t *table, int64_t last, int64_t groups, int64_t from,
                             int64_t to, int64_t taps, AXES(source), AXES(result), AXES(step),
-                            AXES(origin), AXES(copy), int64_t place, int64_t plane, int64_t direct,
-                            int64_t block_axis, int64_t block_rows, int64_t blocks, int64_t vectors,
-                            int64_t pitch, int64_t tile_rows, int64_t tile_columns,
-                            int64_t unit_begin, int64_t unit_end, LAST_EPILOGUE)
+                            AXES(origin), AXES(copy), int64_t place, int64_t plane, int64_t split,
+                            int64_t together, int64_t direct, int64_t block_axis,
+                            int64_t block_rows, int64_t blocks, int64_t vectors, int64_t pitch,
+                            int64_t tile_rows, int64_t tile_columns, int64_t unit_begin,
+                            int64_t unit_end, LAST_EPILOGUE)
 {
     int64_t panel = vectors * F32_LANES, panels = (to + panel - 1) / panel;
     int64_t wide_panels = (to + pitch - 1) / pitch; // as they are packed
     int64_t source_size = source_d * source_h * source_w;
     int64_t channels = groups * from;
     const int64_t *rows = table + AML_CONV_TABLE;
+    int64_t registers = result_w / together, step = together * step_w * place; // of a row
     NO_UNROLL for (int64_t unit = unit_begin; unit < unit_end; unit++)
     {
         int64_t begin = unit % blocks * block_rows, end = begin + block_rows;
@@ -48,7 +70,11 @@ TEMPLATE void aml_conv_last(const float *source, const float *packed, float *cop
         if (!direct) {
             corner_d += begin_d * step_d;
             corner_h += begin_h * step_h;
-            if (last == 1)
+            if (split)
+                aml_shared_conv_last_split(in, from, source_d, source_h, source_w, corner_d,
+                                           corner_h, copy_d, copy_h, copy_w, split, -origin_w,
+                                           copy);
+            else if (last == 1)
                 aml_shared_conv_copy_f32(in, 0, from, source_d, source_h, source_w, corner_d,
                                          corner_h, origin_w, copy_d, copy_h, copy_w, copy);
             else
@@ -70,16 +96,17 @@ TEMPLATE void aml_conv_last(const float *source, const float *packed, float *cop
                     int64_t at = (z * step_d - corner_d) * copy_h + y * step_h - corner_h, x = 0;
                     const float *row = in + (at * copy_w - origin_w) * place;
                     int64_t position = ((image * result_d + z) * result_h + y) * result_w;
-                    NO_UNROLL for (; x + tile_columns <= result_w; x += tile_columns)
-                        conv_last_tile(row + x * step_w * place, plane, step_h * copy_w * place,
-                                       step_w * place, weights, rows, taps, from, vectors, pitch,
-                                       tile_rows, tile_columns, left, position + x, result_w,
-                                       channel, epilogue, context);
-                    if (result_w % tile_columns)
-                        conv_last_tile(row + x * step_w * place, plane, step_h * copy_w * place,
-                                       step_w * place, weights, rows, taps, from, vectors, pitch,
-                                       tile_rows, result_w % tile_columns, left, position + x,
+                    NO_UNROLL for (; x + tile_columns <= registers; x += tile_columns)
+                        conv_last_tile(row + x * step, plane, step_h * copy_w * place, step,
+                                       weights, rows, taps, from, vectors, pitch, together,
+                                       tile_rows, tile_columns, left, position + x * together,
                                        result_w, channel, epilogue, context);
+                    if (registers % tile_columns)
+                        conv_last_tile(row + x * step, plane, step_h * copy_w * place, step,
+                                       weights, rows, taps, from, vectors, pitch, together,
+                                       tile_rows, registers % tile_columns, left,
+                                       position + x * together, result_w, channel, epilogue,
+                                       context);
                 }
             }
         }
@@ -125,12 +152,69 @@ TEMPLATE void aml_shared_conv_last_copy(const float *source, int64_t channels, i
     }
 }
 
-// One tile. taps: the offset of each tap, and its number.
+// Rows of planes with their even columns, behind `lead` zeros, in front of the odd ones. Behind
+// these zeros each half has room for whole registers.
+TEMPLATE void aml_shared_conv_last_split(const float *source, int64_t from, AXES(source),
+                                         int64_t corner_d, int64_t corner_h, AXES(copy),
+                                         int64_t split, int64_t lead, float *copy)
+{
+    NO_UNROLL for (int64_t plane = 0; plane < from * copy_d; plane++)
+    {
+        int64_t z = corner_d + plane % copy_d;
+        const float *in = source + (plane / copy_d * source_d + z) * source_h * source_w;
+        NO_UNROLL for (int64_t y = corner_h; y < corner_h + copy_h; y++)
+        {
+            bool inside = z >= 0 && z < source_d && y >= 0 && y < source_h;
+            const float *at = in + y * source_w;
+            float *even = copy, *odd = copy + split;
+            f32_store(even, (f32v){});
+            f32_store(odd, (f32v){});
+            even += lead;
+            odd += lead;
+            int64_t more = inside ? source_w : 0;
+            NO_UNROLL for (; more >= 2 * F32_LANES; more -= 2 * F32_LANES)
+            {
+                f32v a = f32_load(at), b = f32_load(at + F32_LANES);
+                f32_store(even, f32_even(a, b));
+                f32_store(odd, f32_odd(a, b));
+                at += 2 * F32_LANES;
+                even += F32_LANES;
+                odd += F32_LANES;
+            }
+            if (more > 0) {
+                int64_t first = more < F32_LANES ? more : F32_LANES;
+                f32v a = f32_load_some(at, (int)first), b = {};
+                if (more > first)
+                    b = f32_load_some(at + F32_LANES, (int)(more - first));
+                f32_store(even, f32_even(a, b));
+                f32_store(odd, f32_odd(a, b));
+                even += F32_LANES;
+                odd += F32_LANES;
+            }
+            NO_UNROLL for (; even < copy + split; even += F32_LANES, odd += F32_LANES)
+            {
+                f32_store(even, (f32v){});
+                f32_store(odd, (f32v){});
+            }
+            copy += copy_w;
+        }
+    }
+}
+
+// Two elements in turn: of one position and of the next.
+HELPER f32v splat_pair(const float *at)
+{
+    double both;
+    __builtin_memcpy(&both, at, sizeof both);
+    return (f32v)f64_splat(both);
+}
+
+// One tile of registers. taps: the offset of each tap, and its number.
 TEMPLATE void conv_last_tile(const float *source, int64_t plane, int64_t row_step, int64_t step,
                              const float *weights, const int64_t *taps, int64_t count, int64_t from,
-                             int64_t vectors, int64_t pitch, int64_t rows, int64_t columns,
-                             int64_t left, int64_t position, int64_t line, int64_t channel,
-                             LAST_EPILOGUE)
+                             int64_t vectors, int64_t pitch, int64_t together, int64_t rows,
+                             int64_t columns, int64_t left, int64_t position, int64_t line,
+                             int64_t channel, LAST_EPILOGUE)
 {
     f32v sum[TILE][4];
     EACH(i, TILE, rows * columns)
@@ -147,7 +231,7 @@ TEMPLATE void conv_last_tile(const float *source, int64_t plane, int64_t row_ste
             EACH(i, TILE, rows * columns)
             {
                 int64_t index = i / columns * row_step + i % columns * step;
-                f32v value = f32_splat(at[index]);
+                f32v value = together == 2 ? splat_pair(at + index) : f32_splat(at[index]);
                 EACH(j, 4, vectors) sum[i][j] = f32_fma(value, right[j], sum[i][j]);
             }
             weights += pitch;
@@ -160,9 +244,15 @@ TEMPLATE void conv_last_tile(const float *source, int64_t plane, int64_t row_ste
         if (lanes > 0) {
             EACH(i, TILE, rows * columns)
             {
-                epilogue(context, position + i / columns * line + i % columns,
-                         channel + j * F32_LANES, lanes < F32_LANES ? (int)lanes : F32_LANES,
-                         sum[i][j]);
+                int64_t row = position + i / columns * line + i % columns * together;
+                if (together == 2) {
+                    epilogue(context, row, channel, F32_LANES / 2, f32_even(sum[i][0], (f32v){}));
+                    epilogue(context, row + 1, channel, F32_LANES / 2,
+                             f32_odd(sum[i][0], (f32v){}));
+                } else {
+                    epilogue(context, row, channel + j * F32_LANES,
+                             lanes < F32_LANES ? (int)lanes : F32_LANES, sum[i][j]);
+                }
             }
         }
     }
@@ -170,124 +260,167 @@ TEMPLATE void conv_last_tile(const float *source, int64_t plane, int64_t row_ste
 
 // ---- one channel to a group
 
-TEMPLATE void depth_tile(const float *at, const float *weights, int64_t pitch, int64_t row_step,
-                         int64_t tap_step, int64_t step, int64_t rows, int64_t kernel_w,
-                         int64_t columns, int lanes, int64_t position, int64_t channel,
-                         LAST_EPILOGUE);
+TEMPLATE void depth_columns(const float *at, const float *weights, int64_t channels, int64_t pitch,
+                            int64_t row_step, int64_t rows, int64_t kernel_w, int64_t stride_w,
+                            int64_t dilation_w, int64_t together, int64_t columns, int64_t before,
+                            int64_t past, int64_t position, LAST_EPILOGUE);
+TEMPLATE void depth_tile(const float *at, const float *weights, int64_t channels, int64_t pitch,
+                         int64_t row_step, int64_t rows, int64_t kernel_w, int64_t stride_w,
+                         int64_t dilation_w, int64_t together, int64_t columns, int64_t before,
+                         int64_t past, int lanes, int64_t position, int64_t channel, LAST_EPILOGUE);
 TEMPLATE void depth_edge(const float *at, const float *weights, int64_t pitch, int64_t row_step,
                          int64_t tap_step, int64_t rows, int64_t taps, int64_t kernel_w,
                          int64_t vectors, int lanes, int64_t position, int64_t channel,
                          LAST_EPILOGUE);
 
 // A tile is some columns of a row for a register of channels, and reads the source where it is: at
-// the upper and the lower border fewer rows of taps. Columns whose windows reach over a border at
-// the side are computed one by one, for several registers of channels. Weights are
+// the upper and the lower border fewer rows of taps, and in the first and the last tile of a row
+// fewer taps for some columns. If windows of other tiles reach over a border at the side (not
+// `whole`), such columns are computed one by one, for several registers of channels. If half a
+// register holds all channels, one may hold two positions (`together`). Weights are
 // [taps][channels].
 TEMPLATE void aml_conv_depth(const float *source, const float *packed, int64_t channels,
                              int64_t source_h, int64_t source_w, int64_t result_h, int64_t result_w,
                              int64_t kernel_h, int64_t kernel_w, int64_t stride_h, int64_t stride_w,
                              int64_t low_h, int64_t low_w, int64_t dilation_h, int64_t dilation_w,
                              int64_t block_rows, int64_t blocks, int64_t tile_columns,
+                             int64_t whole, int64_t together, int64_t first, int64_t behind,
                              int64_t unit_begin, int64_t unit_end, LAST_EPILOGUE)
 {
     enum { WIDE = 4 };
     int64_t pitch = (channels + F32_LANES - 1) / F32_LANES * F32_LANES;
-    int64_t whole = channels / F32_LANES * F32_LANES, rest = channels % F32_LANES;
+    int64_t full = channels / F32_LANES * F32_LANES, rest = channels % F32_LANES;
     int64_t row_step = dilation_h * source_w * channels, tap_step = dilation_w * channels;
-    int64_t inside = source_w + low_w - (kernel_w - 1) * dilation_w;
-    int64_t behind = inside > 0 ? (inside - 1) / stride_w + 1 : 0; // the first not inside
-    behind = behind < result_w ? behind : result_w;
-    int64_t first = (low_w + stride_w - 1) / stride_w;
-    first = first < result_w ? first : result_w;
-    behind = behind < first ? first : behind;
-    int64_t edges = first + result_w - behind, middle = behind - first;
+    // Tiles go from column `begin` to `end`, in steps of `wide`; the last one starts at `last`.
+    int64_t begin = whole ? 0 : first, end = whole ? result_w : behind;
+    int64_t wide = tile_columns * together, last = begin + (end - begin - 1) / wide * wide;
+    bool left = whole && first > 0, right = whole && behind < result_w;
+    int64_t edges = begin + result_w - end;
     NO_UNROLL for (int64_t unit = unit_begin; unit < unit_end; unit++)
     {
-        int64_t image = unit / blocks, y = unit % blocks * block_rows, end = y + block_rows;
-        end = end < result_h ? end : result_h;
-        NO_UNROLL for (; y < end; y++)
+        int64_t image = unit / blocks, y = unit % blocks * block_rows, y_end = y + block_rows;
+        y_end = y_end < result_h ? y_end : result_h;
+        NO_UNROLL for (; y < y_end; y++)
         {
-            int64_t top = y * stride_h - low_h, left = source_h - top;
+            int64_t top = y * stride_h - low_h, left_rows = source_h - top;
             int64_t from = top < 0 ? (dilation_h - 1 - top) / dilation_h : 0;
-            int64_t to = left <= 0 ? 0 : (left - 1) / dilation_h + 1;
+            int64_t to = left_rows <= 0 ? 0 : (left_rows - 1) / dilation_h + 1;
             to = to < kernel_h ? to : kernel_h;
             const float *row =
                 source +
                 ((image * source_h + top + from * dilation_h) * source_w - low_w) * channels;
             const float *weights = packed + from * kernel_w * pitch;
-            int64_t position = (image * result_h + y) * result_w, x = first;
-            NO_UNROLL for (; x + tile_columns <= behind; x += tile_columns)
-            {
-                NO_UNROLL for (int64_t c = 0; c < whole; c += F32_LANES)
-                    depth_tile(row + x * stride_w * channels + c, weights + c, pitch, row_step,
-                               tap_step, stride_w * channels, to - from, kernel_w, tile_columns,
-                               F32_LANES, position + x, c, epilogue, context);
-                if (rest)
-                    depth_tile(row + x * stride_w * channels + whole, weights + whole, pitch,
-                               row_step, tap_step, stride_w * channels, to - from, kernel_w,
-                               tile_columns, (int)rest, position + x, whole, epilogue, context);
+            int64_t position = (image * result_h + y) * result_w;
+#define COLUMNS(x, columns, before, past)                                                          \
+    depth_columns(row + (x)*stride_w * channels, weights, channels, pitch, row_step, to - from,    \
+                  kernel_w, stride_w, dilation_w, together, columns, before, past, position + (x), \
+                  epilogue, context)
+            if (left && last == begin) {
+                COLUMNS(begin, end - begin, low_w, source_w + low_w);
+            } else if (end > begin) {
+                int64_t x = begin, stop = right ? last : end;
+                if (left) {
+                    COLUMNS(begin, tile_columns, low_w, INT64_MAX);
+                    x += wide;
+                }
+                NO_UNROLL for (; x + wide <= stop; x += wide)
+                    COLUMNS(x, tile_columns, 0, INT64_MAX);
+                if (right)
+                    COLUMNS(last, end - last, 0, source_w + low_w - last * stride_w);
+                else if ((end - begin) % wide)
+                    COLUMNS(last, (end - last) / together, 0, INT64_MAX);
             }
-            if (middle % tile_columns) {
-                NO_UNROLL for (int64_t c = 0; c < whole; c += F32_LANES) depth_tile(
-                    row + x * stride_w * channels + c, weights + c, pitch, row_step, tap_step,
-                    stride_w * channels, to - from, kernel_w, middle % tile_columns, F32_LANES,
-                    position + x, c, epilogue, context);
-                if (rest)
-                    depth_tile(row + x * stride_w * channels + whole, weights + whole, pitch,
-                               row_step, tap_step, stride_w * channels, to - from, kernel_w,
-                               middle % tile_columns, (int)rest, position + x, whole, epilogue,
-                               context);
-            }
+#undef COLUMNS
             NO_UNROLL for (int64_t i = 0; i < edges; i++)
             {
-                x = i < first ? i : behind + i - first;
+                int64_t x = i < begin ? i : end + i - begin;
                 int64_t side = x * stride_w - low_w, past = source_w - side;
-                int64_t begin = side < 0 ? (dilation_w - 1 - side) / dilation_w : 0;
+                int64_t before = side < 0 ? (dilation_w - 1 - side) / dilation_w : 0;
                 int64_t stop = past <= 0 ? 0 : (past - 1) / dilation_w + 1;
                 stop = stop < kernel_w ? stop : kernel_w;
-                const float *at = row + (x * stride_w + begin * dilation_w) * channels;
-                const float *w = weights + begin * pitch;
+                const float *at = row + (x * stride_w + before * dilation_w) * channels;
+                const float *w = weights + before * pitch;
                 int64_t c = 0;
-                NO_UNROLL for (; c + WIDE * F32_LANES <= whole; c += WIDE * F32_LANES)
-                    depth_edge(at + c, w + c, pitch, row_step, tap_step, to - from, stop - begin,
+                NO_UNROLL for (; c + WIDE * F32_LANES <= full; c += WIDE * F32_LANES)
+                    depth_edge(at + c, w + c, pitch, row_step, tap_step, to - from, stop - before,
                                kernel_w, WIDE, F32_LANES, position + x, c, epilogue, context);
-                if (whole / F32_LANES % WIDE)
-                    depth_edge(at + c, w + c, pitch, row_step, tap_step, to - from, stop - begin,
-                               kernel_w, whole / F32_LANES % WIDE, F32_LANES, position + x, c,
+                if (full / F32_LANES % WIDE)
+                    depth_edge(at + c, w + c, pitch, row_step, tap_step, to - from, stop - before,
+                               kernel_w, full / F32_LANES % WIDE, F32_LANES, position + x, c,
                                epilogue, context);
                 if (rest)
-                    depth_edge(at + whole, w + whole, pitch, row_step, tap_step, to - from,
-                               stop - begin, kernel_w, 1, (int)rest, position + x, whole, epilogue,
+                    depth_edge(at + full, w + full, pitch, row_step, tap_step, to - from,
+                               stop - before, kernel_w, 1, (int)rest, position + x, full, epilogue,
                                context);
             }
         }
     }
 }
 
-TEMPLATE void depth_tile(const float *at, const float *weights, int64_t pitch, int64_t row_step,
-                         int64_t tap_step, int64_t step, int64_t rows, int64_t kernel_w,
-                         int64_t columns, int lanes, int64_t position, int64_t channel,
-                         LAST_EPILOGUE)
+// One tile of all channels. Of the columns of the source that its windows read, counted from the
+// first one, those in front of `before` and from `past` on do not exist.
+TEMPLATE void depth_columns(const float *at, const float *weights, int64_t channels, int64_t pitch,
+                            int64_t row_step, int64_t rows, int64_t kernel_w, int64_t stride_w,
+                            int64_t dilation_w, int64_t together, int64_t columns, int64_t before,
+                            int64_t past, int64_t position, LAST_EPILOGUE)
+{
+    int64_t full = together * channels / F32_LANES * F32_LANES;
+    int64_t rest = together * channels % F32_LANES;
+    NO_UNROLL for (int64_t c = 0; c < full; c += F32_LANES) depth_tile(
+        at + c, weights + c, channels, pitch, row_step, rows, kernel_w, stride_w, dilation_w,
+        together, columns, before, past, F32_LANES, position, c, epilogue, context);
+    if (rest)
+        depth_tile(at + full, weights + full, channels, pitch, row_step, rows, kernel_w, stride_w,
+                   dilation_w, together, columns, before, past, (int)rest, position, full, epilogue,
+                   context);
+}
+
+TEMPLATE void depth_tile(const float *at, const float *weights, int64_t channels, int64_t pitch,
+                         int64_t row_step, int64_t rows, int64_t kernel_w, int64_t stride_w,
+                         int64_t dilation_w, int64_t together, int64_t columns, int64_t before,
+                         int64_t past, int lanes, int64_t position, int64_t channel, LAST_EPILOGUE)
 {
     f32v sum[AML_DEPTH_COLUMNS];
     EACH(i, AML_DEPTH_COLUMNS, columns) sum[i] = (f32v){};
     NO_UNROLL for (int64_t y = 0; y < rows; y++)
     {
-        NO_UNROLL for (int64_t x = 0; x < kernel_w; x++)
-        {
-            f32v right = f32_load(weights);
-            EACH(i, AML_DEPTH_COLUMNS, columns)
+#define TAP(k)                                                                                     \
+    f32v right = f32_load(weights + (k)*pitch);                                                    \
+    EACH(i, AML_DEPTH_COLUMNS, columns)                                                            \
+    {                                                                                              \
+        int64_t column = i * together * stride_w + (k)*dilation_w;                                 \
+        const float *left = at + column * channels;                                                \
+        if (column >= before && column < past)                                                     \
+            sum[i] = f32_fma(lanes == F32_LANES ? f32_load(left) : f32_load_some(left, lanes),     \
+                             right, sum[i]);                                                       \
+    }
+        if (kernel_w <= AML_DEPTH_TAPS) { // a column of the source is loaded once for its taps
+            EACH(k, AML_DEPTH_TAPS, kernel_w)
             {
-                const float *left = at + x * tap_step + i * step;
-                sum[i] = f32_fma(lanes == F32_LANES ? f32_load(left) : f32_load_some(left, lanes),
-                                 right, sum[i]);
+                TAP(k)
             }
-            weights += pitch;
+        } else {
+            NO_UNROLL for (int64_t k = 0; k < kernel_w; k++)
+            {
+                TAP(k)
+            }
         }
+#undef TAP
+        weights += kernel_w * pitch;
         at += row_step;
     }
     EACH(i, AML_DEPTH_COLUMNS, columns)
-    epilogue(context, position + i, channel, lanes, sum[i]);
+    {
+        if (together == 2) {
+            f32v high = {};
+            UNROLL for (int lane = 0; lane < F32_LANES / 2; lane++) high[lane] =
+                sum[i][lane + F32_LANES / 2];
+            epilogue(context, position + 2 * i, channel, F32_LANES / 2, sum[i]);
+            epilogue(context, position + 2 * i + 1, channel, F32_LANES / 2, high);
+        } else {
+            epilogue(context, position + i, channel, lanes, sum[i]);
+        }
+    }
 }
 
 // `taps` of each row, of kernel_w.

@@ -11,6 +11,11 @@
 //     last == 2      source [h][w][c]  ->  sums              ->  [h][w][out]     network, and
 //     others
 //
+// If half a register holds all channels of the first convolution, a register is two neighbouring
+// positions (`together`): twice each channel, of one position and the other, each with an element
+// of its own, which are loaded as one of 64 bits. With a stride of 2 those are neighbours if the
+// copy has the even columns of a row in front of the odd ones (`split`).
+//
 // Weights are constant. They are packed [taps][from] for each panel: the channels of a position lie
 // one behind the other.
 //
@@ -31,7 +36,8 @@
 #include "conv.h"
 
 enum {
-    AML_DEPTH_COLUMNS = 8,                 // of a tile at most
+    AML_DEPTH_COLUMNS = 8,                 // registers of a tile at most
+    AML_DEPTH_TAPS = 8,                    // of a row, written out, at most
     AML_WINOGRAD_POINTS = 36,              // at most
     AML_WINOGRAD_BLOCK = 320 * 1024,       // bytes of the transformed patches of a unit, about
     AML_WINOGRAD_WEIGHTS = 4 * 1024 * 1024 // bytes of u at most
@@ -51,7 +57,7 @@ static inline void aml_conv_last_tile(AmlConv *c)
     int64_t room = c->lanes * c->bytes == 64 ? AML_CONV_TILE : AML_CONV_SMALL_TILE;
     int64_t wide = c->most_vectors ? c->most_vectors : room == AML_CONV_TILE ? 4 : 3;
     int64_t all = aml_ceil_div(c->to, c->lanes);
-    int64_t height = c->result[1], width = c->result[2];
+    int64_t height = c->result[1], width = c->result[2] / c->together;
     double best = -1;
     for (int64_t v = 1; v <= wide; v++)
         for (int64_t rows = 1; rows <= height && rows * v <= room; rows++)
@@ -71,6 +77,28 @@ static inline void aml_conv_last_tile(AmlConv *c)
             }
 }
 
+// Zeros in front of the even and of the odd columns of a row.
+static inline int64_t aml_conv_split_lead(const AmlConv *c)
+{
+    return aml_ceil_div(c->low[2], 2);
+}
+
+// Whether a register of results is two positions, and how their elements lie side by side then.
+static inline void aml_conv_last_together(AmlConv *c)
+{
+    if (c->last != 1 || 2 * c->to != c->lanes || c->result[2] % 2 || c->stride[2] > 2 ||
+        c->low[2] < 0 || c->low[2] > c->lanes)
+        return;
+    c->together = 2;
+    if (c->stride[2] == 1)
+        return;
+    int64_t lead = aml_conv_split_lead(c), reach = (c->kernel[2] - 1) * c->dilation[2];
+    int64_t copied = aml_ceil_div(aml_ceil_div(c->source[2], 2), c->lanes) * c->lanes;
+    int64_t read = c->result[2] + aml_ceil_div(reach, 2);
+    c->split = lead + (copied > read ? copied : aml_ceil_div(read, c->lanes) * c->lanes);
+    c->step[2] = 1;
+}
+
 static inline void aml_conv_last_blocks(AmlConv *c)
 {
     // Weights that do not stay in the cache are read once for each block.
@@ -81,7 +109,7 @@ static inline void aml_conv_last_blocks(AmlConv *c)
     int64_t rows = c->result[c->block_axis], unit = c->block_axis == 1 ? c->tile_rows : 1;
     c->block_rows = rows;
     while (true) {
-        c->direct = aml_conv_windows(c);
+        c->direct = aml_conv_windows(c) && !c->split;
         int64_t bytes = c->from * aml_conv_all(c->copy) * c->bytes;
         if (c->block_rows <= unit || ((c->direct || bytes <= most) && !aml_conv_idles(c)))
             break;
@@ -91,26 +119,45 @@ static inline void aml_conv_last_blocks(AmlConv *c)
     c->place = c->last == 1 ? 1 : c->direct ? channels : c->from;
     if (c->direct)
         aml_conv_in_place(c);
+    if (c->split) {
+        c->origin[2] = -aml_conv_split_lead(c);
+        c->copy[2] = 2 * c->split;
+    }
     c->plane = c->last == 1 ? aml_conv_all(c->copy) : 1;
 }
 
-// One channel to a group: blocks are as large as parts, and a tile has the columns that leave the
-// fewest loads.
+// The columns of a row of the result whose windows lie inside of the source: `first` to `behind`.
+static inline void aml_conv_depth_inside(AmlConv *c)
+{
+    int64_t width = c->result[2], stride = c->stride[2];
+    int64_t inside = c->source[2] + c->low[2] - (c->kernel[2] - 1) * c->dilation[2];
+    int64_t first = aml_ceil_div(c->low[2], stride),
+            behind = inside > 0 ? (inside - 1) / stride + 1 : 0;
+    c->first = first < width ? first : width;
+    c->behind = behind < width ? behind : width;
+    c->behind = c->behind < c->first ? c->first : c->behind;
+}
+
+// One channel to a group: blocks are as large as parts, and a row has as few tiles as it can, of
+// the same size.
 static inline bool aml_conv_depth_plan(AmlConv *c)
 {
     if (c->last == 1 || c->source[0] * c->result[0] * c->kernel[0] != 1)
         return false;
     int64_t width = c->result[2], rows = c->result[1];
-    int64_t inside = width - aml_ceil_div(c->low[2], c->stride[2]); // and what reaches out behind
-    inside = inside < 1 ? 1 : inside;
-    int64_t best = -1;
-    for (int64_t columns = 1; columns <= AML_DEPTH_COLUMNS && columns <= inside; columns++) {
-        int64_t rest = inside % columns,
-                score = inside / columns * (columns + 2) + (rest ? rest + 2 : 0);
-        if (best >= 0 && score > best)
-            continue;
-        best = score;
-        c->tile_columns = columns;
+    int64_t most = c->lanes * c->bytes == 64 ? AML_DEPTH_COLUMNS : AML_DEPTH_COLUMNS / 2;
+    aml_conv_depth_inside(c);
+    c->together = 2 * c->depth == c->lanes && c->stride[2] == 1 && c->behind - c->first > 1 ? 2 : 1;
+    c->tile_columns = aml_ceil_div(width, aml_ceil_div(width, most));
+    int64_t last = (width - 1) / c->tile_columns * c->tile_columns;
+    int64_t reach = (last - 1) * c->stride[2] + (c->kernel[2] - 1) * c->dilation[2] - c->low[2];
+    c->whole = c->together == 1 && c->kernel[2] <= AML_DEPTH_TAPS && c->first <= c->tile_columns &&
+               (last == 0 || reach < c->source[2]);
+    if (!c->whole) {
+        c->behind -= (c->behind - c->first) % c->together;
+        int64_t middle = (c->behind - c->first) / c->together;
+        middle = middle < 1 ? 1 : middle;
+        c->tile_columns = aml_ceil_div(middle, aml_ceil_div(middle, most));
     }
     double work = (double)c->images * (double)c->depth * (double)c->taps * (double)(width * rows);
     int64_t wanted = (int64_t)(work / (1 << 19));
@@ -222,6 +269,7 @@ static inline bool aml_conv_last_plan(AmlConv *c)
     c->side = 0;
     if (c->depth)
         return aml_conv_depth_plan(c);
+    aml_conv_last_together(c);
     aml_conv_last_tile(c);
     aml_conv_last_blocks(c);
     int64_t elements = (c->last == 1 ? c->from : c->place) * aml_conv_all(c->copy) + c->lanes;
@@ -269,14 +317,17 @@ static inline void aml_conv_last_pack(const AmlConv *c, const float *weights, fl
     int64_t panel = c->depth ? c->place : c->vectors * c->lanes;
     int64_t results = c->depth ? c->depth : c->to, groups = c->depth ? 1 : c->groups;
     int64_t rows = c->side ? aml_winograd_points(c) : c->taps;
+    bool again = 2 * c->depth == panel; // for two positions in a register
     for (int64_t group = 0; group < groups; group++)
         for (int64_t first = 0; first < results; first += panel)
             for (int64_t row = 0; row < rows; row++)
                 for (int64_t channel = 0; channel < c->from; channel++)
-                    for (int64_t result = first; result < first + panel; result++) {
+                    for (int64_t lane = first; lane < first + panel; lane++) {
+                        int64_t edge = c->side + 2, result = again              ? lane % results
+                                                             : c->together == 2 ? lane / 2
+                                                                                : lane;
                         const float *w =
                             weights + ((group * results + result) * c->from + channel) * c->taps;
-                        int64_t edge = c->side + 2;
                         *out++ = result >= results ? 0
                                  : c->side ? (float)aml_winograd_weight(c->side, w, row / edge,
                                                                         row % edge)
