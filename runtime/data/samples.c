@@ -436,6 +436,31 @@ static void copy_rows(const Batch *batch)
     }
 }
 
+bool amli_samples_long(const amli_samples *samples)
+{
+    bool found = false;
+    for (int i = 0; i < samples->outputs; i++)
+        found |= samples->row_bytes[i] >= AML_SOON_BYTES;
+    return found;
+}
+
+void amli_samples_soon(const amli_samples *samples, const int64_t row[], int64_t count,
+                       const void *at[AML_SOON])
+{
+    int pieces = 0;
+    for (int i = 0; i < samples->outputs; i++) {
+        size_t bytes = samples->row_bytes[i];
+        if (bytes < AML_SOON_BYTES)
+            continue;
+        for (int64_t k = 0; k < count; k++)
+            for (size_t done = 0; done < bytes && row[k] < samples->rows && pieces < AML_SOON;
+                 done += AML_SOON_BYTES)
+                at[pieces++] = samples->column[i] + (size_t)row[k] * bytes + done;
+    }
+    while (pieces < AML_SOON)
+        at[pieces++] = at;
+}
+
 bool amli_samples_work(const amli_samples *samples, bool augments)
 {
     return samples->table || (augments && samples->dataset->augment.run);
