@@ -23,6 +23,38 @@ bool dot_plan_for(const Codegen *g, const Inst *dot, bool packed, DotShape *shap
     return true;
 }
 
+// Where a sum is short, the epilogue is a good part of a tile's time; if it is a few instructions,
+// its code may exist once for each register of the tile.
+static bool epilogue_direct(const Product *p)
+{
+    enum { SHORT_SUM = 192, LEAST_WORK = 1 << 18, MOST_OPERATIONS = 8 };
+    const AmlDot *dot = &p->shape.dot;
+    bool tiles = (dot->method & AML_DOT_METHOD) <= AML_DOT_TILES_PACKED;
+    if (dot->half || inst_sums_bytes(p->dot) || !tiles || dot->n == 1 || dot->k > SHORT_SUM ||
+        aml_dot_work(dot) < LEAST_WORK)
+        return false;
+    int operations = 0;
+    for (const Inst *inst = p->body->first; inst; inst = inst->next) {
+        Op op = inst->op;
+        if (op == OP_add || op == OP_sub || op == OP_mul || op == OP_max || op == OP_lt)
+            operations++;
+        else if (op != OP_dot && op != OP_broadcast && !op_has(op, LEAF))
+            return false;
+    }
+    return operations <= MOST_OPERATIONS;
+}
+
+// A product that makes many rows of results is long enough to ask for memory that the caller will
+// read next, and its sums are short: it waits for nothing else.
+bool dot_asks_ahead(const Codegen *g, Inst *dot, IrFunction *body, bool packed)
+{
+    enum { LEAST_ROWS = 256, LEAST_COLUMNS = AML_SOON_BYTES / 4 };
+    Product product = {.body = body, .dot = dot}, *p = &product;
+    return dot_plan_for(g, p->dot, packed, &p->shape) && !p->shape.loops &&
+           p->dot->type.dtype == DTYPE_F32 && p->shape.dot.m >= LEAST_ROWS &&
+           p->shape.dot.n >= LEAST_COLUMNS && epilogue_direct(p);
+}
+
 // With loops around the product the outermost one is divided, otherwise the product itself.
 static int64_t loop_parts(const DotShape *shape, int64_t *chunk)
 {
@@ -78,6 +110,24 @@ static int operand_of(const Kernel *k, LLVMValueRef formal)
     bug(k->g->cx, k->inst->span, "an operand that the kernel does not have");
 }
 
+// Each vector of a row asks for another line of the memory at one address.
+static void ask_ahead(Emit *e, const Product *p, LLVMValueRef context, LLVMValueRef row,
+                      LLVMValueRef column)
+{
+    Codegen *g = e->g;
+    LLVMValueRef table = from_context(e, p, context, operand_of(p->k, p->soon)),
+                 which = LLVMBuildAnd(e->b, row, whole(g, AML_SOON - 1), ""),
+                 bytes = LLVMBuildMul(e->b, column, whole(g, 4), ""),
+                 line = LLVMBuildAnd(e->b, bytes, whole(g, AML_SOON_BYTES - 1), "");
+    LLVMValueRef place = LLVMBuildInBoundsGEP2(e->b, g->ptr, table, &which, 1, ""),
+                 base = LLVMBuildLoad2(e->b, g->ptr, place, "");
+    enum { READ = 0, SECOND_LEVEL = 2, DATA = 1 };
+    LLVMValueRef in[] = {LLVMBuildGEP2(e->b, g->i8, base, &line, 1, ""),
+                         LLVMConstInt(g->i32, READ, 0), LLVMConstInt(g->i32, SECOND_LEVEL, 0),
+                         LLVMConstInt(g->i32, DATA, 0)};
+    emit_intrinsic(e, "llvm.prefetch", g->ptr, in, 4);
+}
+
 static LLVMTypeRef epilogue_type(const Product *p)
 {
     Codegen *g = p->k->g;
@@ -113,6 +163,8 @@ static void epilogue_elements(Emit *e, Product *p, LLVMValueRef function,
             LLVMBuildICmp(e->b, LLVMIntULT, LLVMConstVector(order, (unsigned)p->lanes), lanes, "");
     }
 
+    if (p->soon)
+        ask_ahead(e, p, context, LLVMGetParam(function, 1), LLVMGetParam(function, 2));
     Type space = p->dot->type;
     Index at[IR_MAX_RANK];
     for (int i = 0; i < IR_MAX_RANK; i++)
@@ -222,15 +274,17 @@ static LLVMValueRef advance(Emit *e, LLVMValueRef base, LLVMValueRef turn, int64
 }
 
 void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValueRef scratch,
-              bool packed)
+              LLVMValueRef soon, bool packed)
 {
     Codegen *g = k->g;
     Emit *e = &k->emit;
-    Product product = {.k = k, .body = body, .space = body_analyse(body)}, *p = &product;
+    Product product = {.k = k, .body = body, .space = body_analyse(body), .soon = soon},
+            *p = &product;
     p->dot = p->space.dot;
     dot_plan_for(g, p->dot, packed, &p->shape);
     p->lanes = p->shape.dot.lanes;
     const AmlDot *dot = &p->shape.dot;
+    int64_t direct = epilogue_direct(p) ? AML_DOT_DIRECT : 0;
 
     Source *left = product_stored(p->dot->input[0])->note,
            *right = product_stored(p->dot->input[1])->note;
@@ -274,7 +328,7 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
                           whole(g, dot->turned_bytes ? 1 : dot->a_k),
                           whole(g, dot->b_k),
                           whole(g, dot->b_column),
-                          whole(g, dot->half ? dot->half : dot->method),
+                          whole(g, dot->half ? dot->half : dot->method | direct),
                           whole(g, dot->tile_rows),
                           whole(g, dot->tile_vectors),
                           whole(g, dot->k_block),

@@ -201,10 +201,11 @@ bool turn_emit(Kernel *k, IrFunction *body, LLVMValueRef to); // false: nothing 
 
 // ---- dot.c
 void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValueRef scratch,
-              bool packed);
+              LLVMValueRef soon, bool packed); // soon: the addresses of soon_table, or NULL
 void dot_turn_emit(struct Frame *f, Inst *inst,
                    const Inst *dot); // in front of it: A is turned around, if it has to be
 int64_t dot_parts(const Codegen *g, const Inst *dot, bool packed);
+bool dot_asks_ahead(const Codegen *g, Inst *dot, IrFunction *body, bool packed); // takes soon_table
 bool dot_plan_for(const Codegen *g, const Inst *dot, bool packed, DotShape *shape);
 
 // What a product's kernel and its epilogue share: `context` is a struct of the kernel's operands
@@ -217,7 +218,8 @@ typedef struct Product {
     Inst *dot;
     LLVMTypeRef context;
     int lanes;
-    bool ragged; // the epilogue may get any number of lanes anywhere
+    LLVMValueRef soon; // the kernel's operand, or NULL
+    bool ragged;       // the epilogue may get any number of lanes anywhere
 } Product;
 LLVMValueRef product_context(Product *p); // a new one, with the operands in it
 LLVMValueRef product_field(Product *p, LLVMValueRef context, int field);
@@ -289,7 +291,8 @@ void kernel_begin_shared(Kernel *k, Frame *f, const Inst *inst, int64_t parts, c
 int kernel_operand(Kernel *k, LLVMValueRef actual); // the same pointer twice is one operand
 bool kernel_open(
     Kernel *k); // after the last operand. False: there is one, nothing is to be emitted
-void kernel_close(Kernel *k); // finishes it and emits the call
+LLVMValueRef soon_table(Frame *f); // aml_call.soon, or as many addresses that are 0
+void kernel_close(Kernel *k);      // finishes it and emits the call
 LLVMValueRef template_function(Codegen *g, const char *name);
 LLVMValueRef entry_alloca(Frame *f, LLVMTypeRef type); // memory in the entry function's frame
 LLVMValueRef constant_pointer(Codegen *g, const void *bytes, size_t count);

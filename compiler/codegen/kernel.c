@@ -245,6 +245,21 @@ static LLVMValueRef call_field(Frame *f, size_t offset)
     return LLVMBuildLoad2(f->emit.b, f->g->ptr, pointer, "");
 }
 
+LLVMValueRef soon_table(Frame *f)
+{
+    Codegen *g = f->g;
+    static const char name[] = "aml_nothing_soon";
+    LLVMValueRef told = call_field(f, offsetof(aml_call, soon)),
+                 none = LLVMGetNamedGlobal(g->module, name);
+    if (!none) {
+        LLVMTypeRef type = LLVMArrayType2(g->ptr, AML_SOON);
+        none = LLVMAddGlobal(g->module, type, name);
+        LLVMSetLinkage(none, LLVMInternalLinkage);
+        LLVMSetInitializer(none, LLVMConstNull(type));
+    }
+    return LLVMBuildSelect(f->emit.b, LLVMBuildIsNull(f->emit.b, told, ""), none, told, "");
+}
+
 // The function, or its declaration if it is in another piece.
 static LLVMValueRef function_here(Codegen *g, LLVMValueRef function)
 {

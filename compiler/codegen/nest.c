@@ -15,6 +15,7 @@
 // additions do not wait for each other. How the elements are divided among accumulators depends on
 // the shape alone.
 
+#include <math.h>
 #include <string.h>
 
 #include "codegen/emit.h"
@@ -60,6 +61,9 @@ typedef struct Accumulator {
     Inst *reduce;
     int phase;
     LLVMValueRef slot[MAX_UNITS];
+    LLVMValueRef nan[MAX_UNITS]; // of a largest or smallest float: a NaN that was met, else 0
+    LLVMValueRef seed;           // the reduce's value, if lanes were folded
+    LLVMValueRef seed_before;    // memory for that of the row before
 } Accumulator;
 
 typedef struct Output {
@@ -68,6 +72,13 @@ typedef struct Output {
     int phase; // SPACE: in which it is stored
     bool space;
 } Output;
+
+// The row before the one that is computed, whose results are written meanwhile.
+typedef struct Before {
+    LLVMValueRef is_there, row; // i1; its index
+    LLVMValueRef held;          // what is held of it
+    LLVMValueRef *seed;         // by accumulator
+} Before;
 
 typedef struct Nest {
     Kernel *k;
@@ -90,6 +101,7 @@ typedef struct Nest {
     int held_by;           // which output that is
     bool streaming;        // what is stored goes past the caches
     LLVMValueRef held_row; // memory for a row of it instead; NULL: there is none
+    Before *before;        // NULL: each row is finished before the next one begins
     Vec(Accumulator) accumulator;
     Vec(Output) output;
 } Nest;
@@ -217,6 +229,41 @@ static void use_unit(Nest *n, int unit)
     n->e->mask = n->lanes > 1 && unit == n->units - 1 ? n->tail : NULL;
 }
 
+// The largest (or smallest) of floats, NaN if there is one. Both in one value would be a chain of a
+// comparison, a mask and a choice for each element; apart from each other the chain is one
+// instruction.
+static bool finds_extreme(const Inst *reduce)
+{
+    Reducer with = reduce->attr[0].reducer;
+    return (with == REDUCE_MAX || with == REDUCE_MIN) &&
+           dtype_info[reduce->type.dtype].kind == KIND_FLOAT;
+}
+
+// Where `value` is NaN: `other`.
+static LLVMValueRef more_extreme(Emit *e, Reducer with, LLVMValueRef value, LLVMValueRef other)
+{
+    LLVMRealPredicate beyond = with == REDUCE_MAX ? LLVMRealOGT : LLVMRealOLT;
+    return LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, beyond, value, other, ""), value, other, "");
+}
+
+static LLVMValueRef nan_or(Emit *e, LLVMValueRef value, LLVMValueRef other)
+{
+    LLVMValueRef is_nan = LLVMBuildFCmp(e->b, LLVMRealUNO, value, value, "");
+    return LLVMBuildSelect(e->b, is_nan, value, other, "");
+}
+
+static void accumulate_extreme(Nest *n, const Accumulator *accumulator, int unit,
+                               LLVMValueRef value)
+{
+    Emit *e = n->e;
+    LLVMTypeRef type = LLVMTypeOf(value);
+    LLVMValueRef so_far = LLVMBuildLoad2(e->b, type, accumulator->slot[unit], ""),
+                 nan = LLVMBuildLoad2(e->b, type, accumulator->nan[unit], "");
+    Reducer with = accumulator->reduce->attr[0].reducer;
+    LLVMBuildStore(e->b, more_extreme(e, with, value, so_far), accumulator->slot[unit]);
+    LLVMBuildStore(e->b, nan_or(e, value, nan), accumulator->nan[unit]);
+}
+
 static void accumulate(Nest *n, const Accumulator *accumulator, int unit, const Index all[])
 {
     Emit *e = n->e;
@@ -226,6 +273,10 @@ static void accumulate(Nest *n, const Accumulator *accumulator, int unit, const 
     LLVMValueRef value = element(e, input, all);
     if (e->mask && n->lane_folded)
         value = LLVMBuildSelect(e->b, e->mask, value, emit_identity(e, with, dtype), "");
+    if (finds_extreme(reduce)) {
+        accumulate_extreme(n, accumulator, unit, value);
+        return;
+    }
     LLVMValueRef sum =
         LLVMBuildLoad2(e->b, register_type(e->g, dtype, e->lanes), accumulator->slot[unit], "");
     LLVMBuildStore(e->b, emit_reducer(e, with, dtype, sum, value), accumulator->slot[unit]);
@@ -312,6 +363,8 @@ static void prefetch(Nest *n, const Index all[])
     }
 }
 
+static void write_before(Nest *n);
+
 static void point(Nest *n)
 {
     Emit *e = n->e;
@@ -354,6 +407,44 @@ static void point(Nest *n)
         }
     }
     memo_forget(e, n->body);
+    if (n->before && n->phase == n->shape.phases - 2)
+        write_before(n);
+}
+
+static void use_seeds(Nest *n, LLVMValueRef const seed[])
+{
+    for (int i = 0; i < n->accumulator.count; i++)
+        for (int unit = 0; unit < MAX_UNITS; unit++)
+            ((Source *)n->accumulator.at[i].reduce->note)->seed[unit] = seed[i];
+}
+
+// The results of the row before at the place where the nest is.
+static void write_before(Nest *n)
+{
+    Emit *e = n->e;
+    Before *before = n->before;
+    LLVMValueRef function = LLVMGetBasicBlockParent(LLVMGetInsertBlock(e->b)), row = n->held_row;
+    LLVMBasicBlockRef write = LLVMAppendBasicBlockInContext(e->g->llvm, function, ""),
+                      done = LLVMAppendBasicBlockInContext(e->g->llvm, function, "");
+    LLVMBuildCondBr(e->b, before->is_there, write, done);
+    LLVMPositionBuilderAtEnd(e->b, write);
+    Index at = n->at[0];
+    LLVMValueRef *seed = NEW_ARRAY(e->g->arena, LLVMValueRef, n->accumulator.count + 1);
+    for (int i = 0; i < n->accumulator.count; i++)
+        seed[i] = n->accumulator.at[i].seed;
+    use_seeds(n, before->seed);
+    n->at[0] = index_of(before->row, 0);
+    n->held_row = before->held;
+    n->before = NULL;
+    n->phase++;
+    point(n);
+    n->phase--;
+    n->before = before;
+    n->held_row = row;
+    n->at[0] = at;
+    use_seeds(n, seed);
+    LLVMBuildBr(e->b, done);
+    LLVMPositionBuilderAtEnd(e->b, done);
 }
 
 // ---- loops --------------------------------------------------------------------------------------
@@ -422,16 +513,24 @@ static void vector_loop(Nest *n, int dim, LLVMValueRef lo, LLVMValueRef hi, Leve
     LLVMPositionBuilderAtEnd(e->b, done);
 }
 
+static void bounds(const Nest *n, int dim, LLVMValueRef *lo, LLVMValueRef *hi)
+{
+    Emit *e = n->e;
+    *lo = whole(e->g, 0);
+    *hi = whole(e->g, n->dim[dim].extent);
+    if (dim != n->first_kept || n->k->parts == 1)
+        return;
+    LLVMValueRef chunk = whole(e->g, n->chunk);
+    *lo = LLVMBuildNUWMul(e->b, n->k->begin, chunk, "");
+    LLVMValueRef end = LLVMBuildNUWMul(e->b, n->k->end, chunk, "");
+    *hi = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntULT, end, *hi, ""), end, *hi, "");
+}
+
 static void loop_over(Nest *n, int dim, Level *inside)
 {
     Emit *e = n->e;
-    LLVMValueRef lo = whole(e->g, 0), hi = whole(e->g, n->dim[dim].extent);
-    if (dim == n->first_kept && n->k->parts > 1) {
-        LLVMValueRef chunk = whole(e->g, n->chunk);
-        lo = LLVMBuildNUWMul(e->b, n->k->begin, chunk, "");
-        LLVMValueRef end = LLVMBuildNUWMul(e->b, n->k->end, chunk, "");
-        hi = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntULT, end, hi, ""), end, hi, "");
-    }
+    LLVMValueRef lo, hi;
+    bounds(n, dim, &lo, &hi);
     if (dim == n->lane_dim && n->lanes > 1) {
         vector_loop(n, dim, lo, hi, inside);
         return;
@@ -469,10 +568,60 @@ static void begin_accumulators(Nest *n)
         if (accumulator->phase != n->phase)
             continue;
         DType dtype = accumulator->reduce->type.dtype;
-        for (int unit = 0; unit < accumulator_units(n); unit++)
+        for (int unit = 0; unit < accumulator_units(n); unit++) {
             LLVMBuildStore(e->b, emit_identity(e, accumulator->reduce->attr[0].reducer, dtype),
                            accumulator->slot[unit]);
+            if (finds_extreme(accumulator->reduce))
+                LLVMBuildStore(e->b, emit_constant(e, dtype, 0), accumulator->nan[unit]);
+        }
     }
+}
+
+// A scalar. What is NaN was left out of `value`, so its lanes are folded as if there were none.
+static LLVMValueRef fold_extremes(Emit *e, const Inst *reduce, LLVMValueRef value, LLVMValueRef nan)
+{
+    LLVMValueRef found = LLVMBuildFCmp(e->b, LLVMRealUNO, nan, nan, "");
+    if (e->lanes > 1) {
+        bool largest = reduce->attr[0].reducer == REDUCE_MAX;
+        value = emit_intrinsic(e, largest ? "llvm.vector.reduce.fmax" : "llvm.vector.reduce.fmin",
+                               LLVMTypeOf(value), &value, 1);
+        LLVMSetFastMathFlags(value, LLVMFastMathNoNaNs);
+        found = emit_intrinsic(e, "llvm.vector.reduce.or", LLVMTypeOf(found), &found, 1);
+    }
+    e->lanes = 1;
+    return LLVMBuildSelect(e->b, found, emit_constant(e, reduce->type.dtype, NAN), value, "");
+}
+
+// The value of a reduce that finds_extreme, of all units.
+static void end_extreme(Nest *n, Accumulator *accumulator)
+{
+    Emit *e = n->e;
+    Inst *reduce = accumulator->reduce;
+    Source *source = reduce->note;
+    Reducer with = reduce->attr[0].reducer;
+    DType dtype = reduce->type.dtype;
+    LLVMTypeRef type = register_type(e->g, dtype, n->lanes);
+    LLVMValueRef value[MAX_UNITS], nan[MAX_UNITS];
+    int units = accumulator_units(n);
+    e->lanes = n->lanes;
+    for (int unit = 0; unit < units; unit++) {
+        value[unit] = LLVMBuildLoad2(e->b, type, accumulator->slot[unit], "");
+        nan[unit] = LLVMBuildLoad2(e->b, type, accumulator->nan[unit], "");
+        if (!n->lane_folded)
+            source->seed[unit] = emit_round(e, dtype, nan_or(e, nan[unit], value[unit]));
+    }
+    if (!n->lane_folded)
+        return;
+    for (int width = units; width > 1; width = (width + 1) / 2)
+        for (int unit = 0; unit < width / 2; unit++) {
+            int other = (width + 1) / 2 + unit;
+            value[unit] = more_extreme(e, with, value[unit], value[other]);
+            nan[unit] = nan_or(e, nan[unit], nan[other]);
+        }
+    LLVMValueRef result = emit_round(e, dtype, fold_extremes(e, reduce, value[0], nan[0]));
+    accumulator->seed = result;
+    for (int unit = 0; unit < MAX_UNITS; unit++)
+        source->seed[unit] = result;
 }
 
 static void end_accumulators(Nest *n)
@@ -482,6 +631,10 @@ static void end_accumulators(Nest *n)
         Accumulator *accumulator = &n->accumulator.at[i];
         if (accumulator->phase != n->phase)
             continue;
+        if (finds_extreme(accumulator->reduce)) {
+            end_extreme(n, accumulator);
+            continue;
+        }
         Inst *reduce = accumulator->reduce;
         Source *source = reduce->note;
         Reducer with = reduce->attr[0].reducer;
@@ -503,6 +656,7 @@ static void end_accumulators(Nest *n)
         LLVMValueRef result = emit_horizontal(e, with, dtype, sum[0]);
         e->lanes = 1;
         result = emit_round(e, dtype, result);
+        accumulator->seed = result;
         for (int unit = 0; unit < MAX_UNITS; unit++)
             source->seed[unit] = result;
     }
@@ -554,6 +708,17 @@ static bool phase_has_work(const Nest *n, int phase)
     return false;
 }
 
+static void run_phases(Nest *n, int first, int behind)
+{
+    for (n->phase = first; n->phase < behind; n->phase++) {
+        if (!phase_has_work(n, n->phase))
+            continue;
+        begin_accumulators(n);
+        folded_level(n, 0);
+        end_accumulators(n);
+    }
+}
+
 static void kept_level(Nest *n, int dim)
 {
     while (dim < n->dims && n->dim[dim].folded)
@@ -562,14 +727,74 @@ static void kept_level(Nest *n, int dim)
         loop_over(n, dim, kept_level);
         return;
     }
-    for (n->phase = 0; n->phase < n->shape.phases; n->phase++) {
-        if (!phase_has_work(n, n->phase))
-            continue;
-        begin_accumulators(n);
-        folded_level(n, 0);
-        end_accumulators(n);
-    }
+    run_phases(n, 0, n->shape.phases);
     store_kept(n);
+}
+
+// Results that go to memory in the last phase of each row would be waited for, while the phases
+// before only compute. So they are written in the phase in which the next row is computed: for rows
+// of a matrix of whose elements something is held.
+static bool overlaps(const Nest *n)
+{
+    return n->held && n->dims == 2 && n->lane_dim == 1 && n->lane_folded && !n->dim[0].folded;
+}
+
+static LLVMTypeRef seed_type(const Nest *n, const Accumulator *accumulator)
+{
+    return register_type(n->e->g, accumulator->reduce->type.dtype, 1);
+}
+
+static void seeds_before(Nest *n, LLVMValueRef seed[])
+{
+    for (int i = 0; i < n->accumulator.count; i++) {
+        const Accumulator *accumulator = &n->accumulator.at[i];
+        seed[i] = LLVMBuildLoad2(n->e->b, seed_type(n, accumulator), accumulator->seed_before, "");
+    }
+}
+
+// What is held of a row waits in one of two places, in turns.
+static LLVMValueRef held_of(Nest *n, LLVMValueRef rows, LLVMValueRef row)
+{
+    LLVMBuilderRef b = n->e->b;
+    LLVMTypeRef type = memory_type(n->e->g, n->held->type.dtype, 1);
+    LLVMValueRef odd = LLVMBuildAnd(b, row, whole(n->e->g, 1), ""),
+                 at = LLVMBuildMul(b, odd, whole(n->e->g, n->dim[n->lane_dim].extent), "");
+    return LLVMBuildInBoundsGEP2(b, type, rows, &at, 1, "");
+}
+
+static void overlapped_rows(Nest *n)
+{
+    Emit *e = n->e;
+    Codegen *g = e->g;
+    int last = n->shape.phases - 1, count = n->accumulator.count;
+    LLVMValueRef lo, hi, rows = n->held_row;
+    bounds(n, 0, &lo, &hi);
+    Before before = {.seed = NEW_ARRAY(g->arena, LLVMValueRef, count + 1)};
+    for (int i = 0; i < count; i++) {
+        const Accumulator *accumulator = &n->accumulator.at[i];
+        LLVMBuildStore(e->b, LLVMConstNull(seed_type(n, accumulator)), accumulator->seed_before);
+    }
+    Loop loop = loop_begin(e, lo, hi, 1);
+    n->at[0] = index_of(loop.at, 0);
+    n->held_row = held_of(n, rows, loop.at);
+    run_phases(n, 0, last - 1);
+    before.is_there = LLVMBuildICmp(e->b, LLVMIntUGT, loop.at, lo, "");
+    before.row = LLVMBuildSub(e->b, loop.at, whole(g, 1), "");
+    before.held = held_of(n, rows, before.row);
+    seeds_before(n, before.seed);
+    n->before = &before;
+    run_phases(n, last - 1, last);
+    n->before = NULL;
+    for (int i = 0; i < count; i++)
+        LLVMBuildStore(e->b, n->accumulator.at[i].seed, n->accumulator.at[i].seed_before);
+    loop_end(e, &loop);
+    LLVMValueRef end = LLVMBuildSub(e->b, hi, whole(g, 1), ""); // the last row is written by itself
+    n->at[0] = index_of(end, 0);
+    n->held_row = held_of(n, rows, end);
+    seeds_before(n, before.seed);
+    use_seeds(n, before.seed);
+    run_phases(n, last, last + 1);
+    n->held_row = rows;
 }
 
 // ---- kernels ------------------------------------------------------------------------------------
@@ -578,9 +803,15 @@ static void make_slots(Nest *n)
 {
     Emit *e = n->e;
     for (int i = 0; i < n->accumulator.count; i++)
-        for (int unit = 0; unit < n->unit_most; unit++)
-            n->accumulator.at[i].slot[unit] = LLVMBuildAlloca(
-                e->b, register_type(e->g, n->accumulator.at[i].reduce->type.dtype, n->lanes), "");
+        for (int unit = 0; unit < n->unit_most; unit++) {
+            Accumulator *accumulator = &n->accumulator.at[i];
+            LLVMTypeRef type = register_type(e->g, accumulator->reduce->type.dtype, n->lanes);
+            accumulator->slot[unit] = LLVMBuildAlloca(e->b, type, "");
+            if (finds_extreme(accumulator->reduce))
+                accumulator->nan[unit] = LLVMBuildAlloca(e->b, type, "");
+            if (unit == 0 && n->held)
+                accumulator->seed_before = LLVMBuildAlloca(e->b, seed_type(n, accumulator), "");
+        }
 }
 
 static void nest_prepare(Nest *n, IrFunction *body)
@@ -654,7 +885,8 @@ static void emit_streaming(Nest *n)
                  row = NULL;
     if (n->held) {
         LLVMTypeRef type = memory_type(g, n->held->type.dtype, 1);
-        row = LLVMBuildAlloca(e->b, LLVMArrayType2(type, (uint64_t)n->dim[n->lane_dim].extent), "");
+        uint64_t elements = (uint64_t)n->dim[n->lane_dim].extent * (overlaps(n) ? 2 : 1);
+        row = LLVMBuildAlloca(e->b, LLVMArrayType2(type, elements), "");
         LLVMSetAlignment(row, AML_ALIGNMENT);
     }
     LLVMBasicBlockRef past = LLVMAppendBasicBlockInContext(g->llvm, function, ""),
@@ -668,7 +900,10 @@ static void emit_streaming(Nest *n)
     LLVMPositionBuilderAtEnd(e->b, past);
     n->streaming = true;
     n->held_row = row;
-    kept_level(n, 0);
+    if (overlaps(n))
+        overlapped_rows(n);
+    else
+        kept_level(n, 0);
     n->streaming = false;
     n->held_row = NULL;
     unsigned fence = LLVMLookupIntrinsicID("llvm.x86.sse.sfence", 19);

@@ -49,6 +49,7 @@ HELPER void NAME(dot_block)(A_PARAMETERS, const ELEMENT *b, VECTOR *scratch, int
 {
     int64_t panel = tile_vectors * LANES, way = method & AML_DOT_METHOD;
     bool pack = way == AML_DOT_TILES_PACK, copy = method & AML_DOT_COPY_A, blocks = k_block < k;
+    int direct = method & AML_DOT_DIRECT ? 1 << 16 : 0;
     VECTOR *packed = scratch;
     if (blocks)
         packed += row_block * ((part_columns + panel - 1) / panel * tile_vectors);
@@ -71,7 +72,7 @@ HELPER void NAME(dot_block)(A_PARAMETERS, const ELEMENT *b, VECTOR *scratch, int
             right = (const ELEMENT *)packed;
         }
         NAME(dot_rows)
-        (a, left_row, left_k, right, step, column, tile_vectors, LANES | LANES << 8, depth,
+        (a, left_row, left_k, right, step, column, tile_vectors, LANES | LANES << 8 | direct, depth,
          tile_rows, m, row_begin, row_end, blocks ? sums : NULL, keep ? sums : NULL, epilogue,
          context);
         sums += row_block * tile_vectors;
@@ -91,7 +92,7 @@ HELPER void NAME(dot_block)(A_PARAMETERS, const ELEMENT *b, VECTOR *scratch, int
         }
         // How many lanes of the last vector may be read (a packed panel is padded), and how many
         // columns it stands for.
-        int last = (way == AML_DOT_TILES ? lanes : LANES) | lanes << 8;
+        int last = (way == AML_DOT_TILES ? lanes : LANES) | lanes << 8 | direct;
         NAME(dot_rows)
         (a, left_row, left_k, right, pack ? vectors * LANES : step, column, vectors, last, depth,
          tile_rows, m, row_begin, row_end, blocks ? sums : NULL, keep ? sums : NULL, epilogue,

@@ -67,9 +67,11 @@ TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const 
 }
 
 // `lanes` holds two counts for the last vector: low byte, how many lanes of B may be read; the
-// others, how many columns the result has. What was summed before (`start`) is added at the end: in
-// a long sum the rounding errors of its parts stay apart. The result goes through memory to the
-// epilogue, so that its code exists once a vector and not once an accumulator.
+// next one, how many columns the result has. What was summed before (`start`) is added at the end:
+// in a long sum the rounding errors of its parts stay apart. The result goes through memory to the
+// epilogue, so that its code exists once a vector and not once an accumulator, unless bit 16 of
+// `lanes` says that this is too slow (AML_DOT_DIRECT): the next tile's sums wait for the loop's
+// end.
 #define TILE_DEFINE(ROWS, VECTORS)                                                                 \
     TEMPLATE void NAME(dot_tile_##ROWS##_##VECTORS)(                                               \
         A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t k, int lanes, const VECTOR *start,   \
@@ -106,6 +108,16 @@ TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const 
             }                                                                                      \
             return;                                                                                \
         }                                                                                          \
+        if (lanes >> 16) {                                                                         \
+            UNROLL for (int i = 0; i < ROWS; i++)                                                  \
+            {                                                                                      \
+                UNROLL for (int j = 0; j < VECTORS - 1; j++)                                       \
+                    epilogue(context, row + i, column + j * LANES, LANES, sum[i][j]);              \
+                epilogue(context, row + i, column + (VECTORS - 1) * LANES, lanes >> 8 & 255,       \
+                         sum[i][VECTORS - 1]);                                                     \
+            }                                                                                      \
+            return;                                                                                \
+        }                                                                                          \
         VECTOR out[ROWS][VECTORS];                                                                 \
         UNROLL for (int i = 0; i < ROWS; i++)                                                      \
         {                                                                                          \
@@ -115,7 +127,7 @@ TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const 
         {                                                                                          \
             UNROLL for (int j = 0; j < VECTORS - 1; j++)                                           \
                 epilogue(context, row + i, column + j * LANES, LANES, out[i][j]);                  \
-            epilogue(context, row + i, column + (VECTORS - 1) * LANES, lanes >> 8,                 \
+            epilogue(context, row + i, column + (VECTORS - 1) * LANES, lanes >> 8 & 255,           \
                      out[i][VECTORS - 1]);                                                         \
         }                                                                                          \
     }

@@ -104,9 +104,11 @@ enum {
                              // piece of the result
     AML_DOT_INNER =
         4, // few rows, a_k == 1 and b_k == 1: inner products, several columns of B at a time
-    AML_DOT_METHOD = 7, // mask of the above
-    AML_DOT_COPY_A = 8, // added to a tile method, a_row == 1: row_block rows of A are copied to
-                        // scratch first, for all columns of the part
+    AML_DOT_METHOD = 7,  // mask of the above
+    AML_DOT_COPY_A = 8,  // added to a tile method, a_row == 1: row_block rows of A are copied to
+                         // scratch first, for all columns of the part
+    AML_DOT_DIRECT = 16, // added to a tile method: the epilogue takes its vectors out of registers,
+                         // its code exists once for each of them
 };
 
 enum {

@@ -248,6 +248,12 @@ aml_status amli_samples_batch(const amli_samples *samples, const int64_t row[], 
                               const amli_augmenting *augmenting, void *pool, void *const to[],
                               aml_error *error);
 
+// Where the memory of these rows lies that a batch will copy, in pieces of AML_SOON_BYTES: the
+// first of them, and a harmless address for the others. Rows that are shorter are not worth it.
+bool amli_samples_long(const amli_samples *samples);
+void amli_samples_soon(const amli_samples *samples, const int64_t row[], int64_t count,
+                       const void *at[AML_SOON]);
+
 // Whether a batch is more than copying rows. Only then do loader threads pay.
 bool amli_samples_work(const amli_samples *samples, bool augments);
 // For threads that make samples beside those of `pool`: sample `row` to out[i], as number `index`

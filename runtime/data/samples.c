@@ -414,14 +414,51 @@ static void batch_part(void *data, int64_t begin, int64_t end)
     }
 }
 
+// Rows lie anywhere, so the memory of one is not fetched ahead while the row before it is copied
+// unless it is asked for.
 static void copy_rows(const Batch *batch)
 {
+    enum { LINE = 64, AHEAD = 6144 }; // bytes that are on their way
     const amli_samples *samples = batch->samples;
     for (int i = 0; i < samples->outputs; i++) {
         size_t bytes = samples->row_bytes[i];
-        for (int64_t k = 0; batch->to[i] && k < batch->count; k++)
-            put_column(samples, batch->row[k], i, (char *)batch->to[i] + (size_t)k * bytes);
+        int64_t ahead = bytes ? (int64_t)((AHEAD + bytes - 1) / bytes) : 0;
+        for (int64_t k = -ahead; batch->to[i] && k < batch->count; k++) {
+            int64_t soon = k + ahead < batch->count ? batch->row[k + ahead] : samples->rows;
+            if (soon < samples->rows) {
+                const char *at = samples->column[i] + (size_t)soon * bytes;
+                for (size_t line = 0; line < bytes; line += LINE)
+                    __builtin_prefetch(at + line);
+            }
+            if (k >= 0)
+                put_column(samples, batch->row[k], i, (char *)batch->to[i] + (size_t)k * bytes);
+        }
     }
+}
+
+bool amli_samples_long(const amli_samples *samples)
+{
+    bool found = false;
+    for (int i = 0; i < samples->outputs; i++)
+        found |= samples->row_bytes[i] >= AML_SOON_BYTES;
+    return found;
+}
+
+void amli_samples_soon(const amli_samples *samples, const int64_t row[], int64_t count,
+                       const void *at[AML_SOON])
+{
+    int pieces = 0;
+    for (int i = 0; i < samples->outputs; i++) {
+        size_t bytes = samples->row_bytes[i];
+        if (bytes < AML_SOON_BYTES)
+            continue;
+        for (int64_t k = 0; k < count; k++)
+            for (size_t done = 0; done < bytes && row[k] < samples->rows && pieces < AML_SOON;
+                 done += AML_SOON_BYTES)
+                at[pieces++] = samples->column[i] + (size_t)row[k] * bytes + done;
+    }
+    while (pieces < AML_SOON)
+        at[pieces++] = at;
 }
 
 bool amli_samples_work(const amli_samples *samples, bool augments)

@@ -20,6 +20,7 @@ typedef struct Block {
 typedef struct Cpu {
     amli_device device;
     Block *blocks;
+    const void *nothing_soon[AML_SOON]; // memory that is there, so that asking for it costs little
 } Cpu;
 
 static aml_status cpu_open(const amli_device_kind *kind, int threads, amli_device **out,
@@ -30,6 +31,8 @@ static aml_status cpu_open(const amli_device_kind *kind, int threads, amli_devic
     if (!cpu)
         return amli_no_memory(error, sizeof *cpu, "the device");
     cpu->device.kind = kind;
+    for (int i = 0; i < AML_SOON; i++)
+        cpu->nothing_soon[i] = cpu;
     aml_status status = amli_pool_new(threads, &cpu->device.pool, error);
     if (status) {
         free(cpu);
@@ -159,6 +162,7 @@ static aml_status cpu_run(amli_device *device, const aml_function *function,
         .watch = device->watch,
         .watcher = device->watcher,
         .weights = device->weights,
+        .soon = device->soon ? device->soon : ((const Cpu *)device)->nothing_soon,
     };
     function->run(&call);
     return AML_OK;

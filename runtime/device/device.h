@@ -56,6 +56,7 @@ struct amli_device {
     const void *weights; // of a deployed program whose weights are in a file; NULL: inside
     aml_watch *watch;    // told about each kernel of functions that can be watched; NULL: nobody
     void *watcher;
+    const void *const *soon;         // what is read after a function: see aml_call; NULL: not known
     size_t allocated[AMLI_PURPOSES]; // bytes as asked for, now
     size_t peak;                     // the largest sum of them
 };

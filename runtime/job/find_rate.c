@@ -233,6 +233,7 @@ aml_status amli_find_rate(const amli_command *given, const amli_device_kind *kin
     free(sweep.rate), free(sweep.loss), free(sweep.smooth);
     amli_sampler_free(&training.sampler);
     free(training.batch_row);
+    free(training.next_row);
     amli_session_close(&training.session);
     amli_log_end(&training.log);
     return status;

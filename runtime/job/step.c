@@ -27,15 +27,47 @@ aml_status amli_figures_of_step(amli_training *training, aml_error *error)
     return AML_OK;
 }
 
+// The rows of batch `number`, which are dealt already or are dealt now.
+static void pick_rows(amli_training *training, int64_t number)
+{
+    int64_t batch = training->job->batch;
+    if (training->next_number == number) {
+        int64_t *row = training->next_row;
+        training->next_row = training->batch_row;
+        training->batch_row = row;
+    } else {
+        amli_sampler_pick(&training->sampler, number * batch, batch, training->batch_row);
+    }
+}
+
+// While a step computes nothing reads memory, so it asks for the rows of the next one. The last
+// batch of an epoch does not: dealing the next epoch would forget this one.
+static void tell_next_rows(amli_training *training, int64_t number)
+{
+    amli_session *session = &training->session;
+    int64_t batch = training->job->batch, epoch = number * batch / training->sampler.count,
+            last = (number + 2) * batch - 1;
+    session->device->soon = NULL;
+    training->next_number = -1;
+    if (last / training->sampler.count != epoch)
+        return;
+    amli_sampler_pick(&training->sampler, (number + 1) * batch, batch, training->next_row);
+    training->next_number = number + 1;
+    amli_samples_soon(session->samples, training->next_row, batch, training->soon);
+    session->device->soon = training->soon;
+}
+
 static aml_status get_batch(amli_training *training, aml_error *error)
 {
     amli_session *session = &training->session;
     int64_t batch = training->job->batch, number = training->progress.step + session->ahead;
     if (training->loader)
         return amli_session_take(session, training->loader, error);
-    amli_sampler_pick(&training->sampler, number * batch, batch, training->batch_row);
+    pick_rows(training, number);
     // Whether a model can learn a few samples by heart is asked of the samples as they are.
     int64_t position = training->command->overfit > 0 ? -1 : number * batch;
+    if (!amli_samples_work(session->samples, position >= 0) && amli_samples_long(session->samples))
+        tell_next_rows(training, number);
     return amli_session_fill(session, &session->step, training->batch_row, batch, number, position,
                              error);
 }

@@ -350,7 +350,9 @@ aml_status amli_training_choose_rows(amli_training *training, aml_error *error)
         training->valid_rows = training->train_rows;
     }
     training->batch_row = calloc((size_t)training->job->batch + 1, sizeof *training->batch_row);
-    if (!training->batch_row)
+    training->next_row = calloc((size_t)training->job->batch + 1, sizeof *training->next_row);
+    training->next_number = -1;
+    if (!training->batch_row || !training->next_row)
         return amli_no_memory(error, (size_t)training->job->batch * sizeof *training->batch_row,
                               "a batch");
     int64_t offsets = overfit > 0 ? 1 : split->offsets;
@@ -618,6 +620,7 @@ aml_status amli_train(const amli_command *given, const amli_device_kind *kind, a
     amli_measured_free(&training.last);
     amli_sampler_free(&training.sampler);
     free(training.batch_row);
+    free(training.next_row);
     free(training.figure);
     if (training.writer)
         training.saved_step = amli_writer_describe(training.writer).last_step;

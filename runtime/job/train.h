@@ -24,10 +24,13 @@ typedef struct amli_training {
     const int64_t *train_row, *valid_row;
     int64_t train_rows, valid_rows;
     int64_t *batch_row;
-    double seconds_before; // of training in earlier sessions
-    double started;        // when this session began to train
-    int64_t first_step;    // of this session
-    double stepping;       // seconds spent in steps, without validations and checkpoints
+    int64_t *next_row; // of the next step's batch, if it is that of number next_number
+    int64_t next_number;
+    const void *soon[AML_SOON]; // where these rows are
+    double seconds_before;      // of training in earlier sessions
+    double started;             // when this session began to train
+    int64_t first_step;         // of this session
+    double stepping;            // seconds spent in steps, without validations and checkpoints
     // The rate is that of the steps since from: between one and two of RATE_SECONDS ago.
     struct {
         int64_t step;

@@ -2,8 +2,8 @@
 // best, in the same run. Never a pass/fail test.
 //
 // Usage: bandwidth_bench [MEBIBYTES [ROUNDS]]. One line of JSON: for each nest the bytes that it
-// reads and writes, and its seconds; for plain copies of C, with ordinary and with streaming
-// stores, the same. The tensors have that many MiB; 64, the default, do not fit into a cache.
+// reads and writes, and its seconds; for plain copies of C the same. The tensors have that many
+// MiB; 64, the default, do not fit into a cache.
 
 #include <immintrin.h>
 #include <stdlib.h>
@@ -73,56 +73,77 @@ static float *filled(size_t bytes)
     return at;
 }
 
-// Plain C and SSE: memory is waited for, not the core.
+// What memory and caches give: each in registers of 16 bytes and, where the processor has them, of
+// 64; results in ordinary and in streaming stores. The fastest of a kind is what a nest is compared
+// with.
 typedef void Copy(float *to, const float *a, const float *b, size_t count);
+typedef float Wide __attribute__((vector_size(64)));
+#define WIDE __attribute__((target("avx512f")))
 
-static void read_one(float *to, const float *a, const float *b, size_t count)
-{
-    Vector sum[8] = {{b[0]}};
-    for (size_t i = 0; i < count; i += 32)
-        for (size_t k = 0; k < 8; k++)
-            sum[k] += *(const Vector *)(const void *)(a + i + 4 * k);
-    for (size_t k = 0; k < 8; k++)
-        *(Vector *)(void *)(to + 4 * k) = sum[k];
-}
+#define READ(NAME, VECTOR, ATTRIBUTES)                                                             \
+    ATTRIBUTES static void NAME(float *to, const float *a, const float *b, size_t count)           \
+    {                                                                                              \
+        enum { LANES = sizeof(VECTOR) / 4 };                                                       \
+        VECTOR sum[8] = {{b[0]}};                                                                  \
+        for (size_t i = 0; i < count; i += 8 * LANES)                                              \
+            for (size_t k = 0; k < 8; k++)                                                         \
+                sum[k] += *(const VECTOR *)(const void *)(a + i + LANES * k);                      \
+        for (size_t k = 0; k < 8; k++)                                                             \
+            *(VECTOR *)(void *)(to + LANES * k) = sum[k];                                          \
+    }
 
-static void scale_one(float *to, const float *a, const float *b, size_t count)
-{
-    (void)b;
-    for (size_t i = 0; i < count; i++)
-        to[i] = a[i] * 0.5f;
-}
+// RESULT is made of the registers x of a and y of b, and STORE(place, register) puts it away.
+#define COPY(NAME, VECTOR, ATTRIBUTES, RESULT, STORE)                                              \
+    ATTRIBUTES static void NAME(float *to, const float *a, const float *b, size_t count)           \
+    {                                                                                              \
+        enum { LANES = sizeof(VECTOR) / 4 };                                                       \
+        (void)b;                                                                                   \
+        for (size_t i = 0; i < count; i += 4 * LANES)                                              \
+            for (size_t k = i; k < i + 4 * LANES; k += LANES)                                      \
+                STORE(to + k, RESULT(*(const VECTOR *)(const void *)(a + k),                       \
+                                     *(const VECTOR *)(const void *)(b + k)));                     \
+        _mm_sfence();                                                                              \
+    }
+#define HALF(x, y) ((x)*0.5f)
+#define SUM(x, y) ((x) + (y))
+#define STORE_16(at, x) (*(Vector *)(void *)(at) = (x))
+#define STORE_64(at, x) (*(Wide *)(void *)(at) = (x))
+#define STREAM_16(at, x) _mm_stream_ps(at, (__m128)(x))
+#define STREAM_64(at, x) _mm512_stream_ps(at, (__m512)(x))
 
-static void scale_streaming(float *to, const float *a, const float *b, size_t count)
-{
-    (void)b;
-    for (size_t i = 0; i < count; i += 4)
-        _mm_stream_ps(to + i, _mm_mul_ps(_mm_load_ps(a + i), _mm_set1_ps(0.5f)));
-    _mm_sfence();
-}
-
-static void add_two(float *to, const float *a, const float *b, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        to[i] = a[i] + b[i];
-}
-
-static void add_streaming(float *to, const float *a, const float *b, size_t count)
-{
-    for (size_t i = 0; i < count; i += 4)
-        _mm_stream_ps(to + i, _mm_add_ps(_mm_load_ps(a + i), _mm_load_ps(b + i)));
-    _mm_sfence();
-}
+READ(read_one, Vector, )
+READ(read_wide, Wide, WIDE)
+COPY(scale_one, Vector, , HALF, STORE_16)
+COPY(scale_streaming, Vector, , HALF, STREAM_16)
+COPY(scale_wide, Wide, WIDE, HALF, STORE_64)
+COPY(scale_wide_streaming, Wide, WIDE, HALF, STREAM_64)
+COPY(add_two, Vector, , SUM, STORE_16)
+COPY(add_streaming, Vector, , SUM, STREAM_16)
+COPY(add_wide, Wide, WIDE, SUM, STORE_64)
+COPY(add_wide_streaming, Wide, WIDE, SUM, STREAM_64)
 
 static const struct {
     const char *name;
     Copy *copy;
     int reads, writes;
-} copies[] = {{"read", read_one, 1, 0},
-              {"copy", scale_one, 1, 1},
-              {"copy, streaming", scale_streaming, 1, 1},
-              {"two to one", add_two, 2, 1},
-              {"two to one, streaming", add_streaming, 2, 1}};
+    bool wide;
+} copies[] = {{"read", read_one, 1, 0, false},
+              {"read, wide", read_wide, 1, 0, true},
+              {"copy", scale_one, 1, 1, false},
+              {"copy, streaming", scale_streaming, 1, 1, false},
+              {"copy, wide", scale_wide, 1, 1, true},
+              {"copy, wide, streaming", scale_wide_streaming, 1, 1, true},
+              {"two to one", add_two, 2, 1, false},
+              {"two to one, streaming", add_streaming, 2, 1, false},
+              {"two to one, wide", add_wide, 2, 1, true},
+              {"two to one, wide, streaming", add_wide_streaming, 2, 1, true}};
+
+// Whether the processor can run number i of nests and copies.
+static bool runs(int i)
+{
+    return i < (int)COUNT_OF(nests) || !copies[i - (int)COUNT_OF(nests)].wide ||
+           __builtin_cpu_supports("avx512f");
+}
 
 static void put_text(Buffer *out, const Nest *nest, int index, size_t rows)
 {
@@ -168,6 +189,8 @@ int main(int argc, char **argv)
     size_t turns = bytes < (8 << 20) ? (8 << 20) / bytes : 1;
     for (int round = 0; round < rounds; round++) // everybody in turns; the best was not disturbed
         for (int i = 0; i < NESTS + COPIES; i++) {
+            if (!runs(i))
+                continue;
             void *vectors[] = {input[0], input[2], input[2]};
             aml_call call = {.arena = NULL,
                              .input = i < NESTS && nests[i].reads == 1 ? vectors : input,
@@ -187,6 +210,8 @@ int main(int argc, char **argv)
         }
     printf("{\"mebibytes\": %g", (double)bytes / 1048576);
     for (int i = 0; i < NESTS + COPIES; i++) {
+        if (!runs(i))
+            continue;
         int moved = i < NESTS ? nests[i].reads + nests[i].writes
                               : copies[i - NESTS].reads + copies[i - NESTS].writes;
         printf(", \"%s\": {\"bytes\": %.0f, \"seconds\": %.9f}",

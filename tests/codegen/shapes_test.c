@@ -72,6 +72,13 @@ static const Template templates[] = {
      "%0 = parameter : T[M, K]\n"
      "%1 = dot %0, %0 contract_a=[1] contract_b=[1] batch_a=[] batch_b=[] : T[M, M]\nresult %1\n",
      false},
+    {"extremes_with_nan", // of roots, some of them of negative numbers
+     "%0 = parameter : T[M, N]\n%1 = constant value=splat(0.95) : T[M, N]\n%2 = add %0, %1 : T[M, "
+     "N]\n%3 = sqrt %2 : T[M, N]\n%4 = reduce %3 with=max axes=[1] : T[M]\n%5 = reduce %3 with=min "
+     "axes=[1] : T[M]\n%6 = reduce %3 with=max axes=[0] : T[N]\n%7 = reduce %3 with=min axes=[0, "
+     "1] "
+     ": T[]\nresult %4\nresult %5\nresult %6\nresult %7\n",
+     true},
     {"softmax",
      "%0 = parameter : T[M, N]\n%1 = reduce %0 with=max axes=[1] : T[M]\n%2 = broadcast %1 "
      "axes=[0] : T[M, N]\n"

@@ -313,6 +313,17 @@ TEST(the_other_methods_are_right_where_the_plan_would_not_choose_them)
     }
 }
 
+TEST(results_that_leave_registers_directly)
+{
+    for (int64_t n = 1; n < 70; n += 3)
+        for (int64_t m = 1; m <= 15; m += 2)
+            for (int bytes = 4; bytes <= 8; bytes += 4) {
+                int64_t direct = AML_DOT_TILES | AML_DOT_DIRECT;
+                CHECK_PRODUCT(bytes, m, n, 11, PLAIN, PLAIN, false, direct, true);
+                CHECK_PRODUCT(bytes, m, n, 11, TRANSPOSED, PLAIN, false, direct, true);
+            }
+}
+
 // No rows or no columns: nothing to do; no terms: zeros.
 TEST(empty_products)
 {
@@ -446,6 +457,7 @@ int main(void)
     RUN(many_parts);
     RUN(few_rows);
     RUN(the_other_methods_are_right_where_the_plan_would_not_choose_them);
+    RUN(results_that_leave_registers_directly);
     RUN(empty_products);
     RUN(sixteen_bit_operands);
     RUN(digits_shapes);

@@ -76,9 +76,13 @@ typedef struct aml_call {
     void *pool;
     aml_watch *watch; // NULL: nobody is told
     void *watcher;
-    const void *weights;   // of a deployed model whose weights are in a file: its bytes
-    const void *constants; // of a deployed program: see aml/stored.h
+    const void *weights;     // of a deployed model whose weights are in a file: its bytes
+    const void *constants;   // of a deployed program: see aml/stored.h
+    const void *const *soon; // AML_SOON addresses; AML_SOON_BYTES at each will be read after this
+                             // call and are asked for while it computes. NULL: nothing is known
 } aml_call;
+
+enum { AML_SOON = 1024, AML_SOON_BYTES = 512 };
 
 typedef void aml_entry(const aml_call *call);
 
