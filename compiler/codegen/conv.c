@@ -105,6 +105,8 @@ static LLVMValueRef packed_constant(Frame *f, const AmlConv *c, const int64_t *t
     Codegen *g = f->g;
     size_t bytes;
     const void *at = constant_bytes(g, weights, &bytes);
+    if (c->side && g->makes)
+        return made_weights(f, c, at);
     void *packed = arena_alloc(g->arena, c->packed_bytes);
     if (c->last) {
         aml_conv_last_pack(c, at, packed);

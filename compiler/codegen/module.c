@@ -110,6 +110,7 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
         *g = &codegen;
     if (g->shared && g->shared->lanes == 0)
         g->shared->lanes = g->lanes;
+    g->makes = target.makes && made_fits(g, entries, count);
     open_module(g);
     for (int i = 0; i < count; i++)
         pieces_expect(g, entries[i].entry->ir);
@@ -118,6 +119,7 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
         emit_entry(g, &entries[i]);
     }
     stored_emit(g, arena_printf(cx->arena, "%s_stored", entries[0].entry->symbol), object);
+    made_emit(g, arena_printf(cx->arena, "%s_make", entries[0].entry->symbol), object);
     lap_end(cx, "plan and emit");
     verify(g);
     object->cpu_level = info.level;
