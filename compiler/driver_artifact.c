@@ -80,6 +80,21 @@ void deploy_end_weights(Deployment *d, Shared *shared, const Targets *target)
     d->weights = shared->file.text;
 }
 
+// Which outputs of prepare are fields as they are.
+static const signed char *given_of(Cx *cx, const Entry *prepare)
+{
+    const IrFunction *fn = prepare->ir;
+    signed char *given = NEW_ARRAY(cx->arena, signed char, prepare->output.count + 1);
+    memset(given, -1, (size_t)prepare->output.count + 1);
+    for (int i = 0; i < fn->result.count; i++)
+        for (int k = 0; k < fn->param.count; k++)
+            if (fn->result.at[i].slot.kind == SLOT_OUTPUT &&
+                fn->param_slot.at[k].kind == SLOT_INPUT &&
+                fn->result.at[i].value == fn->param.at[k] && fn->param_slot.at[k].index < 128)
+                given[fn->result.at[i].slot.index] = (signed char)fn->param_slot.at[k].index;
+    return given;
+}
+
 static bool compile_level(Deployment *d, const Artifact *from, ArtifactLevel *level,
                           const Target *target, ObjectCode *object)
 {
@@ -87,6 +102,7 @@ static bool compile_level(Deployment *d, const Artifact *from, ArtifactLevel *le
     Vec(EmitEntry) list = {0};
     int number = target->shared ? target->shared->objects : 0;
     level->prepare = from->prepare;
+    level->given = given_of(cx, &from->prepare);
     for (int i = 0; i < from->predict.count; i++)
         vec_push(cx->arena, &level->predict, from->predict.at[i]);
     vec_push(cx->arena, &list, ((EmitEntry){&level->prepare, NULL}));

@@ -66,21 +66,24 @@ static void write_levels(TableWriter *writer, const Artifact *artifact)
         const ArtifactLevel *level = &artifact->level.at[l];
         const char *prefix = arena_printf(writer->cx->arena, "l%d", l);
         const char *prepare = table_function(writer, &level->prepare, prefix);
-        Buffer predict = {.arena = writer->cx->arena};
+        Buffer predict = {.arena = writer->cx->arena}, given = predict;
+        for (int i = 0; i < level->prepare.output.count; i++)
+            buffer_printf(&given, "%d, ", level->given[i]);
         for (int i = 0; i < level->predict.count; i++)
             buffer_printf(&predict, "    %s,\n",
                           table_function(writer, &level->predict.at[i],
                                          arena_printf(writer->cx->arena, "l%dp%d", l, i)));
         TOP("static const aml_function predict%d[] = {\n%s};\n", l, predict.text);
+        TOP("static const signed char given%d[] = {%s-1};\n", l, given.text ? given.text : "");
         if (level->stored)
             TOP("extern const char %s[];\n", level->stored);
         if (level->expand)
             TOP("void %s(const void *stored, void *to);\n", level->expand);
         buffer_printf(&rows,
-                      "    {.cpu_level = %s, .cpu_features = %s, .prepare = %s, .predict = "
-                      "predict%d, .stored = %s, .expand = %s, .stored_bytes = %zuu},\n",
+                      "    {.cpu_level = %s, .cpu_features = %s, .prepare = %s, .given = given%d, "
+                      ".predict = predict%d, .stored = %s, .expand = %s, .stored_bytes = %zuu},\n",
                       table_text(writer, level->cpu_level), table_text(writer, level->cpu_features),
-                      prepare, l, level->stored ? level->stored : "0",
+                      prepare, l, l, level->stored ? level->stored : "0",
                       level->expand ? level->expand : "0", level->stored_bytes);
     }
     TOP("static const aml_level levels[] = {\n%s};\n", rows.text);

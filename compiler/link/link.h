@@ -62,6 +62,7 @@ Tables tables_of_program(Cx *cx, Program *program, const ObjectCode *object,
 typedef struct ArtifactLevel {
     const char *cpu_level, *cpu_features;
     Entry prepare;
+    const signed char *given;    // see aml_level
     Vec(Entry) predict;          // one per batch size
     const char *stored, *expand; // see ObjectCode
     size_t stored_bytes, stored_length, stored_plain;

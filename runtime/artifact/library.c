@@ -164,6 +164,16 @@ aml_library_status aml_context_open_with(const aml_artifact *artifact, void *mem
                              weights_bytes, out);
 }
 
+// Of a sample, what an input of predict is without being prepared; NULL: it is prepared.
+static const void *given(const aml_context *context, int input, const void *const field[],
+                         int64_t row)
+{
+    const aml_level *level = context->level;
+    int output = context->source[input], k = level->given ? level->given[output] : -1;
+    return k < 0 ? NULL
+                 : (const char *)field[k] + (size_t)row * tensor_bytes(&level->prepare.input[k]);
+}
+
 // One of several slots is copied to its place among the others.
 static void prepare_row(aml_context *context, const void *const field[], int64_t row, int64_t slot,
                         int64_t slots)
@@ -180,11 +190,16 @@ static void prepare_row(aml_context *context, const void *const field[], int64_t
                      .scalar = none,
                      .weights = context->weights,
                      .constants = context->constants};
-    prepare->run(&call);
+    bool runs = false;
+    for (int i = 0; i < predict->inputs; i++)
+        runs |= !given(context, i, field, row);
+    if (runs)
+        prepare->run(&call);
     for (int i = 0; i < predict->inputs && slots > 1; i++) {
         size_t bytes = tensor_bytes(&prepare->output[context->source[i]]);
+        const void *from = given(context, i, field, row);
         memcpy((char *)context->predict_input[i] + (size_t)slot * bytes,
-               context->prepare_output[context->source[i]], bytes);
+               from ? from : context->prepare_output[context->source[i]], bytes);
     }
 }
 
@@ -196,9 +211,12 @@ static void predict_chunk(aml_context *context, int size, const void *const fiel
     for (int64_t slot = 0; slot < batch; slot++)
         prepare_row(context, field, first + (slot < rows ? slot : rows - 1), slot, batch);
     void *input[MOST_TENSORS];
-    for (int i = 0; i < predict->inputs; i++)
-        input[i] =
-            batch > 1 ? context->predict_input[i] : context->prepare_output[context->source[i]];
+    for (int i = 0; i < predict->inputs; i++) {
+        void *from = (void *)(uintptr_t)given(context, i, field, first); // read where it is
+        input[i] = batch > 1 ? context->predict_input[i]
+                   : from    ? from
+                             : context->prepare_output[context->source[i]];
+    }
     aml_value none[8] = {0};
     aml_call call = {.arena = context->predict_arena,
                      .input = input,

@@ -697,7 +697,8 @@ bool aml_weights_check(const aml_weights_file *file, const void *at, size_t byte
 // The functions of a deployed model for one level of processors.
 typedef struct aml_level {
     const char *cpu_level, *cpu_features; // x86-64-v3; avx2,fma,...
-    aml_function prepare; // one raw sample to one prepared sample (only what the model reads)
+    aml_function prepare;     // one raw sample to one prepared sample (only what the model reads)
+    const signed char *given; // for each of its outputs the field that it is, or -1
     const aml_function *predict; // one per batch size
     // constants that are expanded when a context is opened, see aml/stored.h; NULL: there are none
     const void *stored;
