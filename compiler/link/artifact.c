@@ -73,14 +73,15 @@ static void write_levels(TableWriter *writer, const Artifact *artifact)
                                          arena_printf(writer->cx->arena, "l%dp%d", l, i)));
         TOP("static const aml_function predict%d[] = {\n%s};\n", l, predict.text);
         if (level->stored)
-            TOP("extern const char %s[];\nvoid aml_stored_expand(const void *stored, void *to);\n",
-                level->stored);
+            TOP("extern const char %s[];\n", level->stored);
+        if (level->expand)
+            TOP("void %s(const void *stored, void *to);\n", level->expand);
         buffer_printf(&rows,
                       "    {.cpu_level = %s, .cpu_features = %s, .prepare = %s, .predict = "
                       "predict%d, .stored = %s, .expand = %s, .stored_bytes = %zuu},\n",
                       table_text(writer, level->cpu_level), table_text(writer, level->cpu_features),
                       prepare, l, level->stored ? level->stored : "0",
-                      level->stored ? "aml_stored_expand" : "0", level->stored_bytes);
+                      level->expand ? level->expand : "0", level->stored_bytes);
     }
     TOP("static const aml_level levels[] = {\n%s};\n", rows.text);
 }

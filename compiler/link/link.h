@@ -62,8 +62,8 @@ Tables tables_of_program(Cx *cx, Program *program, const ObjectCode *object,
 typedef struct ArtifactLevel {
     const char *cpu_level, *cpu_features;
     Entry prepare;
-    Vec(Entry) predict; // one per batch size
-    const char *stored; // see ObjectCode
+    Vec(Entry) predict;          // one per batch size
+    const char *stored, *expand; // see ObjectCode
     size_t stored_bytes, stored_length, stored_plain;
     const void *stored_data;
 } ArtifactLevel;

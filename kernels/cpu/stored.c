@@ -7,8 +7,9 @@
 // The zero points come in once a group, by the sum of the row's bytes. Rows are made bytes once,
 // before the parts of the product begin.
 //
-// A block of panels is computed at once, so the weights are read in their order; of several rows a
-// few share what was read. A result is the same sum whatever is computed beside it.
+// A block of panels is computed at once, so the weights are read in their order, even where the
+// sums of the groups before do not fit into registers; of several rows a few share what was read. A
+// result is the same sum whatever is computed beside it.
 //
 // Halves are widened in registers and multiplied as floats.
 
@@ -23,10 +24,14 @@ typedef int8_t i8v __attribute__((vector_size(AML_WIDTH)));
 
 enum {
     STORED_VECTORS = STORED_COLUMNS / F32_LANES, // of a panel
-    // what is computed at once, by the number of registers: panels of one row, or of several rows
-    STORED_TOGETHER = F32_LANES / 4,
+    // of several rows: what shares the weights that were read, by the number of registers
     STORED_SHARING = F32_LANES > 4 ? F32_LANES / 8 : 1,
     STORED_ROWS = F32_LANES / 4,
+    // bytes that are asked for before they are needed; not where a byte takes so few instructions
+    // that the processor sees far enough ahead by itself
+    STORED_AHEAD = 8192,
+    STORED_AHEAD_BYTES = F32_LANES < 16,
+    STORED_LINE = 64,
 };
 
 // A row in bytes: q, then the scale of each group, then what its sum of bytes times the zero points
@@ -36,32 +41,25 @@ HELPER int64_t stored_row_bytes(int64_t padded, int64_t groups)
     return (padded + 63) / 64 * 64 + (groups * 8 + 63) / 64 * 64;
 }
 
-HELPER f32v stored_abs(f32v value)
-{
-    return (f32v)((i32v)value & 0x7fffffff);
-}
-
-HELPER f32v stored_larger(f32v a, f32v b)
-{
-    return __builtin_elementwise_max(a, b);
-}
-
 HELPER f32v stored_row_load(const float *a, int64_t left)
 {
     return left >= F32_LANES ? f32_load(a) : left > 0 ? f32_load_some(a, (int)left) : (f32v){};
 }
 
-// Rounds to whole numbers, halves to even, by what a float of 2^23 has room for.
+// Rounds to whole numbers, halves to even, by what a float of 2^23 has room for. Magnitudes are
+// compared as integers, which have the same order, and NaN above all. What is not finite gives a
+// scale of NaN, so that it is seen in the result.
 HELPER void stored_group_bytes(const float *a, int64_t left, int64_t group, int8_t *q, float *scale,
                                int32_t *off, int32_t middle)
 {
-    f32v most = {};
+    i32v most = {};
     left = left < group ? left : group;
     NO_UNROLL for (int64_t p = 0; p < group; p += F32_LANES) most =
-        stored_larger(stored_abs(stored_row_load(a + p, left - p)), most);
-    float largest = 0;
-    UNROLL for (int i = 0; i < F32_LANES; i++) largest = most[i] > largest ? most[i] : largest;
-    *scale = largest / 127.0f;
+        __builtin_elementwise_max((i32v)stored_row_load(a + p, left - p) & 0x7fffffff, most);
+    int32_t bits = __builtin_reduce_max(most);
+    float largest;
+    __builtin_memcpy(&largest, &bits, sizeof largest);
+    *scale = largest / 127.0f + (largest - largest);
     float inverse = largest > 0 ? 127.0f / largest : 0;
     i32v total = {};
     f32v magic = f32_splat(12582912.0f);
@@ -79,9 +77,7 @@ HELPER void stored_group_bytes(const float *a, int64_t left, int64_t group, int8
             NO_UNROLL for (int64_t i = 0; i < room; i++) q[p + i] = bytes[i];
         }
     }
-    int32_t all = 0;
-    UNROLL for (int i = 0; i < F32_LANES; i++) all += total[i];
-    *off = -all * middle;
+    *off = -__builtin_reduce_add(total) * middle;
 }
 
 HELPER f32v stored_scales(const uint16_t *at)
@@ -123,7 +119,7 @@ HELPER void stored_integers(const uint8_t *b, const uint16_t *scale, const uint8
                             int64_t form, int64_t count, int64_t at, int64_t column, int panels,
                             int rows)
 {
-    f32v result[STORED_ROWS][STORED_TOGETHER][STORED_VECTORS];
+    f32v result[STORED_ROWS][STORED_BLOCK][STORED_VECTORS];
     int64_t word = form == STORED_NIBBLES ? 8 : 4;
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int i = 0; i < panels; i++)
     {
@@ -131,7 +127,7 @@ HELPER void stored_integers(const uint8_t *b, const uint16_t *scale, const uint8
     }
     NO_UNROLL for (int64_t g = 0; g < groups; g++)
     {
-        i32v sum[STORED_ROWS][STORED_TOGETHER][STORED_VECTORS];
+        i32v sum[STORED_ROWS][STORED_BLOCK][STORED_VECTORS];
         UNROLL for (int i = 0; i < panels; i++)
         {
             UNROLL for (int v = 0; v < STORED_VECTORS; v++)
@@ -146,6 +142,7 @@ HELPER void stored_integers(const uint8_t *b, const uint16_t *scale, const uint8
             }
         }
         const uint8_t *from = b + (g * (group / word) * count + at) * 64;
+        uintptr_t ahead = (uintptr_t)from + STORED_AHEAD;
         NO_UNROLL for (int64_t p = 0; p < group / word; p++)
         {
             i32v left[STORED_ROWS], more[STORED_ROWS];
@@ -163,6 +160,10 @@ HELPER void stored_integers(const uint8_t *b, const uint16_t *scale, const uint8
                     i32v weights;
                     __builtin_memcpy(&weights, from + (p * count + i) * 64 + v * F32_LANES * 4,
                                      sizeof weights);
+                    if (rows == 1 && (form == STORED_NIBBLES || STORED_AHEAD_BYTES) &&
+                        v * F32_LANES * 4 % STORED_LINE == 0)
+                        __builtin_prefetch((const void *)(ahead + (uintptr_t)(p * count + i) * 64 +
+                                                          v * F32_LANES * 4));
                     i32v low = weights & 0x0f0f0f0f;
                     i32v high = (i32v)((u32v)weights >> 4) & 0x0f0f0f0f;
                     UNROLL for (int r = 0; r < rows; r++)
@@ -203,7 +204,7 @@ HELPER void stored_integers(const uint8_t *b, const uint16_t *scale, const uint8
 HELPER void stored_halves(const uint16_t *b, const float *a, float *out, int64_t n, int64_t k,
                           int64_t form, int64_t count, int64_t at, int64_t column, int panels)
 {
-    f32v result[STORED_TOGETHER][STORED_VECTORS];
+    f32v result[STORED_BLOCK][STORED_VECTORS];
     UNROLL for (int i = 0; i < panels; i++)
     {
         UNROLL for (int v = 0; v < STORED_VECTORS; v++) result[i][v] = (f32v){};
@@ -243,7 +244,7 @@ HELPER void stored_rows_at(const char *bytes, int64_t row_bytes, int64_t padded,
 }
 
 // All rows times the panels `at` to at + panels of a block of `count`, which begins at panel
-// `first`. `panels` is a constant: as many as are computed at once, or 1.
+// `first`. `panels` is a constant: a block, or 1.
 HELPER void stored_block(const float *a, const char *b, const uint16_t *scale, const uint8_t *zero,
                          float *out, const char *bytes, int64_t m, int64_t n, int64_t k,
                          int64_t group, int64_t form, int64_t first, int64_t count, int64_t at,
@@ -272,7 +273,7 @@ HELPER void stored_block(const float *a, const char *b, const uint16_t *scale, c
                                 column, 1, STORED_ROWS);
                 continue;
             }
-            UNROLL for (int i = 0; i < panels; i += STORED_SHARING)
+            NO_UNROLL for (int i = 0; i < panels; i += STORED_SHARING)
                 stored_integers(whole, scales, zeros, rows, n, groups, group, form, count, at + i,
                                 column + i * STORED_COLUMNS, STORED_SHARING, STORED_ROWS);
         }
@@ -312,9 +313,8 @@ TEMPLATE void aml_dot_stored(const float *a, const char *b, const uint16_t *scal
     last = last < panels ? last : panels;
     NO_UNROLL for (; first + STORED_BLOCK <= last; first += STORED_BLOCK)
     {
-        NO_UNROLL for (int64_t at = 0; at < STORED_BLOCK; at += STORED_TOGETHER)
-            stored_block(a, b, scale, zero, out, bytes, m, n, k, group, form, first, STORED_BLOCK,
-                         at, STORED_TOGETHER);
+        stored_block(a, b, scale, zero, out, bytes, m, n, k, group, form, first, STORED_BLOCK, 0,
+                     STORED_BLOCK);
     }
     NO_UNROLL for (int64_t at = 0; first + at < last; at++) stored_block(
         a, b, scale, zero, out, bytes, m, n, k, group, form, first, last - first, at, 1);

@@ -1,6 +1,7 @@
 // The meaning of dot_stored and take_stored.
 
 #include <math.h>
+#include <string.h>
 
 #include "kernel.h"
 #include "stored.h"
@@ -48,13 +49,17 @@ static double weight(const Stored *s, int64_t p, int64_t column)
     return (q - zero_of(s, p / s->group, column)) * scale_of(s, p / s->group, column);
 }
 
-// One group of a row of a in 8 bits: q and what they are multiplied with. Single precision, as the
-// kernels compute it.
+// One group of a row of a in 8 bits: q and what they are multiplied with, NaN if the group is not
+// finite. Single precision, as the kernels compute it.
 static float byte_row(const float *a, int64_t count, int8_t *q)
 {
     float most = 0;
-    for (int64_t i = 0; i < count; i++)
+    memset(q, 0, (size_t)count);
+    for (int64_t i = 0; i < count; i++) {
+        if (!isfinite(a[i]))
+            return NAN;
         most = fmaxf(most, fabsf(a[i]));
+    }
     float inverse = most > 0 ? 127.0f / most : 0;
     for (int64_t i = 0; i < count; i++)
         q[i] = (int8_t)rintf(a[i] * inverse);

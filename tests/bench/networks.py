@@ -134,7 +134,7 @@ def measure(bench, name):
             entry["peak"] = net.flops / figures["aml"]["median"] * 1e-6 / peak
             text += f"  {100 * entry['peak']:.0f}% of the f32 peak"
         if net.weights:     # AdamW reads weight, gradient and two moments, and writes all but the gradient
-            least = net.flops / (peak * 1e9) + 7 * 4 * net.weights / (bandwidth(bench.folder, threads) * 1e9)
+            least = net.flops / (peak * 1e9) + 7 * 4 * net.weights / (bandwidth(bench.folder, threads)[0] * 1e9)
             entry["roofline"] = figures["aml"]["median"] * 1e-3 / least
             text += f"  {entry['roofline']:.2f} times the products and the optimizer's bytes at their rates"
         print(text, flush=True)

@@ -770,6 +770,12 @@ def stored_cases():
         a = spread("f32", (2, k))
         case("dot_stored", [a, b], f" form={form} group=8 columns={n}", from_array("f32", a.real() @ w.real()), f".{dtype}")
         case("take_stored", [Tensor("i64", (2, 1), [17, 3]), b], f" form={form} group=8 depth={k}", from_array("f32", w.real().T[[17, 3]][:, None]), f".{dtype}")
+    for form in (0, 1):         # rows that are not finite: seen in every column of theirs, and in no other row
+        b = Tensor("u8", (1, 8 // (4, 8)[form], 64), np.full(64 * (8 // (4, 8)[form]), (129, 153)[form]))
+        scale = Tensor("f16", (1, 1, 16), np.ones(16))
+        a = Tensor("f32", (5, 8), [1.0] * 8 + [np.nan] + [1.0] * 15 + [np.inf] + [1.0] * 7 + [-np.inf] + [1.0] * 7)
+        out = np.repeat([8.0, np.nan, 8.0, np.nan, np.nan], 3).reshape(5, 3)
+        case("dot_stored", [a, b, scale], f" form={form} group=8 columns=3", from_array("f32", out), ".not_finite")
 
 
 print("// Operands and results by make_golden.py: do not edit, run it again.")

@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """Deploy blocks whose entry is a generate block: programs and libraries that write, and nothing beside them."""
 import json
+import pathlib
 import shutil
+import subprocess
 import sys
+import time
 
 from harness import ROOT, Skip, check, check_equal, check_in, main, needs_aarch64, sanitized
 from test_generate import PROGRAM, SONNET
@@ -12,11 +15,11 @@ deploy small { model: writer.last entry: write MORE }
 """
 
 
-def train(place, more="", body="repeat(2, TransformerBlock(24, 2, causal: true))", tokenizer="characters()"):
+def train(place, more="", body="repeat(2, TransformerBlock(24, 2, causal: true))", tokenizer="characters()", options=()):
     place.write("sonnet.txt", SONNET)
     place.write("writer.aml", PROGRAM.replace("BODY", body).replace("TOKENIZER", tokenizer) + DEPLOY.replace("MORE", more))
     place.aml("build", "writer.aml")
-    place.run("./writer", "train", "--quiet", "--threads", "1")
+    place.run("./writer", "train", "--quiet", "--threads", "1", *options)
 
 
 def deploy(place, more=None, code=0, name="small"):
@@ -160,6 +163,41 @@ def weights_beside(place):
     done = deploy(place, "weights: file require: { size: 10 KiB }", code=1)
     check_in("E0705", done.err)
     check(not (place.folder / "small").exists() and not (place.folder / "small.weights").exists(), "what missed a requirement is there")
+
+
+def mapped_while_it_runs(place, name, *command):
+    """The least bytes of a file that a process has mapped, once it has mapped any, and its exit code."""
+    process = subprocess.Popen(command, cwd=place.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    least = None
+    while process.poll() is None:
+        try:
+            lines = pathlib.Path(f"/proc/{process.pid}/maps").read_text().splitlines()
+        except OSError:
+            continue
+        parts = [line.split()[0].split("-") for line in lines if line.endswith(f"/{name}")]
+        if parts:
+            bytes_now = sum(int(end, 16) - int(begin, 16) for begin, end in parts)
+            least = bytes_now if least is None else min(least, bytes_now)
+        time.sleep(0.002)
+    return least, process.returncode
+
+
+def large_pages_of_a_file(place):
+    """Of a file of 16 MiB and more all whole large pages move to memory of the program's own, unless processes are to share it. The text stays."""
+    train(place, body="TransformerBlock(24, 2, hidden: 110000, causal: true)", options=("--steps", "1"))
+    deploy(place, 'target: cpu("native")')
+    text = place.run("./small", "write", "--quiet", "--length", "30").out
+    deploy(place, 'weights: file target: cpu("native")')
+    size, large = (place.folder / "small.weights").stat().st_size, 2 << 20
+    check(size > 20 << 20, f"{size} bytes of weights")
+    enabled = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    kib = next(int(line.split()[1]) for line in pathlib.Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable"))
+    moves = enabled.exists() and "[never]" not in enabled.read_text() and kib << 10 > 4 * size
+    for options, moved in (((), moves), (("--shared",), False)):
+        check_equal(place.run("./small", "write", "--quiet", "--length", "30", *options).out, text, f"the text with {options}")
+        least, code = mapped_while_it_runs(place, "small.weights", "./small", "bench", "--seconds", "0.3", *options)
+        check_equal(code, 0, f"the exit code with {options}")
+        check(least < 2 * large if moved else least >= size, f"{least} of {size} bytes stay in the file with {options}")
 
 
 USER = """
@@ -346,4 +384,5 @@ def products_of_the_same_rows(place):
 
 
 if __name__ == "__main__":
-    sys.exit(main([writes_the_same_text, refuses, a_model_without_caches, library, weights_beside, library_with_weights_beside, for_aarch64, weights_alone, compensated, products_of_the_same_rows]))
+    sys.exit(main([writes_the_same_text, refuses, a_model_without_caches, library, weights_beside, large_pages_of_a_file, library_with_weights_beside,
+                   for_aarch64, weights_alone, compensated, products_of_the_same_rows]))

@@ -696,8 +696,8 @@ typedef struct aml_level {
     const aml_function *predict; // one per batch size
     // constants that are expanded when a context is opened, see aml/stored.h; NULL: there are none
     const void *stored;
-    void (*expand)(const void *stored, void *to);
-    size_t stored_bytes; // what they take then
+    void (*expand)(const void *stored, void *to); // and makes weights; NULL: nothing is to be done
+    size_t stored_bytes;                          // what all this takes then
 } aml_level;
 
 // What `amlc deploy` makes: weights inside, read-only, packed for the kernels; nothing is allocated
