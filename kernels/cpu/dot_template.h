@@ -190,8 +190,20 @@ TEMPLATE void NAME(dot_pack_panel)(const ELEMENT *b, int64_t b_k, int64_t b_colu
     {
         int columns = j == vectors - 1 ? lanes : LANES;
         const ELEMENT *from = b + j * LANES * b_column;
-        if (b_k == 1) {
+        if (b_k == 1 && k >= LANES) {
             NAME(aml_shared_dot_turn)(from, b_column, k, columns, vectors, out + j);
+            continue;
+        }
+        if (b_k == 1) { // few rows of the square are of use: little code
+            VECTOR square[LANES];
+            UNROLL for (int i = 0; i < LANES; i++) square[i] =
+                i < columns ? V(load_some)(from + i * b_column, (int)k) : (VECTOR){};
+            NAME(dot_transpose)(square);
+            UNROLL for (int i = 0; i < LANES; i++)
+            {
+                if (i < k)
+                    out[i * vectors + j] = square[i];
+            }
             continue;
         }
         NO_UNROLL for (int64_t p = 0; p < k; p++)
