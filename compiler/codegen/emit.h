@@ -46,13 +46,14 @@ typedef struct DataItem {
     size_t bytes;
 } DataItem;
 
-// A module is made in pieces, which LLVM compiles at the same time (pieces.c). Entry points and
-// data are in the first.
+// A module is made in pieces, which LLVM compiles at the same time (pieces.c). Data are in the
+// first that needs them.
 typedef struct Codegen {
     Cx *cx;
     Arena *arena; // goes away with the modules
     LLVMContextRef llvm;
     LLVMModuleRef module;    // the piece that is being written
+    LLVMModuleRef home;      // the piece of the entry point that is being written
     LLVMModuleRef templates; // the kernels' templates, for their types
     LLVMModuleRef piece[MOST_PIECES];
     int64_t load[MOST_PIECES]; // instructions, roughly
@@ -322,8 +323,8 @@ void emit_dot_stored(Frame *f, Inst *inst);
 void emit_take_stored(Frame *f, Inst *inst);
 
 // pieces.c
-void pieces_expect(Codegen *g, const IrFunction *entry); // before kernels: what goes to the first
-LLVMModuleRef piece_for_kernel(Codegen *g);              // that the next kernel goes to
+int piece_for_entry(Codegen *g, const IrFunction *entry); // before kernels are made
+LLVMModuleRef piece_for_kernel(Codegen *g);               // that the next kernel goes to
 void piece_add(Codegen *g, LLVMValueRef kernel);
 LLVMModuleRef piece_new(Codegen *g, LLVMContextRef llvm);
 LLVMModuleRef templates_read(Codegen *g, LLVMContextRef llvm); // NULL: they cannot be
