@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "aml/packed.h"
+
 #define TOP(...) buffer_printf(&writer->top, __VA_ARGS__)
 
 const char *table_layers(TableWriter *writer, const Artifact *artifact)
@@ -158,7 +160,13 @@ Tables tables_of_artifact(Cx *cx, const Artifact *artifact)
     TableWriter writer_of = {.cx = cx, .top = {.arena = cx->arena}}, *writer = &writer_of;
     TOP("#include \"aml/program.h\"\n\n");
     write_artifact(writer, artifact, true);
-    TOP("\nint main(int argc, char **argv)\n{\n    return aml_artifact_main(&artifact, argc, "
-        "argv);\n}\n");
-    return table_end(writer);
+    bool unpacks = artifact->weights_bytes < PACKED_MOST;
+    TOP("\n#if !defined(AML_LAID_OUT)\n#define aml_unpack_program()\n#else\nvoid "
+        "aml_unpack_program(void);\n#endif\n");
+    TOP("\nint main(int argc, char **argv)\n{\n%s    return aml_artifact_main(&artifact, argc, "
+        "argv);\n}\n",
+        unpacks ? "    aml_unpack_program();\n" : "");
+    Tables tables = table_end(writer);
+    tables.unpacks = unpacks;
+    return tables;
 }

@@ -28,6 +28,7 @@ typedef struct Tables {
     const char *text;
     const aml_tokenizer *const *tokenizer; // number i has its image in the file tokenizerI.bin
     int tokenizers;
+    bool unpacks; // the program expands its constants, if they are packed (aml/packed.h)
 } Tables;
 
 const char *table_text(TableWriter *writer, const char *text); // a C literal, or "0" for NULL
@@ -183,7 +184,10 @@ const char *toolchain_finish(Link *link, bool good);
 //
 // Finishes the file of an executable that was linked by executable.ld, in its place: how long it
 // is then.
-size_t layout_finish(char *file, size_t length);
+size_t layout_finish(Cx *cx, char *file, size_t length, bool unpacks);
+
+// ---- pack.c: what aml_unpack (aml/packed.h) reads, in `arena`
+const char *pack(Arena *arena, const void *from, size_t bytes, size_t *length);
 
 // ---- process.c
 typedef struct ProcessResult {
