@@ -35,7 +35,7 @@ target_link_libraries(aml_runtime PUBLIC ${AML_JANSSON} ${AML_NETTLE} ${AML_JPEG
 # libaml_small.a: what an executable of a deployed model needs beside its kernels, compiled for size: it reads a few rows, not data
 # sets. It stands before libaml_runtime.a when such a program is linked.
 set(small_sources artifact/main.c artifact/library.c artifact/bench.c artifact/predict.c artifact/picture.c artifact/sound.c artifact/npy.c
-    artifact/values.c data/csv.c data/columns.c data/decode.c data/cell_rule.c data/element.c data/names.c data/npy.c data/time.c base/files.c base/words.c
+    artifact/values.c artifact/packed.c artifact/packed_program.c data/csv.c data/columns.c data/decode.c data/cell_rule.c data/element.c data/names.c data/npy.c data/time.c base/files.c base/words.c
     base/fail.c base/features.c base/numbers.c data/real.c)
 list(TRANSFORM small_sources PREPEND ${CMAKE_SOURCE_DIR}/runtime/)
 add_library(aml_small STATIC ${small_sources})

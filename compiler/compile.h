@@ -56,7 +56,8 @@ typedef struct ProgramJob {
     Vec(aml_metric) metric;
     Vec(aml_load) load;
     Vec(Span) load_span; // where each stands
-    Entry init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated, decode, prompt;
+    Entry init, step, metrics_reset, eval, eval_one, metrics_value, predict, validated, decode,
+        prompt;
 } ProgramJob;
 
 // `quantize: int8(...)` of a deploy block.
@@ -213,8 +214,9 @@ typedef struct Target {
     const char *cpu; // "native", "x86-64-v2", "x86-64-v3", "x86-64-v4"
     bool position_independent;
     bool keeps_objects; // what is compiled lives from build to build
-    bool stores;    // constants may be stored shorter, see aml/stored.h
-    Shared *shared; // NULL: there is one object
+    bool stores;        // constants may be stored shorter, see aml/stored.h
+    bool makes;         // weights may be transformed when a context is opened, see codegen/made.c
+    Shared *shared;     // NULL: there is one object
     // Called when entries and ObjectCode are complete but for the code itself, which is what takes
     // long; NULL: nobody waits.
     void (*planned)(void *data);
@@ -228,8 +230,9 @@ typedef struct ObjectCode {
     int files; // they belong together; a text is one
     const ObjectFile *file;
     const char *cpu_level, *cpu_features; // for aml_program
-    const char *stored;   // the symbol of constants that are expanded first; NULL: there are none
-    size_t stored_bytes;  // what they take then
+    const char *stored; // the symbol of constants that are expanded first; NULL: there are none
+    const char *expand; // the function that does it, and makes weights; NULL: nothing is to be done
+    size_t stored_bytes;  // what all this takes then
     size_t stored_length; // what they take in the object
     size_t stored_plain;  // what they would take there as they are
     const void *stored_data;

@@ -102,6 +102,7 @@ static bool compile_level(Deployment *d, const Artifact *from, ArtifactLevel *le
     level->cpu_level = object->cpu_level;
     level->cpu_features = object->cpu_features;
     level->stored = object->stored;
+    level->expand = object->expand;
     level->stored_bytes = object->stored_bytes;
     level->stored_length = object->stored_length;
     level->stored_plain = object->stored_plain;
@@ -127,6 +128,7 @@ bool deploy_compile(Deployment *d, ObjectCode *object)
         one.cpu = target.at[i];
         one.shared = target.count > 1 || beside ? &shared : NULL;
         one.stores = d->stores;
+        one.makes = !beside;
         if (!compile_level(d, &d->artifact, &level, &one, object))
             return false;
         for (int k = 0; k < object->files; k++)

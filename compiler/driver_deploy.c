@@ -146,7 +146,7 @@ static bool fold_norms(Deployment *d)
     if (!passes_run(d->cx, d->program->module, "dce", NULL, NULL))
         return false;
     for (int i = 0; i < artifact->predict.count; i++) {
-        freeze_loops(artifact->predict.at[i].ir);
+        freeze_loops(artifact->predict.at[i].ir, false);
         quant_fold_norms(artifact->predict.at[i].ir);
     }
     return true;

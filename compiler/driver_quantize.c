@@ -80,6 +80,14 @@ static void check_classes(Deployment *d, const QuantSamples *samples)
 
 // ---- the report
 
+// How the range of a layer in a loop is to be understood; NULL: it is in none.
+static const char *turns_text(const Deployment *d, const QuantLayer *layer)
+{
+    return layer->loop ? arena_printf(d->cx->arena, "one range for all %lld turns of a loop",
+                                      (long long)quant_turns(layer->loop))
+                       : NULL;
+}
+
 static void print_report(const Deployment *d)
 {
     fprintf(stderr, "  %-24s %10s %10s %11s %9s %10s %10s\n", "layer", "from", "to", "weights dB",
@@ -87,11 +95,23 @@ static void print_report(const Deployment *d)
     for (int i = 0; i < d->plan.layer.count; i++) {
         const QuantLayer *layer = &d->plan.layer.at[i];
         const QuantSite *site = &d->plan.site.at[layer->site];
+        const char *turns = turns_text(d, layer);
         fprintf(stderr, "  %-24s %10.4g %10.4g %11.1f %9.1f %10lld %10lld%s%s\n", layer->name,
                 site->low, site->high, layer->weight_error, layer->error,
                 (long long)layer->bytes_before, (long long)layer->bytes_after,
-                layer->kept ? "  stays f32: " : "", layer->kept ? layer->kept : "");
+                layer->kept ? "  stays f32: "
+                : turns     ? "  "
+                            : "",
+                layer->kept ? layer->kept
+                : turns     ? turns
+                            : "");
     }
+    if (d->plan.looped > 0)
+        fprintf(
+            stderr,
+            "  %d product%s in loops stay%s f32: with weights of each turn, in a loop in a loop, "
+            "or in one that leaves out turns\n",
+            d->plan.looped, d->plan.looped == 1 ? "" : "s", d->plan.looped == 1 ? "s" : "");
     if (d->plan.others > 0)
         fprintf(stderr, "  %d other product%s without constant weights stay%s f32\n",
                 d->plan.others, d->plan.others == 1 ? "" : "s", d->plan.others == 1 ? "s" : "");
@@ -103,6 +123,7 @@ static void keep_report(Deployment *d)
         const QuantLayer *layer = &d->plan.layer.at[i];
         const QuantSite *site = &d->plan.site.at[layer->site];
         aml_layer_report row = {.name = layer->name,
+                                .form = turns_text(d, layer),
                                 .kept = layer->kept,
                                 .low = site->low,
                                 .high = site->high,
@@ -172,8 +193,10 @@ bool deploy_quantize(Deployment *d)
                d->program->dataset.at[setting->dataset].table.name, d->data->table.name);
         return false;
     }
-    for (int i = 0; i < d->artifact.predict.count; i++)
+    for (int i = 0; i < d->artifact.predict.count; i++) {
+        freeze_loops(d->artifact.predict.at[i].ir, true);
         quant_fold_norms(d->artifact.predict.at[i].ir);
+    }
     QuantSamples samples;
     aml_tensors *tensors = NULL;
     bool good =

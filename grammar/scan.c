@@ -69,7 +69,7 @@ int scan_word(ParseState *ps, Token *token, const char *text, size_t length)
         }
     token->value.sym = word;
 #define KEYWORD(token_kind, keyword, meaning)                                                      \
-    if (strcmp(word, keyword) == 0)                                                                \
+    if (length == sizeof keyword - 1 && memcmp(word, keyword, sizeof keyword - 1) == 0)            \
         return scan_token(ps, token, token_kind);
 #include "keywords.def"
     return scan_token(ps, token, IDENT);

@@ -61,6 +61,17 @@ void arena_reset(Arena *arena)
     arena->current = arena->first;
 }
 
+void arena_trim(Arena *arena)
+{
+    if (!arena->current)
+        return;
+    for (Block *block = arena->current->next, *next; block; block = next) {
+        next = block->next;
+        free(block);
+    }
+    arena->current->next = NULL;
+}
+
 // A new block of at least `bytes`, put after the current one.
 static Block *add_block(Arena *arena, size_t bytes)
 {

@@ -27,6 +27,7 @@ typedef struct Arena Arena;
 Arena *arena_new(void);
 void arena_free(Arena *arena);
 void arena_reset(Arena *arena); // everything allocated so far goes away, the blocks are kept
+void arena_trim(Arena *arena); // gives back the memory that is not in use
 void *
 arena_alloc(Arena *arena,
             size_t bytes); // zeroed, aligned to 16; never NULL (out of memory ends the process)
@@ -150,7 +151,9 @@ typedef struct Define {
 // A stage of the compilation and how long it took.
 typedef struct Lap {
     const char *name;
-    double seconds;
+    double seconds;   // that passed; negative: a part of the next stage, in several threads
+    double processor; // seconds of processor time, with those of processes that ended
+    int64_t peak;     // MiB of memory at most until then
 } Lap;
 
 struct DiagState; // diag/diag.h
@@ -179,6 +182,7 @@ struct Cx {
     bool without_data; // sizes that missing data would give are made up: nothing is built
     Vec(Lap) lap;
     double lap_at; // when the last lap ended; 0: nobody asks
+    double lap_processor;
 };
 
 Cx *cx_new(void);
@@ -188,6 +192,8 @@ void cx_free(Cx *cx);
 
 void lap_start(Cx *cx);
 void lap_end(Cx *cx, const char *name); // the time since the last lap belongs to `name`
+void lap_part(Cx *cx, const char *name, double processor); // of the stage that ends next
+double lap_thread(void); // seconds of processor time of this thread
 void lap_print(const Cx *cx, FILE *out);
 
 #endif

@@ -105,9 +105,16 @@ static LLVMValueRef packed_constant(Frame *f, const AmlConv *c, const int64_t *t
     Codegen *g = f->g;
     size_t bytes;
     const void *at = constant_bytes(g, weights, &bytes);
+    if (c->side && g->makes)
+        return made_weights(f, c, at);
     void *packed = arena_alloc(g->arena, c->packed_bytes);
     if (c->last) {
         aml_conv_last_pack(c, at, packed);
+        return read_only(f, packed, c->packed_bytes);
+    }
+    if (c->in_tiles) {
+        aml_conv_tiles_pack(0, aml_conv_tiles_blocks(c), 4, false, c->channels, c->from, c->to,
+                            c->taps, table, at, packed);
         return read_only(f, packed, c->packed_bytes);
     }
     if (c->quads) {
@@ -124,7 +131,7 @@ static LLVMValueRef packed_constant(Frame *f, const AmlConv *c, const int64_t *t
 static void pack_weights(Frame *f, const Inst *inst, const AmlConv *c, LLVMValueRef table,
                          LLVMValueRef weights, LLVMValueRef packed)
 {
-    int64_t panels = panels_of(c);
+    int64_t panels = c->in_tiles ? aml_conv_tiles_blocks(c) : panels_of(c);
     Kernel kernel, *k = &kernel;
     kernel_begin(k, f, inst, c->packed_bytes > 128 * 1024 && panels > 1 ? panels : 1);
     buffer_text(&k->key, "pack");
@@ -141,6 +148,16 @@ static void pack_weights(Frame *f, const Inst *inst, const AmlConv *c, LLVMValue
                             k->operand.at[rows].formal};
     int count = 3;
     bool pairs = c->half == AML_HALF_PAIRS;
+    if (c->in_tiles) {
+        int64_t const size[] = {c->input, c->channels, c->from, c->to, c->taps};
+        for (size_t i = 0; i < COUNT_OF(size); i++)
+            arg[count++] = whole(g, size[i]);
+        arg[count++] = begin;
+        arg[count++] = end;
+        call_named(&k->emit, "aml_shared_conv_tiles_pack", arg, count);
+        kernel_close(k);
+        return;
+    }
     if (c->half && !pairs)
         arg[count++] = whole(g, c->half);
     arg[count++] = whole(g, c->input);
@@ -198,8 +215,8 @@ static void emit_call(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
     count += 2;
     arg[count++] = epilogue;
     arg[count++] = context;
-    call_template(&k->emit, c->kept ? "aml_conv_kept" : "aml_conv", c->bytes, c->quads, c->half,
-                  arg, count);
+    const char *stem = c->kept ? "aml_conv_kept" : c->in_tiles ? "aml_conv_tiles" : "aml_conv";
+    call_template(&k->emit, stem, c->bytes, c->quads, c->half, arg, count);
 }
 
 static int add_epilogue(Kernel *k, const AmlConv *c, LLVMValueRef arg[], int count,
@@ -310,13 +327,13 @@ void conv_emit(Frame *f, Inst *inst, Inst *conv)
     Codegen *g = f->g;
     IrFunction *body = inst->attr[0].function;
     AmlConv c;
-    if (!conv_shape(conv, g->lanes * 4, g->pairs, &c))
+    if (!(g->tiles && conv_tiles_shape(conv, &c)) && !conv_shape(conv, g->lanes * 4, g->pairs, &c))
         bug(g->cx, conv->span, "a convolution without code was left");
     const Inst *own = product_stored(conv->input[1]); // the body's parameter
     const Inst *weights = inst->input[own->attr[0].whole];
     bool constant = value_origin(weights)->op == OP_constant && !c.half;
     AmlConv stored = c;
-    if (constant)
+    if (constant && !c.in_tiles)
         share_weights(g, conv, &c, &stored);
     LLVMValueRef table;
     const int64_t *rows = table_of(g, &c, &table);

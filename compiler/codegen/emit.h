@@ -30,6 +30,12 @@ typedef struct StoredPart { // data that are expanded into the context
     size_t length; // as it is stored
 } StoredPart;
 
+typedef struct MadePart { // weights that are transformed into the context
+    const void *at;
+    int64_t side, from, to, panel;
+    size_t offset;
+} MadePart;
+
 enum { MOST_PIECES = 8 };
 
 // data.c: large constants do not go through LLVM, they are an object of their own.
@@ -40,13 +46,14 @@ typedef struct DataItem {
     size_t bytes;
 } DataItem;
 
-// A module is made in pieces, which LLVM compiles at the same time (pieces.c). Entry points and
-// data are in the first.
+// A module is made in pieces, which LLVM compiles at the same time (pieces.c). Data are in the
+// first that needs them.
 typedef struct Codegen {
     Cx *cx;
     Arena *arena; // goes away with the modules
     LLVMContextRef llvm;
     LLVMModuleRef module;    // the piece that is being written
+    LLVMModuleRef home;      // the piece of the entry point that is being written
     LLVMModuleRef templates; // the kernels' templates, for their types
     LLVMModuleRef piece[MOST_PIECES];
     int64_t load[MOST_PIECES]; // instructions, roughly
@@ -69,7 +76,9 @@ typedef struct Codegen {
     bool keeps_objects; // compiled pieces live from build to build
     bool stores;        // constants may be stored shorter
     Vec(StoredPart) stored;
-    size_t stored_bytes; // when expanded
+    bool makes; // weights may be transformed when a context is opened
+    Vec(MadePart) made;
+    size_t stored_bytes; // of the parts of both kinds in the context
     LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, half, ptr, none;
 } Codegen;
 
@@ -291,6 +300,12 @@ LLVMValueRef constant_pointer(Codegen *g, const void *bytes, size_t count);
 // stored.c: the address of constants, which may lie in the context
 LLVMValueRef read_only(Frame *f, const void *at, size_t bytes);
 void stored_emit(Codegen *g, const char *symbol, ObjectCode *object);
+
+// made.c: whether it pays to make Winograd's weights when a context is opened; the address that
+// they have then; the function that makes all
+bool made_fits(const Codegen *g, const EmitEntry entries[], int count);
+LLVMValueRef made_weights(Frame *f, const AmlConv *c, const void *weights);
+void made_emit(Codegen *g, const char *symbol, ObjectCode *object);
 void function_attributes(Codegen *g, LLVMValueRef function, const char *const names[]);
 
 // move.c: ops with loops of their own
@@ -311,8 +326,8 @@ void emit_dot_stored(Frame *f, Inst *inst);
 void emit_take_stored(Frame *f, Inst *inst);
 
 // pieces.c
-void pieces_expect(Codegen *g, const IrFunction *entry); // before kernels: what goes to the first
-LLVMModuleRef piece_for_kernel(Codegen *g);              // that the next kernel goes to
+int piece_for_entry(Codegen *g, const IrFunction *entry); // before kernels are made
+LLVMModuleRef piece_for_kernel(Codegen *g);               // that the next kernel goes to
 void piece_add(Codegen *g, LLVMValueRef kernel);
 LLVMModuleRef piece_new(Codegen *g, LLVMContextRef llvm);
 LLVMModuleRef templates_read(Codegen *g, LLVMContextRef llvm); // NULL: they cannot be

@@ -302,7 +302,7 @@ static void load_parameters(Frame *f)
     LLVMValueRef scalars = field(f, f->call, offsetof(aml_call, scalar));
     f->state = field(f, f->call, offsetof(aml_call, state));
     f->arena = field(f, f->call, offsetof(aml_call, arena));
-    if (g->stores)
+    if (g->stores || g->makes)
         f->constants = field(f, f->call, offsetof(aml_call, constants));
     int input_count = 0, output_count = 0;
     for (int i = 0; i < f->fn->param.count; i++) {

@@ -318,7 +318,7 @@ void kernel_close(Kernel *k)
         LLVMBuildRetVoid(k->emit.b);
         LLVMDisposeBuilder(k->emit.b);
         piece_add(k->g, k->function);
-        k->g->module = k->g->piece[0];
+        k->g->module = k->g->home;
     }
     if (k->parts > 1) {
         call_parallel(k);
@@ -358,6 +358,23 @@ static LLVMValueRef constant_beside(Codegen *g, uint64_t hash, const void *bytes
     return LLVMBuildInBoundsGEP2(g->builder, g->i8, g->weights, &at, 1, "");
 }
 
+// The constant, or its declaration if it is in another piece.
+static LLVMValueRef constant_here(Codegen *g, LLVMValueRef constant)
+{
+    size_t length;
+    const char *name = LLVMGetValueName2(constant, &length);
+    LLVMValueRef here = LLVMGetNamedGlobal(g->module, name);
+    if (here)
+        return here;
+    LLVMSetLinkage(constant, LLVMExternalLinkage);
+    LLVMSetVisibility(constant, LLVMHiddenVisibility);
+    here = LLVMAddGlobal(g->module, LLVMGlobalGetValueType(constant), name);
+    LLVMSetGlobalConstant(here, 1);
+    LLVMSetAlignment(here, AML_ALIGNMENT);
+    LLVMSetVisibility(here, LLVMHiddenVisibility);
+    return here;
+}
+
 LLVMValueRef constant_pointer(Codegen *g, const void *bytes, size_t count)
 {
     uint64_t hash = 0xcbf29ce484222325u;
@@ -368,7 +385,7 @@ LLVMValueRef constant_pointer(Codegen *g, const void *bytes, size_t count)
     for (int i = 0; i < g->constant.count; i++) {
         const Constant *old = &g->constant.at[i];
         if (old->hash == hash && old->bytes == count && memcmp(old->at, bytes, count) == 0)
-            return old->value;
+            return constant_here(g, old->value);
     }
     LLVMTypeRef type = LLVMArrayType2(g->i8, count);
     Shared *shared = g->shared;

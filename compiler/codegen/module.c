@@ -52,7 +52,7 @@ static void open_module(Codegen *g)
     g->templates = templates_read(g, g->llvm);
     if (!g->templates)
         bug(g->cx, (Span){0}, "the kernels for %d lanes cannot be read", g->lanes);
-    g->module = g->piece[0] = piece_new(g, g->llvm);
+    g->module = g->home = g->piece[0] = piece_new(g, g->llvm);
     g->pieces = 1;
     set_types(g);
 }
@@ -110,14 +110,18 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
         *g = &codegen;
     if (g->shared && g->shared->lanes == 0)
         g->shared->lanes = g->lanes;
+    g->makes = target.makes && made_fits(g, entries, count);
     open_module(g);
+    int *piece = NEW_ARRAY(g->arena, int, count + 1);
     for (int i = 0; i < count; i++)
-        pieces_expect(g, entries[i].entry->ir);
+        piece[i] = piece_for_entry(g, entries[i].entry->ir);
     for (int i = 0; i < count; i++) {
         fuse_prepare(entries[i].entry->ir);
+        g->module = g->home = g->piece[piece[i]];
         emit_entry(g, &entries[i]);
     }
     stored_emit(g, arena_printf(cx->arena, "%s_stored", entries[0].entry->symbol), object);
+    made_emit(g, arena_printf(cx->arena, "%s_make", entries[0].entry->symbol), object);
     lap_end(cx, "plan and emit");
     verify(g);
     object->cpu_level = info.level;
@@ -132,11 +136,7 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
         object->file = file;
     }
     lap_end(cx, "LLVM");
-    for (int i = 0; i < g->pieces; i++)
-        LLVMDisposeModule(g->piece[i]);
-    LLVMDisposeModule(g->templates);
     LLVMDisposeTargetMachine(g->machine);
-    LLVMContextDispose(g->llvm);
     arena_free(g->arena);
     return true;
 }

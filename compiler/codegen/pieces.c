@@ -1,11 +1,12 @@
 // pieces.c: the pieces of a module, which LLVM compiles at the same time.
 //
-// Kernels are dealt to pieces as they are made: the first piece, which has the entry points, is
-// filled up to a size, then the next one, and when there are enough of them the smallest takes the
-// next kernel. So the pieces follow from the program alone, not from the number of threads, and a
-// build gives the same bytes everywhere. An LLVM context belongs to one thread: each piece goes to
-// its thread as bitcode and meets the templates there.
+// Entry points, and then kernels as they are made, are dealt to pieces: the first is filled up to a
+// size, then the next one, and when there are enough of them the smallest takes what comes next. So
+// the pieces follow from the program alone, not from the number of threads, and a build gives the
+// same bytes everywhere. An LLVM context belongs to one thread: each piece goes to its thread as
+// bitcode and meets the templates there.
 
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +38,7 @@ static const char pipeline[] =
 // In instructions. A template becomes about as many as are stated for it; an entry point calls a
 // kernel for each of the IR's, which are quickly compiled. A piece is not smaller than it must be:
 // each one reads the templates and sets up LLVM's passes for itself: several milliseconds.
-enum { PIECE_SIZE = 8000, PRODUCT_SIZE = 500, TEMPLATE_SIZE = 50, ENTRY_SIZE = 4 };
+enum { PIECE_SIZE = 4000, PRODUCT_SIZE = 500, TEMPLATE_SIZE = 50, ENTRY_SIZE = 4 };
 
 // ---- dealing ------------------------------------------------------------------------------------
 
@@ -56,13 +57,8 @@ LLVMModuleRef piece_new(Codegen *g, LLVMContextRef llvm)
     return module;
 }
 
-void pieces_expect(Codegen *g, const IrFunction *entry)
-{
-    for (const Inst *inst = entry->first; inst; inst = inst->next)
-        g->load[0] += ENTRY_SIZE;
-}
-
-LLVMModuleRef piece_for_kernel(Codegen *g)
+// The piece with least in it, or a new one.
+static int choose_piece(Codegen *g)
 {
     int least = 0;
     for (int i = 1; i < g->pieces; i++)
@@ -72,7 +68,20 @@ LLVMModuleRef piece_for_kernel(Codegen *g)
         least = g->pieces++;
         g->piece[least] = piece_new(g, g->llvm);
     }
-    return g->piece[least];
+    return least;
+}
+
+int piece_for_entry(Codegen *g, const IrFunction *entry)
+{
+    int piece = choose_piece(g);
+    for (const Inst *inst = entry->first; inst; inst = inst->next)
+        g->load[piece] += ENTRY_SIZE;
+    return piece;
+}
+
+LLVMModuleRef piece_for_kernel(Codegen *g)
+{
+    return g->piece[choose_piece(g)];
 }
 
 void piece_add(Codegen *g, LLVMValueRef kernel)
@@ -162,7 +171,8 @@ typedef struct Piece {
     char *text; // the result if it is LLVM's text
     char *kept; // the result if an earlier build left it
     size_t kept_length;
-    const char *wrong; // what LLVM said
+    const char *wrong;                      // what LLVM said
+    double join_time, pass_time, code_time; // of the processor
 } Piece;
 
 typedef struct Pieces {
@@ -218,7 +228,10 @@ static void compile_module(Codegen *g, Piece *piece, LLVMModuleRef module, const
 {
     bool asm_text = emit_text && strcmp(emit_text, "asm") == 0;
     char *message = NULL;
+    double begin = lap_thread();
     piece->wrong = run_pipeline(module, g->machine);
+    double passed = lap_thread();
+    piece->pass_time = passed - begin;
     if (piece->wrong)
         return;
     if (emit_text && !asm_text)
@@ -227,6 +240,7 @@ static void compile_module(Codegen *g, Piece *piece, LLVMModuleRef module, const
                                                  asm_text ? LLVMAssemblyFile : LLVMObjectFile,
                                                  &message, &piece->result))
         piece->wrong = message;
+    piece->code_time = lap_thread() - passed;
 }
 
 static void compile_piece(Pieces *p, Piece *piece)
@@ -243,9 +257,11 @@ static void compile_piece(Pieces *p, Piece *piece)
             return;
         }
     }
+    double begin = lap_thread();
     g->llvm = LLVMContextCreate();
     g->machine = target_machine(g->triple, g->cpu, g->features);
     LLVMModuleRef module = join(g, piece);
+    piece->join_time = lap_thread() - begin;
     if (module)
         compile_module(g, piece, module, p->emit_text);
     else
@@ -302,6 +318,9 @@ static ObjectFile take(const Codegen *g, Piece *piece)
 {
     if (piece->wrong)
         bug(g->cx, (Span){0}, "LLVM cannot compile the module: %s", piece->wrong);
+    lap_part(g->cx, "kernels' templates", piece->join_time);
+    lap_part(g->cx, "passes", piece->pass_time);
+    lap_part(g->cx, "code", piece->code_time);
     ObjectFile file;
     if (piece->kept) {
         file.length = piece->kept_length;
@@ -321,11 +340,23 @@ static ObjectFile take(const Codegen *g, Piece *piece)
     return file;
 }
 
+// Bitcode is a tenth of its module, which nobody needs while LLVM compiles; nor what passes needed.
+static void close_modules(Codegen *g)
+{
+    for (int i = 0; i < g->pieces; i++)
+        LLVMDisposeModule(g->piece[i]);
+    LLVMDisposeModule(g->templates);
+    LLVMContextDispose(g->llvm);
+    arena_trim(g->cx->scratch);
+    malloc_trim(0); // other threads have heaps of their own
+}
+
 void pieces_compile(Codegen *g, const char *emit_text, ObjectCode *object)
 {
     Pieces pieces = {.g = g, .emit_text = emit_text}, *p = &pieces;
     for (int i = 0; i < g->pieces; i++)
         p->piece[i].bitcode = LLVMWriteBitcodeToMemoryBuffer(g->piece[i]);
+    close_modules(g);
     run_all(p);
     ObjectFile *file = NEW_ARRAY(g->cx->arena, ObjectFile, g->pieces);
     for (int i = 0; i < g->pieces; i++)

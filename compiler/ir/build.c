@@ -38,14 +38,6 @@ IrFunction *ir_function_find(const IrModule *module, Sym name)
     return NULL;
 }
 
-IrFunction *inst_nested(const Inst *inst)
-{
-    for (int i = 0; i < op_info[inst->op].attrs; i++)
-        if (op_info[inst->op].attr[i].kind == ATTR_Body)
-            return inst->attr[i].function;
-    return NULL;
-}
-
 Inst *ir_param(IrFunction *fn, Type type, Slot slot, Sym name, Span span)
 {
     if (!type_valid(type))

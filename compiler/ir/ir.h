@@ -164,7 +164,16 @@ bool inst_is_splat(const Inst *inst, double *value); // a constant whose element
 bool op_has(Op op, unsigned trait);                  // all of them
 bool inst_rounds(const Inst *inst, int input); // of a CONTRACTS op: in a `mixed` function this
                                                // input is rounded
-IrFunction *inst_nested(const Inst *inst); // the body of a loop or fused instruction, else NULL
+
+// The body of a loop or fused instruction, else NULL. Asked for each instruction by each pass.
+static inline IrFunction *inst_nested(const Inst *inst)
+{
+    const OpInfo *info = &op_info[inst->op];
+    for (int i = 0; i < info->attrs; i++)
+        if (info->attr[i].kind == ATTR_Body)
+            return inst->attr[i].function;
+    return NULL;
+}
 
 // ---- verify.c: every invariant of the head of this file, types against the shape rules, use
 // counts, spans. Returns NULL, or what is wrong.

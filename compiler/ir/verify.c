@@ -4,6 +4,8 @@
 
 #include "ir/ir.h"
 
+#include <stdlib.h>
+
 typedef struct Check {
     Arena *arena;
     IrModule *module; // NULL: one function alone
@@ -102,8 +104,38 @@ static bool check_inst(Check *check, Inst *inst, IrFunction *fn, int depth)
     return check_types(check, inst) && define(check, inst, fn);
 }
 
+// A slot as a number, with what is bound to it.
+typedef struct Bound {
+    int64_t key;
+    const Inst *value;
+} Bound;
+
+static int by_key(const void *a, const void *b)
+{
+    int64_t x = ((const Bound *)a)->key, y = ((const Bound *)b)->key;
+    return (x > y) - (x < y);
+}
+
+static void add_bound(Bound *list, int *count, Slot slot, const Inst *value)
+{
+    if (slot.kind != SLOT_VALUE)
+        list[(*count)++] = (Bound){(int64_t)slot.kind << 32 | slot.index, value};
+}
+
+static bool check_once(Check *check, Bound *list, int count, const char *what)
+{
+    qsort(list, (size_t)count, sizeof *list, by_key);
+    for (int i = 1; i < count; i++)
+        if (list[i].key == list[i - 1].key)
+            return fail(check, list[i].value, "two %s are bound to one slot", what);
+    return true;
+}
+
 static bool check_slots(Check *check, const IrFunction *fn)
 {
+    Bound *read = NEW_ARRAY(check->arena, Bound, fn->param.count + 1),
+          *written = NEW_ARRAY(check->arena, Bound, fn->result.count + 1);
+    int reads = 0, writes = 0;
     for (int i = 0; i < fn->param.count; i++) {
         Slot slot = fn->param_slot.at[i];
         const Inst *param = fn->param.at[i];
@@ -115,9 +147,7 @@ static bool check_slots(Check *check, const IrFunction *fn)
             return fail(check, param, "a scalar of type %s", type_text(check->arena, param->type));
         if (slot.kind != SLOT_VALUE && slot.index < 0)
             return fail(check, param, "a negative slot");
-        for (int k = 0; k < i && slot.kind != SLOT_VALUE; k++)
-            if (fn->param_slot.at[k].kind == slot.kind && fn->param_slot.at[k].index == slot.index)
-                return fail(check, param, "two parameters are bound to one slot");
+        add_bound(read, &reads, slot, param);
     }
     for (int i = 0; i < fn->result.count; i++) {
         Slot slot = fn->result.at[i].slot;
@@ -127,17 +157,21 @@ static bool check_slots(Check *check, const IrFunction *fn)
             return fail(check, value, "result %d is bound to something that cannot be written", i);
         if (slot.kind != SLOT_VALUE && slot.index < 0)
             return fail(check, value, "a negative slot");
-        for (int k = 0; k < i && slot.kind != SLOT_VALUE; k++)
-            if (fn->result.at[k].slot.kind == slot.kind &&
-                fn->result.at[k].slot.index == slot.index)
-                return fail(check, value, "two results are bound to one slot");
-        for (int k = 0; k < fn->param.count && slot.kind == SLOT_STATE; k++)
-            if (fn->param_slot.at[k].kind == SLOT_STATE &&
-                fn->param_slot.at[k].index == slot.index &&
-                !type_equal(fn->param.at[k]->type, value->type))
-                return fail(check, value, "state %d is read as %s and written as %s", slot.index,
-                            type_text(check->arena, fn->param.at[k]->type),
-                            type_text(check->arena, value->type));
+        add_bound(written, &writes, slot, value);
+    }
+    if (!check_once(check, read, reads, "parameters") ||
+        !check_once(check, written, writes, "results"))
+        return false;
+    for (int i = 0, k = 0; i < writes; i++) { // a state that is read and written: both are sorted
+        while (k < reads && read[k].key < written[i].key)
+            k++;
+        const Inst *value = written[i].value;
+        if (k < reads && read[k].key == written[i].key &&
+            !type_equal(read[k].value->type, value->type))
+            return fail(check, value, "state %d is read as %s and written as %s",
+                        (int)(written[i].key & 0x7fffffff),
+                        type_text(check->arena, read[k].value->type),
+                        type_text(check->arena, value->type));
     }
     return true;
 }

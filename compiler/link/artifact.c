@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "aml/packed.h"
+
 #define TOP(...) buffer_printf(&writer->top, __VA_ARGS__)
 
 const char *table_layers(TableWriter *writer, const Artifact *artifact)
@@ -71,14 +73,15 @@ static void write_levels(TableWriter *writer, const Artifact *artifact)
                                          arena_printf(writer->cx->arena, "l%dp%d", l, i)));
         TOP("static const aml_function predict%d[] = {\n%s};\n", l, predict.text);
         if (level->stored)
-            TOP("extern const char %s[];\nvoid aml_stored_expand(const void *stored, void *to);\n",
-                level->stored);
+            TOP("extern const char %s[];\n", level->stored);
+        if (level->expand)
+            TOP("void %s(const void *stored, void *to);\n", level->expand);
         buffer_printf(&rows,
                       "    {.cpu_level = %s, .cpu_features = %s, .prepare = %s, .predict = "
                       "predict%d, .stored = %s, .expand = %s, .stored_bytes = %zuu},\n",
                       table_text(writer, level->cpu_level), table_text(writer, level->cpu_features),
                       prepare, l, level->stored ? level->stored : "0",
-                      level->stored ? "aml_stored_expand" : "0", level->stored_bytes);
+                      level->expand ? level->expand : "0", level->stored_bytes);
     }
     TOP("static const aml_level levels[] = {\n%s};\n", rows.text);
 }
@@ -157,7 +160,13 @@ Tables tables_of_artifact(Cx *cx, const Artifact *artifact)
     TableWriter writer_of = {.cx = cx, .top = {.arena = cx->arena}}, *writer = &writer_of;
     TOP("#include \"aml/program.h\"\n\n");
     write_artifact(writer, artifact, true);
-    TOP("\nint main(int argc, char **argv)\n{\n    return aml_artifact_main(&artifact, argc, "
-        "argv);\n}\n");
-    return table_end(writer);
+    bool unpacks = artifact->weights_bytes < PACKED_MOST;
+    TOP("\n#if !defined(AML_LAID_OUT)\n#define aml_unpack_program()\n#else\nvoid "
+        "aml_unpack_program(void);\n#endif\n");
+    TOP("\nint main(int argc, char **argv)\n{\n%s    return aml_artifact_main(&artifact, argc, "
+        "argv);\n}\n",
+        unpacks ? "    aml_unpack_program();\n" : "");
+    Tables tables = table_end(writer);
+    tables.unpacks = unpacks;
+    return tables;
 }

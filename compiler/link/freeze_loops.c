@@ -12,34 +12,54 @@
 
 enum { MOST_TURNS = 64, MOST_INSTRUCTIONS = 20000, LEAST_WEIGHTS = 4096 };
 
-static bool multiplies(const IrFunction *body, const Inst *param)
+// `all`: also in a loop that is given slices of what the turn is given, and convolutions.
+static bool multiplies(const IrFunction *body, const Inst *param, bool all)
 {
-    for (const Inst *inst = body->first; inst; inst = inst->next)
-        if (inst->op == OP_dot && inst->input[1] == param)
+    for (const Inst *inst = body->first; inst; inst = inst->next) {
+        if ((inst->op == OP_dot || (all && inst->op == OP_conv)) && inst->input[1] == param)
             return true;
+        for (int i = 0; all && inst->op == OP_loop && i < inst->inputs; i++)
+            if (inst->input[i] == param &&
+                multiplies(inst->attr[3].function, inst->attr[3].function->param.at[i + 1], all))
+                return true;
+    }
     return false;
 }
 
+static int64_t instructions_in(const IrFunction *body)
+{
+    int64_t count = 0;
+    for (const Inst *inst = body->first; inst; inst = inst->next)
+        count += 1 + (inst_nested(inst) ? instructions_in(inst_nested(inst)) : 0);
+    return count;
+}
+
 // Its slices are all constants, one of them is multiplied with, and nothing is stacked.
-static bool worth_it(const Inst *loop)
+static bool worth_it(const Inst *loop, bool all)
 {
     const IrFunction *body = loop->attr[3].function;
-    int64_t count = loop->attr[0].whole, instructions = 0;
+    int64_t count = loop->attr[0].whole;
     int carried = (int)loop->attr[1].whole, sliced = (int)loop->attr[2].whole;
     bool guarded = loop->attr[5].whole != 0, found = false;
 
     if (guarded || count < 2 || count > MOST_TURNS || body->result.count != carried)
         return false;
-    for (const Inst *inst = body->first; inst; inst = inst->next)
-        instructions++;
     for (int i = carried; i < carried + sliced; i++) {
         const Inst *in = loop->input[i], *param = body->param.at[i + 1];
         if (in->op != OP_constant)
             return false;
-        found |= !in->attr[0].data.splat && type_elements(param->type) >= LEAST_WEIGHTS &&
-                 multiplies(body, param);
+        found |= !in->attr[0].data.splat && (all || type_elements(param->type) >= LEAST_WEIGHTS) &&
+                 multiplies(body, param, all);
     }
-    return found && count * instructions <= MOST_INSTRUCTIONS;
+    return found && count * instructions_in(body) <= MOST_INSTRUCTIONS;
+}
+
+// body.#.up.weight in turn 2: body.2.up.weight
+static Sym name_of_turn(Cx *cx, Sym name, int64_t turn)
+{
+    const char *mark = name ? strchr(name, '#') : NULL;
+    return mark ? sym_printf(cx, "%.*s%lld%s", (int)(mark - name), name, (long long)turn, mark + 1)
+                : name;
 }
 
 // What a turn is given of a constant.
@@ -52,7 +72,7 @@ static Inst *slice_of(Inst *place, const Inst *constant, int64_t turn, Type type
     }
     Attr attr = {.data = data};
     Inst *made = ir_insert_before(place, OP_constant, NULL, 0, &attr, type, constant->span);
-    made->name = constant->name;
+    made->name = name_of_turn(place->function->cx, constant->name, turn);
     return made;
 }
 
@@ -108,11 +128,11 @@ static void write_out(IrFunction *fn, Inst *loop)
     ir_remove(fn, loop);
 }
 
-void freeze_loops(IrFunction *fn)
+void freeze_loops(IrFunction *fn, bool all)
 {
     for (Inst *inst = fn->first, *next; inst; inst = next) {
         next = inst->next;
-        if (inst->op != OP_loop || !worth_it(inst))
+        if (inst->op != OP_loop || !worth_it(inst, all))
             continue;
         Inst *before = inst->prev;
         write_out(fn, inst);

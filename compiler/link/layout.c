@@ -1,13 +1,16 @@
 // layout.c: what is left to do for a deployed executable when it is linked by executable.ld.
 //
-// The loader reads program headers alone, so the table of sections and their names go. The part
-// that the dynamic linker writes once becomes one that it protects: its last page holds nothing
-// else, so all of that page may be protected, which the linker does not know.
+// The loader reads program headers alone, so the table of sections and their names go. Constants,
+// the last part, are packed if the program unpacks them, they are few, and that saves a page. The
+// part that the dynamic linker writes once becomes one that it protects: its last page holds
+// nothing else, so all of that page may be protected, which the linker does not know.
 
 #include "link/link.h"
 
 #include <elf.h>
 #include <string.h>
+
+#include "aml/packed.h"
 
 enum { PAGE = 4096 };
 
@@ -58,7 +61,32 @@ static void protect(char *file, const Elf64_Ehdr *head)
     spare->p_memsz = (once->p_vaddr + once->p_memsz + PAGE - 1) / PAGE * PAGE - once->p_vaddr;
 }
 
-size_t layout_finish(char *file, size_t length)
+// The part with the constants ends the file. Packed ones begin some pages before the place to which
+// they are expanded. How long the file is then.
+static size_t pack_constants(Cx *cx, char *file, const Elf64_Ehdr *head, size_t end)
+{
+    Elf64_Phdr *last = NULL;
+    for (int i = 0; i < head->e_phnum; i++)
+        if (header_at(file, head, i)->p_type == PT_LOAD)
+            last = header_at(file, head, i);
+    if (!last || last->p_flags != PF_R || last->p_memsz != last->p_filesz ||
+        last->p_filesz > PACKED_MOST || last->p_offset + last->p_filesz != end)
+        return end;
+    size_t length;
+    const char *packed = pack(cx->scratch, file + last->p_offset, last->p_filesz, &length);
+    if (length + PAGE > last->p_filesz)
+        return end;
+    size_t room = (length + PAGE - 1) / PAGE * PAGE;
+    memcpy(file + last->p_offset, packed, length);
+    last->p_vaddr -= room;
+    last->p_paddr -= room;
+    last->p_memsz += room;
+    last->p_filesz = length;
+    last->p_flags = PF_R | PF_W;
+    return last->p_offset + length;
+}
+
+size_t layout_finish(Cx *cx, char *file, size_t length, bool unpacks)
 {
     Elf64_Ehdr head;
     size_t end = 0;
@@ -66,12 +94,16 @@ size_t layout_finish(char *file, size_t length)
         return length;
     protect(file, &head);
     for (int i = 0; i < head.e_phnum; i++) {
-        const Elf64_Phdr *header = header_at(file, &head, i);
+        Elf64_Phdr *header = header_at(file, &head, i);
+        if (header->p_memsz == 0 && header->p_type != PT_GNU_STACK) // its place means nothing
+            *header = (Elf64_Phdr){.p_type = PT_NULL};
         if (header->p_offset > length || header->p_filesz > length - header->p_offset)
             return length;
         if (header->p_offset + header->p_filesz > end)
             end = header->p_offset + header->p_filesz;
     }
+    if (unpacks)
+        end = pack_constants(cx, file, &head, end);
     head.e_shoff = 0;
     head.e_shnum = head.e_shentsize = head.e_shstrndx = 0;
     memcpy(file, &head, sizeof head);

@@ -28,6 +28,7 @@ typedef struct Tables {
     const char *text;
     const aml_tokenizer *const *tokenizer; // number i has its image in the file tokenizerI.bin
     int tokenizers;
+    bool unpacks; // the program expands its constants, if they are packed (aml/packed.h)
 } Tables;
 
 const char *table_text(TableWriter *writer, const char *text); // a C literal, or "0" for NULL
@@ -61,8 +62,8 @@ Tables tables_of_program(Cx *cx, Program *program, const ObjectCode *object,
 typedef struct ArtifactLevel {
     const char *cpu_level, *cpu_features;
     Entry prepare;
-    Vec(Entry) predict; // one per batch size
-    const char *stored; // see ObjectCode
+    Vec(Entry) predict;          // one per batch size
+    const char *stored, *expand; // see ObjectCode
     size_t stored_bytes, stored_length, stored_plain;
     const void *stored_data;
 } ArtifactLevel;
@@ -128,8 +129,9 @@ bool freeze_weights(Cx *cx, IrFunction *fn, const ProgramJob *job, const Weight 
 // Options and counters of the running program become constants: options keep their defaults. What
 // is left is the position of a generation.
 void freeze_scalars(IrFunction *fn, Entry *entry, const Program *program);
-// freeze_loops.c: loops whose slices are constant weights are written out.
-void freeze_loops(IrFunction *fn);
+// freeze_loops.c: loops whose slices are constant weights are written out: where that saves packing
+// them in each call, or `all`, because each turn is to be rounded to bytes by itself.
+void freeze_loops(IrFunction *fn, bool all);
 // A copy of the data set's prepare that computes only what `predict` reads, in its order, from the
 // fields that this needs: fills out->prepare, field and fields. out->name must be set.
 bool freeze_prepare(Cx *cx, const Program *program, IrModule *module, const ProgramDataset *data,
@@ -182,7 +184,10 @@ const char *toolchain_finish(Link *link, bool good);
 //
 // Finishes the file of an executable that was linked by executable.ld, in its place: how long it
 // is then.
-size_t layout_finish(char *file, size_t length);
+size_t layout_finish(Cx *cx, char *file, size_t length, bool unpacks);
+
+// ---- pack.c: what aml_unpack (aml/packed.h) reads, in `arena`
+const char *pack(Arena *arena, const void *from, size_t bytes, size_t *length);
 
 // ---- process.c
 typedef struct ProcessResult {

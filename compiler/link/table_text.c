@@ -104,10 +104,12 @@ const char *table_files(TableWriter *writer, const aml_files *of)
                       names(writer, of->keep[i].text, of->keep[i].texts, "kept", writer->arrays++));
     if (of->keeps)
         TOP("static const aml_name_keep keep_%d[] = {\n%s};\n", number, keep.text);
-    TOP("static const aml_files files_%d = {.name = %s, .list = %s, .parts = %d, .part = %s, .keeps = %d, "
+    TOP("static const aml_files files_%d = {.name = %s, .list = %s, .parts = %d, .part = %s, "
+        ".keeps = %d, "
         ".keep = %s, .rate = %lld, .middle = %d};\n",
-        number, table_text(writer, of->name), table_text(writer, of->list), of->parts, part, of->keeps,
-        of->keeps ? arena_printf(arena, "keep_%d", number) : "0", (long long)of->rate, of->middle);
+        number, table_text(writer, of->name), table_text(writer, of->list), of->parts, part,
+        of->keeps, of->keeps ? arena_printf(arena, "keep_%d", number) : "0", (long long)of->rate,
+        of->middle);
     return arena_printf(arena, "&files_%d", number);
 }
 
@@ -125,5 +127,7 @@ const char *tokenizer_libraries(Cx *cx, const Tables *tables)
 
 Tables table_end(TableWriter *writer)
 {
-    return (Tables){writer->top.text, writer->tokenizer.at, writer->tokenizer.count};
+    return (Tables){.text = writer->top.text,
+                    .tokenizer = writer->tokenizer.at,
+                    .tokenizers = writer->tokenizer.count};
 }

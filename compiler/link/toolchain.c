@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "aml/packed.h"
 #include "aml/vocabulary.h"
 #include "aml_link.h" // generated: AML_LINK_FLAGS, what a sanitized runtime needs
 #include "base/embedded.h"
@@ -100,15 +101,18 @@ static void leave(Workplace *place)
 
 // Moves a finished file to where the user wants it: a copy beside it, then a rename, which is
 // atomic.
-static const char *move_into_place(Cx *cx, const char *from, const char *output, mode_t mode,
+static const char *move_into_place(Cx *cx, const char *from, const LinkRequest *request,
                                    bool laid_out)
 {
+    bool runs = request->kind == LINK_EXECUTABLE || request->kind == LINK_SHARED;
+    mode_t mode = runs ? 0755 : 0644;
+    const char *output = request->output;
     char *content;
     size_t length;
     if (!file_read(cx->scratch, from, (size_t)1 << 31, &content, &length))
         return arena_printf(cx->arena, "cannot read %s: %s", from, strerror(errno));
     if (laid_out)
-        length = layout_finish(content, length);
+        length = layout_finish(cx, content, length, request->tables.unpacks);
     const char *partial = arena_printf(cx->arena, "%s.%ld.part", output, (long)getpid());
     const char *wrong = write_file(cx, partial, content, length);
     if (!wrong && (chmod(partial, mode) != 0 || rename(partial, output) != 0)) {
@@ -219,7 +223,15 @@ static const char *run_tool(Workplace *place, const char *tool, const Words *wor
     return finish_tool(place, tool, start_tool(place, tool, words));
 }
 
-static Process start_tables(Workplace *place, const Toolchain *tools)
+// Whether the linker is binutils' own, which understands executable.ld: the compiler that a user or
+// a sanitizer names has a linker of its own choice.
+static bool links_by_layout(const LinkRequest *request, const Toolchain *tools)
+{
+    return request->kind == LINK_EXECUTABLE && request->small && !request->cross &&
+           !*AML_LINK_FLAGS && strcmp(tools->compiler, AML_DEFAULT_CC) == 0;
+}
+
+static Process start_tables(Workplace *place, const LinkRequest *request, const Toolchain *tools)
 {
     Words list = {0}, *words = &list;
     vec_push(place->cx->arena, &place->made,
@@ -227,6 +239,8 @@ static Process start_tables(Workplace *place, const Toolchain *tools)
     ARG("-std=gnu11"), ARG("-O1"), ARG("-g0"), ARG("-fPIC"), ARG("-w"), ARG("-I.");
     ARG("-fno-ident"), ARG("-fno-asynchronous-unwind-tables"), ARG("-ffunction-sections"),
         ARG("-fdata-sections");
+    if (links_by_layout(request, tools))
+        ARG("-DAML_LAID_OUT");
     ARG("tables.c"), ARG("-c"), ARG("-o"), ARG("tables.o");
     return start_tool(place, tools->compiler, words);
 }
@@ -242,14 +256,6 @@ static bool on_path(Cx *cx, const char *name)
         at += length + (at[length] == ':');
     }
     return false;
-}
-
-// Whether the linker is binutils' own, which understands executable.ld: the compiler that a user or
-// a sanitizer names has a linker of its own choice.
-static bool links_by_layout(const LinkRequest *request, const Toolchain *tools)
-{
-    return request->kind == LINK_EXECUTABLE && request->small && !request->cross &&
-           !*AML_LINK_FLAGS && strcmp(tools->compiler, AML_DEFAULT_CC) == 0;
 }
 
 // gold links a training program in half the time of binutils' other linker. The compiler that a
@@ -305,7 +311,10 @@ static const char *link_whole(Workplace *place, const LinkRequest *request, cons
     ARG("-Wl,-z,noexecstack"), ARG("-Wl,-z,now"), ARG("-Wl,-O1");
     if (links_by_layout(request, tools)) { // its last headers are made by layout_finish
         ARG("-Wl,-T,executable.ld"), ARG("-Wl,-z,norelro"), ARG("-Wl,-z,max-page-size=4096");
+        ARG(arena_printf(cx->arena, "-Wl,--defsym=PACKED_MOST=%d", PACKED_MOST));
         ARG("-Wl,--no-eh-frame-hdr"), ARG("-Wl,--no-ld-generated-unwind-info");
+        // constructors of C++, profiles and the like need start files; main needs one alone
+        ARG("-nostartfiles"), ARG("-l:Scrt1.o");
     } else {
         ARG("-Wl,-z,relro");
     }
@@ -377,10 +386,7 @@ static const char *run_tools(Workplace *place, const LinkRequest *request, const
         break;
     }
     }
-    bool runs = request->kind == LINK_EXECUTABLE || request->kind == LINK_SHARED;
-    return wrong ? wrong
-                 : move_into_place(cx, result, request->output, runs ? 0755 : 0644,
-                                   links_by_layout(request, tools));
+    return wrong ? wrong : move_into_place(cx, result, request, links_by_layout(request, tools));
 }
 #undef ARG
 
@@ -422,7 +428,7 @@ static const char *begin(Link *link)
     }
     const char *wrong = place_inputs(&link->place, request);
     if (!wrong)
-        link->tables = start_tables(&link->place, tools);
+        link->tables = start_tables(&link->place, request, tools);
     return wrong;
 }
 

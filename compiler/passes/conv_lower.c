@@ -335,6 +335,11 @@ bool conv_shape(const Inst *inst, int width, bool pairs, AmlConv *out)
     return aml_conv_plan(out);
 }
 
+bool conv_tiles_shape(const Inst *conv, AmlConv *out)
+{
+    return conv_shape(conv, 64, true, out) && aml_conv_in_tiles(out);
+}
+
 // One channel in each group, of floats over two axes, with a stride of 1 or 2.
 static bool depthwise_weight_shape(const Conv *c, int width, AmlConvWeight *out)
 {
@@ -403,8 +408,10 @@ size_t conv_scratch_bytes(const Inst *conv)
 {
     size_t most = 0;
     AmlConv c;
-    for (int way = 0; way < 4; way++) { // three widths, and pairs in the widest
-        if (!conv_shape(conv, way == 3 ? 64 : 16 << way, way == 3, &c))
+    enum { PAIRS = 3, TILES = 4 };
+    for (int way = 0; way <= TILES; way++) { // three widths, and pairs and tiles in the widest
+        if (way == TILES ? !conv_tiles_shape(conv, &c)
+                         : !conv_shape(conv, way == PAIRS ? 64 : 16 << way, way == PAIRS, &c))
             continue;
         size_t packed = c.last ? 0 : aligned(c.packed_bytes); // is constant
         size_t all = packed + c.copy_bytes * (size_t)c.parts;

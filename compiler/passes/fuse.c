@@ -383,18 +383,22 @@ static bool belongs(Round round, const Group *producer, const Group *consumer)
 
 // A value that is in memory anyway is not worth computing with early: what a distant reader makes
 // of it would have to be kept until then (the derivative of an activation, for example). The same
-// goes for what is wider than the value: floats of stored bytes.
+// goes for what is wider than the value: floats of stored bytes. What a product makes is in memory
+// if another one reads it, or a fold, which is never an epilogue.
 static bool better_later(Fuser *f, const Edge *edge)
 {
-    enum { NEAR = 32 };
+    enum { NEAR = 32, NEAR_FOLD = 8 }; // nests
     const Node *from = &f->node.at[edge->from], *to = &f->node.at[edge->to];
     bool widens = dtype_info[from->inst->type.dtype].bytes < dtype_info[to->inst->type.dtype].bytes;
-    if (to->nests - from->nests <= NEAR && !widens)
-        return false;
-    bool stored = from->solid;
-    for (int i = 0; i < from->out.count; i++)
-        stored |= f->edge.at[from->out.at[i]].kind == EDGE_OTHER;
-    return stored;
+    bool product = f->group[find(f, edge->from)].kind == BODY_DOT;
+    bool stored = from->solid, folded = false;
+    for (int i = 0; i < from->out.count; i++) {
+        const Edge *read = &f->edge.at[from->out.at[i]];
+        stored |= read->kind == EDGE_OTHER;
+        folded |= product && read->to != edge->to && f->node.at[read->to].inst->op == OP_reduce;
+    }
+    int distance = to->nests - from->nests;
+    return (stored && (widens || distance > NEAR)) || (folded && distance > NEAR_FOLD);
 }
 
 // A product's result that others read as well, in memory therefore, and of which `to` makes what is

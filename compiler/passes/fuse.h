@@ -19,7 +19,7 @@
 #define AML_PASSES_FUSE_H
 
 #include "cpu/attend.h"
-#include "cpu/conv.h"
+#include "cpu/conv_tiles.h"
 #include "cpu/depthwise.h"
 #include "ir/ir.h"
 
@@ -98,6 +98,8 @@ void conv_lower(IrFunction *fn);
 // For registers of `width` bytes; `pairs`: bf16 is multiplied in pairs. Convolutions of bytes have
 // code if their weights are constant.
 bool conv_shape(const Inst *conv, int width, bool pairs, AmlConv *out);
+// For a processor with AMX: in tiles, or false.
+bool conv_tiles_shape(const Inst *conv, AmlConv *out);
 size_t conv_scratch_bytes(const Inst *conv); // of conv and conv_input: packed weights, then copies
 bool conv_weight_shape(const Inst *conv, int width, bool pairs, AmlConvWeight *out);
 size_t conv_weight_scratch_bytes(const Inst *conv);

@@ -181,7 +181,9 @@ static Inst *first_in_body(Loop *l, Op op, Inst *const in[], int inputs, const A
 
 static Inst *constant_in_body(Loop *l, const Inst *constant, Type type)
 {
-    return first_in_body(l, OP_constant, NULL, 0, constant->attr, type);
+    Inst *made = first_in_body(l, OP_constant, NULL, 0, constant->attr, type);
+    made->name = constant->name;
+    return made;
 }
 
 // A slice that is the same each turn, or the turn: an instruction of the body; NULL: neither.

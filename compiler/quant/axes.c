@@ -235,7 +235,12 @@ static void add_flattened(Axes *a, const Inst *whole, int axis, const Inst *part
 static void add_group(Axes *a, const Inst *x, int first_i, int end_i, const Inst *y, int first_k,
                       int end_k)
 {
-    if (end_i - first_i == 1 && end_k - first_k == 1) {
+    if (end_i - first_i == 0 || end_k - first_k == 0) {
+        for (int i = first_i; i < end_i; i++)
+            pin(a, x, i);
+        for (int k = first_k; k < end_k; k++)
+            pin(a, y, k);
+    } else if (end_i - first_i == 1 && end_k - first_k == 1) {
         unite(a, x, first_i, y, first_k);
     } else if (end_k - first_k == 1) {
         add_flattened(a, y, first_k, x, first_i, end_i);
@@ -249,29 +254,55 @@ static void add_group(Axes *a, const Inst *x, int first_i, int end_i, const Inst
     }
 }
 
-// Axes that stay what they are when elements are only counted in another way. Those of size 1 come
-// and go by themselves.
-static void add_reshape(Axes *a, const Inst *inst)
+typedef struct Group { // axes of a reshape that are the same elements
+    int in, in_end, out, out_end;
+} Group;
+
+// The group behind `g`. Axes of size 1 come and go by themselves.
+static bool next_group(const Inst *inst, Group *g)
 {
     Type in = inst->input[0]->type, out = inst->type;
-    int i = 0, k = 0;
-    while (i < in.rank || k < out.rank) {
-        int first_i = i, first_k = k;
-        bool in_one = i < in.rank && in.dim[i] == 1, out_one = k < out.rank && out.dim[k] == 1;
-        if (in_one != out_one) {
-            if (in_one)
-                pin(a, inst->input[0], i++);
-            else
-                pin(a, inst, k++);
+    int i = g->in = g->in_end, k = g->out = g->out_end;
+    if (i == in.rank && k == out.rank)
+        return false;
+    bool in_one = i < in.rank && in.dim[i] == 1, out_one = k < out.rank && out.dim[k] == 1;
+    if (in_one != out_one) {
+        g->in_end += in_one;
+        g->out_end += out_one;
+        return true;
+    }
+    int64_t left = i < in.rank ? in.dim[i++] : 1, right = k < out.rank ? out.dim[k++] : 1;
+    while (left != right)
+        if (left < right)
+            left *= in.dim[i++];
+        else
+            right *= out.dim[k++];
+    g->in_end = i;
+    g->out_end = k;
+    return true;
+}
+
+// Axes that stay what they are when elements are only counted in another way.
+static void add_reshape(Axes *a, const Inst *inst)
+{
+    for (Group g = {0}; next_group(inst, &g);)
+        add_group(a, inst->input[0], g.in, g.in_end, inst, g.out, g.out_end);
+}
+
+// Queries, keys and values that are one product are taken apart as [.., 3, heads, width] and then
+// cut along the first of these. It is known not to change before it is chosen which of them may.
+static void pin_cut_parts(Axes *a, const IrFunction *fn)
+{
+    for (const Inst *inst = fn->first; inst; inst = inst->next) {
+        if (inst->op == OP_loop)
+            pin_cut_parts(a, inst->attr[3].function);
+        if (inst->op != OP_slice || inst->input[0]->op != OP_reshape)
             continue;
-        }
-        int64_t left = i < in.rank ? in.dim[i++] : 1, right = k < out.rank ? out.dim[k++] : 1;
-        while (left != right)
-            if (left < right)
-                left *= in.dim[i++];
-            else
-                right *= out.dim[k++];
-        add_group(a, inst->input[0], first_i, i, inst, first_k, k);
+        const Inst *whole = inst->input[0];
+        for (Group g = {0}; next_group(whole, &g);)
+            for (int i = g.out; i < g.out_end && g.in_end - g.in == 1 && g.out_end - g.out > 1; i++)
+                if (inst->type.dim[i] != whole->type.dim[i])
+                    pin(a, whole, i);
     }
 }
 
@@ -646,6 +677,7 @@ void axes_add(Axes *a, IrFunction *fn, bool predicts)
     vec_push(a->cx->arena, &a->known, ((Known){fn, a->base, fn->next_id}));
     add_nodes(a, fn->next_id * IR_MAX_RANK);
     add_sizes(a, fn);
+    pin_cut_parts(a, fn);
     for (int p = 0; p < fn->param.count; p++) {
         const Inst *param = fn->param.at[p];
         Slot slot = fn->param_slot.at[p];

@@ -78,14 +78,38 @@ static void count_values(const Calibration *c, const Native *native, Histogram *
     }
 }
 
+// The value of each site; of one in a loop the values of all turns.
+static Inst **site_values(IrFunction *fn, const QuantPlan *here)
+{
+    Inst **value = NEW_ARRAY(fn->cx->arena, Inst *, here->site.count + 1);
+    for (int s = 0; s < here->site.count; s++)
+        value[s] = here->site.at[s].loop ? NULL : here->site.at[s].root;
+    for (int s = 0; s < here->site.count; s++) {
+        Inst *loop = here->site.at[s].loop;
+        if (value[s])
+            continue;
+        Inst **out = NEW_ARRAY(fn->cx->arena, Inst *, here->site.count + 1);
+        QuantBody body = quant_body(loop);
+        for (int i = s; i < here->site.count; i++)
+            if (here->site.at[i].loop == loop)
+                quant_stack(&body, quant_in_body(&body, here->site.at[i].root));
+        quant_close_body(fn, &body, out);
+        for (int i = s, k = 0; i < here->site.count; i++)
+            if (here->site.at[i].loop == loop)
+                value[i] = out[k++];
+    }
+    return value;
+}
+
 static const char *find_ranges(Calibration *c)
 {
     QuantPlan here = {0};
     IrFunction *fn = ir_clone_function(c->fn, NULL, sym_of(c->cx, "ranges"));
     quant_layers(fn, &here);
     drop_results(fn);
+    Inst **value = site_values(fn, &here);
     for (int s = 0; s < here.site.count; s++)
-        add_result(fn, here.site.at[s].root);
+        add_result(fn, value[s]);
     Native native;
     const char *wrong = native_open(c->cx, fn, c->folder, &native);
     for (int64_t first = 0; first < c->used && !wrong; first += c->batch) {
@@ -130,14 +154,17 @@ static Inst *again(IrFunction *fn, const Inst *operand, const Inst *root, Inst *
     return ir_clone_into(fn, operand, &in);
 }
 
-// The squares of a layer's result, of its error, and the error by channel.
-static void add_errors(Calibration *c, IrFunction *fn, const QuantLayer *here, int index)
+enum { MEASURED = 3 }; // values of a layer
+
+// The squares of a layer's result, of its error, and the error by channel, at the end of `fn`,
+// which may be a body.
+static void measure(Calibration *c, IrFunction *fn, const QuantLayer *here, int index,
+                    Inst *out[MEASURED])
 {
     const QuantLayer *layer = &c->plan->layer.at[index];
     Inst *end = fn->last;
     QuantSite site = c->plan->site.at[layer->site];
-    site.root = here->root;
-    Inst *bytes = quant_bytes(fn, here->root, &site);
+    Inst *bytes = quant_bytes(here->root, &site);
     Inst *rounded = quant_floats(end, bytes, &site);
     Inst *in[] = {again(fn, here->inst->input[0], here->root, rounded),
                   quant_weights(end, layer, here->inst->input[1]->type)};
@@ -145,9 +172,54 @@ static void add_errors(Calibration *c, IrFunction *fn, const QuantLayer *here, i
     Inst *error = ir_binary(fn, OP_sub, here->inst, result, fn->span);
     Inst *squares = ir_binary(fn, OP_mul, here->inst, here->inst, fn->span);
     Inst *noise = ir_binary(fn, OP_mul, error, error, fn->span);
-    add_result(fn, reduced(fn, squares, -1));
-    add_result(fn, reduced(fn, noise, -1));
-    add_result(fn, reduced(fn, error, layer->axis));
+    out[0] = reduced(fn, squares, -1);
+    out[1] = reduced(fn, noise, -1);
+    out[2] = reduced(fn, error, layer->axis);
+}
+
+static void add_end(IrFunction *fn) // before which rounding is written
+{
+    ir_real(fn, type_scalar(DTYPE_F32), 0, fn->span);
+}
+
+// Layers of one loop are measured in a copy of its body.
+static void measure_in_loop(Calibration *c, IrFunction *fn, const QuantPlan *here, Inst *loop,
+                            Inst **value)
+{
+    QuantBody body = quant_body(loop);
+    QuantPlan inside = {0};
+    for (int i = 0; i < here->layer.count; i++) {
+        QuantLayer layer = here->layer.at[i];
+        if (layer.loop != loop)
+            continue;
+        layer.inst = quant_in_body(&body, layer.inst);
+        layer.root = quant_in_body(&body, layer.root);
+        vec_push(fn->cx->arena, &inside.layer, layer);
+    }
+    add_end(body.body);
+    for (int i = 0, k = 0; i < here->layer.count; i++) {
+        Inst *out[MEASURED];
+        if (here->layer.at[i].loop != loop)
+            continue;
+        measure(c, body.body, &inside.layer.at[k++], i, out);
+        for (int m = 0; m < MEASURED; m++)
+            quant_stack(&body, out[m]);
+    }
+    Inst **made = NEW_ARRAY(fn->cx->arena, Inst *, body.index.count + 1);
+    quant_close_body(fn, &body, made);
+    for (int i = 0, k = 0; i < here->layer.count; i++)
+        for (int m = 0; here->layer.at[i].loop == loop && m < MEASURED; m++)
+            value[MEASURED * i + m] = made[k++];
+}
+
+// Over all turns of a loop.
+static double sum_of(const Native *native, int output)
+{
+    const float *at = native->output[output];
+    double sum = 0;
+    for (size_t i = 0; i < native->output_bytes[output] / sizeof(float); i++)
+        sum += (double)at[i];
+    return sum;
 }
 
 static const char *find_errors(Calibration *c)
@@ -156,9 +228,16 @@ static const char *find_errors(Calibration *c)
     IrFunction *fn = ir_clone_function(c->fn, NULL, sym_of(c->cx, "errors"));
     quant_layers(fn, &here);
     drop_results(fn);
-    ir_real(fn, type_scalar(DTYPE_F32), 0, fn->span); // the end, before which rounding is written
+    Inst **value = NEW_ARRAY(c->cx->arena, Inst *, MEASURED * here.layer.count + 1);
     for (int i = 0; i < here.layer.count; i++)
-        add_errors(c, fn, &here.layer.at[i], i);
+        if (here.layer.at[i].loop && !value[MEASURED * i])
+            measure_in_loop(c, fn, &here, here.layer.at[i].loop, value);
+    add_end(fn);
+    for (int i = 0; i < here.layer.count; i++)
+        if (!here.layer.at[i].loop)
+            measure(c, fn, &here.layer.at[i], i, &value[MEASURED * i]);
+    for (int i = 0; i < MEASURED * here.layer.count; i++)
+        add_result(fn, value[i]);
     Native native;
     const char *wrong = native_open(c->cx, fn, c->folder, &native);
     double *sum = NEW_ARRAY(c->cx->arena, double, 2 * here.layer.count + 1);
@@ -167,16 +246,18 @@ static const char *find_errors(Calibration *c)
          first += c->batch, seen += c->batch) {
         wrong = run(c, &native, first);
         for (int i = 0; i < here.layer.count && !wrong; i++) {
-            sum[2 * i] += (double)*(const float *)native.output[3 * i];
-            sum[2 * i + 1] += (double)*(const float *)native.output[3 * i + 1];
-            const float *off = native.output[3 * i + 2];
-            for (int64_t k = 0; k < here.layer.at[i].channels; k++)
-                c->plan->layer.at[i].correction[k] += (double)off[k];
+            const QuantLayer *layer = &here.layer.at[i];
+            sum[2 * i] += sum_of(&native, MEASURED * i);
+            sum[2 * i + 1] += sum_of(&native, MEASURED * i + 1);
+            const float *off = native.output[MEASURED * i + 2];
+            for (int64_t k = 0; k < quant_turns(layer->loop) * layer->channels; k++)
+                c->plan->layer.at[i].correction[k % layer->channels] += (double)off[k];
         }
     }
     for (int i = 0; i < here.layer.count && !wrong; i++) {
         QuantLayer *layer = &c->plan->layer.at[i];
-        int64_t places = type_elements(layer->inst->type) / layer->channels / c->batch;
+        int64_t places = type_elements(layer->inst->type) / layer->channels / c->batch *
+                         quant_turns(layer->loop);
         double mean = 0;
         for (int64_t k = 0; k < layer->channels; k++) {
             layer->correction[k] /= (double)(places * seen);

@@ -136,7 +136,7 @@ void quant_fold_norms(IrFunction *fn)
     QuantPlan plan = {0};
     quant_layers(fn, &plan);
     for (int i = 0; i < plan.layer.count; i++)
-        if (plan.layer.at[i].inst->input[1]->uses == 1)
+        if (!plan.layer.at[i].loop && plan.layer.at[i].inst->input[1]->uses == 1)
             fold(fn, &plan.layer.at[i]);
     for (Inst *inst = fn->last, *above; inst; inst = above) {
         above = inst->prev;

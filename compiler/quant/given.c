@@ -153,7 +153,8 @@ const char *given_inputs(Cx *cx, IrFunction *fn, const Entry *entry, const Quant
     int64_t batch = entry->input.at[0].shape.dim[0], runs = 0, longest = 1;
     quant_layers(copy, &plan);
     for (int i = 0; i < plan.layer.count; i++)
-        watch_layer(w, copy, &plan.layer.at[i]);
+        if (!plan.layer.at[i].loop)
+            watch_layer(w, copy, &plan.layer.at[i]);
     for (int i = 0; i < w->layer.count; i++)
         longest = w->layer.at[i].given.k > longest ? w->layer.at[i].given.k : longest;
     float *row = NEW_ARRAY(cx->arena, float, longest);

@@ -32,9 +32,9 @@ static Inst *converted(Inst *place, Inst *in, DType dtype)
     return ir_insert_before(place, OP_cast, &in, 1, NULL, type, place->span);
 }
 
-Inst *quant_bytes(IrFunction *fn, Inst *root, const QuantSite *site)
+Inst *quant_bytes(Inst *root, const QuantSite *site)
 {
-    Inst *place = root->op == OP_parameter ? fn->first : root->next;
+    Inst *place = root->op == OP_parameter ? root->function->first : root->next;
     Inst *scaled = binary(place, OP_mul, root, 1 / site->scale);
     Inst *rounded = ir_insert_before(place, OP_round, &scaled, 1, NULL, (Type){0}, root->span);
     if (site->zero)
@@ -103,14 +103,16 @@ static void skip_relu(Inst *bytes, const Inst *root, const QuantSite *site)
     ir_set_input(first, 0, x);
 }
 
-// What reads the root otherwise (an addition around a block, say).
-static void replace_others(IrFunction *fn, Inst *root, Inst *bytes, const QuantSite *site)
+// What reads the root otherwise (an addition around a block, say). What a turn was given is kept
+// anyway, and in what it hands on to the next one the rounding of all turns would add up.
+static void replace_others(Inst *root, Inst *bytes, const QuantSite *site)
 {
+    if (site->loop && root->op == OP_parameter)
+        return;
     for (Inst *inst = bytes->next; inst; inst = inst->next)
         for (int i = 0; i < inst->inputs; i++)
             if (inst->input[i] == root)
                 ir_set_input(inst, i, quant_floats(inst, bytes, site));
-    (void)fn;
 }
 
 static bool same_weights(const Inst *a, const Inst *b)
@@ -125,13 +127,15 @@ static bool same_layers(const QuantPlan *a, const QuantPlan *b)
     for (int i = 0; same && i < a->layer.count; i++) {
         const QuantLayer *left = &a->layer.at[i], *right = &b->layer.at[i];
         same = left->channels == right->channels && left->site == right->site &&
-               left->inst->op == right->inst->op && same_weights(left->constant, right->constant);
+               left->inst->op == right->inst->op &&
+               quant_turns(left->loop) == quant_turns(right->loop) &&
+               same_weights(left->constant, right->constant);
     }
     return same;
 }
 
 // Adds what the result is off by on average. What read the result reads the sum.
-static void correct(IrFunction *fn, QuantPlan *here, int index, const QuantLayer *layer)
+static void correct(QuantPlan *here, int index, const QuantLayer *layer)
 {
     Inst *inst = here->layer.at[index].inst, *after = inst->next;
     bool any = false;
@@ -142,7 +146,7 @@ static void correct(IrFunction *fn, QuantPlan *here, int index, const QuantLayer
     Inst *fix = quant_channel_constant(after, inst->type, layer->axis, layer->correction);
     Inst *in[] = {inst, fix};
     Inst *sum = ir_insert_before(after, OP_add, in, 2, NULL, (Type){0}, inst->span);
-    ir_replace_uses(fn, inst, sum);
+    ir_replace_uses(inst->function, inst, sum);
     ir_set_input(sum, 0, inst); // its own input was replaced as well
     for (int i = 0; i < here->site.count; i++)
         if (here->site.at[i].root == inst)
@@ -152,12 +156,30 @@ static void correct(IrFunction *fn, QuantPlan *here, int index, const QuantLayer
             here->layer.at[i].root = sum;
 }
 
+// Instructions are put behind others, so there has to be a last one that nothing is put behind.
+static void add_end(IrFunction *fn)
+{
+    ir_real(fn, type_scalar(DTYPE_F32), 0, fn->span);
+    for (Inst *inst = fn->first; inst; inst = inst->next)
+        if (inst->op == OP_loop)
+            add_end(inst->attr[3].function);
+}
+
+static void drop_unread(IrFunction *fn)
+{
+    for (Inst *inst = fn->last, *above; inst; inst = above) {
+        above = inst->prev;
+        if (inst->op == OP_loop)
+            drop_unread(inst->attr[3].function);
+        if (inst->uses == 0 && op_has(inst->op, PURE))
+            ir_remove(fn, inst);
+    }
+}
+
 bool quant_insert(IrFunction *fn, const QuantPlan *plan)
 {
     QuantPlan here = {0};
-    float nothing = 0;
-    Attr data = {.data = {true, sizeof nothing, arena_copy(fn->cx->arena, &nothing, 4)}};
-    ir_append(fn, OP_constant, NULL, 0, &data, type_scalar(DTYPE_F32), fn->span); // behind the last
+    add_end(fn);
     quant_layers(fn, &here);
     if (!same_layers(plan, &here))
         return false;
@@ -169,21 +191,17 @@ bool quant_insert(IrFunction *fn, const QuantPlan *plan)
             continue;
         Inst *inst = here.layer.at[i].inst, *root = here.layer.at[i].root;
         if (!bytes[layer->site])
-            bytes[layer->site] = quant_bytes(fn, root, site);
+            bytes[layer->site] = quant_bytes(root, site);
         Inst *operand = moved(inst, inst->input[0], root, bytes[layer->site]);
         ir_set_input(inst, 0, quant_floats(inst, operand, site));
         ir_set_input(inst, 1, quant_weights(inst, layer, inst->input[1]->type));
-        correct(fn, &here, i, layer);
+        correct(&here, i, layer);
     }
     for (int i = 0; i < here.site.count; i++)
         if (bytes[i]) {
-            replace_others(fn, here.site.at[i].root, bytes[i], &plan->site.at[i]);
+            replace_others(here.site.at[i].root, bytes[i], &plan->site.at[i]);
             skip_relu(bytes[i], here.site.at[i].root, &plan->site.at[i]);
         }
-    for (Inst *inst = fn->last, *above; inst; inst = above) {
-        above = inst->prev;
-        if (inst->uses == 0 && op_has(inst->op, PURE))
-            ir_remove(fn, inst);
-    }
+    drop_unread(fn);
     return true;
 }

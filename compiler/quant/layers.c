@@ -95,9 +95,9 @@ static bool is_weight(const Inst *inst)
     return inst->op == OP_constant && inst->type.dtype == DTYPE_F32 && !inst->attr[0].data.splat;
 }
 
-static Sym layer_name(const Inst *inst, Cx *cx, int number)
+static Sym layer_name(const Inst *inst, const Inst *weights, Cx *cx, int number)
 {
-    Sym name = inst->input[1]->name;
+    Sym name = weights->name;
     if (!name)
         return sym_printf(cx, "%s %d", inst->op == OP_dot ? "product" : "convolution", number);
     size_t length = strlen(name);
@@ -106,12 +106,12 @@ static Sym layer_name(const Inst *inst, Cx *cx, int number)
     return plain ? sym_intern(cx, name, length - (sizeof end - 1)) : name;
 }
 
-static int site_of(Cx *cx, QuantPlan *plan, Inst *root)
+static int site_of(Cx *cx, QuantPlan *plan, Inst *root, Inst *loop)
 {
     for (int i = 0; i < plan->site.count; i++)
         if (plan->site.at[i].root == root)
             return i;
-    vec_push(cx->arena, &plan->site, ((QuantSite){.root = root}));
+    vec_push(cx->arena, &plan->site, ((QuantSite){.root = root, .loop = loop}));
     return plan->site.count - 1;
 }
 
@@ -123,26 +123,66 @@ static int products_in(const IrFunction *fn)
     return count;
 }
 
-void quant_layers(IrFunction *fn, QuantPlan *out)
+// The loops around an instruction, the innermost first.
+typedef struct Around {
+    Inst *loop;
+    const struct Around *outer;
+} Around;
+
+// What the bodies' parameter is outside of all loops that hand it on: all of it, or slices. Else
+// the value itself.
+static Inst *handed(Inst *value, const Around *around, bool *sliced)
 {
-    Cx *cx = fn->cx;
+    *sliced = false;
+    for (; around && value->op == OP_parameter; around = around->outer) {
+        const Inst *loop = around->loop;
+        int input = (int)value->attr[0].whole - 1, carried = (int)loop->attr[1].whole;
+        if (input < carried)
+            break;
+        *sliced |= input < carried + (int)loop->attr[2].whole;
+        value = loop->input[input];
+    }
+    return value;
+}
+
+// A guard leaves out turns, whose values count for nothing.
+static bool is_plain_loop(const Inst *loop)
+{
+    return loop->attr[5].whole == 0 && loop->attr[0].whole < LOOP_NO_LIMIT;
+}
+
+static void find_layers(Cx *cx, IrFunction *fn, const Around *around, QuantPlan *out)
+{
     for (Inst *inst = fn->first; inst; inst = inst->next) {
         int axis, weight_axis;
-        if (!inst_weighs_channels(inst, &axis, &weight_axis) || inst->type.dtype != DTYPE_F32 ||
-            !is_weight(inst->input[1]))
+        bool sliced;
+        if (inst->op == OP_loop)
+            find_layers(cx, inst->attr[3].function, &(Around){inst, around}, out);
+        if (!inst_weighs_channels(inst, &axis, &weight_axis) || inst->type.dtype != DTYPE_F32)
             continue;
+        const Inst *weights = handed(inst->input[1], around, &sliced);
         Inst *root = without_moves(inst->input[0]);
-        if (root->op == OP_constant)
+        if (!is_weight(weights) || root->op == OP_constant)
             continue;
+        if (around && (sliced || around->outer || !is_plain_loop(around->loop))) {
+            out->looped++;
+            continue;
+        }
         QuantLayer layer = {.inst = inst,
+                            .loop = around ? around->loop : NULL,
                             .root = root,
-                            .constant = inst->input[1],
+                            .constant = weights,
                             .axis = axis,
                             .weight_axis = weight_axis,
-                            .name = layer_name(inst, cx, out->layer.count + 1)};
+                            .name = layer_name(inst, weights, cx, out->layer.count + 1)};
         layer.channels = inst->type.dim[layer.axis];
-        layer.site = site_of(cx, out, root);
+        layer.site = site_of(cx, out, root, layer.loop);
         vec_push(cx->arena, &out->layer, layer);
     }
-    out->others = products_in(fn) - out->layer.count;
+}
+
+void quant_layers(IrFunction *fn, QuantPlan *out)
+{
+    find_layers(fn->cx, fn, NULL, out);
+    out->others = products_in(fn) - out->layer.count - out->looped;
 }

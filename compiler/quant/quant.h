@@ -1,6 +1,7 @@
 // quant/: from a trained function of f32 to one with products of bytes, before any pass fuses it.
 //
 //   layers.c   which products can be quantized, and what is constant along their channels
+//   turns.c    values of a loop's body as results of the function around it
 //   fold.c     what follows a product channel by channel (a norm in inference) goes into weights
 //   native.c   compiled functions that amlc runs itself, on real samples
 //   weights.c  weights as small integers
@@ -21,9 +22,12 @@
 
 // ---- layers.c
 
-// A product or convolution with constant weights.
+// A product or convolution with constant weights. It may be one of a loop's body, whose weights are
+// the same in each turn: then its ranges are common to all turns. (A loop whose turns have weights
+// of their own was written out before, see freeze_loops.)
 typedef struct QuantLayer {
     Inst *inst;
+    Inst *loop;           // in whose body it is; NULL: in none
     Inst *root;           // what its other operand is, before it is moved around
     const Inst *constant; // the weights
     int64_t channels;     // of the result
@@ -45,6 +49,7 @@ typedef struct QuantLayer {
 // A value that is rounded to bytes.
 typedef struct QuantSite {
     Inst *root;
+    Inst *loop;       // in whose body it is; NULL: in none
     double low, high; // what it was seen to be, and what it is clipped to
     double scale;
     int zero;
@@ -53,16 +58,33 @@ typedef struct QuantSite {
 typedef struct QuantPlan {
     Vec(QuantLayer) layer;
     Vec(QuantSite) site;
-    int others; // products that cannot be quantized
+    int looped; // products that cannot be quantized: with weights of each turn, in a loop in a loop,
+                // in one with a guard
+    int others; // and those without constant weights
 } QuantPlan;
 
 // In the order of the instructions, which is the same in functions that differ in the batch only.
 void quant_layers(IrFunction *fn, QuantPlan *out);
+int64_t quant_turns(const Inst *loop); // of NULL: 1
 // The value that `inst` has in each of `channels` places along `axis`, if it is constant and the
 // same along all other axes.
 bool quant_channel_values(const Inst *inst, int axis, int64_t channels, double *out);
 // The f32 constant of one element a channel, spread over `type` along `axis`, before `place`.
 Inst *quant_channel_constant(Inst *place, Type type, int axis, const double *value);
+
+// ---- turns.c
+// A copy of a loop's body that gets more results, stacked, before it takes the body's place.
+typedef struct QuantBody {
+    Inst *loop;
+    const IrFunction *old;
+    IrFunction *body; // the copy
+    Vec(int) index;   // of the new results
+} QuantBody;
+QuantBody quant_body(Inst *loop);
+Inst *quant_in_body(const QuantBody *body, const Inst *inst); // what stands for it in the copy
+void quant_stack(QuantBody *body, Inst *value);               // one more result
+// The new results, in their order, as values of the function around the loop.
+void quant_close_body(IrFunction *fn, QuantBody *body, Inst *out[]);
 
 // ---- fold.c
 void quant_fold_norms(IrFunction *fn);
@@ -125,7 +147,7 @@ const char *quant_calibrate(Cx *cx, IrFunction *fn, const Entry *entry,
 // `fn` has the layers of `plan`, in their order, perhaps for another batch. False: it has not.
 bool quant_insert(IrFunction *fn, const QuantPlan *plan);
 // One value to bytes and back, behind `root`; a layer's weights as bytes times scales.
-Inst *quant_bytes(IrFunction *fn, Inst *root, const QuantSite *site);
+Inst *quant_bytes(Inst *root, const QuantSite *site);
 Inst *quant_floats(Inst *place, Inst *bytes, const QuantSite *site);
 Inst *quant_weights(Inst *place, const QuantLayer *layer, Type type);
 

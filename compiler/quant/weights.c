@@ -13,7 +13,7 @@ double quant_decibels(double signal, double noise)
 void quant_round_weights(Cx *cx, QuantLayer *layer, const QuantizeSetting *setting)
 {
     const double most = setting->bits == 4 ? 7 : 127;
-    const Inst *weights = layer->inst->input[1];
+    const Inst *weights = layer->constant;
     const float *at = weights->attr[0].data.at;
     int64_t elements = type_elements(weights->type), inner = 1;
     for (int i = layer->weight_axis + 1; i < weights->type.rank; i++)

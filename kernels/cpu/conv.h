@@ -49,6 +49,7 @@ typedef struct AmlConv {
     int half;         // AML_HALF_...: source and weights are copied, widened or as pairs
     bool input;       // conv_input: `from` are the convolution's results
     bool quads;       // the source's channels are bytes: four of them are an element (quads.c)
+    bool in_tiles;    // quads, in tiles of AMX (conv_tiles.h)
     bool waits;       // pairs: the results of a unit wait for the others, if that fits
     int most_vectors; // in a panel of those with channels last; 0: as many as are best
     int last;         // 1: channels of the result are last, 2: of both (conv_last.h)

@@ -519,6 +519,16 @@ TEMPLATE void aml_conv_winograd(const float *source, const float *packed, float 
     }
 }
 
+// Weights, transformed when a program starts.
+TEMPLATE void aml_shared_winograd_weights(const float *weights, int64_t side, int64_t from,
+                                          int64_t to, int64_t panel, float *out)
+{
+    if (side == 2)
+        aml_winograd_pack(weights, 2, from, to, panel, out);
+    else
+        aml_winograd_pack(weights, 4, from, to, panel, out);
+}
+
 // Patches first..first + count, transformed: out[point][tile][from], points `step` apart. A patch
 // that reaches over the border is copied with zeros first.
 TEMPLATE void aml_shared_winograd_input(const float *source, int64_t side, int64_t from,

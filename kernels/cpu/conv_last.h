@@ -291,8 +291,9 @@ static inline bool aml_conv_last_plan(AmlConv *c)
 
 // ---- packing
 
-// Element (i, k) of g * w * g transposed, for one 3 x 3 kernel w.
-static inline double aml_winograd_weight(int64_t side, const float w[9], int64_t i, int64_t k)
+// All points of g * w * g transposed, for one 3 x 3 kernel w.
+static inline __attribute__((always_inline)) void
+aml_winograd_weight(int64_t side, const float w[9], double point[AML_WINOGRAD_POINTS])
 {
     static const double two[4][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
     static const double four[6][3] = {{1.0 / 4, 0, 0},
@@ -302,11 +303,33 @@ static inline double aml_winograd_weight(int64_t side, const float w[9], int64_t
                                       {1.0 / 24, -1.0 / 12, 1.0 / 6},
                                       {0, 0, 1}};
     const double(*g)[3] = side == 2 ? two : four;
-    double sum = 0;
-    for (int a = 0; a < 3; a++)
+    double down[6][3];
+    for (int64_t i = 0; i < side + 2; i++)
         for (int b = 0; b < 3; b++)
-            sum += g[i][a] * (double)w[3 * a + b] * g[k][b];
-    return sum;
+            down[i][b] =
+                g[i][0] * (double)w[b] + g[i][1] * (double)w[3 + b] + g[i][2] * (double)w[6 + b];
+    for (int64_t i = 0; i < side + 2; i++)
+        for (int64_t k = 0; k < side + 2; k++)
+            *point++ = down[i][0] * g[k][0] + down[i][1] * g[k][1] + down[i][2] * g[k][2];
+}
+
+// The weights [to, from, 3, 3] as [points][from][panel], for each panel.
+static inline __attribute__((always_inline)) void aml_winograd_pack(const float *weights,
+                                                                    int64_t side, int64_t from,
+                                                                    int64_t to, int64_t panel,
+                                                                    float *out)
+{
+    int64_t points = (side + 2) * (side + 2);
+    for (int64_t first = 0; first < to; first += panel, out += points * from * panel)
+        for (int64_t channel = 0; channel < from; channel++)
+            for (int64_t lane = 0; lane < panel; lane++) {
+                double point[AML_WINOGRAD_POINTS] = {0};
+                if (first + lane < to)
+                    aml_winograd_weight(side, weights + ((first + lane) * from + channel) * 9,
+                                        point);
+                for (int64_t e = 0; e < points; e++)
+                    out[(e * from + channel) * panel + lane] = (float)point[e];
+            }
 }
 
 // The weights [out, in, kernel] in the order in which they are read: for each group and each panel
@@ -316,22 +339,22 @@ static inline void aml_conv_last_pack(const AmlConv *c, const float *weights, fl
 {
     int64_t panel = c->depth ? c->place : c->vectors * c->lanes;
     int64_t results = c->depth ? c->depth : c->to, groups = c->depth ? 1 : c->groups;
-    int64_t rows = c->side ? aml_winograd_points(c) : c->taps;
+    if (c->side) {
+        aml_winograd_pack(weights, c->side, c->from, c->to, panel, out);
+        return;
+    }
     bool again = 2 * c->depth == panel; // for two positions in a register
     for (int64_t group = 0; group < groups; group++)
         for (int64_t first = 0; first < results; first += panel)
-            for (int64_t row = 0; row < rows; row++)
+            for (int64_t row = 0; row < c->taps; row++)
                 for (int64_t channel = 0; channel < c->from; channel++)
                     for (int64_t lane = first; lane < first + panel; lane++) {
-                        int64_t edge = c->side + 2, result = again              ? lane % results
-                                                             : c->together == 2 ? lane / 2
-                                                                                : lane;
+                        int64_t result = again              ? lane % results
+                                         : c->together == 2 ? lane / 2
+                                                            : lane;
                         const float *w =
                             weights + ((group * results + result) * c->from + channel) * c->taps;
-                        *out++ = result >= results ? 0
-                                 : c->side ? (float)aml_winograd_weight(c->side, w, row / edge,
-                                                                        row % edge)
-                                           : w[row];
+                        *out++ = result >= results ? 0 : w[row];
                     }
 }
 

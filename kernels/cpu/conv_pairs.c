@@ -9,7 +9,8 @@
 //
 // What has no partner is paired with zeros. Only targets with the instruction call these.
 
-#include "conv.h"
+#include "conv_tiles.h"
+#include "tiles.h"
 
 HELPER const uint16_t *conv_at_pairs(const uint16_t *base, int64_t index, int64_t half)
 {
@@ -201,3 +202,26 @@ TEMPLATE void aml_shared_conv_pack_pairs(const uint16_t *weights, uint32_t *pack
         }
     }
 }
+
+#ifdef AML_HAS_TILES
+// Blocks begin..end of the weights.
+TEMPLATE void aml_shared_conv_tiles_pack(const uint16_t *weights, char *packed,
+                                         const int64_t *table, int64_t input, int64_t channels,
+                                         int64_t from, int64_t to, int64_t taps, int64_t begin,
+                                         int64_t end)
+{
+    aml_conv_tiles_pack(begin, end, 2, input, channels, from, to, taps, table, weights, packed);
+}
+
+#define NAME(name) name##_pairs
+#define VECTOR f32v
+#define SOURCE uint16_t
+#define ELEMENT float
+#define TILES_KIND TILES_PAIRS
+#include "conv_tiles_template.h"
+#undef NAME
+#undef VECTOR
+#undef SOURCE
+#undef ELEMENT
+#undef TILES_KIND
+#endif

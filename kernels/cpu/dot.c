@@ -2,6 +2,7 @@
 // for bf16 by dot_tiles.h.
 
 #include "kernel.h"
+#include "tiles.h"
 #include "vector.h"
 
 // What a template takes of A, and where it gives its results.
@@ -56,7 +57,7 @@ TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const 
 #undef NAME
 #undef V
 
-#ifdef __AMX_BF16__
+#ifdef AML_HAS_TILES
 // Zeros stand behind the last words of k.
 HELPER void tiles_pack_pairs(const uint16_t *b, int64_t b_k, int64_t b_column, int64_t k,
                              int64_t depth, int64_t vectors, int lanes, char *out)
@@ -89,7 +90,7 @@ HELPER void tiles_copy_pairs(const uint16_t *a, int64_t a_row, int64_t a_k, int6
 #define SOURCES 2
 #define WORD uint16_t
 #define TILES_PACKS true
-#define TILES_MULTIPLY _tile_dpbf16ps
+#define TILES_KIND TILES_PAIRS
 #include "dot_tiles.h"
 #undef NAME
 #undef VECTOR
@@ -98,5 +99,5 @@ HELPER void tiles_copy_pairs(const uint16_t *a, int64_t a_row, int64_t a_k, int6
 #undef SOURCES
 #undef WORD
 #undef TILES_PACKS
-#undef TILES_MULTIPLY
+#undef TILES_KIND
 #endif

@@ -24,6 +24,8 @@ TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const 
                              int64_t row, int64_t column, END_PARAMETERS);
 TEMPLATE void NAME(dot_pack_panel)(const ELEMENT *b, int64_t b_k, int64_t b_column, int64_t k,
                                    int64_t vectors, int lanes, VECTOR *out);
+TEMPLATE void NAME(aml_shared_dot_turn)(const ELEMENT *b, int64_t b_column, int64_t k,
+                                        int64_t columns, int64_t step, VECTOR *out);
 TEMPLATE void NAME(dot_copy_a)(const ELEMENT *a, int64_t a_k, int64_t k, int64_t rows, int64_t step,
                                ELEMENT *out);
 TEMPLATE void NAME(dot_row_streams)(A_PARAMETERS, const ELEMENT *b, int64_t b_k, int64_t m,
@@ -188,29 +190,11 @@ TEMPLATE void NAME(dot_pack_panel)(const ELEMENT *b, int64_t b_k, int64_t b_colu
     {
         int columns = j == vectors - 1 ? lanes : LANES;
         const ELEMENT *from = b + j * LANES * b_column;
-        int64_t p = 0;
         if (b_k == 1) {
-            NO_UNROLL for (; p < k; p += LANES)
-            {
-                int64_t left = k - p < LANES ? k - p : LANES;
-                VECTOR square[LANES];
-                if (left == LANES) {
-                    UNROLL for (int i = 0; i < LANES; i++) square[i] =
-                        i < columns ? V(load)(from + i * b_column + p) : (VECTOR){};
-                } else {
-                    UNROLL for (int i = 0; i < LANES; i++) square[i] =
-                        i < columns ? V(load_some)(from + i * b_column + p, (int)left) : (VECTOR){};
-                }
-                NAME(dot_transpose)(square);
-                UNROLL for (int i = 0; i < LANES; i++)
-                {
-                    if (i < left)
-                        out[(p + i) * vectors + j] = square[i];
-                }
-            }
+            NAME(aml_shared_dot_turn)(from, b_column, k, columns, vectors, out + j);
             continue;
         }
-        NO_UNROLL for (; p < k; p++)
+        NO_UNROLL for (int64_t p = 0; p < k; p++)
         {
             VECTOR value = {};
             UNROLL for (int i = 0; i < LANES; i++)
@@ -219,6 +203,35 @@ TEMPLATE void NAME(dot_pack_panel)(const ELEMENT *b, int64_t b_k, int64_t b_colu
                     value[i] = from[i * b_column + p * b_k];
             }
             out[p * vectors + j] = value;
+        }
+    }
+}
+
+// One register of `columns` columns that lie along k becomes k rows, `step` registers apart. Half
+// of a product with a transposed matrix would be this, and it is the same for all of them. A square
+// at an edge goes through `edge`, row by row.
+TEMPLATE void NAME(aml_shared_dot_turn)(const ELEMENT *b, int64_t b_column, int64_t k,
+                                        int64_t columns, int64_t step, VECTOR *out)
+{
+    NO_UNROLL for (int64_t p = 0; p < k; p += LANES)
+    {
+        int64_t left = k - p < LANES ? k - p : LANES, apart = b_column;
+        const ELEMENT *from = b + p;
+        VECTOR square[LANES], edge[LANES];
+        bool whole = left == LANES && columns == LANES;
+        if (!whole) {
+            NO_UNROLL for (int i = 0; i < LANES; i++) edge[i] =
+                i < columns ? V(load_some)(from + i * b_column, (int)left) : (VECTOR){};
+            from = (const ELEMENT *)edge;
+            apart = LANES;
+        }
+        UNROLL for (int i = 0; i < LANES; i++) square[i] = V(load)(from + i * apart);
+        NAME(dot_transpose)(square);
+        if (left == LANES) {
+            UNROLL for (int i = 0; i < LANES; i++) out[(p + i) * step] = square[i];
+        } else {
+            UNROLL for (int i = 0; i < LANES; i++) edge[i] = square[i];
+            NO_UNROLL for (int64_t i = 0; i < left; i++) out[(p + i) * step] = edge[i];
         }
     }
 }

@@ -1,15 +1,8 @@
 // dot_tiles.h: matrix products in tiles of AMX, included once for pairs of bf16 (dot.c) and once
 // for quads of bytes (quads.c). kernel.h has the contract.
 //
-// A tile is a register of 16 rows of 64 bytes. One instruction multiplies a tile of A, 16 rows by
-// 16 words of k, with a tile of B, 16 words of k by 16 columns, and adds to a tile of sums. A word
-// is two neighbours of k as bf16, or four as bytes, which is how A lies in memory; B is in panels
-// of such words, as the vector kernels have it. Four tiles of sums use each tile that is loaded
-// twice:
-//
-//                 B   [ tile 6 ][ tile 7 ]       with at most 16 rows of A:
-//     A  [ tile 4 ]   [ sum  0 ][ sum  1 ]       [ sum 0 ][ sum 1 ][ sum 2 ][ sum 3 ]
-//        [ tile 5 ]   [ sum  2 ][ sum  3 ]
+// tiles.h has the picture. A lies in memory as it is multiplied; B is in panels of words, as the
+// vector kernels have it.
 //
 // How many rows tiles have is set by ldtilecfg: once for all whole blocks of rows, and once a panel
 // for what is left below them, so no row is read that is not there. Columns beyond the last one are
@@ -17,7 +10,7 @@
 // lies behind a row of A is another row, or nothing.
 //
 // What includes it defines NAME, VECTOR, SOURCE (of A), SOURCES (of them in a word), WORD (of B),
-// TILES_MULTIPLY, TILES_PACKS (B is packed here), END_PARAMETERS, and tiles_pack and tiles_copy.
+// TILES_KIND, TILES_PACKS (B is packed here), END_PARAMETERS, and tiles_pack and tiles_copy.
 
 // The last `count` elements of 16 bits of each row, with zeros behind them.
 HELPER void NAME(tiles_tail)(const char *a, int64_t a_step, int64_t count, int64_t rows, char *out)
@@ -27,61 +20,16 @@ HELPER void NAME(tiles_tail)(const char *a, int64_t a_step, int64_t count, int64
         _mm512_store_si512(out + i * 64, _mm512_maskz_loadu_epi16(mask, a + i * a_step));
 }
 
-// Sixteen words of k: `high` tiles of rows by `vectors` of columns.
-HELPER void NAME(tiles_step)(int high, int64_t vectors, const char *a, int64_t a_step,
-                             const char *b, int64_t b_step)
-{
-    _tile_loadd(4, a, (size_t)a_step);
-    if (high > 1)
-        _tile_loadd(5, a + AML_TILE * a_step, (size_t)a_step);
-    _tile_loadd(6, b, (size_t)b_step);
-    TILES_MULTIPLY(0, 4, 6);
-    if (high > 1)
-        TILES_MULTIPLY(2, 5, 6);
-    if (vectors > 1) {
-        _tile_loadd(7, b + 64, (size_t)b_step);
-        TILES_MULTIPLY(1, 4, 7);
-        if (high > 1)
-            TILES_MULTIPLY(3, 5, 7);
-    }
-    if (vectors > 2) {
-        _tile_loadd(6, b + 128, (size_t)b_step);
-        TILES_MULTIPLY(2, 4, 6);
-    }
-    if (vectors > 3) {
-        _tile_loadd(7, b + 192, (size_t)b_step);
-        TILES_MULTIPLY(3, 4, 7);
-    }
-}
-
 // The sums of `words` of k from a on, a multiple of 16, and of 16 more at `tail` if there are such.
 HELPER void NAME(tiles_sum)(int high, int64_t vectors, const char *a, int64_t a_step, int64_t words,
                             const char *tail, const char *b, int64_t b_step, char *out)
 {
-    int64_t step = vectors * 64;
-    _tile_zero(0);
-    if (vectors > 1)
-        _tile_zero(1);
-    if (high > 1 || vectors > 2)
-        _tile_zero(2);
-    if ((high > 1 && vectors > 1) || vectors > 3)
-        _tile_zero(3);
+    tiles_zero(high, vectors);
     NO_UNROLL for (int64_t p = 0; p < words; p += AML_TILE)
-        NAME(tiles_step)(high, vectors, a + p * 4, a_step, b + p * b_step, b_step);
+        tiles_step(TILES_KIND, high, vectors, a + p * 4, a_step, b + p * b_step, b_step);
     if (tail)
-        NAME(tiles_step)(high, vectors, tail, 64, b + words * b_step, b_step);
-    _tile_stored(0, out, (size_t)step);
-    if (vectors > 1)
-        _tile_stored(1, out + 64, (size_t)step);
-    if (high > 1) {
-        _tile_stored(2, out + AML_TILE * step, (size_t)step);
-        if (vectors > 1)
-            _tile_stored(3, out + AML_TILE * step + 64, (size_t)step);
-    }
-    if (vectors > 2)
-        _tile_stored(2, out + 128, (size_t)step);
-    if (vectors > 3)
-        _tile_stored(3, out + 192, (size_t)step);
+        tiles_step(TILES_KIND, high, vectors, tail, 64, b + words * b_step, b_step);
+    tiles_store(high, vectors, out);
 }
 
 // One block of rows of a panel, up to two tiles of them. `out` has room for its sums.
@@ -109,24 +57,6 @@ HELPER void NAME(tiles_block)(int64_t rows, int64_t vectors, int lanes, const ch
     }
 }
 
-// For blocks of `rows` rows.
-HELPER void NAME(tiles_configure)(int64_t rows)
-{
-    struct {
-        uint8_t palette, first, none[14];
-        uint16_t bytes[16];
-        uint8_t rows[16];
-    } config = {.palette = 1};
-    int64_t first = rows < AML_TILE ? rows : AML_TILE, second = rows - first;
-    UNROLL for (int i = 0; i < 8; i++)
-    {
-        bool lower = second > 0 && (i == 2 || i == 3 || i == 5);
-        config.bytes[i] = 64;
-        config.rows[i] = (uint8_t)(i > 5 ? AML_TILE : lower ? second : first);
-    }
-    _tile_loadconfig(&config);
-}
-
 // Rows first..behind of a panel, over a block of k. a is the first element of row `first`; tail has
 // the last words of its rows, or is NULL.
 HELPER void NAME(tiles_rows)(const char *a, int64_t a_step, int64_t words, const char *tail,
@@ -146,12 +76,12 @@ HELPER void NAME(tiles_rows)(const char *a, int64_t a_step, int64_t words, const
     }
     if (rest > 0 && row < behind) {
         int64_t done = row - first;
-        NAME(tiles_configure)(rest);
+        tiles_configure(rest, AML_TILE);
         NAME(tiles_block)
         (rest, vectors, lanes, a + done * a_step, a_step, words, tail ? tail + done * 64 : NULL, b,
          b_step, out, start ? start + done * vectors : NULL, keep ? keep + done * vectors : NULL,
          row, column, epilogue, context);
-        NAME(tiles_configure)(tile_rows);
+        tiles_configure(tile_rows, AML_TILE);
     }
 }
 
@@ -228,7 +158,7 @@ TEMPLATE void NAME(aml_dot_tiles)(const SOURCE *a, const WORD *b, void *scratch,
     int64_t rest = n % panel, rest_vectors = (rest + F32_LANES - 1) / F32_LANES;
     int64_t across = TILES_PACKS ? b_column : aml_dot_tiles_depth(k); // from column to column
     (void)method;
-    NAME(tiles_configure)(tile_rows);
+    tiles_configure(tile_rows, AML_TILE);
     NO_UNROLL for (int64_t part = part_begin; part < part_end; part++)
     {
         int64_t row_begin = part / column_parts * part_rows,

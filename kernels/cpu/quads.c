@@ -14,8 +14,9 @@
 // Elsewhere the bytes are widened to 16 bits, even ones and odd ones apart, since a sum of two
 // products of bytes does not fit into 16 bits.
 
-#include "conv.h"
+#include "conv_tiles.h"
 #include "kernel.h"
+#include "tiles.h"
 #include "vector.h"
 
 typedef uint8_t u8v __attribute__((vector_size(AML_WIDTH)));
@@ -188,7 +189,7 @@ TEMPLATE void aml_shared_conv_copy_quads(const uint8_t *source, int64_t half, in
 #undef NAME
 #undef V
 
-#ifdef __AMX_INT8__
+#ifdef AML_HAS_TILES
 // B is packed when it is compiled, and A has whole words of k side by side.
 HELPER void tiles_pack_quads(const int32_t *b, int64_t b_k, int64_t b_column, int64_t k,
                              int64_t depth, int64_t vectors, int lanes, char *out)
@@ -209,14 +210,22 @@ HELPER void tiles_copy_quads(const int32_t *a, int64_t a_row, int64_t a_k, int64
 #define SOURCES 1
 #define WORD int32_t
 #define TILES_PACKS false
-#define TILES_MULTIPLY _tile_dpbusd
+#define TILES_KIND TILES_UNSIGNED
 #include "dot_tiles.h"
-#undef NAME
-#undef VECTOR
 #undef SOURCE
 #undef SOURCE_BYTES
 #undef SOURCES
 #undef WORD
 #undef TILES_PACKS
-#undef TILES_MULTIPLY
+#undef TILES_KIND
+
+#define SOURCE uint8_t
+#define ELEMENT int32_t
+#define TILES_KIND TILES_SIGNED
+#include "conv_tiles_template.h"
+#undef NAME
+#undef VECTOR
+#undef SOURCE
+#undef ELEMENT
+#undef TILES_KIND
 #endif

@@ -144,7 +144,7 @@ aml_library_status amli_context_open(const aml_artifact *artifact, const aml_lev
             return AML_LIBRARY_VERSION;
         context->source[i] = k;
     }
-    if (level->stored)
+    if (level->expand)
         level->expand(level->stored, context->constants);
     *out = context;
     return AML_LIBRARY_OK;

@@ -138,14 +138,17 @@ static void print_layers(const aml_artifact *artifact, bool json)
         if (!json) {
             printf("%-24s %10.4g %10.4g %11.1f %9.1f %10lld %10lld%s%s\n", layer->name, layer->low,
                    layer->high, layer->weights_db, layer->result_db, (long long)layer->bytes_before,
-                   (long long)layer->bytes_after, layer->kept ? "  stays f32: " : "",
-                   layer->kept ? layer->kept : "");
+                   (long long)layer->bytes_after,
+                   layer->kept ? "  stays f32: " : layer->form ? "  " : "",
+                   layer->kept ? layer->kept : layer->form ? layer->form : "");
             continue;
         }
         printf("%s{\"name\": \"%s\", \"quantized\": %s", i ? ", " : "", layer->name,
                layer->kept ? "false" : "true");
         if (layer->kept)
             printf(", \"kept\": \"%s\"", layer->kept);
+        if (layer->form)
+            printf(", \"form\": \"%s\"", layer->form);
         print_number("low", layer->low);
         print_number("high", layer->high);
         print_number("weights_db", layer->weights_db);
@@ -244,59 +247,94 @@ typedef struct Arguments {
     bool json, help, lines;
 } Arguments;
 
+// The words of the command line, each list in one text.
+enum { OPTIONS = 8, VERBS = 4, VALUED = 5 }; // the first VALUED options have a value behind them
+enum { OPTION_OUTPUT, OPTION_SECONDS, OPTION_LEVEL, OPTION_WEIGHTS, OPTION_FORMAT, OPTION_LINES };
+enum { OPTION_JSON = OPTION_LINES + 1, OPTION_HELP };
+static const char options[] = "output\0seconds\0level\0weights\0format\0lines\0json\0help";
+static const char verbs[] = "predict\0bench\0info\0help";
+
+// Which word of a list it is; -1: none.
+static int find_word(const char *list, int count, const char *word)
+{
+    for (int i = 0; i < count; i++)
+        if (strcmp(amli_listed(list, i), word) == 0)
+            return i;
+    return -1;
+}
+
+static aml_status unknown_word(const char *what, const char *list, int count, const char *word,
+                               aml_error *error)
+{
+    const char *known[OPTIONS], *dashes = list == options ? "--" : "";
+    for (int i = 0; i < count; i++)
+        known[i] = amli_listed(list, i);
+    const char *near = amli_closest(word, known, count);
+    return near ? amli_fail(error, AML_USAGE, "%s\nhelp: did you mean %s%s?", what, dashes, near)
+                : amli_fail(error, AML_USAGE, "%s", what);
+}
+
+static aml_status take_option(int option, const char *value, Arguments *arguments, aml_error *error)
+{
+    char *end;
+    switch (option) {
+    case OPTION_OUTPUT:
+        arguments->output = value;
+        break;
+    case OPTION_LEVEL:
+        arguments->level = value;
+        break;
+    case OPTION_WEIGHTS:
+        arguments->weights = value;
+        break;
+    case OPTION_LINES:
+        arguments->lines = true;
+        break;
+    case OPTION_JSON:
+        arguments->json = true;
+        break;
+    case OPTION_HELP:
+        arguments->help = true;
+        break;
+    case OPTION_SECONDS:
+        arguments->seconds = strtod(value, &end);
+        if (*end || !(arguments->seconds > 0 && arguments->seconds < 3600))
+            return amli_fail(error, AML_USAGE, "--seconds: expected a number above 0, found \"%s\"",
+                             value);
+        break;
+    case OPTION_FORMAT:
+        arguments->json = strcmp(value, "json") == 0;
+        if (!arguments->json && strcmp(value, "csv") != 0)
+            return amli_fail(error, AML_USAGE, "--format: expected csv or json, found \"%s\"",
+                             value);
+        break;
+    }
+    return AML_OK;
+}
+
 static aml_status parse(int argc, char **argv, Arguments *arguments, aml_error *error)
 {
-    static const char *const verbs[] = {"predict", "bench", "info", "help"},
-                             *const options[] = {"output", "seconds", "level", "weights",
-                                                 "format", "lines",   "json",  "help"};
     for (int i = 1; i < argc; i++) {
         const char *word = argv[i];
-        if (strcmp(word, "--json") == 0) {
-            arguments->json = true;
-        } else if (strcmp(word, "--lines") == 0) {
-            arguments->lines = true;
-        } else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
-            arguments->help = true;
-        } else if (strcmp(word, "-o") == 0 || strcmp(word, "--output") == 0 ||
-                   strcmp(word, "--seconds") == 0 || strcmp(word, "--level") == 0 ||
-                   strcmp(word, "--weights") == 0 || strcmp(word, "--format") == 0) {
-            if (++i == argc)
+        char what[512];
+        if (word[0] == '-' && word[1]) {
+            int option = word[1] == '-'            ? find_word(options, OPTIONS, word + 2)
+                         : strcmp(word, "-o") == 0 ? OPTION_OUTPUT
+                         : strcmp(word, "-h") == 0 ? OPTION_HELP
+                                                   : -1;
+            snprintf(what, sizeof what, "unknown option %s", word);
+            if (option < 0)
+                return unknown_word(what, options, word[1] == '-' ? OPTIONS : 0, word + 2, error);
+            if (option < VALUED && ++i == argc)
                 return amli_fail(error, AML_USAGE, "%s needs a value behind it", word);
-            char *end = NULL;
-            if (word[2] == 's')
-                arguments->seconds = strtod(argv[i], &end);
-            else if (word[2] == 'l')
-                arguments->level = argv[i];
-            else if (word[2] == 'w')
-                arguments->weights = argv[i];
-            else if (word[2] == 'f' && (arguments->json = strcmp(argv[i], "json") == 0))
-                continue;
-            else if (word[2] == 'f' && strcmp(argv[i], "csv") != 0)
-                return amli_fail(error, AML_USAGE, "--format: expected csv or json, found \"%s\"",
-                                 argv[i]);
-            else if (word[2] == 'f')
-                continue;
-            else
-                arguments->output = argv[i];
-            if (end && (*end || !(arguments->seconds > 0 && arguments->seconds < 3600)))
-                return amli_fail(error, AML_USAGE,
-                                 "--seconds: expected a number above 0, found \"%s\"", argv[i]);
-        } else if (word[0] == '-' && word[1]) {
-            const char *near =
-                word[1] == '-' ? amli_closest(word + 2, options, AMLI_COUNT(options)) : NULL;
-            return amli_fail(error, AML_USAGE, "unknown option %s%s%s%s", word,
-                             near ? "\nhelp: did you mean --" : "", near ? near : "",
-                             near ? "?" : "");
+            aml_status status = take_option(option, argv[i], arguments, error);
+            if (status)
+                return status;
         } else if (!arguments->verb) {
             arguments->verb = word;
-            bool known = false;
-            for (size_t k = 0; k < AMLI_COUNT(verbs) && !known; k++)
-                known = strcmp(verbs[k], word) == 0;
-            const char *near = known ? NULL : amli_closest(word, verbs, AMLI_COUNT(verbs));
-            if (!known)
-                return amli_fail(error, AML_USAGE, "unknown verb \"%s\"%s%s%s", word,
-                                 near ? "\nhelp: did you mean " : "", near ? near : "",
-                                 near ? "?" : "");
+            snprintf(what, sizeof what, "unknown verb \"%s\"", word);
+            if (find_word(verbs, VERBS, word) < 0)
+                return unknown_word(what, verbs, VERBS, word, error);
         } else if (strcmp(arguments->verb, "predict") == 0 && !arguments->file) {
             arguments->file = word;
         } else {

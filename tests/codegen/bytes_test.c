@@ -82,6 +82,11 @@ static const Conv convs[] = {
     {16, 16, 16, 1, {28, 28}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}, // images in parts
     {16, 16, 32, 1, {28, 28}, {1, 1}, {2, 2}, {0, 0}, {0, 0}, {1, 1}},
     {16, 32, 64, 1, {14, 14}, {3, 3}, {4, 4}, {0, 0}, {1, 1}, {1, 1}},
+    // What tiles end at: planes of channels, results, positions; groups; blocks of rows.
+    {1, 72, 40, 1, {9, 11}, {1, 1}, {1, 1}, {0, 0}, {0, 0}, {1, 1}},
+    {2, 130, 70, 1, {6, 17}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+    {1, 48, 24, 2, {13, 33}, {3, 2}, {2, 1}, {1, 0}, {1, 1}, {1, 1}},
+    {1, 64, 16, 1, {40, 70}, {3, 3}, {1, 1}, {2, 2}, {2, 2}, {2, 2}},
 };
 
 static void put_conv(Buffer *out, int index, const Conv *c)
@@ -161,6 +166,7 @@ TEST(dot)
 TEST(conv)
 {
     check_all(true, COUNT_OF(convs) - 1); // one has a channel to a group
+    CHECK(level_used_tiles(test_cpu, true));
 }
 
 int main(int argc, char **argv)

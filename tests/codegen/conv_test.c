@@ -41,6 +41,9 @@ static const Shape shapes[] = {
     {2, 40, 9, 9, 9, {20, 20}, {3, 3}, {2, 2}, {0, 0}, {1, 1}, {1, 1}},
     {2, 1, 2, 2, 2, {4, 70}, {1, 4}, {1, 1}, {0, 3}, {0, 0}, {1, 1}},
     {2, 1, 3, 4, 1, {6, 40}, {1, 15}, {1, 1}, {0, 7}, {0, 7}, {1, 1}}, // a wide kernel
+    {2, 2, 70, 40, 1, {7, 20}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+    {2, 1, 8, 8, 1, {5, 40}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+    {2, 2, 24, 76, 2, {9, 17}, {2, 3}, {2, 1}, {1, 0}, {0, 1}, {1, 2}},
 };
 
 static void put_list(Buffer *out, const char *name, const int list[], int count)
@@ -158,6 +161,7 @@ TEST(f64)
 TEST(mixed)
 {
     check_all(test_cpu, "f32", true, 2, 2e-4);
+    CHECK(level_used_tiles(test_cpu, false));
 }
 TEST(f16)
 {
@@ -353,6 +357,12 @@ TEST(winograd_sides)
 int main(int argc, char **argv)
 {
     test_cpu = argc > 1 ? argv[1] : "native";
+    if (!level_can_run(test_cpu))
+        return 77;
+    if (strcmp(test_cpu, "x86-64-v4-amx") == 0) { // which differs from others in nothing else
+        RUN(mixed);
+        CHECK_SUMMARY();
+    }
     RUN(f32);
     RUN(f64);
     RUN(mixed);

@@ -94,7 +94,10 @@ bool level_can_run(const char *cpu)
 
 bool level_used_tiles(const char *cpu, bool bytes)
 {
-    return strcmp(cpu, LEVEL_AMX) != 0 || !emulates || amx_count(bytes) > 0;
+    static long before[2];
+    long last = before[bytes];
+    before[bytes] = amx_count(bytes);
+    return strcmp(cpu, LEVEL_AMX) != 0 || !emulates || before[bytes] > last;
 }
 
 const char *cases_load(Cx *cx, IrModule *module, Case *cases, int count, const char *cpu)

@@ -23,7 +23,8 @@ const char *cases_load(Cx *cx, IrModule *module, Case *cases, int count, const c
 // Whether this machine runs code of the level; what AMX it lacks is emulated. It says what is
 // missing.
 bool level_can_run(const char *cpu);
-// False if tiles should have been multiplied, of bytes or of bf16, and none were.
+// False if tiles should have been multiplied since it was asked before, of bytes or of bf16, and
+// none were.
 bool level_used_tiles(const char *cpu, bool bytes);
 // Runs a case on random values three times: alone, and with parts in two odd orders, which must
 // give the same bits; then compares with the reference. Floats may differ by `tolerance` relative

@@ -91,29 +91,33 @@ model Net {
 """
 
 
-def channel_of(shape, axis, index, block=1):
+FUSED = HEADS.replace("MultiHeadAttention", "SelfAttention")
+
+
+def channel_of(shape, axis, index, block=1, count=None):
+    """`block` neighbours of the axis are a channel; if it has more than `count`, the others are theirs once more."""
     inner = block
     for size in shape[axis + 1:]:
         inner *= size
-    return index // inner % (shape[axis] // block)
+    return index // inner % (count or shape[axis] // block)
 
 
 def masked(tensors, groups):
-    """`groups`: lists of (weights, axis of their channels, columns that each takes), which go together; half of the channels, those with the smallest sums, become 0."""
+    """`groups`: lists of (weights, axis of their channels, columns that each takes, number of channels), which go together; half of the channels, those with the smallest sums, become 0."""
     tensors = {name: (shape, list(values)) for name, (shape, values) in tensors.items()}
     for group in groups:
         block = group[0][2] if len(group[0]) > 2 else 1
-        size = tensors[group[0][0]][0][group[0][1]] // block
+        size = group[0][3] if len(group[0]) > 3 else tensors[group[0][0]][0][group[0][1]] // block
         total = [0.0] * size
         for name, axis, *_ in group:
             shape, values = tensors[name]
             for i, v in enumerate(values):
-                total[channel_of(shape, axis, i, block)] += abs(v)
+                total[channel_of(shape, axis, i, block, size)] += abs(v)
         gone = set(sorted(range(size), key=lambda c: total[c])[:size // 2])
         for name, axis, *_ in group:
             for part, at in ((name, axis), (name.replace(".weight", ".bias"), 0)):
                 shape, values = tensors[part]
-                tensors[part] = (shape, [0.0 if channel_of(shape, at, i, block) in gone else v for i, v in enumerate(values)])
+                tensors[part] = (shape, [0.0 if channel_of(shape, at, i, block, size) in gone else v for i, v in enumerate(values)])
     return tensors
 
 
@@ -162,6 +166,12 @@ def heads_of_attention(place):
                    8 * 8 + 8 + 3 * (8 * 8 + 8) + 8 * 8 + 8 + 8 * 10 + 10)
 
 
+def heads_of_one_product(place):
+    """Queries, keys and values are thirds of one product's columns: a head is columns of each."""
+    same_as_masked(place, FUSED, [[("att.qkv.weight", 1, 4, 4)], [("stem.weight", 1)], [("att.proj.weight", 1)]],
+                   8 * 8 + 8 + 3 * (8 * 8 + 8) + 8 * 8 + 8 + 8 * 10 + 10)
+
+
 def twins(tensors, names):
     """The second half of the channels of these weights [out, ...] becomes what the first half is."""
     tensors = {name: (shape, list(values)) for name, (shape, values) in tensors.items()}
@@ -193,4 +203,4 @@ def what_others_say_goes_first(place):
 
 
 if __name__ == "__main__":
-    sys.exit(main([concatenated_and_flattened, repeated, heads_of_attention, what_others_say_goes_first]))
+    sys.exit(main([concatenated_and_flattened, repeated, heads_of_attention, heads_of_one_product, what_others_say_goes_first]))

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """`amlc deploy`: the f32 program, the library with its header, what is refused, what is required."""
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -215,6 +216,18 @@ deploy strict {{
 """)
 
 
+def weights_for_winograd_are_made_at_the_start(place):
+    trained(place, HERE / "patches.aml")
+    done = place.aml("deploy", HERE / "patches.aml", "small")
+    worst = float(re.search(r"worst difference ([0-9.e-]+)", done.err)[1])
+    check(worst < 1e-5, f"the worst difference is {worst}")
+    weights = next(place.folder.glob("runs/patches/*/checkpoints/step*/weights.safetensors")).stat().st_size
+    size = (place.folder / "small").stat().st_size
+    print(f"  {size} bytes, of which {weights} are weights")
+    # Transformed they would take 4 times as much.
+    check(sanitized(place.amlc) or size < weights + 150_000, f"{size} bytes, expected less than {weights + 150_000}")
+
+
 def missed_requirement_fails(place):
     source = with_requirement(place, "size: 1 KiB")
     trained(place, source)
@@ -242,5 +255,5 @@ if __name__ == "__main__":
                    norms_are_in_the_weights, same_bytes_every_time,
                    info_and_bench, library_is_used_from_c_and_cpp, library_exports_its_functions_only,
                    unknown_block_has_a_suggestion, untrained_model_is_told,
-                   checkpoint_of_another_shape_is_refused, damaged_checkpoint_is_told, missed_requirement_fails, met_requirements_pass,
+                   checkpoint_of_another_shape_is_refused, damaged_checkpoint_is_told, missed_requirement_fails, met_requirements_pass, weights_for_winograd_are_made_at_the_start,
                    missing_rows_for_the_comparison]))

@@ -669,7 +669,8 @@ int aml_program_main(const aml_program *program, int argc, char **argv);
 typedef struct aml_layer_report {
     const char *name;                  // its path
     const char *kept;                  // why it stays f32; NULL: it is quantized
-    const char *form;                  // of weights that alone are quantized: "int8/32"; else NULL
+    const char *form; // of weights that alone are quantized: "int8/32"; of a product in a loop: that
+                      // its range is that of all turns; else NULL
     double low, high;                  // what its input was seen to be in calibration
     double weights_db, result_db;      // signal to noise: of the weights, of the layer's result
     int64_t bytes_before, bytes_after; // of the weights
@@ -700,8 +701,8 @@ typedef struct aml_level {
     const aml_function *predict; // one per batch size
     // constants that are expanded when a context is opened, see aml/stored.h; NULL: there are none
     const void *stored;
-    void (*expand)(const void *stored, void *to);
-    size_t stored_bytes; // what they take then
+    void (*expand)(const void *stored, void *to); // and makes weights; NULL: nothing is to be done
+    size_t stored_bytes;                          // what all this takes then
 } aml_level;
 
 // What `amlc deploy` makes: weights inside, read-only, packed for the kernels; nothing is allocated
