@@ -17,10 +17,11 @@ class Network:
     """source: of networks/, with its constants; peer: what network_peer.py calls it.
 
     steps: in one measurement. flops: products of a step, 0: not told. short: steps of AML's shorter training. weights: how many, of a network
-    so large that its optimizer's bytes count. tokens: samples, their length, and their classes, of a network whose losses are compared.
+    so large that its optimizer's bytes count. tokens: samples, their length, and their classes, of a network whose losses are compared. steady:
+    measured within one run.
     """
 
-    weights, tokens = 0, None
+    weights, tokens, steady = 0, None, False
 
     def __init__(self, title, source, steps, peer, settings=(), peers=BOTH, bf16=False, flops=0, rounds=ROUNDS, threads=(1, 2), short=2):
         self.title, self.source, self.steps, self.peer, self.settings, self.peers = title, source, steps, peer, settings, peers
@@ -28,7 +29,9 @@ class Network:
 
     def half(self, title, steps=None, threads=(1,)):
         """The same with products of bf16."""
-        return Network(title, self.source, steps or self.steps, self.peer, (*self.settings, "half=true"), self.peers, True, 0, self.rounds, threads, self.short)
+        net = Network(title, self.source, steps or self.steps, self.peer, (*self.settings, "half=true"), self.peers, True, 0, self.rounds, threads, self.short)
+        net.steady = self.steady
+        return net
 
 
 def gpt(title, peer, rows, vocab, width, heads, depth, context, steps, rounds):
@@ -37,14 +40,15 @@ def gpt(title, peer, rows, vocab, width, heads, depth, context, steps, rounds):
     settings = [f"{name}={value}" for name, value in (("rows", rows), ("vocab", vocab), ("width", width), ("heads", heads), ("depth", depth), ("context", context))]
     net = Network(title, "gpt", steps, peer, settings, flops=flops, rounds=rounds, short=1)
     net.tokens = (rows, context + 1, vocab)
-    if width >= 768:
+    if width >= 384:
+        net.steady = True
         net.weights = (vocab + context) * width + depth * (12 * width * width + 9 * width) + 2 * width
     return net
 
 
 LENET = Network("LeNet-5, batch 128, SGD with momentum", "lenet", 40, "lenet", flops=2 * 128 * (3 * 416520 - 117600))
 RESNET8 = Network("ResNet-8, 32x32x3, batch 32, SGD with momentum", "resnet8", 20, "resnet8", flops=2 * 32 * (3 * 12501632 - 442368))
-CHAR_GPT = gpt("GPT, 6 layers of width 384, 256 characters, batch 8, AdamW, clipped", "char-gpt", 8, 65, 384, 6, 6, 256, 2, 3)
+CHAR_GPT = gpt("GPT, 6 layers of width 384, 256 characters, batch 8, AdamW, clipped", "char-gpt", 8, 65, 384, 6, 6, 256, 4, 3)
 NETWORKS = {
     "lenet": LENET,
     "lenet-bf16": LENET.half("LeNet-5 with bf16"),
@@ -125,7 +129,7 @@ def measure(bench, name):
         chosen = net.peers if threads == 1 else net.peers[-1:]     # with two threads the compiled one alone: starting it takes longest
         peers = start_peers(bench, {who: lambda who=who: peer(who) for who in chosen})
         peak = roof(bench.folder)
-        kind = SteadyTraining if net.weights else Training
+        kind = SteadyTraining if net.steady else Training
         figures = summary(interleave([kind(program, threads, net.steps, net.short, arguments), *peers], bench.rounds or net.rounds), 1e3)
         peak = max(peak, roof(bench.folder)) * threads
         entry = {"title": net.title, "threads": threads, "figures": figures}
