@@ -414,24 +414,31 @@ static void batch_part(void *data, int64_t begin, int64_t end)
     }
 }
 
-// Rows lie anywhere, so the memory of one is not fetched ahead while the row before it is copied
-// unless it is asked for.
+static void ask_for_row(const amli_samples *samples, int column, int64_t row)
+{
+    enum { LINE = 64 };
+    size_t bytes = samples->row_bytes[column];
+    const char *at = samples->column[column] + (size_t)row * bytes;
+    for (size_t line = 0; line < bytes && row < samples->rows; line += LINE)
+        __builtin_prefetch(at + line);
+}
+
+// Rows lie anywhere, so the memory of a long one is not fetched ahead while the row before it is
+// copied unless it is asked for. Of short ones the processor looks at several at a time.
 static void copy_rows(const Batch *batch)
 {
-    enum { LINE = 64, AHEAD = 6144 }; // bytes that are on their way
+    enum { LONG = 512, AHEAD = 6144 }; // bytes: of a row, and on their way
     const amli_samples *samples = batch->samples;
     for (int i = 0; i < samples->outputs; i++) {
         size_t bytes = samples->row_bytes[i];
-        int64_t ahead = bytes ? (int64_t)((AHEAD + bytes - 1) / bytes) : 0;
-        for (int64_t k = -ahead; batch->to[i] && k < batch->count; k++) {
-            int64_t soon = k + ahead < batch->count ? batch->row[k + ahead] : samples->rows;
-            if (soon < samples->rows) {
-                const char *at = samples->column[i] + (size_t)soon * bytes;
-                for (size_t line = 0; line < bytes; line += LINE)
-                    __builtin_prefetch(at + line);
-            }
-            if (k >= 0)
-                put_column(samples, batch->row[k], i, (char *)batch->to[i] + (size_t)k * bytes);
+        int64_t ahead = bytes < LONG ? 0 : (int64_t)((AHEAD + bytes - 1) / bytes);
+        ahead = ahead < batch->count ? ahead : batch->count;
+        for (int64_t k = 0; batch->to[i] && k < ahead; k++)
+            ask_for_row(samples, i, batch->row[k]);
+        for (int64_t k = 0; batch->to[i] && k < batch->count; k++) {
+            if (ahead && k + ahead < batch->count)
+                ask_for_row(samples, i, batch->row[k + ahead]);
+            put_column(samples, batch->row[k], i, (char *)batch->to[i] + (size_t)k * bytes);
         }
     }
 }
