@@ -168,7 +168,8 @@ aml_status amli_check_cpu(const char *level, const char *list, aml_error *error)
         return AML_OK;
     return amli_fail(
         error, AML_BAD_CPU,
-        "this program was compiled for the CPU level %s, and this machine's CPU lacks %s\n"
+        "this program was compiled for the CPU level %s, and this machine's CPU or system lacks "
+        "%s\n"
         "help: build it on this machine, or for an older level: target: cpu(\"x86-64-v2\")",
         level ? level : "native", missing);
 }
