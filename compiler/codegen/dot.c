@@ -199,7 +199,7 @@ LLVMValueRef product_epilogue(Product *p, LLVMValueRef const result[])
     LLVMSetLinkage(function, LLVMInternalLinkage);
     static const char *const attributes[] = {"nounwind", "alwaysinline", NULL};
     function_attributes(g, function, attributes);
-    Emit emit = {.g = g, .b = LLVMCreateBuilderInContext(g->llvm)};
+    Emit emit = {.g = g, .b = LLVMCreateBuilderInContext(g->llvm), .hidden_mask = p->apart};
     LLVMPositionBuilderAtEnd(emit.b, LLVMAppendBasicBlockInContext(g->llvm, function, ""));
     epilogue_elements(&emit, p, function, result);
     LLVMBuildRetVoid(emit.b);

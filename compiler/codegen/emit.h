@@ -95,6 +95,7 @@ typedef struct Emit {
     int unit;          // which of the seeds of a reduce is read (index.c)
     bool flat;         // every index is (0, ..., 0, position in row-major order)
     bool streaming;    // whole registers are stored past the caches
+    bool hidden_mask;  // LLVM cannot find out what `mask` is
     Vec(struct Memo) memo;
 } Emit;
 
@@ -220,10 +221,18 @@ typedef struct Product {
     int lanes;
     LLVMValueRef soon; // the kernel's operand, or NULL
     bool ragged;       // the epilogue may get any number of lanes anywhere
+    bool apart;        // it is called through a function that LLVM does not inline
 } Product;
 LLVMValueRef product_context(Product *p); // a new one, with the operands in it
 LLVMValueRef product_field(Product *p, LLVMValueRef context, int field);
 LLVMValueRef product_epilogue(Product *p, LLVMValueRef const result[]);
+
+// ---- conv_sized.c: convolutions of bytes with sizes as data
+bool conv_sized_fits(const Codegen *g, const AmlConv *c);
+LLVMValueRef conv_sized_constant(Codegen *g, const AmlConv *c, const int64_t *table);
+void conv_sized_call(Product *p, const AmlConv *c, LLVMValueRef const result[], LLVMValueRef sizes,
+                     LLVMValueRef source, LLVMValueRef packed, LLVMValueRef copy);
+void conv_divided(Kernel *k, int64_t chunk, int64_t all, LLVMValueRef *from, LLVMValueRef *to);
 
 // ---- conv.c
 void conv_emit(struct Frame *f, Inst *inst,
@@ -294,6 +303,7 @@ bool kernel_open(
 LLVMValueRef soon_table(Frame *f); // aml_call.soon, or as many addresses that are 0
 void kernel_close(Kernel *k);      // finishes it and emits the call
 LLVMValueRef template_function(Codegen *g, const char *name);
+LLVMValueRef function_here(Codegen *g, LLVMValueRef function); // in the piece that is being written
 LLVMValueRef entry_alloca(Frame *f, LLVMTypeRef type); // memory in the entry function's frame
 LLVMValueRef constant_pointer(Codegen *g, const void *bytes, size_t count);
 

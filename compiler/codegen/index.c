@@ -243,7 +243,8 @@ void store_element(Emit *e, DType dtype, LLVMValueRef base, Index position, LLVM
                 LLVMMetadataAsValue(e->g->llvm, LLVMMDNodeInContext2(e->g->llvm, &one, 1)));
         }
     } else if (!position.lanes && position.step == 1) {
-        LLVMValueRef mask = dtype_info[dtype].bytes < 4 ? unknown_mask(e) : e->mask;
+        bool hides = dtype_info[dtype].bytes < 4 && !e->hidden_mask;
+        LLVMValueRef mask = hides ? unknown_mask(e) : e->mask;
         LLVMValueRef in[] = {value, address(e, dtype, base, position.at), mask};
         masked_call(e, "llvm.masked.store", type, e->g->ptr, in, 3, 1, dtype);
     } else {

@@ -261,7 +261,7 @@ LLVMValueRef soon_table(Frame *f)
 }
 
 // The function, or its declaration if it is in another piece.
-static LLVMValueRef function_here(Codegen *g, LLVMValueRef function)
+LLVMValueRef function_here(Codegen *g, LLVMValueRef function)
 {
     size_t length;
     const char *name = LLVMGetValueName2(function, &length);
