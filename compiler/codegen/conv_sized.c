@@ -31,8 +31,8 @@ static LLVMValueRef new_function(Codegen *g, const char *name, LLVMTypeRef type)
 static LLVMValueRef tile_function(Codegen *g, const AmlConv *c)
 {
     char name[96];
-    snprintf(name, sizeof name, "aml_conv_tile_%s%d_%d_%d_%d", g->prefix, (int)c->vectors,
-             (int)c->tile_rows, (int)c->tile_columns, (int)c->step[2]);
+    snprintf(name, sizeof name, "aml_conv_tile_%s%d_%d_%d", g->prefix, (int)c->vectors,
+             (int)c->tile_rows, (int)c->tile_columns);
     Sym key = sym_of(g->cx, name);
     LLVMValueRef made = map_get(&g->kernel, key);
     if (made)
@@ -41,15 +41,15 @@ static LLVMValueRef tile_function(Codegen *g, const AmlConv *c)
     LLVMValueRef function = new_function(g, name, LLVMFunctionType(g->none, types, 4, 0)),
                  body = template_function(g, "aml_conv_sized_tile_quads");
     LLVMSetVisibility(function, LLVMHiddenVisibility);
-    const int64_t known[] = {c->vectors, c->tile_rows, c->tile_columns, c->step[2]};
-    LLVMValueRef arg[8];
-    for (unsigned i = 0; i < 4; i++) {
+    const int64_t known[] = {c->vectors, c->tile_rows, c->tile_columns};
+    LLVMValueRef arg[4 + COUNT_OF(known)];
+    for (unsigned i = 0; i < 4; i++)
         arg[i] = LLVMGetParam(function, i);
+    for (unsigned i = 0; i < COUNT_OF(known); i++)
         arg[4 + i] = whole(g, known[i]);
-    }
     LLVMBuilderRef b = LLVMCreateBuilderInContext(g->llvm);
     LLVMPositionBuilderAtEnd(b, LLVMAppendBasicBlockInContext(g->llvm, function, ""));
-    LLVMBuildCall2(b, LLVMGlobalGetValueType(body), body, arg, 8, "");
+    LLVMBuildCall2(b, LLVMGlobalGetValueType(body), body, arg, COUNT_OF(arg), "");
     LLVMBuildRetVoid(b);
     LLVMDisposeBuilder(b);
     map_put(g->arena, &g->kernel, key, function);

@@ -161,6 +161,8 @@ static void epilogue_elements(Emit *e, Product *p, LLVMValueRef function,
         LLVMValueRef lanes = lanes_splat(e, LLVMGetParam(function, 3));
         e->mask =
             LLVMBuildICmp(e->b, LLVMIntULT, LLVMConstVector(order, (unsigned)p->lanes), lanes, "");
+        if (p->apart)
+            e->count = LLVMBuildZExt(e->b, LLVMGetParam(function, 3), g->i64, "");
     }
 
     if (p->soon)
@@ -199,7 +201,7 @@ LLVMValueRef product_epilogue(Product *p, LLVMValueRef const result[])
     LLVMSetLinkage(function, LLVMInternalLinkage);
     static const char *const attributes[] = {"nounwind", "alwaysinline", NULL};
     function_attributes(g, function, attributes);
-    Emit emit = {.g = g, .b = LLVMCreateBuilderInContext(g->llvm), .hidden_mask = p->apart};
+    Emit emit = {.g = g, .b = LLVMCreateBuilderInContext(g->llvm)};
     LLVMPositionBuilderAtEnd(emit.b, LLVMAppendBasicBlockInContext(g->llvm, function, ""));
     epilogue_elements(&emit, p, function, result);
     LLVMBuildRetVoid(emit.b);

@@ -6,10 +6,12 @@
 
 #define EACH(i, most, count) UNROLL for (int64_t i = 0; i < most; i++) if (i < (count))
 
-TEMPLATE void aml_shared_conv_line_quads(const i32v *in, int64_t step, i32v *restrict out);
+TEMPLATE SMALL void aml_shared_conv_sized_copy_quads(const AmlConvSized *c, const uint8_t *source,
+                                                     int64_t y, int32_t *copy);
+TEMPLATE SMALL void aml_shared_conv_line_quads(const i32v *in, int64_t step, i32v *restrict out);
 
 // Units begin..end. `image_at` is where `context` has the image.
-TEMPLATE void aml_shared_conv_sized_quads(
+TEMPLATE SMALL void aml_shared_conv_sized_quads(
     const AmlConvSized *c, const uint8_t *source, const int32_t *packed, int32_t *copy,
     int64_t *image_at, int64_t unit_begin, int64_t unit_end,
     void (*tile)(const int32_t *source, const int32_t *weights, const AmlConvSized *c, i32v *out),
@@ -27,10 +29,9 @@ TEMPLATE void aml_shared_conv_sized_quads(
         *image_at = image / c->groups;
         int64_t begin = block * c->block_rows, end = begin + c->block_rows;
         end = end < c->result_h ? end : c->result_h;
-        aml_shared_conv_copy_quads(source + image * c->channels * c->source_h * c->source_w, 0,
-                                   c->channels, 1, c->source_h, c->source_w, 0,
-                                   c->origin_h + begin * c->step_h, c->origin_w, 1, c->copy_h,
-                                   c->copy_w, copy);
+        aml_shared_conv_sized_copy_quads(c,
+                                         source + image * c->channels * c->source_h * c->source_w,
+                                         c->origin_h + begin * c->step_h, copy);
         NO_UNROLL for (int64_t first = 0; first < to; first += panel)
         {
             const int32_t *weights =
@@ -67,16 +68,40 @@ TEMPLATE void aml_shared_conv_sized_quads(
     }
 }
 
+// The rows of the source from y on as quads, with what is around it.
+TEMPLATE SMALL void aml_shared_conv_sized_copy_quads(const AmlConvSized *c, const uint8_t *source,
+                                                     int64_t y, int32_t *copy)
+{
+    int64_t wide = c->copy_w, before = c->origin_w < 0 ? -c->origin_w : 0;
+    int64_t first = c->origin_w < 0 ? 0 : c->origin_w, left = c->channels;
+    before = before < wide ? before : wide;
+    int64_t middle = c->source_w - first < wide - before ? c->source_w - first : wide - before;
+    middle = middle < 0 ? 0 : middle;
+    int64_t plane = (int64_t)c->source_h * c->source_w, below = y + c->copy_h;
+    const uint8_t *end = source + left * plane;
+    NO_UNROLL for (; left > 0; left -= 4)
+    {
+        NO_UNROLL for (int64_t row = y; row < below; row++)
+        {
+            bool outside = row < 0 || row >= c->source_h;
+            quads_row(outside ? source : source + row * c->source_w + first, end, plane, left,
+                      outside ? wide : before, outside ? 0 : middle, wide, copy);
+            copy += wide;
+        }
+        source += 4 * plane;
+    }
+}
+
 // LANES registers of channels that lie `step` apart as registers of positions: aml_shared_square of
 // conv_template.h, in a quarter of its code.
-TEMPLATE void aml_shared_conv_line_quads(const i32v *in, int64_t step, i32v *restrict out)
+TEMPLATE SMALL void aml_shared_conv_line_quads(const i32v *in, int64_t step, i32v *restrict out)
 {
     typedef int32_t Quarter __attribute__((vector_size(16)));
     enum { LANES = F32_LANES };
     NO_UNROLL for (int a = 0; a < LANES / 4; a++)
     {
         i32v row[4];
-        UNROLL for (int m = 0; m < 4; m++)
+        NO_UNROLL for (int m = 0; m < 4; m++)
         {
             const Quarter *at = (const Quarter *)(in + m * step) + a;
             row[m] = QUARTERS_AT(at, step * LANES);
@@ -92,15 +117,18 @@ TEMPLATE void aml_shared_conv_line_quads(const i32v *in, int64_t step, i32v *res
     }
 }
 
-// The sums of one tile; the last four are known when it is compiled.
+// The sums of one tile; the last three are known when it is compiled. Four positions at a time have
+// an address: an offset for each of them would need more registers than there are, and LLVM would
+// have them, so it must not know how the addresses follow from each other.
 TEMPLATE void aml_conv_sized_tile_quads(const int32_t *source, const int32_t *weights,
                                         const AmlConvSized *c, i32v *out, int64_t vectors,
-                                        int64_t rows, int64_t columns, int64_t step)
+                                        int64_t rows, int64_t columns)
 {
     enum { LANES = F32_LANES };
     i32v sum[TILE][4];
-    int64_t row_step = (int64_t)c->step_h * c->copy_w, plane = (int64_t)c->copy_h * c->copy_w,
-            count = c->taps, pitch = c->pitch;
+    int64_t step = c->step_w, plane = (int64_t)c->copy_h * c->copy_w, count = c->taps,
+            pitch = c->pitch,
+            next_row = (int64_t)c->step_h * c->copy_w - (columns - 1) / 4 * 4 * step;
     EACH(i, TILE, rows * columns)
     {
         EACH(j, 4, vectors) sum[i][j] = (i32v){};
@@ -114,7 +142,12 @@ TEMPLATE void aml_conv_sized_tile_quads(const int32_t *source, const int32_t *we
             EACH(j, 4, vectors) right[j] = quad_load(weights + j * LANES);
             EACH(i, TILE, rows * columns)
             {
-                i32v left = quad_splat(at[i / columns * row_step + i % columns * step]);
+                int64_t column = i % columns;
+                if (i && column % 4 == 0) {
+                    at += column ? 4 * step : next_row;
+                    __asm__("" : "+r"(at));
+                }
+                i32v left = quad_splat(at[column % 4 * step]);
                 EACH(j, 4, vectors) sum[i][j] = quad_fma(left, right[j], sum[i][j]);
             }
             weights += pitch;
