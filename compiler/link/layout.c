@@ -1,9 +1,10 @@
 // layout.c: what is left to do for a deployed executable when it is linked by executable.ld.
 //
 // The loader reads program headers alone, so the table of sections and their names go. Constants,
-// the last part, are packed if the program unpacks them, they are few, and that saves a page. The
-// part that the dynamic linker writes once becomes one that it protects: its last page holds
-// nothing else, so all of that page may be protected, which the linker does not know.
+// the last part, are packed if the program unpacks them, they are few, and that saves a page; those
+// that are addresses need an item of the dynamic linker's list each, which the packed ones do
+// without. The part that the dynamic linker writes once becomes one that it protects: its last page
+// holds nothing else, so all of that page may be protected, which the linker does not know.
 
 #include "link/link.h"
 
@@ -68,7 +69,7 @@ typedef struct Last {
     Elf64_Phdr *part;
     Elf64_Rela *list; // in the file
     size_t listed;
-    size_t constants; // bytes
+    size_t constants;                // bytes
     Elf64_Dyn *at, *size, *relative; // what the dynamic linker is told about the list
 } Last;
 
@@ -118,45 +119,6 @@ static bool is_constant(const Last *last, const Elf64_Rela *item)
            item->r_offset - last->part->p_vaddr < last->constants;
 }
 
-// The addresses among the constants become a chain (aml/packed.h) and leave the list. False: they
-// cannot, or there are none; nothing has changed then.
-static bool chain_addresses(char *constants, Last *last)
-{
-    size_t previous = 0, kept = 0, chained = 0;
-    for (size_t i = 0; i < last->listed; i++) { // in the order of their places
-        const Elf64_Rela *item = &last->list[i];
-        if (!is_constant(last, item))
-            continue;
-        size_t at = item->r_offset - last->part->p_vaddr;
-        size_t apart = (at - previous) / sizeof(uint64_t);
-        if (ELF64_R_TYPE(item->r_info) != R_X86_64_RELATIVE || at <= previous ||
-            at % sizeof(uint64_t) || apart >> PACKED_APART_BITS ||
-            (uint64_t)item->r_addend >> PACKED_ADDRESS_BITS)
-            return false;
-        previous = at;
-    }
-    uint64_t word = 0, *link = (uint64_t *)(void *)constants;
-    for (size_t i = 0; i < last->listed; i++) {
-        const Elf64_Rela *item = &last->list[i];
-        if (!is_constant(last, item)) {
-            last->list[kept++] = *item;
-            continue;
-        }
-        uint64_t *next = (uint64_t *)(void *)(constants + (item->r_offset - last->part->p_vaddr));
-        *link = word | (uint64_t)(next - link) << PACKED_ADDRESS_BITS;
-        word = (uint64_t)item->r_addend;
-        link = next;
-        chained++;
-    }
-    if (chained)
-        *link = word;
-    last->listed = kept;
-    last->size->d_un.d_val = kept * sizeof *last->list;
-    if (last->relative)
-        last->relative->d_un.d_val -= chained;
-    return true;
-}
-
 static bool has_addresses(const Last *last)
 {
     for (size_t i = 0; i < last->listed; i++)
@@ -165,23 +127,67 @@ static bool has_addresses(const Last *last)
     return false;
 }
 
+// The addresses among the constants become a chain (aml/packed.h), in a copy of them; `rest` gets
+// the other items of the list, and the result is how many these are. SIZE_MAX: it cannot be done.
+static size_t chain_addresses(const Last *last, char *constants, Elf64_Rela *rest)
+{
+    size_t kept = 0, at = 0, next;
+    uint64_t word = 0; // what stands at the place `at` but for the way to the next one
+    for (size_t i = 0; i < last->listed; i++, at = next) {
+        const Elf64_Rela *item = &last->list[i];
+        next = at;
+        if (!is_constant(last, item)) {
+            rest[kept++] = *item;
+            continue;
+        }
+        next = item->r_offset - last->part->p_vaddr;
+        uint64_t apart = (next - at) / sizeof word;
+        if (ELF64_R_TYPE(item->r_info) != R_X86_64_RELATIVE || next <= at || next % sizeof word ||
+            apart >> (64 - PACKED_ADDRESS) || (uint64_t)item->r_addend >> PACKED_ADDRESS)
+            return SIZE_MAX;
+        word |= apart << PACKED_ADDRESS;
+        memcpy(constants + at, &word, sizeof word);
+        word = (uint64_t)item->r_addend;
+        memcpy(constants + next, &word, sizeof word);
+    }
+    return kept;
+}
+
 // The part with the constants ends the file. Packed ones begin some pages before the place to which
-// they are expanded, and the list of the dynamic linker is behind them. How long the file is then.
+// they are expanded, and what is left of the list is behind them. How long the file is then.
 static size_t pack_constants(Cx *cx, char *file, const Elf64_Ehdr *head, size_t end)
 {
     Last found, *last = &found;
     if (!find_last(file, head, end, last))
         return end;
     Elf64_Phdr *part = last->part;
+    Elf64_Rela *rest = NEW_ARRAY(cx->scratch, Elf64_Rela, last->listed + 1);
     char *constants = arena_text(cx->scratch, file + part->p_offset, last->constants);
-    size_t length = 0, listed = last->listed * sizeof *last->list;
+    size_t kept = chain_addresses(last, constants, rest), length = 0;
     const char *packed = NULL;
-    if (last->constants <= PACKED_MOST && chain_addresses(constants, last)) {
-        listed = last->listed * sizeof *last->list;
+    if (kept != SIZE_MAX && last->constants <= PACKED_MOST)
         packed = pack(cx->scratch, constants, last->constants, &length);
-        length = (length + _Alignof(Elf64_Rela) - 1) / _Alignof(Elf64_Rela) * _Alignof(Elf64_Rela);
+    size_t list_at = (length + sizeof(uint64_t) - 1) / sizeof(uint64_t) * sizeof(uint64_t);
+    size_t all = list_at + (packed ? kept * sizeof *rest : 0);
+    if (!packed || all + PAGE > part->p_filesz) { // then the dynamic linker writes addresses
+        part->p_flags |= has_addresses(last) ? PF_W : 0;
+        return end;
     }
-    return end;
+    char *out = file + part->p_offset;
+    memset(out, 0, list_at);
+    memcpy(out, packed, length);
+    memcpy(out + list_at, rest, kept * sizeof *rest);
+    size_t room = (all + PAGE - 1) / PAGE * PAGE;
+    part->p_vaddr -= room;
+    part->p_paddr -= room;
+    part->p_memsz = room + last->constants;
+    part->p_filesz = all;
+    part->p_flags = PF_R | PF_W;
+    last->at->d_un.d_ptr = part->p_vaddr + list_at;
+    last->size->d_un.d_val = kept * sizeof *rest;
+    if (last->relative)
+        last->relative->d_un.d_val -= last->listed - kept;
+    return part->p_offset + all;
 }
 
 size_t layout_finish(Cx *cx, char *file, size_t length, bool unpacks)
