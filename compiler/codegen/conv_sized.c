@@ -65,6 +65,8 @@ static LLVMValueRef lines_function(Product *p, LLVMValueRef const result[])
     LLVMValueRef epilogue = product_epilogue(p, result),
                  function = new_function(g, "aml_lines", LLVMFunctionType(g->none, types, 6, 0));
     LLVMSetLinkage(function, LLVMInternalLinkage);
+    if (g->small)
+        function_short(g, function);
     unsigned noalias = LLVMGetEnumAttributeKindForName("noalias", 7);
     for (LLVMAttributeIndex i = 1; i <= 6; i += 5)
         LLVMAddAttributeAtIndex(function, i, LLVMCreateEnumAttribute(g->llvm, noalias, 0));
@@ -89,6 +91,7 @@ void conv_sized_call(Product *p, const AmlConv *c, LLVMValueRef const result[], 
     Kernel *k = p->k;
     Codegen *g = k->g;
     p->apart = true;
+    function_short(g, k->function);
     LLVMValueRef context = product_context(p), begin, end,
                  function = template_function(g, "aml_shared_conv_sized_quads");
     conv_divided(k, c->unit_chunk, c->images * c->groups * c->blocks, &begin, &end);

@@ -77,6 +77,7 @@ typedef struct Codegen {
     bool stores;        // constants may be stored shorter
     Vec(StoredPart) stored;
     bool makes; // weights may be transformed when a context is opened
+    bool small; // code is short where it takes little time
     Vec(MadePart) made;
     size_t stored_bytes; // of the parts of both kinds in the context
     LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, half, ptr, none;
@@ -317,6 +318,7 @@ bool made_fits(const Codegen *g, const EmitEntry entries[], int count);
 LLVMValueRef made_weights(Frame *f, const AmlConv *c, const void *weights);
 void made_emit(Codegen *g, const char *symbol, ObjectCode *object);
 void function_attributes(Codegen *g, LLVMValueRef function, const char *const names[]);
+void function_short(Codegen *g, LLVMValueRef function); // its code is as short as LLVM can make it
 
 // move.c: ops with loops of their own
 void emit_move(Frame *f, Inst *inst);
