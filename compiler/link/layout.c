@@ -64,13 +64,15 @@ static void protect(char *file, const Elf64_Ehdr *head)
 
 // ---- constants ----------------------------------------------------------------------------------
 
-// The last part as it was linked: constants, then the list of what the dynamic linker writes.
+// The last part as it was linked: constants, then the lists of what the dynamic linker writes:
+// `calls` items for functions that are called through a table, and the others.
 typedef struct Last {
     Elf64_Phdr *part;
-    Elf64_Rela *list; // in the file
-    size_t listed;
-    size_t constants;                // bytes
-    Elf64_Dyn *at, *size, *relative; // what the dynamic linker is told about the list
+    size_t constants;       // bytes
+    const Elf64_Rela *list; // in the file
+    size_t calls, listed;
+    // what the dynamic linker is told about the lists; NULL: it is not
+    Elf64_Dyn *at, *size, *relative, *calls_at, *calls_size;
 } Last;
 
 static bool find_dynamic(char *file, const Elf64_Ehdr *head, Last *last)
@@ -81,12 +83,14 @@ static bool find_dynamic(char *file, const Elf64_Ehdr *head, Last *last)
             continue;
         Elf64_Dyn *entry = (Elf64_Dyn *)(void *)(file + header->p_offset);
         for (size_t k = 0; k < header->p_filesz / sizeof *entry; k++) {
-            if (entry[k].d_tag == DT_RELA)
-                last->at = &entry[k];
-            if (entry[k].d_tag == DT_RELASZ)
-                last->size = &entry[k];
-            if (entry[k].d_tag == DT_RELACOUNT)
-                last->relative = &entry[k];
+            Elf64_Dyn **told = entry[k].d_tag == DT_RELA        ? &last->at
+                               : entry[k].d_tag == DT_RELASZ    ? &last->size
+                               : entry[k].d_tag == DT_RELACOUNT ? &last->relative
+                               : entry[k].d_tag == DT_JMPREL    ? &last->calls_at
+                               : entry[k].d_tag == DT_PLTRELSZ  ? &last->calls_size
+                                                                : NULL;
+            if (told)
+                *told = &entry[k];
         }
     }
     return last->at && last->size;
@@ -103,12 +107,15 @@ static bool find_last(char *file, const Elf64_Ehdr *head, size_t end, Last *last
     if (!part || part->p_flags != PF_R || part->p_memsz != part->p_filesz ||
         part->p_offset + part->p_filesz != end || !find_dynamic(file, head, last))
         return false;
-    uint64_t begin = last->at->d_un.d_ptr, size = last->size->d_un.d_val;
-    if (begin < part->p_vaddr || begin - part->p_vaddr > part->p_filesz ||
-        size != part->p_filesz - (begin - part->p_vaddr))
+    uint64_t calls = last->calls_at && last->calls_size ? last->calls_size->d_un.d_val : 0,
+             size = last->size->d_un.d_val, behind = part->p_vaddr + part->p_filesz;
+    if (size > part->p_filesz || calls > part->p_filesz - size ||
+        last->at->d_un.d_ptr != behind - size ||
+        (calls && last->calls_at->d_un.d_ptr != behind - size - calls))
         return false;
-    last->constants = begin - part->p_vaddr;
-    last->list = (Elf64_Rela *)(void *)(file + part->p_offset + last->constants);
+    last->constants = part->p_filesz - size - calls;
+    last->list = (const Elf64_Rela *)(const void *)(file + part->p_offset + last->constants);
+    last->calls = calls / sizeof *last->list;
     last->listed = size / sizeof *last->list;
     return true;
 }
@@ -121,19 +128,19 @@ static bool is_constant(const Last *last, const Elf64_Rela *item)
 
 static bool has_addresses(const Last *last)
 {
-    for (size_t i = 0; i < last->listed; i++)
+    for (size_t i = 0; i < last->calls + last->listed; i++)
         if (is_constant(last, &last->list[i]))
             return true;
     return false;
 }
 
 // The addresses among the constants become a chain (aml/packed.h), in a copy of them; `rest` gets
-// the other items of the list, and the result is how many these are. SIZE_MAX: it cannot be done.
+// the other items of both lists, and the result is how many these are. SIZE_MAX: it cannot be done.
 static size_t chain_addresses(const Last *last, char *constants, Elf64_Rela *rest)
 {
     size_t kept = 0, at = 0, next;
     uint64_t word = 0; // what stands at the place `at` but for the way to the next one
-    for (size_t i = 0; i < last->listed; i++, at = next) {
+    for (size_t i = 0; i < last->calls + last->listed; i++, at = next) {
         const Elf64_Rela *item = &last->list[i];
         next = at;
         if (!is_constant(last, item)) {
@@ -161,7 +168,7 @@ static size_t pack_constants(Cx *cx, char *file, const Elf64_Ehdr *head, size_t 
     if (!find_last(file, head, end, last))
         return end;
     Elf64_Phdr *part = last->part;
-    Elf64_Rela *rest = NEW_ARRAY(cx->scratch, Elf64_Rela, last->listed + 1);
+    Elf64_Rela *rest = NEW_ARRAY(cx->scratch, Elf64_Rela, last->calls + last->listed + 1);
     char *constants = arena_text(cx->scratch, file + part->p_offset, last->constants);
     size_t kept = chain_addresses(last, constants, rest), length = 0;
     const char *packed = NULL;
@@ -183,10 +190,13 @@ static size_t pack_constants(Cx *cx, char *file, const Elf64_Ehdr *head, size_t 
     part->p_memsz = room + last->constants;
     part->p_filesz = all;
     part->p_flags = PF_R | PF_W;
-    last->at->d_un.d_ptr = part->p_vaddr + list_at;
-    last->size->d_un.d_val = kept * sizeof *rest;
+    size_t others = kept - last->calls, calls = last->calls * sizeof *rest;
+    if (calls)
+        last->calls_at->d_un.d_ptr = part->p_vaddr + list_at;
+    last->at->d_un.d_ptr = part->p_vaddr + list_at + calls;
+    last->size->d_un.d_val = others * sizeof *rest;
     if (last->relative)
-        last->relative->d_un.d_val -= last->listed - kept;
+        last->relative->d_un.d_val -= last->listed - others;
     return part->p_offset + all;
 }
 
