@@ -241,7 +241,7 @@ static void emit_rows(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
     count = add_axes(g, arg, count, c->copy);
     for (size_t i = 0; i < COUNT_OF(rest); i++)
         arg[count++] = whole(g, rest[i]);
-    divided(k, c->unit_chunk, c->images * c->groups * c->blocks, &arg[count], &arg[count + 1]);
+    conv_divided(k, c->unit_chunk, c->images * c->groups * c->blocks, &arg[count], &arg[count + 1]);
     arg[count + 2] = epilogue;
     arg[count + 3] = context;
     call_template(&k->emit, "aml_conv_rows", c->bytes, false, c->half, arg, count + 4);
