@@ -31,9 +31,9 @@ bool job_is_instance(Value value, NodeKind kind)
 
 Precision precision_begin(Jobs *jobs, const TrainBlock *train)
 {
-    Precision before = {jobs->e->real, jobs->mixed, jobs->e->rounding};
+    Precision before = {jobs->e->real, jobs->e->mixed, jobs->e->rounding};
     jobs->e->real = train->real;
-    jobs->mixed = train->mixed;
+    jobs->e->mixed = train->mixed;
     jobs->e->rounding = train->rounding.span.file ? &train->rounding : NULL;
     return before;
 }
@@ -41,7 +41,7 @@ Precision precision_begin(Jobs *jobs, const TrainBlock *train)
 void precision_end(Jobs *jobs, Precision before)
 {
     jobs->e->real = before.real;
-    jobs->mixed = before.mixed;
+    jobs->e->mixed = before.mixed;
     jobs->e->rounding = before.rounding;
 }
 
