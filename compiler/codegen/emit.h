@@ -161,7 +161,7 @@ unsigned body_cuts(IrFunction *body, const BodyShape *shape);
 bool body_flat(IrFunction *body,
                const BodyShape *shape); // the whole space may be walked as one axis
 
-// ---- nest.c: loops
+// ---- loop.c
 
 typedef struct Loop {
     LLVMBasicBlockRef top, after;
@@ -193,6 +193,7 @@ typedef struct Kernel {
     Emit emit;
 } Kernel;
 
+// ---- nest.c: loop nests
 void nest_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[]); // MAP and REDUCE
 int64_t nest_parts(Codegen *g, IrFunction *body);
 
