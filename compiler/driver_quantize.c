@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "aml/packed.h"
+
 enum { LEAST_SAMPLES = 8, MEASURED_SAMPLES = 10000 };
 
 // ---- samples
@@ -150,6 +152,16 @@ size_t deploy_constant_bytes(const IrFunction *fn, bool stored)
 
 // ---- quantization
 
+// Whether the executable will have its constants packed (link/artifact.c).
+static bool packs(const Deployment *d)
+{
+    size_t bytes = deploy_constant_bytes(d->artifact.predict.at[0].ir, false);
+    for (int i = 0; i < d->plan.layer.count; i++)
+        bytes -= (size_t)type_elements(d->plan.layer.at[i].constant->type) * 3;
+    return d->deploy->quantize.bits == 8 && deploy_emits(d, DEPLOY_EXECUTABLE) &&
+           !d->deploy->weights_beside && bytes < PACKED_MOST;
+}
+
 static bool calibrate(Deployment *d, const QuantSamples *samples)
 {
     Cx *cx = d->cx;
@@ -166,6 +178,7 @@ static bool calibrate(Deployment *d, const QuantSamples *samples)
         report(cx, setting->span, nothing_to_quantize, d->job->table.name);
         return false;
     }
+    d->plan.packs = packs(d);
     if (setting->learned) {
         QuantRanges ranges = {cx,
                               aml_checkpoint_weights(d->finetuned ? d->finetuned : d->checkpoint)};

@@ -214,6 +214,7 @@ bool read_quantize(Jobs *jobs, Node *node, const TrainBlock *train, QuantizeSett
                              .keep_first = ends || is_word(jobs, record, "keep", "first"),
                              .keep_last = ends || is_word(jobs, record, "keep", "last"),
                              .keep_below = number_of(jobs, record, "keep_below"),
+                             .fidelity = number_of(jobs, record, "fidelity"),
                              .samples = (int64_t)number_of(jobs, record, "samples"),
                              .dataset = -1,
                              .bits = 8};

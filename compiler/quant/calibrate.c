@@ -241,6 +241,10 @@ static const char *find_errors(Calibration *c)
     Native native;
     const char *wrong = native_open(c->cx, fn, c->folder, &native);
     double *sum = NEW_ARRAY(c->cx->arena, double, 2 * here.layer.count + 1);
+    for (int i = 0; i < here.layer.count; i++) {
+        QuantLayer *layer = &c->plan->layer.at[i];
+        memset(layer->correction, 0, sizeof *layer->correction * (size_t)layer->channels);
+    }
     int64_t seen = 0;
     for (int64_t first = 0; first < c->used && first < ERROR_SAMPLES && !wrong;
          first += c->batch, seen += c->batch) {
@@ -312,5 +316,9 @@ const char *quant_calibrate(Cx *cx, IrFunction *fn, const Entry *entry,
         wrong = find_errors(c);
     if (!wrong)
         choose(c);
+    if (!wrong && plan->packs && setting->fidelity > 0) {
+        wrong = quant_code_weights(cx, fn, entry, setting->fidelity, samples, folder, plan);
+        wrong = wrong ? wrong : find_errors(c);
+    }
     return wrong;
 }
