@@ -305,10 +305,10 @@ const char *quant_calibrate(Cx *cx, IrFunction *fn, const Entry *entry,
                                .setting = setting,
                                .samples = samples,
                                .folder = folder,
-                               .plan = plan},
+                               .plan = plan,
+                               .batch = entry->input.at[0].shape.dim[0],
+                               .used = samples->count},
                 *c = &calibration;
-    c->batch = entry->input.at[0].shape.dim[0];
-    c->used = samples->count;
     const char *wrong = setting->learned ? NULL : find_ranges(c);
     for (int i = 0; i < plan->layer.count && !wrong; i++)
         quant_round_weights(cx, &plan->layer.at[i], setting);
@@ -316,9 +316,26 @@ const char *quant_calibrate(Cx *cx, IrFunction *fn, const Entry *entry,
         wrong = find_errors(c);
     if (!wrong)
         choose(c);
-    if (!wrong && plan->packs && setting->fidelity > 0) {
-        wrong = quant_code_weights(cx, fn, entry, setting->fidelity, samples, folder, plan);
-        wrong = wrong ? wrong : find_errors(c);
-    }
     return wrong;
+}
+
+const char *quant_coarsen(Cx *cx, IrFunction *fn, const Entry *entry,
+                          const QuantizeSetting *setting, double fidelity,
+                          const QuantSamples *samples, const char *folder, QuantPlan *plan)
+{
+    Calibration calibration = {.cx = cx,
+                               .fn = fn,
+                               .entry = entry,
+                               .setting = setting,
+                               .samples = samples,
+                               .folder = folder,
+                               .plan = plan,
+                               .batch = entry->input.at[0].shape.dim[0],
+                               .used = samples->count},
+                *c = &calibration;
+    for (int i = 0; i < plan->layer.count; i++)
+        if (!plan->layer.at[i].kept)
+            quant_round_weights(cx, &plan->layer.at[i], setting);
+    const char *wrong = quant_code_weights(cx, fn, entry, fidelity, samples, folder, plan);
+    return wrong ? wrong : find_errors(c);
 }

@@ -60,8 +60,8 @@ typedef struct QuantSite {
 typedef struct QuantPlan {
     Vec(QuantLayer) layer;
     Vec(QuantSite) site;
-    int looped; // products that cannot be quantized: with weights of each turn, in a loop in a loop,
-                // in one with a guard
+    int looped; // products that cannot be quantized: with weights of each turn, in a loop in a
+                // loop, in one with a guard
     int others; // and those without constant weights
     bool packs; // constants of the program will be packed (aml/packed.h)
 } QuantPlan;
@@ -151,6 +151,11 @@ void quant_learned_ranges(const QuantRanges *ranges, QuantPlan *plan);
 const char *quant_calibrate(Cx *cx, IrFunction *fn, const Entry *entry,
                             const QuantizeSetting *setting, const QuantSamples *samples,
                             const char *folder, QuantPlan *plan);
+
+// Rounds the weights again, so coarsely that the answers have a signal to noise of `fidelity` dB.
+const char *quant_coarsen(Cx *cx, IrFunction *fn, const Entry *entry,
+                          const QuantizeSetting *setting, double fidelity,
+                          const QuantSamples *samples, const char *folder, QuantPlan *plan);
 
 // ---- insert.c
 // `fn` has the layers of `plan`, in their order, perhaps for another batch. False: it has not.
