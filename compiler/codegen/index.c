@@ -798,14 +798,23 @@ unsigned body_cuts(IrFunction *body, const BodyShape *shape)
         kept[i] = (int)shape->kept.at[i];
     for (int i = 0; i < body->result.count; i++) {
         Inst *value = body->result.at[i].value;
-        bool space = body_result_level(shape, value->type) == LEVEL_SPACE;
-        cut_walk(&walk, value, space ? all : kept);
+        int level = body_result_level(shape, value);
+        if (level == LEVEL_OTHER) {
+            int apart[IR_MAX_RANK], count = 0;
+            for (int axis = 0; axis < shape->space.rank; axis++)
+                if (!(shape->down >> axis & 1))
+                    apart[count++] = axis;
+            cut_dense(&walk, value->type, apart);
+        } else {
+            cut_walk(&walk, value, level == LEVEL_SPACE ? all : kept);
+        }
     }
     for (const Inst *inst = body->first; inst; inst = inst->next)
         if (inst->op == OP_reduce)
             cut_walk(&walk, inst->input[0], all);
     for (int i = 0; i + 1 < shape->space.rank; i++)
-        if ((shape->folded >> i & 1) != (shape->folded >> (i + 1) & 1))
+        if ((shape->folded >> i & 1) != (shape->folded >> (i + 1) & 1) ||
+            (shape->down >> i & 1) != (shape->down >> (i + 1) & 1))
             walk.cuts |= 1u << i;
     return walk.cuts;
 }
