@@ -137,6 +137,7 @@ enum { MAX_UNITS = 16 };
 typedef struct Source {
     LLVMValueRef base; // pointer, or the value itself if `by_value`
     bool by_value;
+    bool rows;                    // a table of the rows' addresses
     LLVMValueRef seed[MAX_UNITS]; // of a reduce: its value, by unit
 } Source;
 

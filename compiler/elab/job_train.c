@@ -541,6 +541,9 @@ bool job_train(Jobs *jobs, Node *node)
     fit_rows(&jobs->program->dataset.at[train->data->index], &job, jobs);
     if (!job_memory(jobs, node, &job))
         return false;
+    job.step.ir->scattered = true;
+    if (job.eval.ir)
+        job.eval.ir->scattered = true;
     train->index = jobs->program->job.count;
     train->failed = false;
     vec_push(jobs->arena, &jobs->program->job, job);
