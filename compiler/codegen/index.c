@@ -180,6 +180,48 @@ static LLVMValueRef load_scalar(Emit *e, DType dtype, LLVMValueRef base, LLVMVal
     return memory_to_register(&one, dtype, load);
 }
 
+// The lanes of one of the two registers that load_every_other reads: `shift` elements from the
+// first one.
+static LLVMValueRef half_mask(Emit *e, int shift)
+{
+    LLVMValueRef order[64], none = LLVMConstNull(LLVMTypeOf(e->mask));
+    for (int i = 0; i < e->lanes; i++) {
+        bool wanted = (i + shift) % 2 == 0;
+        int from = wanted ? (i + shift) / 2 : e->lanes;
+        order[i] = LLVMConstInt(e->g->i32, (unsigned)from, 0);
+    }
+    return LLVMBuildShuffleVector(e->b, e->mask, none, LLVMConstVector(order, (unsigned)e->lanes),
+                                  "");
+}
+
+// Every other element: two registers next to each other, of which the second begins with the last
+// element of the first, so that nothing behind the last wanted element is read. Masked off lanes
+// are not read either.
+static LLVMValueRef load_every_other(Emit *e, DType dtype, LLVMValueRef base, LLVMValueRef position)
+{
+    LLVMTypeRef type = memory_type(e->g, dtype, e->lanes);
+    LLVMValueRef part[2];
+    for (int i = 0; i < 2; i++) {
+        int shift = i * (e->lanes - 1);
+        LLVMValueRef from = LLVMBuildAdd(e->b, position, whole(e->g, shift), "");
+        LLVMValueRef at = address(e, dtype, base, from);
+        if (e->mask) {
+            LLVMValueRef in[] = {at, half_mask(e, shift), LLVMConstNull(type)};
+            part[i] = masked_call(e, "llvm.masked.load", type, e->g->ptr, in, 3, 0, dtype);
+        } else {
+            part[i] = LLVMBuildLoad2(e->b, type, at, "");
+            set_alignment(part[i], dtype);
+        }
+    }
+    LLVMValueRef order[64]; // of 0 .. lanes - 1 the first register, behind it the second
+    for (int i = 0; i < e->lanes; i++) {
+        int at = 2 * i < e->lanes ? 2 * i : e->lanes + 2 * i - (e->lanes - 1);
+        order[i] = LLVMConstInt(e->g->i32, (unsigned)at, 0);
+    }
+    return LLVMBuildShuffleVector(e->b, part[0], part[1],
+                                  LLVMConstVector(order, (unsigned)e->lanes), "");
+}
+
 LLVMValueRef load_element(Emit *e, DType dtype, LLVMValueRef base, Index position)
 {
     if (e->lanes == 1)
@@ -197,6 +239,9 @@ LLVMValueRef load_element(Emit *e, DType dtype, LLVMValueRef base, Index positio
             load = LLVMBuildLoad2(e->b, type, at, "");
             set_alignment(load, dtype);
         }
+    } else if (!position.lanes && position.step == 2 && e->lanes > 1 &&
+               (!e->mask || (dtype_info[dtype].bytes == 4 && e->g->lanes == 16))) {
+        load = load_every_other(e, dtype, base, position.at);
     } else {
         LLVMValueRef pointers = address(e, dtype, base, lanes_of(e, position));
         LLVMValueRef in[] = {pointers, all_lanes(e), LLVMConstNull(type)};

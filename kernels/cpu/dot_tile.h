@@ -45,8 +45,9 @@ TEMPLATE void NAME(dot_rows)(A_PARAMETERS, const ELEMENT *b, int64_t step, int64
     T(12, 1)                                                                                       \
     T(13, 1)                                                                                       \
     T(14, 1)                                                                                       \
-    TILE_LIST_2(T) T(7, 2) T(8, 2) T(9, 2) T(10, 2) T(11, 2) T(12, 2) T(1, 3) T(2, 3) T(3, 3)      \
-        T(4, 3) T(5, 3) T(6, 3) T(7, 3) T(8, 3) T(1, 4) T(2, 4) T(3, 4) T(4, 4) T(5, 4) T(6, 4)
+    TILE_LIST_2(T)                                                                                 \
+    T(7, 2) T(8, 2) T(9, 2) T(10, 2) T(11, 2) T(12, 2) T(1, 3) T(2, 3) T(3, 3) T(4, 3) T(5, 3)     \
+        T(6, 3) T(7, 3) T(8, 3) T(1, 4) T(2, 4) T(3, 4) T(4, 4) T(5, 4) T(6, 4)
 #else
 #define TILE_LIST(T) TILE_LIST_1(T) TILE_LIST_2(T)
 #endif
@@ -80,7 +81,8 @@ TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const 
 // in a long sum the rounding errors of its parts stay apart. The result goes through memory to the
 // epilogue, so that its code exists once a vector and not once an accumulator, unless bit 16 of
 // `lanes` says that this is too slow (AML_DOT_DIRECT): the next tile's sums wait for the loop's
-// end.
+// end. Where a row is shorter than a register, an epilogue that updates the result would load what
+// overlaps the register just stored, and wait for it: then every second row comes first.
 #define TILE_DEFINE(ROWS, VECTORS)                                                                 \
     TEMPLATE void NAME(dot_tile_##ROWS##_##VECTORS)(                                               \
         A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t k, int lanes, const VECTOR *start,   \
@@ -139,12 +141,16 @@ TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const 
         {                                                                                          \
             UNROLL for (int j = 0; j < VECTORS; j++) out[i][j] = sum[i][j];                        \
         }                                                                                          \
-        NO_UNROLL for (int i = 0; i < ROWS; i++)                                                   \
+        int apart = VECTORS == 1 && ROWS > 2 && (lanes >> 8 & 255) < LANES ? 2 : 1;                \
+        NO_UNROLL for (int first = 0; first < apart; first++)                                      \
         {                                                                                          \
-            UNROLL for (int j = 0; j < VECTORS - 1; j++)                                           \
-                epilogue(context, row + i, column + j * LANES, LANES, out[i][j]);                  \
-            epilogue(context, row + i, column + (VECTORS - 1) * LANES, lanes >> 8 & 255,           \
-                     out[i][VECTORS - 1]);                                                         \
+            NO_UNROLL for (int i = first; i < ROWS; i += apart)                                    \
+            {                                                                                      \
+                UNROLL for (int j = 0; j < VECTORS - 1; j++)                                       \
+                    epilogue(context, row + i, column + j * LANES, LANES, out[i][j]);              \
+                epilogue(context, row + i, column + (VECTORS - 1) * LANES, lanes >> 8 & 255,       \
+                         out[i][VECTORS - 1]);                                                     \
+            }                                                                                      \
         }                                                                                          \
     }
 TILE_LIST(TILE_DEFINE)
