@@ -300,7 +300,7 @@ static bool piece_of_saved(const Inst *inst, const bool *varies)
     while (whole->op == OP_reshape && whole->input[0]->uses == 1)
         whole = whole->input[0];
     return varies[whole->id] && whole->op != OP_parameter && whole->results == 1 &&
-           !is_cheap(whole);
+           (!is_cheap(whole) || stands_for_saved(whole, varies, 0));
 }
 
 static void save(LoopGradient *g, Inst *inst, Inst *kept)
