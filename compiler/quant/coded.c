@@ -337,6 +337,8 @@ const char *quant_code_weights(Cx *cx, IrFunction *fn, const Entry *entry, doubl
     Type answer = fn->result.at[c->output].value->type;
     c->batch = entry->input.at[0].shape.dim[0];
     c->answers = type_elements(answer) / c->batch;
+    if (c->answers < 1) // they are not those of samples
+        return NULL;
     c->wide = c->classes && answer.rank > 0 ? answer.dim[answer.rank - 1] : 1;
     int64_t most =
         MOST_ANSWERS / c->answers < ANSWER_SAMPLES ? MOST_ANSWERS / c->answers : ANSWER_SAMPLES;
