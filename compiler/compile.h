@@ -74,6 +74,7 @@ typedef struct QuantizeSetting {
     bool per_tensor;            // scales of weights
     bool keep_first, keep_last; // layers that stay f32
     double keep_below;          // dB: layers with a larger error stay f32
+    double fidelity;            // dB: of the answers, where weights are packed; 0: is to be found
     int64_t samples;
     int dataset; // that ranges are taken from, index in datasets; -1: no activations are quantized
     aml_part part;
@@ -216,6 +217,7 @@ typedef struct Target {
     bool keeps_objects; // what is compiled lives from build to build
     bool stores;        // constants may be stored shorter, see aml/stored.h
     bool makes;         // weights may be transformed when a context is opened, see codegen/made.c
+    bool small;         // code is short where it takes little time
     Shared *shared;     // NULL: there is one object
     // Called when entries and ObjectCode are complete but for the code itself, which is what takes
     // long; NULL: nobody waits.

@@ -110,11 +110,40 @@ static int operand_of(const Kernel *k, LLVMValueRef formal)
     bug(k->g->cx, k->inst->span, "an operand that the kernel does not have");
 }
 
+int64_t dot_asks_every(const IrFunction *fn, const Inst *dot)
+{
+    DotShape shape;
+    int64_t pieces = 1;
+    while (fn->parent)
+        fn = fn->parent;
+    for (int i = 0; i < fn->param.count; i++) {
+        SlotKind kind = fn->param_slot.at[i].kind;
+        Type type = fn->param.at[i]->type;
+        if ((kind != SLOT_INPUT && kind != SLOT_ROWS) || type.rank == 0)
+            continue;
+        int64_t rows = type.dim[0], bytes = type_bytes(type) / rows;
+        if (bytes >= AML_SOON_BYTES)
+            pieces += rows * aml_ceil_div(bytes, AML_SOON_BYTES);
+    }
+    dot_shape(dot, &shape);
+    return shape.dot.m >= 4 * pieces ? 4 : shape.dot.m >= 2 * pieces ? 2 : 1;
+}
+
 // Each vector of a row asks for another line of the memory at one address.
 static void ask_ahead(Emit *e, const Product *p, LLVMValueRef context, LLVMValueRef row,
                       LLVMValueRef column)
 {
     Codegen *g = e->g;
+    LLVMBasicBlockRef behind = NULL;
+    if (p->soon_every > 1) { // known when compiling, since tiles have as many rows
+        LLVMValueRef function = LLVMGetBasicBlockParent(LLVMGetInsertBlock(e->b)),
+                     rest = LLVMBuildAnd(e->b, row, whole(g, p->soon_every - 1), "");
+        LLVMBasicBlockRef asks = LLVMAppendBasicBlockInContext(g->llvm, function, "");
+        behind = LLVMAppendBasicBlockInContext(g->llvm, function, "");
+        LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, rest, whole(g, 0), ""), asks, behind);
+        LLVMPositionBuilderAtEnd(e->b, asks);
+        row = LLVMBuildUDiv(e->b, row, whole(g, p->soon_every), "");
+    }
     LLVMValueRef table = from_context(e, p, context, operand_of(p->k, p->soon)),
                  which = LLVMBuildAnd(e->b, row, whole(g, AML_SOON - 1), ""),
                  bytes = LLVMBuildMul(e->b, column, whole(g, 4), ""),
@@ -126,6 +155,10 @@ static void ask_ahead(Emit *e, const Product *p, LLVMValueRef context, LLVMValue
                          LLVMConstInt(g->i32, READ, 0), LLVMConstInt(g->i32, SECOND_LEVEL, 0),
                          LLVMConstInt(g->i32, DATA, 0)};
     emit_intrinsic(e, "llvm.prefetch", g->ptr, in, 4);
+    if (behind) {
+        LLVMBuildBr(e->b, behind);
+        LLVMPositionBuilderAtEnd(e->b, behind);
+    }
 }
 
 static LLVMTypeRef epilogue_type(const Product *p)
@@ -161,6 +194,8 @@ static void epilogue_elements(Emit *e, Product *p, LLVMValueRef function,
         LLVMValueRef lanes = lanes_splat(e, LLVMGetParam(function, 3));
         e->mask =
             LLVMBuildICmp(e->b, LLVMIntULT, LLVMConstVector(order, (unsigned)p->lanes), lanes, "");
+        if (p->apart)
+            e->count = LLVMBuildZExt(e->b, LLVMGetParam(function, 3), g->i64, "");
     }
 
     if (p->soon)
@@ -274,11 +309,15 @@ static LLVMValueRef advance(Emit *e, LLVMValueRef base, LLVMValueRef turn, int64
 }
 
 void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValueRef scratch,
-              LLVMValueRef soon, bool packed)
+              LLVMValueRef soon, int64_t soon_every, bool packed)
 {
     Codegen *g = k->g;
     Emit *e = &k->emit;
-    Product product = {.k = k, .body = body, .space = body_analyse(body), .soon = soon},
+    Product product = {.k = k,
+                       .body = body,
+                       .space = body_analyse(body),
+                       .soon = soon,
+                       .soon_every = soon_every},
             *p = &product;
     p->dot = p->space.dot;
     dot_plan_for(g, p->dot, packed, &p->shape);
@@ -318,14 +357,18 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
         a = advance(e, a, loop[i].at, p->shape.a_step[i] * bytes);
         b = advance(e, b, loop[i].at, p->shape.b_step[i] * bytes);
     }
+    int64_t a_row = dot->turned_bytes ? aml_dot_turned_step(dot) : dot->a_row,
+            a_k = dot->turned_bytes ? 1 : dot->a_k;
+    if (left->rows) // which of the two steps is from row to row of what lies in memory
+        *(p->dot->attr[0].list.at[0] == 0 ? &a_k : &a_row) = AML_DOT_TABLE;
     LLVMValueRef arg[] = {a,
                           b,
                           scratch,
                           whole(g, dot->m),
                           whole(g, dot->n),
                           whole(g, dot->k),
-                          whole(g, dot->turned_bytes ? aml_dot_turned_step(dot) : dot->a_row),
-                          whole(g, dot->turned_bytes ? 1 : dot->a_k),
+                          whole(g, a_row),
+                          whole(g, a_k),
                           whole(g, dot->b_k),
                           whole(g, dot->b_column),
                           whole(g, dot->half ? dot->half : dot->method | direct),

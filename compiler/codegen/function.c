@@ -1,5 +1,6 @@
 // function.c: an entry point, instruction by instruction.
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "codegen/emit.h"
@@ -145,6 +146,14 @@ static LLVMValueRef packed_operand(Frame *f, const Inst *inst, const Inst *dot, 
     return read_only(f, packed, shape->dot.packed_bytes);
 }
 
+// A batch of which a table of rows is given (SLOT_ROWS).
+static bool lies_in_rows(const Frame *f, const Inst *value)
+{
+    const Inst *origin = value_origin(value);
+    return origin->op == OP_parameter && origin->function == f->fn &&
+           f->fn->param_slot.at[origin->attr[0].whole].kind == SLOT_ROWS;
+}
+
 static void emit_fused(Frame *f, Inst *inst)
 {
     Codegen *g = f->g;
@@ -166,12 +175,15 @@ static void emit_fused(Frame *f, Inst *inst)
     buffer_text(&k->key, packed ? "packed" : "");
     int *operand = NEW_ARRAY(g->arena, int, inst->inputs + 1),
         *output = NEW_ARRAY(g->arena, int, inst->results + 1), scratch = -1, soon = -1;
+    int64_t every = 0;
     for (int i = 0; i < inst->inputs; i++) {
         Inst *in = inst->input[i];
         bool right = packed && dot->input[1] == body->param.at[i];
         operand[i] = kernel_operand(k, right                ? packed
                                        : in->type.rank == 0 ? scalar_value(f, in)
                                                             : value_pointer(f, in));
+        if (lies_in_rows(f, in))
+            buffer_printf(&k->key, "rows %d ", i);
     }
     for (int i = 0; i < inst->results; i++)
         output[i] = kernel_operand(k, result_pointer(f, inst, i));
@@ -180,8 +192,11 @@ static void emit_fused(Frame *f, Inst *inst)
         Buffered memory = {.kind = PLACE_ARENA, .offset = place->scratch_offset};
         scratch = kernel_operand(k, frame_pointer(f, &memory));
     }
-    if (dot && f->watch && dot_asks_ahead(g, dot, body, packed != NULL))
+    if (dot && f->watch && dot_asks_ahead(g, dot, body, packed != NULL)) {
         soon = kernel_operand(k, soon_table(f));
+        every = dot_asks_every(f->fn, dot);
+        buffer_printf(&k->key, "asks %" PRId64 " ", every);
+    }
     if (!kernel_open(k)) {
         kernel_close(k);
         return;
@@ -190,6 +205,7 @@ static void emit_fused(Frame *f, Inst *inst)
         Source *source = NEW(g->arena, Source);
         source->base = k->operand.at[operand[i]].formal;
         source->by_value = inst->input[i]->type.rank == 0;
+        source->rows = lies_in_rows(f, inst->input[i]);
         body->param.at[i]->note = source;
     }
     LLVMValueRef *result = NEW_ARRAY(g->arena, LLVMValueRef, inst->results + 1);
@@ -198,7 +214,7 @@ static void emit_fused(Frame *f, Inst *inst)
     if (dot)
         dot_emit(k, body, result,
                  scratch >= 0 ? k->operand.at[scratch].formal : LLVMConstNull(g->ptr),
-                 soon >= 0 ? k->operand.at[soon].formal : NULL, packed != NULL);
+                 soon >= 0 ? k->operand.at[soon].formal : NULL, every, packed != NULL);
     else
         nest_emit(k, body, result);
     kernel_close(k);
@@ -310,7 +326,7 @@ static void load_parameters(Frame *f)
         Inst *param = f->fn->param.at[i];
         if (slot.kind == SLOT_SCALAR)
             f->value[param->id] = scalar_argument(f, scalars, param, slot.index);
-        else if (slot.kind == SLOT_INPUT && slot.index >= input_count)
+        else if ((slot.kind == SLOT_INPUT || slot.kind == SLOT_ROWS) && slot.index >= input_count)
             input_count = slot.index + 1;
         else if (slot.kind == SLOT_VALUE)
             bug(g->cx, param->span, "parameter %d of the entry point '%s' is bound to nothing", i,
@@ -345,8 +361,11 @@ void emit_entry(Codegen *g, EmitEntry *entry)
     LLVMValueRef function =
         LLVMAddFunction(g->module, e->symbol, LLVMFunctionType(g->none, types, 1, 0));
     // It calls kernels and little else; LLVM is slow with long functions.
-    static const char *const attributes[] = {"nounwind", "noinline", "optnone", NULL};
-    function_attributes(g, function, attributes);
+    static const char *const attributes[] = {"nounwind", "noinline", "optnone", NULL},
+                             *const plain[] = {"nounwind", "noinline", NULL};
+    function_attributes(g, function, g->small ? plain : attributes);
+    if (g->small)
+        function_short(g, function);
     Frame frame = {.g = g,
                    .fn = e->ir,
                    .call = LLVMGetParam(function, 0),

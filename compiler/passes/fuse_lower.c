@@ -234,6 +234,112 @@ static bool broadcast_of_squeeze(IrFunction *fn, Inst *inst)
     return true;
 }
 
+// A reshape that only adds axes of size 1.
+static bool adds_units(const Inst *inst)
+{
+    if (inst->op != OP_reshape || inst->type.rank <= inst->input[0]->type.rank)
+        return false;
+    Type in = inst->input[0]->type, out = inst->type;
+    int at = 0;
+    for (int i = 0; i < out.rank; i++) {
+        if (at < in.rank && in.dim[at] == out.dim[i])
+            at++;
+        else if (out.dim[i] != 1)
+            return false;
+    }
+    return at == in.rank && at > 0;
+}
+
+static bool one_number(const Inst *inst)
+{
+    return (inst->op == OP_constant && inst->attr[0].data.splat) ||
+           (inst->op == OP_broadcast && inst->input[0]->type.rank == 0);
+}
+
+// What is computed of sums whose folded axes were kept with size 1 is computed of the sums as they
+// are, and gets the axes afterwards: so a mean is made in the nest of its sum, and what reads it
+// along the row can be in that nest too.
+static bool sink_units(IrFunction *fn, Inst *inst)
+{
+    const Inst *units = NULL;
+    for (int i = 0; i < inst->inputs && !units; i++)
+        if (adds_units(inst->input[i]))
+            units = inst->input[i];
+    if (!units)
+        return false;
+    Type shape = units->input[0]->type;
+    for (int i = 0; i < inst->inputs; i++) {
+        const Inst *in = inst->input[i];
+        bool same = adds_units(in) && shape_equal(in->input[0]->type, shape);
+        if (!same && !one_number(in))
+            return false;
+    }
+    Inst *in[3];
+    for (int i = 0; i < inst->inputs; i++) {
+        Inst *from = inst->input[i];
+        Type type = shape;
+        type.dtype = from->type.dtype;
+        if (adds_units(from))
+            in[i] = from->input[0];
+        else
+            in[i] = ir_insert_before(inst, from->op, from->input, from->inputs, from->attr, type,
+                                     from->span);
+    }
+    Type given = inst->op == OP_cast ? type_make(inst->type.dtype, 0, NULL) : (Type){0};
+    Inst *small = ir_insert_before(inst, inst->op, in, inst->inputs, inst->attr, given, inst->span);
+    ir_replace_uses(fn, inst, insert(inst, OP_reshape, small, (Attr){0}, inst->type));
+    ir_remove(fn, inst);
+    return true;
+}
+
+// What rows are divided by, if it is a root: its inverse is never out of range.
+static Inst *root_of_rows(const Inst *inst)
+{
+    DType dtype = inst->type.dtype;
+    if (inst->op != OP_div || (dtype != DTYPE_F32 && dtype != DTYPE_F64) ||
+        inst->input[1]->op != OP_broadcast)
+        return NULL;
+    Inst *root = inst->input[1]->input[0], *from = root;
+    while (from->op == OP_reshape)
+        from = from->input[0];
+    return from->op == OP_sqrt && root->type.rank > 0 ? root : NULL;
+}
+
+// Rows are multiplied by the inverse, which is made once for all that are divided by the same root:
+// the same bits and no division, whether they are in the nest of the root or in another one.
+static void invert_root(IrFunction *fn, Inst *inst, Inst *root)
+{
+    Inst *one = root->next, *inverse = one->next, *spread = inst->input[1];
+    uint64_t element = 0;
+    element_set_real(root->type.dtype, &element, 0, 1);
+    size_t bytes = (size_t)dtype_info[root->type.dtype].bytes;
+    bool there = one->op == OP_constant && one->attr[0].data.splat && inverse &&
+                 inverse->op == OP_div && inverse->input[0] == one && inverse->input[1] == root &&
+                 memcmp(one->attr[0].data.at, &element, bytes) == 0;
+    if (!there) {
+        Inst *place = root->next;
+        Attr attr = {.data = {true, bytes, arena_copy(fn->cx->arena, &element, bytes)}};
+        one = ir_insert_before(place, OP_constant, NULL, 0, &attr, root->type, root->span);
+        Inst *in[] = {one, root};
+        inverse = ir_insert_before(place, OP_div, in, 2, NULL, (Type){0}, root->span);
+    }
+    Inst *factor = insert(inst, OP_broadcast, inverse, spread->attr[0], spread->type);
+    Inst *in[] = {inst->input[0], factor};
+    ir_replace_uses(fn, inst, ir_insert_before(inst, OP_mul, in, 2, NULL, (Type){0}, inst->span));
+    ir_remove(fn, inst);
+}
+
+static void join_reshapes(IrFunction *fn, Inst *inst)
+{
+    Inst *from = inst->input[0];
+    if (from->op != OP_reshape)
+        return;
+    from = from->input[0];
+    bool same = shape_equal(from->type, inst->type);
+    ir_replace_uses(fn, inst, same ? from : insert(inst, OP_reshape, from, (Attr){0}, inst->type));
+    ir_remove(fn, inst);
+}
+
 static IntList through(IntList axes, IntList permutation)
 {
     for (int i = 0; i < axes.count; i++)
@@ -270,13 +376,15 @@ static void absorb_transpose(IrFunction *fn, Inst *dot, int side)
 }
 
 // One large fold into few elements would run on one thread: the first axis is folded last, in an
-// instruction of its own, so that the rows before it can be divided.
+// instruction of its own, so that the rows before it can be divided. Folds along the last axis as
+// well (channels of images) are quicker so even if there are more: memory is read in its order.
 static void split_fold(IrFunction *fn, Inst *fold)
 {
     Type in = fold->input[0]->type;
     IntList axes = fold->attr[1].list, rest = {0};
     int64_t all = type_elements(in), results = type_elements(fold->type);
-    if (axes.count < 2 || axes.at[0] != 0 || all < 65536 || results >= 64 || in.dim[0] < 4 ||
+    int64_t most = axes.at[axes.count - 1] == in.rank - 1 ? 512 : 63;
+    if (axes.count < 2 || axes.at[0] != 0 || all < 65536 || results > most || in.dim[0] < 4 ||
         all / in.dim[0] < 64)
         return;
     for (int i = 1; i < axes.count; i++)
@@ -303,6 +411,12 @@ void fuse_normalise(IrFunction *fn)
             ir_remove(fn, inst);
         } else if (inst->op == OP_broadcast) {
             broadcast_of_squeeze(fn, inst);
+        } else if (inst->op == OP_reshape) {
+            join_reshapes(fn, inst);
+        } else if (op_has(inst->op, POINTWISE)) {
+            Inst *root = root_of_rows(inst);
+            if (!sink_units(fn, inst) && root)
+                invert_root(fn, inst, root);
         } else if (inst->op == OP_reduce) {
             split_fold(fn, inst);
         } else if (inst->op == OP_dot) {

@@ -2,6 +2,15 @@
 // for pairs of 16-bit floats. What includes it defines ELEMENT, VECTOR, LANES, NAME, V and declares
 // dot_rows and dot_tile (callers stand first, see kernel.h).
 
+// A or a table of its rows' addresses (AML_DOT_TABLE), from row `row` on. In a table of what is
+// summed over each address is that of all rows.
+HELPER const ELEMENT *NAME(dot_from_row)(A_PARAMETERS, int64_t row)
+{
+    if (a_row == AML_DOT_TABLE)
+        return (const ELEMENT *)((const ELEMENT *const *)a + row);
+    return a_k == AML_DOT_TABLE ? a : a + row * a_row;
+}
+
 // Tiles from row_begin to row_end. row_begin is a multiple of tile_rows, and so is row_end unless
 // it is m: what is left below the last whole tile has a constant height.
 TEMPLATE void NAME(dot_rows)(A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t column,
@@ -14,15 +23,15 @@ TEMPLATE void NAME(dot_rows)(A_PARAMETERS, const ELEMENT *b, int64_t step, int64
     {
         int64_t done = (row - row_begin) * vectors;
         NAME(dot_tile)
-        (tile_rows, vectors, a + row * a_row, a_row, a_k, b, step, k, lanes,
+        (tile_rows, vectors, NAME(dot_from_row)(a, a_row, a_k, row), a_row, a_k, b, step, k, lanes,
          start ? start + done : NULL, keep ? keep + done : NULL, row, column, epilogue, context);
     }
     int64_t rest = m % tile_rows;
     if (rest > 0 && row < row_end) {
         int64_t done = (row - row_begin) * vectors;
         NAME(dot_tile)
-        (rest, vectors, a + row * a_row, a_row, a_k, b, step, k, lanes, start ? start + done : NULL,
-         keep ? keep + done : NULL, row, column, epilogue, context);
+        (rest, vectors, NAME(dot_from_row)(a, a_row, a_k, row), a_row, a_k, b, step, k, lanes,
+         start ? start + done : NULL, keep ? keep + done : NULL, row, column, epilogue, context);
     }
 }
 
@@ -35,9 +44,10 @@ TEMPLATE void NAME(dot_rows)(A_PARAMETERS, const ELEMENT *b, int64_t step, int64
     T(11, 1)                                                                                       \
     T(12, 1)                                                                                       \
     T(13, 1)                                                                                       \
-    T(14, 1) TILE_LIST_2(T) T(7, 2) T(8, 2) T(9, 2) T(10, 2) T(11, 2) T(12, 2) T(1, 3) T(2, 3)     \
-        T(3, 3) T(4, 3) T(5, 3) T(6, 3) T(7, 3) T(8, 3) T(1, 4) T(2, 4) T(3, 4) T(4, 4) T(5, 4)    \
-            T(6, 4)
+    T(14, 1)                                                                                       \
+    TILE_LIST_2(T)                                                                                 \
+    T(7, 2) T(8, 2) T(9, 2) T(10, 2) T(11, 2) T(12, 2) T(1, 3) T(2, 3) T(3, 3) T(4, 3) T(5, 3)     \
+        T(6, 3) T(7, 3) T(8, 3) T(1, 4) T(2, 4) T(3, 4) T(4, 4) T(5, 4) T(6, 4)
 #else
 #define TILE_LIST(T) TILE_LIST_1(T) TILE_LIST_2(T)
 #endif
@@ -71,7 +81,8 @@ TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const 
 // in a long sum the rounding errors of its parts stay apart. The result goes through memory to the
 // epilogue, so that its code exists once a vector and not once an accumulator, unless bit 16 of
 // `lanes` says that this is too slow (AML_DOT_DIRECT): the next tile's sums wait for the loop's
-// end.
+// end. Where a row is shorter than a register, an epilogue that updates the result would load what
+// overlaps the register just stored, and wait for it: then every second row comes first.
 #define TILE_DEFINE(ROWS, VECTORS)                                                                 \
     TEMPLATE void NAME(dot_tile_##ROWS##_##VECTORS)(                                               \
         A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t k, int lanes, const VECTOR *start,   \
@@ -82,15 +93,22 @@ TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const 
         {                                                                                          \
             UNROLL for (int j = 0; j < VECTORS; j++) sum[i][j] = (VECTOR){};                       \
         }                                                                                          \
+        const ELEMENT *of_row[ROWS];                                                               \
+        UNROLL for (int i = 0; i < ROWS; i++) of_row[i] =                                          \
+            a_row == AML_DOT_TABLE ? ((const ELEMENT *const *)a)[i] : a;                           \
         NO_UNROLL for (int64_t p = 0; p < k; p++)                                                  \
         {                                                                                          \
+            const ELEMENT *of_k =                                                                  \
+                a_k == AML_DOT_TABLE ? ((const ELEMENT *const *)a)[p] + row * a_row : NULL;        \
             VECTOR right[VECTORS];                                                                 \
             UNROLL for (int j = 0; j < VECTORS - 1; j++) right[j] =                                \
                 V(load)(b + p * step + j * LANES);                                                 \
             right[VECTORS - 1] = V(load_some)(b + p * step + (VECTORS - 1) * LANES, lanes & 255);  \
             UNROLL for (int i = 0; i < ROWS; i++)                                                  \
             {                                                                                      \
-                VECTOR left = V(splat)(a[i * a_row + p * a_k]);                                    \
+                VECTOR left = V(splat)(a_row == AML_DOT_TABLE ? of_row[i][p * a_k]                 \
+                                       : a_k == AML_DOT_TABLE ? of_k[i * a_row]                    \
+                                                              : a[i * a_row + p * a_k]);           \
                 UNROLL for (int j = 0; j < VECTORS; j++) sum[i][j] =                               \
                     V(fma)(left, right[j], sum[i][j]);                                             \
             }                                                                                      \
@@ -123,12 +141,16 @@ TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const 
         {                                                                                          \
             UNROLL for (int j = 0; j < VECTORS; j++) out[i][j] = sum[i][j];                        \
         }                                                                                          \
-        NO_UNROLL for (int i = 0; i < ROWS; i++)                                                   \
+        int apart = VECTORS == 1 && ROWS > 2 && (lanes >> 8 & 255) < LANES ? 2 : 1;                \
+        NO_UNROLL for (int first = 0; first < apart; first++)                                      \
         {                                                                                          \
-            UNROLL for (int j = 0; j < VECTORS - 1; j++)                                           \
-                epilogue(context, row + i, column + j * LANES, LANES, out[i][j]);                  \
-            epilogue(context, row + i, column + (VECTORS - 1) * LANES, lanes >> 8 & 255,           \
-                     out[i][VECTORS - 1]);                                                         \
+            NO_UNROLL for (int i = first; i < ROWS; i += apart)                                    \
+            {                                                                                      \
+                UNROLL for (int j = 0; j < VECTORS - 1; j++)                                       \
+                    epilogue(context, row + i, column + j * LANES, LANES, out[i][j]);              \
+                epilogue(context, row + i, column + (VECTORS - 1) * LANES, lanes >> 8 & 255,       \
+                         out[i][VECTORS - 1]);                                                     \
+            }                                                                                      \
         }                                                                                          \
     }
 TILE_LIST(TILE_DEFINE)

@@ -25,6 +25,7 @@ struct aml_context {
     void *prepare_output[MOST_TENSORS];
     void *predict_input[MOST_TENSORS], *predict_output[MOST_TENSORS];
     int source[MOST_TENSORS]; // which output of prepare an input of predict is
+    size_t field_bytes[MOST_TENSORS], result_bytes[MOST_TENSORS]; // of one row
 };
 
 static size_t aligned(size_t bytes)
@@ -144,6 +145,11 @@ aml_library_status amli_context_open(const aml_artifact *artifact, const aml_lev
             return AML_LIBRARY_VERSION;
         context->source[i] = k;
     }
+    for (int i = 0; i < prepare->inputs; i++)
+        context->field_bytes[i] = tensor_bytes(&prepare->input[i]);
+    for (int i = 0; i < predict->outputs; i++)
+        context->result_bytes[i] = tensor_bytes(&predict->output[i]) /
+                                   (size_t)artifact->predict_batch[artifact->predicts - 1];
     if (level->expand)
         level->expand(level->stored, context->constants);
     *out = context;
@@ -170,19 +176,48 @@ static const void *given(const aml_context *context, int input, const void *cons
 {
     const aml_level *level = context->level;
     int output = context->source[input], k = level->given ? level->given[output] : -1;
-    return k < 0 ? NULL
-                 : (const char *)field[k] + (size_t)row * tensor_bytes(&level->prepare.input[k]);
+    return k < 0 ? NULL : (const char *)field[k] + (size_t)row * context->field_bytes[k];
 }
 
-// One of several slots is copied to its place among the others.
+static bool meet(const void *one, size_t one_bytes, const void *other, size_t other_bytes)
+{
+    uintptr_t a = (uintptr_t)one, b = (uintptr_t)other;
+    return a < b + other_bytes && b < a + one_bytes;
+}
+
+// Whether results can be written where the caller wants them: what is given is read while they are
+// written, and results are read by what is computed from them.
+static bool apart(const aml_context *context, const void *const field[], int64_t rows,
+                  void *const output[])
+{
+    const aml_level *level = context->level;
+    const aml_function *predict = largest(context->artifact, level);
+    for (int i = 0; i < predict->outputs; i++) {
+        size_t bytes = (size_t)rows * context->result_bytes[i];
+        if (!output[i])
+            continue;
+        if ((uintptr_t)output[i] % aml_dtype_bytes(predict->output[i].dtype))
+            return false;
+        for (int k = 0; k < level->prepare.inputs; k++)
+            if (meet(output[i], bytes, field[k], (size_t)rows * context->field_bytes[k]))
+                return false;
+        for (int k = 0; k < i; k++)
+            if (output[k] &&
+                meet(output[i], bytes, output[k], (size_t)rows * context->result_bytes[k]))
+                return false;
+    }
+    return true;
+}
+
+// One of several slots is copied to its place among the others, unless that is done without.
 static void prepare_row(aml_context *context, const void *const field[], int64_t row, int64_t slot,
-                        int64_t slots)
+                        int64_t slots, bool whole)
 {
     const aml_level *level = context->level;
     const aml_function *prepare = &level->prepare, *predict = largest(context->artifact, level);
     void *input[MOST_TENSORS]; // read where they are
     for (int i = 0; i < prepare->inputs; i++)
-        input[i] = (char *)(uintptr_t)field[i] + (size_t)row * tensor_bytes(&prepare->input[i]);
+        input[i] = (char *)(uintptr_t)field[i] + (size_t)row * context->field_bytes[i];
     aml_value none[8] = {0};
     aml_call call = {.arena = context->prepare_arena,
                      .input = input,
@@ -198,38 +233,47 @@ static void prepare_row(aml_context *context, const void *const field[], int64_t
     for (int i = 0; i < predict->inputs && slots > 1; i++) {
         size_t bytes = tensor_bytes(&prepare->output[context->source[i]]);
         const void *from = given(context, i, field, row);
-        memcpy((char *)context->predict_input[i] + (size_t)slot * bytes,
-               from ? from : context->prepare_output[context->source[i]], bytes);
+        if (!from || !whole)
+            memcpy((char *)context->predict_input[i] + (size_t)slot * bytes,
+                   from ? from : context->prepare_output[context->source[i]], bytes);
     }
 }
 
+// Where all rows of the batch are there, what is given is read where it is, and results are written
+// where the caller wants them (`direct`): copies would take as long as a tenth of a small product.
 static void predict_chunk(aml_context *context, int size, const void *const field[], int64_t first,
-                          int64_t rows, void *const output[])
+                          int64_t rows, void *const output[], bool direct)
 {
     const aml_function *predict = &context->level->predict[size];
     int64_t batch = context->artifact->predict_batch[size];
-    for (int64_t slot = 0; slot < batch; slot++)
-        prepare_row(context, field, first + (slot < rows ? slot : rows - 1), slot, batch);
-    void *input[MOST_TENSORS];
+    bool whole = rows == batch, rowwise = !whole;
+    for (int i = 0; i < predict->inputs; i++)
+        rowwise |= !given(context, i, field, first);
+    for (int64_t slot = 0; slot < batch && rowwise; slot++)
+        prepare_row(context, field, first + (slot < rows ? slot : rows - 1), slot, batch, whole);
+    void *input[MOST_TENSORS], *result[MOST_TENSORS];
     for (int i = 0; i < predict->inputs; i++) {
-        void *from = (void *)(uintptr_t)given(context, i, field, first); // read where it is
-        input[i] = batch > 1 ? context->predict_input[i]
-                   : from    ? from
-                             : context->prepare_output[context->source[i]];
+        void *from = (void *)(uintptr_t)given(context, i, field, first);
+        input[i] = whole && from ? from
+                   : batch > 1   ? context->predict_input[i]
+                                 : context->prepare_output[context->source[i]];
     }
+    for (int i = 0; i < predict->outputs; i++)
+        result[i] = output[i] && whole && direct
+                        ? (char *)output[i] + (size_t)first * context->result_bytes[i]
+                        : context->predict_output[i];
     aml_value none[8] = {0};
     aml_call call = {.arena = context->predict_arena,
                      .input = input,
-                     .output = context->predict_output,
+                     .output = result,
                      .scalar = none,
                      .weights = context->weights,
                      .constants = context->constants};
     predict->run(&call);
     for (int i = 0; i < predict->outputs; i++) {
-        size_t bytes = tensor_bytes(&predict->output[i]) / (size_t)batch;
-        if (output[i])
-            memcpy((char *)output[i] + (size_t)first * bytes, context->predict_output[i],
-                   bytes * (size_t)rows);
+        size_t bytes = context->result_bytes[i];
+        if (output[i] && result[i] == context->predict_output[i])
+            memcpy((char *)output[i] + (size_t)first * bytes, result[i], bytes * (size_t)rows);
     }
 }
 
@@ -268,13 +312,14 @@ aml_library_status aml_context_predict(aml_context *context, const void *const f
     aml_library_status status = check_inputs(context, field, rows);
     if (status)
         return status;
+    bool direct = apart(context, field, rows, output);
     for (int64_t first = 0; first < rows;) {
         int size = artifact->predicts - 1;
         while (size > 0 && artifact->predict_batch[size] > rows - first)
             size--;
         int64_t count = artifact->predict_batch[size] < rows - first ? artifact->predict_batch[size]
                                                                      : rows - first;
-        predict_chunk(context, size, field, first, count, output);
+        predict_chunk(context, size, field, first, count, output, direct);
         first += count;
     }
     return AML_LIBRARY_OK;

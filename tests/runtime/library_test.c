@@ -49,6 +49,56 @@ TEST(rows_in_any_number_give_the_same)
     free(memory);
 }
 
+// Rows that are read where they are, results that are written where they belong: also where these
+// lie in the rows, in each other, or at an odd address, which is what copies are for.
+TEST(results_may_lie_anywhere)
+{
+    static const signed char given[] = {0, -1};
+    aml_level level = toy_artifact.level[0];
+    aml_artifact direct = toy_artifact;
+    direct.level = &level;
+    const aml_artifact *way[] = {&toy_artifact, &direct};
+    level.given = given;
+    size_t bytes = aml_context_bytes(&toy_artifact);
+    char *memory = malloc(bytes), *room = malloc(sizeof(float[ROWS][TOY_IN]) + 64);
+    for (int i = 0; i < 2; i++) {
+        float x[ROWS][TOY_IN], wanted[ROWS][TOY_CLASSES], other[TOY_IN];
+        int32_t first[ROWS];
+        const void *const from[] = {room};
+        size_t size = sizeof wanted;
+        aml_context *context;
+        make_rows(x);
+        CHECK_INT(aml_context_open(way[i], memory, bytes, &context), AML_LIBRARY_OK);
+        for (int n = 0; n < ROWS; n++) {
+            memcpy(other, x[n], sizeof other);
+            CHECK_INT(aml_context_predict(context, (const void *const[]){other}, 1,
+                                          (void *const[]){&first[n], wanted[n]}),
+                      AML_LIBRARY_OK);
+        }
+        for (int before = 0; before < 64; before += 4) { // over the rows, and behind their begin
+            memcpy(room, x, sizeof x);
+            CHECK_INT(aml_context_predict(context, from, ROWS, (void *[]){NULL, room + before}),
+                      AML_LIBRARY_OK);
+            CHECK(memcmp(room + before, wanted, size) == 0);
+        }
+        char *odd = malloc(size + 1);
+        memcpy(room, x, sizeof x);
+        CHECK_INT(aml_context_predict(context, from, ROWS, (void *[]){NULL, odd + 1}),
+                  AML_LIBRARY_OK);
+        CHECK(memcmp(odd + 1, wanted, size) == 0);
+        free(odd);
+        // Of results in the same place the last one is what is left.
+        float *both = malloc(size);
+        memcpy(room, x, sizeof x);
+        CHECK_INT(aml_context_predict(context, from, TOY_BATCH, (void *[]){both, both}),
+                  AML_LIBRARY_OK);
+        CHECK(memcmp(both, wanted, TOY_BATCH * sizeof wanted[0]) == 0);
+        free(both);
+    }
+    free(room);
+    free(memory);
+}
+
 TEST(wrong_arguments_are_refused)
 {
     size_t bytes = aml_context_bytes(&toy_artifact);
@@ -274,6 +324,7 @@ TEST(a_context_for_each_thread)
 int main(void)
 {
     RUN(rows_in_any_number_give_the_same);
+    RUN(results_may_lie_anywhere);
     RUN(wrong_arguments_are_refused);
     RUN(the_best_level_is_used);
     RUN(numbers_that_are_none_are_found);
