@@ -89,7 +89,7 @@ static void share_weights(Codegen *g, const Inst *conv, AmlConv *c, AmlConv *wid
 
 static int64_t panels_of(const AmlConv *c)
 {
-    return c->groups * aml_ceil_div(c->to, c->vectors * c->lanes);
+    return c->groups * aml_ceil_div(c->to, aml_conv_panel(c));
 }
 
 // Of one group of the weights in memory: where each channel is by itself, all of them are packed as
@@ -124,7 +124,7 @@ static LLVMValueRef packed_constant(Frame *f, const AmlConv *c, const int64_t *t
         at = quads;
     }
     aml_conv_pack(0, panels_of(c), c->bytes, c->input, c->from, results_of(c), c->taps,
-                  c->vectors * c->lanes, aml_conv_all(c->phases), table, at, packed);
+                  aml_conv_panel(c), aml_conv_all(c->phases), table, at, packed);
     return read_only(f, packed, c->packed_bytes);
 }
 
@@ -164,7 +164,7 @@ static void pack_weights(Frame *f, const Inst *inst, const AmlConv *c, LLVMValue
     arg[count++] = whole(g, pairs ? c->channels : c->from);
     arg[count++] = whole(g, results_of(c));
     arg[count++] = whole(g, c->taps);
-    arg[count++] = whole(g, c->vectors * c->lanes);
+    arg[count++] = whole(g, aml_conv_panel(c));
     arg[count++] = whole(g, aml_conv_all(c->phases));
     arg[count++] = begin;
     arg[count++] = end;
@@ -217,6 +217,31 @@ static void emit_call(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
     arg[count++] = context;
     const char *stem = c->kept ? "aml_conv_kept" : c->in_tiles ? "aml_conv_tiles" : "aml_conv";
     call_template(&k->emit, stem, c->bytes, c->quads, c->half, arg, count);
+}
+
+static void emit_rows(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValueRef packed,
+                      LLVMValueRef copy, LLVMValueRef table, LLVMValueRef image_at,
+                      LLVMValueRef epilogue, LLVMValueRef context)
+{
+    Codegen *g = k->g;
+    LLVMValueRef arg[64] = {source, packed, copy, table, image_at};
+    const int64_t first[] = {c->groups, c->channels, c->from, c->to, c->taps};
+    const int64_t rest[] = {c->direct,    c->block_rows,   c->blocks, c->lined,
+                            c->tile_rows, c->tile_columns, c->half};
+    int count = 5;
+    for (size_t i = 0; i < COUNT_OF(first); i++)
+        arg[count++] = whole(g, first[i]);
+    count = add_axes(g, arg, count, c->source);
+    count = add_axes(g, arg, count, c->result);
+    count = add_axes(g, arg, count, c->base);
+    count = add_axes(g, arg, count, c->origin);
+    count = add_axes(g, arg, count, c->copy);
+    for (size_t i = 0; i < COUNT_OF(rest); i++)
+        arg[count++] = whole(g, rest[i]);
+    divided(k, c->unit_chunk, c->images * c->groups * c->blocks, &arg[count], &arg[count + 1]);
+    arg[count + 2] = epilogue;
+    arg[count + 3] = context;
+    call_template(&k->emit, "aml_conv_rows", c->bytes, false, c->half, arg, count + 4);
 }
 
 static int add_epilogue(Kernel *k, const AmlConv *c, LLVMValueRef arg[], int count,
@@ -317,6 +342,9 @@ static void emit_body_of(Kernel *k, IrFunction *body, Inst *conv, const AmlConv 
         emit_depth(k, c, from, packed, epilogue, context);
     else if (c->last)
         emit_last(k, c, from, packed, copy, table, epilogue, context);
+    else if (c->lined)
+        emit_rows(k, c, from, packed, copy, table, product_field(p, context, k->operand.count),
+                  epilogue, context);
     else
         emit_call(k, c, from, packed, copy, table, product_field(p, context, k->operand.count),
                   epilogue, context);

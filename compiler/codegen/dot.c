@@ -319,14 +319,18 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
         a = advance(e, a, loop[i].at, p->shape.a_step[i] * bytes);
         b = advance(e, b, loop[i].at, p->shape.b_step[i] * bytes);
     }
+    int64_t a_row = dot->turned_bytes ? aml_dot_turned_step(dot) : dot->a_row,
+            a_k = dot->turned_bytes ? 1 : dot->a_k;
+    if (left->rows) // which of the two steps is from row to row of what lies in memory
+        *(p->dot->attr[0].list.at[0] == 0 ? &a_k : &a_row) = AML_DOT_TABLE;
     LLVMValueRef arg[] = {a,
                           b,
                           scratch,
                           whole(g, dot->m),
                           whole(g, dot->n),
                           whole(g, dot->k),
-                          whole(g, dot->turned_bytes ? aml_dot_turned_step(dot) : dot->a_row),
-                          whole(g, dot->turned_bytes ? 1 : dot->a_k),
+                          whole(g, a_row),
+                          whole(g, a_k),
                           whole(g, packed_panels ? dot->panel : dot->b_k),
                           whole(g, dot->b_column),
                           whole(g, dot->half ? dot->half : dot->method | direct),

@@ -137,6 +137,7 @@ enum { MAX_UNITS = 16 };
 typedef struct Source {
     LLVMValueRef base; // pointer, or the value itself if `by_value`
     bool by_value;
+    bool rows;                    // a table of the rows' addresses
     LLVMValueRef seed[MAX_UNITS]; // of a reduce: its value, by unit
 } Source;
 
@@ -160,7 +161,7 @@ unsigned body_cuts(IrFunction *body, const BodyShape *shape);
 bool body_flat(IrFunction *body,
                const BodyShape *shape); // the whole space may be walked as one axis
 
-// ---- nest.c: loops
+// ---- loop.c
 
 typedef struct Loop {
     LLVMBasicBlockRef top, after;
@@ -192,6 +193,7 @@ typedef struct Kernel {
     Emit emit;
 } Kernel;
 
+// ---- nest.c: loop nests
 void nest_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[]); // MAP and REDUCE
 int64_t nest_parts(Codegen *g, IrFunction *body);
 

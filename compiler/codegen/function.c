@@ -145,6 +145,14 @@ static LLVMValueRef packed_operand(Frame *f, const Inst *inst, const Inst *dot, 
     return read_only(f, packed, shape->dot.packed_bytes);
 }
 
+// A batch of which a table of rows is given (SLOT_ROWS).
+static bool lies_in_rows(const Frame *f, const Inst *value)
+{
+    const Inst *origin = value_origin(value);
+    return origin->op == OP_parameter && origin->function == f->fn &&
+           f->fn->param_slot.at[origin->attr[0].whole].kind == SLOT_ROWS;
+}
+
 static void emit_fused(Frame *f, Inst *inst)
 {
     Codegen *g = f->g;
@@ -172,6 +180,8 @@ static void emit_fused(Frame *f, Inst *inst)
         operand[i] = kernel_operand(k, right                ? packed
                                        : in->type.rank == 0 ? scalar_value(f, in)
                                                             : value_pointer(f, in));
+        if (lies_in_rows(f, in))
+            buffer_printf(&k->key, "rows %d ", i);
     }
     for (int i = 0; i < inst->results; i++)
         output[i] = kernel_operand(k, result_pointer(f, inst, i));
@@ -190,6 +200,7 @@ static void emit_fused(Frame *f, Inst *inst)
         Source *source = NEW(g->arena, Source);
         source->base = k->operand.at[operand[i]].formal;
         source->by_value = inst->input[i]->type.rank == 0;
+        source->rows = lies_in_rows(f, inst->input[i]);
         body->param.at[i]->note = source;
     }
     LLVMValueRef *result = NEW_ARRAY(g->arena, LLVMValueRef, inst->results + 1);
@@ -310,7 +321,7 @@ static void load_parameters(Frame *f)
         Inst *param = f->fn->param.at[i];
         if (slot.kind == SLOT_SCALAR)
             f->value[param->id] = scalar_argument(f, scalars, param, slot.index);
-        else if (slot.kind == SLOT_INPUT && slot.index >= input_count)
+        else if ((slot.kind == SLOT_INPUT || slot.kind == SLOT_ROWS) && slot.index >= input_count)
             input_count = slot.index + 1;
         else if (slot.kind == SLOT_VALUE)
             bug(g->cx, param->span, "parameter %d of the entry point '%s' is bound to nothing", i,

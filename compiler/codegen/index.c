@@ -180,6 +180,48 @@ static LLVMValueRef load_scalar(Emit *e, DType dtype, LLVMValueRef base, LLVMVal
     return memory_to_register(&one, dtype, load);
 }
 
+// The lanes of one of the two registers that load_every_other reads: `shift` elements from the
+// first one.
+static LLVMValueRef half_mask(Emit *e, int shift)
+{
+    LLVMValueRef order[64], none = LLVMConstNull(LLVMTypeOf(e->mask));
+    for (int i = 0; i < e->lanes; i++) {
+        bool wanted = (i + shift) % 2 == 0;
+        int from = wanted ? (i + shift) / 2 : e->lanes;
+        order[i] = LLVMConstInt(e->g->i32, (unsigned)from, 0);
+    }
+    return LLVMBuildShuffleVector(e->b, e->mask, none, LLVMConstVector(order, (unsigned)e->lanes),
+                                  "");
+}
+
+// Every other element: two registers next to each other, of which the second begins with the last
+// element of the first, so that nothing behind the last wanted element is read. Masked off lanes
+// are not read either.
+static LLVMValueRef load_every_other(Emit *e, DType dtype, LLVMValueRef base, LLVMValueRef position)
+{
+    LLVMTypeRef type = memory_type(e->g, dtype, e->lanes);
+    LLVMValueRef part[2];
+    for (int i = 0; i < 2; i++) {
+        int shift = i * (e->lanes - 1);
+        LLVMValueRef from = LLVMBuildAdd(e->b, position, whole(e->g, shift), "");
+        LLVMValueRef at = address(e, dtype, base, from);
+        if (e->mask) {
+            LLVMValueRef in[] = {at, half_mask(e, shift), LLVMConstNull(type)};
+            part[i] = masked_call(e, "llvm.masked.load", type, e->g->ptr, in, 3, 0, dtype);
+        } else {
+            part[i] = LLVMBuildLoad2(e->b, type, at, "");
+            set_alignment(part[i], dtype);
+        }
+    }
+    LLVMValueRef order[64]; // of 0 .. lanes - 1 the first register, behind it the second
+    for (int i = 0; i < e->lanes; i++) {
+        int at = 2 * i < e->lanes ? 2 * i : e->lanes + 2 * i - (e->lanes - 1);
+        order[i] = LLVMConstInt(e->g->i32, (unsigned)at, 0);
+    }
+    return LLVMBuildShuffleVector(e->b, part[0], part[1],
+                                  LLVMConstVector(order, (unsigned)e->lanes), "");
+}
+
 LLVMValueRef load_element(Emit *e, DType dtype, LLVMValueRef base, Index position)
 {
     if (e->lanes == 1)
@@ -197,6 +239,9 @@ LLVMValueRef load_element(Emit *e, DType dtype, LLVMValueRef base, Index positio
             load = LLVMBuildLoad2(e->b, type, at, "");
             set_alignment(load, dtype);
         }
+    } else if (!position.lanes && position.step == 2 && e->lanes > 1 &&
+               (!e->mask || (dtype_info[dtype].bytes == 4 && e->g->lanes == 16))) {
+        load = load_every_other(e, dtype, base, position.at);
     } else {
         LLVMValueRef pointers = address(e, dtype, base, lanes_of(e, position));
         LLVMValueRef in[] = {pointers, all_lanes(e), LLVMConstNull(type)};
@@ -798,14 +843,23 @@ unsigned body_cuts(IrFunction *body, const BodyShape *shape)
         kept[i] = (int)shape->kept.at[i];
     for (int i = 0; i < body->result.count; i++) {
         Inst *value = body->result.at[i].value;
-        bool space = body_result_level(shape, value->type) == LEVEL_SPACE;
-        cut_walk(&walk, value, space ? all : kept);
+        int level = body_result_level(shape, value);
+        if (level == LEVEL_OTHER) {
+            int apart[IR_MAX_RANK], count = 0;
+            for (int axis = 0; axis < shape->space.rank; axis++)
+                if (!(shape->down >> axis & 1))
+                    apart[count++] = axis;
+            cut_dense(&walk, value->type, apart);
+        } else {
+            cut_walk(&walk, value, level == LEVEL_SPACE ? all : kept);
+        }
     }
     for (const Inst *inst = body->first; inst; inst = inst->next)
         if (inst->op == OP_reduce)
             cut_walk(&walk, inst->input[0], all);
     for (int i = 0; i + 1 < shape->space.rank; i++)
-        if ((shape->folded >> i & 1) != (shape->folded >> (i + 1) & 1))
+        if ((shape->folded >> i & 1) != (shape->folded >> (i + 1) & 1) ||
+            (shape->down >> i & 1) != (shape->down >> (i + 1) & 1))
             walk.cuts |= 1u << i;
     return walk.cuts;
 }

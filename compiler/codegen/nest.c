@@ -11,6 +11,9 @@
 //       fold the lanes of the accumulators
 //     store the results of the KEPT level
 //
+// Sums down columns, if there are any, are begun in memory in front of the loops over the axes that
+// they fold, and get each element in the phase in which it is known.
+//
 // Several vectors ("units") are in flight at a time, each with its own accumulators, so that
 // additions do not wait for each other. How the elements are divided among accumulators depends on
 // the shape alone.
@@ -19,37 +22,6 @@
 #include <string.h>
 
 #include "codegen/emit.h"
-
-Loop loop_begin(Emit *e, LLVMValueRef from, LLVMValueRef to, int64_t step)
-{
-    Loop loop = {.step = step, .at = from, .end = to};
-    if (LLVMIsAConstantInt(from) && LLVMIsAConstantInt(to) &&
-        LLVMConstIntGetSExtValue(to) - LLVMConstIntGetSExtValue(from) <= step) {
-        loop.once = true;
-        return loop;
-    }
-    loop.before = LLVMGetInsertBlock(e->b);
-    LLVMValueRef function = LLVMGetBasicBlockParent(loop.before);
-    loop.top = LLVMAppendBasicBlockInContext(e->g->llvm, function, "");
-    loop.after = LLVMAppendBasicBlockInContext(e->g->llvm, function, "");
-    LLVMBuildBr(e->b, loop.top);
-    LLVMPositionBuilderAtEnd(e->b, loop.top);
-    loop.at = LLVMBuildPhi(e->b, e->g->i64, "");
-    LLVMAddIncoming(loop.at, &from, &loop.before, 1);
-    return loop;
-}
-
-void loop_end(Emit *e, Loop *loop)
-{
-    if (loop->once)
-        return;
-    LLVMValueRef next = LLVMBuildNUWAdd(e->b, loop->at, whole(e->g, loop->step), "");
-    LLVMBasicBlockRef last = LLVMGetInsertBlock(e->b);
-    LLVMValueRef more = LLVMBuildICmp(e->b, LLVMIntULT, next, loop->end, "");
-    LLVMBuildCondBr(e->b, more, loop->top, loop->after);
-    LLVMAddIncoming(loop->at, &next, &last, 1);
-    LLVMPositionBuilderAtEnd(e->b, loop->after);
-}
 
 typedef struct Dim {
     int64_t extent;
@@ -69,8 +41,9 @@ typedef struct Accumulator {
 typedef struct Output {
     Inst *value;
     LLVMValueRef base;
-    int phase; // SPACE: in which it is stored
+    int phase; // SPACE, down: in which it is stored
     bool space;
+    bool down; // a sum down columns, added up in memory
 } Output;
 
 // The row before the one that is computed, whose results are written meanwhile.
@@ -100,6 +73,7 @@ typedef struct Nest {
     Inst *held;            // kept in the memory of a result between two phases; NULL: nothing is
     int held_by;           // which output that is
     bool streaming;        // what is stored goes past the caches
+    bool clearing;         // only the sums down columns are begun
     LLVMValueRef held_row; // memory for a row of it instead; NULL: there is none
     Before *before;        // NULL: each row is finished before the next one begins
     Vec(Accumulator) accumulator;
@@ -188,7 +162,7 @@ static void collect(Nest *n)
         for (int i = 0; i < inst->inputs; i++)
             if (inst->input[i]->mark > inst->mark)
                 inst->mark = inst->input[i]->mark;
-        if (inst->op == OP_reduce) {
+        if (inst->op == OP_reduce && !body_sums_down(&n->shape, inst)) {
             Accumulator accumulator = {.reduce = inst, .phase = (int)inst->mark++};
             vec_push(n->e->g->arena, &n->accumulator, accumulator);
             inst->note = NEW(n->e->g->arena, Source);
@@ -208,6 +182,28 @@ static void index_at(Nest *n, int unit, Index all[])
             at = index_add_constant(n->e, at, (int64_t)unit * n->lanes);
         all[n->dim[i].last] = at;
     }
+}
+
+// The index of a sum down columns, and of what it has so far.
+static Index down_position(Nest *n, const Output *output, const Index all[])
+{
+    Index at[IR_MAX_RANK];
+    int count = 0;
+    for (int axis = 0; axis < n->shape.space.rank; axis++)
+        if (!(n->shape.down >> axis & 1))
+            at[count++] = all[axis];
+    return index_position(n->e, output->value->type, at);
+}
+
+static LLVMValueRef added_down(Nest *n, const Output *output, const Index all[])
+{
+    const Inst *reduce = output->value;
+    Reducer with = reduce->attr[0].reducer;
+    DType dtype = reduce->type.dtype;
+    if (n->clearing)
+        return emit_identity(n->e, with, dtype);
+    LLVMValueRef sum = load_element(n->e, dtype, output->base, down_position(n, output, all));
+    return emit_reducer(n->e, with, dtype, sum, element(n->e, reduce->input[0], all));
 }
 
 // The index of a value whose axes are those of the space (flat: whose position is the space's).
@@ -365,6 +361,21 @@ static void prefetch(Nest *n, const Index all[])
 
 static void write_before(Nest *n);
 
+static void clear_point(Nest *n)
+{
+    Index all[IR_MAX_RANK];
+    for (int unit = 0; unit < n->units; unit++) {
+        use_unit(n, unit);
+        index_at(n, unit, all);
+        for (int i = 0; i < n->output.count; i++) {
+            const Output *output = &n->output.at[i];
+            if (output->down)
+                store_element(n->e, output->value->type.dtype, output->base,
+                              down_position(n, output, all), added_down(n, output, all));
+        }
+    }
+}
+
 static void point(Nest *n)
 {
     Emit *e = n->e;
@@ -385,7 +396,11 @@ static void point(Nest *n)
             store_element(e, n->held->type.dtype, held_memory(n), held_position(n, unit),
                           element(e, n->held, all));
         for (int i = 0; i < n->output.count; i++) {
-            if (!n->output.at[i].space || n->output.at[i].phase != n->phase)
+            if (n->output.at[i].phase != n->phase)
+                continue;
+            if (n->output.at[i].down)
+                value[i * n->units + unit] = added_down(n, &n->output.at[i], all);
+            if (!n->output.at[i].space)
                 continue;
             index_for(n, n->output.at[i].value->type, all, at);
             value[i * n->units + unit] = element(e, n->output.at[i].value, at);
@@ -396,9 +411,12 @@ static void point(Nest *n)
         index_at(n, unit, all);
         for (int i = 0; i < n->output.count; i++) {
             const Output *output = &n->output.at[i];
+            Type type = output->value->type;
+            if (output->down && output->phase == n->phase)
+                store_element(e, type.dtype, output->base, down_position(n, output, all),
+                              value[i * n->units + unit]);
             if (!output->space || output->phase != n->phase)
                 continue;
-            Type type = output->value->type;
             index_for(n, type, all, at);
             e->streaming = n->streaming;
             store_element(e, type.dtype, output->base, index_position(e, type, at),
@@ -548,7 +566,10 @@ static void folded_level(Nest *n, int dim)
     if (dim == n->dims) {
         memo_forget(n->e, n->body);
         n->e->lanes = n->lanes;
-        point(n);
+        if (n->clearing)
+            clear_point(n);
+        else
+            point(n);
         return;
     }
     loop_over(n, dim, folded_level);
@@ -683,7 +704,7 @@ static void store_kept(Nest *n)
             for (int i = 0; i < n->output.count; i++) {
                 const Output *output = &n->output.at[i];
                 Type type = output->value->type;
-                if (output->space)
+                if (output->space || output->down)
                     continue;
                 if (!store)
                     value[i * units + unit] = element(e, output->value, at);
@@ -703,7 +724,7 @@ static bool phase_has_work(const Nest *n, int phase)
         if (n->accumulator.at[i].phase == phase)
             return true;
     for (int i = 0; i < n->output.count; i++)
-        if (n->output.at[i].space && n->output.at[i].phase == phase)
+        if ((n->output.at[i].space || n->output.at[i].down) && n->output.at[i].phase == phase)
             return true;
     return false;
 }
@@ -724,6 +745,12 @@ static void kept_level(Nest *n, int dim)
     while (dim < n->dims && n->dim[dim].folded)
         dim++;
     if (dim < n->dims) {
+        bool down = n->shape.down >> n->dim[dim].first & 1;
+        if (down && !(dim && n->shape.down >> n->dim[dim - 1].first & 1)) {
+            n->clearing = true;
+            folded_level(n, dim);
+            n->clearing = false;
+        }
         loop_over(n, dim, kept_level);
         return;
     }
@@ -937,8 +964,9 @@ void nest_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[])
     divide(n, &n->chunk);
     for (int i = 0; i < body->result.count; i++) {
         Inst *value = body->result.at[i].value;
-        bool space = body_result_level(&n->shape, value->type) == LEVEL_SPACE;
-        Output output = {value, result[i], (int)value->mark, space};
+        int level = body_result_level(&n->shape, value);
+        Output output = {value, result[i], (int)value->mark, level == LEVEL_SPACE,
+                         level == LEVEL_OTHER};
         vec_push(e->g->arena, &n->output, output);
     }
     if (!e->flat)

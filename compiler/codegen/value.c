@@ -125,10 +125,39 @@ static LLVMValueRef splat_int(Emit *e, LLVMTypeRef type, uint64_t value)
     return lanes_splat(e, LLVMConstInt(type, value, 0));
 }
 
+enum { PAIR_LANES = 16 }; // f32 of a register, where a processor has instructions for bf16
+
+static LLVMValueRef operand_of(LLVMValueRef value, LLVMOpcode made_by)
+{
+    bool made = value && LLVMIsAInstruction(value) && LLVMGetInstructionOpcode(value) == made_by;
+    return made ? LLVMGetOperand(value, 0) : NULL;
+}
+
+// The 16 bits of which from_bf16 made a value; NULL: it is none of those.
+static LLVMValueRef known_bf16(LLVMValueRef value)
+{
+    return operand_of(operand_of(operand_of(value, LLVMBitCast), LLVMShl), LLVMZExt);
+}
+
+// Rounded by the processor, for which denormals are zero.
+static LLVMValueRef converted_bf16(Emit *e, LLVMValueRef value)
+{
+    static const char name[] = "llvm.x86.avx512bf16.cvtneps2bf16.512";
+    unsigned id = LLVMLookupIntrinsicID(name, sizeof name - 1);
+    LLVMValueRef function = LLVMGetIntrinsicDeclaration(e->g->module, id, NULL, 0);
+    LLVMTypeRef type = LLVMIntrinsicGetType(e->g->llvm, id, NULL, 0);
+    return cast_to(e, LLVMBitCast, LLVMBuildCall2(e->b, type, function, &value, 1, ""), e->g->i16);
+}
+
 // f32 to the upper half of its bits: round to nearest even, a NaN stays one.
 static LLVMValueRef to_bf16(Emit *e, LLVMValueRef value)
 {
     Codegen *g = e->g;
+    LLVMValueRef known = known_bf16(value);
+    if (known && LLVMGetTypeKind(LLVMTypeOf(value)) == LLVMGetTypeKind(LLVMTypeOf(known)))
+        return known;
+    if (g->pairs && e->lanes == PAIR_LANES)
+        return converted_bf16(e, value);
     LLVMValueRef bits = cast_to(e, LLVMBitCast, value, g->i32);
     LLVMValueRef odd = LLVMBuildAnd(e->b, LLVMBuildLShr(e->b, bits, splat_int(e, g->i32, 16), ""),
                                     splat_int(e, g->i32, 1), "");

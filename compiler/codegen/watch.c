@@ -8,7 +8,7 @@
 
 #include "codegen/emit.h"
 
-enum { MOST_RESULTS = 64, MOST_NAMES = 8 };
+enum { MOST_RESULTS = 64, MOST_NAMES = 12 };
 
 Watch *watch_begin(Frame *f, Entry *entry)
 {

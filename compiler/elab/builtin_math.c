@@ -120,6 +120,22 @@ Value builtin_stop_gradient(Elab *e, const Value arg[], Span span)
                 : value_poison();
 }
 
+// In a job of mixed precision the value is f32 and stored in 16 bits, as the pass `precision` does
+// with operands of contractions.
+Value builtin_as_operand(Elab *e, const Value arg[], Span span)
+{
+    if (value_is_static(arg[0]))
+        return arg[0];
+    Inst *inst = builtin_tensor(e, arg[0], "as_operand", span);
+    if (!inst)
+        return value_poison();
+    if (e->mixed == DTYPE_F32 || inst->type.dtype != DTYPE_F32)
+        return arg[0];
+    Type narrow = type_scalar(e->mixed), wide = type_scalar(DTYPE_F32);
+    Inst *half = elab_emit(e, OP_cast, &inst, 1, NULL, narrow, "'as_operand'", span);
+    return value_class(elab_emit(e, OP_cast, &half, 1, NULL, wide, "'as_operand'", span), 0);
+}
+
 // ---- pointwise, two or three inputs -------------------------------------------------------------
 
 #define BINARY(name, oper)                                                                         \

@@ -294,7 +294,7 @@ static Composite *find_composite(Elab *e, Node *fn, const Value args[], int coun
     for (int i = 0; i < e->composite.count; i++) {
         Composite *known = e->composite.at[i];
         if (known->fn != fn || known->args != count || known->training != e->training ||
-            known->calm != e->calm || known->real != e->real)
+            known->calm != e->calm || known->real != e->real || known->mixed != e->mixed)
             continue;
         bool same = true;
         for (int j = 0; j < count && same; j++)
@@ -372,7 +372,8 @@ static Composite *trace_composite(Elab *e, Node *fn, Node *grad, const Value arg
                         .args = count,
                         .training = e->training,
                         .calm = e->calm,
-                        .real = e->real};
+                        .real = e->real,
+                        .mixed = e->mixed};
     made->arg = NEW_ARRAY(e->cx->arena, Value, count + 1);
     made->input = NEW_ARRAY(e->cx->arena, int, count + 1);
     Trace *trace = elab_trace_begin(

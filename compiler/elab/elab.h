@@ -259,9 +259,9 @@ typedef struct Composite { // a function with its own gradient, traced for certa
     int *input; // for each: the position among the call's inputs, -1: static
     Vec(aml_scalar_info) scalar; // run-time scalars that the callee reads: its last inputs
     bool training, calm;         // when it was traced
-    DType real;
-    int results;  // > 1: a tuple; then the call is MULTI
-    Value result; // in terms of the callee's values: shape of the tuple, classes
+    DType real, mixed;           // of the job that it was traced for
+    int results;                 // > 1: a tuple; then the call is MULTI
+    Value result;                // in terms of the callee's values: shape of the tuple, classes
 } Composite;
 
 struct Elab {
@@ -274,6 +274,7 @@ struct Elab {
     bool calm;         // a training in which nothing is dropped
     bool averaged;     // weights are read as their averages, where they have one
     DType real;        // the precision of the job: what `float` means; DTYPE_F32 unless set
+    DType mixed; // of the job: what operands of contractions are rounded to; F32: they are not
     Vec(OptionEntry) option;
     Vec(Composite *) composite;
     Vec(Sym) used_define;

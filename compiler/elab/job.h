@@ -124,7 +124,6 @@ typedef struct Jobs {
     Vec(KeptTokenizer) tokenizer;
     aml_tokenizer stand_in; // of MADE_UP_TOKENS, for one whose file is missing, see Cx.without_data
     Vec(FieldWords) words;
-    DType mixed; // of the block in progress: what is traced is marked so
 } Jobs;
 
 // ---- job_setting.c

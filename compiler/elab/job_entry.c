@@ -29,7 +29,7 @@ Tracing entry_begin(Jobs *jobs, Entry *entry, const char *block, const char *fun
     *entry = (Entry){0};
     entry->symbol = sym_printf(jobs->cx, "aml_%s_%s", block, function);
     Trace *trace = elab_trace_begin(jobs->e, sym_printf(jobs->cx, "%s_%s", block, function), span);
-    trace->fn->mixed = jobs->mixed;
+    trace->fn->mixed = jobs->e->mixed;
     return (Tracing){jobs, trace, entry};
 }
 

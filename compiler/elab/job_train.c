@@ -31,9 +31,9 @@ bool job_is_instance(Value value, NodeKind kind)
 
 Precision precision_begin(Jobs *jobs, const TrainBlock *train)
 {
-    Precision before = {jobs->e->real, jobs->mixed, jobs->e->rounding};
+    Precision before = {jobs->e->real, jobs->e->mixed, jobs->e->rounding};
     jobs->e->real = train->real;
-    jobs->mixed = train->mixed;
+    jobs->e->mixed = train->mixed;
     jobs->e->rounding = train->rounding.span.file ? &train->rounding : NULL;
     return before;
 }
@@ -41,7 +41,7 @@ Precision precision_begin(Jobs *jobs, const TrainBlock *train)
 void precision_end(Jobs *jobs, Precision before)
 {
     jobs->e->real = before.real;
-    jobs->mixed = before.mixed;
+    jobs->e->mixed = before.mixed;
     jobs->e->rounding = before.rounding;
 }
 
@@ -541,6 +541,9 @@ bool job_train(Jobs *jobs, Node *node)
     fit_rows(&jobs->program->dataset.at[train->data->index], &job, jobs);
     if (!job_memory(jobs, node, &job))
         return false;
+    job.step.ir->scattered = true;
+    if (job.eval.ir)
+        job.eval.ir->scattered = true;
     train->index = jobs->program->job.count;
     train->failed = false;
     vec_push(jobs->arena, &jobs->program->job, job);

@@ -225,6 +225,7 @@ IrFunction *ir_clone_function(IrFunction *fn, IrModule *into, Sym name)
     copy->memory = fn->memory;
     copy->budget = fn->budget;
     copy->memory_span = fn->memory_span;
+    copy->scattered = fn->scattered;
     copy->kernel = fn->kernel;
     memcpy(copy->kernel_attr, fn->kernel_attr, sizeof copy->kernel_attr);
     Inst **twin = NEW_ARRAY(cx->arena, Inst *, outermost(fn)->next_id); // by id

@@ -67,9 +67,10 @@ struct Inst {
 #define LOOP_NO_LIMIT (INT64_C(1) << 40)
 
 // What a parameter or a result of a module function is bound to.
-typedef enum { SLOT_VALUE, SLOT_STATE, SLOT_INPUT, SLOT_SCALAR, SLOT_OUTPUT } SlotKind;
+typedef enum { SLOT_VALUE, SLOT_STATE, SLOT_INPUT, SLOT_SCALAR, SLOT_OUTPUT, SLOT_ROWS } SlotKind;
 typedef struct Slot {
-    SlotKind kind; // VALUE: a callee's or body's own; INPUT/OUTPUT: batch buffer; SCALAR: rank 0
+    SlotKind kind; // VALUE: a callee's or body's own; INPUT/OUTPUT: batch buffer; SCALAR: rank 0;
+                   // ROWS: an INPUT of which a table of its rows' addresses is given
     int index; // STATE: row of the program's state table; INPUT/OUTPUT/SCALAR: position among its
                // kind
 } Slot;
@@ -94,6 +95,7 @@ struct IrFunction {
     int64_t memory, budget; // what its job may need, and what of it is left for temporaries, in
                             // bytes; memory 0: no limit
     Span memory_span;       // where that is asked for
+    bool scattered;         // its inputs are batches, whose rows its caller can give where they lie
     Op kernel; // of a function of the library that `inline` makes an instruction of, with these
                // attributes, where its types fit; OP_parameter: none
     Attr kernel_attr[2];
@@ -194,6 +196,11 @@ void ir_evaluate(IrFunction *fn, void *const in[], void *const out[]);
 // Whether inst is x [.., k] times a matrix, or a convolution: each channel of its result (along
 // `axis`) has weights of its own (along `weight_axis` of its second operand).
 bool inst_weighs_channels(const Inst *inst, int *axis, int *weight_axis);
+
+// Whether everything that reads a parameter of a module function, as it is or as a matrix of the
+// same rows, is a fused product that can read its rows wherever they lie: the parameter is a whole
+// first operand of f32, whose rows are those of the result or what is summed over.
+bool inst_reads_rows(const IrFunction *fn, const Inst *param);
 
 // ---- cost.c: what an instruction costs
 typedef struct Cost {

@@ -351,7 +351,8 @@ static bool parse_slot(Parser *p, Slot *slot)
     } kinds[] = {{"state", SLOT_STATE},
                  {"input", SLOT_INPUT},
                  {"scalar", SLOT_SCALAR},
-                 {"output", SLOT_OUTPUT}};
+                 {"output", SLOT_OUTPUT},
+                 {"rows", SLOT_ROWS}};
     *slot = (Slot){0};
     for (size_t i = 0; i < COUNT_OF(kinds); i++)
         if (take(p, kinds[i].name)) {
@@ -620,6 +621,7 @@ static bool parse_function(Parser *p)
             return false;
         fn->budget = fn->memory;
     }
+    fn->scattered = take(p, "scattered");
     p->function++;
     if (!expect(p, "{") || !parse_body(p, fn, 0) || !expect(p, "}"))
         return false;

@@ -14,7 +14,8 @@
 // Values are numbered in the order in which they are printed, so that equal functions have equal
 // text. Called functions are printed before their callers. `at file:start:end` is the place in the
 // user's source, in bytes. `mixed` (bf16) or `mixed_f16` before the brace is IrFunction.mixed,
-// `memory=` IrFunction.budget.
+// `memory=` IrFunction.budget, `scattered` IrFunction.scattered;
+// `rows(0)` is an input(0) of SLOT_ROWS.
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -24,11 +25,9 @@
 
 #include "ir/ir.h"
 
-static const char *const slot_name[] = {[SLOT_VALUE] = "",
-                                        [SLOT_STATE] = "state",
-                                        [SLOT_INPUT] = "input",
-                                        [SLOT_SCALAR] = "scalar",
-                                        [SLOT_OUTPUT] = "output"};
+static const char *const slot_name[] = {
+    [SLOT_VALUE] = "",        [SLOT_STATE] = "state",   [SLOT_INPUT] = "input",
+    [SLOT_SCALAR] = "scalar", [SLOT_OUTPUT] = "output", [SLOT_ROWS] = "rows"};
 
 typedef struct Printer {
     Buffer *out;
@@ -240,6 +239,8 @@ void ir_print_function(IrFunction *fn, Buffer *out)
         buffer_text(out, fn->mixed == DTYPE_F16 ? " mixed_f16" : " mixed");
     if (fn->memory > 0)
         buffer_printf(out, " memory=%" PRId64, fn->budget);
+    if (fn->scattered)
+        buffer_text(out, " scattered");
     buffer_text(out, " {\n");
     put_body(&printer, fn, 1);
     buffer_text(out, "}\n");

@@ -147,12 +147,15 @@ static bool check_slots(Check *check, const IrFunction *fn)
             return fail(check, param, "a scalar of type %s", type_text(check->arena, param->type));
         if (slot.kind != SLOT_VALUE && slot.index < 0)
             return fail(check, param, "a negative slot");
+        if (slot.kind == SLOT_ROWS && (!fn->scattered || !inst_reads_rows(fn, param)))
+            return fail(check, param, "rows that lie anywhere are not read row by row");
+        slot.kind = slot.kind == SLOT_ROWS ? SLOT_INPUT : slot.kind;
         add_bound(read, &reads, slot, param);
     }
     for (int i = 0; i < fn->result.count; i++) {
         Slot slot = fn->result.at[i].slot;
         const Inst *value = fn->result.at[i].value;
-        if (slot.kind == SLOT_INPUT || slot.kind == SLOT_SCALAR ||
+        if (slot.kind == SLOT_INPUT || slot.kind == SLOT_ROWS || slot.kind == SLOT_SCALAR ||
             (fn->parent && slot.kind != SLOT_VALUE))
             return fail(check, value, "result %d is bound to something that cannot be written", i);
         if (slot.kind != SLOT_VALUE && slot.index < 0)

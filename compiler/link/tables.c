@@ -66,9 +66,10 @@ static const char *tensor(TableWriter *writer, const aml_tensor_info *of)
 {
     const char *names = table_class_names(writer, of);
     return arena_printf(
-        writer->cx->arena, "{.name = %s, .dtype = %s, .shape = %s, .classes = %lld%s%s}",
+        writer->cx->arena, "{.name = %s, .dtype = %s, .shape = %s, .classes = %lld%s%s%s}",
         table_text(writer, of->name), dtype_constant[of->dtype], shape(writer, &of->shape),
-        (long long)of->classes, names ? ", .class_name = " : "", names ? names : "");
+        (long long)of->classes, names ? ", .class_name = " : "", names ? names : "",
+        of->rows ? ", .rows = true" : "");
 }
 
 static const char *array_name(TableWriter *writer, const char *prefix, const char *what)
@@ -131,6 +132,11 @@ const char *table_function(TableWriter *writer, const Entry *entry, const char *
     if (!entry->ir)
         return "{0}";
     Arena *arena = writer->cx->arena;
+    for (int i = 0; i < entry->ir->param.count; i++) {
+        Slot slot = entry->ir->param_slot.at[i];
+        if (slot.kind == SLOT_ROWS)
+            entry->input.at[slot.index].rows = true;
+    }
     const char *input = tensor_array(writer, entry->input.at, entry->input.count, prefix, "input");
     const char *output =
         tensor_array(writer, entry->output.at, entry->output.count, prefix, "output");

@@ -4,29 +4,50 @@
 
 #include "diag/diag.h"
 
+static unsigned folded_by(const Inst *reduce)
+{
+    unsigned folded = 0;
+    for (int i = 0; i < reduce->attr[1].list.count; i++)
+        folded |= 1u << reduce->attr[1].list.at[i];
+    return folded;
+}
+
 static void analyse_reduce(IrFunction *body, BodyShape *shape, const Inst *reduce)
 {
-    IntList axes = reduce->attr[1].list;
-    unsigned folded = 0;
-    for (int i = 0; i < axes.count; i++)
-        folded |= 1u << axes.at[i];
-    if (shape->kind == BODY_REDUCE &&
-        (shape->folded != folded || !shape_equal(shape->space, reduce->input[0]->type)))
+    unsigned folded = folded_by(reduce), last = 1u << (reduce->input[0]->type.rank - 1);
+    bool first = shape->kind != BODY_REDUCE;
+    if (!first && !shape_equal(shape->space, reduce->input[0]->type))
         bug(body->cx, reduce->span, "a fused body folds two different spaces");
     shape->kind = BODY_REDUCE;
     shape->space = reduce->input[0]->type;
-    shape->folded = folded;
+    if (first || folded == shape->folded) {
+        shape->folded = folded;
+    } else if (folded & last) { // rows, and sums down columns were met before
+        shape->down = shape->folded;
+        shape->folded = folded;
+    } else if (!shape->down) {
+        shape->down = folded;
+    }
+    bool apart = !(shape->folded & shape->down) && !(shape->down & last) && !(shape->down & 1);
+    if ((folded != shape->folded && folded != shape->down) || (shape->down && !apart))
+        bug(body->cx, reduce->span, "a fused body folds a space in two different ways");
     shape->kept.count = 0;
     for (int axis = 0; axis < shape->space.rank; axis++)
-        if (!(folded >> axis & 1))
+        if (!(shape->folded >> axis & 1))
             shape->kept.at[shape->kept.count++] = axis;
 }
 
-int body_result_level(const BodyShape *shape, Type result)
+bool body_sums_down(const BodyShape *shape, const Inst *inst)
 {
-    if (shape->kind != BODY_REDUCE)
+    return shape->down && inst->op == OP_reduce && folded_by(inst) == shape->down;
+}
+
+// A sum down columns has a level of its own, which nothing else has.
+int body_result_level(const BodyShape *shape, const Inst *result)
+{
+    if (shape->kind != BODY_REDUCE || result->type.rank == shape->space.rank)
         return LEVEL_SPACE;
-    return result.rank == shape->space.rank ? LEVEL_SPACE : LEVEL_KEPT;
+    return body_sums_down(shape, result) ? LEVEL_OTHER : LEVEL_KEPT;
 }
 
 bool body_keeps(const BodyShape *shape, const Inst *broadcast)
@@ -59,8 +80,8 @@ static void mark_inputs(const BodyShape *shape, Inst *inst)
         inst->input[i]->mark |= below;
 }
 
-// The phase in which a value is known: each reduce ends one.
-static int count_phases(IrFunction *body)
+// The phase in which a value is known: each reduce of rows ends one.
+static int count_phases(IrFunction *body, const BodyShape *shape)
 {
     int phases = 1;
     for (int i = 0; i < body->param.count; i++)
@@ -73,7 +94,7 @@ static int count_phases(IrFunction *body)
         if (inst->op == OP_reduce) {
             if (inst->mark + 1 > phases)
                 phases = (int)inst->mark + 1;
-            inst->mark++;
+            inst->mark += !body_sums_down(shape, inst);
         }
     }
     return phases;
@@ -92,11 +113,10 @@ BodyShape body_analyse(IrFunction *body)
         }
     }
     if (shape.kind == BODY_REDUCE) {
-        shape.phases = count_phases(body);
+        shape.phases = count_phases(body, &shape);
         for (int i = 0; i < body->result.count; i++) {
             const Inst *value = body->result.at[i].value;
-            if (body_result_level(&shape, value->type) == LEVEL_SPACE &&
-                value->mark + 1 > shape.phases)
+            if (body_result_level(&shape, value) == LEVEL_SPACE && value->mark + 1 > shape.phases)
                 shape.phases = (int)value->mark + 1;
         }
     }
@@ -106,27 +126,41 @@ BodyShape body_analyse(IrFunction *body)
         inst->mark = 0;
     for (int i = 0; i < body->result.count; i++) {
         Inst *value = body->result.at[i].value;
-        value->mark |= body_result_level(&shape, value->type);
+        value->mark |= body_result_level(&shape, value);
     }
     for (Inst *inst = body->last; inst; inst = inst->prev)
         mark_inputs(&shape, inst);
     return shape;
 }
 
+// What is stored in the last phase; what is folded is not worth to be held in a result's memory.
+static bool stored_last(IrFunction *body, const BodyShape *shape, const Inst *value)
+{
+    for (const Inst *inst = body->first; inst; inst = inst->next) {
+        if (inst->op != OP_reduce)
+            continue;
+        Op op = inst->input[0]->op;
+        if (op != OP_parameter && op != OP_add && op != OP_sub && op != OP_mul)
+            return false;
+    }
+    count_phases(body, shape);
+    return value->mark == shape->phases - 1;
+}
+
 // A kernel evaluates all its results at an index before it stores any of them, and visits every
 // index of the space once (once a phase). So an input that is only ever read at the index being
 // written may be overwritten; with several phases a later phase could read what an earlier one
-// wrote, so only results of the KEPT level, which are stored last, qualify.
+// wrote, so only results of the last phase and of the KEPT level, which are stored last, qualify.
 bool body_in_place(IrFunction *body, int input, int result)
 {
     BodyShape shape = body_analyse(body);
     const Inst *param = body->param.at[input], *value = body->result.at[result].value;
-    int level = body_result_level(&shape, value->type);
+    int level = body_result_level(&shape, value);
     if (param->mark != level || !shape_equal(param->type, value->type))
         return false;
     if (dtype_info[param->type.dtype].bytes != dtype_info[value->type.dtype].bytes)
         return false;
-    return level == LEVEL_KEPT || shape.phases == 1;
+    return level == LEVEL_KEPT || (level == LEVEL_SPACE && stored_last(body, &shape, value));
 }
 
 // ---- dot ----------------------------------------------------------------------------------------

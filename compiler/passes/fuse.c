@@ -64,6 +64,7 @@ typedef struct Group {
     BodyKind kind;
     Type space;
     unsigned folded;
+    unsigned down; // REDUCE of rows: the axes that it keeps, if it has sums down columns
     bool fusible;
     Vec(int) member; // by position
     int last;        // position of the last member
@@ -270,8 +271,58 @@ static bool has_kept_shape(const BodyShape *shape, Type type)
     return true;
 }
 
+static unsigned kept_axes(const Group *group)
+{
+    return ~group->folded & ((1u << group->space.rank) - 1);
+}
+
+// A fold of rows, the last axes: what it keeps can be walked in two steps, of which the inner one
+// is long enough that what sums down columns leave of it (one row) does not count.
+static bool folds_rows(const Group *group)
+{
+    enum { LEAST_ROWS = 16 };
+    unsigned kept = kept_axes(group);
+    if (group->kind != BODY_REDUCE || !(kept & 2) || (kept & (kept + 1)) || group->space.dim[0] < 2)
+        return false;
+    int64_t rows = 1;
+    for (int axis = 1; kept >> axis & 1; axis++)
+        rows *= group->space.dim[axis];
+    return rows >= LEAST_ROWS;
+}
+
+// Sums down the columns of these rows, and element by element what is summed.
+static bool sums_down(Fuser *f, const Group *rows, const Group *group)
+{
+    if (group->kind != BODY_REDUCE || group->down || group->folded != kept_axes(rows) ||
+        !shape_equal(group->space, rows->space))
+        return false;
+    for (int m = 0; m < group->member.count; m++) {
+        const Inst *inst = f->node.at[group->member.at[m]].inst;
+        bool sum = inst->op == OP_reduce && inst->attr[0].reducer == REDUCE_SUM &&
+                   dtype_info[inst->type.dtype].bytes >= 4;
+        if (!sum && !shape_equal(inst->type, group->space))
+            return false;
+    }
+    return true;
+}
+
+// One of them folds rows, the other sums down their columns.
+static bool both_ways(Fuser *f, const Group *a, const Group *b, Group *out)
+{
+    if (folds_rows(b) && sums_down(f, b, a)) {
+        const Group *other = a;
+        a = b;
+        b = other;
+    } else if (!folds_rows(a) || !sums_down(f, a, b)) {
+        return false;
+    }
+    *out = *a;
+    out->down = b->folded;
+    return true;
+}
+
 // The kind of body that both would be; false if none.
-static bool merged_kind(const Group *producer, const Group *consumer, Group *out)
+static bool merged_kind(Fuser *f, const Group *producer, const Group *consumer, Group *out)
 {
     *out = *producer;
     if (producer->kind == BODY_MAP || (producer->kind == BODY_DOT && consumer->kind == BODY_REDUCE))
@@ -279,9 +330,13 @@ static bool merged_kind(const Group *producer, const Group *consumer, Group *out
     if (producer->kind == BODY_DOT || consumer->kind == BODY_DOT)
         return (producer->kind == BODY_MAP || consumer->kind == BODY_MAP) &&
                shape_equal(producer->space, consumer->space);
-    if (producer->kind == BODY_REDUCE && consumer->kind == BODY_REDUCE)
+    if (producer->kind == BODY_REDUCE && consumer->kind == BODY_REDUCE) {
+        if (both_ways(f, producer, consumer, out))
+            return true;
+        out->down |= consumer->down;
         return producer->folded == consumer->folded &&
                shape_equal(producer->space, consumer->space);
+    }
     if (producer->kind == BODY_MAP && consumer->kind == BODY_MAP)
         return shape_equal(producer->space, consumer->space);
     // One fold of everything runs on one thread: what only follows it should not have to.
@@ -335,6 +390,13 @@ static bool has_detour(Fuser *f, int producer, int consumer)
     return false;
 }
 
+// A sum down columns is known when its nest ends.
+static bool is_down(const Group *group, const Inst *inst)
+{
+    return group->down && inst->op == OP_reduce && inst->type.rank > 0 &&
+           inst->attr[1].list.at[0] == 0;
+}
+
 static bool edges_agree(Fuser *f, int producer, int consumer, const Group *merged)
 {
     const Group *group = &f->group[consumer];
@@ -345,7 +407,7 @@ static bool edges_agree(Fuser *f, int producer, int consumer, const Group *merge
             const Edge *edge = &f->edge.at[node->in.at[i]];
             if (find(f, edge->from) != producer)
                 continue;
-            if (edge->kind == EDGE_OTHER ||
+            if (edge->kind == EDGE_OTHER || is_down(merged, f->node.at[edge->from].inst) ||
                 (edge->kind == EDGE_BROADCAST && !body_keeps(&shape, edge->broadcast)))
                 return false;
         }
@@ -401,24 +463,26 @@ static bool better_later(Fuser *f, const Edge *edge)
     return (stored && (widens || distance > NEAR)) || (folded && distance > NEAR_FOLD);
 }
 
-// A product's result that others read as well, in memory therefore, and of which `to` makes what is
-// only summed up: a sum of squares makes them itself, so that they are never stored.
-static bool only_summed(Fuser *f, const Edge *edge)
+// A product's result that others read as well, in memory therefore, and of which `to` makes what a
+// fold reads (a sum of squares, the rows of a norm's gradient): the fold makes it itself, so that
+// it is never stored.
+static bool for_a_fold(Fuser *f, const Edge *edge)
 {
     const Node *from = &f->node.at[edge->from], *to = &f->node.at[edge->to];
-    bool others = from->solid;
+    bool others = from->solid, folded = false;
     for (int i = 0; i < from->out.count; i++)
         others |= f->edge.at[from->out.at[i]].to != edge->to;
     for (int i = 0; i < to->out.count; i++) {
         const Edge *next = &f->edge.at[to->out.at[i]];
-        others &= next->kind == EDGE_DIRECT && f->node.at[next->to].inst->op == OP_reduce;
+        others &= next->kind == EDGE_DIRECT;
+        folded |= f->node.at[next->to].inst->op == OP_reduce;
     }
-    return others && !to->solid && to->out.count > 0;
+    return others && folded && !to->solid;
 }
 
 static bool try_merge(Fuser *f, const Edge *edge, Round round)
 {
-    if (better_later(f, edge) || (round == ROUND_PRODUCTS && only_summed(f, edge)))
+    if (better_later(f, edge) || (round == ROUND_PRODUCTS && for_a_fold(f, edge)))
         return false;
     int producer = find(f, edge->from), consumer = find(f, edge->to);
     if (producer == consumer || !f->group[producer].fusible || !f->group[consumer].fusible ||
@@ -427,13 +491,54 @@ static bool try_merge(Fuser *f, const Edge *edge, Round round)
     Group merged;
     if (!belongs(round, &f->group[producer], &f->group[consumer]))
         return false;
-    if (!merged_kind(&f->group[producer], &f->group[consumer], &merged) ||
+    if (!merged_kind(f, &f->group[producer], &f->group[consumer], &merged) ||
         !edges_agree(f, producer, consumer, &merged))
         return false;
     if (has_detour(f, producer, consumer))
         return false;
     join(f, producer, consumer, &merged);
     return true;
+}
+
+// The group of what reads a value at its own index, if it is a fold; -1 if it is not.
+static int fold_reading(Fuser *f, const Inst *user)
+{
+    const Node *node = &f->node.at[user->mark];
+    int group = node->role == ROLE_FUSED ? find(f, (int)user->mark) : -1;
+    return group >= 0 && f->group[group].kind == BODY_REDUCE ? group : -1;
+}
+
+// Rows and sums down columns that read the same value, but not each other, are one nest: the value
+// is read once.
+static bool merge_siblings(Fuser *f, const Users *users)
+{
+    bool changed = false;
+    for (int i = 0; i < users->count; i++)
+        for (int k = 0; k < users->count; k++) {
+            int rows = fold_reading(f, users->at[i]), sums = fold_reading(f, users->at[k]);
+            Group merged;
+            if (rows < 0 || sums < 0 || rows == sums || !folds_rows(&f->group[rows]) ||
+                !sums_down(f, &f->group[rows], &f->group[sums]) ||
+                !both_ways(f, &f->group[rows], &f->group[sums], &merged))
+                continue;
+            f->walk++;
+            bool ordered = reaches(f, rows, sums, f->node.count);
+            f->walk++;
+            ordered |= reaches(f, sums, rows, f->node.count);
+            if (ordered)
+                continue;
+            join(f, rows, sums, &merged);
+            changed = true;
+        }
+    return changed;
+}
+
+static void merge_all_siblings(Fuser *f)
+{
+    for (int i = 0; i < f->node.count; i++)
+        merge_siblings(f, &f->node.at[i].user);
+    for (int i = 0; i < f->fn->param.count; i++)
+        merge_siblings(f, &f->param[i]);
 }
 
 static void merge_all(Fuser *f)
@@ -445,6 +550,7 @@ static void merge_all(Fuser *f)
             for (int i = 0; i < f->edge.count; i++)
                 changed |= try_merge(f, &f->edge.at[i], (Round)round);
     }
+    merge_all_siblings(f);
 }
 
 // ---- order --------------------------------------------------------------------------------------
@@ -527,6 +633,16 @@ static Inst *body_parameter(BodyMaker *m, Inst *inst)
     return ir_param(m->body, inst->type, (Slot){0}, NULL, inst->span);
 }
 
+// A sum down columns, but for the first axis, along which the nest is divided.
+static Inst *sum_of_parts(IrFunction *body, const Inst *inst, Inst *in)
+{
+    Attr attr[] = {inst->attr[0], {.list = inst->attr[1].list}};
+    IntList *axes = &attr[1].list;
+    axes->count--;
+    memmove(axes->at, axes->at + 1, sizeof *axes->at * (size_t)axes->count);
+    return ir_append(body, OP_reduce, &in, 1, attr, (Type){0}, inst->span);
+}
+
 static Inst *inside(BodyMaker *m, Inst *inst, bool operand)
 {
     Node *node = node_of(m->f, inst);
@@ -545,7 +661,10 @@ static Inst *inside(BodyMaker *m, Inst *inst, bool operand)
         if (stored != inst->input[i])
             in[i] = ir_clone_into(m->body, inst->input[i], &in[i]);
     }
-    node->twin = ir_clone_into(m->body, inst, in);
+    if (member && is_down(&m->f->group[m->group], inst))
+        node->twin = sum_of_parts(m->body, inst, in[0]);
+    else
+        node->twin = ir_clone_into(m->body, inst, in);
     node->made_for = m->group + 1;
     return node->twin;
 }
@@ -614,6 +733,11 @@ static void make_body(Fuser *f, int index)
     fused->mark = -1;
     for (int i = 0; i < outputs.count; i++) {
         Inst *value = outputs.count == 1 ? fused : ir_get(f->fn, fused, i, outputs.at[i]->span);
+        if (is_down(group, outputs.at[i])) {
+            Attr rest[] = {outputs.at[i]->attr[0], {.list = {1, {0}}}};
+            value->mark = -1;
+            value = ir_append(f->fn, OP_reduce, &value, 1, rest, (Type){0}, outputs.at[i]->span);
+        }
         // Later bodies know the value by its node.
         value->mark = outputs.at[i]->mark;
         Node *node = &f->node.at[value->mark];

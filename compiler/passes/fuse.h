@@ -9,6 +9,9 @@
 //                the axes that are kept). A KEPT value may come back to SPACE through a broadcast
 //                along exactly the kept axes (softmax: phases over one row). Results may be of
 //                either level.
+//                A body that folds rows (the last axes) may also have sums down columns: of axes
+//                that it keeps, but for the first, as results that nothing in it reads (the
+//                gradients of a norm's weights). What is left of them is folded outside.
 //   BODY_DOT     one `dot`, `conv` or `conv_input` of two parameters of the body, the space is its
 //                result; the rest is its epilogue
 //
@@ -29,7 +32,8 @@ typedef struct BodyShape {
     BodyKind kind;
     Type space;
     unsigned folded; // REDUCE: bit i: axis i of the space is folded
-    IntList kept;    // REDUCE: the other axes
+    unsigned down;   // REDUCE: the axes that are folded by sums down columns, 0: there are none
+    IntList kept;    // REDUCE: those that are not `folded`
     Inst *dot;       // DOT: the product
     int phases;      // REDUCE: how often the space is walked
 } BodyShape;
@@ -41,7 +45,8 @@ enum { LEVEL_SPACE = 1, LEVEL_KEPT = 2, LEVEL_OTHER = 4 };
 // Inst.mark of every instruction and parameter of the body becomes the set of levels at which it is
 // read or is a result.
 BodyShape body_analyse(IrFunction *body);
-int body_result_level(const BodyShape *shape, Type result);
+int body_result_level(const BodyShape *shape, const Inst *result);
+bool body_sums_down(const BodyShape *shape, const Inst *inst); // is a sum down columns
 bool body_keeps(const BodyShape *shape, const Inst *broadcast); // a broadcast from KEPT to SPACE
 // Result `result` may be written over input `input`: whenever the kernel writes an element, that
 // element is not read again.

@@ -234,6 +234,75 @@ static bool broadcast_of_squeeze(IrFunction *fn, Inst *inst)
     return true;
 }
 
+// A reshape that only adds axes of size 1.
+static bool adds_units(const Inst *inst)
+{
+    if (inst->op != OP_reshape || inst->type.rank <= inst->input[0]->type.rank)
+        return false;
+    Type in = inst->input[0]->type, out = inst->type;
+    int at = 0;
+    for (int i = 0; i < out.rank; i++) {
+        if (at < in.rank && in.dim[at] == out.dim[i])
+            at++;
+        else if (out.dim[i] != 1)
+            return false;
+    }
+    return at == in.rank && at > 0;
+}
+
+static bool one_number(const Inst *inst)
+{
+    return (inst->op == OP_constant && inst->attr[0].data.splat) ||
+           (inst->op == OP_broadcast && inst->input[0]->type.rank == 0);
+}
+
+// What is computed of sums whose folded axes were kept with size 1 is computed of the sums as they
+// are, and gets the axes afterwards: so a mean is made in the nest of its sum, and what reads it
+// along the row can be in that nest too.
+static bool sink_units(IrFunction *fn, Inst *inst)
+{
+    const Inst *units = NULL;
+    for (int i = 0; i < inst->inputs && !units; i++)
+        if (adds_units(inst->input[i]))
+            units = inst->input[i];
+    if (!units)
+        return false;
+    Type shape = units->input[0]->type;
+    for (int i = 0; i < inst->inputs; i++) {
+        const Inst *in = inst->input[i];
+        bool same = adds_units(in) && shape_equal(in->input[0]->type, shape);
+        if (!same && !one_number(in))
+            return false;
+    }
+    Inst *in[3];
+    for (int i = 0; i < inst->inputs; i++) {
+        Inst *from = inst->input[i];
+        Type type = shape;
+        type.dtype = from->type.dtype;
+        if (adds_units(from))
+            in[i] = from->input[0];
+        else
+            in[i] = ir_insert_before(inst, from->op, from->input, from->inputs, from->attr, type,
+                                     from->span);
+    }
+    Type given = inst->op == OP_cast ? type_make(inst->type.dtype, 0, NULL) : (Type){0};
+    Inst *small = ir_insert_before(inst, inst->op, in, inst->inputs, inst->attr, given, inst->span);
+    ir_replace_uses(fn, inst, insert(inst, OP_reshape, small, (Attr){0}, inst->type));
+    ir_remove(fn, inst);
+    return true;
+}
+
+static void join_reshapes(IrFunction *fn, Inst *inst)
+{
+    Inst *from = inst->input[0];
+    if (from->op != OP_reshape)
+        return;
+    from = from->input[0];
+    bool same = shape_equal(from->type, inst->type);
+    ir_replace_uses(fn, inst, same ? from : insert(inst, OP_reshape, from, (Attr){0}, inst->type));
+    ir_remove(fn, inst);
+}
+
 static IntList through(IntList axes, IntList permutation)
 {
     for (int i = 0; i < axes.count; i++)
@@ -303,6 +372,10 @@ void fuse_normalise(IrFunction *fn)
             ir_remove(fn, inst);
         } else if (inst->op == OP_broadcast) {
             broadcast_of_squeeze(fn, inst);
+        } else if (inst->op == OP_reshape) {
+            join_reshapes(fn, inst);
+        } else if (op_has(inst->op, POINTWISE)) {
+            sink_units(fn, inst);
         } else if (inst->op == OP_reduce) {
             split_fold(fn, inst);
         } else if (inst->op == OP_dot) {

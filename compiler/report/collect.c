@@ -171,7 +171,7 @@ static size_t buffer_bytes(const Entry *entry)
     size_t bytes = 0;
     const IrFunction *fn = entry->ir;
     for (int i = 0; i < fn->param.count; i++)
-        if (fn->param_slot.at[i].kind == SLOT_INPUT)
+        if (fn->param_slot.at[i].kind == SLOT_INPUT || fn->param_slot.at[i].kind == SLOT_ROWS)
             bytes += aligned((size_t)type_bytes(fn->param.at[i]->type));
     for (int i = 0; i < fn->result.count; i++)
         if (fn->result.at[i].slot.kind == SLOT_OUTPUT)

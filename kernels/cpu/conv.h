@@ -21,6 +21,9 @@
 //   s[1]  ->   | acc  | acc  |
 //     ...      tile_rows * tile_columns positions
 //
+// Where neighbouring results are neighbours in the source, lanes may be positions instead, and a
+// tile some result channels (`lined`) by some registers of positions: conv_rows_template.h.
+//
 // Where each channel is by itself (`depth`), a group is `lanes` of them, with `from` 1 and `to` the
 // lanes: the source is copied with channels last, and s[i] is a register of channels as well.
 //
@@ -39,8 +42,9 @@ enum {
     AML_CONV_COPY = 192 * 1024, // bytes of a unit's copy, about
     AML_CONV_KEPT = 256 * 1024, // bytes of a unit's results that may wait
     AML_CONV_PARTS = 32,
-    AML_CONV_TILE = 28,      // accumulators at most: of 32 registers,
-    AML_CONV_SMALL_TILE = 12 // and of 16
+    AML_CONV_TILE = 28,       // accumulators at most: of 32 registers,
+    AML_CONV_SMALL_TILE = 12, // and of 16
+    AML_CONV_LINED = 8        // result channels of a tile whose lanes are positions, at most
 };
 
 // One convolution, of either kind. The caller fills the first part, aml_conv_plan the second.
@@ -67,8 +71,10 @@ typedef struct AmlConv {
     int block_axis;                // 0 or 1: the axis of the result that is cut into blocks
     int64_t block_rows, blocks;
     int64_t vectors, tile_rows, tile_columns;
-    int64_t pitch;             // elements from a row of the packed weights to the next: a panel, or
-                               // several of them, if wider registers read the same weights
+    int64_t lined; // 0, or the result channels of a tile whose lanes are positions; tile_columns
+                   // are registers then
+    int64_t pitch; // elements from a row of the packed weights to the next: a panel, or
+                   // several of them, if wider registers read the same weights
     int64_t parts, unit_chunk; // units in a part
     int64_t taps;              // of all phases
     int64_t kept;              // elements in front of the results that wait; 0: none do
@@ -158,6 +164,40 @@ static inline void aml_conv_tile(AmlConv *c)
         }
 }
 
+// Result channels in a row of the packed weights.
+static inline int64_t aml_conv_panel(const AmlConv *c)
+{
+    return c->lined ? c->lined : c->vectors * c->lanes;
+}
+
+// Lanes become positions if as few of them idle. Turning tiles around and reading an element for
+// each result costs an eighth, reading beside whole lines next to nothing.
+static inline void aml_conv_line(AmlConv *c)
+{
+    enum { MOST_REGISTERS = 4, LEAST_SUMS = 12 };
+    int64_t columns = aml_ceil_div(c->result[2], c->lanes), best = 0;
+    c->lined = 0;
+    if (c->lanes * c->bytes != 64 || c->bytes != 4 || c->depth || c->quads || c->step[2] != 1 ||
+        c->step[1] != 1 || c->result[0] > 1 || c->source[0] > 1 || c->kernel[0] > 1 || c->low[0] ||
+        aml_conv_all(c->phases) != 1)
+        return;
+    double as_channels = (double)(aml_ceil_div(c->to, c->lanes) * c->lanes * c->result[2]);
+    double as_rows = (double)(c->to * columns * c->lanes);
+    if (as_rows * 8 > as_channels * 9)
+        return;
+    for (int64_t r = c->to < AML_CONV_LINED ? c->to : AML_CONV_LINED - 1; r >= 1; r--)
+        if (best == 0 || aml_ceil_div(c->to, r) * r < aml_ceil_div(c->to, best) * best)
+            best = r;
+    int64_t across = columns < MOST_REGISTERS ? columns : MOST_REGISTERS;
+    int64_t rows = MOST_REGISTERS / across;
+    rows = rows < c->result[1] ? rows : c->result[1];
+    if (best * across * rows < LEAST_SUMS || (c->direct && c->result[2] % c->lanes))
+        return;
+    c->lined = best;
+    c->tile_columns = across;
+    c->tile_rows = rows;
+}
+
 // What a block of block_rows rows reads, as origin and copy. Whether all blocks stay inside of x.
 static inline bool aml_conv_windows(AmlConv *c)
 {
@@ -209,6 +249,7 @@ static inline void aml_conv_blocks(AmlConv *c)
     c->blocks = aml_ceil_div(rows, c->block_rows);
     if (c->direct)
         aml_conv_in_place(c);
+    aml_conv_line(c);
 }
 
 // From one channel to the next of the results that wait: one register more, since whole ones are
@@ -264,11 +305,11 @@ static inline bool aml_conv_plan(AmlConv *c)
     int64_t positions = aml_conv_all(c->result) / c->result[c->block_axis] * c->block_rows;
     int64_t waiting = c->to * aml_conv_kept_step(positions, c->lanes) * c->bytes;
     c->kept = 0;
-    if (c->waits && waiting <= AML_CONV_KEPT) {
+    if (c->waits && !c->lined && waiting <= AML_CONV_KEPT) {
         c->kept = (int64_t)c->copy_bytes / c->bytes;
         c->copy_bytes += (size_t)waiting;
     }
-    int64_t panel = c->vectors * c->lanes;
+    int64_t panel = aml_conv_panel(c);
     c->pitch = panel;
     c->packed_bytes =
         (size_t)(c->groups * aml_ceil_div(c->to, panel) * panel * c->from * c->taps * c->bytes);
@@ -312,8 +353,9 @@ static inline void aml_conv_table(const AmlConv *c, int64_t table[])
 static inline bool aml_conv_share(AmlConv *c, const AmlConv *wide)
 {
     int64_t panel = c->vectors * c->lanes, pitch = wide->vectors * wide->lanes;
-    if (c->depth || c->half || wide->half || c->last != wide->last || c->side != wide->side ||
-        c->together != wide->together || c->bytes != wide->bytes || pitch < panel || pitch % panel)
+    if (c->depth || c->lined || wide->lined || c->half || wide->half || c->last != wide->last ||
+        c->side != wide->side || c->together != wide->together || c->bytes != wide->bytes ||
+        pitch < panel || pitch % panel)
         return false;
     c->pitch = pitch;
     return true;
@@ -407,7 +449,11 @@ static inline int64_t aml_conv_weight_split(const AmlConvWeight *c)
     int64_t wanted =
         work / (1 << 20) > AML_CONV_PARTS ? AML_CONV_PARTS : (int64_t)(work / (1 << 20));
     int64_t split = wanted / (channel_parts * c->groups);
+    // Storing and adding up the weights of a part takes as long as a few dozen positions.
+    enum { LEAST_POSITIONS = 512 };
+    int64_t positions = aml_conv_all(c->result);
     while (split > 1 && (c->images % split || split * c->groups * weights > 1 << 24 ||
+                         c->images / split * positions < LEAST_POSITIONS ||
                          (c->half && c->images / split % 2))) // images are multiplied in pairs
         split--;
     return split < 1 ? 1 : split;

@@ -25,25 +25,33 @@ HELPER f32v conv_load_pairs(const uint16_t *base, int64_t index, int lanes, int6
     return half_zip(low, apart ? u16_load_some(base + index + apart, lanes) : (u16v){});
 }
 
-// Whole registers are stored, and what they hold beyond their row is stored over by what follows.
-HELPER void conv_row_pairs(const uint16_t *in, int64_t apart, int64_t before, int64_t middle,
-                           int64_t width, float *out)
+// Zeros in whole registers, mostly one: a loop alone would become a call.
+HELPER float *conv_zeros_pairs(float *out, int64_t count)
 {
     f32v zero = {};
-    NO_UNROLL for (int64_t x = 0; x < before; x += F32_LANES) f32_store(out + x, zero);
+    if (count > 0)
+        f32_store(out, zero);
+    NO_UNROLL for (int64_t x = F32_LANES; x < count; x += F32_LANES) f32_store(out + x, zero);
+    return out + count;
+}
+
+// Whole registers are stored, and what they hold beyond their row is stored over by what follows.
+HELPER float *conv_row_pairs(const uint16_t *in, int64_t apart, int64_t middle, float *out)
+{
     int64_t x = 0;
     NO_UNROLL for (; x + F32_LANES <= middle; x += F32_LANES)
-        f32_store(out + before + x, conv_load_pairs(in, x, F32_LANES, apart));
+        f32_store(out + x, conv_load_pairs(in, x, F32_LANES, apart));
     if (x < middle)
-        f32_store(out + before + x, conv_load_pairs(in, x, (int)(middle - x), apart));
-    NO_UNROLL for (x = before + middle; x < width; x += F32_LANES) f32_store(out + x, zero);
+        f32_store(out + x, conv_load_pairs(in, x, (int)(middle - x), apart));
+    return out + middle;
 }
 
 #define AXES(name) int64_t name##_d, int64_t name##_h, int64_t name##_w
 
-// One plane of the copy.
-HELPER float *conv_plane_pairs(const uint16_t *source, int64_t apart, AXES(source), AXES(origin),
-                               AXES(copy), float *copy)
+// One plane of the copy. What lies `ahead` is read soon: rows of two planes are too short to be
+// seen as streams.
+HELPER float *conv_plane_pairs(const uint16_t *source, int64_t apart, int64_t ahead, AXES(source),
+                               AXES(origin), AXES(copy), float *copy)
 {
     int64_t before = origin_w < 0 ? -origin_w : 0, first = origin_w < 0 ? 0 : origin_w;
     before = before < copy_w ? before : copy_w;
@@ -51,26 +59,37 @@ HELPER float *conv_plane_pairs(const uint16_t *source, int64_t apart, AXES(sourc
     middle = middle < 0 ? 0 : middle;
     NO_UNROLL for (int64_t z = origin_d; z < origin_d + copy_d; z++)
     {
-        NO_UNROLL for (int64_t y = origin_h; y < origin_h + copy_h; y++)
+        int64_t begin_h = origin_h, end_h = origin_h + copy_h;
+        int64_t from = begin_h > 0 ? begin_h : 0, to = end_h < source_h ? end_h : source_h;
+        bool outside = z < 0 || z >= source_d || from >= to;
+        from = outside ? end_h : from;
+        copy = conv_zeros_pairs(copy, (from - begin_h) * copy_w);
+        NO_UNROLL for (int64_t y = from; y < to; y++)
         {
-            bool outside = z < 0 || z >= source_d || y < 0 || y >= source_h;
-            const uint16_t *in = outside ? source : source + (z * source_h + y) * source_w + first;
-            conv_row_pairs(in, apart, outside ? copy_w : before, outside ? 0 : middle, copy_w,
-                           copy);
-            copy += copy_w;
+            const uint16_t *in = source + (z * source_h + y) * source_w + first;
+            __builtin_prefetch(in + ahead);
+            __builtin_prefetch(in + apart + ahead);
+            copy = conv_zeros_pairs(copy, before);
+            copy = conv_row_pairs(in, apart, middle, copy);
+            copy = conv_zeros_pairs(copy, copy_w - before - middle);
         }
+        if (!outside)
+            copy = conv_zeros_pairs(copy, (end_h - to) * copy_w);
     }
     return copy;
 }
+
+enum { CONV_AHEAD = 2048 }; // elements
 
 TEMPLATE void aml_shared_conv_copy_pairs(const uint16_t *source, int64_t half, int64_t channels,
                                          AXES(source), AXES(origin), AXES(copy), float *copy)
 {
     (void)half;
     int64_t plane = source_d * source_h * source_w;
+    int64_t ahead = 2 * plane > CONV_AHEAD ? 2 * plane : CONV_AHEAD;
     NO_UNROLL for (int64_t channel = 0; channel < channels; channel += 2) copy = conv_plane_pairs(
-        source + channel * plane, channel + 1 < channels ? plane : 0, source_d, source_h, source_w,
-        origin_d, origin_h, origin_w, copy_d, copy_h, copy_w, copy);
+        source + channel * plane, channel + 1 < channels ? plane : 0, ahead, source_d, source_h,
+        source_w, origin_d, origin_h, origin_w, copy_d, copy_h, copy_w, copy);
 }
 
 // The second image lies `apart`; 0: there is none.
@@ -80,8 +99,8 @@ TEMPLATE void aml_shared_conv_copy_images_pairs(const uint16_t *source, int64_t 
 {
     int64_t plane = source_d * source_h * source_w;
     NO_UNROLL for (int64_t channel = 0; channel < channels; channel++) copy =
-        conv_plane_pairs(source + channel * plane, apart, source_d, source_h, source_w, origin_d,
-                         origin_h, origin_w, copy_d, copy_h, copy_w, copy);
+        conv_plane_pairs(source + channel * plane, apart, CONV_AHEAD, source_d, source_h, source_w,
+                         origin_d, origin_h, origin_w, copy_d, copy_h, copy_w, copy);
 }
 
 // What a unit computes waits in scratch until all of it is there: results of a few columns of many

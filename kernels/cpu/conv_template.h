@@ -316,6 +316,8 @@ TEMPLATE void NAME(conv_sum)(const ELEMENT *source, int64_t plane, int64_t row_s
 }
 
 #ifndef CONV_QUADS
+#include "conv_rows_template.h"
+
 // ---- the gradient for the weights
 
 #ifdef CONV_PAIRS

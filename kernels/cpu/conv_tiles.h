@@ -54,6 +54,7 @@ static inline bool aml_conv_in_tiles(AmlConv *c)
         return false;
     int64_t planes = aml_conv_tiles_planes(c->from), rows = aml_conv_tiles_rows(c->to);
     c->in_tiles = true;
+    c->lined = 0;
     c->kept = 0; // rows of positions are what is stored
     c->copy_bytes =
         (size_t)(aml_ceil_div(planes * aml_conv_all(c->copy) + c->lanes, AML_TILE) * 64);

@@ -27,8 +27,10 @@ TEMPLATE void NAME(dot_pack_panel)(const ELEMENT *b, int64_t b_k, int64_t b_colu
                                    int64_t vectors, int lanes, VECTOR *out);
 TEMPLATE void NAME(aml_shared_dot_turn)(const ELEMENT *b, int64_t b_column, int64_t k,
                                         int64_t columns, int64_t step, VECTOR *out);
-TEMPLATE void NAME(dot_copy_a)(const ELEMENT *a, int64_t a_k, int64_t k, int64_t rows, int64_t step,
-                               ELEMENT *out);
+TEMPLATE void NAME(dot_copy_a)(const ELEMENT *a, int64_t a_k, int64_t first, int64_t k,
+                               int64_t rows, int64_t step, ELEMENT *out);
+HELPER const ELEMENT *NAME(dot_from_row)(A_PARAMETERS, int64_t row);
+HELPER const ELEMENT *NAME(dot_left)(A_PARAMETERS, int64_t i, int64_t p);
 TEMPLATE void NAME(dot_row_streams)(A_PARAMETERS, const ELEMENT *b, int64_t b_k, int64_t m,
                                     int64_t n, int64_t k, int64_t column_begin, int64_t column_end,
                                     END_PARAMETERS);
@@ -73,11 +75,20 @@ HELPER void NAME(dot_block)(A_PARAMETERS, const ELEMENT *b, VECTOR *scratch, int
     if (blocks)
         packed += row_block * ((part_columns + panel - 1) / panel * tile_vectors);
     ELEMENT *copied = (ELEMENT *)(pack ? packed + k_block * tile_vectors : packed);
-    a += done * a_k;
+    const ELEMENT *moved[AML_DOT_MOST_ROWS]; // of a table of rows, if there are blocks
+    if (a_row == AML_DOT_TABLE && blocks) {
+        NO_UNROLL for (int64_t i = row_begin; i < row_end; i++) moved[i - row_begin] =
+            ((const ELEMENT *const *)a)[i] + done * a_k;
+        a = (const ELEMENT *)((const ELEMENT *const *)moved - row_begin);
+    } else if (a_k == AML_DOT_TABLE) {
+        a = (const ELEMENT *)((const ELEMENT *const *)a + done);
+    } else if (a_row != AML_DOT_TABLE) {
+        a += done * a_k;
+    }
     int64_t left_row = a_row, left_k = a_k;
     if (copy) {
         left_row = 1, left_k = aml_dot_copy_step(row_block, LANES);
-        NAME(dot_copy_a)(a + row_begin, a_k, depth, row_end - row_begin, left_k, copied);
+        NAME(dot_copy_a)(a, a_k, row_begin, depth, row_end - row_begin, left_k, copied);
         a = copied - row_begin;
     }
     int64_t step = pack ? panel : b_k, column = column_begin;
@@ -273,18 +284,29 @@ TEMPLATE void NAME(aml_shared_dot_turn)(const ELEMENT *b, int64_t b_column, int6
     }
 }
 
-// `rows` rows of a transposed A: for each k they lie together, and so they do in the copy, `step`
-// apart.
-TEMPLATE void NAME(dot_copy_a)(const ELEMENT *a, int64_t a_k, int64_t k, int64_t rows, int64_t step,
-                               ELEMENT *out)
+// `rows` rows of a transposed A, from `first` on: for each k they lie together, and so they do in
+// the copy, `step` apart.
+TEMPLATE void NAME(dot_copy_a)(const ELEMENT *a, int64_t a_k, int64_t first, int64_t k,
+                               int64_t rows, int64_t step, ELEMENT *out)
 {
     NO_UNROLL for (int64_t p = 0; p < k; p++)
     {
+        const ELEMENT *from =
+            (a_k == AML_DOT_TABLE ? ((const ELEMENT *const *)a)[p] : a + p * a_k) + first;
         int64_t i = 0;
         NO_UNROLL for (; i + LANES <= rows; i += LANES)
-            V(store)(out + p * step + i, V(load)(a + p * a_k + i));
-        NO_UNROLL for (; i < rows; i++) out[p * step + i] = a[p * a_k + i];
+            V(store)(out + p * step + i, V(load)(from + i));
+        NO_UNROLL for (; i < rows; i++) out[p * step + i] = from[i];
     }
+}
+
+HELPER const ELEMENT *NAME(dot_left)(A_PARAMETERS, int64_t i, int64_t p)
+{
+    if (a_row == AML_DOT_TABLE)
+        return ((const ELEMENT *const *)a)[i] + p * a_k;
+    if (a_k == AML_DOT_TABLE)
+        return ((const ELEMENT *const *)a)[p] + i * a_row;
+    return a + i * a_row + p * a_k;
 }
 
 // ---- few rows: a product that is as fast as B can be read
@@ -316,7 +338,8 @@ TEMPLATE void NAME(dot_row_streams)(A_PARAMETERS, const ELEMENT *b, int64_t b_k,
             NO_UNROLL for (int64_t i = 0; i < m; i++)
             {
                 VECTOR left[4];
-                UNROLL for (int q = 0; q < 4; q++) left[q] = V(splat)(a[i * a_row + (p + q) * a_k]);
+                UNROLL for (int q = 0; q < 4; q++) left[q] =
+                    V(splat)(*NAME(dot_left)(a, a_row, a_k, i, p + q));
                 NO_UNROLL for (int64_t j = 0; j < whole; j++)
                 {
                     VECTOR value = sum[i][j];
@@ -337,7 +360,7 @@ TEMPLATE void NAME(dot_row_streams)(A_PARAMETERS, const ELEMENT *b, int64_t b_k,
             const ELEMENT *row = b + p * b_k + first;
             NO_UNROLL for (int64_t i = 0; i < m; i++)
             {
-                VECTOR left = V(splat)(a[i * a_row + p * a_k]);
+                VECTOR left = V(splat)(*NAME(dot_left)(a, a_row, a_k, i, p));
                 NO_UNROLL for (int64_t j = 0; j < whole; j++) sum[i][j] =
                     V(fma)(left, V(load)(row + j * LANES), sum[i][j]);
                 if (tail && cut)
@@ -398,10 +421,12 @@ TEMPLATE void NAME(dot_inner)(const ELEMENT *a, int64_t a_row, const ELEMENT *b,
             ELEMENT out[LANES];
             __builtin_memset(out, 0, sizeof out);
             int done = 0;
-            NO_UNROLL for (; done + 4 <= lanes; done += 4) NAME(dot_inner_4)(
-                a + row * a_row, b + (column + done) * b_column, b_column, k, out + done);
-            NO_UNROLL for (; done < lanes; done++) NAME(dot_inner_1)(
-                a + row * a_row, b + (column + done) * b_column, b_column, k, out + done);
+            NO_UNROLL for (; done + 4 <= lanes; done += 4)
+                NAME(dot_inner_4)(NAME(dot_left)(a, a_row, 1, row, 0),
+                                  b + (column + done) * b_column, b_column, k, out + done);
+            NO_UNROLL for (; done < lanes; done++)
+                NAME(dot_inner_1)(NAME(dot_left)(a, a_row, 1, row, 0),
+                                  b + (column + done) * b_column, b_column, k, out + done);
             if (tail && lanes < LANES)
                 epilogue(context, row, column, tail, V(load)(out));
             else

@@ -2,6 +2,15 @@
 // for pairs of 16-bit floats. What includes it defines ELEMENT, VECTOR, LANES, NAME, V and declares
 // dot_rows and dot_tile (callers stand first, see kernel.h).
 
+// A or a table of its rows' addresses (AML_DOT_TABLE), from row `row` on. In a table of what is
+// summed over each address is that of all rows.
+HELPER const ELEMENT *NAME(dot_from_row)(A_PARAMETERS, int64_t row)
+{
+    if (a_row == AML_DOT_TABLE)
+        return (const ELEMENT *)((const ELEMENT *const *)a + row);
+    return a_k == AML_DOT_TABLE ? a : a + row * a_row;
+}
+
 // Tiles from row_begin to row_end. row_begin is a multiple of tile_rows, and so is row_end unless
 // it is m: what is left below the last whole tile has a constant height. Bits 17 and 18 of `lanes`
 // say how many lines of the panel that is read next, `ahead`, a tile asks for with each k, until
@@ -16,7 +25,7 @@ TEMPLATE void NAME(dot_rows)(A_PARAMETERS, const ELEMENT *b, int64_t step, int64
     {
         int64_t done = (row - row_begin) * vectors;
         NAME(dot_tile)
-        (tile_rows, vectors, a + row * a_row, a_row, a_k, b, step, k, lanes,
+        (tile_rows, vectors, NAME(dot_from_row)(a, a_row, a_k, row), a_row, a_k, b, step, k, lanes,
          start ? start + done : NULL, keep ? keep + done : NULL, ahead, ahead_step, row, column,
          epilogue, context);
         // Then for what is near: that costs less than a loop without asking.
@@ -28,8 +37,9 @@ TEMPLATE void NAME(dot_rows)(A_PARAMETERS, const ELEMENT *b, int64_t step, int64
     if (rest > 0 && row < row_end) {
         int64_t done = (row - row_begin) * vectors;
         NAME(dot_tile)
-        (rest, vectors, a + row * a_row, a_row, a_k, b, step, k, lanes, start ? start + done : NULL,
-         keep ? keep + done : NULL, ahead, ahead_step, row, column, epilogue, context);
+        (rest, vectors, NAME(dot_from_row)(a, a_row, a_k, row), a_row, a_k, b, step, k, lanes,
+         start ? start + done : NULL, keep ? keep + done : NULL, ahead, ahead_step, row, column,
+         epilogue, context);
     }
 }
 
@@ -44,10 +54,8 @@ TEMPLATE void NAME(dot_rows)(A_PARAMETERS, const ELEMENT *b, int64_t step, int64
     T(13, 1)                                                                                       \
     T(14, 1)                                                                                       \
     TILE_LIST_2(T)                                                                                 \
-    T(7, 2)                                                                                        \
-    T(8, 2)                                                                                        \
-    T(9, 2) T(10, 2) T(11, 2) T(12, 2) T(1, 3) T(2, 3) T(3, 3) T(4, 3) T(5, 3) T(6, 3) T(7, 3)     \
-        T(8, 3) T(1, 4) T(2, 4) T(3, 4) T(4, 4) T(5, 4) T(6, 4)
+    T(7, 2) T(8, 2) T(9, 2) T(10, 2) T(11, 2) T(12, 2) T(1, 3) T(2, 3) T(3, 3) T(4, 3) T(5, 3)     \
+        T(6, 3) T(7, 3) T(8, 3) T(1, 4) T(2, 4) T(3, 4) T(4, 4) T(5, 4) T(6, 4)
 #else
 #define TILE_LIST(T) TILE_LIST_1(T) TILE_LIST_2(T)
 #endif
@@ -96,6 +104,9 @@ TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const 
         {                                                                                          \
             UNROLL for (int j = 0; j < VECTORS; j++) sum[i][j] = (VECTOR){};                       \
         }                                                                                          \
+        const ELEMENT *of_row[ROWS];                                                               \
+        UNROLL for (int i = 0; i < ROWS; i++) of_row[i] =                                          \
+            a_row == AML_DOT_TABLE ? ((const ELEMENT *const *)a)[i] : a;                           \
         NO_UNROLL for (int64_t p = 0; p < k; p++)                                                  \
         {                                                                                          \
             UNROLL for (int j = 0; j < 2; j++)                                                     \
@@ -103,13 +114,17 @@ TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const 
                 if (j < (lanes >> 17 & 3))                                                         \
                     __builtin_prefetch(ahead + p * ahead_step + j * LANES, 0, 2);                  \
             }                                                                                      \
+            const ELEMENT *of_k =                                                                  \
+                a_k == AML_DOT_TABLE ? ((const ELEMENT *const *)a)[p] + row * a_row : NULL;        \
             VECTOR right[VECTORS];                                                                 \
             UNROLL for (int j = 0; j < VECTORS - 1; j++) right[j] =                                \
                 V(load)(b + p * step + j * LANES);                                                 \
             right[VECTORS - 1] = V(load_some)(b + p * step + (VECTORS - 1) * LANES, lanes & 255);  \
             UNROLL for (int i = 0; i < ROWS; i++)                                                  \
             {                                                                                      \
-                VECTOR left = V(splat)(a[i * a_row + p * a_k]);                                    \
+                VECTOR left = V(splat)(a_row == AML_DOT_TABLE ? of_row[i][p * a_k]                 \
+                                       : a_k == AML_DOT_TABLE ? of_k[i * a_row]                    \
+                                                              : a[i * a_row + p * a_k]);           \
                 UNROLL for (int j = 0; j < VECTORS; j++) sum[i][j] =                               \
                     V(fma)(left, right[j], sum[i][j]);                                             \
             }                                                                                      \

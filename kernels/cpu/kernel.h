@@ -121,6 +121,14 @@ enum {
     AML_DOT_STREAM_COLUMNS = 512, // what ROW_STREAMS sums at a time
 };
 
+// For a_row or a_k: the rows of a matrix of which A is the whole, or of which it is the transposed
+// one, lie anywhere, and a is a table of their addresses: A[i, p] is row[i][p * a_k] or
+// row[p][i * a_row]. Of aml_dot_f32 only; aml_dot_plan is given the steps that the matrix would
+// have.
+#define AML_DOT_TABLE INT64_MIN
+
+enum { AML_DOT_MOST_ROWS = 544 }; // of AmlDot.row_block where k has blocks
+
 // What the operands of a product of f32 are in memory, if they are smaller.
 enum {
     AML_HALF_NONE = 0,
@@ -208,6 +216,12 @@ static inline void aml_dot_tile(AmlDot *dot)
             break;
         }
     }
+    // A flat tile reads much of B for what it computes: where that comes from the second-level
+    // cache, half as many columns of twice as many rows read less.
+    if (wide == 4 && !dot->half && vectors % 2 == 0 && dot->tile_vectors == 4 &&
+        dot->tile_rows < rows && dot->m % (2 * dot->tile_rows) == 0 &&
+        dot->k * 4 * dot->lanes * dot->bytes > 32 * 1024)
+        dot->tile_rows *= 2, dot->tile_vectors = 2;
 }
 
 // Parts of about four million multiply-adds, at most `most` of them; rows first, since a part reads

@@ -21,7 +21,9 @@ typedef enum { AMLI_FOR_STATE, AMLI_FOR_ARENA, AMLI_FOR_BATCH, AMLI_PURPOSES } a
 // One activation of a compiled function: aml_call with device memory.
 typedef struct amli_launch {
     amli_memory state, arena;
-    const amli_memory *input, *output; // as many as the function declares
+    // As many as the function declares. An input that is taken row by row (aml_tensor_info.rows) is
+    // the address, on the host, of a table of the rows' amli_memory.
+    const amli_memory *input, *output;
     const aml_value *scalar;
 } amli_launch;
 

@@ -142,18 +142,27 @@ static void *inside(amli_memory memory)
     return memory ? (void *)(uintptr_t)(memory ^ FAKE_BITS) : NULL;
 }
 
-enum { MOST_ARGUMENTS = 64 };
+enum { MOST_ARGUMENTS = 64, MOST_ROWS = 4096 };
 
 static aml_status fake_run(amli_device *device, const aml_function *function,
                            const amli_launch *launch, aml_error *error)
 {
     Fake *fake = (Fake *)device;
-    void *input[MOST_ARGUMENTS], *output[MOST_ARGUMENTS];
+    void *input[MOST_ARGUMENTS], *output[MOST_ARGUMENTS], *row[MOST_ROWS];
     if (function->inputs > MOST_ARGUMENTS || function->outputs > MOST_ARGUMENTS)
         return amli_fail(error, AML_INVALID, "%s has more than %d arguments", function->name,
                          MOST_ARGUMENTS);
-    for (int i = 0; i < function->inputs; i++)
-        input[i] = inside(launch->input[i]);
+    int64_t used = 0;
+    for (int i = 0; i < function->inputs; i++) {
+        int64_t rows = function->input[i].rows ? function->input[i].shape.dim[0] : 0;
+        if (rows > MOST_ROWS - used)
+            return amli_fail(error, AML_INVALID, "%s reads more than %d rows", function->name,
+                             MOST_ROWS);
+        const amli_memory *table = (const amli_memory *)(uintptr_t)launch->input[i];
+        input[i] = rows ? (void *)(row + used) : inside(launch->input[i]);
+        for (int64_t k = 0; k < rows; k++)
+            row[used++] = inside(table[k]);
+    }
     for (int i = 0; i < function->outputs; i++)
         output[i] = inside(launch->output[i]);
     for (Block *block = fake->blocks; block; block = block->next)

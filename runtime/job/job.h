@@ -106,8 +106,9 @@ typedef struct amli_bound {
     const aml_function *function;
     amli_memory *input, *output; // what the launch passes
     size_t *input_offset, *output_offset;
-    int *field;    // the prepared field that each input reads
-    bool *balance; // an input FIELD.balance: the weights of the field's classes
+    amli_memory **row; // of an input that is taken row by row: where each row is; else NULL
+    int *field;        // the prepared field that each input reads
+    bool *balance;     // an input FIELD.balance: the weights of the field's classes
     aml_value *scalar;
 } amli_bound;
 

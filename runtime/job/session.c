@@ -75,6 +75,9 @@ static void unbind(amli_bound *bound)
     free(bound->input);
     free(bound->output);
     free(bound->input_offset);
+    for (int i = 0; bound->row && i < bound->function->inputs; i++)
+        free(bound->row[i]);
+    free(bound->row);
     free(bound->output_offset);
     free(bound->field);
     free(bound->balance);
@@ -125,11 +128,12 @@ static aml_status bind(const amli_session *session, const aml_function *function
     bound->output = calloc(outputs, sizeof *bound->output);
     bound->input_offset = calloc(inputs, sizeof *bound->input_offset);
     bound->output_offset = calloc(outputs, sizeof *bound->output_offset);
+    bound->row = calloc(inputs, sizeof *bound->row);
     bound->field = calloc(inputs, sizeof *bound->field);
     bound->balance = calloc(inputs, sizeof *bound->balance);
     bound->scalar = calloc((size_t)function->scalars + 1, sizeof *bound->scalar);
     if (!bound->input || !bound->output || !bound->input_offset || !bound->output_offset ||
-        !bound->field || !bound->balance || !bound->scalar)
+        !bound->row || !bound->field || !bound->balance || !bound->scalar)
         return amli_no_memory(error, inputs + outputs, function->name);
     size_t offset = 0;
     for (int i = 0; i < function->inputs; i++) {
@@ -141,6 +145,13 @@ static aml_status bind(const amli_session *session, const aml_function *function
             return status;
         bound->input_offset[i] = offset;
         bound->input[i] = session->batch + offset;
+        int64_t rows = function->input[i].rows ? function->input[i].shape.dim[0] : 0;
+        if (rows > 0) {
+            bound->row[i] = calloc((size_t)rows, sizeof **bound->row);
+            if (!bound->row[i])
+                return amli_no_memory(error, (size_t)rows * sizeof **bound->row, function->name);
+            bound->input[i] = (uintptr_t)bound->row[i];
+        }
         offset += aligned(amli_tensor_bytes(&function->input[i]));
     }
     for (int i = 0; i < function->outputs; i++) {
@@ -437,8 +448,30 @@ aml_status amli_session_augment(void *opaque, int64_t step, aml_value scalar[], 
     return status;
 }
 
-// Where the prepared fields of a batch go: session->to.
-static void place_inputs(amli_session *session, const amli_bound *bound)
+// What is taken row by row is a row after the other where `place_inputs` says, unless its rows are
+// samples that lie in memory which the device reads as well: then these are not copied.
+static void place_rows(amli_session *session, const amli_bound *bound, int input,
+                       const int64_t row[], int64_t count, bool copies)
+{
+    const amli_samples *samples = session->samples;
+    int field = bound->field[input];
+    size_t bytes = samples->row_bytes[field];
+    amli_memory *at = bound->row[input];
+    bool there = !copies && (uintptr_t)session->view == session->batch;
+    for (int64_t k = 0; k < count && there; k++)
+        there = row[k] < samples->rows; // and not between two
+    for (int64_t k = 0; k < bound->function->input[input].shape.dim[0]; k++)
+        at[k] = there && k < count
+                    ? (uintptr_t)(samples->column[field] + (size_t)row[k] * bytes)
+                    : session->batch + bound->input_offset[input] + (size_t)k * bytes;
+    if (there)
+        session->to[field] = NULL;
+}
+
+// Where the prepared fields of a batch go: session->to. row: of the samples, NULL: they are made
+// elsewhere.
+static void place_inputs(amli_session *session, const amli_bound *bound, const int64_t row[],
+                         int64_t count, bool copies)
 {
     const aml_function *function = bound->function;
     memset(session->to, 0, sizeof *session->to * (size_t)session->samples->outputs);
@@ -449,6 +482,9 @@ static void place_inputs(amli_session *session, const amli_bound *bound)
         else
             session->to[bound->field[i]] = to;
     }
+    for (int i = 0; i < function->inputs; i++)
+        if (bound->row[i])
+            place_rows(session, bound, i, row, count, copies);
 }
 
 // Brings them to a device that the host cannot write to.
@@ -471,7 +507,7 @@ aml_status amli_session_loader(amli_session *session, amli_sampler *sampler, int
     int threads = amli_loaders(session->command);
     if (!amli_samples_work(session->samples, augments) || threads == 0)
         return AML_OK;
-    place_inputs(session, &session->step);
+    place_inputs(session, &session->step, NULL, 0, true);
     bool *wanted = calloc((size_t)session->samples->outputs + 1, sizeof *wanted);
     if (!wanted)
         return amli_no_memory(error, sizeof *wanted, "the loader");
@@ -491,7 +527,7 @@ aml_status amli_session_loader(amli_session *session, amli_sampler *sampler, int
 
 aml_status amli_session_take(amli_session *session, amli_loader *loader, aml_error *error)
 {
-    place_inputs(session, &session->step);
+    place_inputs(session, &session->step, NULL, 0, true);
     int64_t last = session->total_steps > 0 ? session->total_steps + session->ahead : INT64_MAX;
     aml_status status = amli_loader_take(loader, last, session->to, error);
     return status ? status : upload_inputs(session, &session->step, error);
@@ -506,7 +542,7 @@ aml_status amli_session_fill(amli_session *session, const amli_bound *bound, con
         augments ? amli_session_augment(session, step, session->augment_scalar, error) : AML_OK;
     if (status)
         return status;
-    place_inputs(session, bound);
+    place_inputs(session, bound, row, count, amli_samples_work(session->samples, augments));
     status = amli_samples_batch(session->samples, row, count, augments ? &augmenting : NULL,
                                 session->device->pool, session->to, error);
     return status ? status : upload_inputs(session, bound, error);

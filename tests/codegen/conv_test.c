@@ -113,20 +113,20 @@ static void put_function(Buffer *out, int index, const char *op, const Shape *s,
     buffer_printf(out, "result %%%d\nresult %%%d\n}\n", next + 3, next);
 }
 
-// Every `step`-th shape.
-static void check_all(const char *cpu, const char *type, bool mixed, int step, double tolerance)
+// Every `step`-th of the shapes.
+static void check_shapes(const char *cpu, const Shape list[], size_t in_list, const char *type,
+                         bool mixed, int step, double tolerance)
 {
     static const char *const ops[] = {"conv", "conv_input", "conv_weight"};
     Cx *cx = cx_new();
     Buffer text = {.arena = cx->arena};
     const char *messages = "";
-    enum { MOST = COUNT_OF(shapes) * COUNT_OF(ops) };
     int count = 0;
-    for (size_t i = 0; i < COUNT_OF(shapes); i += (size_t)step)
+    for (size_t i = 0; i < in_list; i += (size_t)step)
         for (size_t k = 0; k < COUNT_OF(ops); k++)
-            put_function(&text, count++, ops[k], &shapes[i], type, mixed);
+            put_function(&text, count++, ops[k], &list[i], type, mixed);
     IrModule *module = module_from_text(cx, "conv.ir", text.text, text.length, &messages);
-    Case cases[MOST];
+    Case *cases = NEW_ARRAY(cx->arena, Case, count + 1);
     const char *why = module ? NULL : messages;
     for (int i = 0; i < count && module; i++)
         case_prepare(cx, &cases[i], module, module->function.at[i],
@@ -147,8 +147,36 @@ static void check_all(const char *cpu, const char *type, bool mixed, int step, d
         CHECK_FAIL("%s %s: %s", cpu, type, shown);
 }
 
+static void check_all(const char *cpu, const char *type, bool mixed, int step, double tolerance)
+{
+    check_shapes(cpu, shapes, COUNT_OF(shapes), type, mixed, step, tolerance);
+}
+
+// Lanes are positions where registers have 64 bytes: one row or several, and what is left of both;
+// registers that a row does not fill; blocks of rows; groups; a copy, none, and none to read
+// beyond.
+static const Shape lined[] = {
+    {2, 2, 3, 6, 1, {13, 28}, {5, 5}, {1, 1}, {2, 2}, {2, 2}, {1, 1}},
+    {2, 2, 16, 6, 1, {14, 14}, {5, 5}, {1, 1}, {0, 0}, {0, 0}, {1, 1}},
+    {2, 3, 5, 16, 1, {7, 32}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+    {2, 2, 4, 7, 1, {6, 80}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+    {2, 2, 4, 10, 1, {5, 90}, {3, 2}, {1, 1}, {2, 0}, {0, 3}, {1, 1}},
+    {2, 2, 8, 12, 2, {9, 16}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+    {2, 2, 3, 5, 1, {11, 34}, {3, 3}, {1, 1}, {0, 0}, {0, 0}, {1, 1}},
+    {2, 2, 3, 5, 1, {11, 33}, {3, 3}, {1, 1}, {0, 0}, {0, 0}, {1, 1}},
+    {2, 1, 3, 4, 1, {150, 160}, {3, 3}, {1, 1}, {2, 2}, {2, 2}, {2, 2}},
+    {2, 3, 20, 16, 1, {8, 8}, {1, 1}, {1, 1}, {0, 0}, {0, 0}, {1, 1}},
+    {1, 3, 1, 3, 1, {48}, {7}, {1}, {3}, {3}, {1}},
+    {3, 2, 2, 4, 1, {3, 5, 16}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}},
+};
+
 static const char *test_cpu;
 
+TEST(lanes_are_positions)
+{
+    check_shapes(test_cpu, lined, COUNT_OF(lined), "f32", false, 1, 2e-4);
+    check_shapes(test_cpu, lined, COUNT_OF(lined), "f32", true, 1, 2e-4);
+}
 TEST(f32)
 {
     check_all(test_cpu, "f32", false, 1, 2e-4);
@@ -364,6 +392,7 @@ int main(int argc, char **argv)
         CHECK_SUMMARY();
     }
     RUN(f32);
+    RUN(lanes_are_positions);
     RUN(f64);
     RUN(mixed);
     RUN(f16);

@@ -143,6 +143,43 @@ def precisions_agree(place):
     check(0 < abs(losses["mixed(bf16)"] - losses["f32"]) < 0.03, f"{losses}")
 
 
+# What a batch norm reads, forwards and backwards, is stored in 16 bits where products take 16 bits.
+def norms_read_what_is_stored_short(place):
+    net = """aml 1
+use std.nn
+use std.optim
+use std.data
+
+model Net {
+  one = Conv2d(8, kernel: 3, bias: false)
+  two = Conv2d(8, kernel: 3, bias: false)
+  norm = BatchNorm()
+  even = BatchNorm()
+  head = Dense(2)
+  fn forward(x: float[n, 3, 8, 8]) -> float[n, 2] { return x |> one |> norm |> relu |> two |> even |> relu |> flatten |> head }
+}
+dataset images {
+  source: synthetic(64, fn(i) = { x: random.uniform([3, 8, 8]), y: i64(2.0 * random.uniform([])) })
+  field x: f32[3, 8, 8]
+  field y: class(2)
+  split: { train: 100% }
+  fn prepare(s) { return { x: s.x, y: s.y } }
+}
+train net { model: Net()  data: images  loss: cross_entropy  optimizer: sgd(lr: 1e-2)  length: 1 steps  batch: 16  precision: PRECISION }
+"""
+    def stored(precision):
+        place.write("norms.aml", net.replace("PRECISION", precision))
+        text = place.aml("build", "norms.aml", "--emit=ir:fuse").out
+        step = text[text.index("function @net_step"):]
+        lines = step[:step.index("\n}")].splitlines()
+        bodies = [i for i, line in enumerate(lines) if " = conv" in line and "conv_weight" not in line]
+        ends = [next(line for line in lines[i:] if line.startswith("  }")) for i in bodies]
+        return sorted(end.split()[2].split("[")[0] for end in ends)
+    check_equal(stored("mixed(bf16)"), ["bf16"] * 3, "what convolutions between norms store")
+    check_equal(stored("mixed(f16)"), ["f16"] * 3, "what convolutions between norms store")
+    check_equal(stored("f32"), ["f32"] * 3, "what convolutions between norms store")
+
+
 def files_of(place, net, *arguments):
     folder = place.folder / ("run" + str(len(list(place.folder.glob("run*")))))
     folder.mkdir()
@@ -281,5 +318,5 @@ def program_text(place, model):
 
 if __name__ == "__main__":
     sys.exit(main([interrupted_run_ends_in_the_same_bytes, averages_are_what_is_measured_and_deployed, parts_of_a_batch_need_less_memory,
-                   precisions_agree, f16_scales_its_loss, f16_leaves_out_steps_that_overflow, parts_of_a_batch_are_the_batch,
+                   precisions_agree, norms_read_what_is_stored_short, f16_scales_its_loss, f16_leaves_out_steps_that_overflow, parts_of_a_batch_are_the_batch,
                    frozen_weights_stay, weights_come_from_a_file, restored_run_ends_with_its_best]))

@@ -92,6 +92,8 @@ typedef struct aml_tensor_info {
     aml_shape shape;
     int64_t classes;               // class(k): elements lie in 0..k-1; 0: not a class
     const char *const *class_name; // of each class; NULL: they have numbers only
+    bool rows; // an input: aml_call.input is the address of a table of its rows' addresses, each as
+               // aligned as an element
 } aml_tensor_info;
 
 // Where a scalar argument comes from.
