@@ -110,11 +110,40 @@ static int operand_of(const Kernel *k, LLVMValueRef formal)
     bug(k->g->cx, k->inst->span, "an operand that the kernel does not have");
 }
 
+int64_t dot_asks_every(const IrFunction *fn, const Inst *dot)
+{
+    DotShape shape;
+    int64_t pieces = 1;
+    while (fn->parent)
+        fn = fn->parent;
+    for (int i = 0; i < fn->param.count; i++) {
+        SlotKind kind = fn->param_slot.at[i].kind;
+        Type type = fn->param.at[i]->type;
+        if ((kind != SLOT_INPUT && kind != SLOT_ROWS) || type.rank == 0)
+            continue;
+        int64_t rows = type.dim[0], bytes = type_bytes(type) / rows;
+        if (bytes >= AML_SOON_BYTES)
+            pieces += rows * aml_ceil_div(bytes, AML_SOON_BYTES);
+    }
+    dot_shape(dot, &shape);
+    return shape.dot.m >= 4 * pieces ? 4 : shape.dot.m >= 2 * pieces ? 2 : 1;
+}
+
 // Each vector of a row asks for another line of the memory at one address.
 static void ask_ahead(Emit *e, const Product *p, LLVMValueRef context, LLVMValueRef row,
                       LLVMValueRef column)
 {
     Codegen *g = e->g;
+    LLVMBasicBlockRef behind = NULL;
+    if (p->soon_every > 1) { // known when compiling, since tiles have as many rows
+        LLVMValueRef function = LLVMGetBasicBlockParent(LLVMGetInsertBlock(e->b)),
+                     rest = LLVMBuildAnd(e->b, row, whole(g, p->soon_every - 1), "");
+        LLVMBasicBlockRef asks = LLVMAppendBasicBlockInContext(g->llvm, function, "");
+        behind = LLVMAppendBasicBlockInContext(g->llvm, function, "");
+        LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, rest, whole(g, 0), ""), asks, behind);
+        LLVMPositionBuilderAtEnd(e->b, asks);
+        row = LLVMBuildUDiv(e->b, row, whole(g, p->soon_every), "");
+    }
     LLVMValueRef table = from_context(e, p, context, operand_of(p->k, p->soon)),
                  which = LLVMBuildAnd(e->b, row, whole(g, AML_SOON - 1), ""),
                  bytes = LLVMBuildMul(e->b, column, whole(g, 4), ""),
@@ -126,6 +155,10 @@ static void ask_ahead(Emit *e, const Product *p, LLVMValueRef context, LLVMValue
                          LLVMConstInt(g->i32, READ, 0), LLVMConstInt(g->i32, SECOND_LEVEL, 0),
                          LLVMConstInt(g->i32, DATA, 0)};
     emit_intrinsic(e, "llvm.prefetch", g->ptr, in, 4);
+    if (behind) {
+        LLVMBuildBr(e->b, behind);
+        LLVMPositionBuilderAtEnd(e->b, behind);
+    }
 }
 
 static LLVMTypeRef epilogue_type(const Product *p)
@@ -274,11 +307,15 @@ static LLVMValueRef advance(Emit *e, LLVMValueRef base, LLVMValueRef turn, int64
 }
 
 void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValueRef scratch,
-              LLVMValueRef soon, bool packed)
+              LLVMValueRef soon, int64_t soon_every, bool packed)
 {
     Codegen *g = k->g;
     Emit *e = &k->emit;
-    Product product = {.k = k, .body = body, .space = body_analyse(body), .soon = soon},
+    Product product = {.k = k,
+                       .body = body,
+                       .space = body_analyse(body),
+                       .soon = soon,
+                       .soon_every = soon_every},
             *p = &product;
     p->dot = p->space.dot;
     dot_plan_for(g, p->dot, packed, &p->shape);

@@ -202,12 +202,16 @@ int64_t turn_parts(const Codegen *g, const IrFunction *body); // 0: body is none
 bool turn_emit(Kernel *k, IrFunction *body, LLVMValueRef to); // false: nothing was emitted
 
 // ---- dot.c
-void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValueRef scratch,
-              LLVMValueRef soon, bool packed); // soon: the addresses of soon_table, or NULL
+void dot_emit(
+    Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValueRef scratch,
+    LLVMValueRef soon, int64_t soon_every,
+    bool packed); // soon: the addresses of soon_table, or NULL; asked for in every n-th row
 void dot_turn_emit(struct Frame *f, Inst *inst,
                    const Inst *dot); // in front of it: A is turned around, if it has to be
 int64_t dot_parts(const Codegen *g, const Inst *dot, bool packed);
 bool dot_asks_ahead(const Codegen *g, Inst *dot, IrFunction *body, bool packed); // takes soon_table
+// In which rows of its result, so that there is room for all that fn's caller may have to tell.
+int64_t dot_asks_every(const IrFunction *fn, const Inst *dot);
 bool dot_plan_for(const Codegen *g, const Inst *dot, bool packed, DotShape *shape);
 
 // What a product's kernel and its epilogue share: `context` is a struct of the kernel's operands
@@ -221,7 +225,8 @@ typedef struct Product {
     LLVMTypeRef context;
     int lanes;
     LLVMValueRef soon; // the kernel's operand, or NULL
-    bool ragged;       // the epilogue may get any number of lanes anywhere
+    int64_t soon_every;
+    bool ragged; // the epilogue may get any number of lanes anywhere
 } Product;
 LLVMValueRef product_context(Product *p); // a new one, with the operands in it
 LLVMValueRef product_field(Product *p, LLVMValueRef context, int field);

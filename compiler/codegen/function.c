@@ -1,5 +1,6 @@
 // function.c: an entry point, instruction by instruction.
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "codegen/emit.h"
@@ -174,6 +175,7 @@ static void emit_fused(Frame *f, Inst *inst)
     buffer_text(&k->key, packed ? "packed" : "");
     int *operand = NEW_ARRAY(g->arena, int, inst->inputs + 1),
         *output = NEW_ARRAY(g->arena, int, inst->results + 1), scratch = -1, soon = -1;
+    int64_t every = 0;
     for (int i = 0; i < inst->inputs; i++) {
         Inst *in = inst->input[i];
         bool right = packed && dot->input[1] == body->param.at[i];
@@ -190,8 +192,11 @@ static void emit_fused(Frame *f, Inst *inst)
         Buffered memory = {.kind = PLACE_ARENA, .offset = place->scratch_offset};
         scratch = kernel_operand(k, frame_pointer(f, &memory));
     }
-    if (dot && f->watch && dot_asks_ahead(g, dot, body, packed != NULL))
+    if (dot && f->watch && dot_asks_ahead(g, dot, body, packed != NULL)) {
         soon = kernel_operand(k, soon_table(f));
+        every = dot_asks_every(f->fn, dot);
+        buffer_printf(&k->key, "asks %" PRId64 " ", every);
+    }
     if (!kernel_open(k)) {
         kernel_close(k);
         return;
@@ -209,7 +214,7 @@ static void emit_fused(Frame *f, Inst *inst)
     if (dot)
         dot_emit(k, body, result,
                  scratch >= 0 ? k->operand.at[scratch].formal : LLVMConstNull(g->ptr),
-                 soon >= 0 ? k->operand.at[soon].formal : NULL, packed != NULL);
+                 soon >= 0 ? k->operand.at[soon].formal : NULL, every, packed != NULL);
     else
         nest_emit(k, body, result);
     kernel_close(k);

@@ -339,13 +339,15 @@ static void absorb_transpose(IrFunction *fn, Inst *dot, int side)
 }
 
 // One large fold into few elements would run on one thread: the first axis is folded last, in an
-// instruction of its own, so that the rows before it can be divided.
+// instruction of its own, so that the rows before it can be divided. Folds along the last axis as
+// well (channels of images) are quicker so even if there are more: memory is read in its order.
 static void split_fold(IrFunction *fn, Inst *fold)
 {
     Type in = fold->input[0]->type;
     IntList axes = fold->attr[1].list, rest = {0};
     int64_t all = type_elements(in), results = type_elements(fold->type);
-    if (axes.count < 2 || axes.at[0] != 0 || all < 65536 || results >= 64 || in.dim[0] < 4 ||
+    int64_t most = axes.at[axes.count - 1] == in.rank - 1 ? 512 : 63;
+    if (axes.count < 2 || axes.at[0] != 0 || all < 65536 || results > most || in.dim[0] < 4 ||
         all / in.dim[0] < 64)
         return;
     for (int i = 1; i < axes.count; i++)

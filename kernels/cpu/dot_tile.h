@@ -92,7 +92,8 @@ TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const 
 // in a long sum the rounding errors of its parts stay apart. The result goes through memory to the
 // epilogue, so that its code exists once a vector and not once an accumulator, unless bit 16 of
 // `lanes` says that this is too slow (AML_DOT_DIRECT): the next tile's sums wait for the loop's
-// end.
+// end. Where a row is shorter than a register, an epilogue that updates the result would load what
+// overlaps the register just stored, and wait for it: then every second row comes first.
 #define TILE_DEFINE(ROWS, VECTORS)                                                                 \
     TEMPLATE void NAME(dot_tile_##ROWS##_##VECTORS)(                                               \
         A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t k, int lanes, const VECTOR *start,   \
@@ -157,12 +158,16 @@ TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const 
         {                                                                                          \
             UNROLL for (int j = 0; j < VECTORS; j++) out[i][j] = sum[i][j];                        \
         }                                                                                          \
-        NO_UNROLL for (int i = 0; i < ROWS; i++)                                                   \
+        int apart = VECTORS == 1 && ROWS > 2 && (lanes >> 8 & 255) < LANES ? 2 : 1;                \
+        NO_UNROLL for (int first = 0; first < apart; first++)                                      \
         {                                                                                          \
-            UNROLL for (int j = 0; j < VECTORS - 1; j++)                                           \
-                epilogue(context, row + i, column + j * LANES, LANES, out[i][j]);                  \
-            epilogue(context, row + i, column + (VECTORS - 1) * LANES, lanes >> 8 & 255,           \
-                     out[i][VECTORS - 1]);                                                         \
+            NO_UNROLL for (int i = first; i < ROWS; i += apart)                                    \
+            {                                                                                      \
+                UNROLL for (int j = 0; j < VECTORS - 1; j++)                                       \
+                    epilogue(context, row + i, column + j * LANES, LANES, out[i][j]);              \
+                epilogue(context, row + i, column + (VECTORS - 1) * LANES, lanes >> 8 & 255,       \
+                         out[i][VECTORS - 1]);                                                     \
+            }                                                                                      \
         }                                                                                          \
     }
 TILE_LIST(TILE_DEFINE)
