@@ -221,7 +221,8 @@ static bool make_functions(Deployment *d, ObjectCode *object)
         return false;
     size_t plain = deploy_constant_bytes(artifact->predict.at[0].ir, false),
            stored = deploy_constant_bytes(artifact->predict.at[0].ir, true);
-    d->stores = stored <= plain / 5 * 4; // not for the sake of a few
+    bool packs = d->plan.packs;                    // which is shorter
+    d->stores = !packs && stored <= plain / 5 * 4; // not for the sake of a few
     if (quantizes(d) || prunes(d) || d->stores)
         artifact->weights_bytes = d->stores ? stored : plain;
     return deploy_compile(d, object);

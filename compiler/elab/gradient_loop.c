@@ -263,6 +263,46 @@ static bool stands_for_saved(const Inst *inst, const bool *varies, int depth)
     return false;
 }
 
+// Whether all that reads `value`, perhaps as another shape, has to have it in memory.
+static bool only_for_kernels(const Inst *value)
+{
+    int found = 0;
+    for (const Inst *inst = value->next; inst && found < value->uses; inst = inst->next)
+        for (int i = 0; i < inst->inputs; i++) {
+            if (inst->input[i] != value)
+                continue;
+            bool kernel =
+                inst->op == OP_call || inst->op == OP_attend || inst->op == OP_attend_back;
+            if (!kernel && !(inst->op == OP_reshape && only_for_kernels(inst)))
+                return false;
+            found++;
+        }
+    return found > 0 && found == value->uses;
+}
+
+// Pieces of something expensive (the queries, keys and values of one product) of which nothing but
+// pieces is read, where kernels read them: they are copied in the forward part and need not be
+// copied again. Together they need no more memory than the whole.
+static bool piece_of_saved(const Inst *inst, const bool *varies)
+{
+    if (inst->op != OP_slice || !only_for_kernels(inst))
+        return false;
+    const Inst *whole = inst->input[0];
+    int pieces = 0;
+    int64_t elements = 0;
+    for (const Inst *other = whole->next; other; other = other->next)
+        if (other->op == OP_slice && other->input[0] == whole && only_for_kernels(other)) {
+            pieces++;
+            elements += type_elements(other->type);
+        }
+    if (pieces != whole->uses || elements > type_elements(whole->type))
+        return false;
+    while (whole->op == OP_reshape && whole->input[0]->uses == 1)
+        whole = whole->input[0];
+    return varies[whole->id] && whole->op != OP_parameter && whole->results == 1 &&
+           (!is_cheap(whole) || stands_for_saved(whole, varies, 0));
+}
+
 static void save(LoopGradient *g, Inst *inst, Inst *kept)
 {
     Inst *slice = region_later(g->e, inst->type);
@@ -326,7 +366,8 @@ static void save_forward(LoopGradient *g, IrFunction *forward, Inst **twin, int 
         if (inst->uses == 0)
             ir_remove(fn, inst);
         else if (varies[inst->id] && inst->results == 1 &&
-                 (!is_cheap(inst) || stands_for_saved(inst, varies, 0)))
+                 (!is_cheap(inst) || stands_for_saved(inst, varies, 0) ||
+                  piece_of_saved(inst, varies)))
             save(g, inst, twin[inst->id]);
     }
 }

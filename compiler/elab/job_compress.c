@@ -70,7 +70,7 @@ static bool read_bits(Jobs *jobs, const Setting *setting, Value record, int *bit
 static bool no_meaning(Jobs *jobs, const Setting *setting, Value record, const char *where,
                        bool trains)
 {
-    static const char *const item[] = {"calibrate", "group"};
+    static const char *const item[] = {"calibrate", "group", "fidelity"};
     for (size_t i = 0; i < COUNT_OF(item); i++)
         if (!value_is(record_item(jobs, record, item[i]), VALUE_NONE)) {
             report(jobs->cx, setting->span, learned_ranges, item[i], where);
@@ -131,6 +131,8 @@ static bool read_stored_integers(Jobs *jobs, const Setting *setting, Value recor
         return foreign(jobs, setting, "ranges", of_activations);
     if (!is_word(jobs, record, "keep", "nothing"))
         return foreign(jobs, setting, "keep", of_activations);
+    if (!value_is(record_item(jobs, record, "fidelity"), VALUE_NONE))
+        return foreign(jobs, setting, "fidelity", of_activations);
     if (value_is(group, VALUE_INT) &&
         (group.as.whole < 8 || group.as.whole > STORED_MOST_GROUP || group.as.whole % 8))
         return range_wrong(jobs, setting, "group", "a multiple of 8 from 8 to 16384", record,
@@ -223,6 +225,12 @@ bool read_quantize(Jobs *jobs, Node *node, const TrainBlock *train, QuantizeSett
         return foreign(jobs, &setting, "ranges: learned", "a training with `quantize`");
     if (out->samples < 1)
         return range_wrong(jobs, &setting, "samples of int8", "at least 1", record, "samples");
+    if (!value_is(record_item(jobs, record, "fidelity"), VALUE_NONE)) {
+        out->fidelity = number_of(jobs, record, "fidelity");
+        if (!(out->fidelity >= 1 && out->fidelity <= 99))
+            return range_wrong(jobs, &setting, "fidelity", "from 1 to 99 decibels", record,
+                               "fidelity");
+    }
     if (value_is(calibrate, VALUE_NONE)) {
         report(jobs->cx, setting.span, calibration_missing, node->as.job.name);
         help(jobs->cx, "name the samples that the ranges are taken from: int8(calibrate: "

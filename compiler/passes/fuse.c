@@ -81,6 +81,7 @@ typedef struct Fuser {
     Group *group; // by node of the representative
     Users *param; // of each parameter of fn
     int64_t walk;
+    bool first; // the first walk over the edges: products and rows only
 } Fuser;
 
 // ---- nodes and edges ----------------------------------------------------------------------------
@@ -480,16 +481,51 @@ static bool for_a_fold(Fuser *f, const Edge *edge)
     return others && folded && !to->solid;
 }
 
+// What is made of a row only for sums down the columns.
+static bool for_columns(Fuser *f, const Group *rows, const Edge *edge)
+{
+    const Node *to = &f->node.at[edge->to];
+    bool columns = rows->kind == BODY_REDUCE && edge->kind == EDGE_DIRECT && !to->solid &&
+                   op_has(to->inst->op, POINTWISE) && to->out.count > 0;
+    for (int i = 0; i < to->out.count && columns; i++) {
+        const Edge *next = &f->edge.at[to->out.at[i]];
+        const Group *sum = &f->group[find(f, next->to)];
+        columns = next->kind == EDGE_DIRECT && f->node.at[next->to].inst->op == OP_reduce &&
+                  sum->kind == BODY_REDUCE &&
+                  (sum == rows || sum->folded == kept_axes(rows) || sum->down == kept_axes(rows));
+    }
+    return columns;
+}
+
+// It is made in the nest of the rows if the sums can be in it, however far away they are written,
+// and else with the sums: how much lies between decides nothing, so a loop and what is the same
+// written out have the same bits.
+static bool columns_apart(Fuser *f, const Edge *edge)
+{
+    const Group *rows = &f->group[find(f, edge->from)];
+    if (for_columns(f, rows, edge))
+        return !folds_rows(rows);
+    return better_later(f, edge);
+}
+
+// What follows sums down columns waits until the sums could have become part of the rows' nest.
+static bool follows_columns(const Group *producer, const Group *consumer)
+{
+    return producer->kind == BODY_REDUCE && !(producer->folded >> (producer->space.rank - 1) & 1) &&
+           consumer->kind == BODY_MAP && !shape_equal(producer->space, consumer->space);
+}
+
 static bool try_merge(Fuser *f, const Edge *edge, Round round)
 {
-    if (better_later(f, edge) || (round == ROUND_PRODUCTS && for_a_fold(f, edge)))
+    if (columns_apart(f, edge) || (round == ROUND_PRODUCTS && for_a_fold(f, edge)))
         return false;
     int producer = find(f, edge->from), consumer = find(f, edge->to);
     if (producer == consumer || !f->group[producer].fusible || !f->group[consumer].fusible ||
         edge->kind == EDGE_OTHER)
         return false;
     Group merged;
-    if (!belongs(round, &f->group[producer], &f->group[consumer]))
+    if (!belongs(round, &f->group[producer], &f->group[consumer]) ||
+        (f->first && follows_columns(&f->group[producer], &f->group[consumer])))
         return false;
     if (!merged_kind(f, &f->group[producer], &f->group[consumer], &merged) ||
         !edges_agree(f, producer, consumer, &merged))
@@ -541,15 +577,24 @@ static void merge_all_siblings(Fuser *f)
         merge_siblings(f, &f->param[i]);
 }
 
-static void merge_all(Fuser *f)
+static void merge_edges(Fuser *f, int rounds)
 {
     bool changed = true;
     while (changed) {
         changed = false;
-        for (int round = 0; round < ROUND_COUNT; round++)
+        for (int round = 0; round < rounds; round++)
             for (int i = 0; i < f->edge.count; i++)
                 changed |= try_merge(f, &f->edge.at[i], (Round)round);
     }
+}
+
+static void merge_all(Fuser *f)
+{
+    f->first = true;
+    merge_edges(f, ROUND_ALL);
+    merge_all_siblings(f);
+    f->first = false;
+    merge_edges(f, ROUND_COUNT);
     merge_all_siblings(f);
 }
 

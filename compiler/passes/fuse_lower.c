@@ -292,6 +292,43 @@ static bool sink_units(IrFunction *fn, Inst *inst)
     return true;
 }
 
+// What rows are divided by, if it is a root: its inverse is never out of range.
+static Inst *root_of_rows(const Inst *inst)
+{
+    DType dtype = inst->type.dtype;
+    if (inst->op != OP_div || (dtype != DTYPE_F32 && dtype != DTYPE_F64) ||
+        inst->input[1]->op != OP_broadcast)
+        return NULL;
+    Inst *root = inst->input[1]->input[0], *from = root;
+    while (from->op == OP_reshape)
+        from = from->input[0];
+    return from->op == OP_sqrt && root->type.rank > 0 ? root : NULL;
+}
+
+// Rows are multiplied by the inverse, which is made once for all that are divided by the same root:
+// the same bits and no division, whether they are in the nest of the root or in another one.
+static void invert_root(IrFunction *fn, Inst *inst, Inst *root)
+{
+    Inst *one = root->next, *inverse = one->next, *spread = inst->input[1];
+    uint64_t element = 0;
+    element_set_real(root->type.dtype, &element, 0, 1);
+    size_t bytes = (size_t)dtype_info[root->type.dtype].bytes;
+    bool there = one->op == OP_constant && one->attr[0].data.splat && inverse &&
+                 inverse->op == OP_div && inverse->input[0] == one && inverse->input[1] == root &&
+                 memcmp(one->attr[0].data.at, &element, bytes) == 0;
+    if (!there) {
+        Inst *place = root->next;
+        Attr attr = {.data = {true, bytes, arena_copy(fn->cx->arena, &element, bytes)}};
+        one = ir_insert_before(place, OP_constant, NULL, 0, &attr, root->type, root->span);
+        Inst *in[] = {one, root};
+        inverse = ir_insert_before(place, OP_div, in, 2, NULL, (Type){0}, root->span);
+    }
+    Inst *factor = insert(inst, OP_broadcast, inverse, spread->attr[0], spread->type);
+    Inst *in[] = {inst->input[0], factor};
+    ir_replace_uses(fn, inst, ir_insert_before(inst, OP_mul, in, 2, NULL, (Type){0}, inst->span));
+    ir_remove(fn, inst);
+}
+
 static void join_reshapes(IrFunction *fn, Inst *inst)
 {
     Inst *from = inst->input[0];
@@ -377,7 +414,9 @@ void fuse_normalise(IrFunction *fn)
         } else if (inst->op == OP_reshape) {
             join_reshapes(fn, inst);
         } else if (op_has(inst->op, POINTWISE)) {
-            sink_units(fn, inst);
+            Inst *root = root_of_rows(inst);
+            if (!sink_units(fn, inst) && root)
+                invert_root(fn, inst, root);
         } else if (inst->op == OP_reduce) {
             split_fold(fn, inst);
         } else if (inst->op == OP_dot) {

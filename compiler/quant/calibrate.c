@@ -241,6 +241,10 @@ static const char *find_errors(Calibration *c)
     Native native;
     const char *wrong = native_open(c->cx, fn, c->folder, &native);
     double *sum = NEW_ARRAY(c->cx->arena, double, 2 * here.layer.count + 1);
+    for (int i = 0; i < here.layer.count; i++) {
+        QuantLayer *layer = &c->plan->layer.at[i];
+        memset(layer->correction, 0, sizeof *layer->correction * (size_t)layer->channels);
+    }
     int64_t seen = 0;
     for (int64_t first = 0; first < c->used && first < ERROR_SAMPLES && !wrong;
          first += c->batch, seen += c->batch) {
@@ -301,10 +305,10 @@ const char *quant_calibrate(Cx *cx, IrFunction *fn, const Entry *entry,
                                .setting = setting,
                                .samples = samples,
                                .folder = folder,
-                               .plan = plan},
+                               .plan = plan,
+                               .batch = entry->input.at[0].shape.dim[0],
+                               .used = samples->count},
                 *c = &calibration;
-    c->batch = entry->input.at[0].shape.dim[0];
-    c->used = samples->count;
     const char *wrong = setting->learned ? NULL : find_ranges(c);
     for (int i = 0; i < plan->layer.count && !wrong; i++)
         quant_round_weights(cx, &plan->layer.at[i], setting);
@@ -313,4 +317,25 @@ const char *quant_calibrate(Cx *cx, IrFunction *fn, const Entry *entry,
     if (!wrong)
         choose(c);
     return wrong;
+}
+
+const char *quant_coarsen(Cx *cx, IrFunction *fn, const Entry *entry,
+                          const QuantizeSetting *setting, double fidelity,
+                          const QuantSamples *samples, const char *folder, QuantPlan *plan)
+{
+    Calibration calibration = {.cx = cx,
+                               .fn = fn,
+                               .entry = entry,
+                               .setting = setting,
+                               .samples = samples,
+                               .folder = folder,
+                               .plan = plan,
+                               .batch = entry->input.at[0].shape.dim[0],
+                               .used = samples->count},
+                *c = &calibration;
+    for (int i = 0; i < plan->layer.count; i++)
+        if (!plan->layer.at[i].kept)
+            quant_round_weights(cx, &plan->layer.at[i], setting);
+    const char *wrong = quant_code_weights(cx, fn, entry, fidelity, samples, folder, plan);
+    return wrong ? wrong : find_errors(c);
 }

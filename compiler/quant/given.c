@@ -51,11 +51,12 @@ static Patch patch_of(const Inst *inst)
     return patch;
 }
 
-static void watch_layer(Watch *w, IrFunction *fn, const QuantLayer *layer)
+static void watch_layer(Watch *w, IrFunction *fn, const QuantLayer *layer, int index)
 {
     Inst *inst = layer->inst;
     Type type = layer->constant->type;
-    Watched made = {.given = {.name = layer->constant->name,
+    Watched made = {.given = {.layer = index,
+                              .name = layer->constant->name,
                               .convolves = inst->op == OP_conv,
                               .axis = 1 - layer->weight_axis,
                               .taps = 1,
@@ -76,6 +77,12 @@ static void watch_layer(Watch *w, IrFunction *fn, const QuantLayer *layer)
     made.output = fn->result.count;
     ir_result(fn, inst->input[0], (Slot){SLOT_OUTPUT, fn->result.count}, NULL);
     vec_push(w->cx->arena, &w->layer, made);
+}
+
+int64_t given_place(const Given *given, int64_t input, int64_t column)
+{
+    return given->convolves || given->axis == 1 ? column * given->k + input
+                                                : input * given->columns + column;
 }
 
 // The inputs of one sum.
@@ -154,7 +161,7 @@ const char *given_inputs(Cx *cx, IrFunction *fn, const Entry *entry, const Quant
     quant_layers(copy, &plan);
     for (int i = 0; i < plan.layer.count; i++)
         if (!plan.layer.at[i].loop)
-            watch_layer(w, copy, &plan.layer.at[i]);
+            watch_layer(w, copy, &plan.layer.at[i], i);
     for (int i = 0; i < w->layer.count; i++)
         longest = w->layer.at[i].given.k > longest ? w->layer.at[i].given.k : longest;
     float *row = NEW_ARRAY(cx->arena, float, longest);

@@ -5,6 +5,7 @@
 //   fold.c     what follows a product channel by channel (a norm in inference) goes into weights
 //   native.c   compiled functions that amlc runs itself, on real samples
 //   weights.c  weights as small integers
+//   coded.c    weights as coarse as the answers allow, where they are packed
 //   learned.c  ranges that a training has found
 //   ranges.c   from the values of an activation to its range
 //   calibrate.c  runs the function on samples: ranges, then the error that each layer would have
@@ -40,6 +41,7 @@ typedef struct QuantLayer {
     const int8_t *weight; // rounded, in the order of the weights
     double *scale;        // of the weights, by channel
     double *correction;   // what the result is off by, on average, by channel
+    double bits;          // a weight takes packed: the entropy; 0: unknown
     double weight_error;  // dB: signal to noise of the weights
     double error;         // dB: of the result
     const char *kept;     // why it stays f32, or NULL
@@ -58,9 +60,10 @@ typedef struct QuantSite {
 typedef struct QuantPlan {
     Vec(QuantLayer) layer;
     Vec(QuantSite) site;
-    int looped; // products that cannot be quantized: with weights of each turn, in a loop in a loop,
-                // in one with a guard
+    int looped; // products that cannot be quantized: with weights of each turn, in a loop in a
+                // loop, in one with a guard
     int others; // and those without constant weights
+    bool packs; // constants of the program will be packed (aml/packed.h)
 } QuantPlan;
 
 // In the order of the instructions, which is the same in functions that differ in the batch only.
@@ -129,6 +132,12 @@ double quant_decibels(double signal, double noise);
 // Fills what a layer knows of its weights.
 void quant_round_weights(Cx *cx, QuantLayer *layer, const QuantizeSetting *setting);
 
+// ---- coded.c
+// Rounds the weights of layers that are not kept again, so coarsely that the answers have a signal
+// to noise of `fidelity` dB. Nothing happens where that cannot be measured. NULL, or what is wrong.
+const char *quant_code_weights(Cx *cx, IrFunction *fn, const Entry *entry, double fidelity,
+                               const QuantSamples *samples, const char *folder, QuantPlan *plan);
+
 // ---- learned.c
 typedef struct QuantRanges {
     Cx *cx;
@@ -142,6 +151,11 @@ void quant_learned_ranges(const QuantRanges *ranges, QuantPlan *plan);
 const char *quant_calibrate(Cx *cx, IrFunction *fn, const Entry *entry,
                             const QuantizeSetting *setting, const QuantSamples *samples,
                             const char *folder, QuantPlan *plan);
+
+// Rounds the weights again, so coarsely that the answers have a signal to noise of `fidelity` dB.
+const char *quant_coarsen(Cx *cx, IrFunction *fn, const Entry *entry,
+                          const QuantizeSetting *setting, double fidelity,
+                          const QuantSamples *samples, const char *folder, QuantPlan *plan);
 
 // ---- insert.c
 // `fn` has the layers of `plan`, in their order, perhaps for another batch. False: it has not.

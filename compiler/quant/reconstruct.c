@@ -9,12 +9,6 @@
 
 static const double damping = 1e-4; // of the mean diagonal, added to it
 
-static int64_t weight_place(const Given *given, int64_t input, int64_t column)
-{
-    return given->convolves || given->axis == 1 ? column * given->k + input
-                                                : input * given->columns + column;
-}
-
 bool reconstruction_begin(Arena *arena, const Given *given, Reconstruction *out)
 {
     int64_t k = given->k, n = given->columns;
@@ -32,7 +26,7 @@ bool reconstruction_begin(Arena *arena, const Given *given, Reconstruction *out)
     cholesky_solve(factor, k, out->inverse, k);
     for (int64_t i = 0; i < k; i++)
         for (int64_t c = 0; c < n; c++)
-            out->weight[i * n + c] = (double)given->weight[weight_place(given, i, c)];
+            out->weight[i * n + c] = (double)given->weight[given_place(given, i, c)];
     for (int64_t i = 0; i < k; i++)
         for (int64_t j = 0; j < k; j++) {
             double both = 0;
@@ -130,5 +124,5 @@ void reconstruction_weights(const Reconstruction *r, float *out)
     int64_t n = r->given->columns;
     for (int64_t i = 0; i < r->given->k; i++)
         for (int64_t c = 0; c < n; c++)
-            out[weight_place(r->given, i, c)] = (float)r->weight[i * n + c];
+            out[given_place(r->given, i, c)] = (float)r->weight[i * n + c];
 }

@@ -16,6 +16,7 @@
 
 // ---- given.c
 typedef struct Given {
+    int layer;       // index among quant_layers
     Sym name;        // of the weights
     bool convolves;  // weights [out, channels, kernel], else [in, out] or [out, in]
     int axis;        // of the weights: their inputs
@@ -25,6 +26,8 @@ typedef struct Given {
     double *square; // [k, k]: the mean of x x^T
 } Given;
 typedef Vec(Given) GivenList;
+// Where the weight of an input of a sum is.
+int64_t given_place(const Given *given, int64_t input, int64_t column);
 // Of each product of `fn`, which has no calls, with constant weights, while at most so many samples
 // are run. NULL, or what is wrong.
 const char *given_inputs(Cx *cx, IrFunction *fn, const Entry *entry, const QuantSamples *samples,

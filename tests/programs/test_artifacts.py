@@ -253,7 +253,7 @@ def libraries_for_aarch64(place):
     needs_compiler(place, "aarch64-linux-gnu-gcc", "qemu-aarch64")
     some, numbers = rows_of_digits(place, 40)
     for quantize in ("", "\n  quantize: int8(calibrate: digits.train)"):
-        deployed(place, f"  batch: [1, 16]{quantize}")
+        deployed(place, f"  batch: [1, 16]\n  weights: file{quantize}")      # packed ones would be rounded otherwise
         expected = [line.split(",", 1)[1] for line in place.run(place.folder / "digits_f32", "predict", some).out.splitlines()[1:]]
         deployed(place, f'  batch: [1, 16]\n  target: cpu("aarch64")\n  emit: [static_library, shared_library, object]{quantize}', train=False)
         check_in("AArch64", place.run("readelf", "-h", "digits_f32.o").out)

@@ -33,7 +33,7 @@ def digits_as_written(place):
     trained(place)
     err = place.aml("deploy", DIGITS / "digits.aml", "digits_int8").err
     after, before = held_out(err)
-    check(before - after <= 0.56, f"{before}% became {after}%")         # one of 180 rows
+    check(before - after <= 0.5, f"{before}% became {after}%")         # of 180 rows, so none
     program = place.folder / "digits_int8"
     size = program.stat().st_size
     row = place.write("row.csv", "\n".join((DIGITS / "data/digits.csv").read_text().splitlines()[:2]) + "\n")
@@ -44,8 +44,9 @@ def digits_as_written(place):
     info = json.loads(place.run(program, "info", "--json").out)
     check_equal([(layer["name"], layer["quantized"]) for layer in info["layers"]], [("fc1", True), ("fc2", True)], "the layers")
     for layer in info["layers"]:
-        check(layer["result_db"] > 25 and layer["weights_db"] > 25, f"the error of {layer} is too large")
-        check(layer["bytes_after"] < 0.3 * layer["bytes_before"], f"{layer} is not smaller")
+        check(layer["result_db"] > 15 and layer["weights_db"] > 3, f"the error of {layer} is too large")
+        check(layer["bytes_after"] < 0.2 * layer["bytes_before"], f"{layer} is not smaller")
+    check_in(" bits a weight", err)
     check(info["weights_bytes"] < 0.32 * 4 * 9610, f"{info['weights_bytes']} bytes of weights")
     check_in("fc1", place.run(program, "info").out)
 
@@ -78,15 +79,15 @@ def quantized_layer(x, weights, bias, low, high):
 
 def predicts_by_definition(place):
     """The same in Python, from the weights of the checkpoint and the ranges of the report. Only the correction of means is missing."""
-    trained(place)
-    place.aml("deploy", DIGITS / "digits.aml", "digits_int8")
-    layers = json.loads(place.run(place.folder / "digits_int8", "info", "--json").out)["layers"]
-    hash_of = json.loads(place.run(place.folder / "digits_int8", "info", "--json").out)["weights_hash"]
+    trained(place)       # weights in a file are not packed, and rounded to the nearest
+    place.aml("deploy", source_with(place, "  quantize: int8(calibrate: digits.train)\n  weights: file"), "other")
+    info = json.loads(place.run(place.folder / "other", "info", "--json").out)
+    layers, hash_of = info["layers"], info["weights_hash"]
     folder = next(f for f in checkpoints(place.folder) if hash_of in (f / "MANIFEST.json").read_text())
     weights = tensors_of(folder / "weights.safetensors")
     rows = (DIGITS / "data/digits.csv").read_text().splitlines()[:41]
     some = place.write("some.csv", "\n".join(rows) + "\n")
-    found = [line.split(",") for line in place.run(place.folder / "digits_int8", "predict", some).out.splitlines()[1:]]
+    found = [line.split(",") for line in place.run(place.folder / "other", "predict", some).out.splitlines()[1:]]
     worst = 0
     for row, answer in zip(rows[1:], found):
         x = [float(v) / 16 for v in row.split(",")[:64]]
@@ -117,6 +118,32 @@ def every_rule_for_ranges(place):
         after, before = held_out(place.aml("deploy", source, "other").err)
         print(f"  {rule}: {after}% (f32 {before}%)")
         check(before - after <= 1.2, f"{rule}: {before}% became {after}%")
+
+
+def weights_are_as_coarse_as_answers_allow(place):
+    """What is asked for is what the deployed program has, measured from outside; coarser ones are shorter."""
+    trained(place)
+    rows = place.write("some.csv", "\n".join((DIGITS / "data/digits.csv").read_text().splitlines()[:801]) + "\n")
+
+    def logarithms(block):
+        err = place.aml("deploy", source_with(place, block), "other").err
+        lines = place.run(place.folder / "other", "predict", rows).out.splitlines()[1:]
+        shares = [[math.log(max(float(v), 1e-9)) for v in line.split(",")[2:]] for line in lines]
+        return [[v - sum(row) / len(row) for v in row] for row in shares], (place.folder / "other").stat().st_size, err
+    exact, _, _ = logarithms("")
+    means = [sum(column) / len(exact) for column in zip(*exact)]
+    signal = sum((v - mean) ** 2 for row in exact for v, mean in zip(row, means))
+    sizes = []
+    for fidelity in (20, 26, 32):
+        found, size, err = logarithms(f"  quantize: int8(calibrate: digits.train, fidelity: {fidelity}.0)")
+        noise = sum((a - b) ** 2 for x, y in zip(found, exact) for a, b in zip(x, y))
+        measured = 10 * math.log10(signal / noise)
+        print(f"  {fidelity} dB: {measured:.1f} dB measured, {size} bytes")
+        check(abs(measured - fidelity) < 2.5, f"{measured:.1f} dB, expected {fidelity}")
+        check_in(" bits a weight", err)
+        sizes.append(size)
+    check(sizes[0] < sizes[1] < sizes[2], f"{sizes}")
+    check_in("fidelity", place.aml("deploy", source_with(place, "  quantize: int8(calibrate: digits.train, fidelity: 0.5)"), "other", code=1).err)
 
 
 def layers_stay_in_float(place):
@@ -241,5 +268,5 @@ def channels_make_the_program_smaller(place):
 
 
 if __name__ == "__main__":
-    sys.exit(main([digits_as_written, predicts_by_definition, same_bytes_every_time, every_rule_for_ranges, layers_stay_in_float,
+    sys.exit(main([digits_as_written, predicts_by_definition, same_bytes_every_time, every_rule_for_ranges, weights_are_as_coarse_as_answers_allow, layers_stay_in_float,
                    library_is_used_from_c, too_few_samples, samples_of_one_class, missed_requirement_shows_the_report, samples_are_written_for_it, weights_alone_of_a_prediction, channels_make_the_program_smaller]))

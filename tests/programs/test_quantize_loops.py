@@ -34,7 +34,9 @@ train some {
   metrics:   { accuracy: accuracy() }
 }
 
-deploy small { model: some.last batch: [1, 16] quantize: int8(calibrate: digits.train, samples: 256MORE) REQUIRE }
+deploy small { model: some.last batch: [1, 16] quantize: int8(calibrate: digits.train, samples: 256MORE) weights: file REQUIRE }
+
+deploy packed { model: some.last quantize: int8(calibrate: digits.train, samples: 256) }
 """
 
 ATTENDS = """model Some {
@@ -196,6 +198,16 @@ def recurrent_layers_in_a_repeat(place):
     check("other product" not in err, err)
 
 
+def weights_that_are_packed(place):
+    """Those of a loop through time keep their bytes; the others take fewer bits, and accuracy stays."""
+    deployed(place, GATES, 8)
+    err = place.aml("deploy", "loops.aml", "packed").err
+    for line in err.splitlines():
+        if line.startswith("  body.0.lstm") or line.startswith("  gru"):
+            check_in("bits a weight" if "input_weight" in line else "one range for all 8 turns of a loop", line)
+    check_accuracy(err, most=1.2)
+
+
 def what_stays_is_said(place):
     err, facts = deployed(place, NESTED, 2)
     check_equal([layer["name"] for layer in facts["layers"]], ["outer", "head"], "layers")
@@ -203,4 +215,4 @@ def what_stays_is_said(place):
 
 
 if __name__ == "__main__":
-    sys.exit(main([layers_of_a_repeat, queries_keys_and_values, a_layer_through_time, recurrent_layers_in_a_repeat, what_stays_is_said]))
+    sys.exit(main([layers_of_a_repeat, queries_keys_and_values, a_layer_through_time, recurrent_layers_in_a_repeat, weights_that_are_packed, what_stays_is_said]))

@@ -162,6 +162,20 @@ def attention_is_kept(place):
     check_equal([text.count(" = attend ") for text in step], [1], "attentions in the training step")
 
 
+def pieces_are_kept(place):
+    """Queries, keys and values are cut out of their product once, in the forward part; the gradient is given the pieces."""
+    old = "return x + down(up(norm(x)))"
+    new = ("let (q, k, v) = qkv(norm(x)) |> reshape([1, n, 3, 2, d / 2]) |> unstack(axis: 2)\n"
+           "    return x + reshape(attention(q, k, v), [n, d]) + down(up(x))")
+    member = "  up   = Dense(2 * d"
+    loop, written = [program(form).replace(old, new).replace(member, "  qkv  = Dense(3 * d, init: wave(0.5))\n" + member) for form in (LOOP, WRITTEN)]
+    check_equal(trained(place, "loop", loop), trained(place, "written", written), "the weights")
+    place.write("net.aml", loop)
+    functions = place.aml("build", "net.aml", "--emit=ir:cse").out.split("\nfunction ")
+    step = [text for text in functions if " = attend_back " in text]
+    check_equal([text.count(" = slice ") for text in step], [3], "slices in the training step")
+
+
 def changed_type_is_written_out(place):
     """A part that gives another type, and a single turn, have names of their own too."""
     text = program(LOOP).replace("repeat(4, Block(24))", "repeat(3, Dense(16, activation: relu))")
@@ -253,5 +267,5 @@ def nothing_grows_with_depth(place):
 
 
 if __name__ == "__main__":
-    main(SAME + [attention_is_kept, changed_type_is_written_out, checkpoints_are_the_same_files, resumed_is_the_same, deployed_is_the_same,
+    main(SAME + [attention_is_kept, pieces_are_kept, changed_type_is_written_out, checkpoints_are_the_same_files, resumed_is_the_same, deployed_is_the_same,
                  turns_draw_their_own_numbers, nothing_grows_with_depth])
