@@ -38,8 +38,12 @@ set(small_sources artifact/main.c artifact/library.c artifact/bench.c artifact/p
     artifact/values.c artifact/packed.c artifact/packed_program.c data/csv.c data/columns.c data/decode.c data/cell_rule.c data/element.c data/names.c data/npy.c data/time.c base/files.c base/words.c
     base/fail.c base/features.c base/numbers.c data/real.c)
 list(TRANSFORM small_sources PREPEND ${CMAKE_SOURCE_DIR}/runtime/)
+set(AML_SHORTEST -Os)
+if(CMAKE_C_COMPILER_ID STREQUAL GNU)    # what these passes of GCC do makes code longer, by 1 KB of 30
+  set(AML_SHORTEST -Oz -fno-thread-jumps -fno-tree-dominator-opts -fno-caller-saves -fipa-pta)
+endif()
 add_library(aml_small STATIC ${small_sources})
-target_compile_options(aml_small PRIVATE ${AML_WARNINGS} -Wno-format-truncation -Os -fvisibility=hidden -fno-plt
+target_compile_options(aml_small PRIVATE ${AML_WARNINGS} -Wno-format-truncation ${AML_SHORTEST} -fvisibility=hidden -fno-plt
                        -ffunction-sections -fdata-sections -fno-strict-aliasing)
 if(NOT AML_SANITIZE)
   target_compile_options(aml_small PRIVATE -fno-asynchronous-unwind-tables -fno-unwind-tables)

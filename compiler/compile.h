@@ -217,6 +217,7 @@ typedef struct Target {
     bool keeps_objects; // what is compiled lives from build to build
     bool stores;        // constants may be stored shorter, see aml/stored.h
     bool makes;         // weights may be transformed when a context is opened, see codegen/made.c
+    bool small;         // code is short where it takes little time
     Shared *shared;     // NULL: there is one object
     // Called when entries and ObjectCode are complete but for the code itself, which is what takes
     // long; NULL: nobody waits.

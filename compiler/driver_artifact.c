@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "aml/packed.h"
+
 // ---- code
 
 static const char *symbol_at(Cx *cx, const char *symbol, int level)
@@ -145,6 +147,7 @@ bool deploy_compile(Deployment *d, ObjectCode *object)
         one.shared = target.count > 1 || beside ? &shared : NULL;
         one.stores = d->stores;
         one.makes = !beside;
+        one.small = d->artifact.weights_bytes < PACKED_MOST;
         if (!compile_level(d, &d->artifact, &level, &one, object))
             return false;
         for (int k = 0; k < object->files; k++)

@@ -13,7 +13,7 @@ static LLVMValueRef offset_pointer(Emit *e, LLVMValueRef base, LLVMValueRef coun
 }
 
 // The parts begin..end of a kernel as its work from..to, of which a part has `chunk`.
-static void divided(Kernel *k, int64_t chunk, int64_t all, LLVMValueRef *from, LLVMValueRef *to)
+void conv_divided(Kernel *k, int64_t chunk, int64_t all, LLVMValueRef *from, LLVMValueRef *to)
 {
     Emit *e = &k->emit;
     *from = whole(e->g, 0);
@@ -52,13 +52,16 @@ static void call_template(Emit *e, const char *stem, int bytes, bool quads, int 
 
 // ---- weights ------------------------------------------------------------------------------------
 
-static const int64_t *table_of(Codegen *g, const AmlConv *c, LLVMValueRef *value)
+static size_t table_bytes(const AmlConv *c)
 {
-    size_t bytes = sizeof(int64_t) * (AML_CONV_TABLE + 2 * (size_t)c->taps);
-    int64_t *table = arena_alloc(g->arena, bytes);
-    memset(table, 0, bytes);
+    return sizeof(int64_t) * (AML_CONV_TABLE + 2 * (size_t)c->taps);
+}
+
+static const int64_t *table_of(Codegen *g, const AmlConv *c)
+{
+    int64_t *table = arena_alloc(g->arena, table_bytes(c));
+    memset(table, 0, table_bytes(c));
     aml_conv_table(c, table);
-    *value = constant_pointer(g, table, bytes);
     return table;
 }
 
@@ -143,7 +146,7 @@ static void pack_weights(Frame *f, const Inst *inst, const AmlConv *c, LLVMValue
     }
     Codegen *g = f->g;
     LLVMValueRef begin, end;
-    divided(k, 1, panels, &begin, &end);
+    conv_divided(k, 1, panels, &begin, &end);
     LLVMValueRef arg[16] = {k->operand.at[from].formal, k->operand.at[to].formal,
                             k->operand.at[rows].formal};
     int count = 3;
@@ -211,7 +214,7 @@ static void emit_call(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
     arg[count++] = whole(g, c->tile_columns);
     arg[count++] = whole(g, c->half);
     arg[count++] = whole(g, c->depth);
-    divided(k, c->unit_chunk, c->images * c->groups * c->blocks, &arg[count], &arg[count + 1]);
+    conv_divided(k, c->unit_chunk, c->images * c->groups * c->blocks, &arg[count], &arg[count + 1]);
     count += 2;
     arg[count++] = epilogue;
     arg[count++] = context;
@@ -238,7 +241,7 @@ static void emit_rows(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
     count = add_axes(g, arg, count, c->copy);
     for (size_t i = 0; i < COUNT_OF(rest); i++)
         arg[count++] = whole(g, rest[i]);
-    divided(k, c->unit_chunk, c->images * c->groups * c->blocks, &arg[count], &arg[count + 1]);
+    conv_divided(k, c->unit_chunk, c->images * c->groups * c->blocks, &arg[count], &arg[count + 1]);
     arg[count + 2] = epilogue;
     arg[count + 3] = context;
     call_template(&k->emit, "aml_conv_rows", c->bytes, false, c->half, arg, count + 4);
@@ -248,7 +251,7 @@ static int add_epilogue(Kernel *k, const AmlConv *c, LLVMValueRef arg[], int cou
                         LLVMValueRef epilogue, LLVMValueRef context)
 {
     int64_t units = c->images * (c->depth ? 1 : c->groups) * c->blocks;
-    divided(k, c->unit_chunk, units, &arg[count], &arg[count + 1]);
+    conv_divided(k, c->unit_chunk, units, &arg[count], &arg[count + 1]);
     arg[count + 2] = epilogue;
     arg[count + 3] = context;
     return count + 4;
@@ -311,7 +314,7 @@ static void emit_last(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
 
 static void emit_body_of(Kernel *k, IrFunction *body, Inst *conv, const AmlConv *c,
                          LLVMValueRef const result[], LLVMValueRef packed, LLVMValueRef copy,
-                         LLVMValueRef table)
+                         LLVMValueRef table, bool sized)
 {
     Product product = {.k = k,
                        .body = body,
@@ -332,10 +335,14 @@ static void emit_body_of(Kernel *k, IrFunction *body, Inst *conv, const AmlConv 
         p->ragged = !c->depth && c->to % c->lanes;
     }
     Source *source = product_stored(conv->input[0])->note;
-    LLVMValueRef from = source->base, context = product_context(p);
-    LLVMValueRef epilogue = product_epilogue(p, result);
     if (k->parts > 1 && c->copy_bytes)
         copy = offset_pointer(&k->emit, copy, k->begin, (int64_t)c->copy_bytes);
+    if (sized) {
+        conv_sized_call(p, c, result, table, source->base, packed, copy);
+        return;
+    }
+    LLVMValueRef from = source->base, context = product_context(p);
+    LLVMValueRef epilogue = product_epilogue(p, result);
     if (c->side)
         emit_winograd(k, c, from, packed, copy, epilogue, context);
     else if (c->last && c->depth)
@@ -364,7 +371,9 @@ void conv_emit(Frame *f, Inst *inst, Inst *conv)
     if (constant && !c.in_tiles)
         share_weights(g, conv, &c, &stored);
     LLVMValueRef table;
-    const int64_t *rows = table_of(g, &c, &table);
+    const int64_t *rows = table_of(g, &c);
+    bool sized = constant && conv_sized_fits(g, &c);
+    table = sized ? conv_sized_constant(g, &c, rows) : constant_pointer(g, rows, table_bytes(&c));
     const Buffered *place = inst->note;
     Buffered memory = {.kind = PLACE_ARENA, .offset = place->scratch_offset};
     LLVMValueRef packed = constant ? packed_constant(f, &stored, rows, value_origin(weights))
@@ -404,7 +413,7 @@ void conv_emit(Frame *f, Inst *inst, Inst *conv)
         result[i] = k->operand.at[output[i]].formal;
     emit_body_of(k, body, conv, &c, result, k->operand.at[ready].formal,
                  copy >= 0 ? k->operand.at[copy].formal : LLVMConstNull(g->ptr),
-                 k->operand.at[taps].formal);
+                 k->operand.at[taps].formal, sized);
     kernel_close(k);
 }
 
@@ -456,7 +465,7 @@ void conv_weight_emit(Frame *f, Inst *inst)
         c.copy_elements, c.turned_elements, c.half};
     for (size_t i = 0; i < COUNT_OF(rest); i++)
         arg[count++] = whole(g, rest[i]);
-    divided(k, c.part_chunk, c.parts, &arg[count], &arg[count + 1]);
+    conv_divided(k, c.part_chunk, c.parts, &arg[count], &arg[count + 1]);
     call_template(&k->emit, "aml_conv_weight", c.bytes, false, c.half, arg, count + 2);
     kernel_close(k);
 }

@@ -77,6 +77,7 @@ typedef struct Codegen {
     bool stores;        // constants may be stored shorter
     Vec(StoredPart) stored;
     bool makes; // weights may be transformed when a context is opened
+    bool small; // code is short where it takes little time
     Vec(MadePart) made;
     size_t stored_bytes; // of the parts of both kinds in the context
     LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, half, ptr, none;
@@ -95,6 +96,7 @@ typedef struct Emit {
     int unit;          // which of the seeds of a reduce is read (index.c)
     bool flat;         // every index is (0, ..., 0, position in row-major order)
     bool streaming;    // whole registers are stored past the caches
+    LLVMValueRef count; // i64: `mask` has this many lanes, and LLVM cannot know it; NULL: not so
     Vec(struct Memo) memo;
 } Emit;
 
@@ -227,10 +229,18 @@ typedef struct Product {
     LLVMValueRef soon; // the kernel's operand, or NULL
     int64_t soon_every;
     bool ragged; // the epilogue may get any number of lanes anywhere
+    bool apart;  // it is called through a function that LLVM does not inline
 } Product;
 LLVMValueRef product_context(Product *p); // a new one, with the operands in it
 LLVMValueRef product_field(Product *p, LLVMValueRef context, int field);
 LLVMValueRef product_epilogue(Product *p, LLVMValueRef const result[]);
+
+// ---- conv_sized.c: convolutions of bytes with sizes as data
+bool conv_sized_fits(const Codegen *g, const AmlConv *c);
+LLVMValueRef conv_sized_constant(Codegen *g, const AmlConv *c, const int64_t *table);
+void conv_sized_call(Product *p, const AmlConv *c, LLVMValueRef const result[], LLVMValueRef sizes,
+                     LLVMValueRef source, LLVMValueRef packed, LLVMValueRef copy);
+void conv_divided(Kernel *k, int64_t chunk, int64_t all, LLVMValueRef *from, LLVMValueRef *to);
 
 // ---- conv.c
 void conv_emit(struct Frame *f, Inst *inst,
@@ -301,6 +311,7 @@ bool kernel_open(
 LLVMValueRef soon_table(Frame *f); // aml_call.soon, or as many addresses that are 0
 void kernel_close(Kernel *k);      // finishes it and emits the call
 LLVMValueRef template_function(Codegen *g, const char *name);
+LLVMValueRef function_here(Codegen *g, LLVMValueRef function); // in the piece that is being written
 LLVMValueRef entry_alloca(Frame *f, LLVMTypeRef type); // memory in the entry function's frame
 LLVMValueRef constant_pointer(Codegen *g, const void *bytes, size_t count);
 
@@ -314,6 +325,7 @@ bool made_fits(const Codegen *g, const EmitEntry entries[], int count);
 LLVMValueRef made_weights(Frame *f, const AmlConv *c, const void *weights);
 void made_emit(Codegen *g, const char *symbol, ObjectCode *object);
 void function_attributes(Codegen *g, LLVMValueRef function, const char *const names[]);
+void function_short(Codegen *g, LLVMValueRef function); // its code is as short as LLVM can make it
 
 // move.c: ops with loops of their own
 void emit_move(Frame *f, Inst *inst);

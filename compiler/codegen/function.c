@@ -361,8 +361,11 @@ void emit_entry(Codegen *g, EmitEntry *entry)
     LLVMValueRef function =
         LLVMAddFunction(g->module, e->symbol, LLVMFunctionType(g->none, types, 1, 0));
     // It calls kernels and little else; LLVM is slow with long functions.
-    static const char *const attributes[] = {"nounwind", "noinline", "optnone", NULL};
-    function_attributes(g, function, attributes);
+    static const char *const attributes[] = {"nounwind", "noinline", "optnone", NULL},
+                             *const plain[] = {"nounwind", "noinline", NULL};
+    function_attributes(g, function, g->small ? plain : attributes);
+    if (g->small)
+        function_short(g, function);
     Frame frame = {.g = g,
                    .fn = e->ir,
                    .call = LLVMGetParam(function, 0),

@@ -9,13 +9,23 @@
 
 #include "codegen/emit.h"
 
+static void add_attribute(Codegen *g, LLVMValueRef function, const char *name)
+{
+    unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
+    LLVMAddAttributeAtIndex(function, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                            LLVMCreateEnumAttribute(g->llvm, kind, 0));
+}
+
+void function_short(Codegen *g, LLVMValueRef function)
+{
+    add_attribute(g, function, "minsize");
+    add_attribute(g, function, "optsize"); // it is not aligned either then
+}
+
 void function_attributes(Codegen *g, LLVMValueRef function, const char *const names[])
 {
-    for (int i = 0; names && names[i]; i++) {
-        unsigned kind = LLVMGetEnumAttributeKindForName(names[i], strlen(names[i]));
-        LLVMAddAttributeAtIndex(function, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
-                                LLVMCreateEnumAttribute(g->llvm, kind, 0));
-    }
+    for (int i = 0; names && names[i]; i++)
+        add_attribute(g, function, names[i]);
     char width[16];
     snprintf(width, sizeof width, "%d", g->lanes * 32);
     const char *pair[][2] = {{"target-cpu", g->cpu},
@@ -261,7 +271,7 @@ LLVMValueRef soon_table(Frame *f)
 }
 
 // The function, or its declaration if it is in another piece.
-static LLVMValueRef function_here(Codegen *g, LLVMValueRef function)
+LLVMValueRef function_here(Codegen *g, LLVMValueRef function)
 {
     size_t length;
     const char *name = LLVMGetValueName2(function, &length);

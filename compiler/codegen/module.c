@@ -100,6 +100,7 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
                        .tiles = info.tiles,
                        .bytes = bytes,
                        .stores = target.stores,
+                       .small = target.small,
                        .keeps_objects = target.keeps_objects,
                        .shared = target.shared,
                        .prefix = target.shared

@@ -264,6 +264,8 @@ static void emit_argmax(Frame *f, Inst *inst)
         kernel_close(k);
         return;
     }
+    if (g->small)
+        function_short(g, k->function);
     Emit *e = &k->emit;
     LLVMTypeRef held = register_type(g, type.dtype, 1);
     LLVMValueRef best = LLVMBuildAlloca(e->b, held, ""),

@@ -121,6 +121,13 @@ static int64_t body_weight(IrFunction *body)
     return weight;
 }
 
+// Where there is little to do, a program of a few kilobytes has short code instead of fast code.
+static bool is_short(const Nest *n)
+{
+    enum { LITTLE = 4096 };
+    return n->e->g->small && type_elements(n->shape.space) * n->shape.phases <= LITTLE;
+}
+
 static void choose_lanes(Nest *n)
 {
     int most = n->e->g->lanes;
@@ -146,6 +153,8 @@ static void choose_lanes(Nest *n)
         if (vectors < n->unit_most)
             n->unit_most = (int)vectors;
     }
+    if (is_short(n))
+        n->unit_most = 1;
     n->first_kept = -1;
     for (int i = 0; i < n->dims && n->first_kept < 0; i++)
         if (!n->dim[i].folded)
@@ -962,6 +971,8 @@ void nest_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[])
     Nest *n = &(Nest){.k = k, .e = e};
     nest_prepare(n, body);
     divide(n, &n->chunk);
+    if (is_short(n))
+        function_short(k->g, k->function);
     for (int i = 0; i < body->result.count; i++) {
         Inst *value = body->result.at[i].value;
         int level = body_result_level(&n->shape, value);

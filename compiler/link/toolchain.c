@@ -142,6 +142,28 @@ static const char *place_exports(Workplace *place, const LinkRequest *request)
     return wrong ? wrong : place_file(place, "exports.txt", list.text, list.length);
 }
 
+// executable.ld with what is an address in one of its two places; the mark of the other one is left
+// empty.
+static const char *place_layout(Workplace *place, bool packs)
+{
+    static const char *const words[] = {"*(.data.rel.ro .data.rel.ro.*)",
+                                        "QUAD(0) *(.data.rel.ro .data.rel.ro.*)"};
+    const char *rest = (const char *)aml_layout[0].at, *end = rest + aml_layout[0].length;
+    Buffer out = {.arena = place->cx->arena};
+    buffer_text(&out, "");
+    for (int i = 0; i < 2; i++) {
+        const char *mark = i ? "ADDRESSES_PACKED" : "ADDRESSES_ONCE";
+        const char *at = memmem(rest, (size_t)(end - rest), mark, strlen(mark));
+        if (!at)
+            return "executable.ld lacks a place for addresses";
+        buffer_append(&out, rest, (size_t)(at - rest));
+        buffer_text(&out, packs == (i == 1) ? words[i] : "");
+        rest = at + strlen(mark);
+    }
+    buffer_append(&out, rest, (size_t)(end - rest));
+    return place_file(place, aml_layout[0].name, out.text, out.length);
+}
+
 static const char *place_inputs(Workplace *place, const LinkRequest *request)
 {
     const char *aml = arena_printf(place->cx->arena, "%s/aml", place->folder);
@@ -154,7 +176,7 @@ static const char *place_inputs(Workplace *place, const LinkRequest *request)
     if (!wrong && request->header)
         wrong = place_file(place, request->header_name, request->header, strlen(request->header));
     if (!wrong)
-        wrong = place_file(place, aml_layout[0].name, aml_layout[0].at, aml_layout[0].length);
+        wrong = place_layout(place, request->tables.unpacks);
     if (!wrong && request->exports)
         wrong = place_exports(place, request);
     if (!wrong)

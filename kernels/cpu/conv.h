@@ -44,6 +44,7 @@ enum {
     AML_CONV_PARTS = 32,
     AML_CONV_TILE = 28,       // accumulators at most: of 32 registers,
     AML_CONV_SMALL_TILE = 12, // and of 16
+    AML_CONV_QUAD_TILE = 8,   // where a product of bytes needs some itself
     AML_CONV_LINED = 8        // result channels of a tile whose lanes are positions, at most
 };
 
@@ -136,8 +137,10 @@ static inline void aml_conv_reach(const AmlConv *c, int axis, int64_t first, int
 
 static inline void aml_conv_tile(AmlConv *c)
 {
-    int64_t most = c->lanes * c->bytes == 64 ? AML_CONV_TILE : AML_CONV_SMALL_TILE;
-    int64_t wide = most == AML_CONV_TILE ? 2 : 3, all = aml_ceil_div(c->to, c->lanes);
+    int64_t most = c->lanes * c->bytes == 64 ? AML_CONV_TILE
+                   : c->quads                ? AML_CONV_QUAD_TILE
+                                             : AML_CONV_SMALL_TILE;
+    int64_t wide = most == AML_CONV_SMALL_TILE ? 3 : 2, all = aml_ceil_div(c->to, c->lanes);
     int64_t best = -1;
     // The fewest idle lanes, then wide. More than two registers of 32 would leave so few positions
     // that turning a tile around wastes half of it.
@@ -295,11 +298,12 @@ static inline bool aml_conv_plan(AmlConv *c)
     wanted = wanted < 1 ? 1 : wanted > AML_CONV_PARTS ? AML_CONV_PARTS : wanted;
     c->unit_chunk = aml_ceil_div(units, wanted);
     c->parts = aml_ceil_div(units, c->unit_chunk);
-    // One register more: rows are written by whole registers.
+    // One register more: rows are written by whole registers. Tiles of bytes may reach beyond a row.
+    int64_t beyond = c->lanes + (c->quads ? c->tile_columns * c->step[2] : 0);
     c->copy_bytes =
         c->direct
             ? 0
-            : (size_t)((aml_conv_place(c) * c->from * aml_conv_all(c->copy) + c->lanes) * c->bytes +
+            : (size_t)((aml_conv_place(c) * c->from * aml_conv_all(c->copy) + beyond) * c->bytes +
                        63) /
                   64 * 64;
     int64_t positions = aml_conv_all(c->result) / c->result[c->block_axis] * c->block_rows;

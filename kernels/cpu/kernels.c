@@ -7,6 +7,7 @@
 #include "depthwise.c"
 #ifdef AML_QUADS // where a program has products of bytes: a file of bitcode of its own
 #include "quads.c"
+#include "conv_sized.c"
 #include "stored.c"
 #endif
 #include "attend.c"

@@ -113,43 +113,45 @@ HELPER const uint8_t *conv_at_quads(const uint8_t *base, int64_t index, int64_t 
 #undef CONV_QUADS
 #undef CONV_WORDS
 
-// A register of bytes at `at` as words; `left` of them are there, the others are zero.
-HELPER u32v quads_bytes(const uint8_t *at, int64_t left)
+// A register of bytes as words.
+HELPER u32v quads_bytes(const uint8_t *at)
 {
-    u8v bytes = {};
-    if (left >= LANES) {
-        __builtin_memcpy(&bytes, at, sizeof bytes);
-    } else {
-#if AML_WIDTH == 16
-        bytes = (u8v)_mm_maskz_loadu_epi8((__mmask16)((1u << left) - 1), at);
-#else
-        uint8_t some[LANES] = {0};
-        NO_UNROLL for (int64_t i = 0; i < left; i++) some[i] = at[i];
-        __builtin_memcpy(&bytes, some, sizeof bytes);
-#endif
-    }
+    u8v bytes;
+    __builtin_memcpy(&bytes, at, sizeof bytes);
     return __builtin_convertvector(bytes, u32v);
 }
 
-// Four channels of a row of the source as a row of quads, from left to right: what a register holds
-// beyond its row is stored over by what follows.
-HELPER void quads_row(const uint8_t *in, int64_t plane, int64_t channels, int64_t before,
-                      int64_t middle, int64_t width, int32_t *out)
+// Up to four channels of a row of the source as a row of quads, from left to right: what a register
+// holds beyond its row is stored over by what follows. Whole registers are read, which is good but
+// in the last rows of a source that ends at `end`.
+HELPER void quads_row(const uint8_t *in, const uint8_t *end, int64_t plane, int64_t channels,
+                      int64_t before, int64_t middle, int64_t width, int32_t *out)
 {
     i32v zero = {};
+    int64_t second = channels > 1 ? plane : 0, third = channels > 2 ? 2 * plane : 0,
+            fourth = channels > 3 ? 3 * plane : 0, last = fourth > third ? fourth : third;
+    uint32_t there = channels < 4 ? (1u << 8 * channels) - 1 : ~0u; // of a quad
+    last = last > second ? last : second;
     NO_UNROLL for (int64_t x = 0; x < before; x += LANES) quad_store(out + x, zero);
-    NO_UNROLL for (int64_t x = 0; x < middle; x += LANES)
-    {
-        u32v quad = quads_bytes(in + x, middle - x);
-        if (channels > 1)
-            quad |= quads_bytes(in + plane + x, middle - x) << 8;
-        if (channels > 2)
-            quad |= quads_bytes(in + 2 * plane + x, middle - x) << 16;
-        if (channels > 3)
-            quad |= quads_bytes(in + 3 * plane + x, middle - x) << 24;
-        quad_store(out + before + x, (i32v)quad);
+    out += before;
+    if (end - in >= last + middle + LANES) {
+        NO_UNROLL for (int64_t x = 0; x < middle; x += LANES)
+        {
+            const uint8_t *at = in + x;
+            u32v quad = quads_bytes(at) | quads_bytes(at + second) << 8 |
+                        quads_bytes(at + third) << 16 | quads_bytes(at + fourth) << 24;
+            quad_store(out + x, (i32v)(quad & there));
+        }
+    } else {
+        NO_UNROLL for (int64_t x = 0; x < middle; x++)
+        {
+            const uint8_t *at = in + x;
+            uint32_t quad = at[0] | (uint32_t)at[second] << 8 | (uint32_t)at[third] << 16 |
+                            (uint32_t)at[fourth] << 24;
+            out[x] = (int32_t)(quad & there);
+        }
     }
-    NO_UNROLL for (int64_t x = before + middle; x < width; x += LANES) quad_store(out + x, zero);
+    NO_UNROLL for (int64_t x = middle; x < width - before; x += LANES) quad_store(out + x, zero);
 }
 
 TEMPLATE void aml_shared_conv_copy_quads(const uint8_t *source, int64_t half, int64_t channels,
@@ -164,6 +166,7 @@ TEMPLATE void aml_shared_conv_copy_quads(const uint8_t *source, int64_t half, in
     int64_t middle = source_w - first < copy_w - before ? source_w - first : copy_w - before;
     middle = middle < 0 ? 0 : middle;
     int64_t plane = source_d * source_h * source_w;
+    const uint8_t *end = source + channels * plane;
     NO_UNROLL for (int64_t channel = 0; channel < channels; channel += 4)
     {
         int64_t left = channels - channel;
@@ -175,8 +178,8 @@ TEMPLATE void aml_shared_conv_copy_quads(const uint8_t *source, int64_t half, in
                 const uint8_t *in =
                     outside ? source
                             : source + ((channel * source_d + z) * source_h + y) * source_w + first;
-                quads_row(in, plane, left, outside ? copy_w : before, outside ? 0 : middle, copy_w,
-                          copy);
+                quads_row(in, end, plane, left, outside ? copy_w : before, outside ? 0 : middle,
+                          copy_w, copy);
                 copy += copy_w;
             }
         }

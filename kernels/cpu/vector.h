@@ -24,6 +24,8 @@
 #else
 #define TEMPLATE static inline __attribute__((always_inline, unused))
 #endif
+// Of what is called seldom and exists once: short code.
+#define SMALL __attribute__((minsize))
 #define HELPER static inline __attribute__((always_inline, unused))
 #define UNROLL _Pragma("clang loop unroll(full)")
 #define NO_UNROLL _Pragma("clang loop unroll(disable)")

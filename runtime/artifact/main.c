@@ -158,45 +158,53 @@ static void print_layers(const aml_artifact *artifact, bool json)
     }
 }
 
+// What it was made from, as words or as JSON.
+static void print_origin(const aml_artifact *artifact, bool json)
+{
+    static const char words[] = "program\0source\0weights\0data\0compiler",
+                      keys[] = "name\0source_hash\0weights_hash\0data_fingerprint\0compiler";
+    const char *value[] = {artifact->name, artifact->source_hash, artifact->weights_hash,
+                           artifact->data_fingerprint, artifact->compiler},
+               *doc = artifact->doc ? artifact->doc : "";
+    for (int i = 0; i < (int)AMLI_COUNT(value); i++) {
+        const char *before = i ? json ? ", " : "\n" : json ? "{" : "";
+        printf(json ? "%s\"%s\": \"%s\"" : "%s%-10s %s", before,
+               amli_listed(json ? keys : words, i), value[i]);
+        if (!i && !json && *doc)
+            printf(": %.*s", (int)strcspn(doc, "\n"), doc);
+    }
+}
+
 static void print_info(const aml_artifact *artifact, bool json)
 {
     char bytes[32];
     const aml_level *used = aml_artifact_level(artifact);
+    print_origin(artifact, json);
+    if (json)
+        printf(", \"cpu_level\": \"%s\", \"cpu_levels\": [", used ? used->cpu_level : "");
+    else
+        printf("\n%-10s", "processor");
+    for (int i = 0; i < artifact->levels; i++) {
+        const aml_level *level = &artifact->level[i];
+        if (json)
+            printf("%s\"%s\"", i ? ", " : "", level->cpu_level);
+        else
+            printf(" %s%s", level->cpu_level, level == used ? " (used here)" : "");
+    }
     if (json) {
-        printf("{\"name\": \"%s\", \"source_hash\": \"%s\", \"weights_hash\": \"%s\", "
-               "\"data_fingerprint\": \"%s\", \"compiler\": \"%s\", "
-               "\"cpu_level\": \"%s\", \"cpu_levels\": [",
-               artifact->name, artifact->source_hash, artifact->weights_hash,
-               artifact->data_fingerprint, artifact->compiler, used ? used->cpu_level : "");
-        for (int i = 0; i < artifact->levels; i++)
-            printf("%s\"%s\"", i ? ", " : "", artifact->level[i].cpu_level);
         printf("], \"parameters\": %lld, \"weights_bytes\": %zu, \"memory_bytes\": %zu, "
                "\"batch\": [",
                (long long)artifact->parameters, artifact->weights_bytes,
                aml_context_bytes(artifact));
-        for (int i = 0; i < artifact->predicts; i++)
-            printf("%s%lld", i ? ", " : "", (long long)artifact->predict_batch[i]);
-        printf("], \"inputs\": [");
     } else {
-        printf("%-10s %s%s%.*s\n", "program", artifact->name,
-               artifact->doc && *artifact->doc ? ": " : "",
-               (int)(artifact->doc ? strcspn(artifact->doc, "\n") : 0),
-               artifact->doc ? artifact->doc : "");
-        printf("%-10s %s\n%-10s %s\n%-10s %s\n", "source", artifact->source_hash, "weights",
-               artifact->weights_hash, "data", artifact->data_fingerprint);
-        printf("%-10s %s\n%-10s", "compiler", artifact->compiler, "processor");
-        for (int i = 0; i < artifact->levels; i++)
-            printf(" %s%s", artifact->level[i].cpu_level,
-                   &artifact->level[i] == used ? " (used here)" : "");
-        printf("\n");
-        printf("%-10s %lld, %s\n", "parameters", (long long)artifact->parameters,
+        printf("\n%-10s %lld, %s\n", "parameters", (long long)artifact->parameters,
                amli_bytes_text((double)artifact->weights_bytes, bytes, sizeof bytes));
         printf("%-10s %s a context\n%-10s", "memory",
                amli_bytes_text((double)aml_context_bytes(artifact), bytes, sizeof bytes), "batch");
-        for (int i = 0; i < artifact->predicts; i++)
-            printf(" %lld", (long long)artifact->predict_batch[i]);
-        printf("\n");
     }
+    for (int i = 0; i < artifact->predicts; i++)
+        printf("%s%lld", json ? i ? ", " : "" : " ", (long long)artifact->predict_batch[i]);
+    printf(json ? "], \"inputs\": [" : "\n");
     for (int i = 0; i < artifact->fields; i++)
         show_tensor("input", &artifact->field[i].tensor, json, i == 0);
     if (json)

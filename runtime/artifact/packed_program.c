@@ -12,6 +12,15 @@ extern const char __ehdr_start[] HIDDEN, aml_constants[] HIDDEN, aml_constants_e
 
 enum { PAGE = 4096 };
 
+static void add_to_addresses(uint64_t *link, uint64_t program)
+{
+    for (uint64_t apart = 1; apart; link += apart) {
+        uint64_t word = *link;
+        apart = word >> PACKED_ADDRESS;
+        *link = (word & (((uint64_t)1 << PACKED_ADDRESS) - 1)) + program;
+    }
+}
+
 void aml_unpack_program(void)
 {
     const Elf64_Ehdr *head = (const Elf64_Ehdr *)(const void *)__ehdr_start;
@@ -25,6 +34,7 @@ void aml_unpack_program(void)
     uintptr_t from = (uintptr_t)begin / PAGE * PAGE, to = (uintptr_t)aml_constants / PAGE * PAGE;
     size_t bytes = (size_t)(aml_constants_end - aml_constants);
     aml_unpack((const uint8_t *)begin, (uint8_t *)(uintptr_t)aml_constants, bytes);
+    add_to_addresses((uint64_t *)(uintptr_t)aml_constants, (uintptr_t)__ehdr_start);
     munmap((void *)from, to - from);
     mprotect((void *)to, (uintptr_t)aml_constants_end - to, PROT_READ);
 }

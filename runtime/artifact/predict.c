@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "runtime/artifact/serving.h"
+#include "runtime/data/data.h"
 
 enum { UNIT_SEPARATOR = 0x1f, KNOWN_BY = 16 }; // bytes by which a kind of file is known
 
@@ -54,40 +55,17 @@ static void write_element(FILE *out, const aml_tensor_info *info, const void *at
                           bool json)
 {
     char text[40];
-    double value = 0;
     if (info->class_name && info->dtype == AML_I32 &&
         amli_write_class(out, info, ((const int32_t *)at)[index], json))
         return;
-    switch (info->dtype) {
-    case AML_F32:
-        value = (double)((const float *)at)[index];
-        break;
-    case AML_F64:
-        value = ((const double *)at)[index];
-        break;
-    case AML_I32:
-        fprintf(out, "%d", ((const int32_t *)at)[index]);
-        return;
-    case AML_I64:
+    if (info->dtype == AML_I64) { // not every one is a double
         fprintf(out, "%lld", (long long)((const int64_t *)at)[index]);
         return;
-    case AML_I8:
-        fprintf(out, "%d", ((const int8_t *)at)[index]);
-        return;
-    case AML_U8:
-    case AML_BOOL:
-        fprintf(out, "%u", ((const uint8_t *)at)[index]);
-        return;
-    case AML_F16:
-        value = (double)((const _Float16 *)at)[index];
-        break;
-    case AML_BF16: {
-        uint32_t bits = (uint32_t)((const uint16_t *)at)[index] << 16;
-        float narrow;
-        memcpy(&narrow, &bits, sizeof narrow);
-        value = (double)narrow;
-        break;
     }
+    double value = amli_element(info->dtype, at, index);
+    if (info->dtype > AML_BF16) {
+        fprintf(out, "%d", (int)value);
+        return;
     }
     if (value - value != 0)
         fputs(json ? "null" : value != value ? "nan" : value > 0 ? "inf" : "-inf", out);

@@ -272,6 +272,7 @@ aml_status amli_balance(const amli_samples *samples, int output, void *pool, flo
 size_t amli_tensor_bytes(const aml_tensor_info *tensor);
 
 // ---- element.c
+double amli_half(uint16_t bits); // of an f16
 double amli_element(aml_dtype dtype, const void *at, int64_t index);
 
 // ---- sampler.c

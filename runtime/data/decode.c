@@ -25,8 +25,9 @@ static uint16_t to_f16(float value)
     float size = fabsf(value);
     if (size >= 65520.0f)
         return sign | 0x7C00;
-    if (size < 6.103515625e-05f) // subnormal: multiples of 2^-24; nearbyint rounds halves to even
-        return sign | (uint16_t)nearbyintf(size * 16777216.0f);
+    // subnormal: multiples of 2^-24, of which a sum at 2^23 rounds halves to even ones
+    if (size < 6.103515625e-05f)
+        return sign | (uint16_t)(size * 16777216.0f + 0x1p23f - 0x1p23f);
     bits &= 0x7FFFFFFF;
     bits += 0xFFF + (bits >> 13 & 1);
     return sign | (uint16_t)((bits >> 13) - (112 << 10));
@@ -200,6 +201,11 @@ bool amli_has_header(aml_header header, const aml_field field[], int fields)
     return false;
 }
 
+static bool is_whole(double value)
+{
+    return fabs(value) >= 0x1p53 || (double)(int64_t)value == value;
+}
+
 // Numbers are names only if they count the columns, as some tools do that have no names to write.
 aml_status amli_check_header(aml_header stated, const amli_cell header[], int64_t columns,
                              aml_error *error)
@@ -212,7 +218,7 @@ aml_status amli_check_header(aml_header stated, const amli_cell header[], int64_
         double value;
         if (!amli_decode(&number, NULL, &header[i], &value, expected, sizeof expected))
             return AML_OK;
-        counts = counts && value > last && value == floor(value);
+        counts = counts && value > last && is_whole(value);
         last = value;
     }
     if (counts || stated != AML_HEADER_AUTO)

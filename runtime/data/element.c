@@ -4,6 +4,18 @@
 
 #include "runtime/data/data.h"
 
+double amli_half(uint16_t bits)
+{
+    // the exponent of a float is larger by 112; one of ones means the same in both
+    uint32_t wide = (uint32_t)(bits & 0x7FFF) << 13;
+    float size;
+    if (wide >= 0x7C00 << 13)
+        wide |= 0x7F800000;
+    memcpy(&size, &wide, sizeof size);
+    size = wide >= 0x7F800000 ? size : size * 0x1p112f;
+    return (double)(bits >> 15 ? -size : size);
+}
+
 double amli_element(aml_dtype dtype, const void *at, int64_t index)
 {
     switch (dtype) {
@@ -12,7 +24,7 @@ double amli_element(aml_dtype dtype, const void *at, int64_t index)
     case AML_F64:
         return ((const double *)at)[index];
     case AML_F16:
-        return (double)((const _Float16 *)at)[index];
+        return amli_half(((const uint16_t *)at)[index]);
     case AML_BF16: {
         uint32_t bits = (uint32_t)((const uint16_t *)at)[index] << 16;
         float value;

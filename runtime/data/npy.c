@@ -1,10 +1,10 @@
 // Headers and elements of NumPy's arrays (NEP 1): "\x93NUMPY", a version, the length of a Python
 // dictionary {'descr': '<f4', 'fortran_order': False, 'shape': (60000, 28, 28), }, the elements.
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "runtime/data/data.h"
 #include "runtime/data/npy.h"
 
 // How messages call an array.
@@ -259,14 +259,8 @@ static double real_of(const amli_npy *array, const char *at)
         memcpy(&value, &half, 4);
         return (double)value;
     }
-    if (array->kind == 'f') {
-        int exponent = (int)(bits >> 10 & 31);
-        double fraction = (double)(bits & 1023) / 1024;
-        double size = exponent == 31 ? (fraction > 0 ? (double)NAN : (double)INFINITY)
-                      : exponent     ? ldexp(1 + fraction, exponent - 15)
-                                     : ldexp(fraction, -14);
-        return bits >> 15 ? -size : size;
-    }
+    if (array->kind == 'f')
+        return amli_half((uint16_t)bits);
     if (array->kind != 'i')
         return (double)bits;
     int unused = 64 - 8 * array->bytes;

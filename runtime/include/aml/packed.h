@@ -13,6 +13,10 @@
 //
 // Codes are canonical: shorter ones come first, and bytes in their order among codes of one length.
 
+// Constants that are addresses are a chain: each word has the address as if the program were at 0 in
+// its lowest PACKED_ADDRESS bits, and above them how many words further the next one is (0: there is
+// none). The first word of all is no address, it says where the first one is.
+
 #ifndef AML_PACKED_H
 #define AML_PACKED_H
 
@@ -23,7 +27,8 @@ enum {
     PACKED_CODES = 4,
     PACKED_BLOCK = 256,
     PACKED_LONGEST = 12, // bits of a code
-    PACKED_END = 8       // may be read beyond the last code
+    PACKED_END = 8,      // may be read beyond the last code
+    PACKED_ADDRESS = 40
 };
 
 // What all expanded data may be at most: expanding takes some 4 ns a byte, and a process shares it
