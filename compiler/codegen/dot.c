@@ -324,6 +324,7 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
     p->lanes = p->shape.dot.lanes;
     const AmlDot *dot = &p->shape.dot;
     int64_t direct = epilogue_direct(p) ? AML_DOT_DIRECT : 0;
+    bool packed_panels = (dot->method & AML_DOT_METHOD) == AML_DOT_TILES_PACKED;
 
     Source *left = product_stored(p->dot->input[0])->note,
            *right = product_stored(p->dot->input[1])->note;
@@ -369,7 +370,7 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
                           whole(g, dot->k),
                           whole(g, a_row),
                           whole(g, a_k),
-                          whole(g, dot->b_k),
+                          whole(g, packed_panels ? dot->panel : dot->b_k),
                           whole(g, dot->b_column),
                           whole(g, dot->half ? dot->half : dot->method | direct),
                           whole(g, dot->tile_rows),

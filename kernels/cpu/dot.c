@@ -49,7 +49,8 @@
 #define pairs_fma bf16_pairs_fma
 TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const ELEMENT *b,
                              int64_t step, int64_t k, int lanes, const VECTOR *start, VECTOR *keep,
-                             int64_t row, int64_t column, END_PARAMETERS);
+                             const ELEMENT *ahead, int64_t ahead_step, int64_t row, int64_t column,
+                             END_PARAMETERS);
 #include "dot_tile.h"
 #undef ELEMENT
 #undef VECTOR

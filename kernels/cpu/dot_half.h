@@ -13,12 +13,12 @@
 TEMPLATE void dot_rows_f32(const float *a, int64_t a_row, int64_t a_k, const float *b, int64_t step,
                            int64_t column, int64_t vectors, int lanes, int64_t k, int64_t tile_rows,
                            int64_t m, int64_t row_begin, int64_t row_end, const f32v *start,
-                           f32v *keep, void (*epilogue)(void *, int64_t, int64_t, int, f32v),
-                           void *context);
+                           f32v *keep, const float *ahead,
+                           void (*epilogue)(void *, int64_t, int64_t, int, f32v), void *context);
 TEMPLATE void dot_rows_pairs(const float *a, int64_t a_row, int64_t a_k, const float *b,
                              int64_t step, int64_t column, int64_t vectors, int lanes, int64_t k,
                              int64_t tile_rows, int64_t m, int64_t row_begin, int64_t row_end,
-                             const f32v *start, f32v *keep,
+                             const f32v *start, f32v *keep, const float *ahead,
                              void (*epilogue)(void *, int64_t, int64_t, int, f32v), void *context);
 TEMPLATE void dot_half_pack(const uint16_t *b, int64_t b_k, int64_t b_column, int64_t k,
                             int64_t vectors, int lanes, int64_t half, f32v *out);
@@ -52,11 +52,11 @@ HELPER void dot_half_block(const uint16_t *a, int64_t a_row, int64_t a_k, const 
     if (pairs)
         dot_rows_pairs(left, left_row, left_k, (const float *)packed, vectors * F32_LANES, column,
                        vectors, F32_LANES | lanes << 8, steps, tile_rows, m, first, behind, start,
-                       keep, epilogue, context);
+                       keep, NULL, epilogue, context);
     else
         dot_rows_f32(left, left_row, left_k, (const float *)packed, vectors * F32_LANES, column,
                      vectors, F32_LANES | lanes << 8, steps, tile_rows, m, first, behind, start,
-                     keep, epilogue, context);
+                     keep, NULL, epilogue, context);
 }
 
 // A block of k is packed once for all rows of the part; what they have summed waits until the next.

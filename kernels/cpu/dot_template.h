@@ -18,10 +18,11 @@
 TEMPLATE void NAME(dot_rows)(A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t column,
                              int64_t vectors, int lanes, int64_t k, int64_t tile_rows, int64_t m,
                              int64_t row_begin, int64_t row_end, const VECTOR *start, VECTOR *keep,
-                             END_PARAMETERS);
+                             const ELEMENT *ahead, END_PARAMETERS);
 TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const ELEMENT *b,
                              int64_t step, int64_t k, int lanes, const VECTOR *start, VECTOR *keep,
-                             int64_t row, int64_t column, END_PARAMETERS);
+                             const ELEMENT *ahead, int64_t ahead_step, int64_t row, int64_t column,
+                             END_PARAMETERS);
 TEMPLATE void NAME(dot_pack_panel)(const ELEMENT *b, int64_t b_k, int64_t b_column, int64_t k,
                                    int64_t vectors, int lanes, VECTOR *out);
 TEMPLATE void NAME(aml_shared_dot_turn)(const ELEMENT *b, int64_t b_column, int64_t k,
@@ -39,19 +40,37 @@ TEMPLATE void NAME(dot_inner)(const ELEMENT *a, int64_t a_row, const ELEMENT *b,
 
 // ---- one block of rows, over a part of k
 
+// Where a column of a packed B is: a panel has `panel` columns.
+HELPER int64_t NAME(dot_packed)(int64_t column, int64_t k, int64_t panel)
+{
+    return column / panel * panel * k + column % panel;
+}
+
+// What the tiles of a column ask for: the next panel, or what is read after the last one; a half of
+// it if a tile has half the width of a panel.
+HELPER const ELEMENT *NAME(dot_ahead)(const ELEMENT *b, int64_t column, int64_t column_end,
+                                      int64_t k, int64_t panel, int64_t done, int64_t depth,
+                                      const ELEMENT *behind)
+{
+    int64_t next = (column / panel + 1) * panel;
+    return (next < column_end ? b + next * k + done * panel : behind) + column % panel * depth;
+}
+
 // Goes over all panels of the part, so that the block of A, which fits into the second-level cache,
 // is copied once and read from there. `done` of k were summed before, `depth` are summed now. keep:
-// what is summed waits in `sums`, a panel after the other.
+// what is summed waits in `sums`, a panel after the other. `behind`: what is read of a packed B
+// afterwards.
 HELPER void NAME(dot_block)(A_PARAMETERS, const ELEMENT *b, VECTOR *scratch, int64_t m, int64_t n,
                             int64_t k, int64_t b_k, int64_t b_column, int64_t method,
                             int64_t tile_rows, int64_t tile_vectors, int64_t k_block,
                             int64_t row_block, int64_t part_columns, int64_t row_begin,
                             int64_t row_end, int64_t column_begin, int64_t column_end, int64_t done,
-                            int64_t depth, bool keep, END_PARAMETERS)
+                            int64_t depth, bool keep, const ELEMENT *behind, END_PARAMETERS)
 {
     int64_t panel = tile_vectors * LANES, way = method & AML_DOT_METHOD;
     bool pack = way == AML_DOT_TILES_PACK, copy = method & AML_DOT_COPY_A, blocks = k_block < k;
-    int direct = method & AML_DOT_DIRECT ? 1 << 16 : 0;
+    int asks = method & AML_DOT_AHEAD ? 1 : method & AML_DOT_AHEAD_TWICE ? 2 : 0;
+    int flags = (method & AML_DOT_DIRECT ? 1 << 16 : 0) | asks << 17;
     VECTOR *packed = scratch;
     if (blocks)
         packed += row_block * ((part_columns + panel - 1) / panel * tile_vectors);
@@ -72,20 +91,21 @@ HELPER void NAME(dot_block)(A_PARAMETERS, const ELEMENT *b, VECTOR *scratch, int
         NAME(dot_copy_a)(a, a_k, row_begin, depth, row_end - row_begin, left_k, copied);
         a = copied - row_begin;
     }
-    int64_t step = way == AML_DOT_TILES ? b_k : panel, column = column_begin;
+    int64_t step = pack ? panel : b_k, column = column_begin;
     VECTOR *sums = scratch;
     NO_UNROLL for (; column + panel <= column_end; column += panel)
     {
-        const ELEMENT *right = way == AML_DOT_TILES_PACKED ? b + column * k + done * panel
-                                                           : b + column * b_column + done * b_k;
+        const ELEMENT *right = way == AML_DOT_TILES_PACKED
+                                   ? b + NAME(dot_packed)(column, k, b_k) + done * b_k
+                                   : b + column * b_column + done * b_k;
         if (pack) {
             NAME(dot_pack_panel)(right, b_k, b_column, depth, tile_vectors, LANES, packed);
             right = (const ELEMENT *)packed;
         }
         NAME(dot_rows)
-        (a, left_row, left_k, right, step, column, tile_vectors, LANES | LANES << 8 | direct, depth,
-         tile_rows, m, row_begin, row_end, blocks ? sums : NULL, keep ? sums : NULL, epilogue,
-         context);
+        (a, left_row, left_k, right, step, column, tile_vectors, LANES | LANES << 8 | flags, depth,
+         tile_rows, m, row_begin, row_end, blocks ? sums : NULL, keep ? sums : NULL,
+         NAME(dot_ahead)(b, column, column_end, k, b_k, done, depth, behind), epilogue, context);
         sums += row_block * tile_vectors;
     }
     // The narrower panel at the right edge has a constant width: part_columns is a multiple of a
@@ -95,19 +115,20 @@ HELPER void NAME(dot_block)(A_PARAMETERS, const ELEMENT *b, VECTOR *scratch, int
     if (rest > 0 && column < column_end) {
         int64_t vectors = (rest + LANES - 1) / LANES;
         int lanes = (int)(rest - (vectors - 1) * LANES);
-        const ELEMENT *right = way == AML_DOT_TILES_PACKED ? b + column * k + done * panel
-                                                           : b + column * b_column + done * b_k;
+        const ELEMENT *right = way == AML_DOT_TILES_PACKED
+                                   ? b + NAME(dot_packed)(column, k, b_k) + done * b_k
+                                   : b + column * b_column + done * b_k;
         if (pack) {
             NAME(dot_pack_panel)(right, b_k, b_column, depth, vectors, lanes, packed);
             right = (const ELEMENT *)packed;
         }
         // How many lanes of the last vector may be read (a packed panel is padded), and how many
         // columns it stands for.
-        int last = (way == AML_DOT_TILES ? lanes : LANES) | lanes << 8 | direct;
+        int last = (way == AML_DOT_TILES ? lanes : LANES) | lanes << 8 | flags;
         NAME(dot_rows)
         (a, left_row, left_k, right, pack ? vectors * LANES : step, column, vectors, last, depth,
-         tile_rows, m, row_begin, row_end, blocks ? sums : NULL, keep ? sums : NULL, epilogue,
-         context);
+         tile_rows, m, row_begin, row_end, blocks ? sums : NULL, keep ? sums : NULL,
+         NAME(dot_ahead)(b, column, column_end, k, b_k, done, depth, behind), epilogue, context);
     }
 }
 
@@ -141,6 +162,8 @@ TEMPLATE void NAME(aml_dot)(const ELEMENT *a, const ELEMENT *b, void *scratch, i
         {
             int64_t behind = first + rows_once < row_end ? first + rows_once : row_end;
             int64_t whole = k_block < k ? (k - 1) / k_block * k_block : 0;
+            // AML_DOT_AHEAD: the columns that a packed B is read from after all blocks of k.
+            int64_t next = behind < row_end ? column_begin : column_end < n ? column_end : 0;
             // A long sum: blocks of k. The last one is as long as what the others left.
             if (whole) {
                 VECTOR *sums = scratch;
@@ -150,12 +173,14 @@ TEMPLATE void NAME(aml_dot)(const ELEMENT *a, const ELEMENT *b, void *scratch, i
                 NO_UNROLL for (int64_t done = 0; done < whole; done += k_block) NAME(dot_block)(
                     a, a_row, a_k, b, scratch, m, n, k, b_k, b_column, method, tile_rows,
                     tile_vectors, k_block, row_block, part_columns, first, behind, column_begin,
-                    column_end, done, k_block, true, epilogue, context);
+                    column_end, done, k_block, true,
+                    b + NAME(dot_packed)(column_begin, k, b_k) + (done + k_block) * b_k, epilogue,
+                    context);
             }
             NAME(dot_block)
             (a, a_row, a_k, b, scratch, m, n, k, b_k, b_column, method, tile_rows, tile_vectors,
              k_block, row_block, part_columns, first, behind, column_begin, column_end, whole,
-             k - whole, false, epilogue, context);
+             k - whole, false, b + NAME(dot_packed)(next, k, b_k), epilogue, context);
         }
     }
 }

@@ -12,26 +12,34 @@ HELPER const ELEMENT *NAME(dot_from_row)(A_PARAMETERS, int64_t row)
 }
 
 // Tiles from row_begin to row_end. row_begin is a multiple of tile_rows, and so is row_end unless
-// it is m: what is left below the last whole tile has a constant height.
+// it is m: what is left below the last whole tile has a constant height. Bits 17 and 18 of `lanes`
+// say how many lines of the panel that is read next, `ahead`, a tile asks for with each k, until
+// all of it is in the second-level cache.
 TEMPLATE void NAME(dot_rows)(A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t column,
                              int64_t vectors, int lanes, int64_t k, int64_t tile_rows, int64_t m,
                              int64_t row_begin, int64_t row_end, const VECTOR *start, VECTOR *keep,
-                             END_PARAMETERS)
+                             const ELEMENT *ahead, END_PARAMETERS)
 {
-    int64_t row = row_begin;
+    int64_t row = row_begin, asks = lanes >> 17 & 3, asked = 0, ahead_step = asks * LANES;
     NO_UNROLL for (; row + tile_rows <= row_end; row += tile_rows)
     {
         int64_t done = (row - row_begin) * vectors;
         NAME(dot_tile)
         (tile_rows, vectors, NAME(dot_from_row)(a, a_row, a_k, row), a_row, a_k, b, step, k, lanes,
-         start ? start + done : NULL, keep ? keep + done : NULL, row, column, epilogue, context);
+         start ? start + done : NULL, keep ? keep + done : NULL, ahead, ahead_step, row, column,
+         epilogue, context);
+        // Then for what is near: that costs less than a loop without asking.
+        asked += asks;
+        ahead = asked < vectors ? ahead + k * ahead_step : b;
+        ahead_step = asked < vectors ? ahead_step : 0;
     }
     int64_t rest = m % tile_rows;
     if (rest > 0 && row < row_end) {
         int64_t done = (row - row_begin) * vectors;
         NAME(dot_tile)
         (rest, vectors, NAME(dot_from_row)(a, a_row, a_k, row), a_row, a_k, b, step, k, lanes,
-         start ? start + done : NULL, keep ? keep + done : NULL, row, column, epilogue, context);
+         start ? start + done : NULL, keep ? keep + done : NULL, ahead, ahead_step, row, column,
+         epilogue, context);
     }
 }
 
@@ -55,18 +63,21 @@ TEMPLATE void NAME(dot_rows)(A_PARAMETERS, const ELEMENT *b, int64_t step, int64
 #define TILE_DECLARE(ROWS, VECTORS)                                                                \
     TEMPLATE void NAME(dot_tile_##ROWS##_##VECTORS)(                                               \
         A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t k, int lanes, const VECTOR *start,   \
-        VECTOR *keep, int64_t row, int64_t column, END_PARAMETERS);
+        VECTOR *keep, const ELEMENT *ahead, int64_t ahead_step, int64_t row, int64_t column,       \
+        END_PARAMETERS);
 TILE_LIST(TILE_DECLARE)
 
 // The tile of a constant size.
 TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const ELEMENT *b,
                              int64_t step, int64_t k, int lanes, const VECTOR *start, VECTOR *keep,
-                             int64_t row, int64_t column, END_PARAMETERS)
+                             const ELEMENT *ahead, int64_t ahead_step, int64_t row, int64_t column,
+                             END_PARAMETERS)
 {
 #define TILE_CASE(ROWS, VECTORS)                                                                   \
     case ROWS * 8 + VECTORS:                                                                       \
         NAME(dot_tile_##ROWS##_##VECTORS)                                                          \
-        (a, a_row, a_k, b, step, k, lanes, start, keep, row, column, epilogue, context);           \
+        (a, a_row, a_k, b, step, k, lanes, start, keep, ahead, ahead_step, row, column, epilogue,  \
+         context);                                                                                 \
         break;
     switch (rows * 8 + vectors) {
         TILE_LIST(TILE_CASE)
@@ -86,7 +97,8 @@ TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const 
 #define TILE_DEFINE(ROWS, VECTORS)                                                                 \
     TEMPLATE void NAME(dot_tile_##ROWS##_##VECTORS)(                                               \
         A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t k, int lanes, const VECTOR *start,   \
-        VECTOR *keep, int64_t row, int64_t column, END_PARAMETERS)                                 \
+        VECTOR *keep, const ELEMENT *ahead, int64_t ahead_step, int64_t row, int64_t column,       \
+        END_PARAMETERS)                                                                            \
     {                                                                                              \
         VECTOR sum[ROWS][VECTORS];                                                                 \
         UNROLL for (int i = 0; i < ROWS; i++)                                                      \
@@ -98,6 +110,11 @@ TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const 
             a_row == AML_DOT_TABLE ? ((const ELEMENT *const *)a)[i] : a;                           \
         NO_UNROLL for (int64_t p = 0; p < k; p++)                                                  \
         {                                                                                          \
+            UNROLL for (int j = 0; j < 2; j++)                                                     \
+            {                                                                                      \
+                if (j < (lanes >> 17 & 3))                                                         \
+                    __builtin_prefetch(ahead + p * ahead_step + j * LANES, 0, 2);                  \
+            }                                                                                      \
             const ELEMENT *of_k =                                                                  \
                 a_k == AML_DOT_TABLE ? ((const ELEMENT *const *)a)[p] + row * a_row : NULL;        \
             VECTOR right[VECTORS];                                                                 \
@@ -126,7 +143,7 @@ TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const 
             }                                                                                      \
             return;                                                                                \
         }                                                                                          \
-        if (lanes >> 16) {                                                                         \
+        if (lanes >> 16 & 1) {                                                                     \
             UNROLL for (int i = 0; i < ROWS; i++)                                                  \
             {                                                                                      \
                 UNROLL for (int j = 0; j < VECTORS - 1; j++)                                       \

@@ -66,11 +66,13 @@
 //                    i64 m, i64 n, i64 k,
 //                    i64 a_row, i64 a_k,                // A[i, p] is a[i * a_row + p * a_k]
 //                    i64 b_k, i64 b_column,             // B[p, j] is b[p * b_k + j * b_column];
-//                    unused for packed B i64 method, i64 tile_rows, i64 tile_vectors, i64 k_block,
-//                    i64 row_block,    // AmlDot i64 part_rows, i64 part_columns, // AmlDot i64
-//                    part_begin, i64 part_end,      // 0 <= begin <= end <= AmlDot.parts: what this
-//                    call computes void (*epilogue)(void *context, i64 row, i64 column, i32 lanes,
-//                    f32v value), void *context)
+//                                                       of a packed B b_k is AmlDot.panel
+//                    i64 method, i64 tile_rows, i64 tile_vectors, i64 k_block, i64 row_block,
+//                    i64 part_rows, i64 part_columns,   // AmlDot
+//                    i64 part_begin, i64 part_end,      // 0 <= begin <= end <= AmlDot.parts: what
+//                                                       this call computes
+//                    void (*epilogue)(void *context, i64 row, i64 column, i32 lanes, f32v value),
+//                    void *context)
 //   void aml_dot_f64(the same with double and f64v)
 //
 //   void aml_dot_half(const u16 *a, const u16 *b, the same with `half` for `method`): operands are
@@ -109,6 +111,9 @@ enum {
                          // scratch first, for all columns of the part
     AML_DOT_DIRECT = 16, // added to a tile method: the epilogue takes its vectors out of registers,
                          // its code exists once for each of them
+    AML_DOT_AHEAD = 32, // added to a tile method: tiles ask for the panel of B that is read next, a
+                        // line with each k
+    AML_DOT_AHEAD_TWICE = 64, // two lines
 };
 
 enum {
@@ -146,6 +151,7 @@ typedef struct AmlDot {
     int64_t method;
     int64_t tile_rows; // rows and vectors of the register tile
     int64_t tile_vectors;
+    int64_t panel;     // columns of a panel of a packed B: one tile, or two beside each other
     int64_t k_block;   // how much of k is summed in registers; k if all of it
     int64_t row_block; // rows whose partial sums or whose copy of A wait in scratch; 0: all rows
                        // of a part
@@ -185,6 +191,15 @@ static inline void aml_dot_tile(AmlDot *dot)
     // A few rows more than that: a narrower tile holds all of them, and B is read once.
     if (wide == 4 && dot->m > limit[1][dot->tile_vectors] && dot->m <= limit[1][2])
         dot->tile_vectors = 2;
+    dot->panel = dot->tile_vectors * dot->lanes;
+    // Two such tiles are so high that they do not wait for a packed panel. It is as wide as that
+    // for other numbers of rows, so that their code has the same weights.
+    if (dot->b_packed && dot->tile_vectors == 4 && dot->m > limit[1][2] &&
+        dot->m <= 2 * limit[1][2]) {
+        dot->tile_vectors = 2;
+        dot->tile_rows = aml_ceil_div(dot->m, 2);
+        return;
+    }
     int64_t rows = limit[wide == 4][dot->tile_vectors];
     if (dot->m <= rows) {
         dot->tile_rows = dot->m < 1 ? 1 : dot->m;
@@ -193,7 +208,9 @@ static inline void aml_dot_tile(AmlDot *dot)
     dot->tile_rows = rows;
     if (dot->m >= 16 * rows && aml_dot_work(dot) >= AML_DOT_LARGE)
         return; // more rows read B less often, and the rest below the last tile is small
-    for (int64_t try = rows; try >= 4 && try > rows / 2; try--) {
+    // Four rows for each panel's line are few where panels come from the second-level cache.
+    int64_t least = dot->b_packed && wide == 4 && aml_dot_work(dot) >= 1 << 20 ? 5 : 4;
+    for (int64_t try = rows; try >= least && try > rows / 2; try--) {
         if (dot->m % try == 0) {
             dot->tile_rows = try;
             break;
@@ -348,7 +365,8 @@ static inline void aml_dot_plan_tiles(AmlDot *dot)
     dot->tile_rows = dot->m > AML_TILE ? 2 * AML_TILE : AML_TILE;
     dot->tile_vectors = vectors < 1 ? 1 : vectors < most ? vectors : most;
     dot->packed_bytes = dot->turned_bytes = 0;
-    int64_t panel = dot->tile_vectors * dot->lanes, words = dot->half ? (dot->k + 1) / 2 : dot->k;
+    int64_t panel = dot->panel = dot->tile_vectors * dot->lanes,
+            words = dot->half ? (dot->k + 1) / 2 : dot->k;
     if (dot->half && dot->a_row == 1 && dot->a_k != 1 && !dot->looped && dot->k >= 64 &&
         dot->m >= 32 && dot->n > 2 * panel)
         dot->turned_bytes = (size_t)(dot->m * aml_dot_turned_step(dot) * 2);
@@ -393,6 +411,19 @@ static inline void aml_dot_plan_half(AmlDot *dot)
         dot->scratch_bytes += (size_t)(dot->part_rows * panel * 4);
 }
 
+// Weights are used once in a pass over a model, and are in no near cache then. The first rows of a
+// panel would wait for them, so that the next panel is asked for while one is used: by lines of as
+// many bytes as a register has. Up to six rows the product is as fast as memory anyway; a single
+// high tile has time for two lines with each k.
+static inline int64_t aml_dot_ahead(const AmlDot *dot)
+{
+    enum { LINE = 64, NEAR = 256 * 1024, LEAST_ROWS = 7, HIGH = 9 };
+    if (!dot->b_packed || dot->lanes * dot->bytes != LINE || dot->packed_bytes < NEAR ||
+        dot->m < LEAST_ROWS)
+        return 0;
+    return dot->m == dot->tile_rows && dot->m >= HIGH ? AML_DOT_AHEAD_TWICE : AML_DOT_AHEAD;
+}
+
 static inline void aml_dot_plan(AmlDot *dot)
 {
     if (dot->tiles) {
@@ -408,11 +439,12 @@ static inline void aml_dot_plan(AmlDot *dot)
     dot->row_block = 0;
     dot->scratch_bytes = dot->packed_bytes = dot->turned_bytes = 0;
     int64_t vector = dot->lanes, panel = dot->tile_vectors * vector;
+    int64_t packed = dot->panel;
     bool few_rows = dot->m <= AML_DOT_FEW_ROWS, large = dot->n * dot->k * dot->bytes > 256 * 1024;
 
     if (dot->b_packed) {
         dot->method = AML_DOT_TILES_PACKED;
-        dot->packed_bytes = (size_t)(aml_ceil_div(dot->n, panel) * panel * dot->k * dot->bytes);
+        dot->packed_bytes = (size_t)(aml_ceil_div(dot->n, packed) * packed * dot->k * dot->bytes);
     } else if (dot->b_column == 1 || dot->n == 1) {
         // Rows of B that are far apart cost a page each: worth a copy if it is used by many rows.
         if (few_rows && large)
@@ -447,6 +479,7 @@ static inline void aml_dot_plan(AmlDot *dot)
                                          : dot->m;
         int64_t column_unit = dot->method == AML_DOT_ROW_STREAMS ? AML_DOT_STREAM_COLUMNS
                               : dot->method == AML_DOT_INNER     ? 4 * vector
+                              : dot->b_packed                    ? packed
                                                                  : panel;
         aml_dot_parts(dot, row_unit, column_unit, 48, 64);
     }
@@ -460,18 +493,19 @@ static inline void aml_dot_plan(AmlDot *dot)
         dot->method |= AML_DOT_COPY_A;
         dot->scratch_bytes += (size_t)(aml_dot_copy_step(rows, vector) * block * dot->bytes);
     }
+    dot->method |= aml_dot_ahead(dot);
 }
 
-// Packs a constant B: panels of tile_vectors * lanes columns, one after the other, each k rows of
-// that many elements; columns beyond n are zero. `out` has packed_bytes. aml_dot_f32 and
-// aml_dot_f64 with AML_DOT_TILES_PACKED read exactly this.
+// Packs a constant B: panels of so many columns, one after the other, each k rows of that many
+// elements; columns beyond n are zero. `out` has packed_bytes. aml_dot_f32 and aml_dot_f64 with
+// AML_DOT_TILES_PACKED read exactly this.
 //
 //   panel 0: B[0, 0..P) B[1, 0..P) ... B[k-1, 0..P)   panel 1: B[0, P..2P) ...
 //
 // For tiles of AMX a panel has rows of zeros up to a multiple of 16.
 static inline void aml_dot_pack(const AmlDot *dot, const void *b, void *out)
 {
-    int64_t panel = dot->tile_vectors * dot->lanes, bytes = dot->bytes;
+    int64_t panel = dot->panel, bytes = dot->bytes;
     int64_t depth = dot->tiles ? aml_dot_tiles_depth(dot->k) : dot->k;
     unsigned char *to = out;
     for (int64_t first = 0; first < dot->n; first += panel) {

@@ -71,13 +71,15 @@ static void product(Case *c, int64_t begin, int64_t end)
                      d->b_column, d->half, d->tile_rows, d->tile_vectors, d->k_block, d->row_block,
                      d->part_rows, d->part_columns, begin, end, visit_f32, c);
     else if (d->bytes == 4)
-        aml_dot_f32(c->a, c->b, c->scratch, d->m, d->n, d->k, d->a_row, d->a_k, d->b_k, d->b_column,
-                    d->method, d->tile_rows, d->tile_vectors, d->k_block, d->row_block,
-                    d->part_rows, d->part_columns, begin, end, visit_f32, c);
+        aml_dot_f32(c->a, c->b, c->scratch, d->m, d->n, d->k, d->a_row, d->a_k,
+                    d->b_packed ? d->panel : d->b_k, d->b_column, d->method, d->tile_rows,
+                    d->tile_vectors, d->k_block, d->row_block, d->part_rows, d->part_columns, begin,
+                    end, visit_f32, c);
     else
-        aml_dot_f64(c->a, c->b, c->scratch, d->m, d->n, d->k, d->a_row, d->a_k, d->b_k, d->b_column,
-                    d->method, d->tile_rows, d->tile_vectors, d->k_block, d->row_block,
-                    d->part_rows, d->part_columns, begin, end, visit_f64, c);
+        aml_dot_f64(c->a, c->b, c->scratch, d->m, d->n, d->k, d->a_row, d->a_k,
+                    d->b_packed ? d->panel : d->b_k, d->b_column, d->method, d->tile_rows,
+                    d->tile_vectors, d->k_block, d->row_block, d->part_rows, d->part_columns, begin,
+                    end, visit_f64, c);
 }
 
 enum { PLAIN, TRANSPOSED, APART }; // APART: neither index is contiguous
@@ -286,6 +288,21 @@ TEST(many_parts)
     CHECK_PRODUCT(4, 200, 700, 100, PLAIN, PLAIN, true, -1, true);
 }
 
+// Panels of one and of two tiles, with and without a rest of rows and of columns, in one block of k
+// and in several; large enough for the next panel to be asked for.
+TEST(packed_panels)
+{
+    static const int64_t rows[] = {1, 6, 7, 8, 9, 12, 13, 16, 23, 24, 25, 32, 64};
+    static const int64_t widths[] = {240, 256, 273};
+    for (int i = 0; i < 13; i++)
+        for (int j = 0; j < 3; j++)
+            CHECK_PRODUCT(4, rows[i], widths[j], 301, PLAIN, PLAIN, true, -1, true);
+    CHECK_PRODUCT(4, 20, 130, 1100, PLAIN, TRANSPOSED, true, -1, true);
+    CHECK_PRODUCT(4, 100, 130, 1100, TRANSPOSED, PLAIN, true, -1, true);
+    CHECK_PRODUCT(8, 13, 130, 300, PLAIN, PLAIN, true, -1, true);
+    CHECK_PRODUCT(8, 64, 70, 700, PLAIN, PLAIN, true, -1, true);
+}
+
 TEST(few_rows)
 {
     static const int64_t widths[] = {1000, 1024, 1033, 3001};
@@ -455,6 +472,7 @@ int main(void)
     RUN(long_sums_in_blocks);
     RUN(copied_columns);
     RUN(many_parts);
+    RUN(packed_panels);
     RUN(few_rows);
     RUN(the_other_methods_are_right_where_the_plan_would_not_choose_them);
     RUN(results_that_leave_registers_directly);

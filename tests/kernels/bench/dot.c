@@ -64,9 +64,9 @@ static AmlDot plan(void)
 static void product(const float *a, const float *b, void *scratch, Output *o)
 {
     AmlDot d = plan();
-    aml_dot_f32(a, b, scratch, d.m, d.n, d.k, d.a_row, d.a_k, d.b_k, d.b_column, d.method,
-                d.tile_rows, d.tile_vectors, d.k_block, d.row_block, d.part_rows, d.part_columns, 0,
-                d.parts, epilogue, o);
+    aml_dot_f32(a, b, scratch, d.m, d.n, d.k, d.a_row, d.a_k, d.b_packed ? d.panel : d.b_k,
+                d.b_column, d.method, d.tile_rows, d.tile_vectors, d.k_block, d.row_block,
+                d.part_rows, d.part_columns, 0, d.parts, epilogue, o);
 }
 
 static double roof(void)
