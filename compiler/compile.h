@@ -74,7 +74,7 @@ typedef struct QuantizeSetting {
     bool per_tensor;            // scales of weights
     bool keep_first, keep_last; // layers that stay f32
     double keep_below;          // dB: layers with a larger error stay f32
-    double fidelity;            // dB: of the answers, where weights are packed; 0: is to be found
+    double fidelity;            // dB: of the answers, where weights are packed
     int64_t samples;
     int dataset; // that ranges are taken from, index in datasets; -1: no activations are quantized
     aml_part part;

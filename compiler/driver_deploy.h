@@ -18,12 +18,6 @@
 #include "quant/quant.h"
 #include "quant/rounding.h"
 
-// Of samples that were held out.
-typedef struct Shares {
-    int64_t count;        // 0: not measured
-    double before, after; // that are predicted; negative: there are no classes
-} Shares;
-
 typedef struct Deployment {
     Command *command;
     Cx *cx;
@@ -43,7 +37,6 @@ typedef struct Deployment {
     const char *reference;              // the training program, once it is built
     // of a quantized or pruned program
     IrFunction *exact, *rounded; // predict for the smallest batch: of f32 and whole, as deployed
-    Shares shares;               // that both predict
     aml_checkpoint *finetuned;   // of the pruned model
     size_t bytes_before;         // of the weights
     bool stores;                 // constants are stored shorter

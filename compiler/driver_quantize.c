@@ -152,67 +152,7 @@ size_t deploy_constant_bytes(const IrFunction *fn, bool stored)
     return bytes;
 }
 
-// ---- accuracy
-
-static int output_named(const Entry *entry, const char *name)
-{
-    for (int i = 0; i < entry->output.count; i++)
-        if (strcmp(entry->output.at[i].name, name) == 0)
-            return i;
-    return -1;
-}
-
-// The share of samples whose class `fn` predicts; negative after an error.
-static double share_right(Deployment *d, IrFunction *fn, const QuantSamples *samples, int label)
-{
-    Native native;
-    const Entry *entry = &d->artifact.predict.at[0];
-    int output = output_named(entry, "prediction");
-    const char *wrong = native_open(d->cx, fn, d->folder, &native);
-    int64_t batch = entry->input.at[0].shape.dim[0], right = 0;
-    for (int64_t first = 0; first < samples->count && !wrong; first += batch) {
-        wrong = quant_take(d->cx, samples, entry, first, &native);
-        if (wrong)
-            break;
-        native_run(&native);
-        for (int64_t i = 0; i < batch && first + i < samples->count; i++)
-            right += element_whole((DType)entry->output.at[output].dtype, native.output[output],
-                                   i) == label_at(samples, label, first + i);
-    }
-    native_close(&native);
-    if (wrong)
-        say(d->command, "error", "the accuracy cannot be measured: %s", wrong);
-    return wrong ? -1 : (double)right / (double)samples->count;
-}
-
-// How many of the held-out samples both functions predict, as shares; negative where there are no
-// classes. False after an error.
-static bool measure(Deployment *d, IrFunction *exact, IrFunction *rounded, Shares *out)
-{
-    QuantSamples samples;
-    aml_tensors *tensors = NULL;
-    const Entry *entry = &d->artifact.predict.at[0];
-    out->before = out->after = -1;
-    if (!deploy_samples(d, "held_out", MEASURED_SAMPLES, &samples, &tensors))
-        return false;
-    int label = label_of(d, &samples), output = output_named(entry, "prediction");
-    bool good = true;
-    out->count = samples.count;
-    if (label >= 0 && output >= 0 && entry->output.at[output].classes > 0) {
-        out->before = share_right(d, ir_clone_function(exact, NULL, sym_of(d->cx, "before")),
-                                  &samples, label);
-        out->after = share_right(d, ir_clone_function(rounded, NULL, sym_of(d->cx, "after")),
-                                 &samples, label);
-        good = out->before >= 0 && out->after >= 0;
-    }
-    aml_tensors_close(tensors);
-    return good;
-}
-
 // ---- weights that are packed
-
-enum { FIRST_FIDELITY = 30, LAST_FIDELITY = 42, FINER = 3 }; // dB
-static const double lost = 0.0025; // of accuracy, at most, where that can be had
 
 // Whether the executable will have its constants packed (link/artifact.c) and its weights can be
 // rounded for that. Of sparse weights only those that are left are stored anyway, one by one.
@@ -233,32 +173,6 @@ static bool packs(const Deployment *d)
     return setting->bits == 8 && !setting->learned && deploy_emits(d, DEPLOY_EXECUTABLE) &&
            !deploy_is_cross(d->deploy) && !d->deploy->weights_beside && bytes < PACKED_MOST &&
            zeros < weights / 3;
-}
-
-// Weights as coarse as is asked for, or finer and finer until held-out samples are predicted nearly
-// as well as before.
-static bool coarsen(Deployment *d, const QuantSamples *samples)
-{
-    const QuantizeSetting *setting = &d->deploy->quantize;
-    const Entry *entry = &d->artifact.predict.at[0];
-    double fidelity = setting->fidelity > 0 ? setting->fidelity : FIRST_FIDELITY;
-    for (;; fidelity += FINER) {
-        const char *wrong =
-            quant_coarsen(d->cx, entry->ir, entry, setting, fidelity, samples, d->folder, &d->plan);
-        if (wrong) {
-            report(d->cx, setting->span, calibration_failed, wrong);
-            return false;
-        }
-        if (setting->fidelity > 0)
-            return true;
-        IrFunction *rounded = ir_clone_function(entry->ir, NULL, sym_of(d->cx, "coarse"));
-        if (!quant_insert(rounded, &d->plan))
-            bug(d->cx, setting->span, "a copy of the function has other layers");
-        if (!measure(d, entry->ir, rounded, &d->shares))
-            return false;
-        if (d->shares.before - d->shares.after <= lost || fidelity >= LAST_FIDELITY)
-            return true;
-    }
 }
 
 // ---- quantization
@@ -287,9 +201,11 @@ static bool calibrate(Deployment *d, const QuantSamples *samples)
     }
     const char *wrong =
         quant_calibrate(cx, entry->ir, entry, setting, samples, d->folder, &d->plan);
+    if (!wrong && d->plan.packs)
+        wrong = quant_coarsen(cx, entry->ir, entry, setting, samples, d->folder, &d->plan);
     if (wrong)
         report(cx, setting->span, calibration_failed, wrong);
-    return !wrong && (!d->plan.packs || coarsen(d, samples));
+    return !wrong;
 }
 
 const char *deploy_part_name(aml_part part)
@@ -338,17 +254,60 @@ bool deploy_quantize(Deployment *d)
     return true;
 }
 
+// ---- accuracy
+
+static int output_named(const Entry *entry, const char *name)
+{
+    for (int i = 0; i < entry->output.count; i++)
+        if (strcmp(entry->output.at[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
+// The share of samples whose class `fn` predicts; negative after an error.
+static double share_right(Deployment *d, IrFunction *fn, const QuantSamples *samples, int label)
+{
+    Native native;
+    const Entry *entry = &d->artifact.predict.at[0];
+    int output = output_named(entry, "prediction");
+    const char *wrong = native_open(d->cx, fn, d->folder, &native);
+    int64_t batch = entry->input.at[0].shape.dim[0], right = 0;
+    for (int64_t first = 0; first < samples->count && !wrong; first += batch) {
+        wrong = quant_take(d->cx, samples, entry, first, &native);
+        if (wrong)
+            break;
+        native_run(&native);
+        for (int64_t i = 0; i < batch && first + i < samples->count; i++)
+            right += element_whole((DType)entry->output.at[output].dtype, native.output[output],
+                                   i) == label_at(samples, label, first + i);
+    }
+    native_close(&native);
+    if (wrong)
+        say(d->command, "error", "the accuracy cannot be measured: %s", wrong);
+    return wrong ? -1 : (double)right / (double)samples->count;
+}
+
 bool deploy_accuracy(Deployment *d, double *before, double *after)
 {
-    Shares *shares = &d->shares;
-    bool pruned = d->deploy->prune.span.file != 0;
-    if ((pruned || !shares->count) && !measure(d, d->exact, d->rounded, shares))
+    QuantSamples samples;
+    aml_tensors *tensors = NULL;
+    const Entry *entry = &d->artifact.predict.at[0];
+    *before = *after = -1;
+    if (!deploy_samples(d, "held_out", MEASURED_SAMPLES, &samples, &tensors))
         return false;
-    *before = shares->before;
-    *after = shares->after;
-    if (*before >= 0)
-        fprintf(
-            stderr, "  accuracy on %lld samples that were held out: %.2f%% (before %s: %.2f%%)\n",
-            (long long)shares->count, 100 * *after, pruned ? "pruning" : "rounding", 100 * *before);
-    return true;
+    int label = label_of(d, &samples), output = output_named(entry, "prediction");
+    bool good = true;
+    if (label >= 0 && output >= 0 && entry->output.at[output].classes > 0) {
+        *before = share_right(d, ir_clone_function(d->exact, NULL, sym_of(d->cx, "before")),
+                              &samples, label);
+        *after = share_right(d, ir_clone_function(d->rounded, NULL, sym_of(d->cx, "after")),
+                             &samples, label);
+        good = *before >= 0 && *after >= 0;
+        fprintf(stderr,
+                "  accuracy on %lld samples that were held out: %.2f%% (before %s: %.2f%%)\n",
+                (long long)samples.count, 100 * *after,
+                d->deploy->prune.span.file ? "pruning" : "rounding", 100 * *before);
+    }
+    aml_tensors_close(tensors);
+    return good;
 }

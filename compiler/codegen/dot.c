@@ -194,8 +194,7 @@ static void epilogue_elements(Emit *e, Product *p, LLVMValueRef function,
         LLVMValueRef lanes = lanes_splat(e, LLVMGetParam(function, 3));
         e->mask =
             LLVMBuildICmp(e->b, LLVMIntULT, LLVMConstVector(order, (unsigned)p->lanes), lanes, "");
-        if (p->apart)
-            e->count = LLVMBuildZExt(e->b, LLVMGetParam(function, 3), g->i64, "");
+        e->unknown = p->apart;
     }
 
     if (p->soon)

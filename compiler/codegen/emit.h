@@ -96,7 +96,7 @@ typedef struct Emit {
     int unit;          // which of the seeds of a reduce is read (index.c)
     bool flat;         // every index is (0, ..., 0, position in row-major order)
     bool streaming;    // whole registers are stored past the caches
-    LLVMValueRef count; // i64: `mask` has this many lanes, and LLVM cannot know it; NULL: not so
+    bool unknown;      // LLVM cannot know `mask`
     Vec(struct Memo) memo;
 } Emit;
 

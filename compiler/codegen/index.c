@@ -180,13 +180,6 @@ static LLVMValueRef load_scalar(Emit *e, DType dtype, LLVMValueRef base, LLVMVal
     return memory_to_register(&one, dtype, load);
 }
 
-// Short elements that exist, one after the other: where there are no masked loads and stores of
-// them, LLVM would write out a branch for each lane.
-static bool goes_one_by_one(const Emit *e, DType dtype)
-{
-    return e->count && dtype_info[dtype].bytes < 4 && e->g->lanes < 16;
-}
-
 static LLVMValueRef top_alloca(Emit *e, LLVMTypeRef type)
 {
     LLVMBasicBlockRef top =
@@ -200,21 +193,6 @@ static LLVMValueRef top_alloca(Emit *e, LLVMTypeRef type)
     LLVMValueRef slot = LLVMBuildAlloca(b, type, "");
     LLVMDisposeBuilder(b);
     return slot;
-}
-
-// Volatile, so that it does not become a call of memcpy for a few bytes.
-static void copy_lanes(Emit *e, DType dtype, LLVMValueRef to, LLVMValueRef from)
-{
-    LLVMTypeRef type = memory_type(e->g, dtype, 1);
-    Loop loop = loop_begin(e, whole(e->g, 0), e->count, 1);
-    LLVMValueRef read =
-        LLVMBuildLoad2(e->b, type, LLVMBuildInBoundsGEP2(e->b, type, from, &loop.at, 1, ""), "");
-    LLVMSetVolatile(read, 1);
-    set_alignment(read, dtype);
-    LLVMValueRef write =
-        LLVMBuildStore(e->b, read, LLVMBuildInBoundsGEP2(e->b, type, to, &loop.at, 1, ""));
-    set_alignment(write, dtype);
-    loop_end(e, &loop);
 }
 
 // The lanes of one of the two registers that load_every_other reads: `shift` elements from the
@@ -269,12 +247,7 @@ LLVMValueRef load_element(Emit *e, DType dtype, LLVMValueRef base, Index positio
     LLVMValueRef load;
     if (!position.lanes && position.step == 1) {
         LLVMValueRef at = address(e, dtype, base, position.at);
-        if (goes_one_by_one(e, dtype)) {
-            LLVMValueRef slot = top_alloca(e, type);
-            LLVMBuildStore(e->b, LLVMConstNull(type), slot);
-            copy_lanes(e, dtype, slot, at);
-            load = LLVMBuildLoad2(e->b, type, slot, "");
-        } else if (e->mask) {
+        if (e->mask) {
             LLVMValueRef in[] = {at, e->mask, LLVMConstNull(type)};
             load = masked_call(e, "llvm.masked.load", type, e->g->ptr, in, 3, 0, dtype);
         } else {
@@ -320,12 +293,8 @@ void store_element(Emit *e, DType dtype, LLVMValueRef base, Index position, LLVM
                 store, LLVMGetMDKindIDInContext(e->g->llvm, "nontemporal", 11),
                 LLVMMetadataAsValue(e->g->llvm, LLVMMDNodeInContext2(e->g->llvm, &one, 1)));
         }
-    } else if (!position.lanes && position.step == 1 && goes_one_by_one(e, dtype)) {
-        LLVMValueRef slot = top_alloca(e, type);
-        LLVMBuildStore(e->b, value, slot);
-        copy_lanes(e, dtype, address(e, dtype, base, position.at), slot);
     } else if (!position.lanes && position.step == 1) {
-        bool hides = dtype_info[dtype].bytes < 4 && !e->count;
+        bool hides = dtype_info[dtype].bytes < 4 && !e->unknown;
         LLVMValueRef mask = hides ? unknown_mask(e) : e->mask;
         LLVMValueRef in[] = {value, address(e, dtype, base, position.at), mask};
         masked_call(e, "llvm.masked.store", type, e->g->ptr, in, 3, 1, dtype);

@@ -7,6 +7,8 @@
 
 #include "stored.h"
 
+enum { DEFAULT_FIDELITY = 36 }; // dB
+
 static bool is_word(Jobs *jobs, Value record, const char *item, const char *word)
 {
     Sym found = value_word(record_item(jobs, record, item));
@@ -225,6 +227,7 @@ bool read_quantize(Jobs *jobs, Node *node, const TrainBlock *train, QuantizeSett
         return foreign(jobs, &setting, "ranges: learned", "a training with `quantize`");
     if (out->samples < 1)
         return range_wrong(jobs, &setting, "samples of int8", "at least 1", record, "samples");
+    out->fidelity = DEFAULT_FIDELITY;
     if (!value_is(record_item(jobs, record, "fidelity"), VALUE_NONE)) {
         out->fidelity = number_of(jobs, record, "fidelity");
         if (!(out->fidelity >= 1 && out->fidelity <= 99))

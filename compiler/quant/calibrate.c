@@ -320,8 +320,8 @@ const char *quant_calibrate(Cx *cx, IrFunction *fn, const Entry *entry,
 }
 
 const char *quant_coarsen(Cx *cx, IrFunction *fn, const Entry *entry,
-                          const QuantizeSetting *setting, double fidelity,
-                          const QuantSamples *samples, const char *folder, QuantPlan *plan)
+                          const QuantizeSetting *setting, const QuantSamples *samples,
+                          const char *folder, QuantPlan *plan)
 {
     Calibration calibration = {.cx = cx,
                                .fn = fn,
@@ -333,9 +333,6 @@ const char *quant_coarsen(Cx *cx, IrFunction *fn, const Entry *entry,
                                .batch = entry->input.at[0].shape.dim[0],
                                .used = samples->count},
                 *c = &calibration;
-    for (int i = 0; i < plan->layer.count; i++)
-        if (!plan->layer.at[i].kept)
-            quant_round_weights(cx, &plan->layer.at[i], setting);
-    const char *wrong = quant_code_weights(cx, fn, entry, fidelity, samples, folder, plan);
+    const char *wrong = quant_code_weights(cx, fn, entry, setting->fidelity, samples, folder, plan);
     return wrong ? wrong : find_errors(c);
 }

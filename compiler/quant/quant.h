@@ -152,10 +152,10 @@ const char *quant_calibrate(Cx *cx, IrFunction *fn, const Entry *entry,
                             const QuantizeSetting *setting, const QuantSamples *samples,
                             const char *folder, QuantPlan *plan);
 
-// Rounds the weights again, so coarsely that the answers have a signal to noise of `fidelity` dB.
+// Rounds the weights again, as coarsely as the setting's fidelity allows.
 const char *quant_coarsen(Cx *cx, IrFunction *fn, const Entry *entry,
-                          const QuantizeSetting *setting, double fidelity,
-                          const QuantSamples *samples, const char *folder, QuantPlan *plan);
+                          const QuantizeSetting *setting, const QuantSamples *samples,
+                          const char *folder, QuantPlan *plan);
 
 // ---- insert.c
 // `fn` has the layers of `plan`, in their order, perhaps for another batch. False: it has not.
