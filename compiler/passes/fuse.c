@@ -14,8 +14,9 @@
 //     groups by itself.
 //
 // Each merge leaves one group fewer, so it ends. Products take their consumers first (an epilogue
-// is free), then folds take producers and consumers, then element-wise chains grow. Values read
-// outside of their group become results.
+// is free), then folds take producers and consumers, then element-wise chains grow. Small updates
+// of one shape, which do not read each other, are merged in the end. Values read outside of their
+// group become results.
 
 #include <stdlib.h>
 #include <string.h>
@@ -660,6 +661,48 @@ static void order_states(Fuser *f)
     }
 }
 
+// ---- updates ------------------------------------------------------------------------------------
+
+// A small nest that only makes next values of states, such as an optimizer's of a bias.
+static bool is_small_update(Fuser *f, int index)
+{
+    enum { MOST_ELEMENTS = 4096 };
+    const Group *group = &f->group[index];
+    bool good = find(f, index) == index && group->fusible && group->kind == BODY_MAP &&
+                group->space.rank > 0 && type_elements(group->space) <= MOST_ELEMENTS;
+    for (int m = 0; m < group->member.count && good; m++) {
+        const Node *node = &f->node.at[group->member.at[m]];
+        for (int i = 0; i < node->result.count; i++)
+            good &= f->fn->result.at[node->result.at[i]].slot.kind == SLOT_STATE;
+        for (int i = 0; i < node->out.count; i++)
+            good &= find(f, f->edge.at[node->out.at[i]].to) == index;
+    }
+    return good;
+}
+
+// Updates of one shape become one nest: several short ones cost a call each, and a wait where they
+// are divided among threads. Nothing reads or follows them, so they can be in any order.
+static void merge_updates(Fuser *f)
+{
+    enum { MOST_MEMBERS = 64 }; // instructions: more than registers have room for gains nothing
+    Positions first = {0};      // the nest that takes others of its shape
+    for (int i = 0; i < f->node.count; i++) {
+        if (!is_small_update(f, i))
+            continue;
+        int k = 0;
+        while (k < first.count &&
+               (!shape_equal(f->group[first.at[k]].space, f->group[i].space) ||
+                f->group[first.at[k]].member.count + f->group[i].member.count > MOST_MEMBERS))
+            k++;
+        if (k == first.count) {
+            vec_push(f->arena, &first, i);
+            continue;
+        }
+        Group merged = f->group[first.at[k]];
+        join(f, first.at[k], i, &merged);
+    }
+}
+
 // ---- bodies -------------------------------------------------------------------------------------
 
 typedef struct BodyMaker {
@@ -852,6 +895,7 @@ bool pass_fuse(IrFunction *fn)
         make_groups(f);
         merge_all(f);
         order_states(f);
+        merge_updates(f);
         place_all(f);
     }
     fuse_prepare(fn);
