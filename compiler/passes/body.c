@@ -14,7 +14,8 @@ static unsigned folded_by(const Inst *reduce)
 
 static void analyse_reduce(IrFunction *body, BodyShape *shape, const Inst *reduce)
 {
-    unsigned folded = folded_by(reduce), last = 1u << (reduce->input[0]->type.rank - 1);
+    int rank = reduce->input[0]->type.rank;
+    unsigned folded = folded_by(reduce), last = rank > 0 ? 1u << (rank - 1) : 0;
     bool first = shape->kind != BODY_REDUCE;
     if (!first && !shape_equal(shape->space, reduce->input[0]->type))
         bug(body->cx, reduce->span, "a fused body folds two different spaces");
