@@ -142,7 +142,7 @@ def weights_are_as_coarse_as_answers_allow(place):
         check(abs(measured - fidelity) < 2.5, f"{measured:.1f} dB, expected {fidelity}")
         check_in(" bits a weight", err)
         sizes.append(size)
-    check(sizes[0] < sizes[1] < sizes[2], f"{sizes}")
+    check(sanitized(place.amlc) or sizes[0] < sizes[1] < sizes[2], f"{sizes}")     # which is not packed then
     check_in("fidelity", place.aml("deploy", source_with(place, "  quantize: int8(calibrate: digits.train, fidelity: 0.5)"), "other", code=1).err)
 
 
