@@ -72,6 +72,7 @@ typedef struct QuantizeSetting {
     Span span; // file 0: not asked for
     Ranges ranges;
     bool per_tensor;            // scales of weights
+    bool equalize;              // channels between two layers, see quant/equalize.c
     bool keep_first, keep_last; // layers that stay f32
     double keep_below;          // dB: layers with a larger error stay f32
     double fidelity;            // dB: of the answers, where weights are packed

@@ -226,6 +226,8 @@ bool deploy_quantize(Deployment *d)
     for (int i = 0; i < d->artifact.predict.count; i++) {
         freeze_loops(d->artifact.predict.at[i].ir, true);
         quant_fold_norms(d->artifact.predict.at[i].ir);
+        if (setting->equalize)
+            d->plan.equalized = quant_equalize(d->artifact.predict.at[i].ir);
     }
     QuantSamples samples;
     aml_tensors *tensors = NULL;
@@ -250,6 +252,9 @@ bool deploy_quantize(Deployment *d)
         fprintf(stderr, "quantized %s with ranges of %lld samples of %s.%s\n", d->deploy->name,
                 (long long)used, d->data->table.name, deploy_part_name(setting->part));
     print_report(d);
+    if (setting->equalize)
+        fprintf(stderr, "  equalized: %d pair%s of layers\n", d->plan.equalized,
+                d->plan.equalized == 1 ? "" : "s");
     keep_report(d);
     return true;
 }

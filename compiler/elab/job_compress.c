@@ -82,6 +82,7 @@ static bool no_meaning(Jobs *jobs, const Setting *setting, Value record, const c
     const char *wrong = is_word(jobs, record, "weights", "per_tensor") ? "weights: per_tensor"
                         : ranges != RANGES_MIN_MAX && !(trains && ranges == RANGES_LEARNED)
                             ? "ranges"
+                        : record_item(jobs, record, "equalize").as.whole     ? "equalize"
                         : record_item(jobs, record, "weights_only").as.whole ? "weights_only"
                                                                              : NULL;
     if (wrong)
@@ -135,6 +136,8 @@ static bool read_stored_integers(Jobs *jobs, const Setting *setting, Value recor
         return foreign(jobs, setting, "keep", of_activations);
     if (!value_is(record_item(jobs, record, "fidelity"), VALUE_NONE))
         return foreign(jobs, setting, "fidelity", of_activations);
+    if (record_item(jobs, record, "equalize").as.whole)
+        return foreign(jobs, setting, "equalize", of_activations);
     if (value_is(group, VALUE_INT) &&
         (group.as.whole < 8 || group.as.whole > STORED_MOST_GROUP || group.as.whole % 8))
         return range_wrong(jobs, setting, "group", "a multiple of 8 from 8 to 16384", record,
@@ -215,6 +218,7 @@ bool read_quantize(Jobs *jobs, Node *node, const TrainBlock *train, QuantizeSett
     *out = (QuantizeSetting){.span = setting.span,
                              .ranges = ranges_of(jobs, record),
                              .per_tensor = is_word(jobs, record, "weights", "per_tensor"),
+                             .equalize = record_item(jobs, record, "equalize").as.whole != 0,
                              .keep_first = ends || is_word(jobs, record, "keep", "first"),
                              .keep_last = ends || is_word(jobs, record, "keep", "last"),
                              .keep_below = number_of(jobs, record, "keep_below"),

@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-static Inst *only_user(Inst *inst)
+Inst *quant_only_user(const Inst *inst)
 {
     if (inst->uses != 1)
         return NULL;
@@ -22,8 +22,7 @@ static Inst *only_user(Inst *inst)
     return NULL;
 }
 
-// The axis that holds the channels after a reshape of the others; -1: they are mixed up.
-static int reshaped_axis(Type from, Type to, int axis)
+int quant_reshaped_axis(Type from, Type to, int axis)
 {
     int64_t before = 1, passed = 1;
     for (int i = 0; i < axis; i++)
@@ -48,7 +47,7 @@ typedef struct Chain {
 static bool take(Chain *c, const Inst *user, const Inst *inst)
 {
     if (user->op == OP_reshape) {
-        int axis = reshaped_axis(inst->type, user->type, c->axis);
+        int axis = quant_reshaped_axis(inst->type, user->type, c->axis);
         if (axis >= 0)
             c->axis = axis;
         return axis >= 0;
@@ -110,7 +109,7 @@ static void fold(IrFunction *fn, const QuantLayer *layer)
     for (int64_t i = 0; i < layer->channels; i++)
         chain.scale[i] = 1;
     size_t bytes = sizeof(double) * (size_t)layer->channels;
-    while ((user = only_user(last)) && take(&chain, user, last)) {
+    while ((user = quant_only_user(last)) && take(&chain, user, last)) {
         last = user;
         if (user->op == OP_reshape)
             continue;
@@ -138,6 +137,11 @@ void quant_fold_norms(IrFunction *fn)
     for (int i = 0; i < plan.layer.count; i++)
         if (!plan.layer.at[i].loop && plan.layer.at[i].inst->input[1]->uses == 1)
             fold(fn, &plan.layer.at[i]);
+    quant_remove_unused(fn);
+}
+
+void quant_remove_unused(IrFunction *fn)
+{
     for (Inst *inst = fn->last, *above; inst; inst = above) {
         above = inst->prev;
         if (inst->uses == 0 && op_has(inst->op, PURE))

@@ -3,6 +3,7 @@
 //   layers.c   which products can be quantized, and what is constant along their channels
 //   turns.c    values of a loop's body as results of the function around it
 //   fold.c     what follows a product channel by channel (a norm in inference) goes into weights
+//   equalize.c channels between two layers get weights of like sizes on both sides
 //   native.c   compiled functions that amlc runs itself, on real samples
 //   weights.c  weights as small integers
 //   coded.c    weights as coarse as the answers allow, where they are packed
@@ -60,10 +61,11 @@ typedef struct QuantSite {
 typedef struct QuantPlan {
     Vec(QuantLayer) layer;
     Vec(QuantSite) site;
-    int looped; // products that cannot be quantized: with weights of each turn, in a loop in a
-                // loop, in one with a guard
-    int others; // and those without constant weights
-    bool packs; // constants of the program will be packed (aml/packed.h)
+    int looped;    // products that cannot be quantized: with weights of each turn, in a loop in a
+                   // loop, in one with a guard
+    int others;    // and those without constant weights
+    int equalized; // pairs of layers
+    bool packs;    // constants of the program will be packed (aml/packed.h)
 } QuantPlan;
 
 // In the order of the instructions, which is the same in functions that differ in the batch only.
@@ -91,6 +93,15 @@ void quant_close_body(IrFunction *fn, QuantBody *body, Inst *out[]);
 
 // ---- fold.c
 void quant_fold_norms(IrFunction *fn);
+void quant_remove_unused(IrFunction *fn);
+Inst *quant_only_user(const Inst *inst); // NULL: there are none or several
+// The axis that holds the channels after a reshape of the others; -1: they are mixed up.
+int quant_reshaped_axis(Type from, Type to, int axis);
+
+// ---- equalize.c
+// Channels between two layers get weights of like sizes on both sides; f32 results stay the same.
+// How many pairs of layers there are.
+int quant_equalize(IrFunction *fn);
 
 // ---- native.c
 typedef struct Native {

@@ -120,6 +120,15 @@ def every_rule_for_ranges(place):
         check(before - after <= 1.2, f"{rule}: {before}% became {after}%")
 
 
+def channels_are_equalized(place):
+    trained(place)
+    err = place.aml("deploy", source_with(place, "  quantize: int8(calibrate: digits.train, weights: per_tensor, equalize: true)"), "other").err
+    after, before = held_out(err)
+    check_in("equalized: 1 pair of layers", err)
+    check(before - after <= 1.2, f"{before}% became {after}%")
+    check_in("equalize", place.aml("deploy", source_with(place, "  quantize: int8(weights_only: true, equalize: true)"), "other", code=1).err)
+
+
 def weights_are_as_coarse_as_answers_allow(place):
     """What is asked for is what the deployed program has, measured from outside; coarser ones are shorter."""
     trained(place)
@@ -268,5 +277,5 @@ def channels_make_the_program_smaller(place):
 
 
 if __name__ == "__main__":
-    sys.exit(main([digits_as_written, predicts_by_definition, same_bytes_every_time, every_rule_for_ranges, weights_are_as_coarse_as_answers_allow, layers_stay_in_float,
+    sys.exit(main([digits_as_written, predicts_by_definition, same_bytes_every_time, every_rule_for_ranges, weights_are_as_coarse_as_answers_allow, channels_are_equalized, layers_stay_in_float,
                    library_is_used_from_c, too_few_samples, samples_of_one_class, missed_requirement_shows_the_report, samples_are_written_for_it, weights_alone_of_a_prediction, channels_make_the_program_smaller]))

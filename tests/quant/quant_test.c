@@ -3,6 +3,7 @@
 #include "../check.h"
 #include "quant/cholesky.h"
 #include "quant/matrix.h"
+#include "quant/quant.h"
 #include "quant/rounding.h"
 #include "stored.h"
 
@@ -309,6 +310,88 @@ TEST(products_of_the_same_rows_are_one)
     }
 }
 
+// ---- channels of like sizes
+
+enum { HIDDEN = 32, OUT = 6 };
+
+// relu(x w + b) v; the channels between are of very different sizes. `also`: something else reads
+// what is between.
+static IrFunction *two_layers(bool also, Inst **w, Inst **v)
+{
+    IrFunction *fn = ir_function_new(cx, ir_module_new(cx), sym_of(cx, "layers"), (Span){0});
+    Inst *x = ir_param(fn, type_make(DTYPE_F32, 2, (int64_t[]){ROWS, DEPTH}), (Slot){SLOT_INPUT, 0},
+                       NULL, fn->span);
+    float *first = NEW_ARRAY(cx->arena, float, DEPTH *HIDDEN),
+          *bias = NEW_ARRAY(cx->arena, float, HIDDEN),
+          *second = NEW_ARRAY(cx->arena, float, HIDDEN *OUT);
+    state = 7;
+    for (int i = 0; i < DEPTH * HIDDEN; i++)
+        first[i] = (float)ldexp(drawn(), i % HIDDEN % 7);
+    for (int i = 0; i < HIDDEN; i++)
+        bias[i] = (float)ldexp(drawn(), i % 7);
+    for (int i = 0; i < HIDDEN * OUT; i++)
+        second[i] = (float)ldexp(drawn(), -(i / OUT % 7));
+    Type middle = type_make(DTYPE_F32, 2, (int64_t[]){ROWS, HIDDEN});
+    IntList rows = {1, {1}}, columns = {1, {0}};
+    *w = ir_constant(fn, type_make(DTYPE_F32, 2, (int64_t[]){DEPTH, HIDDEN}), first, false,
+                     fn->span);
+    *v =
+        ir_constant(fn, type_make(DTYPE_F32, 2, (int64_t[]){HIDDEN, OUT}), second, false, fn->span);
+    Inst *b = ir_constant(fn, type_make(DTYPE_F32, 1, (int64_t[]){HIDDEN}), bias, false, fn->span);
+    Inst *sum = ir_binary(fn, OP_add,
+                          ir_dot(fn, x, *w, rows, columns, (IntList){0}, (IntList){0}, fn->span),
+                          ir_broadcast(fn, b, middle, rows, fn->span), fn->span);
+    Inst *zero = ir_real(fn, middle, 0, fn->span);
+    Inst *in[] = {ir_binary(fn, OP_le, sum, zero, fn->span), zero, sum};
+    Inst *relu = ir_append(fn, OP_select, in, 3, NULL, (Type){0}, fn->span);
+    ir_result(fn, ir_dot(fn, relu, *v, rows, columns, (IntList){0}, (IntList){0}, fn->span),
+              (Slot){SLOT_OUTPUT, 0}, NULL);
+    if (also)
+        ir_result(fn, relu, (Slot){SLOT_OUTPUT, 1}, NULL);
+    return fn;
+}
+
+// The largest channel over the smallest one, by their largest weights.
+static double spread_of(const Inst *weights, int axis)
+{
+    const float *at = weights->attr[0].data.at;
+    double largest[HIDDEN] = {0}, most = 0, least = INFINITY;
+    for (int64_t i = 0; i < type_elements(weights->type); i++) {
+        int64_t channel = axis ? i % HIDDEN : i / OUT;
+        largest[channel] = fmax(largest[channel], fabs((double)at[i]));
+    }
+    for (int i = 0; i < HIDDEN; i++) {
+        most = fmax(most, largest[i]);
+        least = fmin(least, largest[i]);
+    }
+    return most / least;
+}
+
+TEST(channels_get_like_sizes)
+{
+    Inst *w, *v;
+    float x[ROWS * DEPTH], before[ROWS * OUT], after[ROWS * OUT], middle[ROWS * HIDDEN];
+    for (int i = 0; i < ROWS * DEPTH; i++)
+        x[i] = (float)drawn();
+    IrFunction *fn = two_layers(false, &w, &v);
+    CHECK(spread_of(w, 1) > 40 && spread_of(v, 0) > 40);
+    ir_evaluate(fn, (void *[]){x}, (void *[]){before});
+    CHECK_INT(quant_equalize(fn), 1);
+    CHECK(!ir_verify_function(cx->arena, fn));
+    ir_evaluate(fn, (void *[]){x}, (void *[]){after});
+    CHECK(memcmp(before, after, sizeof before) == 0);
+    const Inst *dot[2] = {0};
+    for (const Inst *inst = fn->first; inst; inst = inst->next)
+        if (inst->op == OP_dot)
+            dot[dot[0] != NULL] = inst;
+    CHECK(spread_of(dot[0]->input[1], 1) < 6 && spread_of(dot[1]->input[1], 0) < 10);
+
+    fn = two_layers(true, &w, &v);
+    CHECK_INT(quant_equalize(fn), 0);
+    ir_evaluate(fn, (void *[]){x}, (void *[]){after, middle});
+    CHECK(memcmp(before, after, sizeof before) == 0);
+}
+
 int main(void)
 {
     cx = cx_new();
@@ -316,6 +399,7 @@ int main(void)
     RUN(the_factor_of_an_inverse);
     RUN(errors_are_made_up_for);
     RUN(products_of_the_same_rows_are_one);
+    RUN(channels_get_like_sizes);
     cx_free(cx);
     CHECK_SUMMARY();
 }
