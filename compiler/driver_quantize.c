@@ -201,8 +201,6 @@ static bool calibrate(Deployment *d, const QuantSamples *samples)
     }
     const char *wrong =
         quant_calibrate(cx, entry->ir, entry, setting, samples, d->folder, &d->plan);
-    if (!wrong && d->plan.packs)
-        wrong = quant_coarsen(cx, entry->ir, entry, setting, samples, d->folder, &d->plan);
     if (wrong)
         report(cx, setting->span, calibration_failed, wrong);
     return !wrong;

@@ -312,7 +312,7 @@ LLVMValueRef soon_table(Frame *f); // aml_call.soon, or as many addresses that a
 void kernel_close(Kernel *k);      // finishes it and emits the call
 LLVMValueRef template_function(Codegen *g, const char *name);
 LLVMValueRef function_here(Codegen *g, LLVMValueRef function); // in the piece that is being written
-LLVMValueRef entry_alloca(Frame *f, LLVMTypeRef type); // memory in the entry function's frame
+LLVMValueRef entry_alloca(Emit *e, LLVMTypeRef type); // memory in the frame of the function
 LLVMValueRef constant_pointer(Codegen *g, const void *bytes, size_t count);
 
 // stored.c: the address of constants, which may lie in the context

@@ -180,21 +180,6 @@ static LLVMValueRef load_scalar(Emit *e, DType dtype, LLVMValueRef base, LLVMVal
     return memory_to_register(&one, dtype, load);
 }
 
-static LLVMValueRef top_alloca(Emit *e, LLVMTypeRef type)
-{
-    LLVMBasicBlockRef top =
-        LLVMGetEntryBasicBlock(LLVMGetBasicBlockParent(LLVMGetInsertBlock(e->b)));
-    LLVMBuilderRef b = LLVMCreateBuilderInContext(e->g->llvm);
-    LLVMValueRef first = LLVMGetFirstInstruction(top);
-    if (first)
-        LLVMPositionBuilderBefore(b, first);
-    else
-        LLVMPositionBuilderAtEnd(b, top);
-    LLVMValueRef slot = LLVMBuildAlloca(b, type, "");
-    LLVMDisposeBuilder(b);
-    return slot;
-}
-
 // The lanes of one of the two registers that load_every_other reads: `shift` elements from the
 // first one.
 static LLVMValueRef half_mask(Emit *e, int shift)
@@ -269,7 +254,7 @@ LLVMValueRef load_element(Emit *e, DType dtype, LLVMValueRef base, Index positio
 // memory that may be another thread's. It does so if it knows the mask, so it must not.
 static LLVMValueRef unknown_mask(Emit *e)
 {
-    LLVMValueRef slot = top_alloca(e, e->g->i8);
+    LLVMValueRef slot = entry_alloca(e, e->g->i8);
     LLVMValueRef zero = LLVMConstInt(e->g->i8, 0, 0);
     LLVMSetVolatile(LLVMBuildStore(e->b, zero, slot), 1);
     LLVMValueRef read = LLVMBuildLoad2(e->b, e->g->i8, slot, "");

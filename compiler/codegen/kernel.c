@@ -233,11 +233,11 @@ static void make_part(Kernel *k, const char *name)
 }
 
 // Made at the top of the function, so that a call inside of a loop takes it once.
-LLVMValueRef entry_alloca(Frame *f, LLVMTypeRef type)
+LLVMValueRef entry_alloca(Emit *e, LLVMTypeRef type)
 {
-    LLVMValueRef function = LLVMGetBasicBlockParent(LLVMGetInsertBlock(f->emit.b));
+    LLVMValueRef function = LLVMGetBasicBlockParent(LLVMGetInsertBlock(e->b));
     LLVMBasicBlockRef top = LLVMGetEntryBasicBlock(function);
-    LLVMBuilderRef b = LLVMCreateBuilderInContext(f->g->llvm);
+    LLVMBuilderRef b = LLVMCreateBuilderInContext(e->g->llvm);
     LLVMValueRef first = LLVMGetFirstInstruction(top);
     if (first)
         LLVMPositionBuilderBefore(b, first);
@@ -299,7 +299,7 @@ static void call_parallel(Kernel *k)
     }
     LLVMValueRef part = function_here(g, LLVMGetNamedFunction(home, name));
     LLVMTypeRef data_type = operand_struct(k);
-    LLVMValueRef data = entry_alloca(f, data_type);
+    LLVMValueRef data = entry_alloca(&f->emit, data_type);
     for (int i = 0; i < k->operand.count; i++)
         LLVMBuildStore(b, k->operand.at[i].actual,
                        LLVMBuildStructGEP2(b, data_type, data, (unsigned)i, ""));

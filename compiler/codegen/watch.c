@@ -16,8 +16,8 @@ Watch *watch_begin(Frame *f, Entry *entry)
     Watch *watch = NEW(g->arena, Watch);
     watch->entry = entry;
     entry->kernel.count = 0;
-    watch->results = entry_alloca(f, LLVMArrayType2(g->ptr, MOST_RESULTS));
-    watch->number = entry_alloca(f, g->i64);
+    watch->results = entry_alloca(&f->emit, LLVMArrayType2(g->ptr, MOST_RESULTS));
+    watch->number = entry_alloca(&f->emit, g->i64);
     return watch;
 }
 

@@ -316,23 +316,10 @@ const char *quant_calibrate(Cx *cx, IrFunction *fn, const Entry *entry,
         wrong = find_errors(c);
     if (!wrong)
         choose(c);
+    if (!wrong && plan->packs) {
+        wrong = quant_code_weights(cx, fn, entry, setting->fidelity, samples, folder, plan);
+        if (!wrong)
+            wrong = find_errors(c);
+    }
     return wrong;
-}
-
-const char *quant_coarsen(Cx *cx, IrFunction *fn, const Entry *entry,
-                          const QuantizeSetting *setting, const QuantSamples *samples,
-                          const char *folder, QuantPlan *plan)
-{
-    Calibration calibration = {.cx = cx,
-                               .fn = fn,
-                               .entry = entry,
-                               .setting = setting,
-                               .samples = samples,
-                               .folder = folder,
-                               .plan = plan,
-                               .batch = entry->input.at[0].shape.dim[0],
-                               .used = samples->count},
-                *c = &calibration;
-    const char *wrong = quant_code_weights(cx, fn, entry, setting->fidelity, samples, folder, plan);
-    return wrong ? wrong : find_errors(c);
 }

@@ -129,20 +129,9 @@ static double *largest(const Inst *weights, int axis)
     return out;
 }
 
-static void scale_weights(Inst *layer, int axis, const double *by)
+static void scale_weights(Inst *product, int axis, const double *by)
 {
-    const Inst *weights = layer->input[1];
-    int64_t channels = weights->type.dim[axis], elements = type_elements(weights->type), inner = 1;
-    float *out = NEW_ARRAY(layer->function->cx->arena, float, elements + 1);
-    for (int i = axis + 1; i < weights->type.rank; i++)
-        inner *= weights->type.dim[i];
-    for (int64_t i = 0; i < elements; i++)
-        out[i] = (float)(element_real(DTYPE_F32, weights->attr[0].data.at, i) *
-                         by[i / inner % channels]);
-    Attr data = {.data = {false, sizeof(float) * (size_t)elements, out}};
-    Inst *made = ir_insert_before(layer, OP_constant, NULL, 0, &data, weights->type, weights->span);
-    made->name = weights->name;
-    ir_set_input(layer, 1, made);
+    ir_set_input(product, 1, quant_scaled_weights(product, axis, by));
 }
 
 // False: both sides are alike already.

@@ -77,20 +77,19 @@ static bool take(Chain *c, const Inst *user, const Inst *inst)
     return true;
 }
 
-static Inst *scaled_weights(const QuantLayer *layer, const double *scale)
+Inst *quant_scaled_weights(Inst *product, int axis, const double *by)
 {
-    const Inst *weights = layer->inst->input[1];
-    Arena *arena = weights->function->cx->arena;
-    int64_t elements = type_elements(weights->type), inner = 1;
-    for (int i = layer->weight_axis + 1; i < weights->type.rank; i++)
+    const Inst *weights = product->input[1];
+    int64_t channels = weights->type.dim[axis], elements = type_elements(weights->type), inner = 1;
+    float *out = NEW_ARRAY(product->function->cx->arena, float, elements + 1);
+    for (int i = axis + 1; i < weights->type.rank; i++)
         inner *= weights->type.dim[i];
-    float *out = NEW_ARRAY(arena, float, elements + 1);
     for (int64_t i = 0; i < elements; i++)
         out[i] = (float)(element_real(DTYPE_F32, weights->attr[0].data.at, i) *
-                         scale[i / inner % layer->channels]);
+                         by[i / inner % channels]);
     Attr data = {.data = {false, sizeof(float) * (size_t)elements, out}};
     Inst *made =
-        ir_insert_before(layer->inst, OP_constant, NULL, 0, &data, weights->type, weights->span);
+        ir_insert_before(product, OP_constant, NULL, 0, &data, weights->type, weights->span);
     made->name = weights->name;
     return made;
 }
@@ -121,7 +120,8 @@ static void fold(IrFunction *fn, const QuantLayer *layer)
     if (!end || !whole.scales)
         return;
     Inst *place = layer->inst->next, *made;
-    Inst *in[] = {layer->inst->input[0], scaled_weights(layer, whole.scale)};
+    Inst *in[] = {layer->inst->input[0],
+                  quant_scaled_weights(layer->inst, layer->weight_axis, whole.scale)};
     made = ir_clone_before(layer->inst, layer->inst, in);
     Inst *sum[] = {made, quant_channel_constant(place, made->type, layer->axis, whole.shift)};
     made = ir_insert_before(place, OP_add, sum, 2, NULL, (Type){0}, end->span);

@@ -94,6 +94,8 @@ void quant_close_body(IrFunction *fn, QuantBody *body, Inst *out[]);
 // ---- fold.c
 void quant_fold_norms(IrFunction *fn);
 void quant_remove_unused(IrFunction *fn);
+// A constant before `product`: its weights times `by`, one factor for each place along `axis`.
+Inst *quant_scaled_weights(Inst *product, int axis, const double *by);
 Inst *quant_only_user(const Inst *inst); // NULL: there are none or several
 // The axis that holds the channels after a reshape of the others; -1: they are mixed up.
 int quant_reshaped_axis(Type from, Type to, int axis);
@@ -158,15 +160,11 @@ typedef struct QuantRanges {
 void quant_learned_ranges(const QuantRanges *ranges, QuantPlan *plan);
 
 // ---- calibrate.c
-// Fills sites and layers of `plan`, which quant_layers has made of fn. NULL, or what is wrong.
+// Fills sites and layers of `plan`, which quant_layers has made of fn. Weights that will be packed
+// are as coarse as the setting's fidelity allows. NULL, or what is wrong.
 const char *quant_calibrate(Cx *cx, IrFunction *fn, const Entry *entry,
                             const QuantizeSetting *setting, const QuantSamples *samples,
                             const char *folder, QuantPlan *plan);
-
-// Rounds the weights again, as coarsely as the setting's fidelity allows.
-const char *quant_coarsen(Cx *cx, IrFunction *fn, const Entry *entry,
-                          const QuantizeSetting *setting, const QuantSamples *samples,
-                          const char *folder, QuantPlan *plan);
 
 // ---- insert.c
 // `fn` has the layers of `plan`, in their order, perhaps for another batch. False: it has not.
