@@ -1,8 +1,11 @@
 # kernels/cpu to bitcode, once per vector width, put into aml_codegen as `aml_kernel_bitcode` (v16.bc, v8.bc, v4.bc), and
-# once more with the products of bytes (v16q.bc, ...), for processors with VNNI as well (v16n.bc, v8n.bc).
+# once more with the products of bytes (v16q.bc, ...), for processors with VNNI as well (v16n.bc, v8n.bc). The tiles of
+# products are files of their own (v16t.bc, ...), which all of a width read.
 find_program(AML_CLANG NAMES clang-${AML_LLVM_VERSION} clang REQUIRED)
 set(AML_KERNEL_FLAGS -std=c11 -O2 -fno-vectorize -fno-slp-vectorize -fno-unroll-loops -fno-strict-aliasing -fwrapv -ffp-contract=on
                      -fno-math-errno -fno-asynchronous-unwind-tables -fno-stack-protector -Wall -Wextra -Wno-psabi -Werror)
+# The order of uses is a sixth of a file, and nothing follows from it.
+set(AML_BITCODE_FLAGS -DAML_KERNEL_BITCODE -DAML_TILES_APART -emit-llvm -Xclang -no-emit-llvm-uselists -c)
 set(AML_TILES -mamx-tile -mamx-bf16 -mamx-int8)
 set(aml_kernel_levels 16:x86-64-v4 8:x86-64-v3 4:x86-64-v2)
 set(aml_quad_levels 16:x86-64-v4:q: 8:x86-64-v3:q: 4:x86-64-v2:q: 16:x86-64-v4:n:-mavx512vnni 8:x86-64-v3:n:-mavxvnni)
@@ -22,10 +25,14 @@ foreach(entry IN LISTS aml_kernel_levels)
     set(extra -mavx512bf16 ${AML_TILES})
   endif()
   add_custom_command(OUTPUT ${kernel_folder}/v${width}.bc
-    COMMAND ${AML_CLANG} ${AML_KERNEL_FLAGS} -march=${level} ${extra} -DAML_WIDTH=${width} -DAML_KERNEL_BITCODE -emit-llvm -c
+    COMMAND ${AML_CLANG} ${AML_KERNEL_FLAGS} -march=${level} ${extra} -DAML_WIDTH=${width} ${AML_BITCODE_FLAGS}
             ${CMAKE_SOURCE_DIR}/kernels/cpu/kernels.c -o ${kernel_folder}/v${width}.bc
     DEPENDS ${kernel_sources} VERBATIM)
-  list(APPEND kernel_bitcode ${kernel_folder}/v${width}.bc)
+  add_custom_command(OUTPUT ${kernel_folder}/v${width}t.bc
+    COMMAND ${AML_CLANG} ${AML_KERNEL_FLAGS} -march=${level} ${extra} -DAML_WIDTH=${width} ${AML_BITCODE_FLAGS}
+            ${CMAKE_SOURCE_DIR}/kernels/cpu/dot_tile.c -o ${kernel_folder}/v${width}t.bc
+    DEPENDS ${kernel_sources} VERBATIM)
+  list(APPEND kernel_bitcode ${kernel_folder}/v${width}.bc ${kernel_folder}/v${width}t.bc)
 endforeach()
 
 foreach(entry IN LISTS aml_quad_levels)
@@ -39,7 +46,7 @@ foreach(entry IN LISTS aml_quad_levels)
   endif()
   set(file ${kernel_folder}/v${width}${letter}.bc)
   add_custom_command(OUTPUT ${file}
-    COMMAND ${AML_CLANG} ${AML_KERNEL_FLAGS} -march=${level} ${flag} -DAML_WIDTH=${width} -DAML_QUADS -DAML_KERNEL_BITCODE -emit-llvm -c
+    COMMAND ${AML_CLANG} ${AML_KERNEL_FLAGS} -march=${level} ${flag} -DAML_WIDTH=${width} -DAML_QUADS ${AML_BITCODE_FLAGS}
             ${CMAKE_SOURCE_DIR}/kernels/cpu/kernels.c -o ${file}
     DEPENDS ${kernel_sources} VERBATIM)
   list(APPEND kernel_bitcode ${file})
@@ -52,11 +59,16 @@ if(AML_AARCH64_CC)
     string(REPLACE ":" ";" entry ${entry})
     list(POP_FRONT entry name)
     add_custom_command(OUTPUT ${kernel_folder}/${name}.bc
-      COMMAND ${AML_CLANG} --target=aarch64-linux-gnu ${AML_KERNEL_FLAGS} -march=armv8-a -DAML_WIDTH=4 ${entry} -DAML_KERNEL_BITCODE -emit-llvm -c
+      COMMAND ${AML_CLANG} --target=aarch64-linux-gnu ${AML_KERNEL_FLAGS} -march=armv8-a -DAML_WIDTH=4 ${entry} ${AML_BITCODE_FLAGS}
               ${CMAKE_SOURCE_DIR}/kernels/cpu/kernels.c -o ${kernel_folder}/${name}.bc
       DEPENDS ${kernel_sources} VERBATIM)
     list(APPEND kernel_bitcode ${kernel_folder}/${name}.bc)
   endforeach()
+  add_custom_command(OUTPUT ${kernel_folder}/a4t.bc
+    COMMAND ${AML_CLANG} --target=aarch64-linux-gnu ${AML_KERNEL_FLAGS} -march=armv8-a -DAML_WIDTH=4 ${AML_BITCODE_FLAGS}
+            ${CMAKE_SOURCE_DIR}/kernels/cpu/dot_tile.c -o ${kernel_folder}/a4t.bc
+    DEPENDS ${kernel_sources} VERBATIM)
+  list(APPEND kernel_bitcode ${kernel_folder}/a4t.bc)
 endif()
 
 get_target_property(kind aml_codegen TYPE)

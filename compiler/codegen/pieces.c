@@ -27,6 +27,10 @@ extern const AmlEmbedded aml_kernel_bitcode[];
 // Templates first become part of the kernels that call them; then each kernel is straight-line code
 // and a few loops. Further passes of LLVM's own lists (gvn, dse, adce, instcombine once more) took
 // a twelfth of its time and left the instructions of nearly all kernels as they were.
+//
+// The tiles of products, forty of which a product calls two or three, are read when all around them
+// has been inlined (dot_tile_sums.h).
+static const char around[] = "globaldce,always-inline,globaldce";
 static const char pipeline[] =
     "globaldce,always-inline,globaldce,always-inline,globaldce,"
     "function(sroa,early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,"
@@ -110,10 +114,8 @@ static void templates_name(const Codegen *g, char name[16])
     snprintf(name, 16, "%c%d%s.bc", *g->triple == 'a' ? 'a' : 'v', g->lanes, kind);
 }
 
-LLVMModuleRef templates_read(Codegen *g, LLVMContextRef llvm)
+static LLVMModuleRef read_file(Codegen *g, LLVMContextRef llvm, const char *name)
 {
-    char name[16];
-    templates_name(g, name);
     const AmlEmbedded *file = aml_kernel_bitcode;
     while (file->name && strcmp(file->name, name) != 0)
         file++;
@@ -126,6 +128,20 @@ LLVMModuleRef templates_read(Codegen *g, LLVMContextRef llvm)
         return NULL;
     set_target(g, kernels);
     return kernels;
+}
+
+LLVMModuleRef templates_read(Codegen *g, LLVMContextRef llvm)
+{
+    char name[16];
+    templates_name(g, name);
+    return read_file(g, llvm, name);
+}
+
+static LLVMModuleRef tiles_read(Codegen *g, LLVMContextRef llvm)
+{
+    char name[16];
+    snprintf(name, sizeof name, "%c%dt.bc", *g->triple == 'a' ? 'a' : 'v', g->lanes);
+    return read_file(g, llvm, name);
 }
 
 // A function that several pieces have is in the program once: the linker leaves the others out. The
@@ -184,40 +200,68 @@ typedef struct Pieces {
     int next;               // in `order`
 } Pieces;
 
-// The piece's functions with those templates that they need, in `llvm`. The linker takes what may
-// be left out only where it is called, and only the bodies of what it takes are read.
-static LLVMModuleRef join(Codegen *g, Piece *piece)
+static const char *run_passes(LLVMModuleRef module, LLVMTargetMachineRef machine, const char *list)
 {
-    LLVMModuleRef module = NULL, templates = templates_read(g, g->llvm);
-    if (!templates)
-        return NULL;
-    if (LLVMParseBitcodeInContext2(g->llvm, piece->bitcode, &module)) {
-        LLVMDisposeModule(templates);
-        return NULL;
-    }
-    for (LLVMValueRef function = LLVMGetFirstFunction(templates); function;
+    LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
+    LLVMErrorRef error = LLVMRunPasses(module, list, machine, options);
+    LLVMDisposePassBuilderOptions(options);
+    return error ? LLVMGetErrorMessage(error) : NULL;
+}
+
+// Takes those functions of `templates` that `module` needs. The linker takes what may be left out
+// only where it is called, and only the bodies of what it takes are read.
+static bool take_templates(Codegen *g, LLVMModuleRef module, LLVMModuleRef templates)
+{
+    for (LLVMValueRef function = templates ? LLVMGetFirstFunction(templates) : NULL; function;
          function = LLVMGetNextFunction(function))
         if (!LLVMIsDeclaration(function))
             LLVMSetLinkage(function, LLVMLinkOnceODRLinkage);
-    if (LLVMLinkModules2(module, templates)) {
-        LLVMDisposeModule(module);
-        return NULL;
-    }
+    if (!templates || LLVMLinkModules2(module, templates))
+        return false;
     for (LLVMValueRef function = LLVMGetFirstFunction(module); function;
          function = LLVMGetNextFunction(function))
-        if (LLVMGetLinkage(function) == LLVMLinkOnceODRLinkage)
+        if (LLVMGetLinkage(function) == LLVMLinkOnceODRLinkage && !LLVMGetComdat(function))
             adopt_template(g, function);
+    return true;
+}
+
+static bool calls_tiles(LLVMModuleRef module)
+{
+    for (LLVMValueRef function = LLVMGetFirstFunction(module); function;
+         function = LLVMGetNextFunction(function)) {
+        size_t length;
+        if (LLVMIsDeclaration(function) &&
+            strncmp(LLVMGetValueName2(function, &length), "dot_tile_", 9) == 0)
+            return true;
+    }
+    return false;
+}
+
+// The piece's functions with those templates that they need.
+static LLVMModuleRef join(Codegen *g, Piece *piece)
+{
+    LLVMModuleRef module = NULL;
+    if (LLVMParseBitcodeInContext2(g->llvm, piece->bitcode, &module)) {
+        piece->wrong = "a piece cannot be read";
+        return NULL;
+    }
+    bool taken = take_templates(g, module, templates_read(g, g->llvm));
+    if (taken && calls_tiles(module)) {
+        piece->wrong = run_passes(module, g->machine, around);
+        if (!piece->wrong && calls_tiles(module))
+            taken = take_templates(g, module, tiles_read(g, g->llvm));
+    }
+    if (!taken)
+        piece->wrong = "the templates cannot be read";
     return module;
 }
 
 static const char *run_pipeline(LLVMModuleRef module, LLVMTargetMachineRef machine)
 {
     char *message = NULL;
-    LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
-    LLVMErrorRef error = LLVMRunPasses(module, pipeline, machine, options);
-    LLVMDisposePassBuilderOptions(options);
-    if (error)
-        return LLVMGetErrorMessage(error);
+    const char *wrong = run_passes(module, machine, pipeline);
+    if (wrong)
+        return wrong;
     if (LLVMVerifyModule(module, LLVMReturnStatusAction, &message))
         return message;
     LLVMDisposeMessage(message);
@@ -262,10 +306,8 @@ static void compile_piece(Pieces *p, Piece *piece)
     g->machine = target_machine(g->triple, g->cpu, g->features);
     LLVMModuleRef module = join(g, piece);
     piece->join_time = lap_thread() - begin;
-    if (module)
+    if (!piece->wrong)
         compile_module(g, piece, module, p->emit_text);
-    else
-        piece->wrong = "a piece cannot be read";
     if (keeps && !piece->wrong)
         object_keep(key, LLVMGetBufferStart(piece->result), LLVMGetBufferSize(piece->result));
     if (module)

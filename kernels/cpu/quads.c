@@ -100,6 +100,7 @@ HELPER const uint8_t *conv_at_quads(const uint8_t *base, int64_t index, int64_t 
     return base + index;
 }
 
+#undef AML_TILES_APART // what these tiles need is here
 #define CONV_QUADS
 #define CONV_WORDS
 #define ELEMENT int32_t
