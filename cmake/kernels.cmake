@@ -1,6 +1,7 @@
 # kernels/cpu to bitcode, once per vector width, put into aml_codegen as `aml_kernel_bitcode` (v16.bc, v8.bc, v4.bc), and
 # once more with the products of bytes (v16q.bc, ...), for processors with VNNI as well (v16n.bc, v8n.bc). The tiles of
-# products are files of their own (v16t.bc, ...), which all of a width read.
+# products are files of their own (v16t.bc, ...), which all of a width read. What exists once whatever the sizes is there
+# compiled as well (`aml_kernel_objects`: v16.o, v8.o, v4.o).
 find_program(AML_CLANG NAMES clang-${AML_LLVM_VERSION} clang REQUIRED)
 set(AML_KERNEL_FLAGS -std=c11 -O2 -fno-vectorize -fno-slp-vectorize -fno-unroll-loops -fno-strict-aliasing -fwrapv -ffp-contract=on
                      -fno-math-errno -fno-asynchronous-unwind-tables -fno-stack-protector -Wall -Wextra -Wno-psabi -Werror)
@@ -14,6 +15,7 @@ file(GLOB kernel_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/cpu/*.[ch
 set(kernel_folder ${CMAKE_BINARY_DIR}/generated/kernels)
 file(MAKE_DIRECTORY ${kernel_folder})
 set(kernel_bitcode "")
+set(kernel_objects "")
 foreach(entry IN LISTS aml_kernel_levels)
   string(REPLACE ":" ";" entry ${entry})
   list(GET entry 0 width)
@@ -33,6 +35,16 @@ foreach(entry IN LISTS aml_kernel_levels)
             ${CMAKE_SOURCE_DIR}/kernels/cpu/dot_tile.c -o ${kernel_folder}/v${width}t.bc
     DEPENDS ${kernel_sources} VERBATIM)
   list(APPEND kernel_bitcode ${kernel_folder}/v${width}.bc ${kernel_folder}/v${width}t.bc)
+  # What exists once, compiled.
+  set(wide "")
+  if(width EQUAL 16)
+    set(wide -mprefer-vector-width=512)
+  endif()
+  add_custom_command(OUTPUT ${kernel_folder}/v${width}.o
+    COMMAND ${AML_CLANG} ${AML_KERNEL_FLAGS} -march=${level} ${extra} ${wide} -DAML_WIDTH=${width} -DAML_SHARED_OBJECT -Wno-unused-function
+            -fPIC -ffunction-sections -fdata-sections -fno-ident -c ${CMAKE_SOURCE_DIR}/kernels/cpu/kernels.c -o ${kernel_folder}/v${width}.o
+    DEPENDS ${kernel_sources} VERBATIM)
+  list(APPEND kernel_objects ${kernel_folder}/v${width}.o)
 endforeach()
 
 foreach(entry IN LISTS aml_quad_levels)
@@ -74,4 +86,5 @@ endif()
 get_target_property(kind aml_codegen TYPE)
 if(NOT kind STREQUAL "INTERFACE_LIBRARY")
   aml_embed(aml_codegen aml_kernel_bitcode ${kernel_folder} ${kernel_bitcode})
+  aml_embed(aml_codegen aml_kernel_objects ${kernel_folder} ${kernel_objects})
 endif()

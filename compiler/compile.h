@@ -219,7 +219,8 @@ typedef struct Target {
     bool stores;        // constants may be stored shorter, see aml/stored.h
     bool makes;         // weights may be transformed when a context is opened, see codegen/made.c
     bool small;         // code is short where it takes little time
-    Shared *shared;     // NULL: there is one object
+    bool one_level; // no other object has code for another level: amlc adds what it has compiled
+    Shared *shared; // NULL: there is one object
     // Called when entries and ObjectCode are complete but for the code itself, which is what takes
     // long; NULL: nobody waits.
     void (*planned)(void *data);

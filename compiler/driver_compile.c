@@ -162,6 +162,7 @@ Target target_of(const Command *command)
     const char *cpu = command->option[OPTION_TARGET], *objects = getenv("AML_OBJECTS");
     return (Target){.cpu = cpu ? cpu : "native",
                     .position_independent = true,
+                    .one_level = true,
                     .keeps_objects = !objects || strcmp(objects, "no") != 0};
 }
 

@@ -12,6 +12,7 @@
 #include <llvm-c/Core.h>
 #include <llvm-c/TargetMachine.h>
 
+#include "base/embedded.h"
 #include "compile.h"
 #include "diag/diag.h"
 #include "passes/fuse.h"
@@ -76,8 +77,9 @@ typedef struct Codegen {
     bool keeps_objects; // compiled pieces live from build to build
     bool stores;        // constants may be stored shorter
     Vec(StoredPart) stored;
-    bool makes; // weights may be transformed when a context is opened
-    bool small; // code is short where it takes little time
+    bool makes;                  // weights may be transformed when a context is opened
+    bool small;                  // code is short where it takes little time
+    const AmlEmbedded *compiled; // what templates share, as an object; NULL: each piece has it
     Vec(MadePart) made;
     size_t stored_bytes; // of the parts of both kinds in the context
     LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, half, ptr, none;
@@ -350,6 +352,7 @@ LLVMModuleRef piece_for_kernel(Codegen *g);               // that the next kerne
 void piece_add(Codegen *g, LLVMValueRef kernel);
 LLVMModuleRef piece_new(Codegen *g, LLVMContextRef llvm);
 LLVMModuleRef templates_read(Codegen *g, LLVMContextRef llvm); // NULL: they cannot be
+const AmlEmbedded *templates_compiled(const Codegen *g);
 void pieces_compile(Codegen *g, const char *emit_text, ObjectCode *object);
 
 // target.c

@@ -76,6 +76,14 @@ bool codegen_sums_bytes(const IrFunction *fn)
     return false;
 }
 
+static void add_object(Cx *cx, ObjectCode *object, ObjectFile more)
+{
+    ObjectFile *file = NEW_ARRAY(cx->arena, ObjectFile, object->files + 1);
+    memcpy(file, object->file, sizeof *file * (size_t)object->files);
+    file[object->files++] = more;
+    object->file = file;
+}
+
 bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Target target,
                   const char *emit_text, ObjectCode *object)
 {
@@ -112,6 +120,8 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
     if (g->shared && g->shared->lanes == 0)
         g->shared->lanes = g->lanes;
     g->makes = target.makes && made_fits(g, entries, count);
+    if (target.one_level && !emit_text)
+        g->compiled = templates_compiled(g);
     open_module(g);
     int *piece = NEW_ARRAY(g->arena, int, count + 1);
     for (int i = 0; i < count; i++)
@@ -130,12 +140,10 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
     if (target.planned)
         target.planned(target.data);
     pieces_compile(g, emit_text, object);
-    if (g->data.count > 0) {
-        ObjectFile *file = NEW_ARRAY(cx->arena, ObjectFile, object->files + 1);
-        memcpy(file, object->file, sizeof *file * (size_t)object->files);
-        file[object->files++] = data_object(g);
-        object->file = file;
-    }
+    if (g->data.count > 0)
+        add_object(cx, object, data_object(g));
+    if (g->compiled)
+        add_object(cx, object, (ObjectFile){g->compiled->at, g->compiled->length});
     lap_end(cx, "LLVM");
     LLVMDisposeTargetMachine(g->machine);
     arena_free(g->arena);

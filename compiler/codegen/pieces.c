@@ -19,10 +19,9 @@
 #include <llvm-c/Linker.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 
-#include "base/embedded.h"
 #include "codegen/objects.h"
 
-extern const AmlEmbedded aml_kernel_bitcode[];
+extern const AmlEmbedded aml_kernel_bitcode[], aml_kernel_objects[];
 
 // Templates first become part of the kernels that call them; then each kernel is straight-line code
 // and a few loops. Further passes of LLVM's own lists (gvn, dse, adce, instcombine once more) took
@@ -30,9 +29,9 @@ extern const AmlEmbedded aml_kernel_bitcode[];
 //
 // The tiles of products, forty of which a product calls two or three, are read when all around them
 // has been inlined (dot_tile_sums.h).
-static const char around[] = "globaldce,always-inline,globaldce";
+static const char around[] = "elim-avail-extern,globaldce,always-inline,globaldce";
 static const char pipeline[] =
-    "globaldce,always-inline,globaldce,always-inline,globaldce,"
+    "elim-avail-extern,globaldce,always-inline,globaldce,always-inline,globaldce,"
     "function(sroa,early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,"
     "loop-mssa(loop-instsimplify,loop-simplifycfg,loop-rotate,licm),simplifycfg,instcombine<no-"
     "verify-fixpoint>,"
@@ -114,12 +113,18 @@ static void templates_name(const Codegen *g, char name[16])
     snprintf(name, 16, "%c%d%s.bc", *g->triple == 'a' ? 'a' : 'v', g->lanes, kind);
 }
 
+static const AmlEmbedded *find_file(const AmlEmbedded *files, const char *name)
+{
+    for (const AmlEmbedded *file = files; file->name; file++)
+        if (strcmp(file->name, name) == 0)
+            return file;
+    return NULL;
+}
+
 static LLVMModuleRef read_file(Codegen *g, LLVMContextRef llvm, const char *name)
 {
-    const AmlEmbedded *file = aml_kernel_bitcode;
-    while (file->name && strcmp(file->name, name) != 0)
-        file++;
-    if (!file->name)
+    const AmlEmbedded *file = find_file(aml_kernel_bitcode, name);
+    if (!file)
         return NULL;
     LLVMMemoryBufferRef buffer =
         LLVMCreateMemoryBufferWithMemoryRange(file->at, file->length, "kernels", 0);
@@ -142,6 +147,21 @@ static LLVMModuleRef tiles_read(Codegen *g, LLVMContextRef llvm)
     char name[16];
     snprintf(name, sizeof name, "%c%dt.bc", *g->triple == 'a' ? 'a' : 'v', g->lanes);
     return read_file(g, llvm, name);
+}
+
+// What templates share was compiled when amlc was built, with what a level has and without the
+// products of bytes.
+const AmlEmbedded *templates_compiled(const Codegen *g)
+{
+    char name[16];
+    snprintf(name, sizeof name, "v%d.o", g->lanes);
+    return g->bytes || *g->triple == 'a' ? NULL : find_file(aml_kernel_objects, name);
+}
+
+static bool is_shared(LLVMValueRef function)
+{
+    size_t length;
+    return strncmp(LLVMGetValueName2(function, &length), "aml_shared_", 11) == 0;
 }
 
 // A function that several pieces have is in the program once: the linker leaves the others out. The
@@ -169,8 +189,7 @@ static void adopt_template(Codegen *g, LLVMValueRef function)
     for (size_t i = 0; i < COUNT_OF(text_attributes); i++)
         LLVMRemoveStringAttributeAtIndex(function, all, text_attributes[i],
                                          (unsigned)strlen(text_attributes[i]));
-    size_t length;
-    bool shared = strncmp(LLVMGetValueName2(function, &length), "aml_shared_", 11) == 0;
+    bool shared = is_shared(function);
     if (!shared)
         LLVMRemoveEnumAttributeAtIndex(function, all,
                                        LLVMGetEnumAttributeKindForName("noinline", 8));
@@ -215,7 +234,9 @@ static bool take_templates(Codegen *g, LLVMModuleRef module, LLVMModuleRef templ
     for (LLVMValueRef function = templates ? LLVMGetFirstFunction(templates) : NULL; function;
          function = LLVMGetNextFunction(function))
         if (!LLVMIsDeclaration(function))
-            LLVMSetLinkage(function, LLVMLinkOnceODRLinkage);
+            LLVMSetLinkage(function, g->compiled && is_shared(function)
+                                         ? LLVMAvailableExternallyLinkage
+                                         : LLVMLinkOnceODRLinkage);
     if (!templates || LLVMLinkModules2(module, templates))
         return false;
     for (LLVMValueRef function = LLVMGetFirstFunction(module); function;

@@ -28,7 +28,7 @@ HELPER f32v f32_odd(f32v a, f32v b)
     return out;
 }
 
-TEMPLATE void aml_shared_conv_last_copy(const float *source, int64_t channels, int64_t count,
+SHARED void aml_shared_conv_last_copy(const float *source, int64_t channels, int64_t count,
                                         AXES(source), AXES(origin), AXES(copy), int64_t place,
                                         float *copy);
 TEMPLATE void conv_last_tile(const float *source, int64_t plane, int64_t row_step, int64_t step,
@@ -36,7 +36,7 @@ TEMPLATE void conv_last_tile(const float *source, int64_t plane, int64_t row_ste
                              int64_t vectors, int64_t pitch, int64_t together, int64_t rows,
                              int64_t columns, int64_t left, int64_t position, int64_t line,
                              int64_t channel, LAST_EPILOGUE);
-TEMPLATE void aml_shared_conv_last_split(const float *source, int64_t from, AXES(source),
+SHARED void aml_shared_conv_last_split(const float *source, int64_t from, AXES(source),
                                          int64_t corner_d, int64_t corner_h, AXES(copy),
                                          int64_t split, int64_t lead, float *copy);
 
@@ -115,7 +115,7 @@ TEMPLATE void aml_conv_last(const float *source, const float *packed, float *cop
 
 // `count` of the channels of each position, positions `place` apart, zeros around them. Whole
 // registers are stored, from left to right: what they hold beyond their place is stored over.
-TEMPLATE void aml_shared_conv_last_copy(const float *source, int64_t channels, int64_t count,
+SHARED void aml_shared_conv_last_copy(const float *source, int64_t channels, int64_t count,
                                         AXES(source), AXES(origin), AXES(copy), int64_t place,
                                         float *copy)
 {
@@ -154,7 +154,7 @@ TEMPLATE void aml_shared_conv_last_copy(const float *source, int64_t channels, i
 
 // Rows of planes with their even columns, behind `lead` zeros, in front of the odd ones. Behind
 // these zeros each half has room for whole registers.
-TEMPLATE void aml_shared_conv_last_split(const float *source, int64_t from, AXES(source),
+SHARED void aml_shared_conv_last_split(const float *source, int64_t from, AXES(source),
                                          int64_t corner_d, int64_t corner_h, AXES(copy),
                                          int64_t split, int64_t lead, float *copy)
 {
@@ -451,17 +451,17 @@ TEMPLATE void depth_edge(const float *at, const float *weights, int64_t pitch, i
 
 // ---- Winograd
 
-TEMPLATE void aml_shared_winograd_input(const float *source, int64_t side, int64_t from,
+SHARED void aml_shared_winograd_input(const float *source, int64_t side, int64_t from,
                                         int64_t source_h, int64_t source_w, int64_t low_h,
                                         int64_t low_w, int64_t tiles_w, int64_t first,
                                         int64_t count, int64_t step, float *patch, float *out);
 TEMPLATE void winograd_product(const float *a, const float *b, int64_t from, int64_t vectors,
                                int64_t pitch, int64_t rows, f32v *out);
-TEMPLATE void aml_shared_winograd_output2(const f32v *in, int64_t step, f32v *out);
-TEMPLATE void aml_shared_winograd_output4(const f32v *in, int64_t step, f32v *out);
-TEMPLATE void aml_shared_winograd_patch2(const float *in, int64_t pitch, int64_t from, float *out,
+SHARED void aml_shared_winograd_output2(const f32v *in, int64_t step, f32v *out);
+SHARED void aml_shared_winograd_output4(const f32v *in, int64_t step, f32v *out);
+SHARED void aml_shared_winograd_patch2(const float *in, int64_t pitch, int64_t from, float *out,
                                          int64_t step);
-TEMPLATE void aml_shared_winograd_patch4(const float *in, int64_t pitch, int64_t from, float *out,
+SHARED void aml_shared_winograd_patch4(const float *in, int64_t pitch, int64_t from, float *out,
                                          int64_t step);
 
 // Units begin..end: blocks of patches of an image. Patches behind the last one of an image are
@@ -520,7 +520,7 @@ TEMPLATE void aml_conv_winograd(const float *source, const float *packed, float 
 }
 
 // Weights, transformed when a program starts.
-TEMPLATE void aml_shared_winograd_weights(const float *weights, int64_t side, int64_t from,
+SHARED void aml_shared_winograd_weights(const float *weights, int64_t side, int64_t from,
                                           int64_t to, int64_t panel, float *out)
 {
     if (side == 2)
@@ -531,7 +531,7 @@ TEMPLATE void aml_shared_winograd_weights(const float *weights, int64_t side, in
 
 // Patches first..first + count, transformed: out[point][tile][from], points `step` apart. A patch
 // that reaches over the border is copied with zeros first.
-TEMPLATE void aml_shared_winograd_input(const float *source, int64_t side, int64_t from,
+SHARED void aml_shared_winograd_input(const float *source, int64_t side, int64_t from,
                                         int64_t source_h, int64_t source_w, int64_t low_h,
                                         int64_t low_w, int64_t tiles_w, int64_t first,
                                         int64_t count, int64_t step, float *patch, float *out)
@@ -625,7 +625,7 @@ HELPER void winograd_out4(f32v d[6])
 }
 
 #define WINOGRAD_PATCH(side, edge)                                                                 \
-    TEMPLATE void aml_shared_winograd_patch##side(const float *in, int64_t pitch, int64_t from,    \
+    SHARED void aml_shared_winograd_patch##side(const float *in, int64_t pitch, int64_t from,    \
                                                   float *out, int64_t step)                        \
     {                                                                                              \
         NO_UNROLL for (int64_t c = 0; c < from; c += F32_LANES)                                    \
@@ -650,7 +650,7 @@ HELPER void winograd_out4(f32v d[6])
 
 // in: one register for each point, `step` apart.
 #define WINOGRAD_OUTPUT(side, edge)                                                                \
-    TEMPLATE void aml_shared_winograd_output##side(const f32v *in, int64_t step, f32v *out)        \
+    SHARED void aml_shared_winograd_output##side(const f32v *in, int64_t step, f32v *out)        \
     {                                                                                              \
         f32v down[side][edge];                                                                     \
         UNROLL for (int k = 0; k < edge; k++)                                                      \

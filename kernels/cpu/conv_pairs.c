@@ -81,7 +81,7 @@ HELPER float *conv_plane_pairs(const uint16_t *source, int64_t apart, int64_t ah
 
 enum { CONV_AHEAD = 2048 }; // elements
 
-TEMPLATE void aml_shared_conv_copy_pairs(const uint16_t *source, int64_t half, int64_t channels,
+SHARED void aml_shared_conv_copy_pairs(const uint16_t *source, int64_t half, int64_t channels,
                                          AXES(source), AXES(origin), AXES(copy), float *copy)
 {
     (void)half;
@@ -93,7 +93,7 @@ TEMPLATE void aml_shared_conv_copy_pairs(const uint16_t *source, int64_t half, i
 }
 
 // The second image lies `apart`; 0: there is none.
-TEMPLATE void aml_shared_conv_copy_images_pairs(const uint16_t *source, int64_t apart,
+SHARED void aml_shared_conv_copy_images_pairs(const uint16_t *source, int64_t apart,
                                                 int64_t channels, AXES(source), AXES(origin),
                                                 AXES(copy), float *copy)
 {
@@ -184,7 +184,7 @@ TEMPLATE void conv_keep(void *context, int64_t row, int64_t column, int lanes, f
 }
 
 // Panels begin..end of the weights, as aml_conv_pack has them, but pairs of `channels`.
-TEMPLATE void aml_shared_conv_pack_pairs(const uint16_t *weights, uint32_t *packed,
+SHARED void aml_shared_conv_pack_pairs(const uint16_t *weights, uint32_t *packed,
                                          const int64_t *table, int64_t input, int64_t channels,
                                          int64_t to, int64_t taps, int64_t panel, int64_t phases,
                                          int64_t begin, int64_t end)
@@ -224,7 +224,7 @@ TEMPLATE void aml_shared_conv_pack_pairs(const uint16_t *weights, uint32_t *pack
 
 #ifdef AML_HAS_TILES
 // Blocks begin..end of the weights.
-TEMPLATE void aml_shared_conv_tiles_pack(const uint16_t *weights, char *packed,
+SHARED void aml_shared_conv_tiles_pack(const uint16_t *weights, char *packed,
                                          const int64_t *table, int64_t input, int64_t channels,
                                          int64_t from, int64_t to, int64_t taps, int64_t begin,
                                          int64_t end)

@@ -6,12 +6,12 @@
 
 #define EACH(i, most, count) UNROLL for (int64_t i = 0; i < most; i++) if (i < (count))
 
-TEMPLATE SMALL void aml_shared_conv_sized_copy_quads(const AmlConvSized *c, const uint8_t *source,
+SHARED SMALL void aml_shared_conv_sized_copy_quads(const AmlConvSized *c, const uint8_t *source,
                                                      int64_t y, int32_t *copy);
-TEMPLATE SMALL void aml_shared_conv_line_quads(const i32v *in, int64_t step, i32v *restrict out);
+SHARED SMALL void aml_shared_conv_line_quads(const i32v *in, int64_t step, i32v *restrict out);
 
 // Units begin..end. `image_at` is where `context` has the image.
-TEMPLATE SMALL void aml_shared_conv_sized_quads(
+SHARED SMALL void aml_shared_conv_sized_quads(
     const AmlConvSized *c, const uint8_t *source, const int32_t *packed, int32_t *copy,
     int64_t *image_at, int64_t unit_begin, int64_t unit_end,
     void (*tile)(const int32_t *source, const int32_t *weights, const AmlConvSized *c, i32v *out),
@@ -69,7 +69,7 @@ TEMPLATE SMALL void aml_shared_conv_sized_quads(
 }
 
 // The rows of the source from y on as quads, with what is around it.
-TEMPLATE SMALL void aml_shared_conv_sized_copy_quads(const AmlConvSized *c, const uint8_t *source,
+SHARED SMALL void aml_shared_conv_sized_copy_quads(const AmlConvSized *c, const uint8_t *source,
                                                      int64_t y, int32_t *copy)
 {
     int64_t wide = c->copy_w, before = c->origin_w < 0 ? -c->origin_w : 0;
@@ -94,7 +94,7 @@ TEMPLATE SMALL void aml_shared_conv_sized_copy_quads(const AmlConvSized *c, cons
 
 // LANES registers of channels that lie `step` apart as registers of positions: aml_shared_square of
 // conv_template.h, in a quarter of its code.
-TEMPLATE SMALL void aml_shared_conv_line_quads(const i32v *in, int64_t step, i32v *restrict out)
+SHARED SMALL void aml_shared_conv_line_quads(const i32v *in, int64_t step, i32v *restrict out)
 {
     typedef int32_t Quarter __attribute__((vector_size(16)));
     enum { LANES = F32_LANES };

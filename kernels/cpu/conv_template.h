@@ -21,10 +21,10 @@
         const int64_t *table, int64_t from, int64_t vectors, int64_t pitch, int64_t rows,          \
         int64_t columns, int64_t phases, int64_t phase_base, int64_t first_phase, int64_t alike, int64_t depth
 
-TEMPLATE void NAME(aml_shared_conv_copy)(const SOURCE *source, int64_t half, int64_t channels,
+SHARED void NAME(aml_shared_conv_copy)(const SOURCE *source, int64_t half, int64_t channels,
                                          AXES(source), AXES(origin), AXES(copy), ELEMENT *copy);
 #if !defined CONV_QUADS && !defined CONV_PAIRS
-TEMPLATE void NAME(aml_shared_conv_copy_depth)(const ELEMENT *source, int64_t half,
+SHARED void NAME(aml_shared_conv_copy_depth)(const ELEMENT *source, int64_t half,
                                                int64_t channels, AXES(source), AXES(origin),
                                                AXES(copy), ELEMENT *copy);
 #endif
@@ -38,7 +38,7 @@ TEMPLATE void NAME(conv_sum)(const ELEMENT *source, int64_t plane, int64_t row_s
                              int64_t columns, int64_t depth, VECTOR *out, int64_t out_step);
 
 // Turns LANES registers around that lie `step` registers apart.
-TEMPLATE void NAME(aml_shared_square)(const VECTOR *in, int64_t step, VECTOR out[LANES]);
+SHARED void NAME(aml_shared_square)(const VECTOR *in, int64_t step, VECTOR out[LANES]);
 
 TEMPLATE void NAME(aml_conv)(
     const SOURCE *source, const ELEMENT *packed, ELEMENT *copy, const int64_t *table,
@@ -126,7 +126,7 @@ TEMPLATE void NAME(aml_conv)(
 #if !defined CONV_QUADS && !defined CONV_PAIRS
 // The rows of the copy, from left to right: whole registers are stored, and what they hold beyond
 // their row is stored over by the next one.
-TEMPLATE void NAME(aml_shared_conv_copy)(const ELEMENT *source, int64_t half, int64_t from,
+SHARED void NAME(aml_shared_conv_copy)(const ELEMENT *source, int64_t half, int64_t from,
                                          AXES(source), AXES(origin), AXES(copy), ELEMENT *copy)
 {
     int64_t before = origin_w < 0 ? -origin_w : 0, first = origin_w < 0 ? 0 : origin_w;
@@ -170,7 +170,7 @@ TEMPLATE void NAME(aml_shared_conv_copy)(const ELEMENT *source, int64_t half, in
 
 // The copy of a register of channels: [positions][channels], so that lanes are channels here too.
 // The positions of a plane's rows are turned around as one line, however short a row is.
-TEMPLATE void NAME(aml_shared_conv_copy_depth)(const ELEMENT *source, int64_t half,
+SHARED void NAME(aml_shared_conv_copy_depth)(const ELEMENT *source, int64_t half,
                                                int64_t channels, AXES(source), AXES(origin),
                                                AXES(copy), ELEMENT *copy)
 {
@@ -248,7 +248,7 @@ TEMPLATE void NAME(conv_tile)(TILE_PARAMETERS, int64_t to, int64_t channel, int6
 #ifdef CONV_WORDS
 // Quarters of 16 bytes are gathered by loads: quarter a of rows m, m + 4, m + 8, ... Then columns
 // 4 * a to 4 * a + 3 only have to be turned around within quarters.
-TEMPLATE void NAME(aml_shared_square)(const VECTOR *in, int64_t step, VECTOR out[LANES])
+SHARED void NAME(aml_shared_square)(const VECTOR *in, int64_t step, VECTOR out[LANES])
 {
     typedef ELEMENT Quarter __attribute__((vector_size(16)));
     VECTOR turned[LANES];
@@ -272,7 +272,7 @@ TEMPLATE void NAME(aml_shared_square)(const VECTOR *in, int64_t step, VECTOR out
     UNROLL for (int i = 0; i < LANES; i++) out[i] = turned[i];
 }
 #else
-TEMPLATE void NAME(aml_shared_square)(const VECTOR *in, int64_t step, VECTOR out[LANES])
+SHARED void NAME(aml_shared_square)(const VECTOR *in, int64_t step, VECTOR out[LANES])
 {
     VECTOR square[LANES];
     UNROLL for (int i = 0; i < LANES; i++) square[i] = in[i * step];
@@ -326,7 +326,7 @@ TEMPLATE void NAME(conv_sum)(const ELEMENT *source, int64_t plane, int64_t row_s
 #define TOGETHER 1
 #endif
 
-TEMPLATE void NAME(aml_shared_conv_turn)(const SOURCE *in, int64_t half, int64_t channels,
+SHARED void NAME(aml_shared_conv_turn)(const SOURCE *in, int64_t half, int64_t channels,
                                          int64_t channel_step, int64_t count, int64_t vectors,
                                          int64_t panels, int64_t panel_step, ELEMENT *out);
 TEMPLATE void NAME(conv_weight_rows)(const ELEMENT *x, const ELEMENT *turned, VECTOR *sums,
@@ -339,7 +339,7 @@ TEMPLATE void NAME(conv_weight_tile)(const ELEMENT *x, const ELEMENT *turned, VE
                                      int64_t sums_step, AXES(step), int64_t rows_d, int64_t rows_h,
                                      int64_t columns, int64_t vectors, int64_t channels,
                                      int64_t kernel_rows, int64_t kernel_columns);
-TEMPLATE void NAME(aml_shared_conv_weight_store)(const VECTOR *sums, int64_t count, int64_t vectors,
+SHARED void NAME(aml_shared_conv_weight_store)(const VECTOR *sums, int64_t count, int64_t vectors,
                                                  int64_t panels, int64_t to, int64_t row_step,
                                                  ELEMENT *out);
 
@@ -422,7 +422,7 @@ TEMPLATE void NAME(aml_conv_weight)(const SOURCE *x, const SOURCE *dy, ELEMENT *
 }
 
 // `channels` rows, channel_step apart, as `count` rows of all panels; lanes beyond them are zero.
-TEMPLATE void NAME(aml_shared_conv_turn)(const SOURCE *in, int64_t half, int64_t channels,
+SHARED void NAME(aml_shared_conv_turn)(const SOURCE *in, int64_t half, int64_t channels,
                                          int64_t channel_step, int64_t count, int64_t vectors,
                                          int64_t panels, int64_t panel_step, ELEMENT *out)
 {
@@ -523,7 +523,7 @@ TEMPLATE void NAME(conv_weight_tile)(const ELEMENT *x, const ELEMENT *turned, VE
 
 #ifndef CONV_PAIRS
 // sums[panel][count][vectors], lanes are rows of the result; `count` elements of each row.
-TEMPLATE void NAME(aml_shared_conv_weight_store)(const VECTOR *sums, int64_t count, int64_t vectors,
+SHARED void NAME(aml_shared_conv_weight_store)(const VECTOR *sums, int64_t count, int64_t vectors,
                                                  int64_t panels, int64_t to, int64_t row_step,
                                                  ELEMENT *out)
 {

@@ -8,7 +8,7 @@
     void (*epilogue)(void *context, int64_t row, int64_t column, int lanes, VECTOR value),         \
         void *context
 
-TEMPLATE void NAME(aml_shared_conv_copy)(const SOURCE *source, int64_t half, int64_t channels,
+SHARED void NAME(aml_shared_conv_copy)(const SOURCE *source, int64_t half, int64_t channels,
                                          AXES(source), AXES(origin), AXES(copy), ELEMENT *copy);
 TEMPLATE void NAME(conv_tiles_block)(int64_t high, int64_t vectors, int64_t lines,
                                      int64_t positions, const ELEMENT *image, int64_t plane,

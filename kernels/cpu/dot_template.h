@@ -25,8 +25,10 @@ TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const 
                              END_PARAMETERS);
 TEMPLATE void NAME(dot_pack_panel)(const ELEMENT *b, int64_t b_k, int64_t b_column, int64_t k,
                                    int64_t vectors, int lanes, VECTOR *out);
-TEMPLATE void NAME(aml_shared_dot_turn)(const ELEMENT *b, int64_t b_column, int64_t k,
-                                        int64_t columns, int64_t step, VECTOR *out);
+SHARED void NAME(aml_shared_dot_turn)(const ELEMENT *b, int64_t b_column, int64_t k,
+                                      int64_t columns, int64_t step, VECTOR *out);
+SHARED void NAME(aml_shared_dot_turn_few)(const ELEMENT *b, int64_t b_column, int64_t k,
+                                          int64_t columns, int64_t step, VECTOR *out);
 TEMPLATE void NAME(dot_copy_a)(const ELEMENT *a, int64_t a_k, int64_t first, int64_t k,
                                int64_t rows, int64_t step, ELEMENT *out);
 HELPER const ELEMENT *NAME(dot_from_row)(A_PARAMETERS, int64_t row);
@@ -230,16 +232,8 @@ TEMPLATE void NAME(dot_pack_panel)(const ELEMENT *b, int64_t b_k, int64_t b_colu
             NAME(aml_shared_dot_turn)(from, b_column, k, columns, vectors, out + j);
             continue;
         }
-        if (b_k == 1) { // few rows of the square are of use: little code
-            VECTOR square[LANES];
-            UNROLL for (int i = 0; i < LANES; i++) square[i] =
-                i < columns ? V(load_some)(from + i * b_column, (int)k) : (VECTOR){};
-            NAME(dot_transpose)(square);
-            UNROLL for (int i = 0; i < LANES; i++)
-            {
-                if (i < k)
-                    out[i * vectors + j] = square[i];
-            }
+        if (b_k == 1) {
+            NAME(aml_shared_dot_turn_few)(from, b_column, k, columns, vectors, out + j);
             continue;
         }
         NO_UNROLL for (int64_t p = 0; p < k; p++)
@@ -258,8 +252,8 @@ TEMPLATE void NAME(dot_pack_panel)(const ELEMENT *b, int64_t b_k, int64_t b_colu
 // One register of `columns` columns that lie along k becomes k rows, `step` registers apart. Half
 // of a product with a transposed matrix would be this, and it is the same for all of them. A square
 // at an edge goes through `edge`, row by row.
-TEMPLATE void NAME(aml_shared_dot_turn)(const ELEMENT *b, int64_t b_column, int64_t k,
-                                        int64_t columns, int64_t step, VECTOR *out)
+SHARED void NAME(aml_shared_dot_turn)(const ELEMENT *b, int64_t b_column, int64_t k,
+                                      int64_t columns, int64_t step, VECTOR *out)
 {
     NO_UNROLL for (int64_t p = 0; p < k; p += LANES)
     {
@@ -281,6 +275,21 @@ TEMPLATE void NAME(aml_shared_dot_turn)(const ELEMENT *b, int64_t b_column, int6
             UNROLL for (int i = 0; i < LANES; i++) edge[i] = square[i];
             NO_UNROLL for (int64_t i = 0; i < left; i++) out[(p + i) * step] = edge[i];
         }
+    }
+}
+
+// The same for less than LANES of k.
+SHARED void NAME(aml_shared_dot_turn_few)(const ELEMENT *b, int64_t b_column, int64_t k,
+                                          int64_t columns, int64_t step, VECTOR *out)
+{
+    VECTOR square[LANES];
+    UNROLL for (int i = 0; i < LANES; i++) square[i] =
+        i < columns ? V(load_some)(b + i * b_column, (int)k) : (VECTOR){};
+    NAME(dot_transpose)(square);
+    UNROLL for (int i = 0; i < LANES; i++)
+    {
+        if (i < k)
+            out[i * step] = square[i];
     }
 }
 

@@ -155,7 +155,7 @@ HELPER void quads_row(const uint8_t *in, const uint8_t *end, int64_t plane, int6
     NO_UNROLL for (int64_t x = middle; x < width - before; x += LANES) quad_store(out + x, zero);
 }
 
-TEMPLATE void aml_shared_conv_copy_quads(const uint8_t *source, int64_t half, int64_t channels,
+SHARED void aml_shared_conv_copy_quads(const uint8_t *source, int64_t half, int64_t channels,
                                          int64_t source_d, int64_t source_h, int64_t source_w,
                                          int64_t origin_d, int64_t origin_h, int64_t origin_w,
                                          int64_t copy_d, int64_t copy_h, int64_t copy_w,

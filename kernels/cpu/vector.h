@@ -24,6 +24,13 @@
 #else
 #define TEMPLATE static inline __attribute__((always_inline, unused))
 #endif
+// What exists once, whatever the sizes: its name begins with aml_shared_. With AML_SHARED_OBJECT
+// nothing else is left of a file: amlc carries these compiled, for the programs that train.
+#ifdef AML_SHARED_OBJECT
+#define SHARED __attribute__((noinline, visibility("hidden")))
+#else
+#define SHARED TEMPLATE
+#endif
 // Of what is called seldom and exists once: short code.
 #define SMALL __attribute__((minsize))
 #define HELPER static inline __attribute__((always_inline, unused))
