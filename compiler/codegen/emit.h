@@ -37,7 +37,7 @@ typedef struct MadePart { // weights that are transformed into the context
     size_t offset;
 } MadePart;
 
-enum { MOST_PIECES = 8 };
+enum { MOST_PIECES = 8, MOST_PARTS = 32 };
 
 // data.c: large constants do not go through LLVM, they are an object of their own.
 enum { DATA_BESIDE = 1 << 20 };
@@ -56,9 +56,9 @@ typedef struct Codegen {
     LLVMModuleRef module;    // the piece that is being written
     LLVMModuleRef home;      // the piece of the entry point that is being written
     LLVMModuleRef templates; // the kernels' templates, for their types
-    LLVMModuleRef piece[MOST_PIECES];
-    int64_t load[MOST_PIECES]; // instructions, roughly
-    int pieces, most_pieces;
+    LLVMModuleRef piece[MOST_PARTS];
+    int64_t load[MOST_PARTS]; // instructions, roughly
+    int pieces, most_parts;
     LLVMTargetMachineRef machine;
     const char *triple;
     const char *cpu, *features; // for function attributes

@@ -115,7 +115,7 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
                                      ? arena_printf(cx->arena, "%d_", target.shared->objects++)
                                      : "",
                        .as_text = emit_text != NULL,
-                       .most_pieces = emit_text ? 1 : MOST_PIECES}, // one text
+                       .most_parts = emit_text ? 1 : MOST_PARTS}, // one text
         *g = &codegen;
     if (g->shared && g->shared->lanes == 0)
         g->shared->lanes = g->lanes;

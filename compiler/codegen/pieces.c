@@ -1,10 +1,11 @@
 // pieces.c: the pieces of a module, which LLVM compiles at the same time.
 //
-// Entry points, and then kernels as they are made, are dealt to pieces: the first is filled up to a
-// size, then the next one, and when there are enough of them the smallest takes what comes next. So
-// the pieces follow from the program alone, not from the number of threads, and a build gives the
-// same bytes everywhere. An LLVM context belongs to one thread: each piece goes to its thread as
-// bitcode and meets the templates there.
+// Entry points, and then kernels as they are made, are dealt to parts: the first is filled up to a
+// size, then the next one, and when there are enough of them the smallest takes what comes next. In
+// the end parts are put together to a few pieces of about one size, an even number, so that two
+// threads are done at the same time. So the pieces follow from the program alone, not from the
+// number of threads, and a build gives the same bytes everywhere. An LLVM context belongs to one
+// thread: each piece goes to its thread as bitcode and meets the templates there.
 
 #include <malloc.h>
 #include <pthread.h>
@@ -41,7 +42,13 @@ static const char pipeline[] =
 // In instructions. A template becomes about as many as are stated for it; an entry point calls a
 // kernel for each of the IR's, which are quickly compiled. A piece is not smaller than it must be:
 // each one reads the templates and sets up LLVM's passes for itself: several milliseconds.
-enum { PIECE_SIZE = 4000, PRODUCT_SIZE = 500, TEMPLATE_SIZE = 50, ENTRY_SIZE = 4 };
+enum {
+    PART_SIZE = 800,
+    PIECE_SIZE = 4000,
+    PRODUCT_SIZE = 300,
+    TEMPLATE_SIZE = 150,
+    ENTRY_SIZE = 5
+};
 
 // ---- dealing ------------------------------------------------------------------------------------
 
@@ -67,7 +74,7 @@ static int choose_piece(Codegen *g)
     for (int i = 1; i < g->pieces; i++)
         if (g->load[i] < g->load[least])
             least = i;
-    if (g->load[least] >= PIECE_SIZE && g->pieces < g->most_pieces) {
+    if (g->load[least] >= PART_SIZE && g->pieces < g->most_parts) {
         least = g->pieces++;
         g->piece[least] = piece_new(g, g->llvm);
     }
@@ -103,6 +110,44 @@ void piece_add(Codegen *g, LLVMValueRef kernel)
     for (int i = 0; i < g->pieces; i++)
         if (g->piece[i] == LLVMGetGlobalParent(kernel))
             g->load[i] += size;
+}
+
+static int pieces_wanted(const Codegen *g)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < g->pieces; i++)
+        sum += g->load[i];
+    int64_t pairs = (sum + PIECE_SIZE) / (2 * PIECE_SIZE);
+    int wanted = pairs > 0 ? 2 * (int)pairs : sum > PIECE_SIZE / 2 ? 2 : 1;
+    return wanted < MOST_PIECES ? wanted : MOST_PIECES;
+}
+
+// The largest part first, to the piece with least in it.
+static void put_together(Codegen *g)
+{
+    LLVMModuleRef piece[MOST_PIECES] = {0};
+    int64_t load[MOST_PIECES] = {0};
+    int wanted = pieces_wanted(g);
+    if (g->pieces <= wanted)
+        return;
+    for (int done = 0; done < g->pieces; done++) {
+        int largest = -1, least = 0;
+        for (int i = 0; i < g->pieces; i++)
+            if (g->piece[i] && (largest < 0 || g->load[i] > g->load[largest]))
+                largest = i;
+        for (int i = 1; i < wanted; i++)
+            if (load[i] < load[least])
+                least = i;
+        load[least] += g->load[largest];
+        if (!piece[least])
+            piece[least] = g->piece[largest];
+        else if (LLVMLinkModules2(piece[least], g->piece[largest]))
+            bug(g->cx, (Span){0}, "LLVM cannot put the parts of the program together");
+        g->piece[largest] = NULL;
+    }
+    memcpy(g->piece, piece, sizeof piece);
+    memcpy(g->load, load, sizeof load);
+    g->pieces = wanted;
 }
 
 // ---- templates ----------------------------------------------------------------------------------
@@ -417,6 +462,7 @@ static void close_modules(Codegen *g)
 void pieces_compile(Codegen *g, const char *emit_text, ObjectCode *object)
 {
     Pieces pieces = {.g = g, .emit_text = emit_text}, *p = &pieces;
+    put_together(g);
     for (int i = 0; i < g->pieces; i++)
         p->piece[i].bitcode = LLVMWriteBitcodeToMemoryBuffer(g->piece[i]);
     close_modules(g);

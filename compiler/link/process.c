@@ -43,7 +43,9 @@ Process process_start(const char *const argv[], const char *folder, ProcessOutpu
     fflush(stderr);
     if (capture && pipe2(pipe_end, O_CLOEXEC) != 0)
         return (Process){-1, -1};
-    pid_t pid = fork();
+    // The child has the parent's memory until it executes: copying its tables, and taking each page
+    // back afterwards, would cost milliseconds. What `child` does changes nothing of the parent's.
+    pid_t pid = vfork();
     if (pid == 0)
         child(argv, folder, output, pipe_end[1]);
     if (capture)

@@ -25,7 +25,9 @@
 //     their constants are known;
 //   - make everything internal, then run `always-inline,globaldce` (twice if an epilogue is still
 //   called), then the rest.
-// Functions called aml_shared_... are left as they are: they exist once, whatever the sizes.
+// Functions called aml_shared_... are left as they are: they exist once, whatever the sizes. v16.o,
+// v8.o and v4.o hold them compiled (`aml_kernel_objects`). The tiles of a product are in files of
+// their own, v16t.bc and so on, which are linked after the first `always-inline`: dot_tile_sums.h.
 // The functions come in the file callers first, and `always-inline` takes them in that order: it
 // sees the constants at each level before it copies the next one. So add functions to the kernels'
 // module, or keep its order when linking.
@@ -45,11 +47,11 @@
 // ---- random.c: the op `random`: elements begin..end (begin a multiple of 64) of the stream (seed,
 // step, site).
 //
-//   void aml_random_f32(float *out, i64 begin, i64 end, i64 seed, i64 step, i32 site)      out[e -
-//   begin] = element e void aml_random_f64(double *out, i64 begin, i64 end, i64 seed, i64 step, i32
-//   site) void aml_random_group_f32(float *out, i64 group, i64 seed, i64 step, i32 site) all 64
-//   elements of one group float aml_random_one_f32(i64 element, i64 seed, i64 step, i32 site) slow:
-//   one element
+//   void aml_shared_random_f32(float *out, i64 begin, i64 end, i64 seed, i64 step, i32 site) out[e
+//   - begin] = element e void aml_shared_random_f64(double *out, i64 begin, i64 end, i64 seed, i64
+//   step, i32 site) void aml_random_group_f32(float *out, i64 group, i64 seed, i64 step, i32 site)
+//   all 64 elements of one group float aml_random_one_f32(i64 element, i64 seed, i64 step, i32
+//   site) slow: one element
 //
 // ---- convert.c: rounding to nearest even; NaN stays NaN; float to integer truncates and
 // saturates, NaN gives 0.

@@ -29,10 +29,10 @@ HELPER PhiloxKey philox_key(int64_t seed, int64_t step, int32_t site)
                        (uint32_t)(s >> 32) ^ (uint32_t)(t >> 32)};
 }
 
-TEMPLATE void aml_random_f32(float *out, int64_t begin, int64_t end, int64_t seed, int64_t step,
-                             int32_t site);
-TEMPLATE void aml_random_f64(double *out, int64_t begin, int64_t end, int64_t seed, int64_t step,
-                             int32_t site);
+SHARED void aml_shared_random_f32(float *out, int64_t begin, int64_t end, int64_t seed,
+                                  int64_t step, int32_t site);
+SHARED void aml_shared_random_f64(double *out, int64_t begin, int64_t end, int64_t seed,
+                                  int64_t step, int32_t site);
 TEMPLATE void aml_random_group_f32(float *out, int64_t group, int64_t seed, int64_t step,
                                    int32_t site);
 TEMPLATE void aml_random_group_f64(double *out, int64_t group, int64_t seed, int64_t step,
@@ -82,8 +82,8 @@ HELPER void philox_group_part(u64v word[4], int64_t group, int first, PhiloxKey 
     philox_blocks(word, key.key0, key.key1);
 }
 
-TEMPLATE void aml_random_f32(float *out, int64_t begin, int64_t end, int64_t seed, int64_t step,
-                             int32_t site)
+SHARED void aml_shared_random_f32(float *out, int64_t begin, int64_t end, int64_t seed,
+                                  int64_t step, int32_t site)
 {
     // The generator is much code: one call, for whole groups and for a cut one.
     float last[RANDOM_GROUP];
@@ -97,8 +97,8 @@ TEMPLATE void aml_random_f32(float *out, int64_t begin, int64_t end, int64_t see
     }
 }
 
-TEMPLATE void aml_random_f64(double *out, int64_t begin, int64_t end, int64_t seed, int64_t step,
-                             int32_t site)
+SHARED void aml_shared_random_f64(double *out, int64_t begin, int64_t end, int64_t seed,
+                                  int64_t step, int32_t site)
 {
     double last[RANDOM_GROUP]; // one call, as above
     NO_UNROLL for (int64_t element = begin; element < end; element += RANDOM_GROUP)

@@ -73,8 +73,8 @@ TEST(every_element_is_where_it_should_be)
             Guarded guard32, guard64;
             float *f32 = guarded_new(&guard32, (size_t)count * 4, true);
             double *f64 = guarded_new(&guard64, (size_t)count * 8, true);
-            aml_random_f32(f32, begin, begin + count, seed, step, site);
-            aml_random_f64(f64, begin, begin + count, seed, step, site);
+            aml_shared_random_f32(f32, begin, begin + count, seed, step, site);
+            aml_shared_random_f64(f64, begin, begin + count, seed, step, site);
             for (int64_t e = 0; e < count; e++) {
                 uint32_t word = word_of_element(begin + e, seed, step, site);
                 CHECK((double)f32[e] == (word >> 8) * 0x1p-24);
@@ -92,7 +92,7 @@ TEST(numbers_are_uniform)
     enum { COUNT = 1 << 20, CELLS = 256 };
     static float values[COUNT];
     static int cells[CELLS];
-    aml_random_f32(values, 0, COUNT, 42, 7, 3);
+    aml_shared_random_f32(values, 0, COUNT, 42, 7, 3);
     double sum = 0, square = 0, chi = 0;
     for (int i = 0; i < COUNT; i++) {
         CHECK(values[i] >= 0 && values[i] < 1);

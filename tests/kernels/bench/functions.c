@@ -31,7 +31,7 @@ FUNCTIONS(DEFINE)
 
 static void random_numbers(void)
 {
-    aml_random_f32(out, 0, 4096, 42, 7, 3);
+    aml_shared_random_f32(out, 0, 4096, 42, 7, 3);
 }
 
 static double rate(void (*run)(void))
