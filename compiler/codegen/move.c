@@ -59,7 +59,8 @@ static void emit_random(Frame *f, Inst *inst)
         to = offset_pointer(e, to, begin, dtype_info[inst->type.dtype].bytes);
     }
     LLVMValueRef arg[] = {to, begin, end, formal(k, seed), formal(k, step), formal(k, site_at)};
-    LLVMValueRef function = template_function(g, wide ? "aml_shared_random_f64" : "aml_shared_random_f32");
+    LLVMValueRef function =
+        template_function(g, wide ? "aml_shared_random_f64" : "aml_shared_random_f32");
     LLVMBuildCall2(e->b, LLVMGlobalGetValueType(function), function, arg, COUNT_OF(arg), "");
     kernel_close(k);
 }
