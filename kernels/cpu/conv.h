@@ -29,7 +29,9 @@
 //
 // A finished tile is turned around, so that the epilogue gets registers of positions. A unit of
 // work is one group of one image, or a block of its rows: its source is copied with the padding
-// around it, unless none is needed. Parts are runs of units.
+// around it, unless none is needed. Parts are runs of units. What lies around an image is written
+// with the first one only (`around`), if units are whole images: a copy is mostly short rows, and
+// each end of one would cost as much as a register of the image.
 
 #ifndef AML_KERNELS_CPU_CONV_H
 #define AML_KERNELS_CPU_CONV_H
@@ -298,7 +300,8 @@ static inline bool aml_conv_plan(AmlConv *c)
     wanted = wanted < 1 ? 1 : wanted > AML_CONV_PARTS ? AML_CONV_PARTS : wanted;
     c->unit_chunk = aml_ceil_div(units, wanted);
     c->parts = aml_ceil_div(units, c->unit_chunk);
-    // One register more: rows are written by whole registers. Tiles of bytes may reach beyond a row.
+    // One register more: rows are written by whole registers. Tiles of bytes may reach beyond a
+    // row.
     int64_t beyond = c->lanes + (c->quads ? c->tile_columns * c->step[2] : 0);
     c->copy_bytes =
         c->direct

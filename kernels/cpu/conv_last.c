@@ -29,16 +29,16 @@ HELPER f32v f32_odd(f32v a, f32v b)
 }
 
 SHARED void aml_shared_conv_last_copy(const float *source, int64_t channels, int64_t count,
-                                        AXES(source), AXES(origin), AXES(copy), int64_t place,
-                                        float *copy);
+                                      AXES(source), AXES(origin), AXES(copy), int64_t place,
+                                      float *copy);
 TEMPLATE void conv_last_tile(const float *source, int64_t plane, int64_t row_step, int64_t step,
                              const float *weights, const int64_t *taps, int64_t count, int64_t from,
                              int64_t vectors, int64_t pitch, int64_t together, int64_t rows,
                              int64_t columns, int64_t left, int64_t position, int64_t line,
                              int64_t channel, LAST_EPILOGUE);
 SHARED void aml_shared_conv_last_split(const float *source, int64_t from, AXES(source),
-                                         int64_t corner_d, int64_t corner_h, AXES(copy),
-                                         int64_t split, int64_t lead, float *copy);
+                                       int64_t corner_d, int64_t corner_h, AXES(copy),
+                                       int64_t split, int64_t lead, float *copy);
 
 // Units begin..end: a group of an image, or a block of its rows.
 TEMPLATE void aml_conv_last(const float *source, const float *packed, float *copy,
@@ -76,7 +76,7 @@ TEMPLATE void aml_conv_last(const float *source, const float *packed, float *cop
                                            copy);
             else if (last == 1)
                 aml_shared_conv_copy_f32(in, 0, from, source_d, source_h, source_w, corner_d,
-                                         corner_h, origin_w, copy_d, copy_h, copy_w, copy);
+                                         corner_h, origin_w, copy_d, copy_h, copy_w, 1, copy);
             else
                 aml_shared_conv_last_copy(in, channels, from, source_d, source_h, source_w,
                                           corner_d, corner_h, origin_w, copy_d, copy_h, copy_w,
@@ -116,8 +116,8 @@ TEMPLATE void aml_conv_last(const float *source, const float *packed, float *cop
 // `count` of the channels of each position, positions `place` apart, zeros around them. Whole
 // registers are stored, from left to right: what they hold beyond their place is stored over.
 SHARED void aml_shared_conv_last_copy(const float *source, int64_t channels, int64_t count,
-                                        AXES(source), AXES(origin), AXES(copy), int64_t place,
-                                        float *copy)
+                                      AXES(source), AXES(origin), AXES(copy), int64_t place,
+                                      float *copy)
 {
     int64_t before = origin_w < 0 ? -origin_w : 0, first = origin_w < 0 ? 0 : origin_w;
     before = before < copy_w ? before : copy_w;
@@ -155,8 +155,8 @@ SHARED void aml_shared_conv_last_copy(const float *source, int64_t channels, int
 // Rows of planes with their even columns, behind `lead` zeros, in front of the odd ones. Behind
 // these zeros each half has room for whole registers.
 SHARED void aml_shared_conv_last_split(const float *source, int64_t from, AXES(source),
-                                         int64_t corner_d, int64_t corner_h, AXES(copy),
-                                         int64_t split, int64_t lead, float *copy)
+                                       int64_t corner_d, int64_t corner_h, AXES(copy),
+                                       int64_t split, int64_t lead, float *copy)
 {
     NO_UNROLL for (int64_t plane = 0; plane < from * copy_d; plane++)
     {
@@ -452,17 +452,17 @@ TEMPLATE void depth_edge(const float *at, const float *weights, int64_t pitch, i
 // ---- Winograd
 
 SHARED void aml_shared_winograd_input(const float *source, int64_t side, int64_t from,
-                                        int64_t source_h, int64_t source_w, int64_t low_h,
-                                        int64_t low_w, int64_t tiles_w, int64_t first,
-                                        int64_t count, int64_t step, float *patch, float *out);
+                                      int64_t source_h, int64_t source_w, int64_t low_h,
+                                      int64_t low_w, int64_t tiles_w, int64_t first, int64_t count,
+                                      int64_t step, float *patch, float *out);
 TEMPLATE void winograd_product(const float *a, const float *b, int64_t from, int64_t vectors,
                                int64_t pitch, int64_t rows, f32v *out);
 SHARED void aml_shared_winograd_output2(const f32v *in, int64_t step, f32v *out);
 SHARED void aml_shared_winograd_output4(const f32v *in, int64_t step, f32v *out);
 SHARED void aml_shared_winograd_patch2(const float *in, int64_t pitch, int64_t from, float *out,
-                                         int64_t step);
+                                       int64_t step);
 SHARED void aml_shared_winograd_patch4(const float *in, int64_t pitch, int64_t from, float *out,
-                                         int64_t step);
+                                       int64_t step);
 
 // Units begin..end: blocks of patches of an image. Patches behind the last one of an image are
 // multiplied, whatever they hold, and not used.
@@ -521,7 +521,7 @@ TEMPLATE void aml_conv_winograd(const float *source, const float *packed, float 
 
 // Weights, transformed when a program starts.
 SHARED void aml_shared_winograd_weights(const float *weights, int64_t side, int64_t from,
-                                          int64_t to, int64_t panel, float *out)
+                                        int64_t to, int64_t panel, float *out)
 {
     if (side == 2)
         aml_winograd_pack(weights, 2, from, to, panel, out);
@@ -532,9 +532,9 @@ SHARED void aml_shared_winograd_weights(const float *weights, int64_t side, int6
 // Patches first..first + count, transformed: out[point][tile][from], points `step` apart. A patch
 // that reaches over the border is copied with zeros first.
 SHARED void aml_shared_winograd_input(const float *source, int64_t side, int64_t from,
-                                        int64_t source_h, int64_t source_w, int64_t low_h,
-                                        int64_t low_w, int64_t tiles_w, int64_t first,
-                                        int64_t count, int64_t step, float *patch, float *out)
+                                      int64_t source_h, int64_t source_w, int64_t low_h,
+                                      int64_t low_w, int64_t tiles_w, int64_t first, int64_t count,
+                                      int64_t step, float *patch, float *out)
 {
     int64_t edge = side + 2;
     NO_UNROLL for (int64_t t = 0; t < count; t++)
@@ -625,8 +625,8 @@ HELPER void winograd_out4(f32v d[6])
 }
 
 #define WINOGRAD_PATCH(side, edge)                                                                 \
-    SHARED void aml_shared_winograd_patch##side(const float *in, int64_t pitch, int64_t from,    \
-                                                  float *out, int64_t step)                        \
+    SHARED void aml_shared_winograd_patch##side(const float *in, int64_t pitch, int64_t from,      \
+                                                float *out, int64_t step)                          \
     {                                                                                              \
         NO_UNROLL for (int64_t c = 0; c < from; c += F32_LANES)                                    \
         {                                                                                          \
@@ -650,7 +650,7 @@ HELPER void winograd_out4(f32v d[6])
 
 // in: one register for each point, `step` apart.
 #define WINOGRAD_OUTPUT(side, edge)                                                                \
-    SHARED void aml_shared_winograd_output##side(const f32v *in, int64_t step, f32v *out)        \
+    SHARED void aml_shared_winograd_output##side(const f32v *in, int64_t step, f32v *out)          \
     {                                                                                              \
         f32v down[side][edge];                                                                     \
         UNROLL for (int k = 0; k < edge; k++)                                                      \

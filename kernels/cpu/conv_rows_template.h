@@ -43,15 +43,15 @@ TEMPLATE void NAME(aml_conv_rows)(
         int64_t begin = unit % blocks * block_rows, group = unit / blocks % groups;
         int64_t end = begin + block_rows < result_h ? begin + block_rows : result_h;
         *image_at = unit / blocks / groups;
-        const SOURCE *at = NAME(conv_at)(
-            source, unit / blocks * channels * source_d * source_h * source_w, half);
+        const SOURCE *at =
+            NAME(conv_at)(source, unit / blocks * channels * source_d * source_h * source_w, half);
         const ELEMENT *image = (const ELEMENT *)(const void *)at;
         int64_t corner = origin_h;
         if (!direct) {
             corner += begin;
             NAME(aml_shared_conv_copy)
             (at, half, channels, source_d, source_h, source_w, origin_d, corner, origin_w, copy_d,
-             copy_h, copy_w, copy);
+             copy_h, copy_w, blocks > 1 || unit == unit_begin, copy);
             image = copy;
         }
         image += (base_h - corner) * copy_w + base_w - origin_w;
@@ -62,11 +62,10 @@ TEMPLATE void NAME(aml_conv_rows)(
             int64_t results = left < lined ? left : lined, y = begin;
             NO_UNROLL for (; y + tile_rows <= end; y += tile_rows)
             {
-                NO_UNROLL for (int64_t x = 0; x < whole; x += tile_columns * LANES)
-                    NAME(conv_rows_tile)(image + y * copy_w + x, plane, weights, all, taps, from,
-                                         lined, tile_rows, tile_columns, copy_w, result_w, row,
-                                         results, y * result_w + x, result_w - x, epilogue,
-                                         context);
+                NO_UNROLL for (int64_t x = 0; x < whole; x += tile_columns * LANES) NAME(
+                    conv_rows_tile)(image + y * copy_w + x, plane, weights, all, taps, from, lined,
+                                    tile_rows, tile_columns, copy_w, result_w, row, results,
+                                    y * result_w + x, result_w - x, epilogue, context);
                 if (rest)
                     NAME(conv_rows_tile)
                 (image + y * copy_w + whole, plane, weights, all, taps, from, lined, tile_rows,

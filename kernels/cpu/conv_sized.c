@@ -7,7 +7,7 @@
 #define EACH(i, most, count) UNROLL for (int64_t i = 0; i < most; i++) if (i < (count))
 
 SHARED SMALL void aml_shared_conv_sized_copy_quads(const AmlConvSized *c, const uint8_t *source,
-                                                     int64_t y, int32_t *copy);
+                                                   int64_t y, int32_t *copy);
 SHARED SMALL void aml_shared_conv_line_quads(const i32v *in, int64_t step, i32v *restrict out);
 
 // Units begin..end. `image_at` is where `context` has the image.
@@ -70,7 +70,7 @@ SHARED SMALL void aml_shared_conv_sized_quads(
 
 // The rows of the source from y on as quads, with what is around it.
 SHARED SMALL void aml_shared_conv_sized_copy_quads(const AmlConvSized *c, const uint8_t *source,
-                                                     int64_t y, int32_t *copy)
+                                                   int64_t y, int32_t *copy)
 {
     int64_t wide = c->copy_w, before = c->origin_w < 0 ? -c->origin_w : 0;
     int64_t first = c->origin_w < 0 ? 0 : c->origin_w, left = c->channels;

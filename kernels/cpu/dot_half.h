@@ -256,7 +256,7 @@ TEMPLATE void dot_half_copy(const uint16_t *a, int64_t a_row, int64_t a_k, int64
 // k on up to a whole square. Squares of pairs are turned around, two next to each other, since they
 // share lines of memory.
 SHARED void aml_shared_dot_turn(const uint16_t *a, int64_t a_k, int64_t k, int64_t step,
-                                  uint16_t *out, int64_t begin, int64_t end)
+                                uint16_t *out, int64_t begin, int64_t end)
 {
     NO_UNROLL for (int64_t row = begin; row < end; row += 2 * F32_LANES)
     {

@@ -322,8 +322,8 @@ TEMPLATE void aml_dot_stored(const float *a, const char *b, const uint16_t *scal
 
 // Columns as rows of floats; a column outside is the nearest one that there is.
 SHARED void aml_shared_take_stored(const void *index, int64_t wide, int64_t count, const void *b,
-                                     const uint16_t *scale, const uint8_t *zero, float *out,
-                                     int64_t columns, int64_t depth, int64_t group, int64_t form)
+                                   const uint16_t *scale, const uint8_t *zero, float *out,
+                                   int64_t columns, int64_t depth, int64_t group, int64_t form)
 {
     int64_t groups = form >= STORED_BF16 ? 0 : stored_groups(depth, group), padded = groups * group;
     int64_t panels = stored_panels(columns);
