@@ -75,10 +75,10 @@ SHARED void aml_shared_conv_pack_f64(const double *weights, double *packed, cons
 
 // The same for weights of 16 bits: packed as they are into the second half of a panel's place, and
 // widened from there, first to last.
-SHARED void aml_shared_conv_pack_half(const uint16_t *weights, float *packed, const int64_t *table,
-                                      int64_t half, int64_t input, int64_t from, int64_t to,
-                                      int64_t taps, int64_t panel, int64_t phases, int64_t begin,
-                                      int64_t end)
+SHARED void aml_shared_conv_pack_half(const uint16_t *weights, float *packed,
+                                      const int64_t *table, int64_t half, int64_t input,
+                                      int64_t from, int64_t to, int64_t taps, int64_t panel,
+                                      int64_t phases, int64_t begin, int64_t end)
 {
     int64_t elements = panel * from * taps;
     NO_UNROLL for (int64_t i = begin; i < end; i++)

@@ -300,8 +300,7 @@ static inline bool aml_conv_plan(AmlConv *c)
     wanted = wanted < 1 ? 1 : wanted > AML_CONV_PARTS ? AML_CONV_PARTS : wanted;
     c->unit_chunk = aml_ceil_div(units, wanted);
     c->parts = aml_ceil_div(units, c->unit_chunk);
-    // One register more: rows are written by whole registers. Tiles of bytes may reach beyond a
-    // row.
+    // One register more: rows are written by whole registers. Tiles of bytes may reach beyond a row.
     int64_t beyond = c->lanes + (c->quads ? c->tile_columns * c->step[2] : 0);
     c->copy_bytes =
         c->direct

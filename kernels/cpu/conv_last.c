@@ -453,8 +453,8 @@ TEMPLATE void depth_edge(const float *at, const float *weights, int64_t pitch, i
 
 SHARED void aml_shared_winograd_input(const float *source, int64_t side, int64_t from,
                                       int64_t source_h, int64_t source_w, int64_t low_h,
-                                      int64_t low_w, int64_t tiles_w, int64_t first, int64_t count,
-                                      int64_t step, float *patch, float *out);
+                                      int64_t low_w, int64_t tiles_w, int64_t first,
+                                      int64_t count, int64_t step, float *patch, float *out);
 TEMPLATE void winograd_product(const float *a, const float *b, int64_t from, int64_t vectors,
                                int64_t pitch, int64_t rows, f32v *out);
 SHARED void aml_shared_winograd_output2(const f32v *in, int64_t step, f32v *out);
@@ -533,8 +533,8 @@ SHARED void aml_shared_winograd_weights(const float *weights, int64_t side, int6
 // that reaches over the border is copied with zeros first.
 SHARED void aml_shared_winograd_input(const float *source, int64_t side, int64_t from,
                                       int64_t source_h, int64_t source_w, int64_t low_h,
-                                      int64_t low_w, int64_t tiles_w, int64_t first, int64_t count,
-                                      int64_t step, float *patch, float *out)
+                                      int64_t low_w, int64_t tiles_w, int64_t first,
+                                      int64_t count, int64_t step, float *patch, float *out)
 {
     int64_t edge = side + 2;
     NO_UNROLL for (int64_t t = 0; t < count; t++)
@@ -625,7 +625,7 @@ HELPER void winograd_out4(f32v d[6])
 }
 
 #define WINOGRAD_PATCH(side, edge)                                                                 \
-    SHARED void aml_shared_winograd_patch##side(const float *in, int64_t pitch, int64_t from,      \
+    SHARED void aml_shared_winograd_patch##side(const float *in, int64_t pitch, int64_t from,    \
                                                 float *out, int64_t step)                          \
     {                                                                                              \
         NO_UNROLL for (int64_t c = 0; c < from; c += F32_LANES)                                    \
@@ -650,7 +650,7 @@ HELPER void winograd_out4(f32v d[6])
 
 // in: one register for each point, `step` apart.
 #define WINOGRAD_OUTPUT(side, edge)                                                                \
-    SHARED void aml_shared_winograd_output##side(const f32v *in, int64_t step, f32v *out)          \
+    SHARED void aml_shared_winograd_output##side(const f32v *in, int64_t step, f32v *out)        \
     {                                                                                              \
         f32v down[side][edge];                                                                     \
         UNROLL for (int k = 0; k < edge; k++)                                                      \

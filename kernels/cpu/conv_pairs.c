@@ -182,9 +182,10 @@ SHARED void aml_shared_conv_pack_pairs(const uint16_t *weights, uint32_t *packed
 
 #ifdef AML_HAS_TILES
 // Blocks begin..end of the weights.
-SHARED void aml_shared_conv_tiles_pack(const uint16_t *weights, char *packed, const int64_t *table,
-                                       int64_t input, int64_t channels, int64_t from, int64_t to,
-                                       int64_t taps, int64_t begin, int64_t end)
+SHARED void aml_shared_conv_tiles_pack(const uint16_t *weights, char *packed,
+                                       const int64_t *table, int64_t input, int64_t channels,
+                                       int64_t from, int64_t to, int64_t taps, int64_t begin,
+                                       int64_t end)
 {
     aml_conv_tiles_pack(begin, end, 2, input, channels, from, to, taps, table, weights, packed);
 }

@@ -43,8 +43,8 @@ TEMPLATE void NAME(aml_conv_rows)(
         int64_t begin = unit % blocks * block_rows, group = unit / blocks % groups;
         int64_t end = begin + block_rows < result_h ? begin + block_rows : result_h;
         *image_at = unit / blocks / groups;
-        const SOURCE *at =
-            NAME(conv_at)(source, unit / blocks * channels * source_d * source_h * source_w, half);
+        const SOURCE *at = NAME(conv_at)(
+            source, unit / blocks * channels * source_d * source_h * source_w, half);
         const ELEMENT *image = (const ELEMENT *)(const void *)at;
         int64_t corner = origin_h;
         if (!direct) {
@@ -62,10 +62,11 @@ TEMPLATE void NAME(aml_conv_rows)(
             int64_t results = left < lined ? left : lined, y = begin;
             NO_UNROLL for (; y + tile_rows <= end; y += tile_rows)
             {
-                NO_UNROLL for (int64_t x = 0; x < whole; x += tile_columns * LANES) NAME(
-                    conv_rows_tile)(image + y * copy_w + x, plane, weights, all, taps, from, lined,
-                                    tile_rows, tile_columns, copy_w, result_w, row, results,
-                                    y * result_w + x, result_w - x, epilogue, context);
+                NO_UNROLL for (int64_t x = 0; x < whole; x += tile_columns * LANES)
+                    NAME(conv_rows_tile)(image + y * copy_w + x, plane, weights, all, taps, from,
+                                         lined, tile_rows, tile_columns, copy_w, result_w, row,
+                                         results, y * result_w + x, result_w - x, epilogue,
+                                         context);
                 if (rest)
                     NAME(conv_rows_tile)
                 (image + y * copy_w + whole, plane, weights, all, taps, from, lined, tile_rows,

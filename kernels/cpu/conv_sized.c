@@ -16,7 +16,7 @@ SHARED SMALL void aml_shared_conv_sized_quads(
     int64_t *image_at, int64_t unit_begin, int64_t unit_end,
     void (*tile)(const int32_t *source, const int32_t *weights, const AmlConvSized *c, i32v *out),
     void (*lines)(void *context, int64_t row, int64_t column, int64_t lines, int64_t lanes,
-                  const i32v *line),
+                const i32v *line),
     void *context)
 {
     enum { LANES = F32_LANES, HOLD = AML_CONV_TILE + 4 * LANES };

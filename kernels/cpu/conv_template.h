@@ -7,20 +7,19 @@
 // is known.
 
 //
-// Where each channel has a convolution of its own (`depth`: how many there are), a group is a
-// register of channels, and an element of the copy such a register.
+// Where each channel has a convolution of its own (`depth`: how many there are), a group is a register
+// of channels, and an element of the copy such a register.
 //
 // An element is one number, or four channels of bytes (CONV_QUADS, quads.c), or a pair of bf16
-// (CONV_PAIRS, conv_pairs.c). SOURCE is what lies in memory; `channels` of it become `from`
-// elements of a place.
+// (CONV_PAIRS, conv_pairs.c). SOURCE is what lies in memory; `channels` of it become `from` elements
+// of a place.
 
 #define AXES(name) int64_t name##_d, int64_t name##_h, int64_t name##_w
 #define EACH(i, most, count) UNROLL for (int64_t i = 0; i < most; i++) if (i < (count))
 #define TILE_PARAMETERS                                                                            \
     const ELEMENT *source, int64_t plane, int64_t row_step, int64_t step, const ELEMENT *weights,  \
         const int64_t *table, int64_t from, int64_t vectors, int64_t pitch, int64_t rows,          \
-        int64_t columns, int64_t phases, int64_t phase_base, int64_t first_phase, int64_t alike,   \
-        int64_t depth
+        int64_t columns, int64_t phases, int64_t phase_base, int64_t first_phase, int64_t alike, int64_t depth
 
 #ifndef CONV_QUADS
 // Zeros in whole registers, mostly one: a loop alone would become a call.
@@ -47,8 +46,8 @@ HELPER void NAME(conv_row)(const SOURCE *in, int64_t half, int64_t ahead, int64_
 
 // One plane of a copy, from left to right: whole registers are stored, and what they hold beyond
 // their row, zeros, is stored over by the next one. Rows are short, so little is done for each.
-// `half`, of pairs: how far away the second plane lies. What lies `ahead` is read soon; 0: it is
-// not asked for.
+// `half`, of pairs: how far away the second plane lies. What lies `ahead` is read soon; 0: it is not
+// asked for.
 HELPER ELEMENT *NAME(conv_plane)(const SOURCE *source, int64_t half, int64_t ahead, AXES(source),
                                  AXES(origin), AXES(copy), int64_t around, ELEMENT *copy)
 {
@@ -95,9 +94,9 @@ SHARED void NAME(aml_shared_conv_copy)(const SOURCE *source, int64_t half, int64
                                        AXES(source), AXES(origin), AXES(copy), int64_t around,
                                        ELEMENT *copy);
 #if !defined CONV_QUADS && !defined CONV_PAIRS
-SHARED void NAME(aml_shared_conv_copy_depth)(const ELEMENT *source, int64_t half, int64_t channels,
-                                             AXES(source), AXES(origin), AXES(copy), int64_t around,
-                                             ELEMENT *copy);
+SHARED void NAME(aml_shared_conv_copy_depth)(const ELEMENT *source, int64_t half,
+                                             int64_t channels, AXES(source), AXES(origin),
+                                             AXES(copy), int64_t around, ELEMENT *copy);
 #endif
 TEMPLATE void NAME(conv_tile)(TILE_PARAMETERS, int64_t to, int64_t channel, int64_t position,
                               int64_t positions,
@@ -116,8 +115,8 @@ TEMPLATE void NAME(aml_conv)(
     int64_t *image_at, int64_t groups, int64_t channels, int64_t from, int64_t to, int64_t taps,
     AXES(source), AXES(result), AXES(phases), AXES(base), AXES(step), AXES(origin), AXES(copy),
     int64_t direct, int64_t block_axis, int64_t block_rows, int64_t blocks, int64_t vectors,
-    int64_t pitch, int64_t tile_rows, int64_t tile_columns, int64_t half, int64_t depth,
-    int64_t around, int64_t unit_begin, int64_t unit_end,
+    int64_t pitch, int64_t tile_rows, int64_t tile_columns, int64_t half, int64_t depth, int64_t around,
+    int64_t unit_begin, int64_t unit_end,
     void (*epilogue)(void *context, int64_t row, int64_t column, int lanes, VECTOR value),
     void *context)
 {
@@ -152,9 +151,9 @@ TEMPLATE void NAME(aml_conv)(
              corner_h, origin_w, copy_d, copy_h, copy_w, zeros, copy);
             else
 #endif
-                NAME(aml_shared_conv_copy)(whole, half, channels, source_d, source_h, source_w,
-                                           corner_d, corner_h, origin_w, copy_d, copy_h, copy_w,
-                                           zeros, copy);
+                NAME(aml_shared_conv_copy)
+            (whole, half, channels, source_d, source_h, source_w, corner_d, corner_h, origin_w,
+             copy_d, copy_h, copy_w, zeros, copy);
             image = copy;
         }
         NO_UNROLL for (int64_t p = 0; p < panels; p++)
@@ -178,16 +177,17 @@ TEMPLATE void NAME(aml_conv)(
                         int64_t all = tile_columns * tile_rows * phases_w;
                         NAME(conv_tile)
                         (row + x * step_w * place, plane, step_h * copy_w * place, step_w * place,
-                         weights, table, from, vectors, pitch, tile_rows, tile_columns, phases_w,
-                         base_w, phase, alike, depth, results, p * panel, position + x * phases_w,
-                         left < all ? left : all, epilogue, group * to, context);
+                         weights, table, from, vectors, pitch, tile_rows, tile_columns, phases_w, base_w,
+                         phase, alike, depth, results, p * panel, position + x * phases_w, left < all ? left : all, epilogue,
+                         group * to, context);
                     }
                     if (wide % tile_columns)
                         NAME(conv_tile)
                     (row + x * step_w * place, plane, step_h * copy_w * place, step_w * place,
-                     weights, table, from, vectors, pitch, 1, wide % tile_columns, phases_w, base_w,
-                     phase, alike, depth, results, p * panel, position + x * phases_w,
-                     result_w - x * phases_w, epilogue, group * to, context);
+                     weights, table, from, vectors, pitch, 1, wide % tile_columns, phases_w, base_w, phase,
+                     alike, depth, results, p * panel,
+                     position + x * phases_w, result_w - x * phases_w, epilogue, group * to,
+                     context);
                 }
             }
         }
@@ -195,8 +195,8 @@ TEMPLATE void NAME(aml_conv)(
 }
 
 #if !defined CONV_QUADS && !defined CONV_PAIRS
-// The planes of `from` channels. `around`: what lies around the image is written as well; it has to
-// be for the first of several copies of the same place.
+// The planes of `from` channels. `around`: what lies around the image is written as well; it has to be
+// for the first of several copies of the same place.
 SHARED void NAME(aml_shared_conv_copy)(const ELEMENT *source, int64_t half, int64_t from,
                                        AXES(source), AXES(origin), AXES(copy), int64_t around,
                                        ELEMENT *copy)
@@ -207,17 +207,17 @@ SHARED void NAME(aml_shared_conv_copy)(const ELEMENT *source, int64_t half, int6
             NAME(conv_at)(source, channel * plane, half), half, 0, source_d, source_h, source_w,
             origin_d, origin_h, origin_w, copy_d, copy_h, copy_w, around, copy);
     } else {
-        NO_UNROLL for (int64_t channel = 0; channel < from; channel++) copy =
-            NAME(conv_plane)(source + channel * plane, 0, 0, source_d, source_h, source_w, origin_d,
-                             origin_h, origin_w, copy_d, copy_h, copy_w, around, copy);
+        NO_UNROLL for (int64_t channel = 0; channel < from; channel++) copy = NAME(conv_plane)(
+            source + channel * plane, 0, 0, source_d, source_h, source_w, origin_d, origin_h,
+            origin_w, copy_d, copy_h, copy_w, around, copy);
     }
 }
 
 // The copy of a register of channels: [positions][channels], so that lanes are channels here too.
 // The positions of a plane's rows are turned around as one line, however short a row is.
-SHARED void NAME(aml_shared_conv_copy_depth)(const ELEMENT *source, int64_t half, int64_t channels,
-                                             AXES(source), AXES(origin), AXES(copy), int64_t around,
-                                             ELEMENT *copy)
+SHARED void NAME(aml_shared_conv_copy_depth)(const ELEMENT *source, int64_t half,
+                                             int64_t channels, AXES(source), AXES(origin),
+                                             AXES(copy), int64_t around, ELEMENT *copy)
 {
     int64_t size = source_d * source_h * source_w;
     int64_t begin_d = origin_d < 0 ? 0 : origin_d, begin_h = origin_h < 0 ? 0 : origin_h;
@@ -230,7 +230,8 @@ SHARED void NAME(aml_shared_conv_copy_depth)(const ELEMENT *source, int64_t half
     }
     NO_UNROLL for (int64_t z = begin_d; z < end_d; z++)
     {
-        ELEMENT *row = copy + ((z - origin_d) * copy_h + begin_h - origin_h) * copy_w * LANES;
+        ELEMENT *row =
+            copy + ((z - origin_d) * copy_h + begin_h - origin_h) * copy_w * LANES;
         int64_t at = -origin_w; // in the row of the copy
         int64_t end = (z * source_h + end_h) * source_w;
         NO_UNROLL for (int64_t p = (z * source_h + begin_h) * source_w; p < end; p += LANES)
@@ -440,14 +441,15 @@ TEMPLATE void NAME(aml_conv_weight)(const SOURCE *x, const SOURCE *dy, ELEMENT *
                     at += (begin_d * stride_d * copy_h + begin_h * stride_h) * copy_w;
                 } else {
 #ifdef CONV_PAIRS
-                    aml_shared_conv_copy_images_pairs(
-                        in, other ? groups * from * source_size : 0, channels, source_d,
+                    aml_shared_conv_copy_images_pairs
+                    (in, other ? groups * from * source_size : 0, channels, source_d,
 #else
                     NAME(aml_shared_conv_copy)
                     (in, half, channels, source_d,
 #endif
-                        source_h, source_w, begin_d * stride_d - low_d, begin_h * stride_h - low_h,
-                        -low_w, copy_d, copy_h, copy_w, blocks > 1 || first_copy, scratch);
+ source_h, source_w, begin_d * stride_d - low_d,
+                     begin_h * stride_h - low_h, -low_w, copy_d, copy_h, copy_w,
+                     blocks > 1 || first_copy, scratch);
                     first_copy = false;
                     at = scratch;
                 }

@@ -42,8 +42,8 @@ TEMPLATE void NAME(aml_conv_tiles)(const SOURCE *source, const ELEMENT *packed, 
                                    AXES(origin), AXES(copy), int64_t direct, int64_t block_axis,
                                    int64_t block_rows, int64_t blocks, int64_t vectors,
                                    int64_t pitch, int64_t tile_rows, int64_t tile_columns,
-                                   int64_t half, int64_t depth, int64_t around, int64_t unit_begin,
-                                   int64_t unit_end, CONV_END)
+                                   int64_t half, int64_t depth, int64_t around,
+                                   int64_t unit_begin, int64_t unit_end, CONV_END)
 {
     int64_t rows = aml_conv_tiles_rows(to), words = aml_conv_tiles_words(from);
     int64_t planes = aml_conv_tiles_planes(from), plane = copy_d * copy_h * copy_w;
