@@ -124,6 +124,7 @@ typedef struct ProgramDeploy {
     Vec(Entry)
         predict; // one per batch size; the weights are SLOT_STATE parameters of the job's table
     bool weights_beside;      // in a file of their own
+    bool small;               // `optimize: size`
     unsigned emit;            // bits: 1u << DEPLOY_...
     Vec(const char *) target; // "native" or "x86-64-v3"; none: what suits the program
     double require_size, require_memory, require_latency; // bytes, bytes, seconds; 0: not required
@@ -217,7 +218,8 @@ typedef struct Target {
     bool position_independent;
     bool keeps_objects; // what is compiled lives from build to build
     bool stores;        // constants may be stored shorter, see aml/stored.h
-    bool makes;         // weights may be transformed when a context is opened, see codegen/made.c
+    bool makes, makes_all; // weights may be transformed when a context is opened, see
+                           // codegen/made.c; however large they are
     bool small;         // code is short where it takes little time
     Shared *shared;     // NULL: there is one object
     // Called when entries and ObjectCode are complete but for the code itself, which is what takes

@@ -21,13 +21,14 @@ typedef struct TableWriter {
     int arrays;            // names given so far
     Vec(TableNames) named; // names of classes that were written
     Vec(const aml_tokenizer *) tokenizer; // that were written
+    bool spells_nothing;                  // the program makes no texts of tokens
 } TableWriter;
 
 // A file of tables, and what belongs to it.
 typedef struct Tables {
     const char *text;
-    const aml_tokenizer *const *tokenizer; // number i has its image in the file tokenizerI.bin
-    int tokenizers;
+    const struct aml_vocabulary *const *image; // of tokenizer I, for the file tokenizerI.bin; NULL:
+    int images;                                // it has none
     bool unpacks; // the program expands its constants, if they are packed (aml/packed.h)
 } Tables;
 

@@ -18,6 +18,7 @@
 extern const amli_token_engine amli_tokens_words, amli_tokens_wordpiece, amli_tokens_bpe,
     amli_tokens_unigram;
 extern const amli_token_patterns amli_patterns_pcre2;
+extern const amli_token_unicode amli_unicode_utf8proc;
 
 static Bytes read_whole(Arena *arena, const char *path)
 {
@@ -55,6 +56,7 @@ static const aml_tokenizer *read_files(Arena *arena, char **argv, int *used, con
     *ready = *found;
     ready->engine = engine[found->image->model];
     ready->pattern = found->image->flags & AML_VOCABULARY_REGEX ? &amli_patterns_pcre2 : NULL;
+    ready->unicode = found->image->flags & AML_VOCABULARY_UNICODE ? &amli_unicode_utf8proc : NULL;
     return ready;
 }
 

@@ -246,6 +246,7 @@ typedef struct aml_tokenizer {
     const char *hash;                          // SHA-256 of the image
     const struct amli_token_engine *engine;    // of the image's model
     const struct amli_token_patterns *pattern; // NULL: no step needs patterns
+    const struct amli_token_unicode *unicode;  // NULL: no step asks what a character is
 } aml_tokenizer;
 
 typedef enum aml_source_kind {
@@ -704,7 +705,8 @@ typedef struct aml_level {
     const aml_function *predict; // one per batch size
     // constants that are expanded when a context is opened, see aml/stored.h; NULL: there are none
     const void *stored;
-    void (*expand)(const void *stored, void *to); // and makes weights; NULL: nothing is to be done
+    // Expands them, and makes weights; NULL: nothing is to be done.
+    void (*expand)(const void *stored, void *to, const void *weights);
     size_t stored_bytes;                          // what all this takes then
 } aml_level;
 
