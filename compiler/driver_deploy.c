@@ -221,7 +221,7 @@ static bool make_functions(Deployment *d, ObjectCode *object)
         return false;
     size_t plain = deploy_constant_bytes(artifact->predict.at[0].ir, false),
            stored = deploy_constant_bytes(artifact->predict.at[0].ir, true);
-    bool packs = d->plan.packs;                    // which is shorter
+    bool packs = d->plan.packs;                              // which is shorter
     size_t worth = d->deploy->small ? plain : plain / 5 * 4; // not for the sake of a few
     d->stores = !packs && stored < plain && stored <= worth;
     if (quantizes(d) || prunes(d) || d->stores)

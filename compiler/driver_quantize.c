@@ -10,7 +10,6 @@
 
 #include "aml/packed.h"
 #include "quant/rounding.h"
-#include "stored.h"
 
 enum { LEAST_SAMPLES = 8, MEASURED_SAMPLES = 10000 };
 
@@ -182,20 +181,19 @@ static bool packs(const Deployment *d)
 
 // ---- quantization
 
-// Tables whose rows are looked up have 8 bits as well, with a scale for each 32 neighbours of a row.
+// Tables whose rows are looked up have 8 bits as well.
 static void store_tables(Deployment *d)
 {
-    const StoredRule rule = {.form = STORED_BYTES, .group = 32};
     StoredReport rows = {0};
     StoredRounded rounded = {0};
     for (int i = 0; i < d->artifact.predict.count; i++)
-        stored_tables(d->artifact.predict.at[i].ir, &rule, &rounded, &rows);
+        stored_tables(d->artifact.predict.at[i].ir, &rounded, &rows);
     for (int i = 0; i < rows.layer.count; i++) {
         const aml_layer_report *row = &rows.layer.at[i];
-        fprintf(stderr, "  %-24s %10.4g %10.4g %11.1f %9s %10lld %10lld  %s%s\n", row->name, row->low,
-                row->high, row->weights_db, "-", (long long)row->bytes_before,
-                (long long)row->bytes_after, row->kept ? "stays f32: " : "a table: ",
-                row->kept ? row->kept : row->form);
+        fprintf(stderr, "  %-24s %10.4g %10.4g %11.1f %9s %10lld %10lld  %s%s\n", row->name,
+                row->low, row->high, row->weights_db, "-", (long long)row->bytes_before,
+                (long long)row->bytes_after,
+                row->kept ? "stays f32: " : "a table: ", row->kept ? row->kept : row->form);
         vec_push(d->cx->arena, &d->artifact.layer, *row);
     }
 }
