@@ -14,6 +14,21 @@
 #include "ir/ir.h"
 #include "aml/program.h"
 
+// What is known of a kernel, see aml_kernel.
+typedef struct EntryResult {
+    aml_dtype dtype;
+    int64_t elements;
+    const char *place;
+} EntryResult;
+typedef struct EntryKernel {
+    const char *place, *what;
+    const char *lines, *weight; // NULL: there are none
+    int32_t results;
+    const EntryResult *result;
+    double flops, bytes;
+    bool loop;
+} EntryKernel;
+
 // One compiled function: `ir` is NULL where the job has none. plan fills arena_bytes.
 typedef struct Entry {
     IrFunction *ir;
@@ -23,8 +38,8 @@ typedef struct Entry {
     Vec(aml_scalar_info) scalar;
     size_t arena_bytes;
     double flops;
-    bool watched;           // whoever calls it may be told about each kernel
-    Vec(aml_kernel) kernel; // then: of which there are these
+    bool watched;            // whoever calls it may be told about each kernel
+    Vec(EntryKernel) kernel; // then: of which there are these
 } Entry;
 
 // The functions of one level of statistics, see aml_fit.
