@@ -45,7 +45,9 @@ const char *table_cell_rule(TableWriter *writer, const aml_field *field);
 // What a program that reads this kind of source is linked with besides.
 const char *source_libraries(aml_source_kind kind);
 const char *statistic_libraries(const ProgramDataset *data);
-// table_kernel.c: the rest of an initialiser of aml_function; empty: it cannot be watched
+// table_kernel.c: "some/folder/digits.aml:14" is "digits.aml:14" wherever it was compiled; the rest
+// of an initialiser of aml_function; empty: it cannot be watched
+const char *table_place(const char *text);
 const char *table_kernels(TableWriter *writer, const Entry *entry, const char *name);
 // table_text.c: tokenizers, names of files
 const char *table_tokenizer(TableWriter *writer, const aml_tokenizer *of); // a pointer to one

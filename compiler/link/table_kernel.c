@@ -30,11 +30,10 @@ static unsigned text_at(Texts *texts, const char *text)
     return (unsigned)known;
 }
 
-// "some/folder/digits.aml:14" is "digits.aml:14" wherever it was compiled.
-static unsigned place_at(Texts *texts, const char *text)
+const char *table_place(const char *text)
 {
     const char *slash = text && text[0] != '<' ? strrchr(text, '/') : NULL;
-    return text_at(texts, slash ? slash + 1 : text);
+    return slash ? slash + 1 : text;
 }
 
 const char *table_kernels(TableWriter *writer, const Entry *entry, const char *name)
@@ -48,7 +47,7 @@ const char *table_kernels(TableWriter *writer, const Entry *entry, const char *n
     for (int i = 0; i < entry->kernel.count; i++)
         for (int k = 0; k < entry->kernel.at[i].results; k++) {
             const EntryResult *result = &entry->kernel.at[i].result[k];
-            TOP("{%d, %u, %lldll}, ", result->dtype, place_at(&texts, result->place),
+            TOP("{%d, %u, %lldll}, ", result->dtype, text_at(&texts, table_place(result->place)),
                 (long long)result->elements);
         }
     TOP("};\nstatic const aml_kernel %s[] = {\n", name);
@@ -56,7 +55,7 @@ const char *table_kernels(TableWriter *writer, const Entry *entry, const char *n
         const EntryKernel *kernel = &entry->kernel.at[i];
         TOP("    {.place = %u, .lines = %u, .what = %u, .weight = %u, .results = %d, .first = %d, "
             ".flops = %s, .bytes = %s, .loop = %d},\n",
-            place_at(&texts, kernel->place), text_at(&texts, kernel->lines),
+            text_at(&texts, table_place(kernel->place)), text_at(&texts, kernel->lines),
             text_at(&texts, kernel->what), text_at(&texts, kernel->weight), kernel->results, first,
             table_real(writer, kernel->flops), table_real(writer, kernel->bytes), kernel->loop);
         first += kernel->results;

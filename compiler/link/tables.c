@@ -92,6 +92,11 @@ static const char *tensor_array(TableWriter *writer, const aml_tensor_info *at, 
     return name;
 }
 
+static const char *place(TableWriter *writer, const char *text)
+{
+    return table_text(writer, table_place(text));
+}
+
 const char *table_function(TableWriter *writer, const Entry *entry, const char *prefix)
 {
     if (!entry->ir)
