@@ -82,6 +82,7 @@ typedef struct amli_token_unicode {
     void (*normalize)(amli_pieces *pieces, const char **text, size_t *length);
     bool (*is_punctuation)(uint32_t code), (*is_word)(uint32_t code), (*is_numeric)(uint32_t code);
 } amli_token_unicode;
+extern const amli_token_unicode amli_unicode_utf8proc;
 
 // Patterns: the next match at or behind `from` to begin and end; false: there is none.
 typedef struct amli_token_patterns {

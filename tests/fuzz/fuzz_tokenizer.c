@@ -14,7 +14,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #include "aml/tokens.def"
 #undef TOKENS
 extern const amli_token_patterns amli_patterns_pcre2;
-extern const amli_token_unicode amli_unicode_utf8proc;
 
 static const char *const texts[] = {
     "Hello, world! don't 123",

@@ -18,7 +18,6 @@
 extern const amli_token_engine amli_tokens_words, amli_tokens_wordpiece, amli_tokens_bpe,
     amli_tokens_unigram;
 extern const amli_token_patterns amli_patterns_pcre2;
-extern const amli_token_unicode amli_unicode_utf8proc;
 
 static Bytes read_whole(Arena *arena, const char *path)
 {
