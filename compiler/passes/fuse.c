@@ -537,45 +537,60 @@ static bool try_merge(Fuser *f, const Edge *edge, Round round)
     return true;
 }
 
-// The group of what reads a value at its own index, if it is a fold; -1 if it is not.
-static int fold_reading(Fuser *f, const Inst *user)
+// The groups of folds that read a value of `type` at its own index, whether it is widened or not.
+static void find_folds(Fuser *f, const Users *users, Type type, Positions *out)
 {
-    const Node *node = &f->node.at[user->mark];
-    int group = node->role == ROLE_FUSED ? find(f, (int)user->mark) : -1;
-    return group >= 0 && f->group[group].kind == BODY_REDUCE ? group : -1;
+    for (int i = 0; i < users->count; i++) {
+        const Node *node = &f->node.at[users->at[i]->mark];
+        if (node->role == ROLE_FREE && inst_widens(node->inst)) {
+            find_folds(f, &node->user, type, out);
+            continue;
+        }
+        int group = node->role == ROLE_FUSED ? find(f, (int)users->at[i]->mark) : -1;
+        if (group >= 0 && f->group[group].kind == BODY_REDUCE &&
+            shape_equal(f->group[group].space, type))
+            vec_push(f->arena, out, group);
+    }
 }
 
-// Rows and sums down columns that read the same value, but not each other, are one nest: the value
-// is read once.
-static bool merge_siblings(Fuser *f, const Users *users)
+// Folds of the same rows, which are not all that there is: one fold would run on one thread anyway.
+static bool same_rows(const Group *a, const Group *b)
 {
-    bool changed = false;
-    for (int i = 0; i < users->count; i++)
-        for (int k = 0; k < users->count; k++) {
-            int rows = fold_reading(f, users->at[i]), sums = fold_reading(f, users->at[k]);
-            Group merged;
-            if (rows < 0 || sums < 0 || rows == sums || !folds_rows(&f->group[rows]) ||
-                !sums_down(f, &f->group[rows], &f->group[sums]) ||
-                !both_ways(f, &f->group[rows], &f->group[sums], &merged))
+    return folds_rows(a) && a->folded == b->folded && shape_equal(a->space, b->space);
+}
+
+// Folds of rows that read the same value, but not each other, are one nest, with the sums down its
+// columns as well: the value is read once.
+static void merge_siblings(Fuser *f, const Users *users, Type type)
+{
+    Positions fold = {0};
+    find_folds(f, users, type, &fold);
+    for (int i = 0; i < fold.count; i++)
+        for (int k = 0; k < fold.count; k++) {
+            int rows = find(f, fold.at[i]), other = find(f, fold.at[k]);
+            if (rows == other)
+                continue;
+            const Group *a = &f->group[rows], *b = &f->group[other];
+            Group merged = *a;
+            merged.down |= b->down;
+            if (!same_rows(a, b) &&
+                !(folds_rows(a) && sums_down(f, a, b) && both_ways(f, a, b, &merged)))
                 continue;
             f->walk++;
-            bool ordered = reaches(f, rows, sums, f->node.count);
+            bool ordered = reaches(f, rows, other, f->node.count);
             f->walk++;
-            ordered |= reaches(f, sums, rows, f->node.count);
-            if (ordered)
-                continue;
-            join(f, rows, sums, &merged);
-            changed = true;
+            ordered |= reaches(f, other, rows, f->node.count);
+            if (!ordered)
+                join(f, rows, other, &merged);
         }
-    return changed;
 }
 
 static void merge_all_siblings(Fuser *f)
 {
     for (int i = 0; i < f->node.count; i++)
-        merge_siblings(f, &f->node.at[i].user);
+        merge_siblings(f, &f->node.at[i].user, f->node.at[i].inst->type);
     for (int i = 0; i < f->fn->param.count; i++)
-        merge_siblings(f, &f->param[i]);
+        merge_siblings(f, &f->param[i], f->fn->param.at[i]->type);
 }
 
 static void merge_edges(Fuser *f, int rounds)

@@ -106,11 +106,24 @@ void half_separate(IrFunction *fn)
     }
 }
 
+// A part of a widened value is a widened part: the whole of it is not made for that.
+static void sink_slice(IrFunction *fn, Inst *slice)
+{
+    Inst *half = narrow(slice);
+    ir_replace_uses(fn, slice,
+                    ir_insert_before(slice, OP_cast, &half, 1, NULL, slice->type, slice->span));
+    ir_remove(fn, slice);
+}
+
 void half_sink(IrFunction *fn)
 {
-    for (Inst *inst = fn->first; inst; inst = inst->next)
-        if (inst->op == OP_attend || inst->op == OP_attend_back)
+    for (Inst *inst = fn->first, *next; inst; inst = next) {
+        next = inst->next;
+        if (inst->op == OP_slice && inst_widens(inst->input[0]))
+            sink_slice(fn, inst);
+        else if (inst->op == OP_attend || inst->op == OP_attend_back)
             sink_attention(inst);
         else if (op_has(inst->op, CONTRACTS))
             half_sink_one(inst);
+    }
 }

@@ -86,18 +86,18 @@ def peer_settings(folder):
     return ["env", f"LD_PRELOAD={folder / 'mkl_dispatch.so'}", "OPENBLAS_CORETYPE=SkylakeX"]
 
 
-def roof(folder):
-    """The f32 multiply-adds that one core reaches, in GFLOP/s."""
+def roof(folder, threads=1):
+    """The f32 multiply-adds that so many threads reach together, in GFLOP/s."""
     if not (folder / "roof").exists():
-        call("cc", "-O3", "-march=native", "-ffp-contract=fast", HERE / "roof.c", "-o", folder / "roof")
-    return float(call(*one_core(), folder / "roof").split()[0])
+        call("cc", "-O3", "-march=native", "-ffp-contract=fast", "-pthread", HERE / "roof.c", "-o", folder / "roof")
+    return float(call(*(one_core() if threads == 1 else []), folder / "roof", threads).split()[0])
 
 
-def bandwidth(folder, threads):
-    """What so many threads read from memory, in GB/s: the best of some tries, and all of them together."""
+def bandwidth(folder, threads, update=False):
+    """What so many threads read from memory, or move as an optimizer does, in GB/s: the best of some tries, and all of them together."""
     if not (folder / "bandwidth").exists():
         call("cc", "-O3", "-march=native", "-pthread", HERE / "bandwidth.c", "-o", folder / "bandwidth")
-    best, every = call(folder / "bandwidth", threads).split()[:2]
+    best, every = call(folder / "bandwidth", threads, *(["update"] if update else [])).split()[:2]
     return float(best), float(every)
 
 
@@ -172,7 +172,8 @@ class Training:
 
 
 class SteadyTraining(Training):
-    """A training whose memory is so large that touching it first, and writing it at the end, take longer than the steps.
+    """A training whose start and end vary by more than its steps take, in the time that passes: one with several threads, or one so large
+    that touching its memory first, and writing it at the end, take longer.
 
     Of one run, profiled, the middle of the steps behind the first ones: the time that passes, from batch to batch, without checkpoints.
     """
@@ -205,6 +206,9 @@ def start_peers(bench, makers):
     return started
 
 
+SETTLE = 0.05                   # seconds in which the threads of who was measured before go to sleep; those of PyTorch spin for 8 ms
+
+
 def interleave(runners, rounds):
     """{name: seconds of each measurement}: everybody in turns, forwards and backwards. A peer that fails is left out."""
     taken = {runner.name: [] for runner in runners}
@@ -214,6 +218,7 @@ def interleave(runners, rounds):
             for runner in alive + alive[::-1]:
                 try:
                     if runner in alive:
+                        time.sleep(SETTLE)
                         taken[runner.name].append(runner.step())
                 except (Failed, OSError, ValueError) as error:
                     if runner.name == "aml":

@@ -128,31 +128,40 @@ def measure(bench, name):
             return Peer(who, (one_core() if threads == 1 else []) + command, net.steps, bench.folder / "log")
         chosen = net.peers if threads == 1 else net.peers[-1:]     # with two threads the compiled one alone: starting it takes longest
         peers = start_peers(bench, {who: lambda who=who: peer(who) for who in chosen})
-        peak = roof(bench.folder)
-        kind = SteadyTraining if net.steady else Training
+        peak = roof(bench.folder, threads)
+        kind = SteadyTraining if net.steady or threads > 1 else Training
         figures = summary(interleave([kind(program, threads, net.steps, net.short, arguments), *peers], bench.rounds or net.rounds), 1e3)
-        peak = max(peak, roof(bench.folder)) * threads
+        peak = max(peak, roof(bench.folder, threads))
         entry = {"title": net.title, "threads": threads, "figures": figures}
         text = f"  {threads} thread{'s' if threads > 1 else ' '} {printed(figures, 'ms')}"
         if net.flops:
             entry["peak"] = net.flops / figures["aml"]["median"] * 1e-6 / peak
             text += f"  {100 * entry['peak']:.0f}% of the f32 peak"
         if net.weights:     # AdamW reads weight, gradient and two moments, and writes all but the gradient
-            least = net.flops / (peak * 1e9) + 7 * 4 * net.weights / (bandwidth(bench.folder, threads)[0] * 1e9)
-            entry["roofline"] = figures["aml"]["median"] * 1e-3 / least
-            text += f"  {entry['roofline']:.2f} times the products and the optimizer's bytes at their rates"
+            entry["rates"] = {"flops": peak}
+            for key, rate, update in (("roofline", "update", True), ("roofline_read", "read", False)):
+                entry["rates"][rate] = bandwidth(bench.folder, threads, update)[0]
+                least = net.flops / (peak * 1e9) + 7 * 4 * net.weights / (entry["rates"][rate] * 1e9)
+                entry[key] = figures["aml"]["median"] * 1e-3 / least
+                text += f"  {entry[key]:.2f} times the products at {peak:.0f} GFLOP/s and the optimizer's bytes at {entry['rates'][rate]:.0f} GB/s ({rate})"
         print(text, flush=True)
         results.append(entry)
     return results
 
 
+def rooflines(result):
+    both = [f"{result[key]:.2f}" for key in ("roofline", "roofline_read") if key in result]
+    return f"{both[0]} ({both[1]})" if len(both) == 2 else both[0] if both else "–"
+
+
 def lines(results):
     return ["With one thread processor time on one core, with two the time that passes; median of the measurements, interleaved. PyTorch has its",
             "pictures channels last, and autocast where AML has bf16. In brackets: times AML's; below 1, in bold, is a loss. An epoch of fashion.aml is",
-            "421.9 steps.", "",
+            "421.9 steps. Products and the optimizer's bytes are at the rates that as many threads reach together in the same run, multiplying, and",
+            "reading and writing arrays as AdamW does; in brackets: with the rate of reading alone, where that was measured.", "",
             *ratios_table([r for entry in results.values() for r in entry], "ms", BOTH,
                           [("products, of the f32 peak", lambda r: f"{100 * r['peak']:.0f}%" if "peak" in r else "–"),
-                           ("times products and optimizer's bytes", lambda r: f"{r['roofline']:.2f}" if "roofline" in r else "–")])]
+                           ("times products and optimizer's bytes", rooflines)])]
 
 
 FAMILY = Family("networks", "A training step of networks", {name: lambda bench, name=name: measure(bench, name) for name in NETWORKS}, lines)

@@ -114,6 +114,58 @@ TEST(two_callers_at_once)
     amli_pool_free(pool);
 }
 
+enum { ALL = 3 };
+
+typedef struct Meeting {
+    _Atomic int arrived;
+    pthread_t thread[ALL]; // that did each part
+} Meeting;
+
+// A part is done when each other one has begun, so each thread does one.
+static void meet(void *data, int64_t begin, int64_t end)
+{
+    Meeting *meeting = data;
+    for (int64_t i = begin; i < end; i++) {
+        meeting->thread[i] = pthread_self();
+        atomic_fetch_add(&meeting->arrived, 1);
+        while (atomic_load(&meeting->arrived) < ALL)
+            sched_yield();
+    }
+}
+
+// What a thread wrote in one loop it finds in its cache in the next one.
+TEST(each_thread_keeps_its_share)
+{
+    amli_pool *pool;
+    CHECK(amli_pool_new(ALL, &pool, NULL) == AML_OK);
+    Meeting first = {0};
+    amli_pool_for(pool, ALL, meet, &first);
+    CHECK(pthread_equal(first.thread[0], pthread_self()));
+    for (int i = 0; i < 200; i++) {
+        Meeting meeting = {0};
+        amli_pool_for(pool, ALL, meet, &meeting);
+        for (int part = 0; part < ALL; part++)
+            CHECK(pthread_equal(meeting.thread[part], first.thread[part]));
+    }
+    amli_pool_free(pool);
+}
+
+static void count_up(void *data, int64_t begin, int64_t end)
+{
+    atomic_fetch_add((_Atomic int64_t *)data, end - begin);
+}
+
+TEST(more_parts_than_a_round_has)
+{
+    amli_pool *pool;
+    _Atomic int64_t count = 0;
+    int64_t parts = ((int64_t)1 << 22) + 12345;
+    CHECK(amli_pool_new(3, &pool, NULL) == AML_OK);
+    amli_pool_for(pool, parts, count_up, &count);
+    CHECK_INT(count, parts);
+    amli_pool_free(pool);
+}
+
 TEST(no_threads_until_needed)
 {
     amli_pool *pool;
@@ -142,6 +194,8 @@ int main(void)
     RUN(loops_after_sleep);
     RUN(nested_loops);
     RUN(two_callers_at_once);
+    RUN(each_thread_keeps_its_share);
+    RUN(more_parts_than_a_round_has);
     RUN(no_threads_until_needed);
     RUN(wrong_thread_counts);
     CHECK_SUMMARY();
