@@ -29,7 +29,9 @@
 //
 // A finished tile is turned around, so that the epilogue gets registers of positions. A unit of
 // work is one group of one image, or a block of its rows: its source is copied with the padding
-// around it, unless none is needed. Parts are runs of units.
+// around it, unless none is needed. Parts are runs of units. What lies around an image is written
+// with the first one only (`around`), if units are whole images: a copy is mostly short rows, and
+// each end of one would cost as much as a register of the image.
 
 #ifndef AML_KERNELS_CPU_CONV_H
 #define AML_KERNELS_CPU_CONV_H
@@ -440,6 +442,8 @@ typedef struct AmlConvWeight {
     int64_t channel_chunk, channel_parts, parts, part_chunk; // a thread takes part_chunk of them
     int64_t copy_elements, turned_elements;                  // of one part, whole registers
     size_t scratch_bytes;                                    // of one part
+    int64_t along; // 0, or the result channels of a tile whose lanes are positions: conv_along.h
+    int64_t block_images; // of these: images that are copied at once
 } AmlConvWeight;
 
 // Into how many groups the images are divided: it depends on the shape alone.
@@ -494,6 +498,8 @@ static inline void aml_conv_weight_tile(AmlConvWeight *c)
     }
 }
 
+static inline bool aml_conv_along_plan(AmlConvWeight *c, bool flat);
+
 // False: there is no code for it.
 static inline bool aml_conv_weight_plan(AmlConvWeight *c)
 {
@@ -507,6 +513,8 @@ static inline bool aml_conv_weight_plan(AmlConvWeight *c)
         c->source[2] = c->result[2] = aml_conv_all(c->source);
         c->source[0] = c->source[1] = c->result[0] = c->result[1] = 1;
     }
+    if (aml_conv_along_plan(c, flat))
+        return true;
     aml_conv_weight_tile(c);
     int64_t panel = c->vectors * c->lanes, panels = aml_ceil_div(c->to, panel);
     int64_t taps = aml_conv_all(c->kernel);
@@ -550,6 +558,7 @@ static inline bool aml_conv_weight_plan(AmlConvWeight *c)
     return true;
 }
 
+#include "conv_along.h"
 #include "conv_last.h"
 
 #endif
