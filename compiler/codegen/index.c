@@ -787,6 +787,10 @@ static void cut_walk(CutWalk *walk, Inst *inst, const int axis[])
             below[i] = axis[i];
         }
         cut_walk(walk, inst->input[0], below);
+    } else if (inst->op == OP_concat) { // a result: each piece is stored where it is in the whole
+        cut_before(walk, axis[inst->attr[0].whole]);
+        for (int i = 0; i < inst->inputs; i++)
+            cut_walk(walk, inst->input[i], axis);
     } else if (inst->op == OP_window || inst->op == OP_unwindow) {
         cut_window(walk, inst, axis);
     } else if (inst->op == OP_pad) {

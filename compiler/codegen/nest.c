@@ -21,64 +21,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "codegen/emit.h"
-
-typedef struct Dim {
-    int64_t extent;
-    int first, last; // axes of the space
-    bool folded;
-} Dim;
-
-typedef struct Accumulator {
-    Inst *reduce;
-    int phase;
-    LLVMValueRef slot[MAX_UNITS];
-    LLVMValueRef nan[MAX_UNITS]; // of a largest or smallest float: a NaN that was met, else 0
-    LLVMValueRef seed;           // the reduce's value, if lanes were folded
-    LLVMValueRef seed_before;    // memory for that of the row before
-} Accumulator;
-
-typedef struct Output {
-    Inst *value;
-    LLVMValueRef base;
-    int phase; // SPACE, down: in which it is stored
-    bool space;
-    bool down; // a sum down columns, added up in memory
-} Output;
-
-// The row before the one that is computed, whose results are written meanwhile.
-typedef struct Before {
-    LLVMValueRef is_there, row; // i1; its index
-    LLVMValueRef held;          // what is held of it
-    LLVMValueRef *seed;         // by accumulator
-} Before;
-
-typedef struct Nest {
-    Kernel *k;
-    Emit *e;
-    IrFunction *body;
-    BodyShape shape;
-    int dims;
-    Dim dim[IR_MAX_RANK];
-    Index at[IR_MAX_RANK]; // by dim, of unit 0
-    int lane_dim;          // the dim that goes by vectors
-    int lanes;             // 1: too short for vectors
-    bool lane_folded;
-    int units; // in flight in the current loop
-    int unit_most;
-    LLVMValueRef tail; // mask of the last unit, NULL: all lanes
-    int phase;
-    int first_kept;        // the dim that is divided among parts, -1: none
-    int64_t chunk;         // how much of it a part has
-    Inst *held;            // kept in the memory of a result between two phases; NULL: nothing is
-    int held_by;           // which output that is
-    bool streaming;        // what is stored goes past the caches
-    bool clearing;         // only the sums down columns are begun
-    LLVMValueRef held_row; // memory for a row of it instead; NULL: there is none
-    Before *before;        // NULL: each row is finished before the next one begins
-    Vec(Accumulator) accumulator;
-    Vec(Output) output;
-} Nest;
+#include "codegen/nest.h"
 
 // ---- the shape of the nest ----------------------------------------------------------------------
 
@@ -428,7 +371,7 @@ static void point(Nest *n)
                 continue;
             index_for(n, type, all, at);
             e->streaming = n->streaming;
-            store_element(e, type.dtype, output->base, index_position(e, type, at),
+            store_element(e, type.dtype, output->base, index_position(e, output->memory, at),
                           value[i * n->units + unit]);
             e->streaming = false;
         }
@@ -904,7 +847,8 @@ static bool streams(const Nest *n)
     for (int i = 0; i < n->output.count; i++) {
         const Output *output = &n->output.at[i];
         Type type = output->value->type;
-        if (!output->space || dtype_info[type.dtype].bytes != 4 || type_bytes(type) < LARGE)
+        if (!output->space || output->piece || dtype_info[type.dtype].bytes != 4 ||
+            type_bytes(type) < LARGE)
             return false;
         for (int k = 0; k < n->body->param.count; k++)
             if (((const Source *)n->body->param.at[k]->note)->base == output->base)
@@ -952,6 +896,37 @@ static void emit_streaming(Nest *n)
     LLVMPositionBuilderAtEnd(e->b, done);
 }
 
+// The pieces of a concat are stored each by itself, where they are in the whole.
+static void add_outputs(Nest *n, LLVMValueRef const result[])
+{
+    Emit *e = n->e;
+    for (int i = 0; i < n->body->result.count; i++) {
+        Inst *value = n->body->result.at[i].value;
+        int level = body_result_level(&n->shape, value);
+        Output output = {value,
+                         result[i],
+                         value->type,
+                         (int)value->mark,
+                         level == LEVEL_SPACE,
+                         level == LEVEL_OTHER,
+                         false};
+        bool joined = value->op == OP_concat;
+        if (!joined)
+            vec_push(e->g->arena, &n->output, output);
+        for (int k = 0; joined && k < value->inputs; k++) {
+            Type piece = value->input[k]->type;
+            int64_t skip = k * dtype_info[piece.dtype].bytes;
+            for (int axis = (int)value->attr[0].whole; axis < piece.rank; axis++)
+                skip *= piece.dim[axis];
+            output.value = value->input[k];
+            LLVMValueRef at = whole(e->g, skip);
+            output.base = LLVMBuildInBoundsGEP2(e->b, e->g->i8, result[i], &at, 1, "");
+            output.piece = true;
+            vec_push(e->g->arena, &n->output, output);
+        }
+    }
+}
+
 int64_t nest_parts(Codegen *g, IrFunction *body)
 {
     Emit e = {.g = g};
@@ -973,13 +948,7 @@ void nest_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[])
     divide(n, &n->chunk);
     if (is_short(n))
         function_short(k->g, k->function);
-    for (int i = 0; i < body->result.count; i++) {
-        Inst *value = body->result.at[i].value;
-        int level = body_result_level(&n->shape, value);
-        Output output = {value, result[i], (int)value->mark, level == LEVEL_SPACE,
-                         level == LEVEL_OTHER};
-        vec_push(e->g->arena, &n->output, output);
-    }
+    add_outputs(n, result);
     if (!e->flat)
         hold(n);
     make_slots(n);

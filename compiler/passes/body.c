@@ -69,7 +69,7 @@ bool body_keeps(const BodyShape *shape, const Inst *broadcast)
 static void mark_inputs(const BodyShape *shape, Inst *inst)
 {
     int levels = (int)inst->mark, below;
-    if (op_has(inst->op, POINTWISE) || inst->op == OP_stop_gradient)
+    if (op_has(inst->op, POINTWISE) || inst->op == OP_stop_gradient || inst->op == OP_concat)
         below = levels;
     else if (inst->op == OP_reduce)
         below = LEVEL_SPACE;
@@ -103,7 +103,9 @@ static int count_phases(IrFunction *body, const BodyShape *shape)
 
 BodyShape body_analyse(IrFunction *body)
 {
-    BodyShape shape = {.kind = BODY_MAP, .space = body->result.at[0].value->type, .phases = 1};
+    const Inst *first = body->result.at[0].value;
+    Type space = first->op == OP_concat ? first->input[0]->type : first->type;
+    BodyShape shape = {.kind = BODY_MAP, .space = space, .phases = 1};
     for (Inst *inst = body->first; inst; inst = inst->next) {
         if (inst->op == OP_reduce) {
             analyse_reduce(body, &shape, inst);
@@ -389,6 +391,25 @@ bool inst_is_outer_pad(const Inst *inst)
     Type in = inst->input[0]->type;
     return inst->op == OP_pad && in.rank > 0 && in.dim[in.rank - 1] > 1 &&
            in.dim[in.rank - 1] == inst->type.dim[in.rank - 1];
+}
+
+// The innermost axis has to be one that the pieces have whole, so that registers are stored.
+bool inst_joins_pieces(const Inst *inst)
+{
+    enum { LEAST = 16 }; // elements in a row of a piece
+    bool computed = false;
+    if (inst->op != OP_concat)
+        return false;
+    Type piece = inst->input[0]->type;
+    int64_t row = 1;
+    for (int axis = (int)inst->attr[0].whole; axis < piece.rank; axis++)
+        row *= piece.dim[axis];
+    for (int i = 0; i < inst->inputs; i++) {
+        if (!shape_equal(inst->input[i]->type, piece))
+            return false;
+        computed |= op_has(inst->input[i]->op, POINTWISE);
+    }
+    return computed && row >= LEAST;
 }
 
 bool inst_is_alias(const Inst *inst)

@@ -67,6 +67,7 @@ typedef struct Group {
     unsigned folded;
     unsigned down; // REDUCE of rows: the axes that it keeps, if it has sums down columns
     bool fusible;
+    bool pieces;     // MAP: has a concat
     Vec(int) member; // by position
     int last;        // position of the last member
     int64_t seen;    // of a walk
@@ -102,7 +103,7 @@ static Role role_of(const Inst *inst)
         return ROLE_FREE;
     if (inst->op == OP_pad && inst_is_outer_pad(inst))
         return ROLE_FREE;
-    if (op_has(inst->op, POINTWISE) || inst_is_product(inst))
+    if (op_has(inst->op, POINTWISE) || inst_is_product(inst) || inst_joins_pieces(inst))
         return ROLE_FUSED;
     return inst->op == OP_reduce && inst->attr[1].list.count > 0 ? ROLE_FUSED : ROLE_FIXED;
 }
@@ -126,8 +127,8 @@ static void trace(Fuser *f, const Inst *inst, int to, EdgeKind kind, const Inst 
     const Node *node = node_of(f, inst);
     if (!node)
         return;
-    if (node->role != ROLE_FREE) {
-        add_edge(f, (int)inst->mark, to, kind, broadcast);
+    if (node->role != ROLE_FREE) { // where a piece of a concat is made, the others are not known
+        add_edge(f, (int)inst->mark, to, inst->op == OP_concat ? EDGE_OTHER : kind, broadcast);
         return;
     }
     if (inst_widens(inst)) { // reads at the same index
@@ -233,6 +234,9 @@ static void make_groups(Fuser *f)
                          .last = i};
         if (inst_is_product(node->inst))
             group->kind = BODY_DOT;
+        group->pieces = group->fusible && node->inst->op == OP_concat;
+        if (group->pieces)
+            group->space = node->inst->input[0]->type;
         if (node->inst->op == OP_reduce) {
             group->kind = BODY_REDUCE;
             group->space = node->inst->input[0]->type;
@@ -329,6 +333,9 @@ static bool merged_kind(Fuser *f, const Group *producer, const Group *consumer, 
     *out = *producer;
     if (producer->kind == BODY_MAP || (producer->kind == BODY_DOT && consumer->kind == BODY_REDUCE))
         *out = *consumer;
+    out->pieces = producer->pieces || consumer->pieces;
+    if (out->pieces && (producer->kind != BODY_MAP || consumer->kind != BODY_MAP))
+        return false;
     if (producer->kind == BODY_DOT || consumer->kind == BODY_DOT)
         return (producer->kind == BODY_MAP || consumer->kind == BODY_MAP) &&
                shape_equal(producer->space, consumer->space);

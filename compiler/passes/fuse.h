@@ -3,7 +3,9 @@
 //
 // A body has one iteration space and one of three kinds:
 //
-//   BODY_MAP     every result has the shape of the space and is computed element by element
+//   BODY_MAP     every result has the shape of the space and is computed element by element, or is
+//                a `concat` of values that do, which nothing in the body reads: each is stored in
+//                its piece of the whole
 //   BODY_REDUCE  every reduce folds the same axes of the space. A value of the body lives at one of
 //                two levels: SPACE (one element per element of the space) or KEPT (one per index of
 //                the axes that are kept). A KEPT value may come back to SPACE through a broadcast
@@ -46,7 +48,7 @@ enum { LEVEL_SPACE = 1, LEVEL_KEPT = 2, LEVEL_OTHER = 4 };
 // read or is a result.
 BodyShape body_analyse(IrFunction *body);
 int body_result_level(const BodyShape *shape, const Inst *result);
-bool body_sums_down(const BodyShape *shape, const Inst *inst); // is a sum down columns
+bool body_sums_down(const BodyShape *shape, const Inst *inst);  // is a sum down columns
 bool body_keeps(const BodyShape *shape, const Inst *broadcast); // a broadcast from KEPT to SPACE
 // Result `result` may be written over input `input`: whenever the kernel writes an element, that
 // element is not read again.
@@ -95,6 +97,9 @@ int half_of(DType dtype);                  // AML_HALF_...
 bool inst_in_register(const Inst *inst);
 // A pad that is computed where it is read.
 bool inst_is_outer_pad(const Inst *inst);
+// A concat of equal pieces, of which one is computed element by element: the nest that does so
+// stores into the whole.
+bool inst_joins_pieces(const Inst *inst);
 // The value is its input's memory under another shape.
 bool inst_is_alias(const Inst *inst);
 

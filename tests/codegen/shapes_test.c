@@ -205,6 +205,41 @@ static const Template templates[] = {
      "%3 = dot %0, %1 contract_a=[1] contract_b=[1] batch_a=[] batch_b=[] : T[M, 3, 64]\n"
      "%4 = broadcast %2 axes=[0] : T[M, 3, 64]\n%5 = mul %3, %4 : T[M, 3, 64]\nresult %5\n",
      true},
+    {"pieces",
+     "%0 = parameter : T[M, N]\n%1 = parameter : T[M, 3N]\n"
+     "%2 = slice %1 start=[0, 0] stop=[M, N] step=[1, 1] : T[M, N]\n%3 = tanh %2 : T[M, N]\n"
+     "%4 = mul %0, %3 : T[M, N]\n%5 = neg %0 : T[M, N]\n"
+     "%6 = concat %4, %0, %5 axis=1 : T[M, 3N]\n%7 = concat %4, %5 axis=0 : T[2M, N]\n"
+     "%8 = add %6, %1 : T[M, 3N]\n%9 = sub %4, %5 : T[M, N]\n%10 = concat %5, %5, %2 axis=1 : T[M, "
+     "3N]\n"
+     "result %6\nresult %7\nresult %8\nresult %9\nresult %10\n",
+     true},
+    {"pieces_between",
+     "%0 = parameter : T[K, M, N]\n%1 = parameter : T[M, N]\n%2 = broadcast %1 axes=[1, 2] : T[K, "
+     "M, N]\n"
+     "%3 = mul %0, %2 : T[K, M, N]\n%4 = add %0, %2 : T[K, M, N]\n%5 = concat %3, %4 axis=1 : T[K, "
+     "2M, N]\n"
+     "%6 = floor %0 : T[K, M, N]\n%7 = cast %6 : i32[K, M, N]\n%8 = le %0, %2 : bool[K, M, N]\n"
+     "%9 = cast %8 : i32[K, M, N]\n%10 = concat %7, %9, %7 axis=2 : i32[K, M, 3N]\n"
+     "%11 = not %8 : bool[K, M, N]\n%12 = concat %8, %11 axis=1 : bool[K, 2M, N]\n"
+     "result %5\nresult %10\nresult %12\n",
+     true},
+    {"pieces_of_products",
+     "%0 = parameter : T[M, K]\n%1 = parameter : T[K, N]\n%2 = parameter : T[M, N]\n"
+     "%3 = dot %0, %1 contract_a=[1] contract_b=[0] batch_a=[] batch_b=[] : T[M, N]\n"
+     "%4 = add %3, %2 : T[M, N]\n%5 = neg %2 : T[M, N]\n%6 = reduce %5 with=sum axes=[1] : T[M]\n"
+     "%7 = broadcast %6 axes=[0] : T[M, N]\n%8 = mul %5, %7 : T[M, N]\n"
+     "%9 = concat %4, %5, %8 axis=1 : T[M, 3N]\n%10 = concat %8, %5 axis=0 : T[2M, N]\n"
+     "result %9\nresult %10\n",
+     true},
+    {"pieces_of_turns",
+     "%0 = parameter : T[M, N]\n%1 = parameter : T[4, M, N]\n"
+     "%2 = loop %0, %1 count=4 carried=1 sliced=1 body={\n%3 = parameter : i64[]\n"
+     "%4 = parameter : T[M, N]\n%5 = parameter : T[M, N]\n%6 = sigmoid %4 : T[M, N]\n"
+     "%7 = mul %6, %5 : T[M, N]\n%8 = concat %6, %7, %4 axis=1 : T[M, 3N]\n"
+     "result %7\nresult %8\n} : T[M, N], T[4, M, 3N]\n"
+     "%9 = get %2 index=0 : T[M, N]\n%10 = get %2 index=1 : T[4, M, 3N]\nresult %9\nresult %10\n",
+     true},
     {"states_change_places",
      "%0 = parameter : T[M, N] state(0)\n%1 = parameter : T[M, N] state(1)\n%2 = parameter : T[M, "
      "N] state(2)\n"
