@@ -214,6 +214,7 @@ static void emit_call(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
     arg[count++] = whole(g, c->tile_columns);
     arg[count++] = whole(g, c->half);
     arg[count++] = whole(g, c->depth);
+    arg[count++] = whole(g, 1);
     conv_divided(k, c->unit_chunk, c->images * c->groups * c->blocks, &arg[count], &arg[count + 1]);
     count += 2;
     arg[count++] = epilogue;

@@ -29,7 +29,9 @@
 //
 // A finished tile is turned around, so that the epilogue gets registers of positions. A unit of
 // work is one group of one image, or a block of its rows: its source is copied with the padding
-// around it, unless none is needed. Parts are runs of units.
+// around it, unless none is needed. Parts are runs of units. What lies around an image is written
+// with the first one only (`around`), if units are whole images: a copy is mostly short rows, and
+// each end of one would cost as much as a register of the image.
 
 #ifndef AML_KERNELS_CPU_CONV_H
 #define AML_KERNELS_CPU_CONV_H

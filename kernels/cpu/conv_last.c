@@ -76,7 +76,7 @@ TEMPLATE void aml_conv_last(const float *source, const float *packed, float *cop
                                            copy);
             else if (last == 1)
                 aml_shared_conv_copy_f32(in, 0, from, source_d, source_h, source_w, corner_d,
-                                         corner_h, origin_w, copy_d, copy_h, copy_w, copy);
+                                         corner_h, origin_w, copy_d, copy_h, copy_w, 1, copy);
             else
                 aml_shared_conv_last_copy(in, channels, from, source_d, source_h, source_w,
                                           corner_d, corner_h, origin_w, copy_d, copy_h, copy_w,

@@ -18,90 +18,16 @@ HELPER const uint16_t *conv_at_pairs(const uint16_t *base, int64_t index, int64_
     return base + index;
 }
 
-// Elements of two rows that lie `apart`, as pairs; 0: there is one row only.
+// Elements of two rows that lie `apart`, as pairs; 0: there is one row only, which is read twice.
 HELPER f32v conv_load_pairs(const uint16_t *base, int64_t index, int lanes, int64_t apart)
 {
-    u16v low = u16_load_some(base + index, lanes);
-    return half_zip(low, apart ? u16_load_some(base + index + apart, lanes) : (u16v){});
-}
-
-// Zeros in whole registers, mostly one: a loop alone would become a call.
-HELPER float *conv_zeros_pairs(float *out, int64_t count)
-{
-    f32v zero = {};
-    if (count > 0)
-        f32_store(out, zero);
-    NO_UNROLL for (int64_t x = F32_LANES; x < count; x += F32_LANES) f32_store(out + x, zero);
-    return out + count;
-}
-
-// Whole registers are stored, and what they hold beyond their row is stored over by what follows.
-HELPER float *conv_row_pairs(const uint16_t *in, int64_t apart, int64_t middle, float *out)
-{
-    int64_t x = 0;
-    NO_UNROLL for (; x + F32_LANES <= middle; x += F32_LANES)
-        f32_store(out + x, conv_load_pairs(in, x, F32_LANES, apart));
-    if (x < middle)
-        f32_store(out + x, conv_load_pairs(in, x, (int)(middle - x), apart));
-    return out + middle;
+    u16v low = u16_load_some(base + index, lanes),
+         high = u16_load_some(base + index + apart, lanes);
+    u32v there = (u32v){} - (uint32_t)(apart != 0);
+    return (f32v)(u16_spread(low) | (u16_spread(high) << 16 & there));
 }
 
 #define AXES(name) int64_t name##_d, int64_t name##_h, int64_t name##_w
-
-// One plane of the copy. What lies `ahead` is read soon: rows of two planes are too short to be
-// seen as streams.
-HELPER float *conv_plane_pairs(const uint16_t *source, int64_t apart, int64_t ahead, AXES(source),
-                               AXES(origin), AXES(copy), float *copy)
-{
-    int64_t before = origin_w < 0 ? -origin_w : 0, first = origin_w < 0 ? 0 : origin_w;
-    before = before < copy_w ? before : copy_w;
-    int64_t middle = source_w - first < copy_w - before ? source_w - first : copy_w - before;
-    middle = middle < 0 ? 0 : middle;
-    NO_UNROLL for (int64_t z = origin_d; z < origin_d + copy_d; z++)
-    {
-        int64_t begin_h = origin_h, end_h = origin_h + copy_h;
-        int64_t from = begin_h > 0 ? begin_h : 0, to = end_h < source_h ? end_h : source_h;
-        bool outside = z < 0 || z >= source_d || from >= to;
-        from = outside ? end_h : from;
-        copy = conv_zeros_pairs(copy, (from - begin_h) * copy_w);
-        NO_UNROLL for (int64_t y = from; y < to; y++)
-        {
-            const uint16_t *in = source + (z * source_h + y) * source_w + first;
-            __builtin_prefetch(in + ahead);
-            __builtin_prefetch(in + apart + ahead);
-            copy = conv_zeros_pairs(copy, before);
-            copy = conv_row_pairs(in, apart, middle, copy);
-            copy = conv_zeros_pairs(copy, copy_w - before - middle);
-        }
-        if (!outside)
-            copy = conv_zeros_pairs(copy, (end_h - to) * copy_w);
-    }
-    return copy;
-}
-
-enum { CONV_AHEAD = 2048 }; // elements
-
-TEMPLATE void aml_shared_conv_copy_pairs(const uint16_t *source, int64_t half, int64_t channels,
-                                         AXES(source), AXES(origin), AXES(copy), float *copy)
-{
-    (void)half;
-    int64_t plane = source_d * source_h * source_w;
-    int64_t ahead = 2 * plane > CONV_AHEAD ? 2 * plane : CONV_AHEAD;
-    NO_UNROLL for (int64_t channel = 0; channel < channels; channel += 2) copy = conv_plane_pairs(
-        source + channel * plane, channel + 1 < channels ? plane : 0, ahead, source_d, source_h,
-        source_w, origin_d, origin_h, origin_w, copy_d, copy_h, copy_w, copy);
-}
-
-// The second image lies `apart`; 0: there is none.
-TEMPLATE void aml_shared_conv_copy_images_pairs(const uint16_t *source, int64_t apart,
-                                                int64_t channels, AXES(source), AXES(origin),
-                                                AXES(copy), float *copy)
-{
-    int64_t plane = source_d * source_h * source_w;
-    NO_UNROLL for (int64_t channel = 0; channel < channels; channel++) copy =
-        conv_plane_pairs(source + channel * plane, apart, CONV_AHEAD, source_d, source_h, source_w,
-                         origin_d, origin_h, origin_w, copy_d, copy_h, copy_w, copy);
-}
 
 // What a unit computes waits in scratch until all of it is there: results of a few columns of many
 // channels become rows of whole registers, for which memory is fetched ahead. That is worth it
@@ -117,10 +43,13 @@ typedef struct ConvKept {
         int64_t taps, AXES(source), AXES(result), AXES(phases), AXES(base), AXES(step),            \
         AXES(origin), AXES(copy), int64_t direct, int64_t block_axis, int64_t block_rows,          \
         int64_t blocks, int64_t vectors, int64_t pitch, int64_t tile_rows, int64_t tile_columns,   \
-        int64_t half, int64_t depth, int64_t unit_begin, int64_t unit_end,                         \
+        int64_t half, int64_t depth, int64_t around, int64_t unit_begin, int64_t unit_end,         \
         void (*epilogue)(void *context, int64_t row, int64_t column, int lanes, f32v value),       \
         void *context
 TEMPLATE void aml_conv_pairs(CONV_PARAMETERS);
+TEMPLATE void aml_shared_conv_copy_images_pairs(const uint16_t *source, int64_t apart,
+                                                int64_t channels, AXES(source), AXES(origin),
+                                                AXES(copy), int64_t around, float *copy);
 TEMPLATE void conv_keep(void *context, int64_t row, int64_t column, int lanes, f32v value);
 
 // `kept`: where in the memory of the copy the results wait.
@@ -139,8 +68,8 @@ TEMPLATE void aml_conv_kept_pairs(int64_t kept, CONV_PARAMETERS)
                        source_d, source_h, source_w, result_d, result_h, result_w, phases_d,
                        phases_h, phases_w, base_d, base_h, base_w, step_d, step_h, step_w, origin_d,
                        origin_h, origin_w, copy_d, copy_h, copy_w, direct, block_axis, block_rows,
-                       blocks, vectors, pitch, tile_rows, tile_columns, half, depth, unit, unit + 1,
-                       conv_keep, &keep);
+                       blocks, vectors, pitch, tile_rows, tile_columns, half, depth,
+                       around && unit == unit_begin, unit, unit + 1, conv_keep, &keep);
         NO_UNROLL for (int64_t row = 0; row < to; row++)
         {
             const float *at = keep.at + row * keep.step;
@@ -174,6 +103,35 @@ TEMPLATE void aml_conv_kept_pairs(int64_t kept, CONV_PARAMETERS)
 #undef LANES
 #undef NAME
 #undef V
+
+#define AXES(name) int64_t name##_d, int64_t name##_h, int64_t name##_w
+// Two planes together. Rows of two are too short to be seen as streams, so those of the next ones
+// are asked for.
+enum { CONV_AHEAD = 2048 }; // elements
+
+TEMPLATE void aml_shared_conv_copy_pairs(const uint16_t *source, int64_t half, int64_t channels,
+                                         AXES(source), AXES(origin), AXES(copy), int64_t around,
+                                         float *copy)
+{
+    (void)half;
+    int64_t plane = source_d * source_h * source_w;
+    int64_t ahead = 2 * plane > CONV_AHEAD ? 2 * plane : CONV_AHEAD;
+    NO_UNROLL for (int64_t channel = 0; channel < channels; channel += 2) copy = conv_plane_pairs(
+        source + channel * plane, channel + 1 < channels ? plane : 0, ahead, source_d, source_h,
+        source_w, origin_d, origin_h, origin_w, copy_d, copy_h, copy_w, around, copy);
+}
+
+// The second image lies `apart`; 0: there is none.
+TEMPLATE void aml_shared_conv_copy_images_pairs(const uint16_t *source, int64_t apart,
+                                                int64_t channels, AXES(source), AXES(origin),
+                                                AXES(copy), int64_t around, float *copy)
+{
+    int64_t plane = source_d * source_h * source_w;
+    NO_UNROLL for (int64_t channel = 0; channel < channels; channel++) copy =
+        conv_plane_pairs(source + channel * plane, apart, CONV_AHEAD, source_d, source_h, source_w,
+                         origin_d, origin_h, origin_w, copy_d, copy_h, copy_w, around, copy);
+}
+#undef AXES
 
 // Whole registers, from left to right: what is too much is stored over by what follows.
 TEMPLATE void conv_keep(void *context, int64_t row, int64_t column, int lanes, f32v value)

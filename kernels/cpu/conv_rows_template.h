@@ -51,7 +51,7 @@ TEMPLATE void NAME(aml_conv_rows)(
             corner += begin;
             NAME(aml_shared_conv_copy)
             (at, half, channels, source_d, source_h, source_w, origin_d, corner, origin_w, copy_d,
-             copy_h, copy_w, copy);
+             copy_h, copy_w, blocks > 1 || unit == unit_begin, copy);
             image = copy;
         }
         image += (base_h - corner) * copy_w + base_w - origin_w;

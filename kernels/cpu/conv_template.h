@@ -21,12 +21,82 @@
         const int64_t *table, int64_t from, int64_t vectors, int64_t pitch, int64_t rows,          \
         int64_t columns, int64_t phases, int64_t phase_base, int64_t first_phase, int64_t alike, int64_t depth
 
+#ifndef CONV_QUADS
+// Zeros in whole registers, mostly one: a loop alone would become a call.
+HELPER void NAME(conv_zeros)(ELEMENT *out, int64_t count)
+{
+    VECTOR zero = {};
+    if (count > 0)
+        V(store)(out, zero);
+    NO_UNROLL for (int64_t x = LANES; x < count; x += LANES) V(store)(out + x, zero);
+}
+
+HELPER void NAME(conv_row)(const SOURCE *in, int64_t half, int64_t ahead, int64_t whole,
+                           int64_t rest, ELEMENT *out)
+{
+    if (ahead) {
+        __builtin_prefetch(in + ahead);
+        __builtin_prefetch(in + half + ahead);
+    }
+    NO_UNROLL for (int64_t i = 0; i < whole; i++)
+        V(store)(out + i * LANES, NAME(conv_load)(in, i * LANES, LANES, half));
+    if (rest)
+        V(store)(out + whole * LANES, NAME(conv_load)(in, whole * LANES, (int)rest, half));
+}
+
+// One plane of a copy, from left to right: whole registers are stored, and what they hold beyond
+// their row, zeros, is stored over by the next one. Rows are short, so little is done for each.
+// `half`, of pairs: how far away the second plane lies. What lies `ahead` is read soon; 0: it is not
+// asked for.
+HELPER ELEMENT *NAME(conv_plane)(const SOURCE *source, int64_t half, int64_t ahead, AXES(source),
+                                 AXES(origin), AXES(copy), int64_t around, ELEMENT *copy)
+{
+    int64_t before = origin_w < 0 ? -origin_w : 0, first = origin_w < 0 ? 0 : origin_w;
+    before = before < copy_w ? before : copy_w;
+    int64_t middle = source_w - first < copy_w - before ? source_w - first : copy_w - before;
+    middle = middle < 0 ? 0 : middle;
+    int64_t whole = middle / LANES, rest = middle % LANES, all = copy_h * copy_w;
+    int64_t from = origin_h > 0 ? origin_h : 0, to = origin_h + copy_h;
+    to = to < source_h ? to : source_h;
+    NO_UNROLL for (int64_t z = origin_d; z < origin_d + copy_d; z++, copy += all)
+    {
+        if (z < 0 || z >= source_d || from >= to) {
+            if (around)
+                NAME(conv_zeros)(copy, all);
+            continue;
+        }
+        const SOURCE *in = NAME(conv_at)(source, (z * source_h + from) * source_w + first, half);
+        ELEMENT *out = copy + (from - origin_h) * copy_w + before;
+        if (!around) {
+            NO_UNROLL for (int64_t y = from; y < to; y++)
+            {
+                NAME(conv_row)(in, half, ahead, whole, rest, out);
+                in = NAME(conv_at)(in, source_w, half);
+                out += copy_w;
+            }
+            continue;
+        }
+        NAME(conv_zeros)(copy, out - copy);
+        NO_UNROLL for (int64_t y = from; y < to; y++)
+        {
+            NAME(conv_row)(in, half, ahead, whole, rest, out);
+            int64_t next = y + 1 < to ? copy_w : copy + all - out;
+            NAME(conv_zeros)(out + middle, next - middle);
+            in = NAME(conv_at)(in, source_w, half);
+            out += copy_w;
+        }
+    }
+    return copy;
+}
+#endif
+
 TEMPLATE void NAME(aml_shared_conv_copy)(const SOURCE *source, int64_t half, int64_t channels,
-                                         AXES(source), AXES(origin), AXES(copy), ELEMENT *copy);
+                                         AXES(source), AXES(origin), AXES(copy), int64_t around,
+                                         ELEMENT *copy);
 #if !defined CONV_QUADS && !defined CONV_PAIRS
 TEMPLATE void NAME(aml_shared_conv_copy_depth)(const ELEMENT *source, int64_t half,
                                                int64_t channels, AXES(source), AXES(origin),
-                                               AXES(copy), ELEMENT *copy);
+                                               AXES(copy), int64_t around, ELEMENT *copy);
 #endif
 TEMPLATE void NAME(conv_tile)(TILE_PARAMETERS, int64_t to, int64_t channel, int64_t position,
                               int64_t positions,
@@ -45,8 +115,8 @@ TEMPLATE void NAME(aml_conv)(
     int64_t *image_at, int64_t groups, int64_t channels, int64_t from, int64_t to, int64_t taps,
     AXES(source), AXES(result), AXES(phases), AXES(base), AXES(step), AXES(origin), AXES(copy),
     int64_t direct, int64_t block_axis, int64_t block_rows, int64_t blocks, int64_t vectors,
-    int64_t pitch, int64_t tile_rows, int64_t tile_columns, int64_t half, int64_t depth, int64_t unit_begin,
-    int64_t unit_end,
+    int64_t pitch, int64_t tile_rows, int64_t tile_columns, int64_t half, int64_t depth, int64_t around,
+    int64_t unit_begin, int64_t unit_end,
     void (*epilogue)(void *context, int64_t row, int64_t column, int lanes, VECTOR value),
     void *context)
 {
@@ -73,16 +143,17 @@ TEMPLATE void NAME(aml_conv)(
         if (!direct) {
             corner_d += begin_d / phases_d * step_d;
             corner_h += begin_h / phases_h * step_h;
+            int64_t zeros = blocks > 1 || (around && unit == unit_begin);
 #if !defined CONV_QUADS && !defined CONV_PAIRS
             if (depth)
                 NAME(aml_shared_conv_copy_depth)
             (whole, half, results < LANES ? results : LANES, source_d, source_h, source_w, corner_d,
-             corner_h, origin_w, copy_d, copy_h, copy_w, copy);
+             corner_h, origin_w, copy_d, copy_h, copy_w, zeros, copy);
             else
 #endif
                 NAME(aml_shared_conv_copy)
             (whole, half, channels, source_d, source_h, source_w, corner_d, corner_h, origin_w,
-             copy_d, copy_h, copy_w, copy);
+             copy_d, copy_h, copy_w, zeros, copy);
             image = copy;
         }
         NO_UNROLL for (int64_t p = 0; p < panels; p++)
@@ -124,47 +195,21 @@ TEMPLATE void NAME(aml_conv)(
 }
 
 #if !defined CONV_QUADS && !defined CONV_PAIRS
-// The rows of the copy, from left to right: whole registers are stored, and what they hold beyond
-// their row is stored over by the next one.
+// The planes of `from` channels. `around`: what lies around the image is written as well; it has to be
+// for the first of several copies of the same place.
 TEMPLATE void NAME(aml_shared_conv_copy)(const ELEMENT *source, int64_t half, int64_t from,
-                                         AXES(source), AXES(origin), AXES(copy), ELEMENT *copy)
+                                         AXES(source), AXES(origin), AXES(copy), int64_t around,
+                                         ELEMENT *copy)
 {
-    int64_t before = origin_w < 0 ? -origin_w : 0, first = origin_w < 0 ? 0 : origin_w;
-    before = before < copy_w ? before : copy_w;
-    int64_t middle = source_w - first < copy_w - before ? source_w - first : copy_w - before;
-    middle = middle < 0 ? 0 : middle;
-    int64_t whole = middle / LANES, rest = middle % LANES;
-    VECTOR zero = {};
-    NO_UNROLL for (int64_t channel = 0; channel < from; channel++)
-    {
-        NO_UNROLL for (int64_t z = origin_d; z < origin_d + copy_d; z++)
-        {
-            NO_UNROLL for (int64_t y = origin_h; y < origin_h + copy_h; y++)
-            {
-                bool outside = z < 0 || z >= source_d || y < 0 || y >= source_h;
-                if (outside) {
-                    NO_UNROLL for (int64_t x = 0; x < copy_w; x += LANES) V(store)(copy + x, zero);
-                } else {
-                    const ELEMENT *in = NAME(conv_at)(
-                        source, ((channel * source_d + z) * source_h + y) * source_w + first, half);
-                    NO_UNROLL for (int64_t x = 0; x < before; x += LANES) V(store)(copy + x, zero);
-                    if (half) {
-                        NO_UNROLL for (int64_t i = 0; i < whole; i++) V(store)(
-                            copy + before + i * LANES, NAME(conv_load)(in, i * LANES, LANES, half));
-                    } else {
-                        NO_UNROLL for (int64_t i = 0; i < whole; i++)
-                            V(store)(copy + before + i * LANES, V(load)(in + i * LANES));
-                    }
-                    if (rest)
-                        V(store)
-                    (copy + before + whole * LANES,
-                     NAME(conv_load)(in, whole * LANES, (int)rest, half));
-                    NO_UNROLL for (int64_t x = before + middle; x < copy_w; x += LANES)
-                        V(store)(copy + x, zero);
-                }
-                copy += copy_w;
-            }
-        }
+    int64_t plane = source_d * source_h * source_w;
+    if (half) {
+        NO_UNROLL for (int64_t channel = 0; channel < from; channel++) copy = NAME(conv_plane)(
+            NAME(conv_at)(source, channel * plane, half), half, 0, source_d, source_h, source_w,
+            origin_d, origin_h, origin_w, copy_d, copy_h, copy_w, around, copy);
+    } else {
+        NO_UNROLL for (int64_t channel = 0; channel < from; channel++) copy = NAME(conv_plane)(
+            source + channel * plane, 0, 0, source_d, source_h, source_w, origin_d, origin_h,
+            origin_w, copy_d, copy_h, copy_w, around, copy);
     }
 }
 
@@ -172,15 +217,17 @@ TEMPLATE void NAME(aml_shared_conv_copy)(const ELEMENT *source, int64_t half, in
 // The positions of a plane's rows are turned around as one line, however short a row is.
 TEMPLATE void NAME(aml_shared_conv_copy_depth)(const ELEMENT *source, int64_t half,
                                                int64_t channels, AXES(source), AXES(origin),
-                                               AXES(copy), ELEMENT *copy)
+                                               AXES(copy), int64_t around, ELEMENT *copy)
 {
     int64_t size = source_d * source_h * source_w;
     int64_t begin_d = origin_d < 0 ? 0 : origin_d, begin_h = origin_h < 0 ? 0 : origin_h;
     int64_t end_d = origin_d + copy_d < source_d ? origin_d + copy_d : source_d;
     int64_t end_h = origin_h + copy_h < source_h ? origin_h + copy_h : source_h;
     VECTOR zero = {};
-    NO_UNROLL for (int64_t i = 0; i < copy_d * copy_h * copy_w; i++)
-        V(store)(copy + i * LANES, zero);
+    if (around) {
+        NO_UNROLL for (int64_t i = 0; i < copy_d * copy_h * copy_w; i++)
+            V(store)(copy + i * LANES, zero);
+    }
     NO_UNROLL for (int64_t z = begin_d; z < end_d; z++)
     {
         ELEMENT *row =
@@ -359,6 +406,7 @@ TEMPLATE void NAME(aml_conv_weight)(const SOURCE *x, const SOURCE *dy, ELEMENT *
     int64_t source_size = source_d * source_h * source_w;
     ELEMENT *turned = scratch + copy_elements;
     VECTOR *sums = (VECTOR *)(turned + turned_elements);
+    bool first_copy = true;
     NO_UNROLL for (int64_t part = part_begin; part < part_end; part++)
     {
         int64_t first = part % channel_parts * channel_chunk, third = part / channel_parts;
@@ -400,7 +448,9 @@ TEMPLATE void NAME(aml_conv_weight)(const SOURCE *x, const SOURCE *dy, ELEMENT *
                     (in, half, channels, source_d,
 #endif
  source_h, source_w, begin_d * stride_d - low_d,
-                     begin_h * stride_h - low_h, -low_w, copy_d, copy_h, copy_w, scratch);
+                     begin_h * stride_h - low_h, -low_w, copy_d, copy_h, copy_w,
+                     blocks > 1 || first_copy, scratch);
+                    first_copy = false;
                     at = scratch;
                 }
                 NAME(aml_shared_conv_turn)

@@ -9,7 +9,8 @@
         void *context
 
 TEMPLATE void NAME(aml_shared_conv_copy)(const SOURCE *source, int64_t half, int64_t channels,
-                                         AXES(source), AXES(origin), AXES(copy), ELEMENT *copy);
+                                         AXES(source), AXES(origin), AXES(copy), int64_t around,
+                                         ELEMENT *copy);
 TEMPLATE void NAME(conv_tiles_block)(int64_t high, int64_t vectors, int64_t lines,
                                      int64_t positions, const ELEMENT *image, int64_t plane,
                                      const char *weights, const int64_t *taps, int64_t count,
@@ -41,8 +42,8 @@ TEMPLATE void NAME(aml_conv_tiles)(const SOURCE *source, const ELEMENT *packed, 
                                    AXES(origin), AXES(copy), int64_t direct, int64_t block_axis,
                                    int64_t block_rows, int64_t blocks, int64_t vectors,
                                    int64_t pitch, int64_t tile_rows, int64_t tile_columns,
-                                   int64_t half, int64_t depth, int64_t unit_begin,
-                                   int64_t unit_end, CONV_END)
+                                   int64_t half, int64_t depth, int64_t around,
+                                   int64_t unit_begin, int64_t unit_end, CONV_END)
 {
     int64_t rows = aml_conv_tiles_rows(to), words = aml_conv_tiles_words(from);
     int64_t planes = aml_conv_tiles_planes(from), plane = copy_d * copy_h * copy_w;
@@ -62,7 +63,8 @@ TEMPLATE void NAME(aml_conv_tiles)(const SOURCE *source, const ELEMENT *packed, 
         int64_t corner_d = origin_d + begin_d * step_d, corner_h = origin_h + begin_h * step_h;
         NAME(aml_shared_conv_copy)
         (source + unit / blocks * channels * source_d * source_h * source_w, half, channels,
-         source_d, source_h, source_w, corner_d, corner_h, origin_w, copy_d, copy_h, copy_w, copy);
+         source_d, source_h, source_w, corner_d, corner_h, origin_w, copy_d, copy_h, copy_w,
+         blocks > 1 || (around && unit == unit_begin), copy);
         if (TILES_KIND == TILES_PAIRS) { // what may lie there could be infinite
             NO_UNROLL for (int64_t i = from * plane; i < planes * plane; i++) copy[i] = 0;
         }

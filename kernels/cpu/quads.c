@@ -158,9 +158,10 @@ TEMPLATE void aml_shared_conv_copy_quads(const uint8_t *source, int64_t half, in
                                          int64_t source_d, int64_t source_h, int64_t source_w,
                                          int64_t origin_d, int64_t origin_h, int64_t origin_w,
                                          int64_t copy_d, int64_t copy_h, int64_t copy_w,
-                                         int32_t *copy)
+                                         int64_t around, int32_t *copy)
 {
-    (void)half; // of floats
+    (void)half;   // of floats
+    (void)around; // rows are stored over what is there
     int64_t before = origin_w < 0 ? -origin_w : 0, first = origin_w < 0 ? 0 : origin_w;
     before = before < copy_w ? before : copy_w;
     int64_t middle = source_w - first < copy_w - before ? source_w - first : copy_w - before;
