@@ -119,7 +119,7 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
         *g = &codegen;
     if (g->shared && g->shared->lanes == 0)
         g->shared->lanes = g->lanes;
-    g->makes = target.makes && made_fits(g, entries, count);
+    g->makes = target.makes && (target.makes_all || made_fits(g, entries, count));
     if (target.one_level && !emit_text)
         g->compiled = templates_compiled(g);
     open_module(g);

@@ -471,6 +471,7 @@ TEMPLATE void NAME(aml_conv_weight)(const SOURCE *x, const SOURCE *dy, ELEMENT *
     }
 }
 
+#if !defined CONV_PAIRS || AML_WIDTH != 16 // conv_pairs.c
 // `channels` rows, channel_step apart, as `count` rows of all panels; lanes beyond them are zero.
 SHARED void NAME(aml_shared_conv_turn)(const SOURCE *in, int64_t half, int64_t channels,
                                        int64_t channel_step, int64_t count, int64_t vectors,
@@ -494,6 +495,7 @@ SHARED void NAME(aml_shared_conv_turn)(const SOURCE *in, int64_t half, int64_t c
         }
     }
 }
+#endif
 
 TEMPLATE void NAME(conv_weight_rows)(const ELEMENT *x, const ELEMENT *turned, VECTOR *sums,
                                      int64_t channels, AXES(copy), AXES(step), AXES(kernel),
