@@ -89,7 +89,13 @@ TEMPLATE void aml_shared_conv_pack_half(const uint16_t *weights, float *packed,
         uint16_t *in = (uint16_t *)out + elements;
         aml_conv_pack(i, i + 1, 2, input, from, to, taps, panel, phases, table, weights,
                       in - i * elements);
-        NO_UNROLL for (int64_t e = 0; e < elements; e += F32_LANES)
+        int64_t e = 0;
+        NO_UNROLL for (; e + F32_LANES <= elements; e += F32_LANES)
             f32_store(out + e, half_widen(u16_load_some(in + e, F32_LANES), half));
+        if (e < elements) { // the next panel may be there already
+            float line[F32_LANES];
+            f32_store(line, half_widen(u16_load_some(in + e, (int)(elements - e)), half));
+            NO_UNROLL for (int64_t k = 0; e + k < elements; k++) out[e + k] = line[k];
+        }
     }
 }

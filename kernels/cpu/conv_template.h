@@ -412,7 +412,7 @@ TEMPLATE void NAME(aml_conv_weight)(const SOURCE *x, const SOURCE *dy, ELEMENT *
     int64_t source_size = source_d * source_h * source_w;
     ELEMENT *turned = scratch + copy_elements;
     VECTOR *sums = (VECTOR *)(turned + turned_elements);
-    bool first_copy = true;
+    int64_t ready = 0; // channels of the copy around which there is what has to be
     NO_UNROLL for (int64_t part = part_begin; part < part_end; part++)
     {
         int64_t first = part % channel_parts * channel_chunk, third = part / channel_parts;
@@ -455,8 +455,8 @@ TEMPLATE void NAME(aml_conv_weight)(const SOURCE *x, const SOURCE *dy, ELEMENT *
 #endif
  source_h, source_w, begin_d * stride_d - low_d,
                      begin_h * stride_h - low_h, -low_w, copy_d, copy_h, copy_w,
-                     blocks > 1 || first_copy, scratch);
-                    first_copy = false;
+                     blocks > 1 || channels > ready, scratch);
+                    ready = channels > ready ? channels : ready;
                     at = scratch;
                 }
                 NAME(aml_shared_conv_turn)
