@@ -14,6 +14,21 @@
 #include "ir/ir.h"
 #include "aml/program.h"
 
+// What is known of a kernel, see aml_kernel.
+typedef struct EntryResult {
+    aml_dtype dtype;
+    int64_t elements;
+    const char *place;
+} EntryResult;
+typedef struct EntryKernel {
+    const char *place, *what;
+    const char *lines, *weight; // NULL: there are none
+    int32_t results;
+    const EntryResult *result;
+    double flops, bytes;
+    bool loop;
+} EntryKernel;
+
 // One compiled function: `ir` is NULL where the job has none. plan fills arena_bytes.
 typedef struct Entry {
     IrFunction *ir;
@@ -23,8 +38,8 @@ typedef struct Entry {
     Vec(aml_scalar_info) scalar;
     size_t arena_bytes;
     double flops;
-    bool watched;           // whoever calls it may be told about each kernel
-    Vec(aml_kernel) kernel; // then: of which there are these
+    bool watched;            // whoever calls it may be told about each kernel
+    Vec(EntryKernel) kernel; // then: of which there are these
 } Entry;
 
 // The functions of one level of statistics, see aml_fit.
@@ -124,6 +139,7 @@ typedef struct ProgramDeploy {
     Vec(Entry)
         predict; // one per batch size; the weights are SLOT_STATE parameters of the job's table
     bool weights_beside;      // in a file of their own
+    bool small;               // `optimize: size`
     unsigned emit;            // bits: 1u << DEPLOY_...
     Vec(const char *) target; // "native" or "x86-64-v3"; none: what suits the program
     double require_size, require_memory, require_latency; // bytes, bytes, seconds; 0: not required
@@ -217,7 +233,8 @@ typedef struct Target {
     bool position_independent;
     bool keeps_objects; // what is compiled lives from build to build
     bool stores;        // constants may be stored shorter, see aml/stored.h
-    bool makes;         // weights may be transformed when a context is opened, see codegen/made.c
+    bool makes, makes_all; // weights may be transformed when a context is opened, see
+                           // codegen/made.c; however large they are
     bool small;         // code is short where it takes little time
     Shared *shared;     // NULL: there is one object
     // Called when entries and ObjectCode are complete but for the code itself, which is what takes

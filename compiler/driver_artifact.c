@@ -146,8 +146,9 @@ bool deploy_compile(Deployment *d, ObjectCode *object)
         one.cpu = target.at[i];
         one.shared = target.count > 1 || beside ? &shared : NULL;
         one.stores = d->stores;
-        one.makes = !beside;
-        one.small = d->artifact.weights_bytes < PACKED_MOST;
+        one.makes = !beside || d->deploy->small;
+        one.makes_all = d->deploy->small;
+        one.small = d->deploy->small || d->artifact.weights_bytes < PACKED_MOST;
         if (!compile_level(d, &d->artifact, &level, &one, object))
             return false;
         for (int k = 0; k < object->files; k++)

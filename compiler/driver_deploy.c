@@ -221,8 +221,9 @@ static bool make_functions(Deployment *d, ObjectCode *object)
         return false;
     size_t plain = deploy_constant_bytes(artifact->predict.at[0].ir, false),
            stored = deploy_constant_bytes(artifact->predict.at[0].ir, true);
-    bool packs = d->plan.packs;                    // which is shorter
-    d->stores = !packs && stored <= plain / 5 * 4; // not for the sake of a few
+    bool packs = d->plan.packs;                              // which is shorter
+    size_t worth = d->deploy->small ? plain : plain / 5 * 4; // not for the sake of a few
+    d->stores = !packs && stored < plain && stored <= worth;
     if (quantizes(d) || prunes(d) || d->stores)
         artifact->weights_bytes = d->stores ? stored : plain;
     return deploy_compile(d, object);
@@ -514,6 +515,15 @@ double deploy_latency(Deployment *d)
     return seconds;
 }
 
+// What a program that is too large could be made with.
+static void tell_what_is_smaller(const Deployment *d)
+{
+    if (!d->deploy->small)
+        help(d->cx, "`optimize: size` makes programs smaller that are then opened more slowly");
+    if (!quantizes(d))
+        help(d->cx, "`quantize: int8(calibrate: ...)` keeps weights as bytes");
+}
+
 bool deploy_requirements(Deployment *d, double memory, const char *held, const char *unit)
 {
     Cx *cx = d->cx;
@@ -527,6 +537,8 @@ bool deploy_requirements(Deployment *d, double memory, const char *held, const c
             (long long)d->artifact.parameters, size_text(cx, memory), held);
     missed |= deploy_over(d, "size", deploy->require_size, size,
                           size_text(cx, deploy->require_size), size_text(cx, size));
+    if (missed)
+        tell_what_is_smaller(d);
     missed |= deploy_over(d, "memory", deploy->require_memory, memory,
                           size_text(cx, deploy->require_memory), size_text(cx, memory));
     if (deploy->require_latency > 0) {

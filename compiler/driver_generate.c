@@ -76,6 +76,7 @@ static bool compile_levels(Deployment *d, Generator *generator, ObjectCode *obje
     deploy_targets(d, codegen_sums_bytes(d->decode.ir), &target);
     for (int i = 0; i < target.count; i++) {
         Target one = target_of(d->command);
+        one.small = d->deploy->small;
         GeneratorLevel level = {.decode = d->decode};
         one.cpu = target.at[i];
         one.shared = target.count > 1 || shared.beside ? &shared : NULL;

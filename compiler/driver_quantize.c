@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "aml/packed.h"
+#include "quant/rounding.h"
 
 enum { LEAST_SAMPLES = 8, MEASURED_SAMPLES = 10000 };
 
@@ -169,6 +170,9 @@ static bool packs(const Deployment *d)
         for (int64_t k = 0; k < elements; k++)
             zeros += at[k] == 0;
     }
+    IrFunction *fn = d->artifact.predict.at[0].ir;
+    for (const Inst *inst = fn->first; inst; inst = inst->next)
+        bytes -= stored_is_table(fn, inst) ? (size_t)type_bytes(inst->type) / 3 * 2 : 0;
     const QuantizeSetting *setting = &d->deploy->quantize;
     return setting->bits == 8 && !setting->learned && deploy_emits(d, DEPLOY_EXECUTABLE) &&
            !deploy_is_cross(d->deploy) && !d->deploy->weights_beside && bytes < PACKED_MOST &&
@@ -176,6 +180,23 @@ static bool packs(const Deployment *d)
 }
 
 // ---- quantization
+
+// Tables whose rows are looked up have 8 bits as well.
+static void store_tables(Deployment *d)
+{
+    StoredReport rows = {0};
+    StoredRounded rounded = {0};
+    for (int i = 0; i < d->artifact.predict.count; i++)
+        stored_tables(d->artifact.predict.at[i].ir, &rounded, &rows);
+    for (int i = 0; i < rows.layer.count; i++) {
+        const aml_layer_report *row = &rows.layer.at[i];
+        fprintf(stderr, "  %-24s %10.4g %10.4g %11.1f %9s %10lld %10lld  %s%s\n", row->name,
+                row->low, row->high, row->weights_db, "-", (long long)row->bytes_before,
+                (long long)row->bytes_after,
+                row->kept ? "stays f32: " : "a table: ", row->kept ? row->kept : row->form);
+        vec_push(d->cx->arena, &d->artifact.layer, *row);
+    }
+}
 
 static bool calibrate(Deployment *d, const QuantSamples *samples)
 {
@@ -242,7 +263,6 @@ bool deploy_quantize(Deployment *d)
         if (!quant_insert(d->artifact.predict.at[i].ir, &d->plan))
             bug(cx, setting->span, "the function for a batch of %lld has other layers",
                 (long long)d->artifact.batch.at[i]);
-    d->rounded = ir_clone_function(d->artifact.predict.at[0].ir, NULL, sym_of(cx, "rounded"));
     if (setting->learned)
         fprintf(stderr, "quantized %s with the ranges that %s has learned\n", d->deploy->name,
                 d->job->table.name);
@@ -254,6 +274,8 @@ bool deploy_quantize(Deployment *d)
         fprintf(stderr, "  equalized: %d pair%s of layers\n", d->plan.equalized,
                 d->plan.equalized == 1 ? "" : "s");
     keep_report(d);
+    store_tables(d);
+    d->rounded = ir_clone_function(d->artifact.predict.at[0].ir, NULL, sym_of(cx, "rounded"));
     return true;
 }
 

@@ -27,7 +27,7 @@ static double expanding_time(const ArtifactLevel *level)
     double best = INFINITY;
     for (int i = 0; i < TURNS && to; i++) {
         double begin = now();
-        aml_stored_expand(level->stored_data, to);
+        aml_stored_expand(level->stored_data, to, NULL);
         best = fmin(best, now() - begin);
     }
     free(to);

@@ -420,6 +420,25 @@ void conv_emit(Frame *f, Inst *inst, Inst *conv)
 
 // ---- conv_weight --------------------------------------------------------------------------------
 
+// Behind the operands in arg.
+static void emit_along(Kernel *k, const AmlConvWeight *c, LLVMValueRef arg[], int count)
+{
+    const int64_t first[] = {c->images, c->groups, c->split, c->from, c->to};
+    const int64_t *const pairs[] = {c->source, c->result, c->kernel,
+                                    c->stride, c->low,    c->dilation};
+    const int64_t rest[] = {c->direct,        c->along,        c->channel_chunk,
+                            c->channel_parts, c->block_images, c->copy_elements};
+    for (size_t i = 0; i < COUNT_OF(first); i++)
+        arg[count++] = whole(k->g, first[i]);
+    for (size_t i = 0; i < COUNT_OF(pairs); i++)
+        for (int axis = 1; axis < AML_CONV_AXES; axis++)
+            arg[count++] = whole(k->g, pairs[i][axis]);
+    for (size_t i = 0; i < COUNT_OF(rest); i++)
+        arg[count++] = whole(k->g, rest[i]);
+    conv_divided(k, c->part_chunk, c->parts, &arg[count], &arg[count + 1]);
+    call_named(&k->emit, "aml_conv_along", arg, count + 2);
+}
+
 void conv_weight_emit(Frame *f, Inst *inst)
 {
     Codegen *g = f->g;
@@ -450,6 +469,11 @@ void conv_weight_emit(Frame *f, Inst *inst)
     arg[count++] = k->operand.at[dy].formal;
     arg[count++] = own;
     arg[count++] = k->operand.at[out].formal;
+    if (c.along) {
+        emit_along(k, &c, arg, count);
+        kernel_close(k);
+        return;
+    }
     const int64_t first[] = {c.images, c.groups, c.split, c.from, c.to};
     for (size_t i = 0; i < COUNT_OF(first); i++)
         arg[count++] = whole(g, first[i]);

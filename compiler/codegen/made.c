@@ -3,7 +3,8 @@
 // Winograd's transformed weights (kernels/cpu/conv_last.h) take 1.8 or 4 times the room of the
 // weights. A small network keeps the weights as they are in the program, and a function of its own
 // transforms them into the context, which takes less than a millisecond. A large one keeps what
-// kernels read in the program: that costs no time when it starts, and processes share it.
+// kernels read in the program, unless it is to be small: that costs no time when it starts, and
+// processes share it.
 
 #include "aml/program.h"
 #include "codegen/emit.h"
@@ -54,24 +55,27 @@ LLVMValueRef made_weights(Frame *f, const AmlConv *c, const void *weights)
     return frame_address(f, f->constants, part.offset);
 }
 
-// A function (stored, to) that makes all that lies in the context.
+// A function (stored, to, weights) that makes all that lies in the context.
 void made_emit(Codegen *g, const char *symbol, ObjectCode *object)
 {
     object->expand = object->stored ? "aml_stored_expand" : NULL;
     if (g->made.count == 0)
         return;
     g->module = g->piece[0];
-    LLVMTypeRef types[] = {g->ptr, g->ptr};
-    LLVMTypeRef type = LLVMFunctionType(g->none, types, 2, 0);
+    LLVMTypeRef types[] = {g->ptr, g->ptr, g->ptr};
+    LLVMTypeRef type = LLVMFunctionType(g->none, types, 3, 0);
     LLVMValueRef function = LLVMAddFunction(g->module, symbol, type);
     LLVMSetVisibility(function, LLVMHiddenVisibility);
     static const char *const attributes[] = {"nounwind", "noinline", "optnone", NULL};
     function_attributes(g, function, attributes);
     LLVMBuilderRef b = LLVMCreateBuilderInContext(g->llvm);
     LLVMPositionBuilderAtEnd(b, LLVMAppendBasicBlockInContext(g->llvm, function, ""));
-    LLVMValueRef given[] = {LLVMGetParam(function, 0), LLVMGetParam(function, 1)};
+    LLVMValueRef given[] = {LLVMGetParam(function, 0), LLVMGetParam(function, 1),
+                            LLVMGetParam(function, 2)};
+    g->builder = b;
+    g->weights = given[2]; // where those beside the program are
     if (object->stored)
-        LLVMBuildCall2(b, type, LLVMAddFunction(g->module, object->expand, type), given, 2, "");
+        LLVMBuildCall2(b, type, LLVMAddFunction(g->module, object->expand, type), given, 3, "");
     for (int i = 0; i < g->made.count; i++) {
         const MadePart *part = &g->made.at[i];
         LLVMValueRef offset = whole(g, (int64_t)part->offset);

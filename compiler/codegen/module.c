@@ -111,7 +111,7 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
         *g = &codegen;
     if (g->shared && g->shared->lanes == 0)
         g->shared->lanes = g->lanes;
-    g->makes = target.makes && made_fits(g, entries, count);
+    g->makes = target.makes && (target.makes_all || made_fits(g, entries, count));
     open_module(g);
     int *piece = NEW_ARRAY(g->arena, int, count + 1);
     for (int i = 0; i < count; i++)

@@ -106,7 +106,7 @@ static const char *place_text(Cx *cx, Span span)
     return arena_printf(cx->arena, "%s:%d", place.path, place.line);
 }
 
-static void describe(Cx *cx, const Inst *inst, aml_kernel *kernel)
+static void describe(Cx *cx, const Inst *inst, EntryKernel *kernel)
 {
     Span span = main_instruction(inst)->span;
     if (span.file == 0)
@@ -131,12 +131,12 @@ static void describe(Cx *cx, const Inst *inst, aml_kernel *kernel)
     kernel->bytes = cost.bytes;
     kernel->loop = inst->op == OP_loop || inst->op == OP_call;
     kernel->results = inst->results < MOST_RESULTS ? inst->results : MOST_RESULTS;
-    aml_kernel_result *result = NEW_ARRAY(cx->arena, aml_kernel_result, kernel->results + 1);
+    EntryResult *result = NEW_ARRAY(cx->arena, EntryResult, kernel->results + 1);
     for (int i = 0; i < kernel->results; i++) {
         Type type = inst->results == 1 ? inst->type : inst->result_type[i];
         Span at = inst->op == OP_fused ? inst->attr[0].function->result.at[i].value->span : span;
-        result[i] = (aml_kernel_result){(aml_dtype)type.dtype, type_elements(type),
-                                        place_text(cx, at.file ? at : span)};
+        result[i] = (EntryResult){(aml_dtype)type.dtype, type_elements(type),
+                                  place_text(cx, at.file ? at : span)};
     }
     kernel->result = result;
 }
@@ -170,7 +170,7 @@ void watch_instruction(Frame *f, Inst *inst)
     Watch *watch = f->watch;
     if (!is_told(inst))
         return;
-    aml_kernel kernel = {0};
+    EntryKernel kernel = {0};
     describe(g->cx, inst, &kernel);
     int number = watch->entry->kernel.count;
     vec_push(g->cx->arena, &watch->entry->kernel, kernel);

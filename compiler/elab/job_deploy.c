@@ -159,6 +159,18 @@ static bool read_weights(Jobs *jobs, Node *node, ProgramDeploy *deploy)
     return false;
 }
 
+static bool read_optimize(Jobs *jobs, Node *node, ProgramDeploy *deploy)
+{
+    Setting setting = setting_of(jobs, node, "optimize");
+    Value value = setting_eval(jobs, &setting, "optimize");
+    Sym word = value_word(value);
+    deploy->small = word && strcmp(word, "size") == 0;
+    if (word)
+        return true;
+    setting_wrong(jobs, &setting, "optimize", "speed or size", value);
+    return false;
+}
+
 static bool read_entry(Jobs *jobs, Node *node, const TrainBlock *train, ProgramDeploy *deploy)
 {
     Setting setting = setting_of(jobs, node, "entry");
@@ -219,6 +231,7 @@ bool job_deploy(Jobs *jobs, Node *node)
     good &=
         read_emit(jobs, node, &deploy) && (!train || cross_fits(jobs, node, &deploy, train->data));
     good &= read_weights(jobs, node, &deploy);
+    good &= read_optimize(jobs, node, &deploy);
     good &= read_quantize(jobs, node, train, &deploy.quantize);
     good &= read_prune(jobs, node, &deploy.prune);
     good &= read_entry(jobs, node, train, &deploy);

@@ -161,8 +161,12 @@ Value setting_eval(Jobs *jobs, const Setting *setting, const char *name)
     if (setting->value->kind == NODE_None)
         return value_none();
     const char *type = type_name(setting->type);
-    bool word = strcmp(type, "word") == 0;
-    if (word && setting->value->kind == NODE_Name)
+    bool word = strcmp(type, "word") == 0,
+         choice =
+             setting->type && setting->type->kind == NODE_OneOf &&
+             setting->value->kind == NODE_Name &&
+             oneof_has(setting->type, setting->value->as.name.name); // `size` is a function too
+    if ((word && setting->value->kind == NODE_Name) || choice)
         return value_symbol(setting->value->as.name.name);
     if (!setting->type || word || block_type(setting->type) ||
         setting->type->kind == NODE_RecordType)

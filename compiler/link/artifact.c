@@ -78,7 +78,7 @@ static void write_levels(TableWriter *writer, const Artifact *artifact)
         if (level->stored)
             TOP("extern const char %s[];\n", level->stored);
         if (level->expand)
-            TOP("void %s(const void *stored, void *to);\n", level->expand);
+            TOP("void %s(const void *stored, void *to, const void *weights);\n", level->expand);
         buffer_printf(&rows,
                       "    {.cpu_level = %s, .cpu_features = %s, .prepare = %s, .given = given%d, "
                       ".predict = predict%d, .stored = %s, .expand = %s, .stored_bytes = %zuu},\n",
@@ -160,7 +160,8 @@ void write_artifact(TableWriter *writer, const Artifact *artifact, bool is_progr
 
 Tables tables_of_artifact(Cx *cx, const Artifact *artifact)
 {
-    TableWriter writer_of = {.cx = cx, .top = {.arena = cx->arena}}, *writer = &writer_of;
+    TableWriter writer_of = {.cx = cx, .top = {.arena = cx->arena}, .spells_nothing = true};
+    TableWriter *writer = &writer_of;
     TOP("#include \"aml/program.h\"\n\n");
     write_artifact(writer, artifact, true);
     bool unpacks = artifact->weights_bytes < PACKED_MOST;

@@ -21,13 +21,14 @@ typedef struct TableWriter {
     int arrays;            // names given so far
     Vec(TableNames) named; // names of classes that were written
     Vec(const aml_tokenizer *) tokenizer; // that were written
+    bool spells_nothing;                  // the program makes no texts of tokens
 } TableWriter;
 
 // A file of tables, and what belongs to it.
 typedef struct Tables {
     const char *text;
-    const aml_tokenizer *const *tokenizer; // number i has its image in the file tokenizerI.bin
-    int tokenizers;
+    const struct aml_vocabulary *const *image; // of tokenizer I, for the file tokenizerI.bin; NULL:
+    int images;                                // it has none
     bool unpacks; // the program expands its constants, if they are packed (aml/packed.h)
 } Tables;
 
@@ -44,6 +45,10 @@ const char *table_cell_rule(TableWriter *writer, const aml_field *field);
 // What a program that reads this kind of source is linked with besides.
 const char *source_libraries(aml_source_kind kind);
 const char *statistic_libraries(const ProgramDataset *data);
+// table_kernel.c: "some/folder/digits.aml:14" is "digits.aml:14" wherever it was compiled; the rest
+// of an initialiser of aml_function; empty: it cannot be watched
+const char *table_place(const char *text);
+const char *table_kernels(TableWriter *writer, const Entry *entry, const char *name);
 // table_text.c: tokenizers, names of files
 const char *table_tokenizer(TableWriter *writer, const aml_tokenizer *of); // a pointer to one
 const char *table_text_rule(TableWriter *writer,

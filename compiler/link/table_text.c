@@ -4,6 +4,7 @@
 #include "link/link.h"
 
 #include "aml/vocabulary.h"
+#include "text/text.h"
 
 #define TOP(...) buffer_printf(&writer->top, __VA_ARGS__)
 
@@ -23,6 +24,8 @@ static void write_image(TableWriter *writer, const aml_tokenizer *of, int number
     TOP("extern const struct aml_vocabulary tokenizer_image%d;\n"
         "extern const struct amli_token_engine amli_tokens_%s;\n",
         number, engine(image));
+    if (image->flags & AML_VOCABULARY_UNICODE)
+        TOP("extern const struct amli_token_unicode amli_unicode_utf8proc;\n");
     if (image->flags & AML_VOCABULARY_REGEX)
         TOP("extern const struct amli_token_patterns amli_patterns_pcre2;\n");
     TOP("__asm__(\".section .rodata\\n.balign 64\\ntokenizer_image%d:\\n"
@@ -53,10 +56,11 @@ const char *table_tokenizer(TableWriter *writer, const aml_tokenizer *of)
     if (of->code)
         TOP(", .code = code%d", number);
     if (of->image)
-        TOP(",\n    .image = &tokenizer_image%d, .hash = %s, .engine = &amli_tokens_%s%s", number,
+        TOP(",\n    .image = &tokenizer_image%d, .hash = %s, .engine = &amli_tokens_%s%s%s", number,
             table_text(writer, sha256_hex(writer->cx, of->image, of->image->bytes)),
             engine(of->image),
-            of->image->flags & AML_VOCABULARY_REGEX ? ", .pattern = &amli_patterns_pcre2" : "");
+            of->image->flags & AML_VOCABULARY_REGEX ? ", .pattern = &amli_patterns_pcre2" : "",
+            of->image->flags & AML_VOCABULARY_UNICODE ? ", .unicode = &amli_unicode_utf8proc" : "");
     TOP("};\n");
     return arena_printf(arena, "&tokenizer%d", number);
 }
@@ -115,19 +119,26 @@ const char *table_files(TableWriter *writer, const aml_files *of)
 
 const char *tokenizer_libraries(Cx *cx, const Tables *tables)
 {
-    bool pieces = false, patterns = false;
-    for (int i = 0; i < tables->tokenizers; i++) {
-        const aml_vocabulary *image = tables->tokenizer[i]->image;
-        pieces |= image != NULL;
+    bool unicode = false, patterns = false;
+    for (int i = 0; i < tables->images; i++) {
+        const aml_vocabulary *image = tables->image[i];
+        unicode |= image && (image->flags & AML_VOCABULARY_UNICODE);
         patterns |= image && (image->flags & AML_VOCABULARY_REGEX);
     }
-    return arena_printf(cx->arena, "%s%s", pieces ? " -l:libutf8proc.a" : "",
+    return arena_printf(cx->arena, "%s%s", unicode ? " -l:libutf8proc.a" : "",
                         patterns ? " -l:libpcre2-8.a" : "");
 }
 
+// The images that the program carries.
 Tables table_end(TableWriter *writer)
 {
-    return (Tables){.text = writer->top.text,
-                    .tokenizer = writer->tokenizer.at,
-                    .tokenizers = writer->tokenizer.count};
+    Arena *arena = writer->cx->arena;
+    int count = writer->tokenizer.count;
+    const aml_vocabulary **image = NEW_ARRAY(arena, const aml_vocabulary *, count + 1);
+    for (int i = 0; i < count; i++) {
+        image[i] = writer->tokenizer.at[i]->image;
+        if (image[i] && writer->spells_nothing)
+            image[i] = vocabulary_without_spelling(arena, image[i]);
+    }
+    return (Tables){.text = writer->top.text, .image = image, .images = count};
 }

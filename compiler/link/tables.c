@@ -92,39 +92,9 @@ static const char *tensor_array(TableWriter *writer, const aml_tensor_info *at, 
     return name;
 }
 
-// "some/folder/digits.aml:14" is "digits.aml:14" wherever it was compiled.
 static const char *place(TableWriter *writer, const char *text)
 {
-    const char *slash = text && text[0] != '<' ? strrchr(text, '/') : NULL;
-    return table_text(writer, slash ? slash + 1 : text);
-}
-
-static const char *kernels(TableWriter *writer, const Entry *entry, const char *prefix)
-{
-    if (entry->kernel.count == 0)
-        return "0";
-    const char *name = array_name(writer, prefix, "kernel"),
-               *result = array_name(writer, prefix, "result");
-    TOP("static const aml_kernel_result %s[] = {", result);
-    for (int i = 0; i < entry->kernel.count; i++)
-        for (int k = 0; k < entry->kernel.at[i].results; k++)
-            TOP("{%s, %lldll, %s}, ", dtype_constant[entry->kernel.at[i].result[k].dtype],
-                (long long)entry->kernel.at[i].result[k].elements,
-                place(writer, entry->kernel.at[i].result[k].place));
-    TOP("};\nstatic const aml_kernel %s[] = {\n", name);
-    for (int i = 0, first = 0; i < entry->kernel.count; i++) {
-        const aml_kernel *kernel = &entry->kernel.at[i];
-        TOP("    {.place = %s, .lines = %s, .what = %s, .weight = %s, .results = %d, .result = "
-            "&%s[%d], .flops = "
-            "%s, .bytes = %s, .loop = %d},\n",
-            place(writer, kernel->place), table_text(writer, kernel->lines),
-            table_text(writer, kernel->what), table_text(writer, kernel->weight), kernel->results,
-            result, first, table_real(writer, kernel->flops), table_real(writer, kernel->bytes),
-            kernel->loop);
-        first += kernel->results;
-    }
-    TOP("};\n");
-    return name;
+    return table_text(writer, table_place(text));
 }
 
 const char *table_function(TableWriter *writer, const Entry *entry, const char *prefix)
@@ -151,15 +121,15 @@ const char *table_function(TableWriter *writer, const Entry *entry, const char *
         }
         TOP("};\n");
     }
-    const char *kernel = kernels(writer, entry, prefix);
+    const char *kernels = table_kernels(writer, entry, array_name(writer, prefix, "kernel"));
     TOP("void %s(const aml_call *call);\n", entry->symbol);
     return arena_printf(
         arena,
         "{.name = %s, .run = %s, .arena_bytes = %zuu, .inputs = %d, .outputs = %d, .scalars = %d, "
-        ".input = %s, .output = %s, .scalar = %s, .flops = %s, .kernels = %d, .kernel = %s}",
+        ".input = %s, .output = %s, .scalar = %s, .flops = %s%s}",
         table_text(writer, entry->symbol), entry->symbol, entry->arena_bytes, entry->input.count,
         entry->output.count, entry->scalar.count, input, output, scalar,
-        table_real(writer, entry->flops), entry->kernel.count, kernel);
+        table_real(writer, entry->flops), kernels);
 }
 
 const char *table_field_array(TableWriter *writer, const aml_field *field, int count,

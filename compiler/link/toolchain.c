@@ -181,8 +181,8 @@ static const char *place_inputs(Workplace *place, const LinkRequest *request)
         wrong = place_exports(place, request);
     if (!wrong)
         wrong = place_file(place, "tables.c", request->tables.text, strlen(request->tables.text));
-    for (int i = 0; i < request->tables.tokenizers && !wrong; i++) {
-        const aml_vocabulary *image = request->tables.tokenizer[i]->image;
+    for (int i = 0; i < request->tables.images && !wrong; i++) {
+        const aml_vocabulary *image = request->tables.image[i];
         if (image)
             wrong = place_file(place, arena_printf(place->cx->arena, "tokenizer%d.bin", i), image,
                                image->bytes);

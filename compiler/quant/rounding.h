@@ -65,6 +65,11 @@ const char *stored_form_text(Arena *arena, const StoredRule *rule); // "int8/32"
 int stored_insert(IrFunction *fn, const StoredRule *rule, const StoredInputs *inputs,
                   StoredRounded *rounded, StoredReport *report);
 
+// Tables whose rows are looked up and that no product reads: of a program whose products round to
+// bytes they are what is left of f32.
+bool stored_is_table(IrFunction *fn, const Inst *inst);
+void stored_tables(IrFunction *fn, StoredRounded *rounded, StoredReport *report);
+
 // What a product is given becomes one more result, [turns,] rows of k. Outputs are numbered from
 // `first` on.
 typedef struct StoredWatch {

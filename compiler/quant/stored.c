@@ -360,6 +360,37 @@ int stored_insert(IrFunction *fn, const StoredRule *rule, const StoredInputs *in
     return done;
 }
 
+// ---- tables of programs whose products are those of bytes
+
+enum { LEAST_TABLE = 16 * 1024, LEAST_WIDTH = 6, MOST_GROUP = 32 }; // bytes; numbers of a row
+
+bool stored_is_table(IrFunction *fn, const Inst *inst)
+{
+    if (!is_matrix(inst) || inst->type.rank != 2 || inst->type.dim[1] < LEAST_WIDTH ||
+        type_bytes(inst->type) < LEAST_TABLE)
+        return false;
+    Reading r = reading_of(fn->cx->arena, fn, inst);
+    return r.dots == 0 && r.use.count > 0 && !r.kept && !r.loop;
+}
+
+// 8 bits, and a scale for each 32 neighbours of a row; a short row has one, and is no longer than
+// it must be.
+void stored_tables(IrFunction *fn, StoredRounded *rounded, StoredReport *report)
+{
+    for (Inst *inst = fn->first, *next; inst; inst = next) {
+        next = inst->next;
+        if (!stored_is_table(fn, inst))
+            continue;
+        Reading r = reading_of(fn->cx->arena, fn, inst);
+        r.contract = 1; // a row of the table is a column of what is stored
+        int64_t row = (inst->type.dim[1] + 7) / 8 * 8;
+        const StoredRule rule = {.form = STORED_BYTES,
+                                 .group = row < MOST_GROUP ? row : MOST_GROUP};
+        store(fn, inst, &r, &rule, NULL, rounded, report);
+    }
+    drop_unread(fn);
+}
+
 // ---- what products are given
 
 static Inst *nth_of(const IrFunction *fn, const IrFunction *like, const Inst *inst)

@@ -140,6 +140,13 @@ static aml_section put_bytes(Image *image, Bytes text)
     return put(image, text.at, text.length, text.length);
 }
 
+// All steps that normalise: they are one function of the engine.
+static bool asks_what_characters_are(uint32_t kind)
+{
+    return kind < AML_STEP_PREFIX_SPACE || kind == AML_STEP_WORDS || kind == AML_STEP_BERT_WORDS ||
+           kind == AML_STEP_DIGITS || kind == AML_STEP_PUNCTUATION;
+}
+
 static aml_section put_steps(Image *image, VocabularyStep *step, int count)
 {
     Arena *arena = image->vocabulary->arena;
@@ -150,6 +157,8 @@ static aml_section put_steps(Image *image, VocabularyStep *step, int count)
         steps[i] = step[i].step;
         steps[i].a = put_bytes(image, step[i].a);
         steps[i].b = put_bytes(image, step[i].b);
+        if (asks_what_characters_are(steps[i].kind))
+            image->vocabulary->head.flags |= AML_VOCABULARY_UNICODE;
         if (steps[i].kind == AML_STEP_REGEX ||
             (steps[i].kind == AML_STEP_REPLACE && (steps[i].flags & AML_STEP_IS_REGEX))) {
             char why[160];
@@ -203,32 +212,24 @@ static aml_section put_added(Image *image, bool normalized)
     return put_trie(image, key, count);
 }
 
-static void put_tokens(Image *image)
+static void look_at_tokens(Image *image)
 {
     Vocabulary *vocabulary = image->vocabulary;
     aml_vocabulary *head = &vocabulary->head;
-    int count = vocabulary->token.count;
-    uint32_t *at = NEW_ARRAY(vocabulary->arena, uint32_t, count + 1);
-    uint8_t *flags = NEW_ARRAY(vocabulary->arena, uint8_t, count + 1);
+    int count = vocabulary->token.count, existing = 0, flagged = 0;
     uint8_t *added = NEW_ARRAY(vocabulary->arena, uint8_t, count + 1);
-    double *score = NEW_ARRAY(vocabulary->arena, double, count + 1);
-    Buffer text = {.arena = vocabulary->arena};
-    double least = 0;
-    int existing = 0;
-    buffer_text(&text, "");
+    double *score = NEW_ARRAY(vocabulary->arena, double, count + 1), least = 0;
     for (int i = 0; i < count; i++) {
         const VocabularyToken *token = &vocabulary->token.at[i];
-        at[i] = (uint32_t)text.length;
-        buffer_append(&text, token->text.at, token->text.length);
-        flags[i] = token->flags;
         added[i] = token->added;
+        flagged = added[i] ? i + 1 : flagged;
+        head->flags |= token->added & AML_ADDED_WORD ? AML_VOCABULARY_UNICODE : 0;
         score[i] = token->score;
         existing += token->exists;
         least = token->in_model && token->score < least ? token->score : least;
         if (token->text.length > head->longest)
             head->longest = (uint32_t)token->text.length;
     }
-    at[count] = (uint32_t)text.length;
     if (existing < 2)
         vocabulary_wrong(vocabulary, "it has %d tokens, expected at least 2", existing);
     else if (existing < count / 2)
@@ -236,12 +237,38 @@ static void put_tokens(Image *image)
                          count - 1, existing);
     head->vocab = count;
     head->unknown_score = least - 10;
+    head->added_flags = put(image, added, (size_t)flagged, (size_t)flagged);
+    if (head->model == AML_MODEL_UNIGRAM)
+        head->score = put(image, score, (size_t)count * sizeof *score, (size_t)count);
+}
+
+static void put_spelling(Image *image)
+{
+    Vocabulary *vocabulary = image->vocabulary;
+    aml_vocabulary *head = &vocabulary->head;
+    int count = vocabulary->token.count;
+    uint32_t *at = NEW_ARRAY(vocabulary->arena, uint32_t, count + 1);
+    uint8_t *flags = NEW_ARRAY(vocabulary->arena, uint8_t, count + 1);
+    Buffer text = {.arena = vocabulary->arena};
+    buffer_text(&text, "");
+    for (int i = 0; i < count; i++) {
+        const VocabularyToken *token = &vocabulary->token.at[i];
+        at[i] = (uint32_t)text.length;
+        buffer_append(&text, token->text.at, token->text.length);
+        flags[i] = token->flags;
+    }
+    at[count] = (uint32_t)text.length;
     head->token_at = put(image, at, (size_t)(count + 1) * sizeof *at, (size_t)count + 1);
     head->token = put(image, text.text, text.length, text.length);
     head->token_flags = put(image, flags, (size_t)count, (size_t)count);
-    head->added_flags = put(image, added, (size_t)count, (size_t)count);
-    if (head->model == AML_MODEL_UNIGRAM)
-        head->score = put(image, score, (size_t)count * sizeof *score, (size_t)count);
+}
+
+const aml_vocabulary *vocabulary_without_spelling(Arena *arena, const aml_vocabulary *whole)
+{
+    aml_vocabulary *out = arena_copy(arena, whole, whole->token_at.at);
+    out->bytes = whole->token_at.at;
+    out->token_at = out->token = out->token_flags = (aml_section){0, 0};
+    return out;
 }
 
 // The tokens of single bytes: letters of a byte-level vocabulary, <0x41> of others.
@@ -275,6 +302,10 @@ static void put_byte_tokens(Image *image)
     vocabulary->head.byte = put(image, byte, sizeof byte, 256);
 }
 
+typedef struct Pair {
+    int32_t number[AML_PAIR_TOKEN + 1];
+} Pair;
+
 static int32_t found(const TrieNodes *trie, Bytes a, Bytes b)
 {
     uint32_t node = 0;
@@ -288,44 +319,91 @@ static int32_t found(const TrieNodes *trie, Bytes a, Bytes b)
     return trie->count ? trie->at[node].token : -1;
 }
 
+// A merge with what it joins and makes as numbers of tokens. False: one of them is no token.
+static bool pair_of(Vocabulary *vocabulary, const TrieNodes *trie, int rank, Pair *out)
+{
+    VocabularyMerge merge = vocabulary->merge.at[rank];
+    Bytes rest = merge.right, prefix = vocabulary->prefix;
+    int32_t left = found(trie, merge.left, (Bytes){"", 0});
+    int32_t right = found(trie, merge.right, (Bytes){"", 0});
+    if (prefix.length && rest.length >= prefix.length &&
+        memcmp(rest.at, prefix.at, prefix.length) == 0)
+        rest = (Bytes){rest.at + prefix.length, rest.length - prefix.length};
+    int32_t both = found(trie, merge.left, rest);
+    if (left < 0 || right < 0 || both < 0) {
+        Arena *arena = vocabulary->arena;
+        return vocabulary_wrong(
+            vocabulary, "merge %d joins %s and %s, and %s is not among the tokens", rank + 1,
+            bytes_shown(arena, merge.left), bytes_shown(arena, merge.right),
+            left < 0    ? bytes_shown(arena, merge.left)
+            : right < 0 ? bytes_shown(arena, merge.right)
+                        : "what they make");
+    }
+    *out = (Pair){{left, right, rank, both}};
+    return true;
+}
+
+// Items in the order of their hashes, and of their ranks where hashes are the same; where those of
+// each hash begin.
+static Pair *sort_pairs(Vocabulary *vocabulary, const Pair *pair, int count, uint32_t *begin)
+{
+    const aml_vocabulary *head = &vocabulary->head;
+    size_t hashes = (size_t)1 << head->pair_bits;
+    Pair *sorted = NEW_ARRAY(vocabulary->arena, Pair, count + 1);
+    for (int i = 0; i < count; i++)
+        begin[aml_pair_hash(head, pair[i].number[0], pair[i].number[1]) + 1]++;
+    for (size_t h = 0; h < hashes; h++)
+        begin[h + 1] += begin[h];
+    uint32_t *next = arena_copy(vocabulary->arena, begin, (hashes + 1) * sizeof *begin);
+    for (int i = 0; i < count; i++) {
+        uint32_t hash = aml_pair_hash(head, pair[i].number[0], pair[i].number[1]);
+        for (uint32_t k = begin[hash]; k < next[hash]; k++)
+            if (sorted[k].number[0] == pair[i].number[0] &&
+                sorted[k].number[1] == pair[i].number[1])
+                vocabulary_wrong(vocabulary, "merge %d is the same as merge %d: %s and %s", i + 1,
+                                 sorted[k].number[AML_PAIR_RANK] + 1,
+                                 bytes_shown(vocabulary->arena, vocabulary->merge.at[i].left),
+                                 bytes_shown(vocabulary->arena, vocabulary->merge.at[i].right));
+        sorted[next[hash]++] = pair[i];
+    }
+    return sorted;
+}
+
+static void put_number(Buffer *to, uint32_t bytes, uint32_t number)
+{
+    const uint16_t half = (uint16_t)number;
+    buffer_append(to, bytes == sizeof half ? (const char *)&half : (const char *)&number, bytes);
+}
+
 static void put_pairs(Image *image, const TrieNodes *trie)
 {
     Vocabulary *vocabulary = image->vocabulary;
-    uint32_t places = 16;
-    while (places < 2u * (uint32_t)vocabulary->merge.count)
-        places *= 2;
-    aml_pair *table = NEW_ARRAY(vocabulary->arena, aml_pair, places);
-    for (uint32_t i = 0; i < places; i++)
-        table[i].left = -1;
-    for (int i = 0; i < vocabulary->merge.count; i++) {
-        VocabularyMerge merge = vocabulary->merge.at[i];
-        Bytes rest = merge.right, prefix = vocabulary->prefix;
-        int32_t left = found(trie, merge.left, (Bytes){"", 0});
-        int32_t right = found(trie, merge.right, (Bytes){"", 0});
-        if (prefix.length && rest.length >= prefix.length &&
-            memcmp(rest.at, prefix.at, prefix.length) == 0)
-            rest = (Bytes){rest.at + prefix.length, rest.length - prefix.length};
-        int32_t both = found(trie, merge.left, rest);
-        if (left < 0 || right < 0 || both < 0) {
-            Arena *arena = vocabulary->arena;
-            vocabulary_wrong(vocabulary, "merge %d joins %s and %s, and %s is not among the tokens",
-                             i + 1, bytes_shown(arena, merge.left), bytes_shown(arena, merge.right),
-                             left < 0    ? bytes_shown(arena, merge.left)
-                             : right < 0 ? bytes_shown(arena, merge.right)
-                                         : "what they make");
+    aml_vocabulary *head = &vocabulary->head;
+    int count = vocabulary->merge.count;
+    Pair *pair = NEW_ARRAY(vocabulary->arena, Pair, count + 1);
+    bool follows = true; // tokens have the order of merges
+    for (int i = 0; i < count; i++) {
+        if (!pair_of(vocabulary, trie, i, &pair[i]))
             return;
-        }
-        uint32_t at = aml_pair_hash(left, right) & (places - 1);
-        for (; table[at].left >= 0; at = (at + 1) & (places - 1))
-            if (table[at].left == left && table[at].right == right) {
-                vocabulary_wrong(vocabulary, "merge %d is the same as merge %d: %s and %s", i + 1,
-                                 table[at].rank + 1, bytes_shown(vocabulary->arena, merge.left),
-                                 bytes_shown(vocabulary->arena, merge.right));
-                return;
-            }
-        table[at] = (aml_pair){left, right, i, both};
+        follows = follows && pair[i].number[AML_PAIR_TOKEN] - i == pair[0].number[AML_PAIR_TOKEN];
     }
-    vocabulary->head.pair = put(image, table, places * sizeof *table, places);
+    for (head->pair_bits = 1; count >> head->pair_bits > 3;)
+        head->pair_bits++;
+    head->pair_bytes = head->vocab <= UINT16_MAX && count <= UINT16_MAX ? 2 : 4;
+    head->pair_numbers = follows ? AML_PAIR_TOKEN : AML_PAIR_TOKEN + 1;
+    head->pair_first = count ? pair[0].number[AML_PAIR_TOKEN] : 0;
+    size_t hashes = (size_t)1 << head->pair_bits;
+    uint32_t *begin = NEW_ARRAY(vocabulary->arena, uint32_t, hashes + 1);
+    Buffer items = {.arena = vocabulary->arena}, places = items;
+    const Pair *sorted = sort_pairs(vocabulary, pair, count, begin);
+    buffer_text(&items, "");
+    for (int i = 0; i < count; i++)
+        for (uint32_t k = 0; k < head->pair_numbers; k++)
+            put_number(&items, head->pair_bytes, (uint32_t)sorted[i].number[k]);
+    for (size_t h = 0; h <= hashes; h++)
+        put_number(&places, head->pair_bytes, begin[h]);
+    head->pair = put(image, items.text, items.length, (size_t)count);
+    head->pair_at = put(image, places.text, places.length, hashes + 1);
 }
 
 // Tokens with a usual name have a part to play.
@@ -385,7 +463,7 @@ const aml_tokenizer *vocabulary_finish(Vocabulary *vocabulary)
         put(&image, vocabulary->after.at, (size_t)vocabulary->after.count * sizeof(int32_t),
             (size_t)vocabulary->after.count);
     put_byte_tokens(&image);
-    put_tokens(&image);
+    look_at_tokens(&image);
     size_t without_trie = image.out.length;
     aml_section trie = put_model_trie(&image);
     if (head->model == AML_MODEL_BPE && !vocabulary->why) {
@@ -404,6 +482,7 @@ const aml_tokenizer *vocabulary_finish(Vocabulary *vocabulary)
     head->trie = trie;
     head->added = put_added(&image, false);
     head->added_normalized = put_added(&image, true);
+    put_spelling(&image);
     if (vocabulary->why)
         return NULL;
     head->magic = AML_VOCABULARY_MAGIC;

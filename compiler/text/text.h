@@ -61,6 +61,8 @@ VocabularyStep *vocabulary_split(Vocabulary *vocabulary, aml_step_kind kind);
 bool vocabulary_byte_level(Vocabulary *vocabulary, bool prefix_space, bool has_pattern);
 int32_t vocabulary_find(Vocabulary *vocabulary, Bytes text); // slow; -1: there is none
 const aml_tokenizer *vocabulary_finish(Vocabulary *vocabulary);
+// What a program carries that makes tokens of texts and no texts of tokens.
+const aml_vocabulary *vocabulary_without_spelling(Arena *arena, const aml_vocabulary *whole);
 Bytes bytes_of(const char *text);                  // NUL-terminated
 const char *bytes_shown(Arena *arena, Bytes text); // for messages
 

@@ -442,6 +442,8 @@ typedef struct AmlConvWeight {
     int64_t channel_chunk, channel_parts, parts, part_chunk; // a thread takes part_chunk of them
     int64_t copy_elements, turned_elements;                  // of one part, whole registers
     size_t scratch_bytes;                                    // of one part
+    int64_t along; // 0, or the result channels of a tile whose lanes are positions: conv_along.h
+    int64_t block_images; // of these: images that are copied at once
 } AmlConvWeight;
 
 // Into how many groups the images are divided: it depends on the shape alone.
@@ -496,6 +498,8 @@ static inline void aml_conv_weight_tile(AmlConvWeight *c)
     }
 }
 
+static inline bool aml_conv_along_plan(AmlConvWeight *c, bool flat);
+
 // False: there is no code for it.
 static inline bool aml_conv_weight_plan(AmlConvWeight *c)
 {
@@ -509,6 +513,8 @@ static inline bool aml_conv_weight_plan(AmlConvWeight *c)
         c->source[2] = c->result[2] = aml_conv_all(c->source);
         c->source[0] = c->source[1] = c->result[0] = c->result[1] = 1;
     }
+    if (aml_conv_along_plan(c, flat))
+        return true;
     aml_conv_weight_tile(c);
     int64_t panel = c->vectors * c->lanes, panels = aml_ceil_div(c->to, panel);
     int64_t taps = aml_conv_all(c->kernel);
@@ -552,6 +558,7 @@ static inline bool aml_conv_weight_plan(AmlConvWeight *c)
     return true;
 }
 
+#include "conv_along.h"
 #include "conv_last.h"
 
 #endif

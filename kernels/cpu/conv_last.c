@@ -519,14 +519,73 @@ TEMPLATE void aml_conv_winograd(const float *source, const float *packed, float 
     }
 }
 
-// Weights, transformed when a program starts.
+// g * (a, b, c) of aml_winograd_weight, where the sums that two rows share are made once.
+HELPER void winograd_weight_line(int64_t side, f64v a, f64v b, f64v c, f64v *out, int64_t step)
+{
+    out[0] = side == 2 ? a : a * 0.25;
+    if (side == 2) {
+        f64v even = (a + c) * 0.5, odd = b * 0.5;
+        out[step] = even + odd;
+        out[2 * step] = even - odd;
+    } else {
+        f64v even = (a + c) * (-1.0 / 6), odd = b * (1.0 / 6);
+        out[step] = even - odd;
+        out[2 * step] = even + odd;
+        even = (a * 0.25 + c) * (1.0 / 6), odd = b * (1.0 / 12);
+        out[3 * step] = even + odd;
+        out[4 * step] = even - odd;
+    }
+    out[(side + 1) * step] = c;
+}
+
+// All points of the kernels of F64_LANES results, `count` of which there are.
+HELPER void winograd_weight_lanes(const float *weights, int64_t side, int64_t from, int64_t count,
+                                  float *out, int64_t step)
+{
+    typedef float Half __attribute__((vector_size(F64_LANES * sizeof(float))));
+    f64v w[9], down[18], row[6];
+    double in[9][F64_LANES];
+    NO_UNROLL for (int64_t lane = 0; lane < F64_LANES; lane++)
+    {
+        const float *at = weights + (lane < count ? lane : 0) * from * 9;
+        for (int i = 0; i < 9; i++)
+            in[i][lane] = lane < count ? (double)at[i] : 0;
+    }
+    for (int i = 0; i < 9; i++)
+        w[i] = f64_load(in[i]);
+    NO_UNROLL for (int i = 0; i < 3; i++)
+        winograd_weight_line(side, w[i], w[3 + i], w[6 + i], down + i, 3);
+    NO_UNROLL for (int64_t i = 0; i < side + 2; i++)
+    {
+        winograd_weight_line(side, down[3 * i], down[3 * i + 1], down[3 * i + 2], row, 1);
+        for (int64_t k = 0; k < side + 2; k++) {
+            Half point = __builtin_convertvector(row[k], Half);
+            __builtin_memcpy(out + (i * (side + 2) + k) * step, &point, sizeof point);
+        }
+    }
+}
+
+// Weights, transformed when a program starts, in the order of aml_winograd_pack.
 TEMPLATE void aml_shared_winograd_weights(const float *weights, int64_t side, int64_t from,
                                           int64_t to, int64_t panel, float *out)
 {
-    if (side == 2)
-        aml_winograd_pack(weights, 2, from, to, panel, out);
-    else
-        aml_winograd_pack(weights, 4, from, to, panel, out);
+    int64_t points = (side + 2) * (side + 2);
+    NO_UNROLL for (int64_t first = 0; first < to; first += panel, out += points * from * panel)
+    {
+        NO_UNROLL for (int64_t channel = 0; channel < from; channel++)
+        {
+            NO_UNROLL for (int64_t lane = 0; lane < panel; lane += F64_LANES)
+            {
+                int64_t count = to - first - lane;
+                const float *at = weights + ((count > 0 ? first + lane : 0) * from + channel) * 9;
+                float *place = out + channel * panel + lane;
+                if (side == 2)
+                    winograd_weight_lanes(at, 2, from, count, place, from * panel);
+                else
+                    winograd_weight_lanes(at, 4, from, count, place, from * panel);
+            }
+        }
+    }
 }
 
 // Patches first..first + count, transformed: out[point][tile][from], points `step` apart. A patch

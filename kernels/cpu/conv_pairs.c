@@ -2,7 +2,7 @@
 // of conv_template.h with pairs for elements, which the copies make of what lies in memory.
 //
 //   aml_conv         a pair is two channels of the source; the weights are packed likewise
-//   aml_conv_weight  a pair is two images
+//   aml_conv_weight  a pair is two images; conv_along.c has the other way
 //
 //     source   c0  [ a b c .. ]        copy  [ a A | b B | c C | .. ]
 //              c1  [ A B C .. ]
@@ -140,6 +140,96 @@ TEMPLATE void conv_keep(void *context, int64_t row, int64_t column, int lanes, f
     const ConvKept *keep = context;
     f32_store(keep->at + (row - keep->first_row) * keep->step + column - keep->first, value);
 }
+
+#if AML_WIDTH == 16
+// Sixteen rows of sixteen elements of an image, as many of another one, turned around: rows of
+// pairs. Rows i and i + 8 are one register, pairs are zipped within its quarters, and then quarters
+// are turned around, two sets of channels apart from each other:
+//
+//     zipped   c0 p0..3  | c0 p8..11 | c8 p0..3  | c8 p8..11
+//     turned   p0 c0..3  | p8 c0..3  | p0 c8..11 | p8 c8..11      and the same for c4..7, c12..15
+HELPER void conv_turn_square(const u16v low[F32_LANES], const u16v high[F32_LANES],
+                             f32v turned[F32_LANES])
+{
+    typedef uint16_t Wide __attribute__((vector_size(64)));
+#define BOTH                                                                                       \
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25,  \
+        26, 27, 28, 29, 30, 31
+#define ZIP(i) i, i + 32, i + 1, i + 33, i + 2, i + 34, i + 3, i + 35
+    f32v zipped[2][8], square[2][8];
+    UNROLL for (int i = 0; i < 8; i++)
+    {
+        Wide first = __builtin_shufflevector(low[i], low[i + 8], BOTH);
+        Wide second = __builtin_shufflevector(high[i], high[i + 8], BOTH);
+        zipped[0][i] =
+            (f32v)__builtin_shufflevector(first, second, ZIP(0), ZIP(8), ZIP(16), ZIP(24));
+        zipped[1][i] =
+            (f32v)__builtin_shufflevector(first, second, ZIP(4), ZIP(12), ZIP(20), ZIP(28));
+    }
+#undef BOTH
+#undef ZIP
+    UNROLL for (int i = 0; i < 4; i++)
+    {
+        const f32v *row = zipped[i % 2] + i / 2 * 4;
+        f32v *to = square[i / 2] + i % 2 * 4;
+        f32v a = WITHIN_QUARTERS(row[0], row[1], 0, 16, 1, 17);
+        f32v b = WITHIN_QUARTERS(row[0], row[1], 2, 18, 3, 19);
+        f32v c = WITHIN_QUARTERS(row[2], row[3], 0, 16, 1, 17);
+        f32v d = WITHIN_QUARTERS(row[2], row[3], 2, 18, 3, 19);
+        to[0] = WITHIN_QUARTERS(a, c, 0, 1, 16, 17);
+        to[1] = WITHIN_QUARTERS(a, c, 2, 3, 18, 19);
+        to[2] = WITHIN_QUARTERS(b, d, 0, 1, 16, 17);
+        to[3] = WITHIN_QUARTERS(b, d, 2, 3, 18, 19);
+    }
+    UNROLL for (int i = 0; i < 8; i++)
+    {
+        f32v a = square[0][i], b = square[1][i];
+        turned[i] =
+            __builtin_shufflevector(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        turned[i + 8] = __builtin_shufflevector(a, b, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15,
+                                                28, 29, 30, 31);
+    }
+}
+
+// As in conv_template.h; the other image lies `apart`, or there is none: 0.
+TEMPLATE void aml_shared_conv_turn_pairs(const uint16_t *in, int64_t apart, int64_t channels,
+                                         int64_t channel_step, int64_t count, int64_t vectors,
+                                         int64_t panels, int64_t panel_step, float *out)
+{
+    NO_UNROLL for (int64_t v = 0; v < panels * vectors; v++)
+    {
+        int64_t lines = channels - v * F32_LANES;
+        const uint16_t *from = in + v * F32_LANES * channel_step;
+        float *to = out + v / vectors * panel_step + v % vectors * F32_LANES;
+        NO_UNROLL for (int64_t q = 0; q < count; q += F32_LANES)
+        {
+            int64_t left = count - q < F32_LANES ? count - q : F32_LANES;
+            u16v low[F32_LANES], high[F32_LANES];
+            f32v square[F32_LANES];
+            if (left == F32_LANES && lines >= F32_LANES && apart) {
+                UNROLL for (int64_t i = 0; i < F32_LANES; i++)
+                {
+                    low[i] = u16_load_some(from + i * channel_step + q, F32_LANES);
+                    high[i] = u16_load_some(from + i * channel_step + q + apart, F32_LANES);
+                }
+                conv_turn_square(low, high, square);
+                UNROLL for (int64_t i = 0; i < F32_LANES; i++)
+                    f32_store(to + (q + i) * vectors * F32_LANES, square[i]);
+                continue;
+            }
+            NO_UNROLL for (int64_t i = 0; i < F32_LANES; i++)
+            {
+                const uint16_t *row = from + i * channel_step + q;
+                low[i] = i < lines ? u16_load_some(row, (int)left) : (u16v){};
+                high[i] = i < lines && apart ? u16_load_some(row + apart, (int)left) : (u16v){};
+            }
+            conv_turn_square(low, high, square);
+            NO_UNROLL for (int64_t i = 0; i < left; i++)
+                f32_store(to + (q + i) * vectors * F32_LANES, square[i]);
+        }
+    }
+}
+#endif
 
 // Panels begin..end of the weights, as aml_conv_pack has them, but pairs of `channels`.
 TEMPLATE void aml_shared_conv_pack_pairs(const uint16_t *weights, uint32_t *packed,

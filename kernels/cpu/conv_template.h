@@ -477,6 +477,7 @@ TEMPLATE void NAME(aml_conv_weight)(const SOURCE *x, const SOURCE *dy, ELEMENT *
     }
 }
 
+#if !defined CONV_PAIRS || AML_WIDTH != 16 // conv_pairs.c
 // `channels` rows, channel_step apart, as `count` rows of all panels; lanes beyond them are zero.
 TEMPLATE void NAME(aml_shared_conv_turn)(const SOURCE *in, int64_t half, int64_t channels,
                                          int64_t channel_step, int64_t count, int64_t vectors,
@@ -500,6 +501,7 @@ TEMPLATE void NAME(aml_shared_conv_turn)(const SOURCE *in, int64_t half, int64_t
         }
     }
 }
+#endif
 
 // Panels begin..end of the weights, as aml_conv_pack has them, if all taps are alike: matrices that
 // are turned around, of the taps of a channel (or of two, as pairs), or of all channels. False: rows

@@ -3,6 +3,7 @@
 #include "dot.c"
 #include "conv.c"
 #include "conv_pairs.c"
+#include "conv_along.c"
 #include "conv_last.c"
 #include "depthwise.c"
 #ifdef AML_QUADS // where a program has products of bytes: a file of bitcode of its own

@@ -151,7 +151,7 @@ aml_library_status amli_context_open(const aml_artifact *artifact, const aml_lev
         context->result_bytes[i] = tensor_bytes(&predict->output[i]) /
                                    (size_t)artifact->predict_batch[artifact->predicts - 1];
     if (level->expand)
-        level->expand(level->stored, context->constants);
+        level->expand(level->stored, context->constants, weights);
     *out = context;
     return AML_LIBRARY_OK;
 }

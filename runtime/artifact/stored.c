@@ -31,8 +31,9 @@ static void expand(const aml_stored_part *part, const uint8_t *from, uint8_t *to
     }
 }
 
-void aml_stored_expand(const void *stored, void *to)
+void aml_stored_expand(const void *stored, void *to, const void *weights)
 {
+    (void)weights;
     const aml_stored_head *head = stored;
     const char *at = (const char *)stored + sizeof *head;
     for (uint64_t i = 0; i < head->parts; i++) {

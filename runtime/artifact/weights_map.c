@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -78,6 +79,50 @@ static aml_status explain(const aml_weights_file *file, const char *path, const 
     return AML_OK;
 }
 
+// ---- a file that gets shorter while it is mapped
+//
+// Whoever reads what is gone gets SIGBUS. This is an executable, so the signal is its own: a
+// library leaves signals to the program that it is in.
+
+static struct {
+    const char *begin, *end;
+    char text[PATH_MAX + 256];
+    size_t length;
+} mapped; // what the handler needs
+
+static void cut_off(int number, siginfo_t *info, void *context)
+{
+    const char *at = info->si_addr;
+    (void)context;
+    if (at < mapped.begin || at >= mapped.end) {
+        signal(number, SIG_DFL); // what the access then does, made once more
+        return;
+    }
+    for (size_t done = 0; done < mapped.length;) {
+        ssize_t wrote = write(STDERR_FILENO, mapped.text + done, mapped.length - done);
+        if (wrote <= 0)
+            break;
+        done += (size_t)wrote;
+    }
+    _exit(1);
+}
+
+static void watch(const char *path, const char *at, size_t bytes)
+{
+    int length =
+        snprintf(mapped.text, sizeof mapped.text,
+                 "error: %s: the file was cut off while its weights were used\nhelp: put a "
+                 "new file into its place (mv), which leaves the old one to those who use "
+                 "it\n",
+                 path);
+    mapped.length = length < (int)sizeof mapped.text ? (size_t)length : sizeof mapped.text - 1;
+    mapped.begin = at;
+    mapped.end = at + bytes;
+    struct sigaction action = {.sa_sigaction = cut_off, .sa_flags = SA_SIGINFO};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGBUS, &action, NULL);
+}
+
 aml_status aml_weights_map(const aml_weights_file *file, const char *named,
                            struct amli_mapped_weights *out, aml_error *error)
 {
@@ -107,6 +152,7 @@ aml_status aml_weights_map(const aml_weights_file *file, const char *named,
     close(descriptor);
     if (at == MAP_FAILED)
         return amli_fail(error, AML_IO, "cannot map the weights %s: %s", path, strerror(errno));
+    watch(path, at, bytes);
     aml_weights_problem problem = aml_weights_examine(file, at, bytes);
     aml_status status = explain(file, path, at, bytes, problem, error);
     if (status && bytes)

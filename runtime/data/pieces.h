@@ -62,13 +62,6 @@ void amli_pieces_unknown(amli_pieces *pieces, const char *text, size_t length, b
 void *amli_pieces_work(amli_pieces *pieces, size_t bytes); // for the model; NULL: no memory
 void amli_pieces_piece(amli_pieces *pieces, const char *text, size_t length);
 
-// ---- tokenizer_normalize.c
-void amli_normalize(amli_pieces *pieces, const char **text, size_t *length);
-bool amli_is_mark(uint32_t code);
-bool amli_is_punctuation(uint32_t code);
-bool amli_is_word(uint32_t code);
-bool amli_is_numeric(uint32_t code);
-
 // ---- tokenizer_split.c: gives each piece of a text to the model
 void amli_split_text(amli_pieces *pieces, const char *text, size_t length);
 

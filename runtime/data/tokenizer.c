@@ -175,8 +175,11 @@ aml_status amli_encode(amli_encoder *encoder, int32_t *token, aml_error *error)
 aml_status amli_decoder_open(amli_decoder *decoder, const aml_tokenizer *tokenizer,
                              aml_error *error)
 {
-    size_t longest = tokenizer->kind == AML_TOKENIZER_PIECES ? tokenizer->image->longest : 4;
+    bool pieces = tokenizer->kind == AML_TOKENIZER_PIECES;
+    size_t longest = pieces ? tokenizer->image->longest : 4;
     *decoder = (amli_decoder){.tokenizer = tokenizer};
+    if (pieces && tokenizer->image->token_at.count == 0)
+        return amli_fail(error, AML_INTERNAL, "the program has no spelling of tokens");
     decoder->text = malloc(3 * longest + 64); // every byte may become a U+FFFD
     return decoder->text ? AML_OK : amli_no_memory(error, 3 * longest + 64, "the decoder");
 }

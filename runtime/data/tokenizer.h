@@ -76,6 +76,14 @@ typedef struct amli_token_engine {
     void (*piece)(amli_pieces *pieces, const char *text, size_t length); // the model
 } amli_token_engine;
 
+// What Unicode says of characters, which takes large tables.
+typedef struct amli_token_unicode {
+    // All steps that change a text: it becomes another one, which lives until the next call.
+    void (*normalize)(amli_pieces *pieces, const char **text, size_t *length);
+    bool (*is_punctuation)(uint32_t code), (*is_word)(uint32_t code), (*is_numeric)(uint32_t code);
+} amli_token_unicode;
+extern const amli_token_unicode amli_unicode_utf8proc;
+
 // Patterns: the next match at or behind `from` to begin and end; false: there is none.
 typedef struct amli_token_patterns {
     void *(*open)(const char *pattern, size_t length);

@@ -18,22 +18,39 @@ typedef struct Symbol {
     int32_t rank, merged; // of this symbol with the next; rank INT32_MAX: they do not merge
 } Symbol;
 
+// The merge among items begin .. end. One function for each size of numbers.
+#define FIND(name, Number)                                                                         \
+    static void name(const aml_vocabulary *head, uint32_t hash, Symbol *symbol, int32_t right)     \
+    {                                                                                              \
+        const Number *at = aml_vocabulary_at(head, head->pair_at);                                 \
+        const Number *items = aml_vocabulary_at(head, head->pair);                                 \
+        Number first = (Number)symbol->token, second = (Number)right;                              \
+        for (uint32_t i = at[hash]; i < at[hash + 1]; i++) {                                       \
+            const Number *item = items + (size_t)i * head->pair_numbers;                           \
+            if (item[AML_PAIR_LEFT] != first || item[AML_PAIR_RIGHT] != second)                    \
+                continue;                                                                          \
+            symbol->rank = (int32_t)item[AML_PAIR_RANK];                                           \
+            symbol->merged = head->pair_numbers > AML_PAIR_TOKEN                                   \
+                                 ? (int32_t)item[AML_PAIR_TOKEN]                                   \
+                                 : symbol->rank + head->pair_first;                                \
+            return;                                                                                \
+        }                                                                                          \
+    }
+FIND(find_short, uint16_t)
+FIND(find_long, uint32_t)
+
 static void pair(const amli_pieces *pieces, Symbol *symbol, int32_t at)
 {
     const aml_vocabulary *head = pieces->head;
-    const aml_pair *table = aml_vocabulary_at(head, head->pair);
-    uint32_t mask = head->pair.count - 1;
     int32_t next = symbol[at].next;
     symbol[at].rank = INT32_MAX;
-    if (next < 0 || head->pair.count == 0)
+    if (next < 0 || head->pair.count == 0 || symbol[at].token < 0 || symbol[next].token < 0)
         return;
-    int32_t left = symbol[at].token, right = symbol[next].token;
-    for (uint32_t i = aml_pair_hash(left, right) & mask; table[i].left >= 0; i = (i + 1) & mask)
-        if (table[i].left == left && table[i].right == right) {
-            symbol[at].rank = table[i].rank;
-            symbol[at].merged = table[i].token;
-            return;
-        }
+    uint32_t hash = aml_pair_hash(head, symbol[at].token, symbol[next].token);
+    if (head->pair_bytes == sizeof(uint16_t))
+        find_short(head, hash, &symbol[at], symbol[next].token);
+    else
+        find_long(head, hash, &symbol[at], symbol[next].token);
 }
 
 static void merge(const amli_pieces *pieces, Symbol *symbol, int32_t at)

@@ -21,13 +21,13 @@ bool aml_is_space(uint32_t code)
            code == 0x2029 || code == 0x202F || code == 0x205F || code == 0x3000;
 }
 
-bool amli_is_mark(uint32_t code)
+static bool is_mark(uint32_t code)
 {
     int of = category(code);
     return of == UTF8PROC_CATEGORY_MN || of == UTF8PROC_CATEGORY_MC || of == UTF8PROC_CATEGORY_ME;
 }
 
-bool amli_is_punctuation(uint32_t code)
+static bool is_punctuation(uint32_t code)
 {
     if (code < 0x80)
         return (code >= 33 && code <= 47) || (code >= 58 && code <= 64) ||
@@ -37,7 +37,7 @@ bool amli_is_punctuation(uint32_t code)
 }
 
 // \w of Unicode's technical standard 18: letters, marks, digits, connectors, joiners.
-bool amli_is_word(uint32_t code)
+static bool is_word(uint32_t code)
 {
     if (code < 0x80)
         return (code >= '0' && code <= '9') || (code >= 'A' && code <= 'Z') || code == '_' ||
@@ -49,7 +49,7 @@ bool amli_is_word(uint32_t code)
            (code >= 0x1F150 && code <= 0x1F169) || (code >= 0x1F170 && code <= 0x1F189);
 }
 
-bool amli_is_numeric(uint32_t code)
+static bool is_numeric(uint32_t code)
 {
     if (code < 0x80)
         return code >= '0' && code <= '9';
@@ -313,7 +313,7 @@ static void strip_accents(const char *text, size_t length, amli_buffer *to)
 {
     for (size_t at = 0; at < length;) {
         uint32_t code = amli_next_code(text, length, &at);
-        if (!amli_is_mark(code))
+        if (!is_mark(code))
             put(to, code);
     }
 }
@@ -372,7 +372,7 @@ static bool run(amli_pieces *pieces, const aml_step *step, void *pattern, const 
     return false;
 }
 
-void amli_normalize(amli_pieces *pieces, const char **text, size_t *length)
+static void normalize(amli_pieces *pieces, const char **text, size_t *length)
 {
     aml_section steps = pieces->head->normalize;
     const aml_step *step = aml_vocabulary_at(pieces->head, steps);
@@ -393,3 +393,5 @@ void amli_normalize(amli_pieces *pieces, const char **text, size_t *length)
         which = !which;
     }
 }
+
+const amli_token_unicode amli_unicode_utf8proc = {normalize, is_punctuation, is_word, is_numeric};

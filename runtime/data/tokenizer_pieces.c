@@ -47,6 +47,8 @@ aml_status amli_pieces_open(amli_encoder *encoder, aml_error *error)
     pieces->head = head;
     if (!head || head->magic != AML_VOCABULARY_MAGIC)
         return amli_fail(error, AML_INTERNAL, "the tokenizer's table is not one");
+    if ((head->flags & AML_VOCABULARY_UNICODE) && !encoder->tokenizer->unicode)
+        return amli_fail(error, AML_INTERNAL, "the tokenizer knows nothing of characters");
     pieces->trie = trie_of(head, head->trie);
     pieces->added = trie_of(head, head->added);
     pieces->added_normalized = trie_of(head, head->added_normalized);
@@ -175,17 +177,18 @@ void amli_pieces_piece(amli_pieces *pieces, const char *text, size_t length)
 
 typedef void Segment(amli_pieces *pieces, const char *text, size_t length);
 
-static bool word_before(const char *text, size_t at)
+static bool word_before(const amli_token_unicode *unicode, const char *text, size_t at)
 {
     size_t begin = at;
     while (begin > 0 && ((unsigned char)text[--begin] & 0xC0) == 0x80)
         continue;
-    return at > 0 && amli_is_word(amli_next_code(text, at, &begin));
+    return at > 0 && unicode->is_word(amli_next_code(text, at, &begin));
 }
 
-static bool word_behind(const char *text, size_t length, size_t at)
+static bool word_behind(const amli_token_unicode *unicode, const char *text, size_t length,
+                        size_t at)
 {
-    return at < length && amli_is_word(amli_next_code(text, length, &at));
+    return at < length && unicode->is_word(amli_next_code(text, length, &at));
 }
 
 static size_t without_space_before(const char *text, size_t from, size_t at)
@@ -225,7 +228,8 @@ static void segment(amli_pieces *pieces, Segment *rest, const char *text, size_t
 static void cut_out(amli_pieces *pieces, const amli_trie *trie, const bool first[256],
                     const char *text, size_t length, Segment *rest)
 {
-    const uint8_t *flags = aml_vocabulary_at(pieces->head, pieces->head->added_flags);
+    const uint8_t *all_flags = aml_vocabulary_at(pieces->head, pieces->head->added_flags);
+    const amli_token_unicode *unicode = pieces->tokenizer->unicode;
     size_t from = 0;
     for (size_t at = 0; at < length && trie->count;) {
         uint32_t node = 0;
@@ -245,13 +249,14 @@ static void cut_out(amli_pieces *pieces, const amli_trie *trie, const bool first
             continue;
         }
         size_t begin = at;
+        uint32_t flags = (uint32_t)token < pieces->head->added_flags.count ? all_flags[token] : 0u;
         at = end;
-        if ((flags[token] & AML_ADDED_WORD) &&
-            (word_before(text, begin) || word_behind(text, length, end)))
+        if ((flags & AML_ADDED_WORD) &&
+            (word_before(unicode, text, begin) || word_behind(unicode, text, length, end)))
             continue;
-        if (flags[token] & AML_ADDED_LEFT)
+        if (flags & AML_ADDED_LEFT)
             begin = without_space_before(text, from, begin);
-        if (flags[token] & AML_ADDED_RIGHT)
+        if (flags & AML_ADDED_RIGHT)
             at = end = without_space_behind(text, length, end);
         segment(pieces, rest, text, from, begin);
         amli_pieces_push(pieces, token);
@@ -262,7 +267,8 @@ static void cut_out(amli_pieces *pieces, const amli_trie *trie, const bool first
 
 static void normalised(amli_pieces *pieces, const char *text, size_t length)
 {
-    amli_normalize(pieces, &text, &length);
+    if (pieces->head->normalize.count)
+        pieces->tokenizer->unicode->normalize(pieces, &text, &length);
     if (pieces->added_normalized.count && !pieces->failed)
         cut_out(pieces, &pieces->added_normalized, pieces->normalized_first, text, length,
                 amli_split_text);

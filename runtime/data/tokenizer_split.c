@@ -102,14 +102,16 @@ static void by_pattern(const Split *split, const aml_step *step, void *pattern, 
 }
 
 // Runs of characters of the same kind. Kind 0 is white space, which is removed where `removes`.
-static void by_kind(const Split *split, size_t length, int (*kind)(uint32_t code),
+static void by_kind(const Split *split, size_t length,
+                    int (*kind)(const amli_token_unicode *unicode, uint32_t code),
                     const bool alone[], bool removes)
 {
+    const amli_token_unicode *unicode = split->pieces->tokenizer->unicode;
     size_t begin = 0;
     int before = -1;
     for (size_t at = 0; at < length;) {
         size_t start = at;
-        int of = kind(amli_next_code(split->text, length, &at));
+        int of = kind(unicode, amli_next_code(split->text, length, &at));
         if (before >= 0 && (of != before || alone[of])) {
             if (before > 0 || !removes)
                 give(split, begin, start);
@@ -121,19 +123,20 @@ static void by_kind(const Split *split, size_t length, int (*kind)(uint32_t code
         give(split, begin, length);
 }
 
-static int kind_words(uint32_t code)
+static int kind_words(const amli_token_unicode *unicode, uint32_t code)
 {
-    return aml_is_space(code) ? 0 : amli_is_word(code) ? 1 : 2;
+    return aml_is_space(code) ? 0 : unicode->is_word(code) ? 1 : 2;
 }
 
-static int kind_space(uint32_t code)
+static int kind_space(const amli_token_unicode *unicode, uint32_t code)
 {
+    (void)unicode;
     return !aml_is_space(code);
 }
 
-static int kind_bert(uint32_t code)
+static int kind_bert(const amli_token_unicode *unicode, uint32_t code)
 {
-    return aml_is_space(code) ? 0 : amli_is_punctuation(code) ? 2 : 1;
+    return aml_is_space(code) ? 0 : unicode->is_punctuation(code) ? 2 : 1;
 }
 
 static void by_character(const Split *split, const aml_step *step, size_t length,
@@ -247,10 +250,10 @@ static void step_on(amli_pieces *pieces, uint32_t index, bool first, const char 
         metaspace(&split, step, length);
         break;
     case AML_STEP_DIGITS:
-        by_character(&split, step, length, amli_is_numeric);
+        by_character(&split, step, length, pieces->tokenizer->unicode->is_numeric);
         break;
     case AML_STEP_PUNCTUATION:
-        by_character(&split, step, length, amli_is_punctuation);
+        by_character(&split, step, length, pieces->tokenizer->unicode->is_punctuation);
         break;
     case AML_STEP_NFC:
     case AML_STEP_NFD:

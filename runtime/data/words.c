@@ -269,6 +269,7 @@ aml_status aml_words_count(const aml_dataset *dataset, const char *path, const a
     }
     aml_tokenizer tokenizer = *cut;
     tokenizer.engine = &amli_tokens_counting;
+    tokenizer.unicode = &amli_unicode_utf8proc;
     CountingRule rule = {.rule = {.tokenizer = &tokenizer, .tokens = 1}};
     aml_cell_rule cell = {.kind = AML_CELL_TEXT, .decoder = &counting_cells, .text = &rule.rule};
     memcpy(field, dataset->field, (size_t)dataset->fields * sizeof *field);

@@ -144,12 +144,13 @@ static void watch(void *opaque, int32_t kernel, void *const result[])
 {
     Search *search = opaque;
     const aml_kernel *info = &search->function->kernel[kernel];
+    const aml_kernel_result *of = search->function->result + info->first;
     if (search->found.kernel >= 0)
         return;
     for (int32_t i = 0; i < info->results; i++) {
-        if (all_finite(&info->result[i], result[i]))
+        if (all_finite(&of[i], result[i]))
             continue;
-        Found found = describe(kernel, i, &info->result[i], result[i]);
+        Found found = describe(kernel, i, &of[i], result[i]);
         search->infinite[kernel] = true;
         if (isnan(found.value) || !search->usual[kernel]) {
             search->found = found;
@@ -265,12 +266,13 @@ static void explain(amli_training *training, amli_buffer *text)
         char value[32], least[32], most[32];
         amli_buffer_printf(text,
                            "\n  the first value that is not finite is computed in step %lld by %s",
-                           (long long)training->progress.step, kernel->result[found->result].place);
+                           (long long)training->progress.step,
+                           step->text + step->result[kernel->first + found->result].place);
         if (kernel->lines)
-            amli_buffer_printf(text, " (lines %s)", kernel->lines);
-        amli_buffer_printf(text, ": %s", kernel->what);
+            amli_buffer_printf(text, " (lines %s)", step->text + kernel->lines);
+        amli_buffer_printf(text, ": %s", step->text + kernel->what);
         if (kernel->weight)
-            amli_buffer_printf(text, ", of %s", kernel->weight);
+            amli_buffer_printf(text, ", of %s", step->text + kernel->weight);
         if (found->elements == 1)
             amli_buffer_printf(text, "\n  it is %s", value_text(found->value, value, sizeof value));
         else

@@ -13,7 +13,8 @@
 enum { MOST_EVENTS = 100000, SHOWN_LINES = 25 };
 
 typedef struct Event {
-    const aml_kernel *kernel; // NULL: `name`
+    const aml_function *function; // NULL: `name`
+    int32_t kernel;
     const char *name;
     double begin, end;
 } Event;
@@ -62,7 +63,7 @@ static void watch(void *opaque, int32_t kernel, void *const result[])
     (void)result;
     now->seconds[kernel] += time - profile->last;
     now->calls[kernel]++;
-    add_event(profile, (Event){&now->function->kernel[kernel], NULL, profile->last, time});
+    add_event(profile, (Event){now->function, kernel, NULL, profile->last, time});
     profile->last = time;
 }
 
@@ -140,7 +141,7 @@ void amli_profile_part(amli_profile *profile, amli_profile_kind kind, double beg
     double time = amli_seconds();
     profile->part_name[kind] = name[kind];
     profile->part[kind] += time - begin;
-    add_event(profile, (Event){NULL, name[kind], begin, time});
+    add_event(profile, (Event){NULL, 0, name[kind], begin, time});
 }
 
 // ---- by line ------------------------------------------------------------------------------------
@@ -154,12 +155,12 @@ typedef struct Line {
     double written; // bytes of results of one call of each kernel
 } Line;
 
-static double written_by(const aml_kernel *kernel)
+static double written_by(const aml_function *function, const aml_kernel *kernel)
 {
     double bytes = 0;
+    const aml_kernel_result *result = function->result + kernel->first;
     for (int32_t i = 0; i < kernel->results && !kernel->loop; i++)
-        bytes +=
-            (double)kernel->result[i].elements * (double)aml_dtype_bytes(kernel->result[i].dtype);
+        bytes += (double)result[i].elements * (double)aml_dtype_bytes(result[i].dtype);
     return bytes;
 }
 
@@ -183,12 +184,13 @@ static Line *lines_of(const amli_profile *profile, int *count)
         int first = *count;
         for (int32_t k = 0; k < watched->function->kernels; k++) {
             const aml_kernel *kernel = &watched->function->kernel[k];
+            const char *place = watched->function->text + kernel->place;
             int i = first;
-            while (i < *count && strcmp(lines[i].place, kernel->place) != 0)
+            while (i < *count && strcmp(lines[i].place, place) != 0)
                 i++;
             Line *line = &lines[i];
             if (i == *count) {
-                *line = (Line){.watched = watched, .place = kernel->place, .most_seconds = -1};
+                *line = (Line){.watched = watched, .place = place, .most_seconds = -1};
                 ++*count;
             }
             if (watched->seconds[k] > line->most_seconds) {
@@ -199,7 +201,7 @@ static Line *lines_of(const amli_profile *profile, int *count)
             line->calls += watched->calls[k];
             line->flops += kernel->flops * (double)watched->calls[k];
             line->bytes += kernel->bytes * (double)watched->calls[k];
-            line->written += written_by(kernel);
+            line->written += written_by(watched->function, kernel);
         }
     }
     if (lines)
@@ -247,8 +249,8 @@ void amli_profile_print(const amli_profile *profile, double end, FILE *out)
                 (long long)line->calls, line->flops * per, line->bytes * per,
                 amli_bytes_text(line->written, written, sizeof written),
                 line->watched == &profile->watched[0] ? "" : "validation, ", line->place,
-                line->most->what, line->most->weight ? ", " : "",
-                line->most->weight ? line->most->weight : "");
+                line->watched->function->text + line->most->what, line->most->weight ? ", " : "",
+                line->watched->function->text + line->most->weight); // the first text is empty
     }
     if (count > SHOWN_LINES)
         print_row(out, rest, all, "further lines");
@@ -269,24 +271,25 @@ static void put_event(const amli_profile *profile, const Event *event, amli_buff
                        "{\"ph\": \"X\", \"pid\": 1, \"tid\": 1, \"ts\": %.3f, \"dur\": %.3f, ",
                        (event->begin - profile->started) * 1e6, (event->end - event->begin) * 1e6);
     amli_buffer_printf(text, "\"name\": ");
-    if (!event->kernel) {
+    if (!event->function) {
         amli_json_text(text, event->name);
         amli_buffer_printf(text, "}");
         return;
     }
-    const aml_kernel *kernel = event->kernel;
+    const aml_kernel *kernel = &event->function->kernel[event->kernel];
+    const char *texts = event->function->text;
     char name[256];
-    snprintf(name, sizeof name, "%s %s", kernel->place, kernel->what);
+    snprintf(name, sizeof name, "%s %s", texts + kernel->place, texts + kernel->what);
     amli_json_text(text, name);
     amli_buffer_printf(text, ", \"args\": {\"flops\": %.17g, \"bytes\": %.17g", kernel->flops,
                        kernel->bytes);
     if (kernel->lines) {
         amli_buffer_printf(text, ", \"lines\": ");
-        amli_json_text(text, kernel->lines);
+        amli_json_text(text, texts + kernel->lines);
     }
     if (kernel->weight) {
         amli_buffer_printf(text, ", \"weight\": ");
-        amli_json_text(text, kernel->weight);
+        amli_json_text(text, texts + kernel->weight);
     }
     amli_buffer_printf(text, "}}");
 }

@@ -195,6 +195,70 @@ TEST(mixed)
     check_all(test_cpu, "f32", true, 2, 2e-4);
     CHECK(level_used_tiles(test_cpu, false));
 }
+
+// Gradients for weights whose lanes are positions (conv_along.h), where bf16 is multiplied in
+// pairs: rows that fill registers, are a part of them, or neither; positions that fill none; both
+// heights of tiles, the last ones cut; strides, groups, a source that is read where it is; images
+// in blocks, whose sums wait.
+static const Shape along[] = {
+    {2, 4, 3, 16, 1, {32, 32}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+    {2, 3, 5, 18, 1, {16, 16}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+    {2, 7, 2, 7, 1, {8, 8}, {3, 3}, {1, 1}, {0, 2}, {2, 0}, {1, 1}},
+    {2, 9, 1, 6, 1, {28, 28}, {5, 5}, {1, 1}, {2, 2}, {2, 2}, {1, 1}},
+    {2, 3, 4, 9, 1, {20, 70}, {2, 3}, {1, 1}, {0, 1}, {1, 1}, {1, 1}},
+    {2, 3, 3, 5, 1, {31, 45}, {3, 3}, {2, 2}, {1, 1}, {1, 0}, {1, 1}},
+    {2, 5, 6, 8, 2, {13, 19}, {3, 2}, {2, 1}, {2, 0}, {0, 1}, {2, 3}},
+    {2, 2, 7, 3, 1, {50, 40}, {1, 1}, {1, 1}, {0, 0}, {0, 0}, {1, 1}},
+    {2, 5, 4, 20, 2, {9, 15}, {1, 1}, {1, 1}, {0, 0}, {0, 0}, {1, 1}},
+    {2, 3, 14, 10, 1, {24, 24}, {1, 1}, {2, 2}, {0, 0}, {0, 0}, {1, 1}},
+    {2, 5, 2, 4, 1, {40, 64}, {4, 3}, {3, 1}, {1, 1}, {0, 1}, {1, 1}},
+    {2, 1, 3, 6, 1, {130, 150}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+    {1, 3, 2, 5, 1, {300}, {5}, {1}, {2}, {2}, {2}},
+};
+
+static AmlConvWeight weight_plan(const Shape *s)
+{
+    AmlConvWeight c = {.bytes = 4,
+                       .lanes = 16,
+                       .half = AML_HALF_PAIRS,
+                       .images = s->images,
+                       .groups = s->groups,
+                       .split = 1,
+                       .from = s->from / s->groups,
+                       .to = s->to / s->groups};
+    for (int axis = 0; axis < 3; axis++) {
+        int i = axis - 3 + s->axes;
+        bool there = i >= 0;
+        c.source[axis] = there ? s->size[i] : 1;
+        c.kernel[axis] = there ? s->kernel[i] : 1;
+        c.stride[axis] = there ? s->stride[i] : 1;
+        c.low[axis] = there ? s->low[i] : 0;
+        c.dilation[axis] = there ? s->dilation[i] : 1;
+        int64_t high = there ? s->high[i] : 0, reach = (c.kernel[axis] - 1) * c.dilation[axis];
+        c.result[axis] = (c.source[axis] + c.low[axis] + high - reach - 1) / c.stride[axis] + 1;
+    }
+    if (!aml_conv_weight_plan(&c))
+        c.along = 0;
+    return c;
+}
+
+TEST(gradients_along_positions)
+{
+    bool four = false, six = false, direct = false, copied = false, waits = false;
+    for (size_t i = 0; i < COUNT_OF(along); i++) {
+        AmlConvWeight c = weight_plan(&along[i]);
+        if (c.along == 0)
+            CHECK_FAIL("shape %d is not computed so", (int)i);
+        four = four || c.along == 4;
+        six = six || c.along == 6;
+        direct = direct || c.direct;
+        copied = copied || !c.direct;
+        waits = waits || c.block_images < c.images;
+    }
+    CHECK(four && six && direct && copied && waits);
+    check_shapes(test_cpu, along, COUNT_OF(along), "f32", true, 1, 2e-4);
+}
+
 TEST(f16)
 {
     check_all(test_cpu, "f16", false, 4, 3e-2);
@@ -399,6 +463,7 @@ int main(int argc, char **argv)
     RUN(lanes_are_positions);
     RUN(f64);
     RUN(mixed);
+    RUN(gradients_along_positions);
     RUN(f16);
     RUN(constant_weights);
     RUN(last_channels);

@@ -50,6 +50,8 @@ static void use(const aml_tokenizer *found)
     aml_tokenizer tokenizer = *found;
     tokenizer.engine = engine[found->image->model];
     tokenizer.pattern = found->image->flags & AML_VOCABULARY_REGEX ? &amli_patterns_pcre2 : NULL;
+    tokenizer.unicode =
+        found->image->flags & AML_VOCABULARY_UNICODE ? &amli_unicode_utf8proc : NULL;
     amli_encoder encoder;
     aml_error error = {0};
     if (amli_encoder_open(&encoder, &tokenizer, &error) == AML_OK) {

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What `deploy` makes: libraries in each form with nothing but the header, packages, several levels in one program."""
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -225,6 +226,16 @@ def weights_in_a_file(place):
     check_in("the file was cut off", place.run(program, "predict", some, code=1).err)
     weights.write_bytes(b"")
     check_in("found 0 bytes", place.run(program, "predict", some, code=1).err)
+    shutil.copy(place.folder / "moved", weights)
+    header, row = some.read_text().splitlines()[:2]
+    running = subprocess.Popen([program, "predict", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running.stdin.write(f"{header}\n{row}\n")
+    running.stdin.flush()
+    check_equal([running.stdout.readline() for _ in range(2)], found.splitlines(True)[:2], "the first answer")
+    os.truncate(weights, 4096)
+    _, said = running.communicate(f"{row}\n", timeout=60)
+    check_in("digits_f32.weights: the file was cut off while its weights were used", said)
+    check_equal(running.returncode, 1, "the exit status")
     if sanitized(place.amlc) or not shutil.which("cc"):
         return
     place.write("with_file.c", WITH_FILE)

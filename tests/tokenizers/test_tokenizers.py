@@ -6,6 +6,8 @@ The vocabularies of GPT-2 and BERT are in $AML_DATA; without them those comparis
 import json
 import os
 import pathlib
+import random
+import string
 import subprocess
 import sys
 import tempfile
@@ -43,6 +45,44 @@ if (DATA / "gpt2/vocab.json").is_file():
     same("gpt2", "gpt2", DATA / "gpt2/vocab.json", DATA / "gpt2/merges.txt")
     same("bert", "bert", DATA / "bert-base-uncased/vocab.txt")
     same("cased", "cased", DATA / "bert-base-uncased/vocab.txt")
+
+# ---- vocabularies whose numbers do not fit into 16 bits, with tokens in the order of merges and in another one
+
+def by_merges(word, rank):
+    """Byte-pair encoding as it is defined: the neighbours that are earliest in the list, the leftmost first, until none is."""
+    parts = list(word)
+    while True:
+        ranks = [rank.get(pair, len(rank)) for pair in zip(parts, parts[1:])]
+        if not ranks or min(ranks) == len(rank):
+            return parts
+        at = ranks.index(min(ranks))
+        parts[at:at + 2] = ["".join(parts[at:at + 2])]
+
+
+def large(folder, shuffled):
+    random.seed(7)
+    letters = string.ascii_letters
+    merges = [(a, b) for a in letters for b in letters]
+    random.shuffle(merges)
+    merges += [(a + b, c) for a, b in merges for c in letters[:26]]
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]     # the letters that stand for bytes
+    base = [chr(b) for b in shown] + [chr(256 + i) for i in range(256 - len(shown))]
+    tokens = base + ["".join(pair) for pair in merges]
+    if shuffled:
+        random.shuffle(tokens)
+    number = {token: i for i, token in enumerate(tokens)}
+    rank = {pair: i for i, pair in enumerate(merges)}
+    words = ["".join(random.choice(letters) for _ in range(random.randrange(1, 80))) for _ in range(300)]
+    (folder / "vocab.json").write_text(json.dumps(number))
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
+    (folder / "golden.json").write_text(json.dumps([{"text": word, "ids": [number[part] for part in by_merges(word, rank)], "decoded": word} for word in words]))
+    code, text = run("check", "gpt2", folder / "vocab.json", folder / "merges.txt", folder / "golden.json")
+    verdict(f"large_{'shuffled' if shuffled else 'in_order'}", len(tokens) > 65536 and code == 0 and "300 texts, 0 differ" in text, text)
+
+
+with tempfile.TemporaryDirectory() as folder:
+    for shuffled in (False, True):
+        large(pathlib.Path(folder), shuffled)
 
 # ---- broken files: what is said about each
 

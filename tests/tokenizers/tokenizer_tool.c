@@ -55,6 +55,7 @@ static const aml_tokenizer *read_files(Arena *arena, char **argv, int *used, con
     *ready = *found;
     ready->engine = engine[found->image->model];
     ready->pattern = found->image->flags & AML_VOCABULARY_REGEX ? &amli_patterns_pcre2 : NULL;
+    ready->unicode = found->image->flags & AML_VOCABULARY_UNICODE ? &amli_unicode_utf8proc : NULL;
     return ready;
 }
 

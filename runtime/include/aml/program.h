@@ -112,10 +112,12 @@ typedef enum aml_scalar_kind {
     AML_SCALAR_RATE // f64: the learning rate that a search for one tries; 0: none is searched
 } aml_scalar_kind;
 
+// Texts of kernels are places in aml_function.text, 0: none. A program with thousands of kernels
+// would have a pointer for each of them, and the dynamic linker three times as many bytes to set it.
 typedef struct aml_kernel_result {
     aml_dtype dtype;
+    uint32_t place; // "digits.aml:24": the line whose result it is
     int64_t elements;
-    const char *place; // "digits.aml:24": the line whose result it is
 } aml_kernel_result;
 
 typedef struct aml_scalar_info {
@@ -126,14 +128,13 @@ typedef struct aml_scalar_info {
 
 // A kernel of a function: a step of it that leaves results in memory, or a number.
 typedef struct aml_kernel {
-    const char *place;  // "digits.aml:23": the line of the source that it computes
-    const char *lines;  // "23, 24, 31": all of them, if there are several; else NULL
-    const char *what;   // "dot add max": the operations
-    const char *weight; // "fc1.weight", if it reads one; else NULL
-    int32_t results;
-    const aml_kernel_result *result;
-    double flops, bytes; // of one call: computed, and read and written
-    bool loop;           // the kernels before it were told about in each turn: it is the whole loop
+    uint32_t place;  // "digits.aml:23": the line of the source that it computes
+    uint32_t lines;  // "23, 24, 31": all of them, if there are several; else 0
+    uint32_t what;   // "dot add max": the operations
+    uint32_t weight; // "fc1.weight", if it reads one; else 0
+    int32_t results, first; // of aml_function.result
+    double flops, bytes;    // of one call: computed, and read and written
+    bool loop; // the kernels before it were told about in each turn: it is the whole loop
 } aml_kernel;
 
 typedef struct aml_function {
@@ -146,6 +147,8 @@ typedef struct aml_function {
     double flops;    // of one call
     int32_t kernels; // what aml_call.watch is told about; 0: the function cannot be watched
     const aml_kernel *kernel;
+    const aml_kernel_result *result; // of all kernels
+    const char *text;
 } aml_function;
 
 // ---- state -------------------------------------------------------------------------------------
@@ -246,6 +249,7 @@ typedef struct aml_tokenizer {
     const char *hash;                          // SHA-256 of the image
     const struct amli_token_engine *engine;    // of the image's model
     const struct amli_token_patterns *pattern; // NULL: no step needs patterns
+    const struct amli_token_unicode *unicode;  // NULL: no step asks what a character is
 } aml_tokenizer;
 
 typedef enum aml_source_kind {
@@ -704,7 +708,8 @@ typedef struct aml_level {
     const aml_function *predict; // one per batch size
     // constants that are expanded when a context is opened, see aml/stored.h; NULL: there are none
     const void *stored;
-    void (*expand)(const void *stored, void *to); // and makes weights; NULL: nothing is to be done
+    // Expands them, and makes weights; NULL: nothing is to be done.
+    void (*expand)(const void *stored, void *to, const void *weights);
     size_t stored_bytes;                          // what all this takes then
 } aml_level;
 

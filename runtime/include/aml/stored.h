@@ -32,7 +32,8 @@ typedef struct aml_stored_part {
     uint64_t length;        // of its data
 } aml_stored_part;
 
-// Writes all parts into `to`, which has head->bytes and is aligned as an arena is.
-void aml_stored_expand(const void *stored, void *to);
+// Writes all parts into `to`, which has head->bytes and is aligned as an arena is. It is called as a
+// function that makes weights of those beside the program is; it reads none.
+void aml_stored_expand(const void *stored, void *to, const void *weights);
 
 #endif

@@ -94,7 +94,8 @@ enum {
     AML_VOCABULARY_CLEANUP = 16,      // decoding: no space before punctuation
     AML_VOCABULARY_KEEP_SPACE = 32,   // decoding: the space at the beginning stays
     AML_VOCABULARY_ONE_SPACE = 64, // decoding: of the beginning one space goes, not all of a token
-    AML_VOCABULARY_REGEX = 128     // some step needs the engine of patterns
+    AML_VOCABULARY_REGEX = 128,    // some step needs the engine of patterns
+    AML_VOCABULARY_UNICODE = 256   // some step needs what Unicode says of characters
 };
 
 enum { AML_TOKEN_SPECIAL = 1, AML_TOKEN_ADDED = 2, AML_TOKEN_BYTE = 4 };
@@ -104,10 +105,11 @@ typedef struct aml_trie_node { // a double array: the child of n by byte b is ba
     int32_t token;             // -1: none ends here
 } aml_trie_node;
 
-typedef struct aml_pair { // merge of two tokens, in a table with 2^k places
-    int32_t left, right;  // left -1: empty
-    int32_t rank, token;
-} aml_pair;
+// Merges of two tokens. Those whose pair has the hash h are items pair_at[h] to pair_at[h + 1] of
+// `pair`: the left token, the right one, the rank of the merge and, unless that is its rank +
+// pair_first for all of them, the token that it makes. All are numbers of pair_bytes bytes, 2 where
+// every token and rank fits.
+enum { AML_PAIR_LEFT, AML_PAIR_RIGHT, AML_PAIR_RANK, AML_PAIR_TOKEN };
 
 enum {
     AML_ADDED_WORD = 1, // only as a word by itself
@@ -129,26 +131,30 @@ typedef struct aml_vocabulary {
     uint32_t magic, bytes;
     uint32_t model, decoder, flags;
     int32_t vocab;
-    int32_t role[AML_TOKEN_ROLES]; // -1: there is none
-    int32_t most_characters;       // WordPiece: a longer word is unknown
-    uint32_t longest;              // bytes of the longest token
-    double unknown_score;          // unigram
-    aml_section normalize, split;  // aml_step
-    aml_section prefix;            // bytes: continuing pieces begin with it
-    aml_section suffix;            // bytes: BPE: ends the last character of a piece
-    aml_section mark;              // bytes: see aml_token_decoder
-    aml_section token_at;          // uint32_t, vocab + 1: where each token's bytes are in `token`
-    aml_section token, token_flags;
-    aml_section trie;             // aml_trie_node
-    aml_section pair;             // aml_pair
-    aml_section byte;             // int32_t, 256: tokens of bytes, -1: none
-    aml_section score;            // double
-    aml_section added;            // aml_trie_node, by text as it is
-    aml_section added_normalized; // aml_trie_node, looked for in normalised text
-    aml_section added_flags;      // uint8_t, of each token
-    aml_section before, after;    // int32_t: put around a text where special tokens are wanted
-    aml_section map;              // uint32_t: CHARSMAP, a trie in SentencePiece's form
+    int32_t role[AML_TOKEN_ROLES];     // -1: there is none
+    int32_t most_characters;           // WordPiece: a longer word is unknown
+    uint32_t longest;                  // bytes of the longest token
+    double unknown_score;              // unigram
+    uint32_t pair_bytes, pair_numbers; // of a number; numbers of an item: 3 or 4
+    int32_t pair_first;                // see AML_PAIR_LEFT
+    uint32_t pair_bits;                // 2^pair_bits hashes
+    aml_section normalize, split;      // aml_step
+    aml_section prefix;                // bytes: continuing pieces begin with it
+    aml_section suffix;                // bytes: BPE: ends the last character of a piece
+    aml_section mark;                  // bytes: see aml_token_decoder
+    aml_section trie;                  // aml_trie_node
+    aml_section pair, pair_at;         // items; where those of each hash begin
+    aml_section byte;                  // int32_t, 256: tokens of bytes, -1: none
+    aml_section score;                 // double
+    aml_section added;                 // aml_trie_node, by text as it is
+    aml_section added_normalized;      // aml_trie_node, looked for in normalised text
+    aml_section added_flags;           // uint8_t, of tokens; 0 for those behind its end
+    aml_section before, after;         // int32_t: put around a text where special tokens are wanted
+    aml_section map;                   // uint32_t: CHARSMAP, a trie in SentencePiece's form
     aml_section map_text;
+    // How tokens are spelled, behind everything else: a program that makes no texts is without.
+    aml_section token_at; // uint32_t, vocab + 1: where each token's bytes are in `token`
+    aml_section token, token_flags;
 } aml_vocabulary;
 
 static inline const void *aml_vocabulary_at(const aml_vocabulary *vocabulary, aml_section section)
@@ -156,10 +162,10 @@ static inline const void *aml_vocabulary_at(const aml_vocabulary *vocabulary, am
     return (const char *)vocabulary + section.at;
 }
 
-static inline uint32_t aml_pair_hash(int32_t left, int32_t right)
+static inline uint32_t aml_pair_hash(const aml_vocabulary *vocabulary, int32_t left, int32_t right)
 {
     uint64_t key = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-    return (uint32_t)(key * 0x9E3779B97F4A7C15u >> 32);
+    return (uint32_t)(key * 0x9E3779B97F4A7C15u >> (64 - vocabulary->pair_bits));
 }
 
 // Whether a pattern can be compiled. Otherwise `why` (at least 128 bytes) says what is wrong.
