@@ -804,7 +804,8 @@ static void nest_prepare(Nest *n, IrFunction *body)
 }
 
 // Large nests are divided along their outermost kept axis. Work is counted in additions, traffic in
-// bytes.
+// bytes: what is divided takes two microseconds or more, of which telling the other threads costs
+// one. An even number of parts, as threads are.
 static int64_t divide(const Nest *n, int64_t *chunk)
 {
     *chunk = 0;
@@ -816,10 +817,10 @@ static int64_t divide(const Nest *n, int64_t *chunk)
     for (int i = 0; i < n->body->result.count; i++)
         traffic += type_bytes(n->body->result.at[i].value->type);
     int64_t work = elements * body_weight(n->body) * n->shape.phases;
-    if (work < 400000 && traffic < 256 * 1024)
+    if (work < 250000 && traffic < 128 * 1024)
         return 1;
     int64_t wanted = work / 100000 > traffic / (64 * 1024) ? work / 100000 : traffic / (64 * 1024);
-    wanted = wanted < 2 ? 2 : wanted > 64 ? 64 : wanted;
+    wanted = wanted < 2 ? 2 : wanted > 64 ? 64 : aml_ceil_div(wanted, 2) * 2;
     int64_t extent = n->dim[n->first_kept].extent, unit = 1;
     if (n->first_kept == n->lane_dim)
         unit = (int64_t)n->lanes * n->unit_most;

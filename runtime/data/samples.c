@@ -423,24 +423,39 @@ static void ask_for_row(const amli_samples *samples, int column, int64_t row)
         __builtin_prefetch(at + line);
 }
 
+enum { COPY_PARTS = 8 }; // of a large batch
+
 // Rows lie anywhere, so the memory of a long one is not fetched ahead while the row before it is
 // copied unless it is asked for. Of short ones the processor looks at several at a time.
-static void copy_rows(const Batch *batch)
+static void copy_rows(void *data, int64_t part, int64_t behind)
 {
     enum { LONG = 512, AHEAD = 6144 }; // bytes: of a row, and on their way
+    const Batch *batch = data;
     const amli_samples *samples = batch->samples;
+    int64_t first = batch->count * part / COPY_PARTS, end = batch->count * behind / COPY_PARTS;
     for (int i = 0; i < samples->outputs; i++) {
         size_t bytes = samples->row_bytes[i];
         int64_t ahead = bytes < LONG ? 0 : (int64_t)((AHEAD + bytes - 1) / bytes);
-        ahead = ahead < batch->count ? ahead : batch->count;
-        for (int64_t k = 0; batch->to[i] && k < ahead; k++)
+        ahead = ahead < end - first ? ahead : end - first;
+        for (int64_t k = first; batch->to[i] && k < first + ahead; k++)
             ask_for_row(samples, i, batch->row[k]);
-        for (int64_t k = 0; batch->to[i] && k < batch->count; k++) {
-            if (ahead && k + ahead < batch->count)
+        for (int64_t k = first; batch->to[i] && k < end; k++) {
+            if (ahead && k + ahead < end)
                 ask_for_row(samples, i, batch->row[k + ahead]);
             put_column(samples, batch->row[k], i, (char *)batch->to[i] + (size_t)k * bytes);
         }
     }
+}
+
+// Less is copied before another thread has begun.
+#define COPY_SHARED ((size_t)64 << 10)
+
+static size_t batch_bytes(const Batch *batch)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < batch->samples->outputs; i++)
+        bytes += batch->to[i] ? batch->samples->row_bytes[i] * (size_t)batch->count : 0;
+    return bytes;
 }
 
 bool amli_samples_long(const amli_samples *samples)
@@ -480,7 +495,10 @@ aml_status amli_samples_batch(const amli_samples *samples, const int64_t row[], 
     bool augments = augmenting && samples->dataset->augment.run;
     Batch batch = {samples, row, count, augments ? augmenting : NULL, to};
     if (!amli_samples_work(samples, augments)) {
-        copy_rows(&batch);
+        if (pool && batch_bytes(&batch) >= COPY_SHARED)
+            amli_pool_for(pool, COPY_PARTS, copy_rows, &batch);
+        else
+            copy_rows(&batch, 0, COPY_PARTS);
         return AML_OK;
     }
     if (pool && count > 1)
