@@ -515,10 +515,33 @@ double deploy_latency(Deployment *d)
     return seconds;
 }
 
-// What a program that is too large could be made with.
-static void tell_what_is_smaller(const Deployment *d)
+enum { LEAST_FIDELITY = 24 }; // dB; below that answers change more than bytes are saved
+
+// Packed weights get shorter as they get coarser: the finest that would fit.
+static void tell_fidelity(const Deployment *d, double size)
 {
-    if (!d->deploy->small)
+    int now = (int)floor(d->deploy->quantize.fidelity);
+    double saved = 0;
+    for (int fidelity = now - 1; fidelity >= LEAST_FIDELITY; fidelity--) {
+        saved = quant_coarser_saves(&d->plan, d->deploy->quantize.fidelity - fidelity);
+        if (size - saved > d->deploy->require_size)
+            continue;
+        help(d->cx,
+             "`int8(..., fidelity: %d.0)` would make it some %s, with coarser weights (now %g)",
+             fidelity, size_text(d->cx, size - saved), d->deploy->quantize.fidelity);
+        return;
+    }
+    if (saved > 0)
+        help(d->cx, "coarser weights are not enough: with `fidelity: %d.0` it would be some %s",
+             LEAST_FIDELITY, size_text(d->cx, size - saved));
+}
+
+// What a program that is too large could be made with.
+static void tell_what_is_smaller(const Deployment *d, double size)
+{
+    if (d->plan.packs)
+        tell_fidelity(d, size);
+    if (!d->deploy->small && !d->plan.packs) // where constants are packed, code is short anyway
         help(d->cx, "`optimize: size` makes programs smaller that are then opened more slowly");
     if (!quantizes(d))
         help(d->cx, "`quantize: int8(calibrate: ...)` keeps weights as bytes");
@@ -538,7 +561,7 @@ bool deploy_requirements(Deployment *d, double memory, const char *held, const c
     missed |= deploy_over(d, "size", deploy->require_size, size,
                           size_text(cx, deploy->require_size), size_text(cx, size));
     if (missed)
-        tell_what_is_smaller(d);
+        tell_what_is_smaller(d, size);
     missed |= deploy_over(d, "memory", deploy->require_memory, memory,
                           size_text(cx, deploy->require_memory), size_text(cx, memory));
     if (deploy->require_latency > 0) {

@@ -326,6 +326,38 @@ static void finish(Coded *l)
     layer->bytes_after = (int64_t)ceil(bits / 8) + layer->channels * (int64_t)sizeof(float);
 }
 
+// Bits of a layer's weights, rounded to the nearest with its steps times `coarser`.
+static double bits_of(const QuantLayer *layer, double coarser)
+{
+    enum { VALUES = 512 };
+    const float *exact = layer->constant->attr[0].data.at;
+    int64_t elements = type_elements(layer->constant->type), inner = 1;
+    double count[VALUES] = {0}, bits = 0;
+    for (int i = layer->weight_axis + 1; i < layer->constant->type.rank; i++)
+        inner *= layer->constant->type.dim[i];
+    for (int64_t i = 0; i < elements; i++) {
+        double step = layer->scale[i / inner % layer->channels] * coarser;
+        double value = step > 0 ? nearbyint((double)exact[i] / step) : 0;
+        value = fmin(fmax(value, -VALUES / 2), VALUES / 2 - 1);
+        count[(int)value + VALUES / 2]++;
+    }
+    for (int i = 0; i < VALUES; i++)
+        if (count[i] > 0)
+            bits += count[i] * log2((double)elements / count[i]);
+    return bits;
+}
+
+double quant_coarser_saves(const QuantPlan *plan, double decibels)
+{
+    double bits = 0, coarser = pow(10, decibels / 20); // noise grows with the square of the step
+    for (int i = 0; i < plan->layer.count; i++) {
+        const QuantLayer *layer = &plan->layer.at[i];
+        if (layer->bits > 0)
+            bits += bits_of(layer, 1) - bits_of(layer, coarser);
+    }
+    return bits / 8;
+}
+
 const char *quant_code_weights(Cx *cx, IrFunction *fn, const Entry *entry, double fidelity,
                                const QuantSamples *samples, const char *folder, QuantPlan *plan)
 {

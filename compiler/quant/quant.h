@@ -150,6 +150,9 @@ void quant_round_weights(Cx *cx, QuantLayer *layer, const QuantizeSetting *setti
 // to noise of `fidelity` dB. Nothing happens where that cannot be measured. NULL, or what is wrong.
 const char *quant_code_weights(Cx *cx, IrFunction *fn, const Entry *entry, double fidelity,
                                const QuantSamples *samples, const char *folder, QuantPlan *plan);
+// Bytes that packed weights would take less, for a fidelity lower by so many decibels: steps that
+// are larger by as much, and the entropies of the weights that they give.
+double quant_coarser_saves(const QuantPlan *plan, double decibels);
 
 // ---- learned.c
 typedef struct QuantRanges {

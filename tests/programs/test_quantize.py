@@ -224,6 +224,18 @@ def missed_requirement_shows_the_report(place):
     check_in("other.aml:8:", done.err)
     check_in("fc1", done.err)       # the report of the layers
     check(not (place.folder / "other").exists(), "a program was left behind")
+    if sanitized(place.amlc):       # nothing is packed then
+        return
+    check_in("coarser weights are not enough: with `fidelity: 24.0` it would be some", done.err)
+    # what is proposed is what is needed
+    place.aml("deploy", source_with(place, "  quantize: int8(calibrate: digits.train)"), "other")
+    size = (place.folder / "other").stat().st_size
+    limit = (size - 600) / 1024
+    proposed = place.aml("deploy", source_with(place, f"  quantize: int8(calibrate: digits.train)\n  require: {{ size: {limit:.3f} KiB }}"), "other", code=1).err
+    fidelity = proposed.split("`int8(..., fidelity: ")[1].split(")")[0]
+    place.aml("deploy", source_with(place, f"  quantize: int8(calibrate: digits.train, fidelity: {fidelity})"), "other")
+    print(f"  {size} bytes; {limit:.3f} KiB asked for, {fidelity} dB proposed, which are {(place.folder / 'other').stat().st_size / 1024:.3f} KiB")
+    check(30 < float(fidelity) < 36 and (place.folder / "other").stat().st_size / 1024 < 1.01 * limit, proposed)
 
 
 def samples_are_written_for_it(place):
