@@ -63,14 +63,16 @@ TEMPLATE void aml_shared_conv_pack_f32(const float *weights, float *packed, cons
                                        int64_t input, int64_t from, int64_t to, int64_t taps,
                                        int64_t panel, int64_t phases, int64_t begin, int64_t end)
 {
-    aml_conv_pack(begin, end, 4, input, from, to, taps, panel, phases, table, weights, packed);
+    if (!conv_pack_turned_f32(weights, packed, input, from, to, taps, panel, phases, begin, end))
+        aml_conv_pack(begin, end, 4, input, from, to, taps, panel, phases, table, weights, packed);
 }
 
 TEMPLATE void aml_shared_conv_pack_f64(const double *weights, double *packed, const int64_t *table,
                                        int64_t input, int64_t from, int64_t to, int64_t taps,
                                        int64_t panel, int64_t phases, int64_t begin, int64_t end)
 {
-    aml_conv_pack(begin, end, 8, input, from, to, taps, panel, phases, table, weights, packed);
+    if (!conv_pack_turned_f64(weights, packed, input, from, to, taps, panel, phases, begin, end))
+        aml_conv_pack(begin, end, 8, input, from, to, taps, panel, phases, table, weights, packed);
 }
 
 // The same for weights of 16 bits: packed as they are into the second half of a panel's place, and
@@ -87,7 +89,13 @@ TEMPLATE void aml_shared_conv_pack_half(const uint16_t *weights, float *packed,
         uint16_t *in = (uint16_t *)out + elements;
         aml_conv_pack(i, i + 1, 2, input, from, to, taps, panel, phases, table, weights,
                       in - i * elements);
-        NO_UNROLL for (int64_t e = 0; e < elements; e += F32_LANES)
+        int64_t e = 0;
+        NO_UNROLL for (; e + F32_LANES <= elements; e += F32_LANES)
             f32_store(out + e, half_widen(u16_load_some(in + e, F32_LANES), half));
+        if (e < elements) { // the next panel may be there already
+            float line[F32_LANES];
+            f32_store(line, half_widen(u16_load_some(in + e, (int)(elements - e)), half));
+            NO_UNROLL for (int64_t k = 0; e + k < elements; k++) out[e + k] = line[k];
+        }
     }
 }

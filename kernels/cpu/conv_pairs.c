@@ -237,6 +237,9 @@ TEMPLATE void aml_shared_conv_pack_pairs(const uint16_t *weights, uint32_t *pack
                                          int64_t to, int64_t taps, int64_t panel, int64_t phases,
                                          int64_t begin, int64_t end)
 {
+    if (conv_pack_turned_pairs(weights, (float *)packed, input, channels, to, taps, panel, phases,
+                               begin, end))
+        return;
     int64_t panels = (to + panel - 1) / panel, from = (channels + 1) / 2;
     NO_UNROLL for (int64_t i = begin; i < end; i++)
     {

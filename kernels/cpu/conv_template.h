@@ -34,12 +34,16 @@ HELPER void NAME(conv_zeros)(ELEMENT *out, int64_t count)
 HELPER void NAME(conv_row)(const SOURCE *in, int64_t half, int64_t ahead, int64_t whole,
                            int64_t rest, ELEMENT *out)
 {
-    if (ahead) {
+    if (ahead && sizeof(SOURCE) != sizeof(ELEMENT)) {
         __builtin_prefetch(in + ahead);
         __builtin_prefetch(in + half + ahead);
     }
     NO_UNROLL for (int64_t i = 0; i < whole; i++)
+    {
+        if (ahead && sizeof(SOURCE) == sizeof(ELEMENT))
+            __builtin_prefetch(in + i * LANES + ahead);
         V(store)(out + i * LANES, NAME(conv_load)(in, i * LANES, LANES, half));
+    }
     if (rest)
         V(store)(out + whole * LANES, NAME(conv_load)(in, whole * LANES, (int)rest, half));
 }
@@ -195,6 +199,8 @@ TEMPLATE void NAME(aml_conv)(
 }
 
 #if !defined CONV_QUADS && !defined CONV_PAIRS
+enum { NAME(CONV_AHEAD) = 4096 / sizeof(ELEMENT) }; // elements that are read soon, in a copy
+
 // The planes of `from` channels. `around`: what lies around the image is written as well; it has to be
 // for the first of several copies of the same place.
 TEMPLATE void NAME(aml_shared_conv_copy)(const ELEMENT *source, int64_t half, int64_t from,
@@ -208,8 +214,8 @@ TEMPLATE void NAME(aml_shared_conv_copy)(const ELEMENT *source, int64_t half, in
             origin_d, origin_h, origin_w, copy_d, copy_h, copy_w, around, copy);
     } else {
         NO_UNROLL for (int64_t channel = 0; channel < from; channel++) copy = NAME(conv_plane)(
-            source + channel * plane, 0, 0, source_d, source_h, source_w, origin_d, origin_h,
-            origin_w, copy_d, copy_h, copy_w, around, copy);
+            source + channel * plane, 0, NAME(CONV_AHEAD), source_d, source_h, source_w, origin_d,
+            origin_h, origin_w, copy_d, copy_h, copy_w, around, copy);
     }
 }
 
@@ -368,7 +374,7 @@ TEMPLATE void NAME(conv_sum)(const ELEMENT *source, int64_t plane, int64_t row_s
 // ---- the gradient for the weights
 
 #ifdef CONV_PAIRS
-#define TOGETHER 2 // images
+#define TOGETHER 2 // images, or channels of weights
 #else
 #define TOGETHER 1
 #endif
@@ -406,7 +412,7 @@ TEMPLATE void NAME(aml_conv_weight)(const SOURCE *x, const SOURCE *dy, ELEMENT *
     int64_t source_size = source_d * source_h * source_w;
     ELEMENT *turned = scratch + copy_elements;
     VECTOR *sums = (VECTOR *)(turned + turned_elements);
-    bool first_copy = true;
+    int64_t ready = 0; // channels of the copy around which there is what has to be
     NO_UNROLL for (int64_t part = part_begin; part < part_end; part++)
     {
         int64_t first = part % channel_parts * channel_chunk, third = part / channel_parts;
@@ -449,8 +455,8 @@ TEMPLATE void NAME(aml_conv_weight)(const SOURCE *x, const SOURCE *dy, ELEMENT *
 #endif
  source_h, source_w, begin_d * stride_d - low_d,
                      begin_h * stride_h - low_h, -low_w, copy_d, copy_h, copy_w,
-                     blocks > 1 || first_copy, scratch);
-                    first_copy = false;
+                     blocks > 1 || channels > ready, scratch);
+                    ready = channels > ready ? channels : ready;
                     at = scratch;
                 }
                 NAME(aml_shared_conv_turn)
@@ -496,6 +502,34 @@ TEMPLATE void NAME(aml_shared_conv_turn)(const SOURCE *in, int64_t half, int64_t
     }
 }
 #endif
+
+// Panels begin..end of the weights, as aml_conv_pack has them, if all taps are alike: matrices that
+// are turned around, of the taps of a channel (or of two, as pairs), or of all channels. False: rows
+// are too short for that, or panels are not whole registers.
+HELPER bool NAME(conv_pack_turned)(const SOURCE *weights, ELEMENT *packed, int64_t input,
+                                   int64_t channels, int64_t to, int64_t taps, int64_t panel,
+                                   int64_t phases, int64_t begin, int64_t end)
+{
+    enum { LEAST_TAPS = 4 };
+    int64_t panels = (to + panel - 1) / panel, from = (channels + TOGETHER - 1) / TOGETHER;
+    int64_t rows = TOGETHER == 1 && !input ? from * taps : taps; // at once
+    if (phases > 1 || panel % LANES || rows < LEAST_TAPS)
+        return false;
+    int64_t channel_step = input ? to * taps : taps, step = input ? taps : channels * taps;
+    NO_UNROLL for (int64_t i = begin; i < end; i++)
+    {
+        int64_t group = i / panels, first = i % panels * panel;
+        const SOURCE *in = weights + group * to * channels * taps + first * step;
+        NO_UNROLL for (int64_t row = 0; row < from * taps; row += rows)
+        {
+            int64_t channel = row / taps * TOGETHER;
+            NAME(aml_shared_conv_turn)
+            (in + channel * channel_step, channel + 1 < channels && TOGETHER > 1 ? channel_step : 0,
+             to - first, step, rows, panel / LANES, 1, 0, packed + (i * from * taps + row) * panel);
+        }
+    }
+    return true;
+}
 
 TEMPLATE void NAME(conv_weight_rows)(const ELEMENT *x, const ELEMENT *turned, VECTOR *sums,
                                      int64_t channels, AXES(copy), AXES(step), AXES(kernel),
