@@ -566,10 +566,21 @@ static bool same_rows(const Group *a, const Group *b)
     return folds_rows(a) && a->folded == b->folded && shape_equal(a->space, b->space);
 }
 
+// Does one of the two groups need the other?
+static bool in_order(Fuser *f, int a, int b)
+{
+    f->walk++;
+    if (reaches(f, a, b, f->group[b].last))
+        return true;
+    f->walk++;
+    return reaches(f, b, a, f->group[a].last);
+}
+
 // Folds of rows that read the same value, but not each other, are one nest, with the sums down its
-// columns as well: the value is read once.
+// columns as well: the value is read once. Where very many read it, those near each other are.
 static void merge_siblings(Fuser *f, const Users *users, Type type)
 {
+    enum { NEAR = 4 }; // folds
     Positions fold = {0};
     find_folds(f, users, type, &fold);
     for (int i = 0; i < fold.count; i++)
@@ -580,14 +591,9 @@ static void merge_siblings(Fuser *f, const Users *users, Type type)
             const Group *a = &f->group[rows], *b = &f->group[other];
             Group merged = *a;
             merged.down |= b->down;
-            if (!same_rows(a, b) &&
-                !(folds_rows(a) && sums_down(f, a, b) && both_ways(f, a, b, &merged)))
-                continue;
-            f->walk++;
-            bool ordered = reaches(f, rows, other, f->node.count);
-            f->walk++;
-            ordered |= reaches(f, other, rows, f->node.count);
-            if (!ordered)
+            bool same = k > i && k <= i + NEAR && same_rows(a, b);
+            if ((same || (folds_rows(a) && sums_down(f, a, b) && both_ways(f, a, b, &merged))) &&
+                !in_order(f, rows, other))
                 join(f, rows, other, &merged);
         }
 }
