@@ -9,6 +9,8 @@
 #include "runtime/artifact/library.h"
 #include "runtime/artifact/serving.h"
 
+enum { LARGE_PAGES = 4 << 20 };
+
 size_t amli_serving_tensor_bytes(const aml_tensor_info *tensor)
 {
     int64_t count = aml_shape_elements(&tensor->shape);
@@ -87,6 +89,11 @@ aml_status amli_serving_open(const aml_artifact *artifact, const char *level_nam
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED)
         return amli_no_memory(error, bytes, "predictions");
+#ifdef MADV_HUGEPAGE
+    // weights that are made here are read as a whole by each prediction
+    if (level->stored_bytes >= LARGE_PAGES)
+        madvise(at, bytes, MADV_HUGEPAGE);
+#endif
     char *memory = take(&at, context);
     for (int i = 0; i < artifact->fields; i++)
         serving->field[i] = take(&at, rows * amli_serving_tensor_bytes(&artifact->field[i].tensor));

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from statistics import fmean
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = ROOT / "tests/bench"
@@ -175,7 +176,8 @@ class SteadyTraining(Training):
     """A training whose start and end vary by more than its steps take, in the time that passes: one with several threads, or one so large
     that touching its memory first, and writing it at the end, take longer.
 
-    Of one run, profiled, the middle of the steps behind the first ones: the time that passes, from batch to batch, without checkpoints.
+    Of one run, profiled, the mean of the steps behind the first ones, as a peer's is: the time that passes, from batch to batch, without
+    checkpoints.
     """
 
     warm = 4
@@ -188,7 +190,7 @@ class SteadyTraining(Training):
         shutil.rmtree(runs)
         begin = [i for i, e in enumerate(events) if e["name"] == "making batches"] + [len(events)]
         taken = [sum(e["dur"] for e in events[a:b] if e["name"] != "checkpoints") for a, b in zip(begin, begin[1:])]
-        return median(taken[self.warm:]) * 1e-6
+        return fmean(taken[self.warm:]) * 1e-6
 
 
 def start_peers(bench, makers):
