@@ -59,6 +59,7 @@ typedef struct Codegen {
     LLVMModuleRef piece[MOST_PARTS];
     int64_t load[MOST_PARTS]; // instructions, roughly
     int pieces, most_parts;
+    bool entries_apart; // entry points are piece 0, which has nothing else
     LLVMTargetMachineRef machine;
     const char *triple;
     const char *cpu, *features; // for function attributes
@@ -347,6 +348,7 @@ void emit_dot_stored(Frame *f, Inst *inst);
 void emit_take_stored(Frame *f, Inst *inst);
 
 // pieces.c
+#define KERNEL_NAME "aml_kernel_"
 int piece_for_entry(Codegen *g, const IrFunction *entry); // before kernels are made
 LLVMModuleRef piece_for_kernel(Codegen *g);               // that the next kernel goes to
 void piece_add(Codegen *g, LLVMValueRef kernel);
@@ -357,7 +359,8 @@ void pieces_compile(Codegen *g, const char *emit_text, ObjectCode *object);
 
 // target.c
 // NULL: unknown
-LLVMTargetMachineRef target_machine(const char *triple, const char *cpu, const char *features);
+LLVMTargetMachineRef target_machine(const char *triple, const char *cpu, const char *features,
+                                    bool quick);
 typedef struct TargetInfo {
     const char *triple;
     const char *cpu, *features; // LLVM's names

@@ -167,7 +167,7 @@ bool kernel_open(Kernel *k)
     if (k->function)
         return false;
     char name[48];
-    snprintf(name, sizeof name, "aml_kernel_%s%d", g->prefix, g->kernel.count);
+    snprintf(name, sizeof name, KERNEL_NAME "%s%d", g->prefix, g->kernel.count);
     g->module = piece_for_kernel(g); // until kernel_close
     int count = k->operand.count;
     LLVMTypeRef *types = NEW_ARRAY(g->arena, LLVMTypeRef, count + 2);

@@ -45,7 +45,7 @@ static void open_module(Codegen *g)
     LLVMInitializeAArch64Target();
     LLVMInitializeAArch64TargetMC();
     LLVMInitializeAArch64AsmPrinter();
-    g->machine = target_machine(g->triple, g->cpu, g->features);
+    g->machine = target_machine(g->triple, g->cpu, g->features, false);
     if (!g->machine)
         bug(g->cx, (Span){0}, "LLVM does not know this processor");
     g->llvm = LLVMContextCreate();
@@ -120,8 +120,10 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
     if (g->shared && g->shared->lanes == 0)
         g->shared->lanes = g->lanes;
     g->makes = target.makes && (target.makes_all || made_fits(g, entries, count));
-    if (target.one_level && !emit_text)
+    if (target.one_level && !emit_text) {
         g->compiled = templates_compiled(g);
+        g->entries_apart = true;
+    }
     open_module(g);
     int *piece = NEW_ARRAY(g->arena, int, count + 1);
     for (int i = 0; i < count; i++)

@@ -67,14 +67,15 @@ LLVMModuleRef piece_new(Codegen *g, LLVMContextRef llvm)
     return module;
 }
 
-// The piece with least in it, or a new one.
+// The part with least in it, or a new one.
 static int choose_piece(Codegen *g)
 {
-    int least = 0;
-    for (int i = 1; i < g->pieces; i++)
+    int least = g->entries_apart;
+    for (int i = least + 1; i < g->pieces; i++)
         if (g->load[i] < g->load[least])
             least = i;
-    if (g->load[least] >= PART_SIZE && g->pieces < g->most_parts) {
+    bool none = least == g->pieces;
+    if (none || (g->load[least] >= PART_SIZE && g->pieces < g->most_parts)) {
         least = g->pieces++;
         g->piece[least] = piece_new(g, g->llvm);
     }
@@ -83,7 +84,7 @@ static int choose_piece(Codegen *g)
 
 int piece_for_entry(Codegen *g, const IrFunction *entry)
 {
-    int piece = choose_piece(g);
+    int piece = g->entries_apart ? 0 : choose_piece(g);
     for (const Inst *inst = entry->first; inst; inst = inst->next)
         g->load[piece] += ENTRY_SIZE;
     return piece;
@@ -115,27 +116,28 @@ void piece_add(Codegen *g, LLVMValueRef kernel)
 static int pieces_wanted(const Codegen *g)
 {
     int64_t sum = 0;
-    for (int i = 0; i < g->pieces; i++)
+    for (int i = g->entries_apart; i < g->pieces; i++)
         sum += g->load[i];
     int64_t pairs = (sum + PIECE_SIZE) / (2 * PIECE_SIZE);
     int wanted = pairs > 0 ? 2 * (int)pairs : sum > PIECE_SIZE / 2 ? 2 : 1;
-    return wanted < MOST_PIECES ? wanted : MOST_PIECES;
+    int most = MOST_PIECES - g->entries_apart;
+    return g->entries_apart + (wanted < most ? wanted : most);
 }
 
 // The largest part first, to the piece with least in it.
 static void put_together(Codegen *g)
 {
-    LLVMModuleRef piece[MOST_PIECES] = {0};
-    int64_t load[MOST_PIECES] = {0};
-    int wanted = pieces_wanted(g);
+    int first = g->entries_apart, wanted = pieces_wanted(g);
     if (g->pieces <= wanted)
         return;
-    for (int done = 0; done < g->pieces; done++) {
-        int largest = -1, least = 0;
-        for (int i = 0; i < g->pieces; i++)
+    LLVMModuleRef piece[MOST_PIECES] = {first ? g->piece[0] : NULL};
+    int64_t load[MOST_PIECES] = {first ? g->load[0] : 0};
+    for (int done = first; done < g->pieces; done++) {
+        int largest = -1, least = first;
+        for (int i = first; i < g->pieces; i++)
             if (g->piece[i] && (largest < 0 || g->load[i] > g->load[largest]))
                 largest = i;
-        for (int i = 1; i < wanted; i++)
+        for (int i = first + 1; i < wanted; i++)
             if (load[i] < load[least])
                 least = i;
         load[least] += g->load[largest];
@@ -251,6 +253,7 @@ typedef struct Piece {
     char *text; // the result if it is LLVM's text
     char *kept; // the result if an earlier build left it
     size_t kept_length;
+    bool entries;                           // and nothing else
     const char *wrong;                      // what LLVM said
     double join_time, pass_time, code_time; // of the processor
 } Piece;
@@ -303,6 +306,20 @@ static bool calls_tiles(LLVMModuleRef module)
     return false;
 }
 
+// Whether anything is called that is not the program's own.
+static bool calls_templates(LLVMModuleRef module)
+{
+    for (LLVMValueRef function = LLVMGetFirstFunction(module); function;
+         function = LLVMGetNextFunction(function)) {
+        size_t length;
+        const char *name = LLVMGetValueName2(function, &length);
+        if (LLVMIsDeclaration(function) && strncmp(name, "llvm.", 5) != 0 &&
+            strncmp(name, KERNEL_NAME, sizeof KERNEL_NAME - 1) != 0)
+            return true;
+    }
+    return false;
+}
+
 // The piece's functions with those templates that they need.
 static LLVMModuleRef join(Codegen *g, Piece *piece)
 {
@@ -311,6 +328,8 @@ static LLVMModuleRef join(Codegen *g, Piece *piece)
         piece->wrong = "a piece cannot be read";
         return NULL;
     }
+    if (piece->entries && !calls_templates(module))
+        return module;
     bool taken = take_templates(g, module, templates_read(g, g->llvm));
     if (taken && calls_tiles(module)) {
         piece->wrong = run_passes(module, g->machine, around);
@@ -369,7 +388,7 @@ static void compile_piece(Pieces *p, Piece *piece)
     }
     double begin = lap_thread();
     g->llvm = LLVMContextCreate();
-    g->machine = target_machine(g->triple, g->cpu, g->features);
+    g->machine = target_machine(g->triple, g->cpu, g->features, piece->entries);
     LLVMModuleRef module = join(g, piece);
     piece->join_time = lap_thread() - begin;
     if (!piece->wrong)
@@ -463,6 +482,7 @@ void pieces_compile(Codegen *g, const char *emit_text, ObjectCode *object)
 {
     Pieces pieces = {.g = g, .emit_text = emit_text}, *p = &pieces;
     put_together(g);
+    p->piece[0].entries = g->entries_apart;
     for (int i = 0; i < g->pieces; i++)
         p->piece[i].bitcode = LLVMWriteBitcodeToMemoryBuffer(g->piece[i]);
     close_modules(g);

@@ -20,7 +20,9 @@
 
 static const char x86[] = "x86_64-unknown-linux-gnu", arm[] = "aarch64-unknown-linux-gnu";
 
-LLVMTargetMachineRef target_machine(const char *triple, const char *cpu, const char *features)
+// `quick`: code that is made quickly, of functions that do little but call.
+LLVMTargetMachineRef target_machine(const char *triple, const char *cpu, const char *features,
+                                    bool quick)
 {
     char *message = NULL;
     LLVMTargetRef target;
@@ -28,7 +30,8 @@ LLVMTargetMachineRef target_machine(const char *triple, const char *cpu, const c
         LLVMDisposeMessage(message);
         return NULL;
     }
-    return LLVMCreateTargetMachine(target, triple, cpu, features, LLVMCodeGenLevelDefault,
+    return LLVMCreateTargetMachine(target, triple, cpu, features,
+                                   quick ? LLVMCodeGenLevelNone : LLVMCodeGenLevelDefault,
                                    LLVMRelocPIC, LLVMCodeModelDefault);
 }
 
