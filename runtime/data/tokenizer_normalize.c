@@ -14,13 +14,6 @@ static int category(uint32_t code)
     return utf8proc_category((utf8proc_int32_t)code);
 }
 
-bool aml_is_space(uint32_t code)
-{
-    return (code >= 9 && code <= 13) || code == ' ' || code == 0x85 || code == 0xA0 ||
-           code == 0x1680 || (code >= 0x2000 && code <= 0x200A) || code == 0x2028 ||
-           code == 0x2029 || code == 0x202F || code == 0x205F || code == 0x3000;
-}
-
 static bool is_mark(uint32_t code)
 {
     int of = category(code);

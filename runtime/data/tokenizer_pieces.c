@@ -175,6 +175,14 @@ void amli_pieces_piece(amli_pieces *pieces, const char *text, size_t length)
 
 // ---- added tokens
 
+// Here, since it needs no tables of Unicode, without which most programs are linked.
+bool aml_is_space(uint32_t code)
+{
+    return (code >= 9 && code <= 13) || code == ' ' || code == 0x85 || code == 0xA0 ||
+           code == 0x1680 || (code >= 0x2000 && code <= 0x200A) || code == 0x2028 ||
+           code == 0x2029 || code == 0x202F || code == 0x205F || code == 0x3000;
+}
+
 typedef void Segment(amli_pieces *pieces, const char *text, size_t length);
 
 static bool word_before(const amli_token_unicode *unicode, const char *text, size_t at)
