@@ -231,11 +231,11 @@ typedef struct Shared {
 typedef struct Target {
     const char *cpu; // "native", "x86-64-v2", "x86-64-v3", "x86-64-v4"
     bool position_independent;
-    bool keeps_objects; // what is compiled lives from build to build
-    bool stores;        // constants may be stored shorter, see aml/stored.h
+    bool keeps_objects;    // what is compiled lives from build to build
+    bool stores;           // constants may be stored shorter, see aml/stored.h
     bool makes, makes_all; // weights may be transformed when a context is opened, see
                            // codegen/made.c; however large they are
-    bool small;         // code is short where it takes little time
+    bool small;            // code is short where it takes little time
     bool one_level; // no other object has code for another level: amlc adds what it has compiled
     Shared *shared; // NULL: there is one object
     // Called when entries and ObjectCode are complete but for the code itself, which is what takes

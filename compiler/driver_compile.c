@@ -162,7 +162,6 @@ Target target_of(const Command *command)
     const char *cpu = command->option[OPTION_TARGET], *objects = getenv("AML_OBJECTS");
     return (Target){.cpu = cpu ? cpu : "native",
                     .position_independent = true,
-                    .one_level = true,
                     .keeps_objects = !objects || strcmp(objects, "no") != 0};
 }
 
@@ -183,9 +182,17 @@ static bool generate(Command *command, Program *program, const char *emit_text, 
                                 emit_text, object);
 }
 
+// Of a program that trains, which is for one level of processors.
+static Target training_target(const Command *command)
+{
+    Target target = target_of(command);
+    target.one_level = true;
+    return target;
+}
+
 bool generate_program(Command *command, Program *program, const char *emit_text, ObjectCode *object)
 {
-    return generate(command, program, emit_text, target_of(command), object);
+    return generate(command, program, emit_text, training_target(command), object);
 }
 
 typedef struct Building {
@@ -204,7 +211,7 @@ static void planned(void *data)
 bool compile_program(Command *command, Program *program, const char *output)
 {
     Building building = {.program = program, .output = output};
-    Target target = target_of(command);
+    Target target = training_target(command);
     target.planned = planned;
     target.data = &building;
     bool good = generate(command, program, NULL, target, &building.object);
