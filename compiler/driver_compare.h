@@ -27,6 +27,7 @@ typedef struct Comparison {
     double worst;       // the largest difference of two numbers
     double noise;       // root mean square of the differences, of that of the numbers
     int wholes, others; // whole numbers and texts, and how many of them differ
+    int ties;           // of those: where two classes have the same share within the tolerance
     const char *wrong;  // NULL: everything agrees
 } Comparison;
 // `tolerance`: of numbers, relative to 1 + their magnitude. 0: values were rounded to bytes on the

@@ -397,6 +397,9 @@ static const char *compare_level(Deployment *d, const ArtifactLevel *level, cons
                 100 * (1 - (double)result.others / (double)result.wholes));
     else if (quantizes(d))
         fprintf(stderr, ", root mean square of all %.2g%% of the values'", 100 * result.noise);
+    if (result.ties)
+        fprintf(stderr, ", %d class%s of two that are about as likely", result.ties,
+                result.ties == 1 ? "" : "es");
     fprintf(stderr, "\n");
     return found;
 }

@@ -177,20 +177,20 @@ class SteadyTraining(Training):
     that touching its memory first, and writing it at the end, take longer.
 
     Of one run, profiled, the mean of the steps behind the first ones, as a peer's is: the time that passes, from batch to batch, without
-    checkpoints.
+    checkpoints. The last step is left out, since a validation may follow it.
     """
 
     warm = 4
 
     def step(self):
         runs = self.program.parent / "runs"
-        command = [self.program, "train", "--threads", self.threads, "--quiet", "--profile", "--length", f"{self.warm + self.steps} steps", *self.arguments]
+        command = [self.program, "train", "--threads", self.threads, "--quiet", "--profile", "--length", f"{self.warm + self.steps + 1} steps", *self.arguments]
         call(*(one_core() if self.threads == 1 else []), *command, cwd=self.program.parent)
         events = json.loads(next(runs.glob("**/profile.json")).read_text())["traceEvents"]
         shutil.rmtree(runs)
         begin = [i for i, e in enumerate(events) if e["name"] == "making batches"] + [len(events)]
         taken = [sum(e["dur"] for e in events[a:b] if e["name"] != "checkpoints") for a, b in zip(begin, begin[1:])]
-        return fmean(taken[self.warm:]) * 1e-6
+        return fmean(taken[self.warm:-1]) * 1e-6
 
 
 def start_peers(bench, makers):

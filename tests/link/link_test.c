@@ -127,6 +127,24 @@ TEST(predictions_are_compared)
     CHECK_CLOSE(same.worst, 1e-5, 1e-9);
     CHECK_TEXT(compare_predictions(cx, "prediction\n3\n", "prediction\n4\n", 1e-4).wrong,
                "row 1, value 1: expected 3, found 4");
+    // two classes with the same share: any of them
+    Comparison tie = compare_predictions(cx, "row,prediction,p\n1,3,0.41\n2,4,0.9\n",
+                                         "row,prediction,p\n1,5,0.41002\n2,4,0.9\n", 1e-4);
+    CHECK_TEXT(tie.wrong ? tie.wrong : "none", "none");
+    CHECK_INT(tie.ties, 1);
+    CHECK_TEXT(
+        compare_predictions(cx, "row,prediction,p\n1,3,0.6\n", "row,prediction,p\n1,5,0.6\n", 1e-4)
+            .wrong,
+        "row 1, value 2: expected 3, found 5");
+    CHECK_TEXT(
+        compare_predictions(cx, "row,prediction,p\n1,3,0.4\n", "row,prediction,p\n1,5,0.41\n", 1e-4)
+            .wrong,
+        "row 1, value 3: expected 0.4, found 0.41");
+    CHECK(compare_predictions(cx, "row,prediction\n1,3\n", "row,prediction\n1,4\n", 1e-4).wrong !=
+          NULL);
+    CHECK(compare_predictions(cx, "row,prediction,p\n1,3,0.5\n2,3,0.5\n3,3,0.5\n",
+                              "row,prediction,p\n1,4,0.5\n2,4,0.5\n3,3,0.5\n", 1e-4)
+              .wrong != NULL);
     CHECK(compare_predictions(cx, "p\n0.5\n", "p\n0.51\n", 1e-4).wrong != NULL);
     CHECK(compare_predictions(cx, "p\n0.5\n", "p\nnan\n", 1e-4).wrong != NULL);
     CHECK(compare_predictions(cx, "p\n0.5\n0.5\n", "p\n0.5\n", 1e-4).wrong != NULL);
@@ -163,10 +181,8 @@ TEST(accuracy_of_classes_with_names_is_counted)
 {
     static const char *const names[] = {"spam", "ham, or so"};
     static const int32_t order[] = {1, 0};
-    const aml_cell_rule rule = {.kind = AML_CELL_CATEGORY,
-                                .order = order,
-                                .ending = ".",
-                                .read = amli_read_by_rule};
+    const aml_cell_rule rule = {
+        .kind = AML_CELL_CATEGORY, .order = order, .ending = ".", .read = amli_read_by_rule};
     const aml_field label = {
         .tensor = {.dtype = AML_I32, .classes = 2, .class_name = names}, .rule = &rule, .count = 1};
     const CsvForm tabs = {.separator = '\t', .literal_quotes = true};
