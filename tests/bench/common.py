@@ -105,11 +105,11 @@ def bandwidth(folder, threads, update=False):
 class Peer:
     """A process that prints its versions as JSON when it is ready, and for each line of standard input one line with an answer.
 
-    `steps` is what it is sent; its answer are the seconds that they took.
+    `steps` is what it is sent; its answer are the seconds that they took. `warm` steps are done before each measurement.
     """
 
-    def __init__(self, name, command, steps, log=None):
-        self.name, self.steps, self.log = name, steps, log
+    def __init__(self, name, command, steps, log=None, warm=0):
+        self.name, self.steps, self.log, self.warm = name, steps, log, warm
         errors = open(log, "w") if log else subprocess.DEVNULL
         self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
         self.versions = json.loads(self.answer())
@@ -130,6 +130,8 @@ class Peer:
         return self.answer()
 
     def step(self):
+        if self.warm:
+            self.ask(self.warm)
         return float(self.ask(self.steps)) / self.steps
 
     def calibrate(self, least=0.06):

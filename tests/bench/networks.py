@@ -125,7 +125,7 @@ def measure(bench, name):
     for threads in net.threads:
         def peer(who):
             command = [*bench.python, HERE / "network_peer.py", net.peer, who, threads, "bf16" if net.bf16 else "f32"]
-            return Peer(who, (one_core() if threads == 1 else []) + command, net.steps, bench.folder / "log")
+            return Peer(who, (one_core() if threads == 1 else []) + command, net.steps, bench.folder / "log", SteadyTraining.warm if threads > 1 else 0)
         chosen = net.peers if threads == 1 else net.peers[-1:]     # with two threads the compiled one alone: starting it takes longest
         peers = start_peers(bench, {who: lambda who=who: peer(who) for who in chosen})
         peak = roof(bench.folder, threads)
