@@ -33,7 +33,7 @@ static size_t aligned(size_t bytes)
 
 static Elf64_Half machine_of(const Codegen *g)
 {
-    return strncmp(g->triple, "aarch64", 7) == 0 ? EM_AARCH64 : EM_X86_64;
+    return targets_aarch64(g) ? EM_AARCH64 : EM_X86_64;
 }
 
 ObjectFile data_object(Codegen *g)

@@ -357,7 +357,12 @@ LLVMModuleRef templates_read(Codegen *g, LLVMContextRef llvm); // NULL: they can
 const AmlEmbedded *templates_compiled(const Codegen *g);
 void pieces_compile(Codegen *g, const char *emit_text, ObjectCode *object);
 
+// mode.c: subnormal numbers count as zero between these; what mode_enter gives is for mode_leave
+LLVMValueRef mode_enter(Codegen *g, LLVMBuilderRef b); // at the top of a function
+void mode_leave(Codegen *g, LLVMBuilderRef b, LLVMValueRef before);
+
 // target.c
+bool targets_aarch64(const Codegen *g);
 // NULL: unknown
 LLVMTargetMachineRef target_machine(const char *triple, const char *cpu, const char *features,
                                     bool quick);

@@ -374,6 +374,7 @@ void emit_entry(Codegen *g, EmitEntry *entry)
     frame.values = e->ir->next_id;
     frame.value = NEW_ARRAY(g->arena, LLVMValueRef, frame.values + 1);
     LLVMPositionBuilderAtEnd(frame.emit.b, LLVMAppendBasicBlockInContext(g->llvm, function, ""));
+    LLVMValueRef mode = mode_enter(g, frame.emit.b);
     load_parameters(&frame);
     if (g->shared && g->shared->beside) {
         g->builder = frame.emit.b;
@@ -384,6 +385,7 @@ void emit_entry(Codegen *g, EmitEntry *entry)
     emit_body(&frame);
     if (e->watched)
         watch_end(&frame);
+    mode_leave(g, frame.emit.b, mode);
     LLVMBuildRetVoid(frame.emit.b);
     LLVMDisposeBuilder(frame.emit.b);
 }

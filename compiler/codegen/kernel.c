@@ -218,6 +218,7 @@ static void make_part(Kernel *k, const char *name)
     function_attributes(g, part, attributes);
     LLVMBuilderRef b = LLVMCreateBuilderInContext(g->llvm);
     LLVMPositionBuilderAtEnd(b, LLVMAppendBasicBlockInContext(g->llvm, part, ""));
+    LLVMValueRef mode = mode_enter(g, b);
     LLVMTypeRef data = operand_struct(k);
     LLVMValueRef *arg = NEW_ARRAY(g->arena, LLVMValueRef, k->operand.count + 2);
     for (int i = 0; i < k->operand.count; i++)
@@ -228,6 +229,7 @@ static void make_part(Kernel *k, const char *name)
     arg[k->operand.count + 1] = LLVMGetParam(part, 2);
     LLVMBuildCall2(b, LLVMGlobalGetValueType(k->function), k->function, arg,
                    (unsigned)k->operand.count + 2, "");
+    mode_leave(g, b, mode);
     LLVMBuildRetVoid(b);
     LLVMDisposeBuilder(b);
 }

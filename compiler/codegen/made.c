@@ -70,6 +70,7 @@ void made_emit(Codegen *g, const char *symbol, ObjectCode *object)
     function_attributes(g, function, attributes);
     LLVMBuilderRef b = LLVMCreateBuilderInContext(g->llvm);
     LLVMPositionBuilderAtEnd(b, LLVMAppendBasicBlockInContext(g->llvm, function, ""));
+    LLVMValueRef mode = mode_enter(g, b);
     LLVMValueRef given[] = {LLVMGetParam(function, 0), LLVMGetParam(function, 1),
                             LLVMGetParam(function, 2)};
     g->builder = b;
@@ -89,6 +90,7 @@ void made_emit(Codegen *g, const char *symbol, ObjectCode *object)
         LLVMValueRef pack = template_function(g, "aml_shared_winograd_weights");
         LLVMBuildCall2(b, LLVMGlobalGetValueType(pack), pack, arg, COUNT_OF(arg), "");
     }
+    mode_leave(g, b, mode);
     LLVMBuildRetVoid(b);
     LLVMDisposeBuilder(b);
     object->expand = arena_text(g->cx->arena, symbol, strlen(symbol));

@@ -35,6 +35,11 @@ LLVMTargetMachineRef target_machine(const char *triple, const char *cpu, const c
                                    LLVMRelocPIC, LLVMCodeModelDefault);
 }
 
+bool targets_aarch64(const Codegen *g)
+{
+    return strncmp(g->triple, "aarch64", 7) == 0;
+}
+
 typedef struct Level {
     const char *name;
     int lanes;
