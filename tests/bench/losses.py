@@ -1,13 +1,15 @@
-"""Before a training is timed: the losses of its first steps are those of the same training in f64, by PyTorch."""
+"""Before a training is timed: the losses and the updates of its first steps are those of the same training in f64, by PyTorch."""
 import json
 import shutil
 
 from common import HERE, Failed, Peer, call
 
 STEPS = 4
-# By how much losses may differ, of their size, and their fall from the first to the last, of its own: without the latter a small rate would hide
-# a wrong update. Found were at most 1.5e-7 and 7.4e-5, with operands of bf16 1.3e-4 and 3.7e-3.
-F32, BF16 = (5e-7, 1e-3), (5e-4, 2e-2)
+# By how much losses may differ, of their size, and what was added to the weights, of its own: without the latter a small rate would hide a
+# wrong update. Found were at most 1.5e-7 and 6.7e-5, with operands of bf16 9e-6 and 2.1e-2.
+F32, BF16 = (5e-7, 2e-4), (5e-5, 5e-2)
+# Behind batch norms gradients are small differences of large numbers: 1.4e-3 and 6.3e-2 were found. PyTorch in f32 is 5e-3 off itself in f64.
+F32_NORMED, BF16_NORMED = (5e-7, 5e-3), (5e-4, 0.15)
 
 
 def training(text, dropout):
@@ -43,14 +45,13 @@ def compare(bench, source, settings, peer, limits=F32, dropout=None):
         run = next(folder.glob("runs/*/*/metrics.jsonl")).parent
         steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         own = [entry["loss"] for entry in steps]
-        weights = next((run / "checkpoints/step-000000").glob("**/weights.safetensors"))
-        exact = json.loads(reference.ask(json.dumps({"weights": str(weights), "rates": [entry["lr"] for entry in steps]})))
+        weights, after = (str(next((run / f"checkpoints/step-{step:06}").glob("**/weights.safetensors"))) for step in (0, STEPS))
+        reached = json.loads(reference.ask(json.dumps({"weights": weights, "rates": [entry["lr"] for entry in steps], "after": after})))
     finally:
         reference.close()
     shutil.rmtree(folder)
+    exact, updates = reached["losses"], reached["update_error"]
     apart = max(abs(a - b) / b for a, b in zip(own, exact))
-    fall = exact[0] - exact[-1]
-    fallen = abs(own[0] - own[-1] - fall) / abs(fall)
-    print(f"    losses of {len(own)} steps are off f64 by {apart:.1e}, their fall of {fall:.4f} by {fallen:.1e}", flush=True)
-    if len(own) != STEPS or len(exact) != STEPS or not (apart <= limits[0] and fallen <= limits[1]):
-        raise Failed(f"the losses {own} are not those of PyTorch in f64, {exact}")
+    print(f"    losses of {len(own)} steps are off f64 by {apart:.1e}, what was added to the weights by {updates:.1e}", flush=True)
+    if len(own) != STEPS or len(exact) != STEPS or not (apart <= limits[0] and updates <= limits[1]):
+        raise Failed(f"this is not the training of PyTorch in f64: the losses are {own} and not {exact}, what was added to the weights is off by {updates:.1e}")

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""The losses that a training of networks/*.aml must have, by PyTorch in f64: what is timed was checked before.
+"""The losses and updates that a training of networks/*.aml must have, by PyTorch in f64: what is timed was checked before.
 
 Usage: network_losses.py BATCH.npz WORKLOAD [ARGUMENT ...]     a workload of network_models.py with its arguments
 Writes one batch, under the names of the dataset's fields, and prints a line of JSON with the versions. Then, for each line
-{"weights": a file of safetensors, "rates": [...]} on standard input, the losses of training from these weights, on that batch alone and without
-dropout, a step for each rate, as a line of JSON.
+{"weights": a file of safetensors, "rates": [...], "after": another} on standard input, it trains from these weights, on that batch alone, a step for
+each rate, and prints a line of JSON: the losses, and how far the weights in the second file are from what was reached, of how far these have gone
+(roots of sums of squares).
 """
 import json
 import sys
@@ -31,25 +32,29 @@ NAMES = {
 }
 
 
-def give(model, path):
-    """The model's parameters become those that AML stored, each exactly once."""
+def stored_for(model, path):
+    """[(parameter, what AML stored for it)], each exactly once."""
+    found = []
     stored = {name: value for name, value in tensors(path).items() if not name.endswith((".running_mean", ".running_variance"))}
-    with torch.no_grad():
-        for place, module in model.named_modules():
-            for name, parameter in module.named_parameters(recurse=False):
-                own, turned = NAMES[type(module)][name]
-                value = stored.pop(f"{place}.{own}")
-                value = value.T if turned else value
-                if value.shape != parameter.shape:
-                    sys.exit(f"{place}.{name} is {tuple(parameter.shape)}, AML's {value.shape}")
-                parameter.copy_(torch.from_numpy(value.copy()))
+    for place, module in model.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            own, turned = NAMES[type(module)][name]
+            value = stored.pop(f"{place}.{own}")
+            value = value.T if turned else value
+            if value.shape != parameter.shape:
+                sys.exit(f"{place}.{name} is {tuple(parameter.shape)}, AML's {value.shape}")
+            found.append((parameter, torch.from_numpy(value.astype(np.float64))))
     if stored:
         sys.exit(f"the model has no {', '.join(stored)}")
+    return found
 
 
-def losses(workload, fields, weights, rates):
+def trained(workload, fields, weights, rates, after):
     model = workload.model.double()
-    give(model, weights)
+    begin = stored_for(model, weights)
+    with torch.no_grad():
+        for parameter, value in begin:
+            parameter.copy_(value)
     optimizer = workload.optimizer(False)
     x, y = workload.batch({name: value.double() if value.is_floating_point() else value for name, value in fields.items()})
     found = []
@@ -63,7 +68,10 @@ def losses(workload, fields, weights, rates):
             nn.utils.clip_grad_norm_(model.parameters(), workload.clip)
         optimizer.step()
         found.append(loss.item())
-    return found
+    with torch.no_grad():
+        off = sum(((end - parameter) ** 2).sum().item() for parameter, end in stored_for(model, after))
+        gone = sum(((parameter - start) ** 2).sum().item() for parameter, start in begin)
+    return {"losses": found, "update_error": (off / gone) ** 0.5}
 
 
 def main():
@@ -74,7 +82,7 @@ def main():
     np.savez(path, **{name: value.numpy() for name, value in fields.items()})
     print(json.dumps({"torch": torch.__version__}), flush=True)
     for line in sys.stdin:
-        print(json.dumps(losses(workload, fields, **json.loads(line))), flush=True)
+        print(json.dumps(trained(workload, fields, **json.loads(line))), flush=True)
 
 
 main()

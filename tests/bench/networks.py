@@ -4,7 +4,7 @@ import pathlib
 
 from common import (HERE, ROOT, Failed, Family, Peer, SteadyTraining, Training, bandwidth, call, interleave, one_core, printed, ratios_table, roof,
                     start_peers, summary)
-from losses import BF16, F32, compare
+from losses import BF16, BF16_NORMED, F32, F32_NORMED, compare
 
 ROUNDS = 5
 EAGER, BOTH = ("torch-eager",), ("torch-eager", "torch-compile")
@@ -14,10 +14,11 @@ class Network:
     """source: of networks/, with its constants; peer: what network_peer.py calls it.
 
     steps: in one measurement, at least. flops: products of a step, 0: not told. short: steps of AML's shorter training. weights: how many, of a
-    network so large that its optimizer's bytes count. steady: measured within one run. dropout: how the source calls it.
+    network so large that its optimizer's bytes count. steady: measured within one run. dropout: how the source calls it. normed:
+    it has batch norms.
     """
 
-    weights, steady, dropout = 0, False, None
+    weights, steady, dropout, normed = 0, False, None, False
 
     def __init__(self, title, source, steps, peer, settings=(), peers=BOTH, bf16=False, flops=0, threads=(1, 2), short=2):
         self.title, self.source, self.steps, self.peer, self.settings, self.peers = title, source, steps, peer, settings, peers
@@ -26,8 +27,12 @@ class Network:
     def half(self, title, steps=None, threads=(1,)):
         """The same with products of bf16."""
         net = Network(title, self.source, steps or self.steps, self.peer, (*self.settings, "half=true"), self.peers, True, 0, threads, self.short)
-        net.steady = self.steady
+        net.steady, net.dropout, net.normed = self.steady, self.dropout, self.normed
         return net
+
+    def compare(self, bench):
+        limits = ((F32, BF16), (F32_NORMED, BF16_NORMED))[self.normed][self.bf16]
+        compare(bench, f"networks/{self.source}.aml", self.settings, [self.peer], limits, self.dropout)
 
 
 def gpt(title, peer, rows, vocab, width, heads, depth, context, steps):
@@ -45,6 +50,7 @@ LENET = Network("LeNet-5, batch 128, SGD with momentum", "lenet", 40, "lenet", f
 RESNET8 = Network("ResNet-8, 32x32x3, batch 32, SGD with momentum", "resnet8", 20, "resnet8", flops=2 * 32 * (3 * 12501632 - 442368))
 CONVOLUTION = Network("the residual network of fashion.aml, batch 128, SGD with momentum", "convolution", 6, "convolution")
 CONVOLUTION.dropout = "dropout(30%)"
+CONVOLUTION.normed = RESNET8.normed = True
 CHAR_GPT = gpt("GPT, 6 layers of width 384, 256 characters, batch 8, AdamW, clipped", "char-gpt", 8, 65, 384, 6, 6, 256, 2)
 NETWORKS = {
     "lenet": LENET,
@@ -84,8 +90,8 @@ def built(bench, name):
 
 def measure(bench, name):
     net = NETWORKS[name]
-    if net.source:
-        compare(bench, f"networks/{net.source}.aml", net.settings, [net.peer], BF16 if net.bf16 else F32, net.dropout)
+    if net.source:                      # the pictures of the example are cropped and mirrored at random, by other numbers in PyTorch
+        net.compare(bench)
     program, arguments = built(bench, name)
     results = []
     for threads in net.threads:
