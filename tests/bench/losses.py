@@ -27,10 +27,10 @@ def training(text, dropout):
 
 
 def compare(bench, source, settings, peer, limits=F32, dropout=None):
-    """The first losses are PyTorch's in f64, given the same weights, batch and rates. The data are one batch, so its order does not matter.
+    """The first losses and updates are PyTorch's in f64, given the same weights, batch and rates. The data are one batch, so its order does not matter.
 
     source: in this folder, with these settings; dropout: how it calls that, which draws other numbers in PyTorch. peer: what network_losses.py is
-    told. Fails where the losses differ by more than the limits.
+    told. Fails where they differ by more than the limits.
     """
     if not bench.peers:
         print("    losses were not compared with PyTorch's, there are no peers", flush=True)
