@@ -102,14 +102,40 @@ def bandwidth(folder, threads, update=False):
     return float(best), float(every)
 
 
-class Peer:
+class Runner:
+    """Whoever takes turns: step() gives the seconds of one step."""
+
+    versions = {}
+
+    def calibrate(self):
+        """Has a measurement take long enough; nothing here, where the measured program sees to it."""
+
+    def close(self):
+        pass
+
+
+LEAST = 0.06                    # seconds that a measurement takes at first; 0.05 is what is promised
+
+
+class Counted(Runner):
+    """One that does `steps` in a measurement, a multiple of `unit`."""
+
+    unit = 1
+
+    def calibrate(self):
+        while (taken := self.step() * self.steps) < LEAST:
+            more = max(self.steps + 1, int(self.steps * min(1.2 * LEAST / max(taken, 1e-9), 10)))
+            self.steps = -(-more // self.unit) * self.unit
+
+
+class Peer(Counted):
     """A process that prints its versions as JSON when it is ready, and for each line of standard input one line with an answer.
 
-    `steps` is what it is sent; its answer are the seconds that they took. `warm` steps are done before each measurement.
+    `steps` is what it is sent, a multiple of `unit`; its answer are the seconds that they took. `warm` steps are done before each measurement.
     """
 
-    def __init__(self, name, command, steps, log=None, warm=0):
-        self.name, self.steps, self.log, self.warm = name, steps, log, warm
+    def __init__(self, name, command, steps, log=None, warm=0, unit=1):
+        self.name, self.steps, self.log, self.warm, self.unit = name, steps, log, warm, unit
         errors = open(log, "w") if log else subprocess.DEVNULL
         self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
         self.versions = json.loads(self.answer())
@@ -134,11 +160,6 @@ class Peer:
             self.ask(self.warm)
         return float(self.ask(self.steps)) / self.steps
 
-    def calibrate(self, least=0.06):
-        """So many steps that a measurement takes long enough."""
-        while (taken := float(self.ask(self.steps))) < least:
-            self.steps = max(self.steps + 1, int(self.steps * min(1.2 * least / max(taken, 1e-9), 100)))
-
     def close(self):
         if self.process.poll() is None:
             self.process.stdin.close()
@@ -149,13 +170,13 @@ class Peer:
                 self.process.wait()
 
 
-class Training:
+class Training(Counted):
     """A compiled training: the difference of a long and a short one, so that its start and its end do not count.
 
     With one thread it is kept on one core and its processor time is taken; with more, the time that passes.
     """
 
-    name, versions = "aml", {}
+    name = "aml"
 
     def __init__(self, program, threads, steps, short=2, arguments=()):
         self.program, self.threads, self.steps, self.short, self.arguments = program, threads, steps, short, arguments
@@ -169,9 +190,6 @@ class Training:
         taken = self.train(self.steps + self.short) - self.train(self.short)
         shutil.rmtree(self.program.parent / "runs")
         return taken / self.steps
-
-    def close(self):
-        pass
 
 
 class SteadyTraining(Training):
@@ -217,18 +235,26 @@ def interleave(runners, rounds):
     """{name: seconds of each measurement}: everybody in turns, forwards and backwards. A peer that fails is left out."""
     taken = {runner.name: [] for runner in runners}
     alive = list(runners)
+
+    def attempt(runner, act):
+        try:
+            if runner in alive:
+                act(runner)
+        except (Failed, OSError, ValueError) as error:
+            if runner.name == "aml":
+                raise
+            print(f"    without {runner.name}: {error}", flush=True)
+            alive.remove(runner)
+
+    def measure(runner):
+        time.sleep(SETTLE)
+        taken[runner.name].append(runner.step())
     try:
+        for runner in runners:
+            attempt(runner, lambda runner: runner.calibrate())
         for _ in range(rounds):
             for runner in alive + alive[::-1]:
-                try:
-                    if runner in alive:
-                        time.sleep(SETTLE)
-                        taken[runner.name].append(runner.step())
-                except (Failed, OSError, ValueError) as error:
-                    if runner.name == "aml":
-                        raise
-                    print(f"    without {runner.name}: {error}", flush=True)
-                    alive.remove(runner)
+                attempt(runner, measure)
     finally:
         for runner in runners:
             runner.close()

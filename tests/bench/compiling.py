@@ -2,11 +2,13 @@
 import os
 import subprocess
 import time
+from statistics import fmean
 
 from common import HERE, ROOT, Failed, Family, call, median, processor_seconds, seconds
 
 OPERATIONS_OF_BLOCK = 10        # of the model's function: norm, product, bias, tanh, sum, as they are written out in the IR
 PATIENCE = 150                  # seconds for torch.compile
+CHECKS = 5                      # in one measurement, which then takes 50 ms
 
 
 def source(blocks):
@@ -54,7 +56,7 @@ def torch_seconds(bench, blocks):
 def build(bench, operations):
     blocks = operations // OPERATIONS_OF_BLOCK
     (bench.folder / "model.aml").write_text(source(blocks))
-    taken = [measured(bench.amlc, "build", "--no-cache", "model.aml", "-o", "model", cwd=bench.folder) for _ in range(bench.rounds or 5)]
+    taken = [measured(bench.amlc, "build", "--no-cache", "model.aml", "-o", "model", cwd=bench.folder) for _ in range(bench.rounds or 9)]
     entry = {"operations": operations, "s": median([t[0] for t in taken]), "processor_s": median([t[1] for t in taken]), "MiB": max(t[2] for t in taken),
              "bytes": (bench.folder / "model").stat().st_size}
     print(f"  {operations} operations: {entry['s']:.2f} s, {entry['processor_s']:.2f} s of processor time, {entry['MiB']:.0f} MiB; program {entry['bytes']:,} bytes", flush=True)
@@ -79,9 +81,9 @@ def check(bench):
         sizes[path] = text.count("\n")
     (small, few), (large, many) = sizes.items()
     taken = {path: [] for path in sizes}
-    for _ in range(bench.rounds or 9):
+    for _ in range(bench.rounds or 5):
         for path in (small, large, large, small):
-            taken[path].append(1e3 * processor_seconds(bench.amlc, "check", path, cwd=bench.folder))
+            taken[path].append(1e3 * fmean(processor_seconds(bench.amlc, "check", path, cwd=bench.folder) for _ in range(CHECKS)))
     each = (median(taken[large]) - median(taken[small])) / (many - few) * 1000
     print(f"  amlc check: {median(taken[small]):.1f} ms for {few} lines, {median(taken[large]):.1f} ms for {many}: {each:.2f} ms for 1,000 lines more")
     return {"start_ms": median(taken[small]), "ms_for_1000_lines": each, "lines": many}

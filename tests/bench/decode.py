@@ -2,9 +2,9 @@
 import json
 import os
 
-from common import HERE, Family, Peer, bandwidth, call, interleave, printed, seconds, start_peers, summary
+from common import HERE, Family, Peer, Runner, bandwidth, call, interleave, printed, seconds, start_peers, summary
 
-ROUNDS = 3
+ROUNDS = 5
 # name: title, source, vocabulary, width, heads, depth, context, deploy blocks
 MODELS = {
     "char_gpt": ("char_gpt, 0.8 million weights", "char", 65, 128, 4, 4, 128),
@@ -30,20 +30,17 @@ def prepare(folder, name, vocab):
     (folder / "corpus.txt").write_text(" ".join(words[i * 7919 % vocab] for i in range(2000)))
 
 
-class Writer:
+class Writer(Runner):
     """A deployed program: the mean time of a token."""
 
-    name, versions = "aml", {}
+    name = "aml"
 
     def __init__(self, program, threads):
         self.program, self.threads = program, threads
 
     def step(self):
-        found = json.loads(call(self.program, "bench", "--json", "--seconds", "1", "--length", TOKENS, "--threads", self.threads, "--quiet"))
+        found = json.loads(call(self.program, "bench", "--json", "--seconds", "0.6", "--length", TOKENS, "--threads", self.threads, "--quiet"))
         return 1 / found[0]["tokens_per_second"]
-
-    def close(self):
-        pass
 
 
 class Reader(Writer):
@@ -54,10 +51,10 @@ class Reader(Writer):
         return 1 / found[0]["prompt_tokens_per_second"]
 
 
-class Memory:
+class Memory(Runner):
     """The time in which memory gives the weights once, at the rate of about a third of a second: the same mean as that of the tokens."""
 
-    name, versions = "memory", {}
+    name = "memory"
 
     def __init__(self, folder, weights_bytes, threads):
         self.folder, self.gigabytes, self.threads, self.best = folder, weights_bytes * 1e-9, threads, 0
@@ -66,9 +63,6 @@ class Memory:
         best, every = bandwidth(self.folder, self.threads)
         self.best = max(best, self.best)
         return self.gigabytes / every
-
-    def close(self):
-        pass
 
 
 def measure(bench, name):
@@ -82,8 +76,8 @@ def measure(bench, name):
         facts = json.loads(call(folder / form, "info", "--json"))
         for threads in sorted({1, min(2, len(os.sched_getaffinity(0)))}):
             command = [*bench.python, HERE / "decode_peer.py", folder / f"{form}.gguf", vocab, width, heads, depth, context, kind, threads, TOKENS]
-            peers = start_peers(bench, {"llama.cpp": lambda: Peer("llama.cpp", command, TOKENS, folder / "log")})
-            reading = start_peers(bench, {"llama.cpp": lambda: Peer("llama.cpp", [*command[:-1], context, "prompt"], context, folder / "log")})
+            peers = start_peers(bench, {"llama.cpp": lambda: Peer("llama.cpp", command, TOKENS, folder / "log", unit=TOKENS)})
+            reading = start_peers(bench, {"llama.cpp": lambda: Peer("llama.cpp", [*command[:-1], context, "prompt"], context, folder / "log", unit=context)})
             memory = Memory(folder, facts["weights_bytes"], threads)
             figures = summary(interleave([Writer(folder / form, threads), memory, *peers], bench.rounds or ROUNDS), 1e3)
             share = figures.pop("memory")["ratio"]

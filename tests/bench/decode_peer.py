@@ -1,7 +1,7 @@
 """llama.cpp writing with a GPT-2 of random weights: decode_peer.py FILE VOCAB WIDTH HEADS DEPTH CONTEXT TYPE THREADS TOKENS [prompt]
 
-Writes the model as GGUF, then answers for each line on standard input how many seconds so many tokens took, one after the other in an
-empty context of which at most TOKENS are used; with `prompt` all of them in one batch.
+Writes the model as GGUF, then answers for each line on standard input, a multiple of TOKENS, how many seconds so many tokens took, one after the
+other in an empty context of which TOKENS are used; with `prompt` all of these in one batch.
 """
 import ctypes
 import json
@@ -72,19 +72,18 @@ def main():
     def tokens(count):
         taken = 0
         while count > 0:
-            now = min(count, most)
             clear()
             start = time.perf_counter()
-            for _ in range(now // at_once):
+            for _ in range(most // at_once):
                 if llama_cpp.llama_decode(handle, llama_cpp.llama_batch_get_one(token, at_once)):
                     sys.exit("llama_decode failed")
                 llama_cpp.llama_synchronize(handle)
                 ctypes.cast(llama_cpp.llama_get_logits(handle), ctypes.c_void_p)
             taken += time.perf_counter() - start
-            count -= now
+            count -= most
         return taken
 
-    tokens(2 * at_once)
+    tokens(most)
     print(json.dumps({"llama.cpp": "llama-cpp-python " + llama_cpp.__version__}), flush=True)
     for line in sys.stdin:
         print(tokens(int(line)), flush=True)

@@ -2,7 +2,7 @@
 import json
 import os
 
-from common import HERE, ROOT, Failed, Family, Peer, call, interleave, one_core, printed, ratios_table, start_peers, summary
+from common import HERE, ROOT, Failed, Family, Peer, Runner, call, interleave, one_core, printed, ratios_table, start_peers, summary
 
 ROUNDS, SECONDS = 11, 0.3
 EXAMPLE = ROOT / "examples/fashion/fashion.aml"
@@ -24,10 +24,8 @@ deploy bench_int8 {{
 """
 
 
-class Deployed:
+class Deployed(Runner):
     """The median of many predictions, from raw pixels to labels, on one core: the program's own `bench`."""
-
-    versions = {}
 
     def __init__(self, name, program, batch):
         self.name, self.program, self.batch = name, program, batch
@@ -35,9 +33,6 @@ class Deployed:
     def step(self):
         found = json.loads(call(*one_core(), self.program, "bench", "--json", "--seconds", SECONDS))
         return next(entry["median_us"] for entry in found if entry["batch"] == self.batch) * 1e-6
-
-    def close(self):
-        pass
 
 
 def prepared(bench):

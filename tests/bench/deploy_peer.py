@@ -22,15 +22,9 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from peer_common import onnx_options, tensors
+
 WEIGHTS, SAMPLES, KIND, BATCH = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-
-
-def tensors(path):
-    data = pathlib.Path(path).read_bytes()
-    length = int.from_bytes(data[:8], "little")
-    types = {"F32": numpy.float32, "I32": numpy.int32, "I64": numpy.int64, "U8": numpy.uint8}
-    return {name: numpy.frombuffer(data[8 + length + e["data_offsets"][0]:8 + length + e["data_offsets"][1]], types[e["dtype"]]).reshape(e["shape"])
-            for name, e in json.loads(data[8:8 + length]).items() if name != "__metadata__"}
 
 
 NORM = ("scale", "shift", "running_mean", "running_variance")
@@ -82,9 +76,7 @@ class Builder:
 
 
 def session(path):
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options = onnx_options()
     options.log_severity_level = 4
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 

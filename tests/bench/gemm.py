@@ -67,8 +67,6 @@ def measure(bench, m, n, k):
         bench.versions.pop("errors", None)
         if not max(peer.versions["errors"]) < ERROR:
             raise Failed(f"the results differ from f64 by {peer.versions['errors']}, AML's and {peer.name}'s")
-    for runner in (own, *peers):
-        runner.calibrate()
     peak = roof(folder)
     figures = summary(interleave([own, *peers], bench.rounds or ROUNDS), 1e6)
     rate = 2e-3 * m * n * k / figures["aml"]["median"]

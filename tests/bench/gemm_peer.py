@@ -16,20 +16,14 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[name] = "1"
 import numpy as np
 
+from peer_common import tensors, torch_with
+
 MODE = sys.argv[1]
 M, N, K = map(int, sys.argv[2:5])
 
 
-def read_weights(path):
-    with open(path, "rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        begin, end = header["dense.weight"]["data_offsets"]
-        return np.frombuffer(file.read()[begin:end], np.float32).reshape(K, N).copy()
-
-
 def torch_product(a, w):
-    import torch
-    torch.set_num_threads(1)
+    torch = torch_with(1)
     torch.set_grad_enabled(False)
     a = torch.from_numpy(a)
     if MODE == "mkl":
@@ -53,7 +47,7 @@ def product(a, w):
 
 
 def main():
-    w, a = read_weights(sys.argv[5]), np.fromfile(sys.argv[6], np.float32).reshape(M, K)
+    w, a = tensors(sys.argv[5])["dense.weight"].copy(), np.fromfile(sys.argv[6], np.float32).reshape(M, K)
     multiply, versions = product(a, w)
     exact = a.astype(np.float64) @ w.astype(np.float64)
     size = np.sqrt((exact ** 2).mean())

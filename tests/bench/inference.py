@@ -47,8 +47,6 @@ def measure(bench, name):
         print(f"    off f64 by {errors[0]:.1e}, {peer.name} by {errors[1]:.1e}", flush=True)
         if not max(errors) < ERROR:
             raise Failed(f"{name}: the results differ by too much")
-    for runner in (own, *peers):
-        runner.calibrate()
     peak = roof(folder)
     figures = summary(interleave([own, *peers], bench.rounds or ROUNDS), 1e6)
     share = 2 * products / figures["aml"]["median"] * 1e-3 / max(peak, roof(folder))

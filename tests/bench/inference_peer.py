@@ -15,28 +15,16 @@ import time
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 import numpy as np
-import torch
+
+from peer_common import onnx_options, tensors, torch_with
+
+torch = torch_with(1)
 import torch.nn.functional as F
 from torch import nn
 
-torch.set_num_threads(1)
 torch.set_num_interop_threads(1)
 torch.set_grad_enabled(False)
 NETWORK, MODE, WEIGHTS, SAMPLE, OUTPUT = sys.argv[1:]
-
-
-def weights():
-    """{name: tensor} of a safetensors file."""
-    with open(WEIGHTS, "rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        data = file.read()
-    header.pop("__metadata__", None)
-    types = {"F32": np.float32, "I64": np.int64}
-    found = {}
-    for name, info in header.items():
-        begin, end = info["data_offsets"]
-        found[name] = torch.from_numpy(np.frombuffer(data[begin:end], types[info["dtype"]]).reshape(info["shape"]).copy())
-    return found
 
 
 W = {}
@@ -178,7 +166,7 @@ def network():
 
 
 def main():
-    W.update(weights())
+    W.update({name: torch.from_numpy(value.copy()) for name, value in tensors(WEIGHTS).items()})
     model, shape = network()
     model.eval()
     sample = torch.from_numpy(np.fromfile(SAMPLE, np.int32 if NETWORK == "bert" else np.float32).reshape(shape))
@@ -191,10 +179,7 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "net.onnx")
             torch.onnx.export(model, (sample,), path, input_names=["x"], output_names=["y"], dynamo=True, verbose=False)
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = options.inter_op_num_threads = 1
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(path, onnx_options(), providers=["CPUExecutionProvider"])
         # Bound once, so that a call copies nothing.
         binding = session.io_binding()
         output = np.zeros(exact.shape, np.float32)

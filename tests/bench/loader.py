@@ -3,9 +3,33 @@ import json
 import os
 import pathlib
 
-from common import HERE, ROOT, Failed, Family, call, median
+from common import HERE, ROOT, Failed, Family, Runner, call, interleave, median
 
-ROUNDS = 11
+ROUNDS = 5
+
+
+class Decoder(Runner):
+    """libjpeg-turbo alone, for a second."""
+
+    name = "libjpeg-turbo"
+
+    def __init__(self, program, threads, pictures):
+        self.command = program, pictures, threads, 1
+
+    def step(self):
+        return 1 / float(call(*self.command).split()[1])
+
+
+class Own(Runner):
+    """The pipeline of photographs.aml."""
+
+    name = "aml"
+
+    def __init__(self, program, threads, folder, cwd):
+        self.command, self.cwd = (program, "data", "speed", "--loaders", 0, "--threads", threads, "--json", "--dir", folder), cwd
+
+    def step(self):
+        return 1e-6 * json.loads(call(*self.command, cwd=self.cwd))["processor_us"]
 
 
 def measure(bench):
@@ -17,14 +41,11 @@ def measure(bench):
     call(bench.amlc, "build", HERE / "photographs.aml", "-o", own)
     results = []
     for threads in (1, 2):
-        found = {"peer": [], "aml": []}
-        for _ in range(bench.rounds or ROUNDS):
-            found["peer"].append(1e6 / float(call(peer, pictures, threads, 1).split()[1]))
-            out = call(own, "data", "speed", "--loaders", 0, "--threads", threads, "--json", "--dir", pictures.parent, cwd=bench.folder)
-            found["aml"].append(json.loads(out)["processor_us"])
-        ratio = median([p / a for p, a in zip(found["peer"], found["aml"])])
-        results.append({"threads": threads, "aml_us": median(found["aml"]), "libjpeg_us": median(found["peer"]), "ratio": ratio})
-        print(f"  {threads} threads: {median(found['aml']):.0f} us a picture with augmentation, libjpeg-turbo alone {median(found['peer']):.0f} us: {ratio:.2f} times its rate")
+        found = interleave([Own(own, threads, pictures.parent, bench.folder), Decoder(peer, threads, pictures)], bench.rounds or ROUNDS)
+        alone, whole = (1e6 * median(found[name]) for name in ("libjpeg-turbo", "aml"))
+        ratio = median([p / a for p, a in zip(found["libjpeg-turbo"], found["aml"])])
+        results.append({"threads": threads, "aml_us": whole, "libjpeg_us": alone, "ratio": ratio})
+        print(f"  {threads} threads: {whole:.0f} us a picture with augmentation, libjpeg-turbo alone {alone:.0f} us: {ratio:.2f} times its rate")
     return results
 
 

@@ -1,9 +1,10 @@
 """Training steps of perceptrons against PyTorch, eager and compiled, and JAX."""
 from common import HERE, Family, Peer, Training, call, interleave, one_core, printed, ratios_table, roof, start_peers, summary
+from losses import compare
 
 ROUNDS = 5
 PEERS = ("torch-eager", "torch-compile", "jax-jit")
-# name: inputs, hidden, layers, outputs, rows, adam, steps in one measurement
+# name: inputs, hidden, layers, outputs, rows, adam, steps of AML in one measurement, at least
 SIZES = {f"784-128-10-{'adamw' if adam else 'sgd'}-{rows}": (784, 128, 1, 10, rows, adam, steps)
          for rows, steps in ((8, 4000), (64, 1000), (512, 200)) for adam in (0, 1)} | {"4-64-64-2-sgd-32": (4, 64, 2, 2, 32, 0, 20000)}
 
@@ -12,8 +13,9 @@ def measure(bench, name):
     inputs, hidden, layers, outputs, rows, adam, steps = SIZES[name]
     program = bench.folder / "mlp"
     sizes = {"inputs": inputs, "hidden": hidden, "layers": layers, "outputs": outputs, "rows": rows}
-    call(bench.amlc, "build", HERE / "networks/mlp.aml", *[part for k, v in sizes.items() for part in ("-D", f"{k}={v}")],
-         "-D", f"adam={'true' if adam else 'false'}", "-o", program)
+    settings = [*[f"{k}={v}" for k, v in sizes.items()], f"adam={'true' if adam else 'false'}"]
+    compare(bench, "networks/mlp.aml", settings, ["perceptron", *sizes.values(), adam])
+    call(bench.amlc, "build", HERE / "networks/mlp.aml", *[part for setting in settings for part in ("-D", setting)], "-o", program)
     peak = roof(bench.folder)
     peers = start_peers(bench, {who: lambda who=who: Peer(who, [*one_core(), *bench.python, HERE / "mlp_peer.py", who, *sizes.values(), adam], max(steps // 10, 50))
                                 for who in PEERS})

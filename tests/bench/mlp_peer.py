@@ -3,7 +3,7 @@
 
 Usage: mlp_peer.py torch-eager|torch-compile|jax-jit INPUTS HIDDEN LAYERS OUTPUTS ROWS ADAM
 Prints one JSON line with the versions when it is ready; then, for each line with a number on standard input, runs that many
-steps and prints the seconds of processor time they took. The step is that of networks/mlp.aml, on batches that are ready-made;
+steps and prints the seconds of processor time they took. The step is that of networks/mlp.aml (network_models.py), on batches that are ready-made;
 JAX is waited for once at the end of all steps. torch-compile compiles forward and backward together with the optimizer, as its
 manual recommends. One thread.
 """
@@ -18,6 +18,8 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[name] = "1"
 import numpy as np
 
+from peer_common import torch_with
+
 INPUTS, HIDDEN, LAYERS, OUTPUTS, ROWS, ADAM = map(int, sys.argv[2:])
 SIZES = [INPUTS] + [HIDDEN] * LAYERS + [OUTPUTS]
 BATCHES = 16
@@ -29,19 +31,11 @@ def data():
 
 
 def torch_steps(compiled):
-    import torch
-    torch.set_num_threads(1)
+    torch = torch_with(1)
     torch.set_num_interop_threads(1)
-    layers = []
-    for a, b in zip(SIZES, SIZES[1:]):
-        layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
-    model = torch.nn.Sequential(*layers[:-1])
-    if ADAM:
-        groups = [{"params": [p for p in model.parameters() if p.dim() > 1], "weight_decay": 0.01},
-                  {"params": [p for p in model.parameters() if p.dim() == 1], "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=torch.tensor(1e-3) if compiled else 1e-3, capturable=compiled, fused=not compiled)
-    else:
-        optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
+    from network_models import perceptron
+    workload = perceptron(INPUTS, HIDDEN, LAYERS, OUTPUTS, ROWS, ADAM)
+    model, optimizer = workload.model, workload.optimizer(compiled)
 
     def forward_backward(x, y):
         torch.nn.functional.cross_entropy(model(x), y).backward()

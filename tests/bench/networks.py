@@ -1,13 +1,10 @@
 """Training steps of networks against PyTorch, eager and compiled, in f32 and with bf16 products."""
-import json
 import os
 import pathlib
-import random
-import shutil
-import struct
 
 from common import (HERE, ROOT, Failed, Family, Peer, SteadyTraining, Training, bandwidth, call, interleave, one_core, printed, ratios_table, roof,
                     start_peers, summary)
+from losses import BF16, BF16_NORMED, F32, F32_NORMED, compare
 
 ROUNDS = 5
 EAGER, BOTH = ("torch-eager",), ("torch-eager", "torch-compile")
@@ -16,30 +13,33 @@ EAGER, BOTH = ("torch-eager",), ("torch-eager", "torch-compile")
 class Network:
     """source: of networks/, with its constants; peer: what network_peer.py calls it.
 
-    steps: in one measurement. flops: products of a step, 0: not told. short: steps of AML's shorter training. weights: how many, of a network
-    so large that its optimizer's bytes count. tokens: samples, their length, and their classes, of a network whose losses are compared. steady:
-    measured within one run.
+    steps: in one measurement, at least. flops: products of a step, 0: not told. short: steps of AML's shorter training. weights: how many, of a
+    network so large that its optimizer's bytes count. steady: measured within one run. dropout: how the source calls it. normed:
+    it has batch norms.
     """
 
-    weights, tokens, steady = 0, None, False
+    weights, steady, dropout, normed = 0, False, None, False
 
-    def __init__(self, title, source, steps, peer, settings=(), peers=BOTH, bf16=False, flops=0, rounds=ROUNDS, threads=(1, 2), short=2):
+    def __init__(self, title, source, steps, peer, settings=(), peers=BOTH, bf16=False, flops=0, threads=(1, 2), short=2):
         self.title, self.source, self.steps, self.peer, self.settings, self.peers = title, source, steps, peer, settings, peers
-        self.bf16, self.flops, self.rounds, self.threads, self.short = bf16, flops, rounds, threads, short
+        self.bf16, self.flops, self.threads, self.short = bf16, flops, threads, short
 
     def half(self, title, steps=None, threads=(1,)):
         """The same with products of bf16."""
-        net = Network(title, self.source, steps or self.steps, self.peer, (*self.settings, "half=true"), self.peers, True, 0, self.rounds, threads, self.short)
-        net.steady = self.steady
+        net = Network(title, self.source, steps or self.steps, self.peer, (*self.settings, "half=true"), self.peers, True, 0, threads, self.short)
+        net.steady, net.dropout, net.normed = self.steady, self.dropout, self.normed
         return net
 
+    def compare(self, bench):
+        limits = ((F32, BF16), (F32_NORMED, BF16_NORMED))[self.normed][self.bf16]
+        compare(bench, f"networks/{self.source}.aml", self.settings, [self.peer], limits, self.dropout)
 
-def gpt(title, peer, rows, vocab, width, heads, depth, context, steps, rounds):
+
+def gpt(title, peer, rows, vocab, width, heads, depth, context, steps):
     # products of the weights, and of queries with keys and weights with values, each three times: forward and both gradients
     flops = 6 * rows * context * (12 * depth * width * width + vocab * width) + 12 * depth * rows * context * context * width
     settings = [f"{name}={value}" for name, value in (("rows", rows), ("vocab", vocab), ("width", width), ("heads", heads), ("depth", depth), ("context", context))]
-    net = Network(title, "gpt", steps, peer, settings, flops=flops, rounds=rounds, short=1)
-    net.tokens = (rows, context + 1, vocab)
+    net = Network(title, "gpt", steps, peer, settings, flops=flops, short=1)
     if width >= 384:
         net.steady = True
         net.weights = (vocab + context) * width + depth * (12 * width * width + 9 * width) + 2 * width
@@ -48,18 +48,21 @@ def gpt(title, peer, rows, vocab, width, heads, depth, context, steps, rounds):
 
 LENET = Network("LeNet-5, batch 128, SGD with momentum", "lenet", 40, "lenet", flops=2 * 128 * (3 * 416520 - 117600))
 RESNET8 = Network("ResNet-8, 32x32x3, batch 32, SGD with momentum", "resnet8", 20, "resnet8", flops=2 * 32 * (3 * 12501632 - 442368))
-CHAR_GPT = gpt("GPT, 6 layers of width 384, 256 characters, batch 8, AdamW, clipped", "char-gpt", 8, 65, 384, 6, 6, 256, 4, 3)
+CONVOLUTION = Network("the residual network of fashion.aml, batch 128, SGD with momentum", "convolution", 6, "convolution")
+CONVOLUTION.dropout = "dropout(30%)"
+CONVOLUTION.normed = RESNET8.normed = True
+CHAR_GPT = gpt("GPT, 6 layers of width 384, 256 characters, batch 8, AdamW, clipped", "char-gpt", 8, 65, 384, 6, 6, 256, 2)
 NETWORKS = {
     "lenet": LENET,
     "lenet-bf16": LENET.half("LeNet-5 with bf16"),
     "resnet8": RESNET8,
     "resnet8-bf16": RESNET8.half("ResNet-8 with bf16"),
-    "convolution": Network("the residual network of fashion.aml, batch 128, SGD with momentum", "convolution", 6, "convolution"),
+    "convolution": CONVOLUTION,
     "fashion": Network("examples/fashion as it is (augmentation, averages, bf16), batch 128", None, 6, "fashion", bf16=True),
-    "gpt": gpt("GPT, 4 layers of width 128, 128 characters, batch 32, AdamW, clipped", "gpt", 32, 65, 128, 4, 4, 128, 2, 4),
+    "gpt": gpt("GPT, 4 layers of width 128, 128 characters, batch 32, AdamW, clipped", "gpt", 32, 65, 128, 4, 4, 128, 2),
     "char-gpt": CHAR_GPT,
     "char-gpt-bf16": CHAR_GPT.half("the same GPT with bf16"),
-    "gpt2": gpt("GPT-2 of 124M weights, 64 tokens, batch 4, AdamW, clipped", "gpt2", 4, 50257, 768, 12, 12, 64, 4, 2),
+    "gpt2": gpt("GPT-2 of 124M weights, 64 tokens, batch 4, AdamW, clipped", "gpt2", 4, 50257, 768, 12, 12, 64, 1),
     "lstm": Network("LSTM of width 256, 64 steps, batch 16, SGD", "lstm", 20, "lstm", peers=EAGER, flops=6 * 64 * 16 * 4 * 256 * (64 + 256)),
 }
 
@@ -85,41 +88,10 @@ def built(bench, name):
     return program, ("--dir", pictures)
 
 
-LIKE_PEER = 2e-5                # by how much the losses of the first steps may differ, of their size
-
-
-def compare_losses(bench, name):
-    """The first losses are PyTorch's, given the same weights, batch and rates. The data are one batch, so its order does not matter."""
-    net = NETWORKS[name]
-    if not net.tokens or not bench.peers or net.bf16:
-        return
-    rows, length, vocab = net.tokens
-    folder = bench.folder / "losses"
-    folder.mkdir(exist_ok=True)
-    draw = random.Random(1)
-    header = f"{{'descr': '<i8', 'fortran_order': False, 'shape': ({rows}, {length}), }}".ljust(117) + "\n"
-    ids = [draw.randrange(vocab) for _ in range(rows * length)]
-    (folder / "tokens.npy").write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + struct.pack(f"<{len(ids)}q", *ids))
-    text = (HERE / "networks" / f"{net.source}.aml").read_text().splitlines()
-    text = ['  source: npy("tokens.npy")' if line.startswith("  source:") else line + " = values" if line.startswith("  field ids:") else line for line in text]
-    (folder / "net.aml").write_text("\n".join(text) + "\n")
-    call(bench.amlc, "build", "net.aml", *[part for setting in net.settings for part in ("-D", setting)], "-o", "net", cwd=folder)
-    call("./net", "train", "--quiet", "--length", "4 steps", cwd=folder)
-    run = next(folder.glob("runs/*/*/metrics.jsonl")).parent
-    own = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    rates = json.dumps([entry["lr"] for entry in own])
-    weights = next((run / "checkpoints/step-000000").glob("**/weights.safetensors"))
-    theirs = json.loads(call(*bench.python, HERE / "network_peer.py", net.peer, "losses", 1, "f32", weights, folder / "tokens.npy", rates).splitlines()[-1])
-    shutil.rmtree(folder)
-    apart = max(abs(entry["loss"] - loss) / loss for entry, loss in zip(own, theirs))
-    print(f"  losses of {len(theirs)} steps: {apart:.1e} of their size apart from PyTorch's", flush=True)
-    if len(theirs) != len(own) or apart > LIKE_PEER:
-        raise Failed(f"the losses {[entry['loss'] for entry in own]} are not PyTorch's {theirs}")
-
-
 def measure(bench, name):
     net = NETWORKS[name]
-    compare_losses(bench, name)
+    if net.source:                      # the pictures of the example are cropped and mirrored at random, by other numbers in PyTorch
+        net.compare(bench)
     program, arguments = built(bench, name)
     results = []
     for threads in net.threads:
@@ -128,9 +100,9 @@ def measure(bench, name):
             return Peer(who, (one_core() if threads == 1 else []) + command, net.steps, bench.folder / "log", SteadyTraining.warm if threads > 1 else 0)
         chosen = net.peers if threads == 1 else net.peers[-1:]     # with two threads the compiled one alone: starting it takes longest
         peers = start_peers(bench, {who: lambda who=who: peer(who) for who in chosen})
-        peak = roof(bench.folder, threads)
         kind = SteadyTraining if net.steady or threads > 1 else Training
-        figures = summary(interleave([kind(program, threads, net.steps, net.short, arguments), *peers], bench.rounds or net.rounds), 1e3)
+        peak = roof(bench.folder, threads)
+        figures = summary(interleave([kind(program, threads, net.steps, net.short, arguments), *peers], bench.rounds or ROUNDS), 1e3)
         peak = max(peak, roof(bench.folder, threads))
         entry = {"title": net.title, "threads": threads, "figures": figures}
         text = f"  {threads} thread{'s' if threads > 1 else ' '} {printed(figures, 'ms')}"

@@ -21,6 +21,8 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[name] = "1"
 import numpy as np
 
+from peer_common import torch_with
+
 BATCH, RATE, WARM, TOTAL, DECAY, DROP = 64, 2e-3, 50, 100000, 1e-2, 0.1
 
 
@@ -35,14 +37,12 @@ def picks(count):
 
 
 def torch_steps(fused):
-    import torch
-    torch.set_num_threads(1)
+    torch = torch_with(1)
     torch.set_num_interop_threads(1)
+    from network_models import digits, groups
     x, y = (torch.from_numpy(a) for a in rows())
-    model = torch.nn.Sequential(torch.nn.Linear(64, 128), torch.nn.ReLU(), torch.nn.Dropout(DROP), torch.nn.Linear(128, 10))
-    groups = [{"params": [p for p in model.parameters() if p.dim() > 1], "weight_decay": DECAY},
-              {"params": [p for p in model.parameters() if p.dim() == 1], "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=RATE, fused=fused)
+    model = digits(DROP).model
+    optimizer = torch.optim.AdamW(groups(model, DECAY), lr=RATE, fused=fused)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min((s + 1) / WARM, 0.5 * (1 + math.cos(math.pi * s / TOTAL))))
     taken = [torch.from_numpy(p) for p in picks(len(x))]
     count = 0

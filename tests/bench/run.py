@@ -4,7 +4,7 @@
 Usage: tests/bench/run.py BUILD [NAME ...] [--peers VENV] [--json FILE] [--rounds N] [--stock] [--write] [--list]
 NAME: a family (a section of docs/benchmarks.md) or one of its workloads, "FAMILY/WORKLOAD"; everything without one.
 --peers (or $AML_PEERS): a virtual environment, or its python, with numpy, torch, jax, onnx and onnxruntime. --write: also
-docs/benchmarks.json and docs/benchmarks.md, where what was not measured stays as it was.
+the document of this processor's maker (DOCUMENTS), and its figures, where what was not measured stays as it was.
 --stock: the peers as they are installed, also where their libraries do not recognise the processor (README.md).
 A benchmark is never a pass/fail test; what cannot be measured is told, and the others go on. README.md says what is measured and how.
 """
@@ -36,11 +36,17 @@ from common import ROOT, Bench, Failed, told
 FAMILIES = [step.FAMILY, mlp.FAMILY, networks.FAMILY, inference.FAMILY, bandwidth.FAMILY, gemm.FAMILY, starting.FAMILY, compiling.FAMILY, tables.FAMILY, loader.FAMILY,
             deploy.FAMILY, decode.FAMILY]
 NOTES = "<!-- notes -->"         # what follows it in a section is written by hand and stays
+# Processors of different makers are kept side by side, in a document each, docs/STEM.md, with its figures in docs/STEM.json.
+# vendor_id of /proc/cpuinfo: who that is, STEM
+DOCUMENTS = {"AuthenticAMD": ("AMD", "benchmarks"), "GenuineIntel": ("Intel", "benchmarks-intel")}
+
+
+def told_by_processor(key):
+    return next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith(key)), None)
 
 
 def machine():
-    model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-    return {"processor": model, "cores": len(os.sched_getaffinity(0)), "system": platform.release(), "load_before": os.getloadavg()[0],
+    return {"processor": told_by_processor("model name") or platform.machine(), "cores": len(os.sched_getaffinity(0)), "system": platform.release(), "load_before": os.getloadavg()[0],
             "date": datetime.date.today().isoformat()}
 
 
@@ -65,15 +71,28 @@ def section(family, found, notes):
     return text + (["", NOTES, "", *notes] if notes else [])
 
 
-def write(results):
-    """Puts results into docs/benchmarks.json and the sections that they belong to into docs/benchmarks.md."""
-    store = ROOT / "docs/benchmarks.json"
+def page(stem):
+    return ROOT / f"docs/{stem}.md"
+
+
+def head(vendor):
+    """What stands above the sections of a document."""
+    maker, _ = DOCUMENTS[vendor]
+    others = [f"[{name}]({stem}.md)" for other, (name, stem) in DOCUMENTS.items() if other != vendor and page(stem).exists()]
+    return "\n".join([f"# Benchmarks on processors of {maker}", "",
+                      "Written by `tests/bench/run.py BUILD --peers VENV --write`; how it is measured: [tests/bench/README.md](../tests/bench/README.md).",
+                      *([f"Processors of other makers: {', '.join(others)}."] if others else []), "", "Each section says when and where it was measured."])
+
+
+def write(results, vendor):
+    """Puts results into the figures of the maker's document, and into the sections that they belong to."""
+    stem = DOCUMENTS[vendor][1]
+    store = ROOT / f"docs/{stem}.json"
     kept = json.loads(store.read_text()) if store.exists() else {}
     for name, entries in results.items():
         kept.setdefault(name, {}).update(entries)
-    store.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
-    page = ROOT / "docs/benchmarks.md"
-    head, *old = ("\n" + page.read_text()).split("\n## ")
+    store.write_text(json.dumps(kept, indent=1) + "\n")
+    old = page(stem).read_text().split("\n## ")[1:] if page(stem).exists() else []
     bodies = {part.split("\n", 1)[0]: part for part in old}
     for family in FAMILIES:
         if family.name in results:
@@ -83,7 +102,11 @@ def write(results):
             bodies[family.title] = "\n".join(lines)[3:]
     rank = {family.title: i for i, family in enumerate(FAMILIES)}
     ordered = sorted(bodies, key=lambda title: rank.get(title, len(rank)))
-    page.write_text((head.strip() + "".join(f"\n\n## {bodies[title].strip()}" for title in ordered)).strip() + "\n")
+    page(stem).write_text(head(vendor) + "".join(f"\n\n## {bodies[title].strip()}" for title in ordered) + "\n")
+    for other, (_, stem) in DOCUMENTS.items():      # a new document is linked from the older ones
+        if other != vendor and page(stem).exists():
+            _, line, sections = page(stem).read_text().partition("\n## ")
+            page(stem).write_text(head(other) + ("\n" if line else "") + line + (sections or "\n"))
 
 
 def main():
@@ -98,6 +121,9 @@ def main():
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
     todo = chosen(options.names)
+    vendor = told_by_processor("vendor_id")
+    if options.write and vendor not in DOCUMENTS:
+        sys.exit(f"--write: no document for processors of {vendor or 'an unknown maker'}")
     if options.list:
         print("\n".join(f"{family.name}/{name}" for family, name in todo))
         return
@@ -123,7 +149,7 @@ def main():
             if options.json:
                 options.json.write_text(json.dumps(results, indent=1) + "\n")
             if options.write:
-                write({family.name: {name: results[family.name][name]}})
+                write({family.name: {name: results[family.name][name]}}, vendor)
     print(f"{time.monotonic() - begin:.0f} s")
 
 

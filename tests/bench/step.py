@@ -2,14 +2,16 @@
 import shutil
 
 from common import HERE, ROOT, Family, Peer, Training, call, interleave, one_core, printed, roof, start_peers, summary
+from losses import compare
 
 ROUNDS = 11                     # each round measures everybody twice: A B C C B A
-STEPS = 400                     # of a peer, in one measurement
+STEPS = 400                     # of a peer, in one measurement, at least
 SHORT, LONG = 1000, 10000       # AML's measurement: the difference of trainings of SHORT + LONG and of SHORT steps
 FLOPS = 2 * 64 * (2 * 64 * 128 + 3 * 128 * 10)      # products: forward, gradients of both weights, of the hidden layer
 
 
 def measure(bench):
+    compare(bench, "digits_step.aml", (), ["digits"], dropout="Dropout(10%)")
     shutil.copy(HERE / "digits_step.aml", bench.folder)
     shutil.copy(ROOT / "examples/digits/data/digits.csv", bench.folder)
     call(bench.amlc, "build", "digits_step.aml", cwd=bench.folder)

@@ -4,10 +4,10 @@ import os
 import pathlib
 import subprocess
 
-from common import ROOT, Family, call, one_core
+from common import ROOT, Family, Runner, call, interleave, one_core
 
-ROUNDS = 7
-BYTES = 24 << 20
+ROUNDS = 5
+BYTES = 32 << 20                # reading them takes more than 50 ms
 
 PANDAS = """
 import sys, time, json
@@ -47,14 +47,19 @@ def files(folder):
     return found
 
 
-class Reader:
-    def __init__(self, *command):
+class Reader(Runner):
+    """A process that reads the file once for each line, and tells the seconds, and what of them took the hash, if there is one."""
+
+    def __init__(self, name, *command):
+        self.name, self.hashed = name, []
         self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def ask(self):
+    def step(self):
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        return [float(v) for v in self.process.stdout.readline().split()]
+        taken, *hashed = [float(v) for v in self.process.stdout.readline().split()]
+        self.hashed += hashed
+        return taken
 
     def close(self):
         self.process.stdin.close()
@@ -69,21 +74,13 @@ def measure(bench):
     rounds = bench.rounds or ROUNDS
     for kind, path in files(bench.folder):
         size = path.stat().st_size / 1e6
-        own = Reader(*one_core(), program, path, kind)
-        peer = Reader(*one_core(), *bench.python, "-c", PANDAS, path, kind) if bench.peers else None
-        if peer:
+        own = Reader("aml", *one_core(), program, path, kind)
+        peers = [Reader("pandas", *one_core(), *bench.python, "-c", PANDAS, path, kind)] if bench.peers else []
+        for peer in peers:
             bench.versions.update(json.loads(peer.process.stdout.readline()))
-        times, hashes, others = [], [], []
-        for _ in range(rounds):
-            taken, hashed = own.ask()
-            times.append(taken)
-            hashes.append(hashed)
-            if peer:
-                others.append(peer.ask()[0])
-        own.close()
-        if peer:
-            peer.close()
-        least, without = min(times), min(times) - min(hashes)
+        taken = interleave([own, *peers], rounds)
+        least, others = min(taken["aml"]), taken.get("pandas")
+        without = least - min(own.hashed)
         result[kind] = {"MB": size, "aml": size / least, "aml_without_hash": size / without}
         text = f"  {kind:<8} {size:6.1f} MB: {size / least:6.0f} MB/s, without the hash {size / without:6.0f}"
         if others:
