@@ -50,6 +50,19 @@ if(NOT AML_SANITIZE)
 endif()
 target_compile_definitions(aml_small PRIVATE AMLI_SMALL)
 target_include_directories(aml_small PRIVATE $<TARGET_PROPERTY:aml_runtime,INCLUDE_DIRECTORIES>)
+# aml_training.o: what every training program reaches of the runtime and of its libraries, linked beforehand into few sections, so
+# that linking a program is not reading a hundred objects. It stands before libaml_runtime.a, which has the rest: so an object is here
+# as a whole or not at all.
+if(NOT AML_SANITIZE)
+  set(training ${CMAKE_BINARY_DIR}/aml_training.o)
+  add_custom_command(OUTPUT ${training}
+    COMMAND ${CMAKE_C_COMPILER} -r -nostdlib -Wl,--strip-debug -Wl,--build-id=none -Wl,-u,aml_program_main
+            -Wl,-T,${CMAKE_SOURCE_DIR}/cmake/training.ld -o ${training} $<TARGET_FILE:aml_runtime> ${AML_JANSSON} ${AML_NETTLE}
+    DEPENDS aml_runtime ${CMAKE_SOURCE_DIR}/cmake/training.ld VERBATIM)
+  add_custom_target(aml_training ALL DEPENDS ${training})
+  add_dependencies(aml_small aml_training)
+  install(FILES ${training} DESTINATION lib/aml)
+endif()
 # libaml_runtime_aarch64.a: what deployed libraries need, and executables that read numbers, for aarch64. Where the two libraries of
 # every program are there for aarch64 as well (packages of the foreign architecture arm64), it is the whole runtime: executables
 # write and read texts then, and weights may be in a file. What reads JPEG stays out: it has a header for each architecture.

@@ -80,7 +80,8 @@ ProgramLink *link_begin(Cx *cx, Program *program, const ObjectCode *object, cons
     made->request = (LinkRequest){.tables = tables_of_program(cx, program, object, source_dir),
                                   .object = object,
                                   .libraries = libraries.text,
-                                  .output = output};
+                                  .output = output,
+                                  .trains = true};
     made->link = toolchain_begin(cx, &made->request);
     return made;
 }

@@ -174,6 +174,7 @@ typedef struct LinkRequest {
     const char *output;
     bool cross;                 // for TARGET_CROSS: a library
     bool small;                 // size matters more than how fast data are read
+    bool trains;                // a training program
     const char *name;           // libraries: of the model
     const char *const *exports; // libraries: functions, without the name; ends with NULL
 } LinkRequest;
@@ -185,6 +186,13 @@ const char *toolchain_link(Cx *cx, const LinkRequest *request);
 typedef struct Link Link;
 Link *toolchain_begin(Cx *cx, const LinkRequest *request);
 const char *toolchain_finish(Link *link, bool good);
+
+// ---- linker.c
+//
+// The linker's arguments by the compiler's answer to `-###`, with `input` in place of the word
+// `inputs`; ends with NULL. NULL: the answer is not understood.
+const char *const *linker_command(Cx *cx, const char *answer, const char *linker,
+                                  const char *inputs, const char *const input[], int count);
 
 // ---- layout.c
 //

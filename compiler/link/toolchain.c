@@ -267,50 +267,61 @@ static Process start_tables(Workplace *place, const LinkRequest *request, const 
     return start_tool(place, tools->compiler, words);
 }
 
-static bool on_path(Cx *cx, const char *name)
+static const char *on_path(Cx *cx, const char *name)
 {
     const char *path = getenv("PATH");
     for (const char *at = path ? path : ""; *at;) {
         size_t length = strcspn(at, ":");
-        const char *file = arena_printf(cx->scratch, "%.*s/%s", (int)length, at, name);
+        const char *file = arena_printf(cx->arena, "%.*s/%s", (int)length, at, name);
         if (length && access(file, X_OK) == 0)
-            return true;
+            return file;
         at += length + (at[length] == ':');
     }
-    return false;
+    return NULL;
 }
 
 // gold links a training program in half the time of binutils' other linker. The compiler that a
 // user or a sanitizer names has a linker of its own choice. gold does not find an archive by the
 // end of its path (lapack/liblapack.a).
-static bool links_with_gold(Cx *cx, const LinkRequest *request, const Toolchain *tools)
+static const char *gold_for(Cx *cx, const LinkRequest *request, const Toolchain *tools)
 {
-    return !request->cross && !request->small && !*AML_LINK_FLAGS &&
-           strcmp(tools->compiler, AML_DEFAULT_CC) == 0 &&
-           !(request->libraries && strchr(request->libraries, '/')) && on_path(cx, "ld.gold");
+    bool may = !request->cross && !request->small && !*AML_LINK_FLAGS &&
+               strcmp(tools->compiler, AML_DEFAULT_CC) == 0 &&
+               !(request->libraries && strchr(request->libraries, '/'));
+    return may ? on_path(cx, "ld.gold") : NULL;
+}
+
+// A file in the folder of the runtime, or NULL.
+static const char *beside_runtime(Cx *cx, const Toolchain *tools, const char *name)
+{
+    const char *slash = strrchr(tools->runtime, '/'),
+               *file = arena_printf(cx->arena, "%.*s/%s", (int)(slash ? slash - tools->runtime : 1),
+                                    slash ? tools->runtime : ".", name);
+    return access(file, R_OK) == 0 ? file : NULL;
 }
 
 static void add_objects(Workplace *place, const LinkRequest *request, const Toolchain *tools,
                         Words *words)
 {
+    ARG("tables.o");
     for (int i = 0; i < request->object->files; i++)
         ARG(object_name(place->cx, i));
-    const char *slash = strrchr(tools->runtime, '/'),
-               *small = arena_printf(place->cx->arena, "%.*s/libaml_small.a",
-                                     (int)(slash ? slash - tools->runtime : 1),
-                                     slash ? tools->runtime : ".");
-    if (request->small && access(small, R_OK) == 0)
-        ARG(small);
+    const char *first = request->small    ? beside_runtime(place->cx, tools, "libaml_small.a")
+                        : request->trains ? beside_runtime(place->cx, tools, "aml_training.o")
+                                          : NULL;
+    if (first)
+        ARG(first);
     ARG(tools->runtime);
 }
 
-static const char *link_whole(Workplace *place, const LinkRequest *request, const Toolchain *tools)
+// What the compiler is given to link an executable or a shared library of `inputs`.
+static void add_whole(Workplace *place, const LinkRequest *request, const Toolchain *tools,
+                      const Words *inputs, Words *words)
 {
     Cx *cx = place->cx;
-    Words list = {0}, *words = &list;
-    bool gold = links_with_gold(cx, request, tools);
-    ARG("tables.o");
-    add_objects(place, request, tools, words);
+    bool gold = gold_for(cx, request, tools) != NULL;
+    for (int i = 0; i < inputs->count; i++)
+        ARG(inputs->at[i]);
     Buffer libraries = {.arena = cx->arena};
     buffer_text(&libraries, request->libraries ? request->libraries : "");
     buffer_text(&libraries, tokenizer_libraries(cx, &request->tables));
@@ -341,11 +352,51 @@ static const char *link_whole(Workplace *place, const LinkRequest *request, cons
         ARG("-Wl,-z,relro");
     }
     ARG(gold ? "-fuse-ld=gold" : "-Wl,-z,noseparate-code"); // what gold does anyway
-    // No input is one of link-time optimisation; asking whether it is takes a sixth of a link.
+    // No input is one of link-time optimisation; asking whether it is takes a sixth of a link. The
+    // shared libgcc is a text that names libraries without their folders.
     if (gold)
-        ARG("-fno-use-linker-plugin");
+        ARG("-fno-use-linker-plugin"), ARG("-static-libgcc");
     ARG("-o"), ARG("result");
-    return run_tool(place, tools->compiler, words);
+}
+
+#define INPUTS "inputs.o" // stands for all of them while they are not known
+
+// Asks the compiler how it would link, if amlc can do it then by itself.
+static Process ask_how(Workplace *place, const LinkRequest *request, const Toolchain *tools)
+{
+    Words inputs = {0}, list = {0}, *words = &list;
+    if (request->kind != LINK_EXECUTABLE || !gold_for(place->cx, request, tools) ||
+        place_file(place, INPUTS, "", 0))
+        return (Process){-1, -1};
+    vec_push(place->cx->arena, &inputs, INPUTS);
+    ARG("-###");
+    add_whole(place, request, tools, &inputs, words);
+    return start_tool(place, tools->compiler, words);
+}
+
+// Whether the linker made the program; if not, the compiler says what is wrong.
+static bool link_alone(Workplace *place, const LinkRequest *request, const Toolchain *tools,
+                       const Words *inputs, const char *answer)
+{
+    Cx *cx = place->cx;
+    const char *gold = gold_for(cx, request, tools), *const *command =
+                                                         gold && answer
+                                                             ? linker_command(cx, answer, gold,
+                                                                              INPUTS, inputs->at,
+                                                                              inputs->count)
+                                                             : NULL;
+    return command && process_run(cx, command, place->folder, PROCESS_CAPTURE_BOTH).code == 0;
+}
+
+static const char *link_whole(Workplace *place, const LinkRequest *request, const Toolchain *tools,
+                              const char *answer)
+{
+    Words inputs = {0}, list = {0};
+    add_objects(place, request, tools, &inputs);
+    if (link_alone(place, request, tools, &inputs, answer))
+        return NULL;
+    add_whole(place, request, tools, &inputs, &list);
+    return run_tool(place, tools->compiler, &list);
 }
 
 // binutils of the compiler, which may be one for another machine.
@@ -373,7 +424,6 @@ static const char *link_object(Workplace *place, const LinkRequest *request, con
     ARG("-Wl,--force-group-allocation"); // two libraries must not share what is local in each
     for (const char *const *function = request->exports; *function; function++)
         ARG(arena_printf(cx->arena, "-Wl,-u,%s_%s", request->name, *function));
-    ARG("tables.o");
     add_objects(place, request, tools, words);
     if (!request->cross || *AML_CROSS_LIBRARIES)
         ARG("-l:libnettle.a");
@@ -384,7 +434,8 @@ static const char *link_object(Workplace *place, const LinkRequest *request, con
     return wrong ? wrong : run_tool(place, tool_of(place, tools, "objcopy"), &hide);
 }
 
-static const char *run_tools(Workplace *place, const LinkRequest *request, const Toolchain *tools)
+static const char *run_tools(Workplace *place, const LinkRequest *request, const Toolchain *tools,
+                             const char *answer)
 {
     Cx *cx = place->cx;
     const char *result = arena_printf(cx->arena, "%s/result", place->folder), *wrong = NULL;
@@ -392,7 +443,7 @@ static const char *run_tools(Workplace *place, const LinkRequest *request, const
     switch (request->kind) {
     case LINK_EXECUTABLE:
     case LINK_SHARED:
-        wrong = link_whole(place, request, tools);
+        wrong = link_whole(place, request, tools, answer);
         break;
     case LINK_OBJECT:
         wrong = link_object(place, request, tools, "result");
@@ -417,6 +468,7 @@ struct Link {
     const LinkRequest *request;
     Toolchain tools;
     Process tables; // the compiler of the tables
+    Process asked;  // how to link
     const char *wrong;
 };
 
@@ -449,8 +501,10 @@ static const char *begin(Link *link)
         free(real);
     }
     const char *wrong = place_inputs(&link->place, request);
-    if (!wrong)
+    if (!wrong) {
         link->tables = start_tables(&link->place, request, tools);
+        link->asked = ask_how(&link->place, request, tools);
+    }
     return wrong;
 }
 
@@ -469,12 +523,15 @@ const char *toolchain_finish(Link *link, bool good)
     const char *wrong = link->wrong;
     if (good && !wrong)
         wrong = place_objects(&link->place, link->request->object);
-    if (!link->wrong) { // it was started
+    const char *answer = NULL;
+    if (!link->wrong) { // they were started
+        ProcessResult asked = process_finish(link->place.cx, link->asked);
+        answer = asked.code == 0 ? asked.output : NULL;
         const char *said = finish_tool(&link->place, link->tools.compiler, link->tables);
         wrong = wrong ? wrong : said;
     }
     if (good && !wrong)
-        wrong = run_tools(&link->place, link->request, &link->tools);
+        wrong = run_tools(&link->place, link->request, &link->tools, answer);
     if (link->place.folder)
         leave(&link->place);
     return wrong;
