@@ -56,7 +56,7 @@ target_include_directories(aml_small PRIVATE $<TARGET_PROPERTY:aml_runtime,INCLU
 if(NOT AML_SANITIZE)
   set(training ${CMAKE_BINARY_DIR}/aml_training.o)
   add_custom_command(OUTPUT ${training}
-    COMMAND ${CMAKE_C_COMPILER} -r -nostdlib -Wl,--strip-debug -Wl,--build-id=none -Wl,-u,aml_program_main
+    COMMAND ${CMAKE_C_COMPILER} -r -nostdlib -Wl,--strip-debug -Wl,--build-id=none -Wl,-u,main
             -Wl,-T,${CMAKE_SOURCE_DIR}/cmake/training.ld -o ${training} $<TARGET_FILE:aml_runtime> ${AML_JANSSON} ${AML_NETTLE}
     DEPENDS aml_runtime ${CMAKE_SOURCE_DIR}/cmake/training.ld VERBATIM)
   add_custom_target(aml_training ALL DEPENDS ${training})

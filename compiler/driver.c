@@ -228,7 +228,7 @@ static int emit_stage(Command *command, Program *program, const char *stage)
         } else {
             const char *output = program->table.name;
             Tables tables = tables_of_program(
-                cx, program, &object, portable_source_dir(cx, program->table.source, output));
+                cx, program, &object, portable_source_dir(cx, program->table.source, output), true);
             buffer_text(&out, tables.text);
         }
     }

@@ -125,9 +125,10 @@ static void write_readers(TableWriter *writer, const Artifact *artifact)
 
 void write_artifact(TableWriter *writer, const Artifact *artifact, bool is_program)
 {
-    const char *field =
+    TableRef fields =
         table_field_array(writer, is_program ? artifact->field : bare_fields(writer->cx, artifact),
                           artifact->fields, "raw");
+    const char *field = fields.name ? fields.name : "0";
     write_levels(writer, artifact);
     if (is_program && readers(artifact))
         TOP("static const struct amli_file_reader *const readers[] = {%s};\n", readers(artifact));

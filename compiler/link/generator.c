@@ -69,11 +69,11 @@ Tables tables_of_generator(Cx *cx, const Artifact *facts, const Generator *gener
 {
     TableWriter writer_of = {.cx = cx, .top = {.arena = cx->arena}}, *writer = &writer_of;
     TOP("#include \"aml/program.h\"\n\n");
-    const char *tokenizer = table_tokenizer(writer, generator->tokenizer);
+    TableRef tokenizer = table_tokenizer(writer, generator->tokenizer);
     write_jobs(writer, generator, true);
     write_facts(writer, facts);
     TOP("static const aml_dataset data = {.name = %s, .source = {.tokenizer = %s}};\n",
-        table_text(writer, facts->name), tokenizer);
+        table_text(writer, facts->name), tokenizer.name ? tokenizer.name : "0");
     TOP("static const aml_program program[] = {\n");
     for (int i = 0; i < generator->level.count; i++)
         TOP("    {.abi = AML_PROGRAM_ABI, .name = %s, .doc = %s, .source = %s, .source_dir = "

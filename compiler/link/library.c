@@ -242,8 +242,8 @@ static void write_tensor(TableWriter *writer, const aml_tensor_info *info, int f
         info->shape.rank - from);
     for (int i = from; i < info->shape.rank; i++)
         TOP("%s%lld", i > from ? ", " : "", (long long)info->shape.dim[i]);
-    const char *names = table_class_names(writer, info);
-    TOP("}, %lld, %s},\n", (long long)info->classes, names ? names : "0");
+    TableRef names = table_class_names(writer, info);
+    TOP("}, %lld, %s},\n", (long long)info->classes, names.name ? names.name : "0");
 }
 
 static void write_info(TableWriter *writer, const Artifact *artifact)

@@ -77,11 +77,12 @@ ProgramLink *link_begin(Cx *cx, Program *program, const ObjectCode *object, cons
                       source_libraries(program->dataset.at[i].table.valid.kind),
                       statistic_libraries(&program->dataset.at[i]));
     ProgramLink *made = NEW(cx->arena, ProgramLink);
-    made->request = (LinkRequest){.tables = tables_of_program(cx, program, object, source_dir),
-                                  .object = object,
-                                  .libraries = libraries.text,
-                                  .output = output,
-                                  .trains = true};
+    made->request =
+        (LinkRequest){.tables = tables_of_program(cx, program, object, source_dir, false),
+                      .object = object,
+                      .libraries = libraries.text,
+                      .output = output,
+                      .trains = true};
     made->link = toolchain_begin(cx, &made->request);
     return made;
 }

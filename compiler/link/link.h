@@ -1,7 +1,8 @@
 // link/: from tables and an object to a file that runs.
 //
-// A Program's tables are written as one C file that includes aml/program.h, compiled by the
-// system's C compiler and linked with the object from codegen and libaml_runtime.a. Two builds of
+// A Program's tables become an object (image.c), which is linked with those from codegen and
+// libaml_runtime.a. Those of a deployed program, which has functions of its own, are one C file
+// that includes aml/program.h, compiled by the system's C compiler. Two builds of
 // one source are the same bytes, wherever they were made: no time, no build id, no absolute path
 // goes in, except that of a source that lies elsewhere (link.c).
 
@@ -10,23 +11,121 @@
 
 #include "compile.h"
 
-// ---- tables.c: C text of tables
+// ---- image.c: tables as an object file
+typedef struct ImagePlace {
+    int block;
+    size_t offset;
+} ImagePlace;
+typedef struct ImageBlock {
+    char *made;        // zeros in the beginning
+    const void *given; // or what is there already
+    size_t bytes, alignment, place;
+    bool has_addresses;
+} ImageBlock;
+typedef struct ImageReference {
+    ImagePlace from;
+    enum { IMAGE_PLACE, IMAGE_TEXT, IMAGE_SYMBOL } kind;
+    ImagePlace to; // TEXT: its offset among the texts; SYMBOL: its number as a block
+} ImageReference;
+typedef struct Image {
+    Cx *cx;
+    Vec(ImageBlock) block;
+    Vec(ImageReference) reference;
+    Buffer texts;
+    Map known;  // texts
+    Map symbol; // of other objects, numbered from 1
+} Image;
+// A block of zeros, or of the bytes `at`, which must stay.
+int image_block(Image *image, const void *at, size_t bytes, size_t alignment);
+char *image_at(const Image *image, ImagePlace place);
+// The address that is at `from`: of another place, of a text, of a symbol of another object.
+void image_point(Image *image, ImagePlace from, ImagePlace to);
+void image_text(Image *image, ImagePlace from, const char *text);
+void image_symbol(Image *image, ImagePlace from, const char *name);
+// The object; `name` is its one symbol, which is that block.
+ObjectFile image_object(Image *image, const char *name, int block);
+
+// ---- table_row.c: rows of tables, in an object or as C text
 typedef struct TableNames {
     const char *const *key;
-    const char *name; // of the array
+    struct TableRef *ref; // of the array
 } TableNames;
 typedef struct TableWriter {
     Cx *cx;
+    Image *image;          // NULL: the tables become C text
     Buffer top;            // arrays and declarations, in the order in which they are needed
     int arrays;            // names given so far
     Vec(TableNames) named; // names of classes that were written
     Vec(const aml_tokenizer *) tokenizer; // that were written
-    bool spells_nothing;                  // the program makes no texts of tokens
+    Vec(struct TableRef *) tokenizer_ref;
+    bool spells_nothing; // the program makes no texts of tokens
 } TableWriter;
+typedef struct TableRef { // what a field can point to
+    const char *name;     // in C; NULL: nothing
+    ImagePlace at;
+} TableRef;
+typedef struct TableRow {
+    TableWriter *writer;
+    Buffer text; // of its fields
+    ImagePlace at;
+} TableRow;
+typedef struct TableArray {
+    TableWriter *writer;
+    const char *type, *name;
+    size_t size;
+    int64_t count, begun;
+    int block;
+    Buffer rows;
+    TableRow row; // the last that was begun
+} TableArray;
+typedef enum TableValue { TABLE_INT32, TABLE_UINT32, TABLE_DOUBLE } TableValue;
 
+// An array of `count` rows: table_next gives one after the other, complete when the next is asked
+// for.
+TableArray table_array(TableWriter *writer, const char *name, const char *type, size_t size,
+                       int64_t count);
+#define TABLE_ARRAY(writer, name, Type, count)                                                     \
+    table_array((writer), (name), #Type, sizeof(Type), (count))
+TableRow *table_next(TableArray *array);
+TableRef table_end_array(TableArray *array);
+TableRef table_values(TableWriter *writer, const char *name, TableValue kind, const void *at,
+                      int64_t count);
+TableRef table_texts(TableWriter *writer, const char *name, const char *const at[], int64_t count);
+// A struct inside of C text that is written otherwise.
+TableRow table_lone_row(TableWriter *writer);
+const char *table_row_text(const TableRow *row);
+
+void row_whole(TableRow *row, const char *field, size_t offset, size_t size, int64_t value);
+void row_wholes(TableRow *row, const char *field, size_t offset, size_t size, const void *at,
+                int count); // of int32_t or int64_t
+void row_real(TableRow *row, const char *field, size_t offset, double value);
+void row_text(TableRow *row, const char *field, size_t offset, const char *text);
+void row_point(TableRow *row, const char *field, size_t offset, TableRef to);
+void row_symbol(TableRow *row, const char *field, size_t offset, const char *symbol);
+TableRow row_open(TableRow *row, size_t offset); // a struct in the row
+void row_close(TableRow *row, const char *field, const TableRow *inner);
+// A field of the row's Type; of an index only a number that is one in the text as well.
+#define SIZE_OF(Type, field) sizeof(((Type *)0)->field)
+#define WHOLE(row, Type, field, value)                                                             \
+    row_whole((row), #field, offsetof(Type, field), SIZE_OF(Type, field), (value))
+#define WHOLES(row, Type, field, at, count)                                                        \
+    row_wholes((row), #field, offsetof(Type, field), sizeof *(at), (at), (count))
+#define REAL(row, Type, field, value)                                                              \
+    row_real((row), #field, _Generic(((Type *)0)->field, double : offsetof(Type, field)), (value))
+#define TEXT(row, Type, field, text)                                                               \
+    row_text((row), #field, _Generic(((Type *)0)->field, const char * : offsetof(Type, field)),    \
+             (text))
+#define POINT(row, Type, field, ref) row_point((row), #field, offsetof(Type, field), (ref))
+#define SYMBOL(row, Type, field, symbol) row_symbol((row), #field, offsetof(Type, field), (symbol))
+#define OPEN(row, Type, field) row_open((row), offsetof(Type, field))
+#define CLOSE(row, field, inner) row_close((row), #field, (inner))
+
+// ---- tables.c
+//
 // A file of tables, and what belongs to it.
 typedef struct Tables {
-    const char *text;
+    const char *text;                          // C
+    ObjectFile object;                         // or what a C compiler would make of it
     const struct aml_vocabulary *const *image; // of tokenizer I, for the file tokenizerI.bin; NULL:
     int images;                                // it has none
     bool unpacks; // the program expands its constants, if they are packed (aml/packed.h)
@@ -34,32 +133,34 @@ typedef struct Tables {
 
 const char *table_text(TableWriter *writer, const char *text); // a C literal, or "0" for NULL
 const char *table_real(TableWriter *writer, double value);
-// An initialiser of aml_function; `prefix` names its arrays. An Entry without ir gives {0}.
+const char *table_name(TableWriter *writer, const char *prefix, const char *what); // of an array
+// A function; `prefix` names its arrays. An Entry without ir gives zeros.
+void row_function(TableRow *row, const Entry *entry, const char *prefix);
+void row_generation(TableRow *row, const aml_generation *of);
+TableRef table_field_array(TableWriter *writer, const aml_field *field, int count,
+                           const char *prefix);
+// The same as C texts.
 const char *table_function(TableWriter *writer, const Entry *entry, const char *prefix);
 const char *table_generation(TableWriter *writer, const aml_generation *of);
-const char *table_field_array(TableWriter *writer, const aml_field *field, int count,
-                              const char *prefix);
 // table_cell.c: to be written before the array that names them.
-const char *table_class_names(TableWriter *writer, const aml_tensor_info *of); // NULL: it has none
-const char *table_cell_rule(TableWriter *writer, const aml_field *field);
+TableRef table_class_names(TableWriter *writer, const aml_tensor_info *of);
+TableRef table_cell_rule(TableWriter *writer, const aml_field *field);
 // What a program that reads this kind of source is linked with besides.
 const char *source_libraries(aml_source_kind kind);
 const char *statistic_libraries(const ProgramDataset *data);
 // table_kernel.c: "some/folder/digits.aml:14" is "digits.aml:14" wherever it was compiled; the rest
-// of an initialiser of aml_function; empty: it cannot be watched
+// of a function's row, if it can be watched
 const char *table_place(const char *text);
-const char *table_kernels(TableWriter *writer, const Entry *entry, const char *name);
+void row_kernels(TableRow *row, const Entry *entry, const char *name);
 // table_text.c: tokenizers, names of files
-const char *table_tokenizer(TableWriter *writer, const aml_tokenizer *of); // a pointer to one
-const char *table_text_rule(TableWriter *writer,
-                            const aml_text_rule *of); // settings of a cell's rule
-const char *table_files(TableWriter *writer,
-                        const aml_files *of); // a pointer to the rules of names
+TableRef table_tokenizer(TableWriter *writer, const aml_tokenizer *of);
+TableRef table_text_rule(TableWriter *writer, const aml_text_rule *of); // of a cell's rule
+TableRef table_files(TableWriter *writer, const aml_files *of);         // the rules of names
 const char *tokenizer_libraries(Cx *cx, const Tables *tables);
 Tables table_end(TableWriter *writer);
-// The whole file of a training program.
-Tables tables_of_program(Cx *cx, Program *program, const ObjectCode *object,
-                         const char *source_dir);
+// Of a training program: the object, or C text that says the same.
+Tables tables_of_program(Cx *cx, Program *program, const ObjectCode *object, const char *source_dir,
+                         bool as_text);
 
 // ---- artifact.c: C text of deployed programs
 //

@@ -4,48 +4,48 @@
 
 #define TOP(...) buffer_printf(&writer->top, __VA_ARGS__)
 
-static const char *texts(TableWriter *writer, const char *const at[], int64_t count)
-{
-    const char *name = arena_printf(writer->cx->arena, "texts_%d", writer->arrays++);
-    TOP("static const char *const %s[] = {", name);
-    for (int64_t i = 0; i < count; i++)
-        TOP("%s%s", i ? ", " : "", table_text(writer, at[i]));
-    TOP("};\n");
-    return name;
-}
-
-const char *table_class_names(TableWriter *writer, const aml_tensor_info *of)
+TableRef table_class_names(TableWriter *writer, const aml_tensor_info *of)
 {
     if (!of->class_name)
-        return NULL;
+        return (TableRef){0};
     for (int i = 0; i < writer->named.count; i++)
         if (writer->named.at[i].key == of->class_name)
-            return writer->named.at[i].name;
-    TableNames names = {of->class_name, texts(writer, of->class_name, of->classes)};
+            return *writer->named.at[i].ref;
+    TableRef *ref = NEW(writer->cx->arena, TableRef);
+    *ref = table_texts(writer, table_name(writer, "class", "names"), of->class_name, of->classes);
+    TableNames names = {of->class_name, ref};
     vec_push(writer->cx->arena, &writer->named, names);
-    return names.name;
+    return *ref;
 }
 
-const char *table_cell_rule(TableWriter *writer, const aml_field *field)
+TableRef table_cell_rule(TableWriter *writer, const aml_field *field)
 {
     const aml_cell_rule *rule = field->rule;
     if (!rule)
-        return "0";
-    const char *missing = rule->missings ? texts(writer, rule->missing, rule->missings) : "0",
-               *order = "0",
-               *name = arena_printf(writer->cx->arena, "cell_rule_%d", writer->arrays++);
-    if (rule->kind == AML_CELL_CATEGORY) {
-        order = arena_printf(writer->cx->arena, "order_%d", writer->arrays++);
-        TOP("static const int32_t %s[] = {", order);
-        for (int64_t i = 0; i < field->tensor.classes - rule->unknown; i++)
-            TOP("%s%d", i ? ", " : "", rule->order[i]);
-        TOP("};\n");
+        return (TableRef){0};
+    TableRef missing = table_texts(writer, table_name(writer, "cell", "missing"), rule->missing,
+                                   rule->missings),
+             order = {0}, text = table_text_rule(writer, rule->text);
+    if (rule->kind == AML_CELL_CATEGORY)
+        order = table_values(writer, table_name(writer, "cell", "order"), TABLE_INT32, rule->order,
+                             field->tensor.classes - rule->unknown);
+    TableArray array = TABLE_ARRAY(writer, table_name(writer, "cell", "rule"), aml_cell_rule, 1);
+    TableRow *row = table_next(&array);
+    WHOLE(row, aml_cell_rule, kind, rule->kind);
+    WHOLE(row, aml_cell_rule, missings, rule->missings);
+    POINT(row, aml_cell_rule, missing, missing);
+    TEXT(row, aml_cell_rule, fill, rule->fill);
+    POINT(row, aml_cell_rule, order, order);
+    WHOLE(row, aml_cell_rule, unknown, rule->unknown);
+    TEXT(row, aml_cell_rule, ending, rule->ending);
+    TEXT(row, aml_cell_rule, format, rule->format);
+    if (rule->text) {
+        if (!writer->image)
+            TOP("extern const struct amli_cell_decoder amli_text_cells;\n");
+        SYMBOL(row, aml_cell_rule, decoder, "&amli_text_cells");
     }
-    const char *text = table_text_rule(writer, rule->text);
-    TOP("static const aml_cell_rule %s = {.kind = (aml_cell_kind)%d, .missings = %d, .missing = "
-        "%s, .fill = %s, .order = %s, .unknown = %d, .ending = %s, .format = %s%s, .read = %s};\n",
-        name, rule->kind, rule->missings, missing, table_text(writer, rule->fill), order,
-        rule->unknown, table_text(writer, rule->ending), table_text(writer, rule->format), text,
-        rule->kind == AML_CELL_TEXT ? "0" : "amli_read_by_rule");
-    return arena_printf(writer->cx->arena, "&%s", name);
+    POINT(row, aml_cell_rule, text, text);
+    if (rule->kind != AML_CELL_TEXT)
+        SYMBOL(row, aml_cell_rule, read, "amli_read_by_rule");
+    return table_end_array(&array);
 }

@@ -9,9 +9,8 @@
 
 typedef struct Texts {
     TableWriter *writer;
-    Map known;   // to the place of a text
-    Buffer out;  // C literals
-    size_t next; // place; 0 is none
+    Map known;  // to the place of a text; 0 is none
+    Buffer out; // with the zeros behind them
 } Texts;
 
 static unsigned text_at(Texts *texts, const char *text)
@@ -23,11 +22,22 @@ static unsigned text_at(Texts *texts, const char *text)
     uintptr_t known = (uintptr_t)map_get(&texts->known, key);
     if (known)
         return (unsigned)known;
-    known = texts->next;
+    known = texts->out.length;
     map_put(cx->arena, &texts->known, key, (void *)known);
-    buffer_printf(&texts->out, "    %s \"\\0\"\n", table_text(texts->writer, text));
-    texts->next += strlen(text) + 1;
+    buffer_append(&texts->out, text, strlen(text) + 1);
     return (unsigned)known;
+}
+
+static TableRef end_texts(Texts *texts, const char *name)
+{
+    TableWriter *writer = texts->writer;
+    const char *at = texts->out.text, *end = at + texts->out.length;
+    if (writer->image)
+        return (TableRef){name, {image_block(writer->image, at, texts->out.length, 1), 0}};
+    TOP("static const char %s[] =\n", name);
+    for (; at < end; at += strlen(at) + 1)
+        TOP("    %s%s\n", table_text(writer, at), at + strlen(at) + 1 < end ? " \"\\0\"" : ";");
+    return (TableRef){name, {0}};
 }
 
 const char *table_place(const char *text)
@@ -36,32 +46,43 @@ const char *table_place(const char *text)
     return slash ? slash + 1 : text;
 }
 
-const char *table_kernels(TableWriter *writer, const Entry *entry, const char *name)
+void row_kernels(TableRow *row, const Entry *entry, const char *name)
 {
+    TableWriter *writer = row->writer;
     Arena *arena = writer->cx->arena;
-    Texts texts = {.writer = writer, .out = {.arena = arena}, .next = 1};
+    Texts texts = {.writer = writer, .out = {.arena = arena}};
+    int results = 0;
     if (entry->kernel.count == 0)
-        return "";
-    buffer_text(&texts.out, "    \"\\0\"\n");
-    TOP("static const aml_kernel_result %s_result[] = {", name);
+        return;
+    buffer_append(&texts.out, "", 1);
     for (int i = 0; i < entry->kernel.count; i++)
-        for (int k = 0; k < entry->kernel.at[i].results; k++) {
-            const EntryResult *result = &entry->kernel.at[i].result[k];
-            TOP("{%d, %u, %lldll}, ", result->dtype, text_at(&texts, table_place(result->place)),
-                (long long)result->elements);
-        }
-    TOP("};\nstatic const aml_kernel %s[] = {\n", name);
+        results += entry->kernel.at[i].results;
+    TableArray result = TABLE_ARRAY(writer, arena_printf(arena, "%s_result", name),
+                                    aml_kernel_result, results),
+               kernels = TABLE_ARRAY(writer, name, aml_kernel, entry->kernel.count);
     for (int i = 0, first = 0; i < entry->kernel.count; i++) {
         const EntryKernel *kernel = &entry->kernel.at[i];
-        TOP("    {.place = %u, .lines = %u, .what = %u, .weight = %u, .results = %d, .first = %d, "
-            ".flops = %s, .bytes = %s, .loop = %d},\n",
-            text_at(&texts, table_place(kernel->place)), text_at(&texts, kernel->lines),
-            text_at(&texts, kernel->what), text_at(&texts, kernel->weight), kernel->results, first,
-            table_real(writer, kernel->flops), table_real(writer, kernel->bytes), kernel->loop);
+        for (int k = 0; k < kernel->results; k++) {
+            TableRow *one = table_next(&result);
+            WHOLE(one, aml_kernel_result, dtype, kernel->result[k].dtype);
+            WHOLE(one, aml_kernel_result, place,
+                  text_at(&texts, table_place(kernel->result[k].place)));
+            WHOLE(one, aml_kernel_result, elements, kernel->result[k].elements);
+        }
+        TableRow *one = table_next(&kernels);
+        WHOLE(one, aml_kernel, place, text_at(&texts, table_place(kernel->place)));
+        WHOLE(one, aml_kernel, lines, text_at(&texts, kernel->lines));
+        WHOLE(one, aml_kernel, what, text_at(&texts, kernel->what));
+        WHOLE(one, aml_kernel, weight, text_at(&texts, kernel->weight));
+        WHOLE(one, aml_kernel, results, kernel->results);
+        WHOLE(one, aml_kernel, first, first);
+        REAL(one, aml_kernel, flops, kernel->flops);
+        REAL(one, aml_kernel, bytes, kernel->bytes);
+        WHOLE(one, aml_kernel, loop, kernel->loop);
         first += kernel->results;
     }
-    TOP("};\nstatic const char %s_text[] =\n%s;\n", name, texts.out.text);
-    return arena_printf(arena,
-                        ", .kernels = %d, .kernel = %s, .result = %s_result, .text = %s_text",
-                        entry->kernel.count, name, name, name);
+    WHOLE(row, aml_function, kernels, entry->kernel.count);
+    POINT(row, aml_function, kernel, table_end_array(&kernels));
+    POINT(row, aml_function, result, table_end_array(&result));
+    POINT(row, aml_function, text, end_texts(&texts, arena_printf(arena, "%s_text", name)));
 }

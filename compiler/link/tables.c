@@ -1,26 +1,13 @@
-// tables.c: the tables of aml/program.h as C text.
+// tables.c: the tables of aml/program.h.
 //
-// Every initialiser names its fields, so the text stays right when a field is added to program.h,
-// and it can be read: `amlc build --emit=program`. Arrays are written before the table that points
-// to them; an empty one is a null pointer.
+// Each field is named where it gets its value, so that a table stays right when one is added to
+// program.h. What a row points to is written before the row that points to it; an array of nothing
+// is a null pointer. `amlc build --emit=program` shows the tables as C text.
 
 #include "link/link.h"
 
 #include <math.h>
 #include <string.h>
-
-static const char *const dtype_constant[] = {"AML_F32", "AML_F64", "AML_F16", "AML_BF16", "AML_I8",
-                                             "AML_U8",  "AML_I32", "AML_I64", "AML_BOOL"};
-static const char *const scalar_constant[] = {
-    "AML_SCALAR_STEP",     "AML_SCALAR_TOTAL_STEPS", "AML_SCALAR_EPOCH_STEPS", "AML_SCALAR_SEED",
-    "AML_SCALAR_POSITION", "AML_SCALAR_SAMPLE",      "AML_SCALAR_OPTION",      "AML_SCALAR_LIMIT",
-    "AML_SCALAR_MEASURED", "AML_SCALAR_RATE"};
-static const char *const role_constant[] = {
-    "AML_ROLE_WEIGHT", "AML_ROLE_STATE", "AML_ROLE_OPTIMIZER", "AML_ROLE_METRIC", "AML_ROLE_CACHE"};
-
-_Static_assert(COUNT_OF(dtype_constant) == DTYPE_COUNT, "one name a dtype");
-_Static_assert(COUNT_OF(scalar_constant) == AML_SCALAR_RATE + 1, "one name a scalar kind");
-_Static_assert(COUNT_OF(role_constant) == AML_ROLES, "one name a role");
 
 #define TOP(...) buffer_printf(&writer->top, __VA_ARGS__)
 
@@ -52,135 +39,133 @@ const char *table_real(TableWriter *writer, double value)
     return strpbrk(text, ".e") ? text : arena_printf(writer->cx->arena, "%s.0", text);
 }
 
-static const char *shape(TableWriter *writer, const aml_shape *of)
+static void put_tensor(TableRow *row, const aml_tensor_info *of)
 {
-    Buffer out = {.arena = writer->cx->arena};
-    buffer_printf(&out, "{%d, {", of->rank);
-    for (int i = 0; i < of->rank; i++)
-        buffer_printf(&out, "%s%lld", i ? ", " : "", (long long)of->dim[i]);
-    buffer_text(&out, of->rank ? "}}" : "0}}");
-    return out.text;
+    TableRef names = table_class_names(row->writer, of);
+    TEXT(row, aml_tensor_info, name, of->name);
+    WHOLE(row, aml_tensor_info, dtype, of->dtype);
+    WHOLE(row, aml_tensor_info, shape.rank, of->shape.rank);
+    WHOLES(row, aml_tensor_info, shape.dim, of->shape.dim, of->shape.rank);
+    WHOLE(row, aml_tensor_info, classes, of->classes);
+    POINT(row, aml_tensor_info, class_name, names);
+    WHOLE(row, aml_tensor_info, rows, of->rows);
 }
 
-static const char *tensor(TableWriter *writer, const aml_tensor_info *of)
-{
-    const char *names = table_class_names(writer, of);
-    return arena_printf(
-        writer->cx->arena, "{.name = %s, .dtype = %s, .shape = %s, .classes = %lld%s%s%s}",
-        table_text(writer, of->name), dtype_constant[of->dtype], shape(writer, &of->shape),
-        (long long)of->classes, names ? ", .class_name = " : "", names ? names : "",
-        of->rows ? ", .rows = true" : "");
-}
+// In a row that has such a field.
+#define TENSOR(row, Type, field, of)                                                               \
+    do {                                                                                           \
+        TableRow inner_ = OPEN(row, Type, field);                                                  \
+        put_tensor(&inner_, (of));                                                                 \
+        CLOSE(row, field, &inner_);                                                                \
+    } while (0)
+#define FUNCTION(row, Type, field, entry, prefix)                                                  \
+    do {                                                                                           \
+        TableRow inner_ = OPEN(row, Type, field);                                                  \
+        row_function(&inner_, (entry), (prefix));                                                  \
+        CLOSE(row, field, &inner_);                                                                \
+    } while (0)
+#define QUANTITY(row, Type, field, of)                                                             \
+    do {                                                                                           \
+        REAL(row, Type, field.value, (of).value);                                                  \
+        WHOLE(row, Type, field.unit, (of).unit);                                                   \
+        WHOLE(row, Type, field.option, (of).option);                                               \
+    } while (0)
 
-static const char *array_name(TableWriter *writer, const char *prefix, const char *what)
+const char *table_name(TableWriter *writer, const char *prefix, const char *what)
 {
     return arena_printf(writer->cx->arena, "%s_%s_%d", prefix, what, writer->arrays++);
 }
 
-static const char *tensor_array(TableWriter *writer, const aml_tensor_info *at, int count,
-                                const char *prefix, const char *what)
+static TableRef tensor_array(TableWriter *writer, const aml_tensor_info *at, int count,
+                             const char *prefix, const char *what)
 {
-    if (count == 0)
-        return "0";
-    const char *name = array_name(writer, prefix, what);
+    TableArray array =
+        TABLE_ARRAY(writer, table_name(writer, prefix, what), aml_tensor_info, count);
     for (int i = 0; i < count; i++)
-        table_class_names(writer, &at[i]);
-    TOP("static const aml_tensor_info %s[] = {\n", name);
-    for (int i = 0; i < count; i++)
-        TOP("    %s,\n", tensor(writer, &at[i]));
-    TOP("};\n");
-    return name;
+        put_tensor(table_next(&array), &at[i]);
+    return table_end_array(&array);
 }
 
-static const char *place(TableWriter *writer, const char *text)
+static TableRef scalar_array(TableWriter *writer, const Entry *entry, const char *prefix)
 {
-    return table_text(writer, table_place(text));
+    TableArray array = TABLE_ARRAY(writer, table_name(writer, prefix, "scalar"), aml_scalar_info,
+                                   entry->scalar.count);
+    for (int i = 0; i < entry->scalar.count; i++) {
+        const aml_scalar_info *info = &entry->scalar.at[i];
+        TableRow *row = table_next(&array);
+        WHOLE(row, aml_scalar_info, kind, info->kind);
+        WHOLE(row, aml_scalar_info, index, info->index);
+        WHOLE(row, aml_scalar_info, dtype, info->dtype);
+    }
+    return table_end_array(&array);
 }
 
-const char *table_function(TableWriter *writer, const Entry *entry, const char *prefix)
+void row_function(TableRow *row, const Entry *entry, const char *prefix)
 {
+    TableWriter *writer = row->writer;
     if (!entry->ir)
-        return "{0}";
-    Arena *arena = writer->cx->arena;
+        return;
     for (int i = 0; i < entry->ir->param.count; i++) {
         Slot slot = entry->ir->param_slot.at[i];
         if (slot.kind == SLOT_ROWS)
             entry->input.at[slot.index].rows = true;
     }
-    const char *input = tensor_array(writer, entry->input.at, entry->input.count, prefix, "input");
-    const char *output =
-        tensor_array(writer, entry->output.at, entry->output.count, prefix, "output");
-    const char *scalar = "0";
-    if (entry->scalar.count) {
-        scalar = array_name(writer, prefix, "scalar");
-        TOP("static const aml_scalar_info %s[] = {\n", scalar);
-        for (int i = 0; i < entry->scalar.count; i++) {
-            const aml_scalar_info *info = &entry->scalar.at[i];
-            TOP("    {.kind = %s, .index = %d, .dtype = %s},\n", scalar_constant[info->kind],
-                info->index, dtype_constant[info->dtype]);
-        }
-        TOP("};\n");
-    }
-    const char *kernels = table_kernels(writer, entry, array_name(writer, prefix, "kernel"));
-    TOP("void %s(const aml_call *call);\n", entry->symbol);
-    return arena_printf(
-        arena,
-        "{.name = %s, .run = %s, .arena_bytes = %zuu, .inputs = %d, .outputs = %d, .scalars = %d, "
-        ".input = %s, .output = %s, .scalar = %s, .flops = %s%s}",
-        table_text(writer, entry->symbol), entry->symbol, entry->arena_bytes, entry->input.count,
-        entry->output.count, entry->scalar.count, input, output, scalar,
-        table_real(writer, entry->flops), kernels);
+    TEXT(row, aml_function, name, entry->symbol);
+    if (!writer->image)
+        TOP("void %s(const aml_call *call);\n", entry->symbol);
+    SYMBOL(row, aml_function, run, entry->symbol);
+    WHOLE(row, aml_function, arena_bytes, (int64_t)entry->arena_bytes);
+    WHOLE(row, aml_function, inputs, entry->input.count);
+    WHOLE(row, aml_function, outputs, entry->output.count);
+    WHOLE(row, aml_function, scalars, entry->scalar.count);
+    POINT(row, aml_function, input,
+          tensor_array(writer, entry->input.at, entry->input.count, prefix, "input"));
+    POINT(row, aml_function, output,
+          tensor_array(writer, entry->output.at, entry->output.count, prefix, "output"));
+    POINT(row, aml_function, scalar, scalar_array(writer, entry, prefix));
+    REAL(row, aml_function, flops, entry->flops);
+    row_kernels(row, entry, table_name(writer, prefix, "kernel"));
 }
 
-const char *table_field_array(TableWriter *writer, const aml_field *field, int count,
-                              const char *prefix)
+const char *table_function(TableWriter *writer, const Entry *entry, const char *prefix)
 {
-    if (count == 0)
-        return "0";
-    const char *name = array_name(writer, prefix, "field"),
-               **rule = NEW_ARRAY(writer->cx->arena, const char *, count);
+    TableRow row = table_lone_row(writer);
+    row_function(&row, entry, prefix);
+    return table_row_text(&row);
+}
+
+TableRef table_field_array(TableWriter *writer, const aml_field *field, int count,
+                           const char *prefix)
+{
+    TableArray array = TABLE_ARRAY(writer, table_name(writer, prefix, "field"), aml_field, count);
     for (int i = 0; i < count; i++) {
-        table_class_names(writer, &field[i].tensor);
-        rule[i] = table_cell_rule(writer, &field[i]);
+        TableRow *row = table_next(&array);
+        TENSOR(row, aml_field, tensor, &field[i].tensor);
+        TEXT(row, aml_field, place, table_place(field[i].place));
+        TEXT(row, aml_field, column, field[i].column);
+        TEXT(row, aml_field, last_column, field[i].last_column);
+        TEXT(row, aml_field, key, field[i].key);
+        WHOLE(row, aml_field, first, field[i].first);
+        WHOLE(row, aml_field, count, field[i].count);
+        WHOLE(row, aml_field, part, field[i].part);
+        POINT(row, aml_field, rule, table_cell_rule(writer, &field[i]));
+        WHOLE(row, aml_field, label, field[i].label);
     }
-    TOP("static const aml_field %s[] = {\n", name);
-    for (int i = 0; i < count; i++)
-        TOP("    {.tensor = %s, .place = %s, .column = %s, .last_column = %s, .key = %s, .first = "
-            "%d, .count = %d, "
-            ".part = "
-            "%d, .rule = %s, .label = %d},\n",
-            tensor(writer, &field[i].tensor), place(writer, field[i].place),
-            table_text(writer, field[i].column), table_text(writer, field[i].last_column),
-            table_text(writer, field[i].key), field[i].first, field[i].count, field[i].part,
-            rule[i], field[i].label);
-    TOP("};\n");
-    return name;
+    return table_end_array(&array);
 }
 
-static const char *text_parts(TableWriter *writer, const aml_text *text, const char *prefix)
+static void put_parts(TableRow *row, const aml_text *text, const char *prefix)
 {
-    if (text->parts == 0)
-        return "{0}";
-    const char *name = array_name(writer, prefix, "text");
-    TOP("static const aml_text_part %s[] = {\n", name);
-    for (int i = 0; i < text->parts; i++)
-        TOP("    {.text = %s, .option = %d},\n", table_text(writer, text->part[i].text),
-            text->part[i].option);
-    TOP("};\n");
-    return arena_printf(writer->cx->arena, "{.parts = %d, .part = %s}", text->parts, name);
-}
-
-static const char *text_list(TableWriter *writer, const char *const at[], int count,
-                             const char *prefix, const char *what)
-{
-    if (count == 0)
-        return "0";
-    const char *name = array_name(writer, prefix, what);
-    TOP("static const char *const %s[] = {", name);
-    for (int i = 0; i < count; i++)
-        TOP("%s%s", i ? ", " : "", table_text(writer, at[i]));
-    TOP("};\n");
-    return name;
+    TableWriter *writer = row->writer;
+    TableArray array =
+        TABLE_ARRAY(writer, table_name(writer, prefix, "text"), aml_text_part, text->parts);
+    for (int i = 0; i < text->parts; i++) {
+        TableRow *part = table_next(&array);
+        TEXT(part, aml_text_part, text, text->part[i].text);
+        WHOLE(part, aml_text_part, option, text->part[i].option);
+    }
+    WHOLE(row, aml_text, parts, text->parts);
+    POINT(row, aml_text, part, table_end_array(&array));
 }
 
 static const char *source_reader(aml_source_kind kind)
@@ -214,426 +199,431 @@ const char *source_libraries(aml_source_kind kind)
     return libraries[kind];
 }
 
-static const char *source(TableWriter *writer, const ProgramDataset *dataset, int which,
-                          const char *prefix)
+static void put_source(TableRow *row, const ProgramDataset *dataset, int which, const char *prefix)
 {
     static const char *const name[] = {"source", "test", "valid"};
     const aml_source *const all[] = {&dataset->table.source, &dataset->table.test,
                                      &dataset->table.valid},
                             *of = all[which];
+    TableWriter *writer = row->writer;
     Arena *arena = writer->cx->arena;
     if (of->kind == AML_SOURCE_NONE)
-        return "{0}";
-    Buffer files = {.arena = arena};
-    buffer_text(&files, "");
-    prefix = arena_printf(arena, "%s_%s", prefix, name[which]);
-    const char *classes = text_list(writer, of->class_name, of->classes, prefix, "class");
-    for (int i = 0; i < AML_SOURCE_FILES; i++)
-        buffer_printf(&files, "%s%s", i ? ", " : "",
-                      text_parts(writer, &of->file[i], arena_printf(arena, "%s%d", prefix, i)));
-    return arena_printf(arena,
-                        "{.kind = (aml_source_kind)%d, .reader = &amli_source_%s, .place = %s, "
-                        ".file = {%s}, .separator = %d, "
-                        ".header = (aml_header)%d, .comment = %d, .literal_quotes = %d, "
-                        ".keeps_nan = %d, .memory_bytes = %zuu, .rows = %lldll, .seed = %lldll, "
-                        ".generate = %s, .tokenizer = %s,\n      .resize = (aml_resize)%d, "
-                        ".background = %d, .most_pixels = %lldll, .classes = %d, .class_name = %s, "
-                        ".files = %s, .column = {%s, %s}, .cache_bytes = %zuu}",
-                        of->kind, source_reader(of->kind), place(writer, of->place), files.text,
-                        of->separator, of->header, of->comment, of->literal_quotes, of->keeps_nan,
-                        of->memory_bytes, (long long)of->rows, (long long)of->seed,
-                        table_function(writer, &dataset->generate[which], prefix),
-                        table_tokenizer(writer, of->tokenizer), of->resize, of->background,
-                        (long long)of->most_pixels, of->classes, classes,
-                        table_files(writer, of->files), table_text(writer, of->column[0]),
-                        table_text(writer, of->column[1]), of->cache_bytes);
-}
-
-static const char *quantity(TableWriter *writer, aml_quantity of)
-{
-    return arena_printf(writer->cx->arena, "{%s, (aml_unit)%d, %d}", table_real(writer, of.value),
-                        of.unit, of.option);
-}
-
-static void write_options(TableWriter *writer, Program *program)
-{
-    if (program->option.count == 0)
         return;
-    TOP("static const aml_option options[] = {\n");
+    prefix = arena_printf(arena, "%s_%s", prefix, name[which]);
+    WHOLE(row, aml_source, kind, of->kind);
+    SYMBOL(row, aml_source, reader,
+           arena_printf(arena, "&amli_source_%s", source_reader(of->kind)));
+    TEXT(row, aml_source, place, table_place(of->place));
+    for (int i = 0; i < AML_SOURCE_FILES; i++) {
+        TableRow file = row_open(row, offsetof(aml_source, file) + sizeof(aml_text) * (size_t)i);
+        put_parts(&file, &of->file[i], arena_printf(arena, "%s%d", prefix, i));
+        row_close(row, arena_printf(arena, "file[%d]", i), &file);
+    }
+    WHOLE(row, aml_source, separator, of->separator);
+    WHOLE(row, aml_source, header, of->header);
+    WHOLE(row, aml_source, comment, of->comment);
+    WHOLE(row, aml_source, literal_quotes, of->literal_quotes);
+    WHOLE(row, aml_source, keeps_nan, of->keeps_nan);
+    WHOLE(row, aml_source, memory_bytes, (int64_t)of->memory_bytes);
+    WHOLE(row, aml_source, rows, of->rows);
+    WHOLE(row, aml_source, seed, of->seed);
+    FUNCTION(row, aml_source, generate, &dataset->generate[which], prefix);
+    POINT(row, aml_source, tokenizer, table_tokenizer(writer, of->tokenizer));
+    WHOLE(row, aml_source, resize, of->resize);
+    WHOLE(row, aml_source, background, of->background);
+    WHOLE(row, aml_source, most_pixels, of->most_pixels);
+    WHOLE(row, aml_source, classes, of->classes);
+    POINT(row, aml_source, class_name,
+          table_texts(writer, table_name(writer, prefix, "class"), of->class_name, of->classes));
+    POINT(row, aml_source, files, table_files(writer, of->files));
+    TEXT(row, aml_source, column[0], of->column[0]);
+    TEXT(row, aml_source, column[1], of->column[1]);
+    WHOLE(row, aml_source, cache_bytes, (int64_t)of->cache_bytes);
+}
+
+static TableRef options(TableWriter *writer, const Program *program)
+{
+    TableArray array = TABLE_ARRAY(writer, "options", aml_option, program->option.count);
     for (int i = 0; i < program->option.count; i++) {
         const aml_option *option = &program->option.at[i];
-        bool whole = option->type == AML_OPTION_BOOL || option->type == AML_OPTION_INT;
-        TOP("    {.name = %s, .doc = %s, .place = %s, .type = (aml_option_type)%d, .value = {",
-            table_text(writer, option->name), table_text(writer, option->doc),
-            place(writer, option->place), option->type);
-        if (whole)
-            TOP(".whole = %lldll", (long long)option->value.whole);
+        TableRow *row = table_next(&array);
+        TEXT(row, aml_option, name, option->name);
+        TEXT(row, aml_option, doc, option->doc);
+        TEXT(row, aml_option, place, table_place(option->place));
+        WHOLE(row, aml_option, type, option->type);
+        if (option->type == AML_OPTION_BOOL || option->type == AML_OPTION_INT)
+            WHOLE(row, aml_option, value.whole, option->value.whole);
         else
-            TOP(".real = %s", table_real(writer, option->value.real));
-        TOP("}, .unit = (aml_unit)%d, .text = %s},\n", option->unit,
-            table_text(writer, option->text));
+            REAL(row, aml_option, value.real, option->value.real);
+        WHOLE(row, aml_option, unit, option->unit);
+        TEXT(row, aml_option, text, option->text);
     }
-    TOP("};\n");
+    return table_end_array(&array);
 }
 
-static void write_settings(TableWriter *writer, Program *program)
+static TableRef fixed_values(TableWriter *writer, const Program *program)
 {
-    if (program->fixed.count) {
-        TOP("static const aml_fixed fixeds[] = {\n");
-        for (int i = 0; i < program->fixed.count; i++) {
-            const aml_fixed *fixed = &program->fixed.at[i];
-            TOP("    {.name = %s, .doc = %s, .place = %s, .value = %s},\n",
-                table_text(writer, fixed->name), table_text(writer, fixed->doc),
-                place(writer, fixed->place), table_text(writer, fixed->value));
-        }
-        TOP("};\n");
+    TableArray array = TABLE_ARRAY(writer, "fixeds", aml_fixed, program->fixed.count);
+    for (int i = 0; i < program->fixed.count; i++) {
+        const aml_fixed *fixed = &program->fixed.at[i];
+        TableRow *row = table_next(&array);
+        TEXT(row, aml_fixed, name, fixed->name);
+        TEXT(row, aml_fixed, doc, fixed->doc);
+        TEXT(row, aml_fixed, place, table_place(fixed->place));
+        TEXT(row, aml_fixed, value, fixed->value);
     }
-    if (program->effective.count) {
-        TOP("static const aml_effective effectives[] = {\n");
-        for (int i = 0; i < program->effective.count; i++) {
-            const aml_effective *setting = &program->effective.at[i];
-            TOP("    {.block = %s, .setting = %s, .value = %s, .origin = %s},\n",
-                table_text(writer, setting->block), table_text(writer, setting->setting),
-                table_text(writer, setting->value), place(writer, setting->origin));
-        }
-        TOP("};\n");
-    }
+    return table_end_array(&array);
 }
 
-static const char *const statistic_constant[] = {"AML_STATISTIC_FOLD", "AML_STATISTIC_QUANTILES",
-                                                 "AML_STATISTIC_MODE", "AML_STATISTIC_ROWS",
-                                                 "AML_STATISTIC_COMPONENTS"};
-_Static_assert(COUNT_OF(statistic_constant) == AML_STATISTIC_COMPONENTS + 1, "one name a kind");
-
-static const char *statistics(TableWriter *writer, const ProgramDataset *dataset,
-                              const char *prefix)
+static TableRef effective_settings(TableWriter *writer, const Program *program)
 {
-    if (dataset->statistic.count == 0)
-        return "0";
-    Buffer rows = {.arena = writer->cx->arena};
-    buffer_text(&rows, "");
+    TableArray array = TABLE_ARRAY(writer, "effectives", aml_effective, program->effective.count);
+    for (int i = 0; i < program->effective.count; i++) {
+        const aml_effective *setting = &program->effective.at[i];
+        TableRow *row = table_next(&array);
+        TEXT(row, aml_effective, block, setting->block);
+        TEXT(row, aml_effective, setting, setting->setting);
+        TEXT(row, aml_effective, value, setting->value);
+        TEXT(row, aml_effective, origin, table_place(setting->origin));
+    }
+    return table_end_array(&array);
+}
+
+static TableRef statistics(TableWriter *writer, const ProgramDataset *dataset, const char *prefix)
+{
+    TableArray array = TABLE_ARRAY(writer, table_name(writer, prefix, "statistic"), aml_statistic,
+                                   dataset->statistic.count);
     for (int i = 0; i < dataset->statistic.count; i++) {
         const aml_statistic *of = &dataset->statistic.at[i];
-        const char *quantile = "0";
-        if (of->quantiles) {
-            quantile = array_name(writer, prefix, "quantile");
-            TOP("static const double %s[] = {", quantile);
-            for (int q = 0; q < of->quantiles; q++)
-                TOP("%s%s", q ? ", " : "", table_real(writer, of->quantile[q]));
-            TOP("};\n");
-        }
-        buffer_printf(&rows,
-                      "    {.tensor = %s, .place = %s, .kind = %s, .level = %d, .output = %d, "
-                      ".quantiles = %d, .quantile = %s, .eigenvectors = %s},\n",
-                      tensor(writer, &of->tensor), place(writer, of->place),
-                      statistic_constant[of->kind], of->level, of->output, of->quantiles, quantile,
-                      of->kind == AML_STATISTIC_COMPONENTS ? "aml_eigenvectors_lapack" : "0");
+        TableRow *row = table_next(&array);
+        TENSOR(row, aml_statistic, tensor, &of->tensor);
+        TEXT(row, aml_statistic, place, table_place(of->place));
+        WHOLE(row, aml_statistic, kind, of->kind);
+        WHOLE(row, aml_statistic, level, of->level);
+        WHOLE(row, aml_statistic, output, of->output);
+        WHOLE(row, aml_statistic, quantiles, of->quantiles);
+        POINT(row, aml_statistic, quantile,
+              table_values(writer, table_name(writer, prefix, "quantile"), TABLE_DOUBLE,
+                           of->quantile, of->quantiles));
+        if (of->kind == AML_STATISTIC_COMPONENTS)
+            SYMBOL(row, aml_statistic, eigenvectors, "aml_eigenvectors_lapack");
     }
-    const char *name = array_name(writer, prefix, "statistic");
-    TOP("static const aml_statistic %s[] = {\n%s};\n", name, rows.text);
-    return name;
+    return table_end_array(&array);
 }
 
-static const char *fits(TableWriter *writer, const ProgramDataset *dataset, const char *data_prefix)
+static TableRef fits(TableWriter *writer, const ProgramDataset *dataset, const char *data_prefix)
 {
-    if (dataset->fit.count == 0)
-        return "0";
-    Buffer rows = {.arena = writer->cx->arena};
-    buffer_text(&rows, "");
+    TableArray array =
+        TABLE_ARRAY(writer, table_name(writer, data_prefix, "fit"), aml_fit, dataset->fit.count);
     for (int i = 0; i < dataset->fit.count; i++) {
         const ProgramFit *of = &dataset->fit.at[i];
         const char *prefix = arena_printf(writer->cx->arena, "%s_fit%d", data_prefix, i);
-        const char *start = table_function(writer, &of->start, prefix),
-                   *step = table_function(writer, &of->step, prefix),
-                   *finish = table_function(writer, &of->finish, prefix);
-        buffer_printf(&rows,
-                      "    {.first = %d, .accumulators = %d,\n     .start = %s,\n     .step = "
-                      "%s,\n     .finish = %s},\n",
-                      of->first, of->accumulators, start, step, finish);
+        TableRow *row = table_next(&array);
+        WHOLE(row, aml_fit, first, of->first);
+        WHOLE(row, aml_fit, accumulators, of->accumulators);
+        FUNCTION(row, aml_fit, start, &of->start, prefix);
+        FUNCTION(row, aml_fit, step, &of->step, prefix);
+        FUNCTION(row, aml_fit, finish, &of->finish, prefix);
     }
-    const char *name = array_name(writer, data_prefix, "fit");
-    TOP("static const aml_fit %s[] = {\n%s};\n", name, rows.text);
-    return name;
+    return table_end_array(&array);
 }
 
-static const char *cleans(TableWriter *writer, const aml_dataset *of, const char *prefix)
+static TableRef cleans(TableWriter *writer, const aml_dataset *of, const char *prefix)
 {
-    if (of->cleans == 0)
-        return "0";
-    Buffer rows = {.arena = writer->cx->arena};
-    buffer_text(&rows, "");
+    TableArray array =
+        TABLE_ARRAY(writer, table_name(writer, prefix, "clean"), aml_clean, of->cleans);
     for (int i = 0; i < of->cleans; i++) {
         const aml_clean *clean = &of->clean[i];
-        const char *field = array_name(writer, prefix, "cleaned");
-        TOP("static const int32_t %s[] = {", field);
-        for (int k = 0; k < clean->fields; k++)
-            TOP("%s%d", k ? ", " : "", clean->field[k]);
-        TOP("};\n");
-        buffer_printf(&rows,
-                      "    {.kind = (aml_clean_kind)%d, .then = (aml_then)%d, .by = (aml_by)%d, "
-                      ".limit = %s, .low = %s, .high = %s, .fields = %d, .field = %s, .place = "
-                      "%s},\n",
-                      clean->kind, clean->then, clean->by, table_real(writer, clean->limit),
-                      table_real(writer, clean->low), table_real(writer, clean->high),
-                      clean->fields, field, place(writer, clean->place));
+        TableRow *row = table_next(&array);
+        WHOLE(row, aml_clean, kind, clean->kind);
+        WHOLE(row, aml_clean, then, clean->then);
+        WHOLE(row, aml_clean, by, clean->by);
+        REAL(row, aml_clean, limit, clean->limit);
+        REAL(row, aml_clean, low, clean->low);
+        REAL(row, aml_clean, high, clean->high);
+        WHOLE(row, aml_clean, fields, clean->fields);
+        POINT(row, aml_clean, field,
+              table_values(writer, table_name(writer, prefix, "cleaned"), TABLE_INT32, clean->field,
+                           clean->fields));
+        TEXT(row, aml_clean, place, table_place(clean->place));
     }
-    const char *name = array_name(writer, prefix, "clean");
-    TOP("static const aml_clean %s[] = {\n%s};\n", name, rows.text);
-    return name;
+    return table_end_array(&array);
 }
 
-static void write_datasets(TableWriter *writer, Program *program)
+static void put_dataset(TableRow *row, const ProgramDataset *dataset, const char *prefix)
 {
-    Buffer rows = {.arena = writer->cx->arena};
-    buffer_text(&rows, "static const aml_dataset datasets[] = {\n");
-    for (int i = 0; i < program->dataset.count; i++) {
-        const ProgramDataset *dataset = &program->dataset.at[i];
-        const aml_dataset *table = &dataset->table;
-        const char *prefix = arena_printf(writer->cx->arena, "data%d", i);
-        const char *field = table_field_array(writer, table->field, table->fields, prefix);
-        const char *main_source = source(writer, dataset, 0, prefix),
-                   *test = source(writer, dataset, 1, prefix),
-                   *valid = source(writer, dataset, 2, prefix);
-        const char *prepare = table_function(writer, &dataset->prepare, prefix);
-        const char *augment = table_function(writer, &dataset->augment, prefix);
-        const char *clean = cleans(writer, table, prefix);
-        const char *statistic = statistics(writer, dataset, prefix),
-                   *fit = fits(writer, dataset, prefix);
-        buffer_printf(&rows,
-                      "    {.name = %s, .doc = %s, .place = %s,\n     .source = %s,\n     .test = "
-                      "%s,\n     .valid = %s,\n     .window = %lldll, .stride = %lldll, .apart = "
-                      "%lldll, .fields = "
-                      "%d, .field = %s,\n",
-                      table_text(writer, table->name), table_text(writer, table->doc),
-                      place(writer, table->place), main_source, test, valid,
-                      (long long)table->window, (long long)table->stride, (long long)table->apart,
-                      table->fields, field);
-        buffer_printf(&rows,
-                      "     .split = {.train = %s, .valid = %s, .test = %s, .seed = %lldll, "
-                      ".stratify = %d, .group = %s, .by_time = %d},\n",
-                      table_real(writer, table->split.train),
-                      table_real(writer, table->split.valid), table_real(writer, table->split.test),
-                      (long long)table->split.seed, table->split.stratify,
-                      table_text(writer, table->split.group), table->split.by_time);
-        buffer_printf(&rows,
-                      "     .on_bad = (aml_on_bad)%d, .skip_limit = %s,\n     .prepare = %s,\n     "
-                      ".augment = %s,\n     .cleans = %d, .clean = %s, .statistics = %d, "
-                      ".statistic = %s, .fits = %d, .fit "
-                      "= %s},\n",
-                      table->on_bad, table_real(writer, table->skip_limit), prepare, augment,
-                      table->cleans, clean, dataset->statistic.count, statistic, dataset->fit.count,
-                      fit);
-    }
-    if (program->dataset.count)
-        TOP("%s};\n", rows.text);
+    TableWriter *writer = row->writer;
+    const aml_dataset *table = &dataset->table;
+    TEXT(row, aml_dataset, name, table->name);
+    TEXT(row, aml_dataset, doc, table->doc);
+    TEXT(row, aml_dataset, place, table_place(table->place));
+    TableRow main_source = OPEN(row, aml_dataset, source), test = OPEN(row, aml_dataset, test),
+             valid = OPEN(row, aml_dataset, valid);
+    put_source(&main_source, dataset, 0, prefix);
+    put_source(&test, dataset, 1, prefix);
+    put_source(&valid, dataset, 2, prefix);
+    CLOSE(row, source, &main_source);
+    CLOSE(row, test, &test);
+    CLOSE(row, valid, &valid);
+    WHOLE(row, aml_dataset, window, table->window);
+    WHOLE(row, aml_dataset, stride, table->stride);
+    WHOLE(row, aml_dataset, apart, table->apart);
+    WHOLE(row, aml_dataset, fields, table->fields);
+    POINT(row, aml_dataset, field, table_field_array(writer, table->field, table->fields, prefix));
+    REAL(row, aml_dataset, split.train, table->split.train);
+    REAL(row, aml_dataset, split.valid, table->split.valid);
+    REAL(row, aml_dataset, split.test, table->split.test);
+    WHOLE(row, aml_dataset, split.seed, table->split.seed);
+    WHOLE(row, aml_dataset, split.stratify, table->split.stratify);
+    TEXT(row, aml_dataset, split.group, table->split.group);
+    WHOLE(row, aml_dataset, split.by_time, table->split.by_time);
+    WHOLE(row, aml_dataset, on_bad, table->on_bad);
+    REAL(row, aml_dataset, skip_limit, table->skip_limit);
+    FUNCTION(row, aml_dataset, prepare, &dataset->prepare, prefix);
+    FUNCTION(row, aml_dataset, augment, &dataset->augment, prefix);
+    WHOLE(row, aml_dataset, cleans, table->cleans);
+    POINT(row, aml_dataset, clean, cleans(writer, table, prefix));
+    WHOLE(row, aml_dataset, statistics, dataset->statistic.count);
+    POINT(row, aml_dataset, statistic, statistics(writer, dataset, prefix));
+    WHOLE(row, aml_dataset, fits, dataset->fit.count);
+    POINT(row, aml_dataset, fit, fits(writer, dataset, prefix));
 }
 
-static const char *states(TableWriter *writer, const ProgramJob *job, const char *prefix)
+static TableRef datasets(TableWriter *writer, const Program *program)
 {
-    if (job->state.count == 0)
-        return "0";
-    const char *name = array_name(writer, prefix, "state");
-    TOP("static const aml_state_info %s[] = {\n", name);
+    TableArray array = TABLE_ARRAY(writer, "datasets", aml_dataset, program->dataset.count);
+    for (int i = 0; i < program->dataset.count; i++)
+        put_dataset(table_next(&array), &program->dataset.at[i],
+                    arena_printf(writer->cx->arena, "data%d", i));
+    return table_end_array(&array);
+}
+
+static TableRef states(TableWriter *writer, const ProgramJob *job, const char *prefix)
+{
+    TableArray array =
+        TABLE_ARRAY(writer, table_name(writer, prefix, "state"), aml_state_info, job->state.count);
     for (int i = 0; i < job->state.count; i++) {
         const aml_state_info *info = &job->state.at[i].info;
-        TOP("    {.tensor = %s, .role = %s, .offset = %zuu, .stack = %d},\n",
-            tensor(writer, &info->tensor), role_constant[info->role], info->offset, info->stack);
+        TableRow *row = table_next(&array);
+        TENSOR(row, aml_state_info, tensor, &info->tensor);
+        WHOLE(row, aml_state_info, role, info->role);
+        WHOLE(row, aml_state_info, offset, (int64_t)info->offset);
+        WHOLE(row, aml_state_info, stack, info->stack);
     }
-    TOP("};\n");
-    return name;
+    return table_end_array(&array);
 }
 
-static const char *metrics(TableWriter *writer, const ProgramJob *job, const char *prefix)
+static TableRef metrics(TableWriter *writer, const ProgramJob *job, const char *prefix)
 {
-    if (job->metric.count == 0)
-        return "0";
-    const char *name = array_name(writer, prefix, "metric");
-    TOP("static const aml_metric %s[] = {\n", name);
+    TableArray array =
+        TABLE_ARRAY(writer, table_name(writer, prefix, "metric"), aml_metric, job->metric.count);
     for (int i = 0; i < job->metric.count; i++) {
         const aml_metric *metric = &job->metric.at[i];
-        TOP("    {.name = %s, .finish = (aml_finish)%d, .output = %d, .collect = {%d, %d}, "
-            ".lower_is_better = %d},\n",
-            table_text(writer, metric->name), metric->finish, metric->output, metric->collect[0],
-            metric->collect[1], metric->lower_is_better);
+        TableRow *row = table_next(&array);
+        TEXT(row, aml_metric, name, metric->name);
+        WHOLE(row, aml_metric, finish, metric->finish);
+        WHOLE(row, aml_metric, output, metric->output);
+        WHOLES(row, aml_metric, collect, metric->collect, 2);
+        WHOLE(row, aml_metric, lower_is_better, metric->lower_is_better);
     }
-    TOP("};\n");
-    return name;
+    return table_end_array(&array);
+}
+
+void row_generation(TableRow *row, const aml_generation *of)
+{
+    WHOLE(row, aml_generation, context, of->context);
+    WHOLE(row, aml_generation, cached, of->cached);
+    WHOLE(row, aml_generation, exact, of->exact);
+    REAL(row, aml_generation, temperature, of->temperature);
+    WHOLE(row, aml_generation, top_k, of->top_k);
+    REAL(row, aml_generation, top_p, of->top_p);
+    WHOLE(row, aml_generation, length, of->length);
+    TEXT(row, aml_generation, prompt, of->prompt);
 }
 
 const char *table_generation(TableWriter *writer, const aml_generation *of)
 {
-    return arena_printf(
-        writer->cx->arena,
-        "{.context = %lld, .cached = %d, .exact = %d, .temperature = %s, .top_k = %lld, "
-        ".top_p = %s, .length = %lld, .prompt = %s}",
-        (long long)of->context, of->cached, of->exact, table_real(writer, of->temperature),
-        (long long)of->top_k, table_real(writer, of->top_p), (long long)of->length,
-        table_text(writer, of->prompt));
+    TableRow row = table_lone_row(writer);
+    row_generation(&row, of);
+    return table_row_text(&row);
 }
 
-static const char *load_rules(TableWriter *writer, const aml_load *load, const char *prefix)
+static TableRef load_rules(TableWriter *writer, const aml_load *load, const char *prefix)
 {
-    if (load->rules == 0)
-        return "0";
-    const char *name = array_name(writer, prefix, "rules");
-    TOP("static const aml_load_rule %s[] = {\n", name);
-    for (int r = 0; r < load->rules; r++) {
-        TOP("    {%s, %s, %d, {", table_text(writer, load->rule[r].model),
-            table_text(writer, load->rule[r].file), load->rule[r].axes);
-        for (int a = 0; a < (load->rule[r].axes ? load->rule[r].axes : 1); a++)
-            TOP("%s%d", a ? ", " : "", load->rule[r].axis[a]);
-        TOP("}},\n");
+    TableArray array =
+        TABLE_ARRAY(writer, table_name(writer, prefix, "rules"), aml_load_rule, load->rules);
+    for (int i = 0; i < load->rules; i++) {
+        const aml_load_rule *rule = &load->rule[i];
+        TableRow *row = table_next(&array);
+        TEXT(row, aml_load_rule, model, rule->model);
+        TEXT(row, aml_load_rule, file, rule->file);
+        WHOLE(row, aml_load_rule, axes, rule->axes);
+        WHOLES(row, aml_load_rule, axis, rule->axis, rule->axes);
     }
-    TOP("};\n");
-    return name;
+    return table_end_array(&array);
 }
 
-static const char *loads(TableWriter *writer, const ProgramJob *job, const char *job_prefix)
+static TableRef loads(TableWriter *writer, const ProgramJob *job, const char *job_prefix)
 {
-    if (job->load.count == 0)
-        return "0";
-    Buffer rows = {.arena = writer->cx->arena};
-    const char *name = array_name(writer, job_prefix, "loads");
+    TableArray array =
+        TABLE_ARRAY(writer, table_name(writer, job_prefix, "loads"), aml_load, job->load.count);
     for (int i = 0; i < job->load.count; i++) {
         const aml_load *load = &job->load.at[i];
         const char *prefix = arena_printf(writer->cx->arena, "%s_load%d", job_prefix, i);
-        const char *rule = load_rules(writer, load, prefix),
-                   *path = text_parts(writer, &load->path, prefix),
-                   *missing = text_list(writer, load->missing, load->missings, prefix, "missing"),
-                   *unused = text_list(writer, load->unused, load->unuseds, prefix, "unused");
-        buffer_printf(&rows,
-                      "    {.place = %s, .below = %s, .path = %s, .rules = %d, .rule = %s,\n"
-                      "     .job = %s, .which = (aml_which)%d,\n"
-                      "     .missings = %d, .missing = %s, .unuseds = %d, .unused = %s},\n",
-                      place(writer, load->place), table_text(writer, load->below), path,
-                      load->rules, rule, table_text(writer, load->job), (int)load->which,
-                      load->missings, missing, load->unuseds, unused);
+        TableRow *row = table_next(&array), path = OPEN(row, aml_load, path);
+        TEXT(row, aml_load, place, table_place(load->place));
+        TEXT(row, aml_load, below, load->below);
+        put_parts(&path, &load->path, prefix);
+        CLOSE(row, path, &path);
+        TEXT(row, aml_load, job, load->job);
+        WHOLE(row, aml_load, which, load->which);
+        WHOLE(row, aml_load, rules, load->rules);
+        POINT(row, aml_load, rule, load_rules(writer, load, prefix));
+        WHOLE(row, aml_load, missings, load->missings);
+        POINT(row, aml_load, missing,
+              table_texts(writer, table_name(writer, prefix, "missing"), load->missing,
+                          load->missings));
+        WHOLE(row, aml_load, unuseds, load->unuseds);
+        POINT(
+            row, aml_load, unused,
+            table_texts(writer, table_name(writer, prefix, "unused"), load->unused, load->unuseds));
     }
-    TOP("static const aml_load %s[] = {\n%s};\n", name, rows.text);
-    return name;
+    return table_end_array(&array);
 }
 
-static const char *reals(TableWriter *writer, const double at[], int count, const char *prefix,
-                         const char *what)
+static void put_sampling(TableRow *row, const aml_sampling *of, const char *prefix)
 {
-    if (count == 0)
-        return "0";
-    const char *name = array_name(writer, prefix, what);
-    TOP("static const double %s[] = {", name);
-    for (int i = 0; i < count; i++)
-        TOP("%s%s", i ? ", " : "", table_real(writer, at[i]));
-    TOP("};\n");
-    return name;
-}
-
-static const char *sampling(TableWriter *writer, const aml_sampling *of, const char *prefix)
-{
+    TableWriter *writer = row->writer;
     if (of->kind == AML_SAMPLING_EPOCHS)
-        return "{0}";
-    const char *weight = reals(writer, of->weight, of->weights, prefix, "class_weights");
-    return arena_printf(writer->cx->arena,
-                        "{.kind = (aml_sampling_kind)%d, .by = %s, .neighbours = %lldll, "
-                        ".weights = %d, .weight = %s}",
-                        of->kind, table_text(writer, of->by), (long long)of->neighbours,
-                        of->weights, weight);
+        return;
+    WHOLE(row, aml_sampling, kind, of->kind);
+    TEXT(row, aml_sampling, by, of->by);
+    WHOLE(row, aml_sampling, neighbours, of->neighbours);
+    WHOLE(row, aml_sampling, weights, of->weights);
+    POINT(row, aml_sampling, weight,
+          table_values(writer, table_name(writer, prefix, "class_weights"), TABLE_DOUBLE,
+                       of->weight, of->weights));
 }
 
-static void write_jobs(TableWriter *writer, Program *program)
+static void put_functions(TableRow *row, const ProgramJob *job, const char *job_prefix)
 {
-    Buffer rows = {.arena = writer->cx->arena};
-    buffer_text(&rows, "static const aml_job jobs[] = {\n");
-    for (int i = 0; i < program->job.count; i++) {
-        ProgramJob *job = &program->job.at[i];
-        const aml_job *table = &job->table;
-        const char *prefix = arena_printf(writer->cx->arena, "job%d", i);
-        const struct {
-            const char *name;
-            const Entry *entry;
-        } function[] = {{"init", &job->init},
-                        {"step", &job->step},
-                        {"metrics_reset", &job->metrics_reset},
-                        {"eval", &job->eval},
-                        {"eval_one", &job->eval_one},
-                        {"metrics_value", &job->metrics_value},
-                        {"predict", &job->predict},
-                        {"validated", &job->validated},
-                        {"decode", &job->decode},
-                        {"prompt", &job->prompt}};
-        const char *state = states(writer, job, prefix), *metric = metrics(writer, job, prefix),
-                   *load = loads(writer, job, prefix);
-        buffer_printf(&rows,
-                      "    {.kind = (aml_job_kind)%d, .name = %s, .doc = %s, .place = %s, .data = "
-                      "%d, .part = (aml_part)%d, .batch = %lld,\n",
-                      table->kind, table_text(writer, table->name), table_text(writer, table->doc),
-                      place(writer, table->place), table->data, table->part,
-                      (long long)table->batch);
-        buffer_printf(&rows, "     .states = %d, .state = %s, .state_bytes = %zuu,\n",
-                      job->state.count, state, table->state_bytes);
-        for (size_t f = 0; f < COUNT_OF(function); f++) {
-            const char *text =
-                table_function(writer, function[f].entry,
-                               arena_printf(writer->cx->arena, "%s_%s", prefix, function[f].name));
-            buffer_printf(&rows, "     .%s = %s,\n", function[f].name, text);
-        }
-        buffer_printf(&rows, "     .loads = %d, .load = %s,\n", job->load.count, load);
-        buffer_printf(&rows, "     .has_loss = %d, .metrics = %d, .metric = %s,\n", table->has_loss,
-                      job->metric.count, metric);
-        buffer_printf(
-            &rows,
-            "     .length = %s, .seed = %lldll, .validate_every = %s, .checkpoint_every = %s,\n",
-            quantity(writer, table->length), (long long)table->seed,
-            quantity(writer, table->validate_every), quantity(writer, table->checkpoint_every));
-        buffer_printf(&rows,
-                      "     .keep_last = %d, .keep_best = %d, .keep_metric = %d, .stop_metric = "
-                      "%d, .stop_patience = %s, .stop_min_delta = %s,\n     .stop_reaches = %d, "
-                      ".stop_reach = %s, .stop_restores = %d,\n",
-                      table->keep_last, table->keep_best, table->keep_metric, table->stop_metric,
-                      quantity(writer, table->stop_patience),
-                      table_real(writer, table->stop_min_delta), table->stop_reaches,
-                      table_real(writer, table->stop_reach), table->stop_restores);
-        buffer_printf(
-            &rows, "     .guard = (aml_guard)%d, .guard_limit = %lldll, .skip_outliers = %s,\n",
-            table->guard, (long long)table->guard_limit, table_real(writer, table->skip_outliers));
-        buffer_printf(&rows, "     .sampling = %s,\n", sampling(writer, &table->sampling, prefix));
-        buffer_printf(&rows, "     .folds = %d, .shares = %d, .share = %s,\n", table->folds,
-                      table->shares, reals(writer, table->share, table->shares, prefix, "shares"));
-        buffer_printf(&rows, "     .model_job = %d, .which = (aml_which)%d, .generation = %s},\n",
-                      table->model_job, table->which, table_generation(writer, &table->generation));
-    }
-    if (program->job.count)
-        TOP("%s};\n", rows.text);
+#define JOB_FUNCTION(field)                                                                        \
+    FUNCTION(row, aml_job, field, &job->field,                                                     \
+             arena_printf(row->writer->cx->arena, "%s_" #field, job_prefix))
+    JOB_FUNCTION(init);
+    JOB_FUNCTION(step);
+    JOB_FUNCTION(metrics_reset);
+    JOB_FUNCTION(eval);
+    JOB_FUNCTION(eval_one);
+    JOB_FUNCTION(metrics_value);
+    JOB_FUNCTION(predict);
+    JOB_FUNCTION(validated);
+    JOB_FUNCTION(decode);
+    JOB_FUNCTION(prompt);
+#undef JOB_FUNCTION
 }
 
-Tables tables_of_program(Cx *cx, Program *program, const ObjectCode *object, const char *source_dir)
+// When a training ends, what it keeps, what it does about bad steps.
+static void put_course(TableRow *row, const aml_job *table)
 {
-    TableWriter writer_of = {.cx = cx, .top = {.arena = cx->arena}}, *writer = &writer_of;
+    QUANTITY(row, aml_job, length, table->length);
+    WHOLE(row, aml_job, seed, table->seed);
+    QUANTITY(row, aml_job, validate_every, table->validate_every);
+    QUANTITY(row, aml_job, checkpoint_every, table->checkpoint_every);
+    WHOLE(row, aml_job, keep_last, table->keep_last);
+    WHOLE(row, aml_job, keep_best, table->keep_best);
+    WHOLE(row, aml_job, keep_metric, table->keep_metric);
+    WHOLE(row, aml_job, stop_metric, table->stop_metric);
+    QUANTITY(row, aml_job, stop_patience, table->stop_patience);
+    REAL(row, aml_job, stop_min_delta, table->stop_min_delta);
+    WHOLE(row, aml_job, stop_reaches, table->stop_reaches);
+    REAL(row, aml_job, stop_reach, table->stop_reach);
+    WHOLE(row, aml_job, stop_restores, table->stop_restores);
+    WHOLE(row, aml_job, guard, table->guard);
+    WHOLE(row, aml_job, guard_limit, table->guard_limit);
+    REAL(row, aml_job, skip_outliers, table->skip_outliers);
+}
+
+static void put_job(TableRow *row, const ProgramJob *job, const char *prefix)
+{
+    TableWriter *writer = row->writer;
+    const aml_job *table = &job->table;
+    WHOLE(row, aml_job, kind, table->kind);
+    TEXT(row, aml_job, name, table->name);
+    TEXT(row, aml_job, doc, table->doc);
+    TEXT(row, aml_job, place, table_place(table->place));
+    WHOLE(row, aml_job, data, table->data);
+    WHOLE(row, aml_job, part, table->part);
+    WHOLE(row, aml_job, batch, table->batch);
+    WHOLE(row, aml_job, states, job->state.count);
+    POINT(row, aml_job, state, states(writer, job, prefix));
+    WHOLE(row, aml_job, state_bytes, (int64_t)table->state_bytes);
+    put_functions(row, job, prefix);
+    WHOLE(row, aml_job, loads, job->load.count);
+    POINT(row, aml_job, load, loads(writer, job, prefix));
+    WHOLE(row, aml_job, has_loss, table->has_loss);
+    WHOLE(row, aml_job, metrics, job->metric.count);
+    POINT(row, aml_job, metric, metrics(writer, job, prefix));
+    put_course(row, table);
+    TableRow drawing = OPEN(row, aml_job, sampling), generation = OPEN(row, aml_job, generation);
+    put_sampling(&drawing, &table->sampling, prefix);
+    CLOSE(row, sampling, &drawing);
+    WHOLE(row, aml_job, folds, table->folds);
+    WHOLE(row, aml_job, shares, table->shares);
+    POINT(row, aml_job, share,
+          table_values(writer, table_name(writer, prefix, "shares"), TABLE_DOUBLE, table->share,
+                       table->shares));
+    WHOLE(row, aml_job, model_job, table->model_job);
+    WHOLE(row, aml_job, which, table->which);
+    row_generation(&generation, &table->generation);
+    CLOSE(row, generation, &generation);
+}
+
+static TableRef jobs(TableWriter *writer, const Program *program)
+{
+    TableArray array = TABLE_ARRAY(writer, "jobs", aml_job, program->job.count);
+    for (int i = 0; i < program->job.count; i++)
+        put_job(table_next(&array), &program->job.at[i],
+                arena_printf(writer->cx->arena, "job%d", i));
+    return table_end_array(&array);
+}
+
+Tables tables_of_program(Cx *cx, Program *program, const ObjectCode *object, const char *source_dir,
+                         bool as_text)
+{
+    Image image = {.cx = cx};
+    TableWriter writer_of = {.cx = cx,
+                             .image = as_text ? NULL : &image,
+                             .top = {.arena = cx->arena}},
+                *writer = &writer_of;
     const aml_program *table = &program->table;
 
     TOP("// The tables of a program compiled by %s.\n#include \"aml/program.h\"\n\n",
         table->compiler);
-    write_options(writer, program);
-    write_settings(writer, program);
-    write_datasets(writer, program);
-    write_jobs(writer, program);
-    TOP("static const aml_program program = {\n    .abi = AML_PROGRAM_ABI, .name = %s, .doc = "
-        "%s,\n    .source = %s, .source_dir = %s,\n",
-        table_text(writer, table->name), table_text(writer, table->doc),
-        place(writer, table->source), table_text(writer, source_dir));
-    TOP("    .source_hash = %s, .compiler = %s,\n    .cpu_level = %s, .cpu_features = %s,\n",
-        table_text(writer, table->source_hash), table_text(writer, table->compiler),
-        table_text(writer, object->cpu_level), table_text(writer, object->cpu_features));
-    const struct {
-        const char *name, *array;
-        int count;
-    } list[] = {{"option", "options", program->option.count},
-                {"fixed", "fixeds", program->fixed.count},
-                {"effective", "effectives", program->effective.count},
-                {"dataset", "datasets", program->dataset.count},
-                {"job", "jobs", program->job.count}};
-    for (size_t i = 0; i < COUNT_OF(list); i++)
-        TOP("    .%ss = %d, .%s = %s,\n", list[i].name, list[i].count, list[i].name,
-            list[i].count ? list[i].array : "0");
-    TOP("};\n\nint main(int argc, char **argv)\n{\n    return aml_program_main(&program, argc, "
-        "argv);\n}\n");
-    return table_end(writer);
+    TableArray array = TABLE_ARRAY(writer, "program", aml_program, 1);
+    TableRow *row = table_next(&array);
+    WHOLE(row, aml_program, abi, AML_PROGRAM_ABI);
+    TEXT(row, aml_program, name, table->name);
+    TEXT(row, aml_program, doc, table->doc);
+    TEXT(row, aml_program, source, table_place(table->source));
+    TEXT(row, aml_program, source_dir, source_dir);
+    TEXT(row, aml_program, source_hash, table->source_hash);
+    TEXT(row, aml_program, compiler, table->compiler);
+    TEXT(row, aml_program, cpu_level, object->cpu_level);
+    TEXT(row, aml_program, cpu_features, object->cpu_features);
+    WHOLE(row, aml_program, options, program->option.count);
+    POINT(row, aml_program, option, options(writer, program));
+    WHOLE(row, aml_program, fixeds, program->fixed.count);
+    POINT(row, aml_program, fixed, fixed_values(writer, program));
+    WHOLE(row, aml_program, effectives, program->effective.count);
+    POINT(row, aml_program, effective, effective_settings(writer, program));
+    WHOLE(row, aml_program, datasets, program->dataset.count);
+    POINT(row, aml_program, dataset, datasets(writer, program));
+    WHOLE(row, aml_program, jobs, program->job.count);
+    POINT(row, aml_program, job, jobs(writer, program));
+    TableRef made = table_end_array(&array);
+    Tables tables = table_end(writer);
+    if (!as_text)
+        tables.object = image_object(&image, "amli_program", made.at.block);
+    return tables;
 }

@@ -1,4 +1,4 @@
-// toolchain.c: the system's C compiler as compiler of the tables and as linker.
+// toolchain.c: the system's C compiler as linker, and as compiler of C text.
 //
 // Everything is made in a temporary folder and moved to its place when it is complete, so that a
 // failed build never leaves half a program. The flags below are what makes the result reproducible
@@ -166,6 +166,9 @@ static const char *place_layout(Workplace *place, bool packs)
 
 static const char *place_inputs(Workplace *place, const LinkRequest *request)
 {
+    const ObjectFile *tables = &request->tables.object;
+    if (tables->length)
+        return place_file(place, "tables.o", tables->at, tables->length);
     const char *aml = arena_printf(place->cx->arena, "%s/aml", place->folder);
     if (mkdir(aml, 0700) != 0)
         return arena_printf(place->cx->arena, "cannot make %s: %s", aml, strerror(errno));
@@ -256,6 +259,8 @@ static bool links_by_layout(const LinkRequest *request, const Toolchain *tools)
 static Process start_tables(Workplace *place, const LinkRequest *request, const Toolchain *tools)
 {
     Words list = {0}, *words = &list;
+    if (request->tables.object.length)
+        return (Process){-1, -1};
     vec_push(place->cx->arena, &place->made,
              arena_printf(place->cx->arena, "%s/tables.o", place->folder));
     ARG("-std=gnu11"), ARG("-O1"), ARG("-g0"), ARG("-fPIC"), ARG("-w"), ARG("-I.");
@@ -379,12 +384,11 @@ static bool link_alone(Workplace *place, const LinkRequest *request, const Toolc
                        const Words *inputs, const char *answer)
 {
     Cx *cx = place->cx;
-    const char *gold = gold_for(cx, request, tools), *const *command =
-                                                         gold && answer
-                                                             ? linker_command(cx, answer, gold,
-                                                                              INPUTS, inputs->at,
-                                                                              inputs->count)
-                                                             : NULL;
+    const char *gold = answer ? gold_for(cx, request, tools) : NULL;
+    if (!gold)
+        return false;
+    const char *const *command =
+        linker_command(cx, answer, gold, INPUTS, inputs->at, inputs->count);
     return command && process_run(cx, command, place->folder, PROCESS_CAPTURE_BOTH).code == 0;
 }
 
@@ -527,7 +531,9 @@ const char *toolchain_finish(Link *link, bool good)
     if (!link->wrong) { // they were started
         ProcessResult asked = process_finish(link->place.cx, link->asked);
         answer = asked.code == 0 ? asked.output : NULL;
-        const char *said = finish_tool(&link->place, link->tools.compiler, link->tables);
+        const char *said = NULL;
+        if (!link->request->tables.object.length)
+            said = finish_tool(&link->place, link->tools.compiler, link->tables);
         wrong = wrong ? wrong : said;
     }
     if (good && !wrong)

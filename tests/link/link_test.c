@@ -88,6 +88,50 @@ TEST(processes_are_run_and_captured)
               137);
 }
 
+static const char *joined(const char *const *words)
+{
+    Buffer out = {.arena = cx->arena};
+    buffer_text(&out, words ? "" : "none");
+    for (; words && *words; words++)
+        buffer_printf(&out, "%s|", *words);
+    return out.text;
+}
+
+// What a linker is called with that two objects take the place of "in.o", by the answer of `cc
+// -###`.
+static const char *linked(const char *words)
+{
+    static const char *const objects[] = {"a.o", "b.o"};
+    return joined(linker_command(cx, arena_printf(cx->arena, "Target: here\n %s\nEND=1\n", words),
+                                 "/bin/ld.x", "in.o", objects, 2));
+}
+
+TEST(linker_is_called_as_the_compiler_would_call_it)
+{
+    char folder[] = "/tmp/link-test-XXXXXX";
+    CHECK(mkdtemp(folder) != NULL);
+    const char *library = arena_printf(cx->arena, "%s/libz.so", folder);
+    FILE *file = fopen(library, "w");
+    CHECK(file != NULL);
+    fclose(file);
+    CHECK_TEXT(linked("/lib/gcc/collect2 -pie -fuse-ld=x \"-o\" \"the \\\"result\" in.o -z now"),
+               "/bin/ld.x|-pie|-o|the \"result|a.o|b.o|-z|now|");
+    CHECK_TEXT(linked("\"/usr/bin/ld.x\" in.o"), "/bin/ld.x|a.o|b.o|");
+    // libraries are files
+    CHECK_TEXT(linked(arena_printf(cx->arena, "/lib/collect2 in.o -L/nowhere -L%s -lz -l:libz.so",
+                                   folder)),
+               arena_printf(cx->arena, "/bin/ld.x|a.o|b.o|%s|%s|", library, library));
+    CHECK_TEXT(linked("/lib/collect2 in.o -L/nowhere -lz"), "none");
+    // what is not understood is left to the compiler
+    CHECK_TEXT(linked("/lib/collect2 in.o -plugin x"), "none");
+    CHECK_TEXT(linked("/lib/collect2 -static in.o"), "none");
+    CHECK_TEXT(linked("/lib/collect2 other.o"), "none");
+    CHECK_TEXT(linked("/lib/cc1 in.o"), "none");
+    CHECK_TEXT(joined(linker_command(cx, "no line of a command\n", "x", "in.o", NULL, 0)), "none");
+    remove(library);
+    rmdir(folder);
+}
+
 TEST(hash_is_sha256)
 {
     CHECK_TEXT(sha256_hex(cx, "abc", 3),
@@ -210,6 +254,7 @@ int main(void)
     RUN(numbers_become_constants);
     RUN(source_folder_is_relative_where_both_move_together);
     RUN(processes_are_run_and_captured);
+    RUN(linker_is_called_as_the_compiler_would_call_it);
     RUN(hash_is_sha256);
     RUN(csv_rows_are_read);
     RUN(predictions_are_compared);

@@ -151,7 +151,7 @@ def const_is_a_shape(place):
 
 
 def built_by_both_compilers(place):
-    """The tables are plain C: gcc and clang both take them."""
+    """gcc and clang both link a program."""
     for compiler in ("gcc", "clang-22", "clang-19"):
         if shutil.which(compiler) and not sanitized(place.amlc):
             place.aml("build", DIGITS / "digits.aml", "-o", compiler, env={"AML_CC": compiler})

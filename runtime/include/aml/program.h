@@ -1,6 +1,6 @@
 // aml/program.h: the only contract between generated code and the runtime.
 //
-// The compiler writes one constant `aml_program` (as C tables) and one object file with the entry
+// The compiler writes one constant `aml_program` with its tables and one object file with the entry
 // points that it names; the runtime drives it: aml_program_main(&program, argc, argv) is the whole
 // main function of an executable. All pointers in these tables point to constants that live as long
 // as the process. Sizes are in bytes, offsets are aligned to 64, shapes are in elements, outermost
