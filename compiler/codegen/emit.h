@@ -357,7 +357,7 @@ LLVMModuleRef templates_read(Codegen *g, LLVMContextRef llvm); // NULL: they can
 const AmlEmbedded *templates_compiled(const Codegen *g);
 void pieces_compile(Codegen *g, const char *emit_text, ObjectCode *object);
 
-// mode.c: subnormal numbers count as zero between these; what mode_enter gives is for mode_leave
+// mode.c: no result is a subnormal number between these; what mode_enter gives is for mode_leave
 LLVMValueRef mode_enter(Codegen *g, LLVMBuilderRef b); // at the top of a function
 void mode_leave(Codegen *g, LLVMBuilderRef b, LLVMValueRef before);
 

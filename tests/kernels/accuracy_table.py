@@ -32,7 +32,7 @@ def main():
             "the stated bounds. f32 is measured over " + ("every float" if exhaustive else "every 1009th float of all 2^32") +
             ", f64 over random bits, moderate values and values around one;",
             "pow over random pairs whose result is in range. NaN, infinities, zeros of both signs and denormal numbers are part of it, although",
-            "the latter count as zero in compiled programs.",
+            "compiled programs return zero for the latter.",
             "The scalar functions and those on registers give the same bits. Without FMA (SSE4.2) the bits differ from those of the other levels.", "",
             "| type | function | " + " | ".join(f"{LEVELS[w]}: most | mean" for w in LEVELS) + " | worst at | stated bound | points |",
             "|---|---|" + "---|---|" * len(LEVELS) + "---|---|---|"]
