@@ -30,8 +30,8 @@ static bool epilogue_direct(const Product *p)
     enum { SHORT_SUM = 192, LEAST_WORK = 1 << 18, MOST_OPERATIONS = 8 };
     const AmlDot *dot = &p->shape.dot;
     bool tiles = (dot->method & AML_DOT_METHOD) <= AML_DOT_TILES_PACKED;
-    if (dot->half || inst_sums_bytes(p->dot) || !tiles || dot->n == 1 || dot->k > SHORT_SUM ||
-        aml_dot_work(dot) < LEAST_WORK)
+    if (dot->half == AML_HALF_PAIRS || inst_sums_bytes(p->dot) || !tiles || dot->n == 1 ||
+        dot->k > SHORT_SUM || aml_dot_work(dot) < LEAST_WORK)
         return false;
     int operations = 0;
     for (const Inst *inst = p->body->first; inst; inst = inst->next) {
@@ -328,6 +328,7 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
     Source *left = product_stored(p->dot->input[0])->note,
            *right = product_stored(p->dot->input[1])->note;
     int64_t bytes = dot->half ? 2 : dot->bytes;
+    bool pairs = dot->half == AML_HALF_PAIRS;
     LLVMValueRef a = left->base, b = right->base;
     LLVMValueRef context = product_context(p), epilogue = product_epilogue(p, result);
     LLVMValueRef begin = whole(g, 0), end = whole(g, dot->parts);
@@ -371,7 +372,7 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
                           whole(g, a_k),
                           whole(g, packed_panels ? dot->panel : dot->b_k),
                           whole(g, dot->b_column),
-                          whole(g, dot->half ? dot->half : dot->method | direct),
+                          whole(g, dot->half && !pairs ? dot->half | direct : dot->method | direct),
                           whole(g, dot->tile_rows),
                           whole(g, dot->tile_vectors),
                           whole(g, dot->k_block),
@@ -384,6 +385,7 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
                           context};
     bool quads = inst_sums_bytes(p->dot);
     const char *name = dot->tiles        ? quads ? "aml_dot_tiles_quads" : "aml_dot_tiles_pairs"
+                       : pairs           ? "aml_dot_pairs"
                        : dot->half       ? "aml_dot_half"
                        : quads           ? "aml_dot_quads"
                        : dot->bytes == 8 ? "aml_dot_f64"

@@ -65,6 +65,7 @@ typedef struct Codegen {
     const char *cpu, *features; // for function attributes
     int lanes;                  // f32 elements of a vector register
     bool pairs;                 // bf16 is multiplied in pairs
+    bool rounds;                // the processor rounds to bf16
     bool tiles;                 // products of bf16 and of bytes are made in tiles of AMX
     bool bytes;                 // there are products of bytes: templates with kernels for them
     Shared *shared;             // with other objects of the program; NULL: there are none
@@ -372,8 +373,9 @@ typedef struct TargetInfo {
     const char *level;          // x86-64-v3
     const char *needed;         // avx2,fma,...: as /proc/cpuinfo calls them
     int lanes;
-    bool pairs; // has products of bf16 pairs, and they pay
-    bool tiles; // has AMX
+    bool pairs;  // has products of bf16 pairs, and they pay
+    bool rounds; // has rounding to bf16
+    bool tiles;  // has AMX
 } TargetInfo;
 // `mixed`: the program multiplies bf16; `bytes`: it has products of bytes. Only then are there
 // instructions for them.

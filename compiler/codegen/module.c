@@ -105,6 +105,7 @@ bool codegen_emit(Cx *cx, IrModule *module, EmitEntry *entries, int count, Targe
                        .features = info.features,
                        .lanes = info.lanes,
                        .pairs = info.pairs,
+                       .rounds = info.rounds,
                        .tiles = info.tiles,
                        .bytes = bytes,
                        .stores = target.stores,

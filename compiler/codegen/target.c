@@ -8,10 +8,11 @@
 // The level with AMX has products of bytes and of bf16 in tiles (kernels/cpu/dot_tiles.h): `native`
 // means it for programs that have either, where the system lets this process use tiles.
 //
-// One instruction is beyond the levels: vdpbf16ps, products of bf16 pairs. On AMD (Zen 4 and later)
-// it does twice the multiply-adds of an f32 instruction at the same rate, on Intel it is half as
-// fast as f32. So `native` on an AMD processor that has it uses it, for programs of mixed precision
-// only; without AMX all others widen bf16 to f32 in registers. A stated level never has it.
+// Two instructions are beyond the levels, and `native` uses them in programs of mixed precision
+// only; a stated level never has them. vcvtneps2bf16 rounds to bf16, in place of seven others.
+// vdpbf16ps multiplies pairs of bf16: on AMD (Zen 4 and later) it does twice the multiply-adds of
+// an f32 instruction at the same rate, on Intel it is half as fast as f32. So it is used on AMD;
+// without it and AMX bf16 is widened to f32.
 
 #include <string.h>
 
@@ -113,11 +114,12 @@ bool target_find(Cx *cx, const char *name, bool mixed, bool bytes, TargetInfo *o
                       is_of_use(&levels[i], mixed, bytes) && host_has(cx->scratch, host, &levels[i])
                 : strcmp(levels[i].name, name) == 0)
             found = &levels[i];
-    bool pairs = false;
+    bool pairs = false, rounds = false;
     if (host) {
         char *model = LLVMGetHostCPUName();
-        pairs = mixed && found && found->lanes == 16 && !*found->more &&
-                strncmp(model, "znver", 5) == 0 && has_feature(host, "avx512bf16", 10);
+        rounds = mixed && found && found->lanes == 16 && !*found->more &&
+                 has_feature(host, "avx512bf16", 10);
+        pairs = rounds && strncmp(model, "znver", 5) == 0;
         LLVMDisposeMessage(model);
         LLVMDisposeMessage(host);
     }
@@ -125,12 +127,13 @@ bool target_find(Cx *cx, const char *name, bool mixed, bool bytes, TargetInfo *o
         return false;
     *out = (TargetInfo){.triple = strcmp(found->name, TARGET_CROSS) == 0 ? arm : x86,
                         .cpu = found->cpu,
-                        .features = pairs ? "+avx512bf16" : found->more,
+                        .features = rounds ? "+avx512bf16" : found->more,
                         .level = found->name,
-                        .needed = pairs ? arena_printf(cx->arena, "%s,avx512bf16", found->features)
-                                        : found->features,
+                        .needed = rounds ? arena_printf(cx->arena, "%s,avx512bf16", found->features)
+                                         : found->features,
                         .lanes = found->lanes,
                         .pairs = pairs,
+                        .rounds = rounds,
                         .tiles = found->tiles};
     return true;
 }

@@ -156,7 +156,7 @@ static LLVMValueRef to_bf16(Emit *e, LLVMValueRef value)
     LLVMValueRef known = known_bf16(value);
     if (known && LLVMGetTypeKind(LLVMTypeOf(value)) == LLVMGetTypeKind(LLVMTypeOf(known)))
         return known;
-    if (g->pairs && e->lanes == PAIR_LANES)
+    if (g->rounds && e->lanes == PAIR_LANES)
         return converted_bf16(e, value);
     LLVMValueRef bits = cast_to(e, LLVMBitCast, value, g->i32);
     LLVMValueRef odd = LLVMBuildAnd(e->b, LLVMBuildLShr(e->b, bits, splat_int(e, g->i32, 16), ""),

@@ -1,14 +1,15 @@
 // dot_half.h: matrix products of 16-bit floats, summed in f32. kernel.h has the contract.
 //
-// Both operands are copied to scratch in the form in which the register tiles read them, a block of
-// k at a time:
+// Both operands are copied to scratch in the form in which the register tiles read them:
 //
-//   widened   f32, and then the product is that of f32
+//   widened   f32, and then the product is that of f32: a block of A is copied once for all panels
+//             of a part, a panel of B for all rows of the block
 //   pairs     of bf16, k and k + 1 in 32 bits: a tile takes a pair for one element, and multiplies
-//             with vdpbf16ps; A is read where it is if its pairs lie together
+//             with vdpbf16ps; a panel of B is copied once for all rows of a part, A is read where
+//             it is if its pairs lie together
 //
-// So memory is read at half the bytes, and a copy is used by a whole panel or block of rows. The
-// copy of A keeps its order: rows one after the other, or columns if A is transposed.
+// So memory is read at half the bytes. The copy of A keeps its order: rows one after the other, or
+// columns if A is transposed.
 
 TEMPLATE void dot_rows_f32(const float *a, int64_t a_row, int64_t a_k, const float *b, int64_t step,
                            int64_t column, int64_t vectors, int lanes, int64_t k, int64_t tile_rows,
@@ -26,50 +27,123 @@ TEMPLATE void dot_half_copy(const uint16_t *a, int64_t a_row, int64_t a_k, int64
                             int64_t step, int64_t half, float *out);
 HELPER void dot_transpose_f32(f32v row[F32_LANES]);
 
-// A block of k for a block of rows.
-HELPER void dot_half_block(const uint16_t *a, int64_t a_row, int64_t a_k, const uint16_t *b,
-                           int64_t b_k, int64_t b_column, f32v *packed, float *copied, bool pack,
-                           int64_t m, int64_t k, int64_t k_block, int64_t row_block, int64_t half,
-                           bool direct, int64_t tile_rows, int64_t first, int64_t behind,
-                           int64_t column, int64_t vectors, int lanes, const f32v *start,
-                           f32v *keep, void (*epilogue)(void *, int64_t, int64_t, int, f32v),
+// ---- widened
+
+// All panels of a part for a block of rows and of k, as dot_block of dot_template.h. keep: what is
+// summed waits in `sums`, a panel after the other; sums: NULL if there are no blocks of k.
+HELPER void dot_wide_block(const uint16_t *a, int64_t a_row, int64_t a_k, const uint16_t *b,
+                           int64_t b_k, int64_t b_column, f32v *sums, f32v *packed, int64_t m,
+                           int64_t n, int64_t depth, int64_t method, int64_t tile_rows,
+                           int64_t tile_vectors, int64_t k_block, int64_t row_block,
+                           int64_t row_begin, int64_t row_end, int64_t column_begin,
+                           int64_t column_end, bool keep,
+                           void (*epilogue)(void *, int64_t, int64_t, int, f32v), void *context)
+{
+    int64_t half = method & AML_DOT_METHOD, panel = tile_vectors * F32_LANES, rest = n % panel;
+    int flags = method & AML_DOT_DIRECT ? 1 << 16 : 0;
+    bool down = a_row == 1 && a_k != 1;
+    int64_t step = aml_dot_copy_step(down ? row_block : k_block, F32_LANES);
+    int64_t left_row = down ? 1 : step, left_k = down ? step : 1;
+    float *copied = (float *)(packed + k_block * tile_vectors);
+    dot_half_copy(a + row_begin * a_row, a_row, a_k, row_end - row_begin, depth, step, half,
+                  copied);
+    const float *left = copied - row_begin * left_row;
+    int64_t column = column_begin;
+    NO_UNROLL for (; column + panel <= column_end; column += panel)
+    {
+        dot_half_pack(b + column * b_column, b_k, b_column, depth, tile_vectors, F32_LANES, half,
+                      packed);
+        dot_rows_f32(left, left_row, left_k, (const float *)packed, panel, column, tile_vectors,
+                     F32_LANES | F32_LANES << 8 | flags, depth, tile_rows, m, row_begin, row_end,
+                     sums, keep ? sums : NULL, NULL, epilogue, context);
+        if (sums)
+            sums += row_block * tile_vectors;
+    }
+    if (rest > 0 && column < column_end) {
+        int64_t vectors = (rest + F32_LANES - 1) / F32_LANES;
+        int lanes = (int)(rest - (vectors - 1) * F32_LANES);
+        dot_half_pack(b + column * b_column, b_k, b_column, depth, vectors, lanes, half, packed);
+        dot_rows_f32(left, left_row, left_k, (const float *)packed, vectors * F32_LANES, column,
+                     vectors, F32_LANES | lanes << 8 | flags, depth, tile_rows, m, row_begin,
+                     row_end, sums, keep ? sums : NULL, NULL, epilogue, context);
+    }
+}
+
+TEMPLATE void aml_dot_half(const uint16_t *a, const uint16_t *b, void *scratch, int64_t m,
+                           int64_t n, int64_t k, int64_t a_row, int64_t a_k, int64_t b_k,
+                           int64_t b_column, int64_t method, int64_t tile_rows,
+                           int64_t tile_vectors, int64_t k_block, int64_t row_block,
+                           int64_t part_rows, int64_t part_columns, int64_t part_begin,
+                           int64_t part_end, void (*epilogue)(void *, int64_t, int64_t, int, f32v),
                            void *context)
 {
-    bool pairs = half == AML_HALF_PAIRS, down = a_row == 1 && a_k != 1;
-    int64_t steps = pairs ? (k + 1) / 2 : k;
-    int64_t step =
-        aml_dot_half_step(down, pairs ? (k_block + 1) / 2 : k_block, row_block, F32_LANES);
+    int64_t column_parts = (n + part_columns - 1) / part_columns, panel = tile_vectors * F32_LANES;
+    int64_t count = (part_columns + panel - 1) / panel * tile_vectors * row_block;
+    int64_t whole = k_block < k ? (k - 1) / k_block * k_block : 0;
+    f32v *sums = whole ? scratch : NULL, *packed = whole ? sums + count : scratch;
+    NO_UNROLL for (int64_t part = part_begin; part < part_end; part++)
+    {
+        int64_t row_begin = part / column_parts * part_rows,
+                column_begin = part % column_parts * part_columns;
+        int64_t row_end = row_begin + part_rows < m ? row_begin + part_rows : m;
+        int64_t column_end = column_begin + part_columns < n ? column_begin + part_columns : n;
+        NO_UNROLL for (int64_t first = row_begin; first < row_end; first += row_block)
+        {
+            int64_t behind = first + row_block < row_end ? first + row_block : row_end;
+            if (whole) {
+                NO_UNROLL for (int64_t i = 0; i < count; i++) sums[i] = (f32v){};
+                NO_UNROLL for (int64_t done = 0; done < whole; done += k_block) dot_wide_block(
+                    a + done * a_k, a_row, a_k, b + done * b_k, b_k, b_column, sums, packed, m, n,
+                    k_block, method, tile_rows, tile_vectors, k_block, row_block, first, behind,
+                    column_begin, column_end, true, epilogue, context);
+            }
+            dot_wide_block(a + whole * a_k, a_row, a_k, b + whole * b_k, b_k, b_column, sums,
+                           packed, m, n, k - whole, method, tile_rows, tile_vectors, k_block,
+                           row_block, first, behind, column_begin, column_end, false, epilogue,
+                           context);
+        }
+    }
+}
+
+// ---- pairs
+
+// A block of k for a block of rows.
+HELPER void dot_pairs_block(const uint16_t *a, int64_t a_row, int64_t a_k, const uint16_t *b,
+                            int64_t b_k, int64_t b_column, f32v *packed, float *copied, bool pack,
+                            int64_t m, int64_t k, int64_t k_block, int64_t row_block, bool direct,
+                            int64_t tile_rows, int64_t first, int64_t behind, int64_t column,
+                            int64_t vectors, int lanes, const f32v *start, f32v *keep,
+                            void (*epilogue)(void *, int64_t, int64_t, int, f32v), void *context)
+{
+    bool down = a_row == 1 && a_k != 1;
+    int64_t step = aml_dot_half_step(down, (k_block + 1) / 2, row_block, F32_LANES);
     if (pack)
-        dot_half_pack(b, b_k, b_column, k, vectors, lanes, half, packed);
+        dot_half_pack(b, b_k, b_column, k, vectors, lanes, AML_HALF_PAIRS, packed);
     const float *left = copied - (down ? first : first * step);
     int64_t left_row = down ? 1 : step, left_k = down ? step : 1;
     if (direct) {
         left = (const float *)a;
         left_row = a_row / 2;
     } else {
-        dot_half_copy(a + first * a_row, a_row, a_k, behind - first, k, step, half, copied);
+        dot_half_copy(a + first * a_row, a_row, a_k, behind - first, k, step, AML_HALF_PAIRS,
+                      copied);
     }
-    if (pairs)
-        dot_rows_pairs(left, left_row, left_k, (const float *)packed, vectors * F32_LANES, column,
-                       vectors, F32_LANES | lanes << 8, steps, tile_rows, m, first, behind, start,
-                       keep, NULL, epilogue, context);
-    else
-        dot_rows_f32(left, left_row, left_k, (const float *)packed, vectors * F32_LANES, column,
-                     vectors, F32_LANES | lanes << 8, steps, tile_rows, m, first, behind, start,
-                     keep, NULL, epilogue, context);
+    dot_rows_pairs(left, left_row, left_k, (const float *)packed, vectors * F32_LANES, column,
+                   vectors, F32_LANES | lanes << 8, (k + 1) / 2, tile_rows, m, first, behind, start,
+                   keep, NULL, epilogue, context);
 }
 
 // A block of k is packed once for all rows of the part; what they have summed waits until the next.
-HELPER void dot_half_panel(const uint16_t *a, int64_t a_row, int64_t a_k, const uint16_t *b,
-                           int64_t b_k, int64_t b_column, f32v *scratch, int64_t m, int64_t k,
-                           int64_t half, int64_t tile_rows, int64_t tile_vectors, int64_t k_block,
-                           int64_t row_block, int64_t part_rows, int64_t row_begin, int64_t row_end,
-                           int64_t column, int64_t vectors, int lanes,
-                           void (*epilogue)(void *, int64_t, int64_t, int, f32v), void *context)
+HELPER void dot_pairs_panel(const uint16_t *a, int64_t a_row, int64_t a_k, const uint16_t *b,
+                            int64_t b_k, int64_t b_column, f32v *scratch, int64_t m, int64_t k,
+                            int64_t tile_rows, int64_t tile_vectors, int64_t k_block,
+                            int64_t row_block, int64_t part_rows, int64_t row_begin,
+                            int64_t row_end, int64_t column, int64_t vectors, int lanes,
+                            void (*epilogue)(void *, int64_t, int64_t, int, f32v), void *context)
 {
-    bool direct = half == AML_HALF_PAIRS && a_k == 1 && a_row % 2 == 0 && k % 2 == 0;
+    bool direct = a_k == 1 && a_row % 2 == 0 && k % 2 == 0;
     f32v *sums = scratch, *packed = k_block < k ? sums + part_rows * tile_vectors : scratch;
-    int64_t depth = half == AML_HALF_PAIRS ? (k_block + 1) / 2 : k_block;
+    int64_t depth = (k_block + 1) / 2;
     float *copied = (float *)(packed + depth * tile_vectors);
     int64_t whole = k > 0 ? (k - 1) / k_block * k_block : 0;
     b += column * b_column;
@@ -82,30 +156,32 @@ HELPER void dot_half_panel(const uint16_t *a, int64_t a_row, int64_t a_k, const 
         {
             int64_t behind = first + row_block < row_end ? first + row_block : row_end;
             f32v *sum = sums + (first - row_begin) * vectors;
-            dot_half_block(a + done * a_k, a_row, a_k, b + done * b_k, b_k, b_column, packed,
-                           copied, first == row_begin, m, k_block, k_block, row_block, half, direct,
-                           tile_rows, first, behind, column, vectors, lanes, sum, sum, epilogue,
-                           context);
+            dot_pairs_block(a + done * a_k, a_row, a_k, b + done * b_k, b_k, b_column, packed,
+                            copied, first == row_begin, m, k_block, k_block, row_block, direct,
+                            tile_rows, first, behind, column, vectors, lanes, sum, sum, epilogue,
+                            context);
         }
     }
     NO_UNROLL for (int64_t first = row_begin; first < row_end; first += row_block)
     {
         int64_t behind = first + row_block < row_end ? first + row_block : row_end;
-        dot_half_block(a + whole * a_k, a_row, a_k, b + whole * b_k, b_k, b_column, packed, copied,
-                       first == row_begin, m, k - whole, k_block, row_block, half, direct,
-                       tile_rows, first, behind, column, vectors, lanes,
-                       whole ? sums + (first - row_begin) * vectors : NULL, NULL, epilogue,
-                       context);
+        dot_pairs_block(a + whole * a_k, a_row, a_k, b + whole * b_k, b_k, b_column, packed, copied,
+                        first == row_begin, m, k - whole, k_block, row_block, direct, tile_rows,
+                        first, behind, column, vectors, lanes,
+                        whole ? sums + (first - row_begin) * vectors : NULL, NULL, epilogue,
+                        context);
     }
 }
 
-TEMPLATE void aml_dot_half(const uint16_t *a, const uint16_t *b, void *scratch, int64_t m,
-                           int64_t n, int64_t k, int64_t a_row, int64_t a_k, int64_t b_k,
-                           int64_t b_column, int64_t half, int64_t tile_rows, int64_t tile_vectors,
-                           int64_t k_block, int64_t row_block, int64_t part_rows,
-                           int64_t part_columns, int64_t part_begin, int64_t part_end,
-                           void (*epilogue)(void *, int64_t, int64_t, int, f32v), void *context)
+TEMPLATE void aml_dot_pairs(const uint16_t *a, const uint16_t *b, void *scratch, int64_t m,
+                            int64_t n, int64_t k, int64_t a_row, int64_t a_k, int64_t b_k,
+                            int64_t b_column, int64_t method, int64_t tile_rows,
+                            int64_t tile_vectors, int64_t k_block, int64_t row_block,
+                            int64_t part_rows, int64_t part_columns, int64_t part_begin,
+                            int64_t part_end, void (*epilogue)(void *, int64_t, int64_t, int, f32v),
+                            void *context)
 {
+    (void)method; // there is one
     int64_t column_parts = (n + part_columns - 1) / part_columns, panel = tile_vectors * F32_LANES;
     int64_t rest = n % panel, rest_vectors = (rest + F32_LANES - 1) / F32_LANES;
     NO_UNROLL for (int64_t part = part_begin; part < part_end; part++)
@@ -115,14 +191,13 @@ TEMPLATE void aml_dot_half(const uint16_t *a, const uint16_t *b, void *scratch, 
         int64_t row_end = row_begin + part_rows < m ? row_begin + part_rows : m;
         int64_t column_end = column + part_columns < n ? column + part_columns : n;
         NO_UNROLL for (; column + panel <= column_end; column += panel)
-            dot_half_panel(a, a_row, a_k, b, b_k, b_column, scratch, m, k, half, tile_rows,
-                           tile_vectors, k_block, row_block, part_rows, row_begin, row_end, column,
-                           tile_vectors, F32_LANES, epilogue, context);
+            dot_pairs_panel(a, a_row, a_k, b, b_k, b_column, scratch, m, k, tile_rows, tile_vectors,
+                            k_block, row_block, part_rows, row_begin, row_end, column, tile_vectors,
+                            F32_LANES, epilogue, context);
         if (rest > 0 && column < column_end)
-            dot_half_panel(a, a_row, a_k, b, b_k, b_column, scratch, m, k, half, tile_rows,
-                           tile_vectors, k_block, row_block, part_rows, row_begin, row_end, column,
-                           rest_vectors, (int)(rest - (rest_vectors - 1) * F32_LANES), epilogue,
-                           context);
+            dot_pairs_panel(a, a_row, a_k, b, b_k, b_column, scratch, m, k, tile_rows, tile_vectors,
+                            k_block, row_block, part_rows, row_begin, row_end, column, rest_vectors,
+                            (int)(rest - (rest_vectors - 1) * F32_LANES), epilogue, context);
     }
 }
 
@@ -168,8 +243,8 @@ TEMPLATE void dot_half_pack(const uint16_t *b, int64_t b_k, int64_t b_column, in
                             int64_t vectors, int lanes, int64_t half, f32v *out)
 {
     int64_t each = half == AML_HALF_PAIRS ? 2 : 1; // elements of k in a row of the panel
-    if (each == 2 && b_column == 1) { // row by row, so that a line of memory is read once
-        NO_UNROLL for (int64_t p = 0; p + 2 <= k; p += 2)
+    if (b_column == 1) { // row by row, so that a line of memory is read once
+        NO_UNROLL for (int64_t p = 0; p + each <= k; p += each)
         {
             UNROLL for (int64_t j = 0; j < 4; j++)
             {
@@ -180,7 +255,7 @@ TEMPLATE void dot_half_pack(const uint16_t *b, int64_t b_k, int64_t b_column, in
         }
         UNROLL for (int64_t j = 0; j < 4; j++)
         {
-            if (k % 2 && j < vectors)
+            if (k % each && j < vectors)
                 *out++ = dot_half_row(b + (k - 1) * b_k + j * F32_LANES, b_k, 1,
                                       j == vectors - 1 ? lanes : F32_LANES, half, true);
         }
@@ -191,7 +266,7 @@ TEMPLATE void dot_half_pack(const uint16_t *b, int64_t b_k, int64_t b_column, in
         const uint16_t *from = b + j * F32_LANES * b_column;
         int columns = j == vectors - 1 ? lanes : F32_LANES;
         int64_t p = 0;
-        if (b_k == 1 && b_column != 1) {
+        if (b_k == 1) {
             // Columns lie together: squares of them are read along k and turned around.
             NO_UNROLL for (; p + F32_LANES * each <= k; p += F32_LANES * each)
             {

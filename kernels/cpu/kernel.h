@@ -77,8 +77,8 @@
 //                    void *context)
 //   void aml_dot_f64(the same with double and f64v)
 //
-//   void aml_dot_half(const u16 *a, const u16 *b, the same with `half` for `method`): operands are
-//   bf16 or f16, sums f32
+//   void aml_dot_half(const u16 *a, const u16 *b, the same with AML_HALF_BF16 or AML_HALF_F16 for
+//   the tile method): operands are bf16 or f16, sums f32; aml_dot_pairs: AML_HALF_PAIRS
 //
 //   void aml_dot_tiles_pairs(const u16 *a, const u16 *b, the same), aml_dot_tiles_quads(const i32
 //   *a, const i32 *b, the same): AmlDot.tiles, in v16.bc and v16n.bc; quads: sums are i32
@@ -321,6 +321,8 @@ static inline void aml_dot_half_blocks(AmlDot *dot, int64_t most)
 // by a kernel of its own, for all parts.
 static inline void aml_dot_plan_pairs(AmlDot *dot)
 {
+    dot->method = AML_DOT_TILES_PACK | AML_DOT_COPY_A;
+    dot->packed_bytes = dot->turned_bytes = 0;
     if (dot->tile_vectors == 4 && dot->m >= 6 && dot->tile_rows < 5)
         dot->tile_rows = 6;
     int64_t panel = dot->tile_vectors * dot->lanes;
@@ -392,27 +394,6 @@ static inline void aml_dot_plan_tiles(AmlDot *dot)
         dot->scratch_bytes += (size_t)(dot->part_rows * panel * 4);
 }
 
-// Operands of 16 bits: everything is copied, in blocks that stay in the second-level cache and make
-// little scratch memory, of which there is one for each part.
-static inline void aml_dot_plan_half(AmlDot *dot)
-{
-    bool down = dot->a_row == 1 && dot->a_k != 1;
-    dot->method = AML_DOT_TILES_PACK | AML_DOT_COPY_A;
-    dot->packed_bytes = dot->turned_bytes = 0;
-    if (dot->half == AML_HALF_PAIRS) {
-        aml_dot_plan_pairs(dot);
-        return;
-    }
-    aml_dot_half_blocks(dot, 256);
-    int64_t depth = dot->k_block, panel = dot->tile_vectors * dot->lanes;
-    int64_t step = aml_dot_half_step(down, depth, dot->row_block, dot->lanes);
-    dot->scratch_bytes = (size_t)(depth * panel * 4);
-    dot->scratch_bytes += (size_t)(step * (down ? depth : dot->row_block) * 4);
-    aml_dot_parts(dot, dot->row_block, panel, 96, 32);
-    if (dot->k_block < dot->k)
-        dot->scratch_bytes += (size_t)(dot->part_rows * panel * 4);
-}
-
 // Weights are used once in a pass over a model, and are in no near cache then. The first rows of a
 // panel would wait for them, so that the next panel is asked for while one is used: by lines of as
 // many bytes as a register has. Up to six rows the product is as fast as memory anyway; a single
@@ -433,10 +414,11 @@ static inline void aml_dot_plan(AmlDot *dot)
         return;
     }
     aml_dot_tile(dot);
-    if (dot->half) {
-        aml_dot_plan_half(dot);
+    if (dot->half == AML_HALF_PAIRS) {
+        aml_dot_plan_pairs(dot);
         return;
     }
+    bool widens = dot->half; // both operands are copied
     dot->k_block = dot->k;
     dot->row_block = 0;
     dot->scratch_bytes = dot->packed_bytes = dot->turned_bytes = 0;
@@ -444,7 +426,9 @@ static inline void aml_dot_plan(AmlDot *dot)
     int64_t packed = dot->panel;
     bool few_rows = dot->m <= AML_DOT_FEW_ROWS, large = dot->n * dot->k * dot->bytes > 256 * 1024;
 
-    if (dot->b_packed) {
+    if (widens) {
+        dot->method = AML_DOT_TILES_PACK;
+    } else if (dot->b_packed) {
         dot->method = AML_DOT_TILES_PACKED;
         dot->packed_bytes = (size_t)(aml_ceil_div(dot->n, packed) * packed * dot->k * dot->bytes);
     } else if (dot->b_column == 1 || dot->n == 1) {
@@ -468,13 +452,16 @@ static inline void aml_dot_plan(AmlDot *dot)
     // that get in each other's way, are worth a copy if several panels use it.
     bool columns = dot->a_row == 1 && dot->a_k > 1 && dot->a_k * dot->bytes >= 1024 &&
                    dot->m >= 2 * dot->tile_rows && dot->n > panel;
-    bool copy =
-        tiles && columns && (dot->k > 128 || (dot->k >= 32 && dot->a_k * dot->bytes % 1024 == 0));
+    bool copy = widens || (tiles && columns &&
+                           (dot->k > 128 || (dot->k >= 32 && dot->a_k * dot->bytes % 1024 == 0)));
     bool pack = dot->method == AML_DOT_TILES_PACK;
     if (tiles)
         aml_dot_blocks(dot, copy, pack);
     if (tiles && (copy || pack) && aml_dot_work(dot) >= AML_DOT_LARGE) {
         aml_dot_large_parts(dot);
+    } else if (widens) {
+        aml_dot_parts(dot, dot->tile_rows, panel, 96, 32);
+        dot->row_block = dot->row_block < dot->part_rows ? dot->row_block : dot->part_rows;
     } else {
         int64_t row_unit = tiles         ? (dot->row_block ? dot->row_block : dot->tile_rows)
                            : dot->n == 1 ? 16
@@ -493,7 +480,9 @@ static inline void aml_dot_plan(AmlDot *dot)
         dot->scratch_bytes += (size_t)(block * panel * dot->bytes);
     if (copy) {
         dot->method |= AML_DOT_COPY_A;
-        dot->scratch_bytes += (size_t)(aml_dot_copy_step(rows, vector) * block * dot->bytes);
+        bool down = !widens || (dot->a_row == 1 && dot->a_k != 1);
+        dot->scratch_bytes += (size_t)(aml_dot_copy_step(down ? rows : block, vector) *
+                                       (down ? block : rows) * dot->bytes);
     }
     dot->method |= aml_dot_ahead(dot);
 }

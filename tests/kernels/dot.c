@@ -66,10 +66,15 @@ static void product(Case *c, int64_t begin, int64_t end)
         return;
     }
 #endif
-    if (d->half)
+    if (d->half == AML_HALF_PAIRS)
+        aml_dot_pairs(c->a, c->b, c->scratch, d->m, d->n, d->k, d->a_row, d->a_k, d->b_k,
+                      d->b_column, d->method, d->tile_rows, d->tile_vectors, d->k_block,
+                      d->row_block, d->part_rows, d->part_columns, begin, end, visit_f32, c);
+    else if (d->half)
         aml_dot_half(c->a, c->b, c->scratch, d->m, d->n, d->k, d->a_row, d->a_k, d->b_k,
-                     d->b_column, d->half, d->tile_rows, d->tile_vectors, d->k_block, d->row_block,
-                     d->part_rows, d->part_columns, begin, end, visit_f32, c);
+                     d->b_column, d->half | (d->k % 2 ? AML_DOT_DIRECT : 0), d->tile_rows,
+                     d->tile_vectors, d->k_block, d->row_block, d->part_rows, d->part_columns,
+                     begin, end, visit_f32, c);
     else if (d->bytes == 4)
         aml_dot_f32(c->a, c->b, c->scratch, d->m, d->n, d->k, d->a_row, d->a_k,
                     d->b_packed ? d->panel : d->b_k, d->b_column, d->method, d->tile_rows,

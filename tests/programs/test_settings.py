@@ -143,6 +143,22 @@ def precisions_agree(place):
     check(0 < abs(losses["mixed(bf16)"] - losses["f32"]) < 0.03, f"{losses}")
 
 
+# Where `native` has an instruction for rounding to bf16, and no other ones for products, it ends in a stated level's bytes.
+def rounding_is_the_same_with_an_instruction(place):
+    more = ("precision: mixed(bf16)",)
+    source = (program(place, more=more), place.folder / "net.aml")[1]
+    code = place.aml("build", source, "--emit=asm").out
+    if "vcvtneps2bf16" not in code or "vdpbf16ps" in code or "tdpbf16ps" in code:
+        print("skipped: this processor has no such instruction, or multiplies bf16 with it")
+        return
+    check("vcvtneps2bf16" not in place.aml("build", source, "--emit=asm", "--target=x86-64-v4").out, "a stated level has the instruction")
+    ends = []
+    for target in ("native", "x86-64-v4"):
+        place.aml("build", source, "-o", "net", f"--target={target}")
+        ends.append(files_of(place, place.folder / "net")[0])
+    check(ends[0] == ends[1], "the instruction rounds differently")
+
+
 # What a batch norm reads, forwards and backwards, is stored in 16 bits where products take 16 bits.
 def norms_read_what_is_stored_short(place):
     net = """aml 1
@@ -318,5 +334,5 @@ def program_text(place, model):
 
 if __name__ == "__main__":
     sys.exit(main([interrupted_run_ends_in_the_same_bytes, averages_are_what_is_measured_and_deployed, parts_of_a_batch_need_less_memory,
-                   precisions_agree, norms_read_what_is_stored_short, f16_scales_its_loss, f16_leaves_out_steps_that_overflow, parts_of_a_batch_are_the_batch,
+                   precisions_agree, rounding_is_the_same_with_an_instruction, norms_read_what_is_stored_short, f16_scales_its_loss, f16_leaves_out_steps_that_overflow, parts_of_a_batch_are_the_batch,
                    frozen_weights_stay, weights_come_from_a_file, restored_run_ends_with_its_best]))

@@ -46,6 +46,7 @@ HELPER void epilogue(void *context, int64_t row, int64_t column, int lanes, f32v
 static AmlDot plan(void)
 {
     AmlDot d = {.bytes = 4,
+                .half = HALF ? AML_HALF_BF16 : AML_HALF_NONE,
                 .lanes = F32_LANES,
                 .m = M,
                 .n = N,
@@ -64,6 +65,12 @@ static AmlDot plan(void)
 static void product(const float *a, const float *b, void *scratch, Output *o)
 {
     AmlDot d = plan();
+    if (HALF) {
+        aml_dot_half((const uint16_t *)a, (const uint16_t *)b, scratch, d.m, d.n, d.k, d.a_row,
+                     d.a_k, d.b_k, d.b_column, d.half, d.tile_rows, d.tile_vectors, d.k_block,
+                     d.row_block, d.part_rows, d.part_columns, 0, d.parts, epilogue, o);
+        return;
+    }
     aml_dot_f32(a, b, scratch, d.m, d.n, d.k, d.a_row, d.a_k, d.b_packed ? d.panel : d.b_k,
                 d.b_column, d.method, d.tile_rows, d.tile_vectors, d.k_block, d.row_block,
                 d.part_rows, d.part_columns, 0, d.parts, epilogue, o);
@@ -107,6 +114,13 @@ static float *numbers(size_t count)
     return at;
 }
 
+// As bf16, in the same place.
+static void narrow(float *at, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        ((uint16_t *)at)[i] = aml_f32_to_bf16(at[i]);
+}
+
 int main(void)
 {
     void (*volatile run)(const float *, const float *, void *, Output *) = product;
@@ -114,6 +128,8 @@ int main(void)
     AmlDot d = plan();
     float *a = numbers((size_t)(d.m * d.k)), *b = numbers((size_t)((d.n + 64) * d.k)),
           *bias = numbers((size_t)d.n);
+    if (HALF)
+        narrow(a, (size_t)(d.m * d.k)), narrow(b, (size_t)(d.n * d.k));
     Output o = {numbers((size_t)(d.m * d.n)), bias, d.n};
     void *scratch = aligned_alloc(64, (d.scratch_bytes + 127) / 64 * 64);
     double flops = 2.0 * (double)d.m * (double)d.n * (double)d.k;
@@ -129,8 +145,8 @@ int main(void)
     }
     qsort(times, 15, sizeof *times, compare);
     char name[64];
-    snprintf(name, sizeof name, "%dx%dx%d%s%s%s", M, N, K, TA ? " A'" : "", TB ? " B'" : "",
-             PACKED ? " packed" : "");
+    snprintf(name, sizeof name, "%dx%dx%d%s%s%s%s", M, N, K, TA ? " A'" : "", TB ? " B'" : "",
+             PACKED ? " packed" : "", HALF ? " bf16" : "");
     printf("%-24s %2d lanes  method %d tile %2dx%d  %10.2f us  %7.1f GFLOP/s  %3.0f%% of %5.1f  B "
            "at %6.1f GB/s\n",
            name, F32_LANES, (int)d.method, (int)d.tile_rows, (int)d.tile_vectors, times[7],

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Measures the kernels of kernels/cpu alone: products of many shapes, math functions, random numbers.
 
-Usage: tests/kernels/bench/run.py [--width 16|8|4] [--llvm FOLDER] [MxNxK[A][B][P] ...]
-A, B: that operand is transposed, P: B is packed beforehand. FOLDER holds clang and opt (default /usr/lib/llvm-22/bin).
+Usage: tests/kernels/bench/run.py [--width 16|8|4] [--llvm FOLDER] [MxNxK[A][B][P][H] ...]
+A, B: that operand is transposed, P: B is packed beforehand, H: operands are bf16. FOLDER holds clang and opt (default /usr/lib/llvm-22/bin).
 """
 import argparse
 import pathlib
@@ -36,8 +36,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         for shape in options.shapes:
-            m, n, k, marks = re.fullmatch(r"(\d+)x(\d+)x(\d+)([ABP]*)", shape).groups()
-            sizes = [f"-DM={m}", f"-DN={n}", f"-DK={k}"] + [f"-D{name}={int(mark in marks)}" for name, mark in (("TA", "A"), ("TB", "B"), ("PACKED", "P"))]
+            m, n, k, marks = re.fullmatch(r"(\d+)x(\d+)x(\d+)([ABPH]*)", shape).groups()
+            sizes = [f"-DM={m}", f"-DN={n}", f"-DK={k}"] + [f"-D{name}={int(mark in marks)}" for name, mark in (("TA", "A"), ("TB", "B"), ("PACKED", "P"), ("HALF", "H"))]
             ir = folder / "dot.ll"
             subprocess.run([options.llvm / "clang", *flags, *sizes, "-DAML_KERNEL_BITCODE", "-fno-vectorize", "-fno-slp-vectorize", "-fno-unroll-loops",
                             "-emit-llvm", "-S", HERE / "dot.c", "-o", ir], check=True)
