@@ -268,7 +268,11 @@ static inline void aml_dot_blocks(AmlDot *dot, bool copy, bool pack)
     if (dot->k_block == dot->k && !copy && !(pack && aml_dot_work(dot) >= AML_DOT_LARGE))
         return;
     int64_t depth = dot->k_block < 1 ? 1 : dot->k_block, rows = 160 * 1024 / depth;
+    // Where B is read where it is, a further block costs nothing, and a small copy is near.
+    enum { FEW_ROWS = 96 };
     rows = rows < 128 ? 128 : rows > 512 ? 512 : rows;
+    if (copy && !pack)
+        rows = FEW_ROWS;
     if (rows > dot->m) // equal blocks
         rows = dot->m < 1 ? 1 : dot->m;
     rows = aml_ceil_div(dot->m, aml_ceil_div(dot->m < 1 ? 1 : dot->m, rows));
