@@ -161,6 +161,44 @@ static void ask_ahead(Emit *e, const Product *p, LLVMValueRef context, LLVMValue
     }
 }
 
+static void touch_element(Emit *e, Type type, LLVMValueRef base, const Index at[], int write)
+{
+    enum { FIRST_LEVEL = 3, DATA = 1 };
+    Codegen *g = e->g;
+    LLVMValueRef place = index_position(e, type, at).at,
+                 in[] = {LLVMBuildGEP2(e->b, memory_type(g, type.dtype, 1), base, &place, 1, ""),
+                         LLVMConstInt(g->i32, (unsigned)write, 0),
+                         LLVMConstInt(g->i32, FIRST_LEVEL, 0), LLVMConstInt(g->i32, DATA, 0)};
+    emit_intrinsic(e, "llvm.prefetch", g->ptr, in, 4);
+}
+
+// No lanes (AML_DOT_TOUCH): asks for what is written at this place, and for what is read at the
+// same place of values of the same shape.
+static void touch_results(Emit *e, const Product *p, LLVMValueRef function,
+                          LLVMValueRef const result[], const Index at[])
+{
+    Codegen *g = e->g;
+    LLVMBasicBlockRef touches = LLVMAppendBasicBlockInContext(g->llvm, function, ""),
+                      computes = LLVMAppendBasicBlockInContext(g->llvm, function, "");
+    LLVMValueRef context = LLVMGetParam(function, 0), lanes = LLVMGetParam(function, 3),
+                 none = LLVMConstInt(g->i32, 0, 0);
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, lanes, none, ""), touches, computes);
+    LLVMPositionBuilderAtEnd(e->b, touches);
+    for (int i = 0; i < p->body->result.count; i++)
+        touch_element(e, p->body->result.at[i].value->type,
+                      from_context(e, p, context, operand_of(p->k, result[i])), at, 1);
+    for (int i = 0; i < p->body->param.count; i++) {
+        const Inst *param = p->body->param.at[i];
+        const Source *source = param->note;
+        bool factor =
+            param == product_stored(p->dot->input[0]) || param == product_stored(p->dot->input[1]);
+        if (!factor && !source->by_value && !source->rows && shape_equal(param->type, p->dot->type))
+            touch_element(e, param->type, source->base, at, 0);
+    }
+    LLVMBuildRetVoid(e->b);
+    LLVMPositionBuilderAtEnd(e->b, computes);
+}
+
 static LLVMTypeRef epilogue_type(const Product *p)
 {
     Codegen *g = p->k->g;
@@ -214,6 +252,8 @@ static void epilogue_elements(Emit *e, Product *p, LLVMValueRef function,
     group_index(e, p, cuts, space.rank - columns, columns, index_of(LLVMGetParam(function, 2), 1),
                 at);
 
+    if (p->touches)
+        touch_results(e, p, function, result, at);
     memo_begin(e, p->body);
     LLVMValueRef *values = NEW_ARRAY(g->arena, LLVMValueRef, p->body->result.count + 1);
     for (int i = 0; i < p->body->result.count; i++)
@@ -323,6 +363,9 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
     p->lanes = p->shape.dot.lanes;
     const AmlDot *dot = &p->shape.dot;
     int64_t direct = epilogue_direct(p) ? AML_DOT_DIRECT : 0;
+    p->touches = !direct && !inst_sums_bytes(p->dot) &&
+                 aml_dot_touches(dot, (double)type_bytes(p->dot->type));
+    int64_t touch = p->touches ? AML_DOT_TOUCH : 0;
     bool packed_panels = (dot->method & AML_DOT_METHOD) == AML_DOT_TILES_PACKED;
 
     Source *left = product_stored(p->dot->input[0])->note,
@@ -362,27 +405,28 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
             a_k = dot->turned_bytes ? 1 : dot->a_k;
     if (left->rows) // which of the two steps is from row to row of what lies in memory
         *(p->dot->attr[0].list.at[0] == 0 ? &a_k : &a_row) = AML_DOT_TABLE;
-    LLVMValueRef arg[] = {a,
-                          b,
-                          scratch,
-                          whole(g, dot->m),
-                          whole(g, dot->n),
-                          whole(g, dot->k),
-                          whole(g, a_row),
-                          whole(g, a_k),
-                          whole(g, packed_panels ? dot->panel : dot->b_k),
-                          whole(g, dot->b_column),
-                          whole(g, dot->half && !pairs ? dot->half | direct : dot->method | direct),
-                          whole(g, dot->tile_rows),
-                          whole(g, dot->tile_vectors),
-                          whole(g, dot->k_block),
-                          whole(g, dot->row_block),
-                          whole(g, dot->part_rows),
-                          whole(g, dot->part_columns),
-                          begin,
-                          end,
-                          epilogue,
-                          context};
+    LLVMValueRef arg[] = {
+        a,
+        b,
+        scratch,
+        whole(g, dot->m),
+        whole(g, dot->n),
+        whole(g, dot->k),
+        whole(g, a_row),
+        whole(g, a_k),
+        whole(g, packed_panels ? dot->panel : dot->b_k),
+        whole(g, dot->b_column),
+        whole(g, dot->half && !pairs ? dot->half | direct : dot->method | direct | touch),
+        whole(g, dot->tile_rows),
+        whole(g, dot->tile_vectors),
+        whole(g, dot->k_block),
+        whole(g, dot->row_block),
+        whole(g, dot->part_rows),
+        whole(g, dot->part_columns),
+        begin,
+        end,
+        epilogue,
+        context};
     bool quads = inst_sums_bytes(p->dot);
     const char *name = dot->tiles        ? quads ? "aml_dot_tiles_quads" : "aml_dot_tiles_pairs"
                        : pairs           ? "aml_dot_pairs"

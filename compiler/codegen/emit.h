@@ -232,8 +232,9 @@ typedef struct Product {
     int lanes;
     LLVMValueRef soon; // the kernel's operand, or NULL
     int64_t soon_every;
-    bool ragged; // the epilogue may get any number of lanes anywhere
-    bool apart;  // it is called through a function that LLVM does not inline
+    bool touches; // AML_DOT_TOUCH
+    bool ragged;  // the epilogue may get any number of lanes anywhere
+    bool apart;   // it is called through a function that LLVM does not inline
 } Product;
 LLVMValueRef product_context(Product *p); // a new one, with the operands in it
 LLVMValueRef product_field(Product *p, LLVMValueRef context, int field);

@@ -72,7 +72,8 @@ HELPER void NAME(dot_block)(A_PARAMETERS, const ELEMENT *b, VECTOR *scratch, int
     int64_t panel = tile_vectors * LANES, way = method & AML_DOT_METHOD;
     bool pack = way == AML_DOT_TILES_PACK, copy = method & AML_DOT_COPY_A, blocks = k_block < k;
     int asks = method & AML_DOT_AHEAD ? 1 : method & AML_DOT_AHEAD_TWICE ? 2 : 0;
-    int flags = (method & AML_DOT_DIRECT ? 1 << 16 : 0) | asks << 17;
+    int flags = (method & AML_DOT_DIRECT ? 1 << 16 : 0) | asks << 17 |
+                (method & AML_DOT_TOUCH ? 1 << 19 : 0);
     VECTOR *packed = scratch;
     if (blocks)
         packed += row_block * ((part_columns + panel - 1) / panel * tile_vectors);

@@ -19,8 +19,9 @@
     TILE_LIST_2(T)                                                                                 \
     T(7, 2)                                                                                        \
     T(8, 2)                                                                                        \
-    T(9, 2) T(10, 2) T(11, 2) T(12, 2) T(1, 3) T(2, 3) T(3, 3) T(4, 3) T(5, 3) T(6, 3) T(7, 3)     \
-        T(8, 3) T(1, 4) T(2, 4) T(3, 4) T(4, 4) T(5, 4) T(6, 4)
+    T(9, 2)                                                                                        \
+    T(10, 2) T(11, 2) T(12, 2) T(1, 3) T(2, 3) T(3, 3) T(4, 3) T(5, 3) T(6, 3) T(7, 3) T(8, 3)     \
+        T(1, 4) T(2, 4) T(3, 4) T(4, 4) T(5, 4) T(6, 4)
 #else
 #define TILE_LIST(T) TILE_LIST_1(T) TILE_LIST_2(T)
 #endif
@@ -40,7 +41,9 @@ TILE_LIST(TILE_DECLARE)
 // epilogue, so that its code exists once a vector and not once an accumulator, unless bit 16 of
 // `lanes` says that this is too slow (AML_DOT_DIRECT): the next tile's sums wait for the loop's
 // end. Where a row is shorter than a register, an epilogue that updates the result would load what
-// overlaps the register just stored, and wait for it: then every second row comes first.
+// overlaps the register just stored, and wait for it: then every second row comes first. Bit 19:
+// the epilogue is asked for the memory of one vector after the other, spread over k
+// (AML_DOT_TOUCH). That is branch-free, and asks for a line several times.
 #define TILE_DEFINE(ROWS, VECTORS)                                                                 \
     TEMPLATE void NAME(dot_tile_##ROWS##_##VECTORS)(                                               \
         A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t k, int lanes, const VECTOR *start,   \
@@ -61,6 +64,11 @@ TILE_LIST(TILE_DECLARE)
             {                                                                                      \
                 if (j < (lanes >> 17 & 3))                                                         \
                     __builtin_prefetch(ahead + p * ahead_step + j * LANES, 0, 2);                  \
+            }                                                                                      \
+            if ((lanes >> 19 & 1) && !keep) {                                                      \
+                int64_t next = (int64_t)((uint64_t)p * (ROWS * VECTORS) / (uint64_t)k);            \
+                epilogue(context, row + next / VECTORS, column + next % VECTORS * LANES, 0,        \
+                         (VECTOR){});                                                              \
             }                                                                                      \
             const ELEMENT *of_k =                                                                  \
                 a_k == AML_DOT_TABLE ? ((const ELEMENT *const *)a)[p] + row * a_row : NULL;        \

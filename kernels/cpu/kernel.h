@@ -85,7 +85,8 @@
 //
 // Everything but a, b, scratch, part_begin, part_end and context is a constant. If parts == 1, pass
 // constants 0 and 1. The epilogue owns elements [row, column .. column + lanes): lanes == W (W/2
-// for f64) is a full vector, fewer is the tail of a row, whose other lanes hold nothing of meaning.
+// for f64) is a full vector, fewer is the tail of a row, whose other lanes hold nothing of meaning
+// (none: AML_DOT_TOUCH).
 // `column` is a multiple of W. Neither A nor B is read outside its elements. The order of the sum
 // over k depends on the AmlDot alone: parts and threads change no bit. scratch:
 // AmlDot.scratch_bytes, 64-byte aligned, one for each part that runs at the same time; no contents
@@ -116,6 +117,9 @@ enum {
     AML_DOT_AHEAD = 32, // added to a tile method: tiles ask for the panel of B that is read next, a
                         // line with each k
     AML_DOT_AHEAD_TWICE = 64, // two lines
+    AML_DOT_TOUCH = 128, // added to a tile method: while a tile is summed, the epilogue is called
+                         // for each of its vectors with lanes == 0, to ask for the memory that
+                         // it will need then
 };
 
 enum {
@@ -264,7 +268,11 @@ static inline void aml_dot_blocks(AmlDot *dot, bool copy, bool pack)
     if (dot->k_block == dot->k && !copy && !(pack && aml_dot_work(dot) >= AML_DOT_LARGE))
         return;
     int64_t depth = dot->k_block < 1 ? 1 : dot->k_block, rows = 160 * 1024 / depth;
+    // Where B is read where it is, a further block costs nothing, and a small copy is near.
+    enum { FEW_ROWS = 96 };
     rows = rows < 128 ? 128 : rows > 512 ? 512 : rows;
+    if (copy && !pack)
+        rows = FEW_ROWS;
     if (rows > dot->m) // equal blocks
         rows = dot->m < 1 ? 1 : dot->m;
     rows = aml_ceil_div(dot->m, aml_ceil_div(dot->m < 1 ? 1 : dot->m, rows));
@@ -405,6 +413,17 @@ static inline int64_t aml_dot_ahead(const AmlDot *dot)
         dot->m < LEAST_ROWS)
         return 0;
     return dot->m == dot->tile_rows && dot->m >= HIGH ? AML_DOT_AHEAD_TWICE : AML_DOT_AHEAD;
+}
+
+// A result that is too large for the second-level cache is not there when a tile stores into it,
+// nor is what is added to it: two dozen lines at once, which take all of the buffers that the next
+// tile's loads need. Where sums are long, tiles ask for them one after the other instead: of
+// `bytes` in all.
+static inline bool aml_dot_touches(const AmlDot *dot, double bytes)
+{
+    enum { LINE = 64, FAR = 1 << 20, LONG_SUM = 192 };
+    return (dot->method & AML_DOT_METHOD) <= AML_DOT_TILES_PACKED && !dot->half && !dot->tiles &&
+           dot->lanes * dot->bytes == LINE && bytes >= FAR && dot->k >= LONG_SUM;
 }
 
 static inline void aml_dot_plan(AmlDot *dot)

@@ -15,6 +15,7 @@ typedef struct Case {
     void *scratch;
     double *result, *again; // m x n
     int *visits;
+    bool *touched;           // AML_DOT_TOUCH: which vectors were asked for, by their first element
     double *expected, *size; // the sum, and the sum of absolute products
     bool wrong_place;
 } Case;
@@ -30,9 +31,14 @@ static double element(const AmlDot *dot, const void *at, int64_t index)
 static void visit(Case *c, int64_t row, int64_t column, int lanes, const double *value)
 {
     const AmlDot *dot = &c->dot;
+    bool touch = c->dot.method & AML_DOT_TOUCH;
+    if (lanes == 0 && touch && row >= 0 && row < dot->m && column >= 0 && column < dot->n) {
+        c->touched[row * dot->n + column] = true;
+        return;
+    }
     bool tail = column + lanes == dot->n && lanes == dot->n % dot->lanes;
     if (row < 0 || row >= dot->m || column % dot->lanes || (lanes != dot->lanes && !tail) ||
-        column + lanes > dot->n) {
+        column + lanes > dot->n || lanes == 0 || (touch && !c->touched[row * dot->n + column])) {
         c->wrong_place = true;
         return;
     }
@@ -158,6 +164,7 @@ static const char *check_product_of(int half, int bytes, int64_t m, int64_t n, i
     c.result = calloc(elements, sizeof *c.result);
     c.again = calloc(elements, sizeof *c.again);
     c.visits = calloc(elements, sizeof *c.visits);
+    c.touched = calloc(elements, sizeof *c.touched);
     message[0] = 0;
     product(&c, 0, d->parts);
     double epsilon = bytes == 4 ? 0x1p-24 : 0x1p-53;
@@ -192,7 +199,7 @@ static const char *check_product_of(int half, int bytes, int64_t m, int64_t n, i
         snprintf(message, sizeof message,
                  "%ld x %ld x %ld: other bits when the parts run one by one", (long)m, (long)n,
                  (long)k);
-    free(c.result), free(c.again), free(c.visits);
+    free(c.result), free(c.again), free(c.visits), free(c.touched);
     guarded_free(&guard_a), guarded_free(&guard_b), guarded_free(&guard_scratch);
     if (packed)
         guarded_free(&guard_packed);
@@ -344,6 +351,20 @@ TEST(results_that_leave_registers_directly)
                 CHECK_PRODUCT(bytes, m, n, 11, PLAIN, PLAIN, false, direct, true);
                 CHECK_PRODUCT(bytes, m, n, 11, TRANSPOSED, PLAIN, false, direct, true);
             }
+}
+
+// Each vector is asked for before it is given, where k is at least as long as a tile has vectors,
+// and with blocks of k.
+TEST(results_are_asked_for_before_they_are_there)
+{
+    int64_t touch = AML_DOT_TILES | AML_DOT_TOUCH;
+    for (int64_t n = 1; n < 70; n += 3)
+        for (int64_t m = 1; m <= 15; m += 2)
+            for (int bytes = 4; bytes <= 8; bytes += 4) {
+                CHECK_PRODUCT(bytes, m, n, 24 + m, PLAIN, PLAIN, false, touch, true);
+                CHECK_PRODUCT(bytes, m, n, 24 + m, TRANSPOSED, PLAIN, false, touch, true);
+            }
+    CHECK_PRODUCT(4, 40, 130, 1100, PLAIN, PLAIN, false, touch, true);
 }
 
 // No rows or no columns: nothing to do; no terms: zeros.
