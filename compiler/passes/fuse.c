@@ -339,6 +339,7 @@ static bool sums_of_channels(Fuser *f, const Group *product, const Group *group)
         LEAST_BYTES = 1 << 21,
         LEAST_PRODUCTS = 64, // for each element
         LEAST_IMAGES = 8,    // each of them is made by one part
+        LEAST_COLUMNS = 16,  // shorter rows fill no register
         MOST_CHANNELS = 128
     };
     Type space = product->space;
@@ -351,7 +352,7 @@ static bool sums_of_channels(Fuser *f, const Group *product, const Group *group)
     if (conv->op == OP_dot || last || product_half(conv) != DTYPE_F32)
         return false;
     if (type_bytes(space) < LEAST_BYTES || space.dim[0] < LEAST_IMAGES ||
-        space.dim[1] > MOST_CHANNELS ||
+        space.dim[1] > MOST_CHANNELS || space.dim[space.rank - 1] < LEAST_COLUMNS ||
         inst_cost(conv).flops < 2.0 * LEAST_PRODUCTS * (double)type_elements(space))
         return false;
     if (!shape_equal(group->space, space) || group->down || kept_axes(group) != 3)
