@@ -358,6 +358,13 @@ static void emit_body_of(Kernel *k, IrFunction *body, Inst *conv, const AmlConv 
                   epilogue, context);
 }
 
+// An image's sums are made by one part.
+static void divide_images(AmlConv *c)
+{
+    c->unit_chunk = aml_ceil_div(c->unit_chunk, c->blocks) * c->blocks;
+    c->parts = aml_ceil_div(c->images * c->groups * c->blocks, c->unit_chunk);
+}
+
 void conv_emit(Frame *f, Inst *inst, Inst *conv)
 {
     Codegen *g = f->g;
@@ -365,6 +372,8 @@ void conv_emit(Frame *f, Inst *inst, Inst *conv)
     AmlConv c;
     if (!(g->tiles && conv_tiles_shape(conv, &c)) && !conv_shape(conv, g->lanes * 4, g->pairs, &c))
         bug(g->cx, conv->span, "a convolution without code was left");
+    if (body_analyse(body).folded)
+        divide_images(&c);
     const Inst *own = product_stored(conv->input[1]); // the body's parameter
     const Inst *weights = inst->input[own->attr[0].whole];
     bool constant = value_origin(weights)->op == OP_constant && !c.half;

@@ -150,11 +150,7 @@ static void ask_ahead(Emit *e, const Product *p, LLVMValueRef context, LLVMValue
                  line = LLVMBuildAnd(e->b, bytes, whole(g, AML_SOON_BYTES - 1), "");
     LLVMValueRef place = LLVMBuildInBoundsGEP2(e->b, g->ptr, table, &which, 1, ""),
                  base = LLVMBuildLoad2(e->b, g->ptr, place, "");
-    enum { READ = 0, SECOND_LEVEL = 2, DATA = 1 };
-    LLVMValueRef in[] = {LLVMBuildGEP2(e->b, g->i8, base, &line, 1, ""),
-                         LLVMConstInt(g->i32, READ, 0), LLVMConstInt(g->i32, SECOND_LEVEL, 0),
-                         LLVMConstInt(g->i32, DATA, 0)};
-    emit_intrinsic(e, "llvm.prefetch", g->ptr, in, 4);
+    emit_prefetch(e, LLVMBuildGEP2(e->b, g->i8, base, &line, 1, ""), SECOND_LEVEL);
     if (behind) {
         LLVMBuildBr(e->b, behind);
         LLVMPositionBuilderAtEnd(e->b, behind);
@@ -208,6 +204,77 @@ static LLVMTypeRef epilogue_type(const Product *p)
     return LLVMFunctionType(g->none, types, 5, 0);
 }
 
+static int count_sums(const IrFunction *body)
+{
+    int count = 0;
+    for (int i = 0; i < body->result.count; i++)
+        count += body->result.at[i].value->op == OP_reduce;
+    return count;
+}
+
+// What the epilogue reads along, of some registers later: the rows of a tile lie in as many pages,
+// more than the processor follows by itself.
+static void ask_along(Emit *e, const Product *p, const Index at[])
+{
+    enum { AHEAD = 64 }; // elements
+    for (int i = 0; i < p->body->param.count; i++) {
+        const Inst *param = p->body->param.at[i];
+        if (param == product_stored(p->dot->input[0]) || !shape_equal(param->type, p->dot->type))
+            continue;
+        const Source *source = param->note;
+        Index later = index_add_constant(e, index_position(e, param->type, at), AHEAD);
+        LLVMTypeRef type = memory_type(e->g, param->type.dtype, 1);
+        emit_prefetch(e, LLVMBuildGEP2(e->b, type, source->base, &later.at, 1, ""), FIRST_LEVEL);
+    }
+}
+
+// Adds to the sums of this row, a register each until the last of the row's elements are here: its
+// columns come from left to right.
+static void add_to_sums(Emit *e, const Product *p, LLVMValueRef function,
+                        LLVMValueRef const value[], LLVMValueRef const result[])
+{
+    Codegen *g = e->g;
+    DType dtype = p->dot->type.dtype;
+    LLVMTypeRef type = register_type(g, dtype, e->lanes);
+    LLVMValueRef context = LLVMGetParam(function, 0), row = LLVMGetParam(function, 1),
+                 none = LLVMConstNull(type);
+    LLVMValueRef sums = from_context(e, p, context, p->k->operand.count + p->shape.loops);
+    int count = 0, *which = NEW_ARRAY(g->arena, int, p->body->result.count);
+    for (int i = 0; i < p->body->result.count; i++)
+        if (p->body->result.at[i].value->op == OP_reduce)
+            which[count++] = i;
+    LLVMValueRef *sum = NEW_ARRAY(g->arena, LLVMValueRef, count),
+                 *slot = NEW_ARRAY(g->arena, LLVMValueRef, count);
+    LLVMValueRef first = LLVMBuildMul(e->b, row, whole(g, count), "");
+    for (int i = 0; i < count; i++) {
+        LLVMValueRef at = LLVMBuildAdd(e->b, first, whole(g, i), ""), add = value[which[i]];
+        if (e->mask)
+            add = LLVMBuildSelect(e->b, e->mask, add, none, "");
+        slot[i] = LLVMBuildInBoundsGEP2(e->b, type, sums, &at, 1, "");
+        sum[i] = LLVMBuildLoad2(e->b, type, slot[i], "");
+        sum[i] = emit_reducer(e, REDUCE_SUM, dtype, sum[i], add);
+        LLVMBuildStore(e->b, sum[i], slot[i]);
+    }
+    LLVMValueRef lanes = LLVMBuildZExt(e->b, LLVMGetParam(function, 3), g->i64, ""),
+                 end = LLVMBuildAdd(e->b, LLVMGetParam(function, 2), lanes, ""),
+                 last = LLVMBuildICmp(e->b, LLVMIntEQ, end, whole(g, p->shape.dot.n), "");
+    LLVMBasicBlockRef store = LLVMAppendBasicBlockInContext(g->llvm, function, ""),
+                      behind = LLVMAppendBasicBlockInContext(g->llvm, function, "");
+    LLVMBuildCondBr(e->b, last, store, behind);
+    LLVMPositionBuilderAtEnd(e->b, store);
+    LLVMValueRef image = from_context(e, p, context, p->k->operand.count);
+    LLVMValueRef at = LLVMBuildMul(e->b, image, whole(g, p->dot->type.dim[1]), "");
+    at = LLVMBuildAdd(e->b, at, row, "");
+    for (int i = 0; i < count; i++) {
+        LLVMValueRef out = from_context(e, p, context, operand_of(p->k, result[which[i]]));
+        out = LLVMBuildInBoundsGEP2(e->b, memory_type(g, dtype, 1), out, &at, 1, "");
+        LLVMBuildStore(e->b, emit_horizontal(e, REDUCE_SUM, dtype, sum[i]), out);
+        LLVMBuildStore(e->b, none, slot[i]); // of the next image
+    }
+    LLVMBuildBr(e->b, behind);
+    LLVMPositionBuilderAtEnd(e->b, behind);
+}
+
 static void epilogue_elements(Emit *e, Product *p, LLVMValueRef function,
                               LLVMValueRef const result[])
 {
@@ -254,15 +321,22 @@ static void epilogue_elements(Emit *e, Product *p, LLVMValueRef function,
 
     if (p->touches)
         touch_results(e, p, function, result, at);
+    if (count_sums(p->body))
+        ask_along(e, p, at);
     memo_begin(e, p->body);
     LLVMValueRef *values = NEW_ARRAY(g->arena, LLVMValueRef, p->body->result.count + 1);
-    for (int i = 0; i < p->body->result.count; i++)
-        values[i] = element(e, p->body->result.at[i].value, at);
     for (int i = 0; i < p->body->result.count; i++) {
-        Type type = p->body->result.at[i].value->type;
-        LLVMValueRef base = from_context(e, p, context, operand_of(p->k, result[i]));
-        store_element(e, type.dtype, base, index_position(e, type, at), values[i]);
+        Inst *inst = p->body->result.at[i].value;
+        values[i] = element(e, inst->op == OP_reduce ? inst->input[0] : inst, at);
     }
+    for (int i = 0; i < p->body->result.count; i++) {
+        const Inst *inst = p->body->result.at[i].value;
+        LLVMValueRef base = from_context(e, p, context, operand_of(p->k, result[i]));
+        if (inst->op != OP_reduce)
+            store_element(e, inst->type.dtype, base, index_position(e, inst->type, at), values[i]);
+    }
+    if (count_sums(p->body))
+        add_to_sums(e, p, function, values, result);
 }
 
 LLVMValueRef product_epilogue(Product *p, LLVMValueRef const result[])
@@ -330,14 +404,26 @@ LLVMValueRef product_field(Product *p, LLVMValueRef context, int field)
 LLVMValueRef product_context(Product *p)
 {
     Kernel *k = p->k;
-    int count = k->operand.count + p->shape.loops;
+    int count = k->operand.count + p->shape.loops, sums = count_sums(p->body);
     LLVMTypeRef *types = NEW_ARRAY(k->g->arena, LLVMTypeRef, count + 1);
     for (int i = 0; i < count; i++)
         types[i] = i < k->operand.count ? k->operand.at[i].type : k->g->i64;
+    if (sums)
+        types[count++] = k->g->ptr;
     p->context = LLVMStructTypeInContext(k->g->llvm, types, (unsigned)count, 0);
     LLVMValueRef context = LLVMBuildAlloca(k->emit.b, p->context, "");
     for (int i = 0; i < k->operand.count; i++)
         LLVMBuildStore(k->emit.b, k->operand.at[i].formal, product_field(p, context, i));
+    if (sums) { // registers, of memory apart: what has a variable index is not taken to pieces
+        LLVMTypeRef type = register_type(k->g, p->dot->type.dtype, p->lanes);
+        int64_t registers = p->dot->type.dim[1] * sums;
+        LLVMValueRef memory =
+            LLVMBuildAlloca(k->emit.b, LLVMArrayType2(type, (uint64_t)registers), "");
+        int64_t bytes = registers * p->lanes * (int64_t)dtype_info[p->dot->type.dtype].bytes;
+        LLVMBuildMemSet(k->emit.b, memory, LLVMConstNull(k->g->i8), whole(k->g, bytes), 64);
+        LLVMSetAlignment(memory, 64);
+        LLVMBuildStore(k->emit.b, memory, product_field(p, context, count - 1));
+    }
     return context;
 }
 

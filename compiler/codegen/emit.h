@@ -120,7 +120,9 @@ LLVMValueRef register_to_memory(Emit *e, DType dtype, LLVMValueRef value);
 LLVMValueRef memory_to_register(Emit *e, DType dtype, LLVMValueRef value);
 LLVMValueRef emit_intrinsic(Emit *e, const char *name, LLVMTypeRef overloaded, LLVMValueRef in[],
                             int inputs);
-LLVMValueRef whole(Codegen *g, int64_t value); // i64 constant
+enum { SECOND_LEVEL = 2, FIRST_LEVEL = 3 };                        // of the caches
+void emit_prefetch(Emit *e, LLVMValueRef address, unsigned level); // it may point anywhere
+LLVMValueRef whole(Codegen *g, int64_t value);                     // i64 constant
 
 // ---- index.c: the element of a value at an index
 

@@ -304,10 +304,7 @@ static void prefetch(Nest *n, const Index all[])
             LLVMBuildAdd(e->b, index_position(e, param->type, at).at, whole(e->g, ahead), "");
         // It may lie behind the end, so the address is not computed `inbounds`.
         LLVMTypeRef type = memory_type(e->g, param->type.dtype, 1);
-        LLVMValueRef in[] = {LLVMBuildGEP2(e->b, type, source->base, &place, 1, ""),
-                             LLVMConstInt(e->g->i32, 0, 0), LLVMConstInt(e->g->i32, 3, 0),
-                             LLVMConstInt(e->g->i32, 1, 0)};
-        emit_intrinsic(e, "llvm.prefetch", e->g->ptr, in, 4);
+        emit_prefetch(e, LLVMBuildGEP2(e->b, type, source->base, &place, 1, ""), FIRST_LEVEL);
     }
 }
 

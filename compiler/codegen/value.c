@@ -90,6 +90,15 @@ LLVMValueRef emit_intrinsic(Emit *e, const char *name, LLVMTypeRef overloaded, L
                           (unsigned)inputs, "");
 }
 
+void emit_prefetch(Emit *e, LLVMValueRef address, unsigned level)
+{
+    enum { READ = 0, DATA = 1 };
+    LLVMTypeRef type = e->g->i32;
+    LLVMValueRef in[] = {address, LLVMConstInt(type, READ, 0), LLVMConstInt(type, level, 0),
+                         LLVMConstInt(type, DATA, 0)};
+    emit_intrinsic(e, "llvm.prefetch", e->g->ptr, in, 4);
+}
+
 static LLVMTypeRef typed(Emit *e, DType dtype)
 {
     return register_type(e->g, dtype, e->lanes);

@@ -16,13 +16,18 @@ static void analyse_reduce(IrFunction *body, BodyShape *shape, const Inst *reduc
 {
     int rank = reduce->input[0]->type.rank;
     unsigned folded = folded_by(reduce), last = rank > 0 ? 1u << (rank - 1) : 0;
-    bool first = shape->kind != BODY_REDUCE;
-    if (!first && !shape_equal(shape->space, reduce->input[0]->type))
+    bool first = !shape->folded;
+    if ((!first || shape->kind == BODY_DOT) && !shape_equal(shape->space, reduce->input[0]->type))
         bug(body->cx, reduce->span, "a fused body folds two different spaces");
-    shape->kind = BODY_REDUCE;
+    if (shape->kind == BODY_DOT && reduce->attr[0].reducer != REDUCE_SUM)
+        bug(body->cx, reduce->span, "the epilogue of a product folds what it cannot");
+    if (shape->kind == BODY_MAP)
+        shape->kind = BODY_REDUCE;
     shape->space = reduce->input[0]->type;
     if (first || folded == shape->folded) {
         shape->folded = folded;
+    } else if (shape->kind == BODY_DOT) {
+        bug(body->cx, reduce->span, "the epilogue of a product folds in two different ways");
     } else if (folded & last) { // rows, and sums down columns were met before
         shape->down = shape->folded;
         shape->folded = folded;
@@ -46,7 +51,7 @@ bool body_sums_down(const BodyShape *shape, const Inst *inst)
 // A sum down columns has a level of its own, which nothing else has.
 int body_result_level(const BodyShape *shape, const Inst *result)
 {
-    if (shape->kind != BODY_REDUCE || result->type.rank == shape->space.rank)
+    if (shape->kind == BODY_MAP || result->type.rank == shape->space.rank)
         return LEVEL_SPACE;
     return body_sums_down(shape, result) ? LEVEL_OTHER : LEVEL_KEPT;
 }
@@ -107,14 +112,15 @@ BodyShape body_analyse(IrFunction *body)
     Type space = first->op == OP_concat ? first->input[0]->type : first->type;
     BodyShape shape = {.kind = BODY_MAP, .space = space, .phases = 1};
     for (Inst *inst = body->first; inst; inst = inst->next) {
-        if (inst->op == OP_reduce) {
-            analyse_reduce(body, &shape, inst);
-        } else if (inst_is_product(inst)) {
+        if (inst_is_product(inst)) {
             shape.kind = BODY_DOT;
             shape.dot = inst;
             shape.space = inst->type;
         }
     }
+    for (Inst *inst = body->first; inst; inst = inst->next)
+        if (inst->op == OP_reduce)
+            analyse_reduce(body, &shape, inst);
     if (shape.kind == BODY_REDUCE) {
         shape.phases = count_phases(body, &shape);
         for (int i = 0; i < body->result.count; i++) {
@@ -139,6 +145,8 @@ BodyShape body_analyse(IrFunction *body)
 // What is stored in the last phase; what is folded is not worth to be held in a result's memory.
 static bool stored_last(IrFunction *body, const BodyShape *shape, const Inst *value)
 {
+    if (shape->kind != BODY_REDUCE)
+        return true;
     for (const Inst *inst = body->first; inst; inst = inst->next) {
         if (inst->op != OP_reduce)
             continue;

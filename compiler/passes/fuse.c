@@ -9,6 +9,8 @@
 //   - every value that the consumer reads from the producer is read at the index at which the
 //     producer makes it: directly, or through a broadcast from the KEPT to the SPACE level. A
 //     matrix product's operands are read at other indices, so what makes them stays outside;
+//   - of a convolution's result only sums over all positions of a channel may be folded in its
+//     epilogue, and nothing in the group reads them;
 //   - what moves data without computing (broadcast, transpose, slice, gather, iota, equal
 //     constants) is copied into each body that reads it, and reads memory there. It never orders
 //     groups by itself.
@@ -327,15 +329,58 @@ static bool both_ways(Fuser *f, const Group *a, const Group *b, Group *out)
     return true;
 }
 
+// Sums over all positions of each channel of what a convolution's epilogue makes, as the gradient
+// of a norm needs them. They save reading that again, so it has to be more than a second-level
+// cache keeps; each register of it costs a load and a store of sums, so there have to be products
+// behind which this hides, and sums that stay in the first-level cache.
+static bool sums_of_channels(Fuser *f, const Group *product, const Group *group)
+{
+    enum {
+        LEAST_BYTES = 1 << 21,
+        LEAST_PRODUCTS = 64, // for each element
+        LEAST_IMAGES = 8,    // each of them is made by one part
+        LEAST_COLUMNS = 16,  // shorter rows fill no register
+        MOST_CHANNELS = 128
+    };
+    Type space = product->space;
+    const Inst *conv = NULL;
+    for (int m = 0; m < product->member.count && !conv; m++) {
+        const Inst *inst = f->node.at[product->member.at[m]].inst;
+        conv = inst_is_product(inst) ? inst : NULL;
+    }
+    bool last = conv->op == OP_conv && conv->attr[5].whole;
+    if (conv->op == OP_dot || last || product_half(conv) != DTYPE_F32)
+        return false;
+    if (type_bytes(space) < LEAST_BYTES || space.dim[0] < LEAST_IMAGES ||
+        space.dim[1] > MOST_CHANNELS || space.dim[space.rank - 1] < LEAST_COLUMNS ||
+        inst_cost(conv).flops < 2.0 * LEAST_PRODUCTS * (double)type_elements(space))
+        return false;
+    if (!shape_equal(group->space, space) || group->down || kept_axes(group) != 3)
+        return false;
+    for (int m = 0; m < group->member.count; m++) {
+        const Inst *inst = f->node.at[group->member.at[m]].inst;
+        bool sum = inst->op == OP_reduce && inst->attr[0].reducer == REDUCE_SUM &&
+                   inst->type.dtype == DTYPE_F32;
+        if (!sum && !shape_equal(inst->type, space))
+            return false;
+    }
+    return true;
+}
+
 // The kind of body that both would be; false if none.
 static bool merged_kind(Fuser *f, const Group *producer, const Group *consumer, Group *out)
 {
     *out = *producer;
-    if (producer->kind == BODY_MAP || (producer->kind == BODY_DOT && consumer->kind == BODY_REDUCE))
+    if (producer->kind == BODY_MAP)
         *out = *consumer;
     out->pieces = producer->pieces || consumer->pieces;
     if (out->pieces && (producer->kind != BODY_MAP || consumer->kind != BODY_MAP))
         return false;
+    if (producer->kind == BODY_DOT && consumer->kind == BODY_REDUCE) {
+        *out = *producer;
+        out->folded = consumer->folded;
+        return sums_of_channels(f, producer, consumer);
+    }
     if (producer->kind == BODY_DOT || consumer->kind == BODY_DOT)
         return (producer->kind == BODY_MAP || consumer->kind == BODY_MAP) &&
                shape_equal(producer->space, consumer->space);
@@ -455,7 +500,7 @@ static bool belongs(Round round, const Group *producer, const Group *consumer)
 // A value that is in memory anyway is not worth computing with early: what a distant reader makes
 // of it would have to be kept until then (the derivative of an activation, for example). The same
 // goes for what is wider than the value: floats of stored bytes. What a product makes is in memory
-// if another one reads it, or a fold, which is never an epilogue.
+// if another one reads it, or a fold that is no epilogue.
 static bool better_later(Fuser *f, const Edge *edge)
 {
     enum { NEAR = 32, NEAR_FOLD = 8 }; // nests
@@ -510,9 +555,11 @@ static bool for_columns(Fuser *f, const Group *rows, const Edge *edge)
 // written out have the same bits.
 static bool columns_apart(Fuser *f, const Edge *edge)
 {
-    const Group *rows = &f->group[find(f, edge->from)];
+    const Group *rows = &f->group[find(f, edge->from)], *to = &f->group[find(f, edge->to)];
     if (for_columns(f, rows, edge))
         return !folds_rows(rows);
+    if (rows->kind == BODY_DOT && to->kind == BODY_REDUCE && sums_of_channels(f, rows, to))
+        return false; // nothing has to be kept for them
     return better_later(f, edge);
 }
 

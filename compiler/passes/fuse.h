@@ -15,7 +15,8 @@
 //                that it keeps, but for the first, as results that nothing in it reads (the
 //                gradients of a norm's weights). What is left of them is folded outside.
 //   BODY_DOT     one `dot`, `conv` or `conv_input` of two parameters of the body, the space is its
-//                result; the rest is its epilogue
+//                result; the rest is its epilogue. That of a convolution may have sums over all
+//                positions of a channel, as results that nothing in the body reads.
 //
 // Values reached through any other data movement are computed where they are read, at the index
 // that the movement gives.
@@ -33,9 +34,9 @@ typedef enum { BODY_MAP, BODY_REDUCE, BODY_DOT } BodyKind;
 typedef struct BodyShape {
     BodyKind kind;
     Type space;
-    unsigned folded; // REDUCE: bit i: axis i of the space is folded
+    unsigned folded; // REDUCE, DOT: bit i: axis i of the space is folded
     unsigned down;   // REDUCE: the axes that are folded by sums down columns, 0: there are none
-    IntList kept;    // REDUCE: those that are not `folded`
+    IntList kept;    // REDUCE, DOT: those that are not `folded`
     Inst *dot;       // DOT: the product
     int phases;      // REDUCE: how often the space is walked
 } BodyShape;

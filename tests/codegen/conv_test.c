@@ -67,9 +67,10 @@ static void put_type(Buffer *out, const char *type, int first, int second, const
     buffer_text(out, "]");
 }
 
-static void put_operation(Buffer *out, const char *op, const Shape *s)
+// Of values number `first` and the next.
+static void put_operation(Buffer *out, const char *op, const Shape *s, int first)
 {
-    buffer_printf(out, " = %s %%0, %%1", op);
+    buffer_printf(out, " = %s %%%d, %%%d", op, first, first + 1);
     put_list(out, "stride", s->stride, s->axes);
     put_list(out, "low", s->low, s->axes);
     put_list(out, "high", s->high, s->axes);
@@ -77,15 +78,20 @@ static void put_operation(Buffer *out, const char *op, const Shape *s)
     buffer_printf(out, " groups=%d%s : ", s->groups, strcmp(op, "conv_weight") ? "" : " split=0");
 }
 
+static void result_size(const Shape *s, int y[3])
+{
+    for (int i = 0; i < s->axes; i++)
+        y[i] = (s->size[i] + s->low[i] + s->high[i] - (s->kernel[i] - 1) * s->dilation[i] - 1) /
+                   s->stride[i] +
+               1;
+}
+
 // The convolution or a gradient of it, then something in its epilogue.
 static void put_function(Buffer *out, int index, const char *op, const Shape *s, const char *type,
                          bool mixed)
 {
     int y[3];
-    for (int i = 0; i < s->axes; i++)
-        y[i] = (s->size[i] + s->low[i] + s->high[i] - (s->kernel[i] - 1) * s->dilation[i] - 1) /
-                   s->stride[i] +
-               1;
+    result_size(s, y);
     bool input = strcmp(op, "conv_input") == 0, weight = strcmp(op, "conv_weight") == 0;
     Buffer x_type = {.arena = out->arena}, w_type = x_type, y_type = x_type;
     put_type(&x_type, type, s->images, s->from, s->size, s->axes);
@@ -107,7 +113,7 @@ static void put_function(Buffer *out, int index, const char *op, const Shape *s,
     if (along)
         buffer_printf(out, "%%3 = parameter : %s\n", result);
     buffer_printf(out, "%%%d", next);
-    put_operation(out, op, s);
+    put_operation(out, op, s, 0);
     buffer_printf(out, "%s\n%%%d = broadcast %%2 axes=[1] : %s\n%%%d = add %%%d, %%%d : %s\n",
                   result, next + 1, result, next + 2, next, next + 1, result);
     if (along)
@@ -117,18 +123,58 @@ static void put_function(Buffer *out, int index, const char *op, const Shape *s,
     buffer_printf(out, "result %%%d\nresult %%%d\n}\n", next + 3, next);
 }
 
+// The convolution or its gradient, as it is and multiplied with what is read along, and both summed
+// up over all positions of a channel.
+static void put_sums(Buffer *out, int index, const char *op, const Shape *s, const char *type)
+{
+    int y[3];
+    result_size(s, y);
+    bool input = strcmp(op, "conv_input") == 0;
+    Buffer parameters = {.arena = out->arena}, sum = parameters, result = parameters;
+    put_type(&result, type, s->images, input ? s->from : s->to, input ? s->size : y, s->axes);
+    buffer_printf(&sum, "%s[%d, %d]", type, s->images, input ? s->from : s->to);
+    for (int inside = 0; inside < 2; inside++) {
+        buffer_printf(&parameters, "%%%d = parameter : ", 4 * inside);
+        put_type(&parameters, type, s->images, input ? s->to : s->from, input ? y : s->size,
+                 s->axes);
+        buffer_printf(&parameters, "\n%%%d = parameter : ", 4 * inside + 1);
+        put_type(&parameters, type, s->to, s->from / s->groups, s->kernel, s->axes);
+        buffer_printf(&parameters, "\n%%%d = parameter : %s\n%s", 4 * inside + 2, result.text,
+                      inside ? "" : "%3 = fused %0, %1, %2 body={\n");
+    }
+    buffer_printf(out, "function @f%d {\n%s%%7", index, parameters.text);
+    put_operation(out, op, s, 4);
+    buffer_printf(out, "%s\n%%8 = mul %%7, %%6 : %s\n", result.text, result.text);
+    const char *axes = s->axes == 1 ? "2" : s->axes == 2 ? "2, 3" : "2, 3, 4";
+    for (int of = 7; of <= 8; of++)
+        buffer_printf(out, "%%%d = reduce %%%d with=sum axes=[%s] : %s\n", of + 2, of, axes,
+                      sum.text);
+    buffer_printf(out, "result %%9\nresult %%7\nresult %%10\n} : %s, %s, %s\n", sum.text,
+                  result.text, sum.text);
+    for (int i = 0; i < 3; i++)
+        buffer_printf(out, "%%%d = get %%3 index=%d : %s\n", 11 + i, i,
+                      i == 1 ? result.text : sum.text);
+    buffer_text(out, "result %11\nresult %12\nresult %13\n}\n");
+}
+
+typedef enum { EPILOGUE_PLAIN, EPILOGUE_MIXED, EPILOGUE_SUMS } Epilogue;
+
 // Every `step`-th of the shapes.
 static void check_shapes(const char *cpu, const Shape list[], size_t in_list, const char *type,
-                         bool mixed, int step, double tolerance)
+                         Epilogue epilogue, int step, double tolerance)
 {
     static const char *const ops[] = {"conv", "conv_input", "conv_weight"};
     Cx *cx = cx_new();
     Buffer text = {.arena = cx->arena};
     const char *messages = "";
-    int count = 0;
+    int count = 0, each = epilogue == EPILOGUE_SUMS ? 2 : 3;
     for (size_t i = 0; i < in_list; i += (size_t)step)
-        for (size_t k = 0; k < COUNT_OF(ops); k++)
-            put_function(&text, count++, ops[k], &list[i], type, mixed);
+        for (int k = 0; k < each; k++, count++) {
+            if (epilogue == EPILOGUE_SUMS)
+                put_sums(&text, count, ops[k], &list[i], type);
+            else
+                put_function(&text, count, ops[k], &list[i], type, epilogue == EPILOGUE_MIXED);
+        }
     IrModule *module = module_from_text(cx, "conv.ir", text.text, text.length, &messages);
     Case *cases = NEW_ARRAY(cx->arena, Case, count + 1);
     const char *why = module ? NULL : messages;
@@ -142,7 +188,8 @@ static void check_shapes(const char *cpu, const Shape list[], size_t in_list, co
     for (int i = 0; i < count && !why; i++) {
         const char *differs = case_check(cx, &cases[i], 23, tolerance);
         if (differs)
-            why = arena_printf(cx->arena, "%s of shape %d: %s", ops[i % 3], i / 3 * step, differs);
+            why = arena_printf(cx->arena, "%s of shape %d: %s", ops[i % each], i / each * step,
+                               differs);
     }
     char shown[512];
     snprintf(shown, sizeof shown, "%s", why ? why : "");
@@ -151,9 +198,10 @@ static void check_shapes(const char *cpu, const Shape list[], size_t in_list, co
         CHECK_FAIL("%s %s: %s", cpu, type, shown);
 }
 
-static void check_all(const char *cpu, const char *type, bool mixed, int step, double tolerance)
+static void check_all(const char *cpu, const char *type, Epilogue epilogue, int step,
+                      double tolerance)
 {
-    check_shapes(cpu, shapes, COUNT_OF(shapes), type, mixed, step, tolerance);
+    check_shapes(cpu, shapes, COUNT_OF(shapes), type, epilogue, step, tolerance);
 }
 
 // Lanes are positions where registers have 64 bytes: one row or several, and what is left of both;
@@ -178,21 +226,28 @@ static const char *test_cpu;
 
 TEST(lanes_are_positions)
 {
-    check_shapes(test_cpu, lined, COUNT_OF(lined), "f32", false, 1, 2e-4);
-    check_shapes(test_cpu, lined, COUNT_OF(lined), "f32", true, 1, 2e-4);
+    check_shapes(test_cpu, lined, COUNT_OF(lined), "f32", EPILOGUE_PLAIN, 1, 2e-4);
+    check_shapes(test_cpu, lined, COUNT_OF(lined), "f32", EPILOGUE_MIXED, 1, 2e-4);
 }
 TEST(f32)
 {
-    check_all(test_cpu, "f32", false, 1, 2e-4);
+    check_all(test_cpu, "f32", EPILOGUE_PLAIN, 1, 2e-4);
 }
 TEST(f64)
 {
-    check_all(test_cpu, "f64", false, 3, 1e-11);
+    check_all(test_cpu, "f64", EPILOGUE_PLAIN, 3, 1e-11);
+}
+// An image's sums, over registers that are full or not, rows, blocks and phases.
+TEST(sums_of_channels)
+{
+    check_all(test_cpu, "f32", EPILOGUE_SUMS, 1, 2e-4);
+    check_all(test_cpu, "f64", EPILOGUE_SUMS, 3, 1e-11);
+    check_shapes(test_cpu, lined, COUNT_OF(lined), "f32", EPILOGUE_SUMS, 1, 2e-4);
 }
 // Operands rounded to bf16, read as they are stored.
 TEST(mixed)
 {
-    check_all(test_cpu, "f32", true, 2, 2e-4);
+    check_all(test_cpu, "f32", EPILOGUE_MIXED, 2, 2e-4);
     CHECK(level_used_tiles(test_cpu, false));
 }
 
@@ -256,12 +311,12 @@ TEST(gradients_along_positions)
         waits = waits || c.block_images < c.images;
     }
     CHECK(four && six && direct && copied && waits);
-    check_shapes(test_cpu, along, COUNT_OF(along), "f32", true, 1, 2e-4);
+    check_shapes(test_cpu, along, COUNT_OF(along), "f32", EPILOGUE_MIXED, 1, 2e-4);
 }
 
 TEST(f16)
 {
-    check_all(test_cpu, "f16", false, 4, 3e-2);
+    check_all(test_cpu, "f16", EPILOGUE_PLAIN, 4, 3e-2);
 }
 
 // Weights that are known are packed when they are compiled.
@@ -462,6 +517,7 @@ int main(int argc, char **argv)
     RUN(f32);
     RUN(lanes_are_positions);
     RUN(f64);
+    RUN(sums_of_channels);
     RUN(mixed);
     RUN(gradients_along_positions);
     RUN(f16);
