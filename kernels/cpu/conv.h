@@ -88,7 +88,7 @@ typedef struct AmlConv {
     int64_t together;      // positions in a register of results, 1 or 2 (conv_last.h)
     int64_t split;         // of a row of the copy: where its odd columns begin; 0: in their order
     int64_t pieces;        // of the panels of weights, of which a unit has one (conv_last.h)
-    bool asks;             // tiles ask for the weights that are read next
+    int64_t asks;          // elements of the weights read next that tiles ask for with each row
     int64_t first, behind; // of `depth` with channels last: conv_last.c
     bool whole;
     int64_t side, tiles[2], block_tiles; // of Winograd's tiles: conv_last.h; side 0: none
@@ -275,7 +275,7 @@ static inline bool aml_conv_plan(AmlConv *c)
     c->together = 1;
     c->split = 0;
     c->pieces = 1;
-    c->asks = false;
+    c->asks = 0;
     c->taps = 1;
     for (int axis = 0; axis < AML_CONV_AXES; axis++) {
         c->phases[axis] = c->input ? c->stride[axis] : 1;

@@ -97,7 +97,7 @@ TEMPLATE void aml_conv_last(const float *source, const float *packed, float *cop
                                    (group * wide_panels + p * panel / pitch) * pitch * from * taps +
                                    p * panel % pitch;
             int64_t left = to - p * panel, channel = group * to + p * panel;
-            int64_t lines = from * taps * F32_LANES, asked = 0;
+            int64_t asked = 0;
             NO_UNROLL for (int64_t z = begin_d; z < end_d; z++)
             {
                 NO_UNROLL for (int64_t y = begin_h; y < end_h; y += tile_rows)
@@ -107,9 +107,9 @@ TEMPLATE void aml_conv_last(const float *source, const float *packed, float *cop
                     int64_t position = ((image * result_d + z) * result_h + y) * result_w;
                     // When all is asked for, what is near: that costs less than other code.
 #define AHEAD                                                                                      \
-    weights + (asked < vectors ? from * taps * pitch + asked * lines : 0),                         \
-        asked < vectors ? F32_LANES : 0
-                    NO_UNROLL for (; x + tile_columns <= registers; x += tile_columns, asked++)
+    weights + (asked < panel ? from * taps * (pitch + asked) : 0), asked < panel ? asks : 0
+                    NO_UNROLL for (; x + tile_columns <= registers;
+                                   x += tile_columns, asked += asks)
                         conv_last_tile(row + x * step, plane, step_h * copy_w * place, step,
                                        weights, rows, taps, from, vectors, pitch, asks, AHEAD,
                                        together, tile_rows, tile_columns, left,
@@ -121,7 +121,7 @@ TEMPLATE void aml_conv_last(const float *source, const float *packed, float *cop
                                        together, tile_rows, registers % tile_columns, left,
                                        position + x * together, result_w, channel, epilogue,
                                        context);
-                        asked++;
+                        asked += asks;
                     }
 #undef AHEAD
                 }
@@ -520,11 +520,11 @@ TEMPLATE void aml_conv_winograd(const float *source, const float *packed, float 
             NO_UNROLL for (int64_t e = 0; e < points; e++)
             {
                 const float *now = u + e * from * pitch;
-                NO_UNROLL for (int64_t t = 0, asked = 0; t < count; t += tile_rows, asked++)
-                    winograd_product(
-                        v + e * step + t * from, now, from, vectors, pitch, asks,
-                        now + (asked < vectors ? from * pitch + asked * from * F32_LANES : 0),
-                        asked < vectors ? F32_LANES : 0, tile_rows, m + e * out_step + t * vectors);
+                NO_UNROLL for (int64_t t = 0, asked = 0; t < count; t += tile_rows, asked += asks)
+                    winograd_product(v + e * step + t * from, now, from, vectors, pitch, asks,
+                                     now + (asked < panel ? from * (pitch + asked) : 0),
+                                     asked < panel ? asks : 0, tile_rows,
+                                     m + e * out_step + t * vectors);
             }
             NO_UNROLL for (int64_t t = 0; t < count * vectors; t++)
             {

@@ -301,7 +301,14 @@ static inline bool aml_conv_last_plan(AmlConv *c)
         (size_t)(c->groups * aml_ceil_div(c->to, panel) * panel * c->from * c->taps * c->bytes);
     aml_winograd_plan(c);
     c->pitch = c->vectors * c->lanes;
-    c->asks = c->packed_bytes > AML_LAST_NEAR && c->lanes * c->bytes == 64;
+    // With two rows of weights one line, if there are as many tiles (see dot_tile.h).
+    if (c->packed_bytes > AML_LAST_NEAR && c->lanes * c->bytes == 64) {
+        int64_t down = c->block_axis == 0 ? c->result[1] : c->block_rows;
+        int64_t tiles = c->side ? c->block_tiles / c->tile_rows
+                                : aml_ceil_div(down, c->tile_rows) *
+                                      aml_ceil_div(c->result[2], c->tile_columns);
+        c->asks = tiles < 2 * c->vectors ? c->lanes : c->lanes / 2;
+    }
     int64_t units = c->images * c->groups * c->blocks * c->pieces;
     double work = (double)c->images * (double)c->groups * (double)c->to * (double)c->from *
                   (double)c->taps * (double)aml_conv_all(c->result);
