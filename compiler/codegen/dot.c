@@ -161,6 +161,30 @@ static void ask_ahead(Emit *e, const Product *p, LLVMValueRef context, LLVMValue
     }
 }
 
+// What is added to a result as large as the whole, another activation, lies in short pieces of
+// rows, which the processor does not foresee: those of the next tile are asked for, so that they
+// arrive while its sums are made.
+static void ask_below(Emit *e, const Product *p, const Index at[])
+{
+    enum { NEAR = 256 * 1024, READ = 0, ALL_LEVELS = 3, DATA = 1 };
+    Codegen *g = e->g;
+    for (int i = 0; i < p->body->param.count; i++) {
+        const Inst *param = p->body->param.at[i];
+        const Source *source = param->note;
+        if (!shape_equal(param->type, p->dot->type) || source->by_value || source->rows ||
+            type_bytes(param->type) < NEAR)
+            continue;
+        // It may lie behind the end, so the address is not computed `inbounds`.
+        LLVMValueRef place = LLVMBuildAdd(e->b, index_position(e, param->type, at).at,
+                                          whole(g, p->below * p->shape.dot.n), "");
+        LLVMValueRef in[] = {
+            LLVMBuildGEP2(e->b, memory_type(g, param->type.dtype, 1), source->base, &place, 1, ""),
+            LLVMConstInt(g->i32, READ, 0), LLVMConstInt(g->i32, ALL_LEVELS, 0),
+            LLVMConstInt(g->i32, DATA, 0)};
+        emit_intrinsic(e, "llvm.prefetch", g->ptr, in, 4);
+    }
+}
+
 static LLVMTypeRef epilogue_type(const Product *p)
 {
     Codegen *g = p->k->g;
@@ -213,6 +237,8 @@ static void epilogue_elements(Emit *e, Product *p, LLVMValueRef function,
                 index_of(LLVMGetParam(function, 1), 0), at);
     group_index(e, p, cuts, space.rank - columns, columns, index_of(LLVMGetParam(function, 2), 1),
                 at);
+    if (p->below)
+        ask_below(e, p, at);
 
     memo_begin(e, p->body);
     LLVMValueRef *values = NEW_ARRAY(g->arena, LLVMValueRef, p->body->result.count + 1);
@@ -322,6 +348,9 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
     dot_plan_for(g, p->dot, packed, &p->shape);
     p->lanes = p->shape.dot.lanes;
     const AmlDot *dot = &p->shape.dot;
+    p->below = packed && !p->shape.loops && !p->shape.panel_axes && dot->m > dot->tile_rows
+                   ? dot->tile_rows
+                   : 0;
     int64_t direct = epilogue_direct(p) ? AML_DOT_DIRECT : 0;
     bool packed_panels = (dot->method & AML_DOT_METHOD) == AML_DOT_TILES_PACKED;
 

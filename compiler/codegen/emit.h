@@ -231,8 +231,9 @@ typedef struct Product {
     int lanes;
     LLVMValueRef soon; // the kernel's operand, or NULL
     int64_t soon_every;
-    bool ragged; // the epilogue may get any number of lanes anywhere
-    bool apart;  // it is called through a function that LLVM does not inline
+    bool ragged;   // the epilogue may get any number of lanes anywhere
+    bool apart;    // it is called through a function that LLVM does not inline
+    int64_t below; // from a tile's rows to the next one's, if what is read there is asked for
 } Product;
 LLVMValueRef product_context(Product *p); // a new one, with the operands in it
 LLVMValueRef product_field(Product *p, LLVMValueRef context, int field);
