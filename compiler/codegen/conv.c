@@ -251,7 +251,7 @@ static void emit_rows(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
 static int add_epilogue(Kernel *k, const AmlConv *c, LLVMValueRef arg[], int count,
                         LLVMValueRef epilogue, LLVMValueRef context)
 {
-    int64_t units = c->images * (c->depth ? 1 : c->groups) * c->blocks;
+    int64_t units = c->images * (c->depth ? 1 : c->groups) * c->blocks * c->pieces;
     conv_divided(k, c->unit_chunk, units, &arg[count], &arg[count + 1]);
     arg[count + 2] = epilogue;
     arg[count + 3] = context;
@@ -261,10 +261,10 @@ static int add_epilogue(Kernel *k, const AmlConv *c, LLVMValueRef arg[], int cou
 static void emit_winograd(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValueRef packed,
                           LLVMValueRef scratch, LLVMValueRef epilogue, LLVMValueRef context)
 {
-    const int64_t size[] = {c->side,      c->from,      c->to,        c->source[1],
-                            c->source[2], c->result[1], c->result[2], c->low[1],
-                            c->low[2],    c->tiles[0],  c->tiles[1],  c->block_tiles,
-                            c->blocks,    c->vectors,   c->pitch,     c->tile_rows};
+    const int64_t size[] = {c->side,      c->from,        c->to,     c->source[1], c->source[2],
+                            c->result[1], c->result[2],   c->low[1], c->low[2],    c->tiles[0],
+                            c->tiles[1],  c->block_tiles, c->blocks, c->vectors,   c->pitch,
+                            c->tile_rows, c->pieces,      c->asks};
     LLVMValueRef arg[32] = {source, packed, scratch};
     int count = 3;
     for (size_t i = 0; i < COUNT_OF(size); i++)
@@ -297,9 +297,9 @@ static void emit_last(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
     Codegen *g = k->g;
     LLVMValueRef arg[64] = {source, packed, copy, table};
     const int64_t first[] = {c->last, c->groups, c->from, c->to, c->taps};
-    const int64_t rest[] = {c->place,   c->plane,      c->split,      c->together,
-                            c->direct,  c->block_axis, c->block_rows, c->blocks,
-                            c->vectors, c->pitch,      c->tile_rows,  c->tile_columns};
+    const int64_t rest[] = {c->place,      c->plane,        c->split,  c->together, c->direct,
+                            c->block_axis, c->block_rows,   c->blocks, c->vectors,  c->pitch,
+                            c->tile_rows,  c->tile_columns, c->pieces, c->asks};
     int count = 4;
     for (size_t i = 0; i < COUNT_OF(first); i++)
         arg[count++] = whole(g, first[i]);

@@ -157,19 +157,32 @@ static void ask_ahead(Emit *e, const Product *p, LLVMValueRef context, LLVMValue
     }
 }
 
-static void touch_element(Emit *e, Type type, LLVMValueRef base, const Index at[], int write)
+// Asks for the line that an element is in. It may lie behind the end, so its address is not
+// computed `inbounds`.
+static void ask_element(Emit *e, Type type, LLVMValueRef base, LLVMValueRef place, CacheAsk ask)
 {
-    enum { FIRST_LEVEL = 3, DATA = 1 };
-    Codegen *g = e->g;
-    LLVMValueRef place = index_position(e, type, at).at,
-                 in[] = {LLVMBuildGEP2(e->b, memory_type(g, type.dtype, 1), base, &place, 1, ""),
-                         LLVMConstInt(g->i32, (unsigned)write, 0),
-                         LLVMConstInt(g->i32, FIRST_LEVEL, 0), LLVMConstInt(g->i32, DATA, 0)};
-    emit_intrinsic(e, "llvm.prefetch", g->ptr, in, 4);
+    emit_prefetch(e, LLVMBuildGEP2(e->b, memory_type(e->g, type.dtype, 1), base, &place, 1, ""),
+                  ask);
 }
 
-// No lanes (AML_DOT_TOUCH): asks for what is written at this place, and for what is read at the
-// same place of values of the same shape.
+// What the epilogue reads at the place of what it makes, a residual, lies in as many pages as a
+// tile has rows, more than the processor follows by itself: that of so many elements later is asked
+// for, of tensors of at least so many bytes.
+static void ask_along(Emit *e, const Product *p, const Index at[], int64_t later, int64_t least)
+{
+    for (int i = 0; i < p->body->param.count; i++) {
+        const Inst *param = p->body->param.at[i];
+        const Source *source = param->note;
+        if (source->by_value || source->rows || !shape_equal(param->type, p->dot->type) ||
+            type_bytes(param->type) < least || param == product_stored(p->dot->input[0]) ||
+            param == product_stored(p->dot->input[1]))
+            continue;
+        Index place = index_add_constant(e, index_position(e, param->type, at), later);
+        ask_element(e, param->type, source->base, place.at, FIRST_LEVEL);
+    }
+}
+
+// No lanes (AML_DOT_TOUCH): asks for what is written at this place, and for what is read there.
 static void touch_results(Emit *e, const Product *p, LLVMValueRef function,
                           LLVMValueRef const result[], const Index at[])
 {
@@ -180,17 +193,12 @@ static void touch_results(Emit *e, const Product *p, LLVMValueRef function,
                  none = LLVMConstInt(g->i32, 0, 0);
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, lanes, none, ""), touches, computes);
     LLVMPositionBuilderAtEnd(e->b, touches);
-    for (int i = 0; i < p->body->result.count; i++)
-        touch_element(e, p->body->result.at[i].value->type,
-                      from_context(e, p, context, operand_of(p->k, result[i])), at, 1);
-    for (int i = 0; i < p->body->param.count; i++) {
-        const Inst *param = p->body->param.at[i];
-        const Source *source = param->note;
-        bool factor =
-            param == product_stored(p->dot->input[0]) || param == product_stored(p->dot->input[1]);
-        if (!factor && !source->by_value && !source->rows && shape_equal(param->type, p->dot->type))
-            touch_element(e, param->type, source->base, at, 0);
+    for (int i = 0; i < p->body->result.count; i++) {
+        Type type = p->body->result.at[i].value->type;
+        ask_element(e, type, from_context(e, p, context, operand_of(p->k, result[i])),
+                    index_position(e, type, at).at, TO_WRITE);
     }
+    ask_along(e, p, at, 0, 0);
     LLVMBuildRetVoid(e->b);
     LLVMPositionBuilderAtEnd(e->b, computes);
 }
@@ -210,22 +218,6 @@ static int count_sums(const IrFunction *body)
     for (int i = 0; i < body->result.count; i++)
         count += body->result.at[i].value->op == OP_reduce;
     return count;
-}
-
-// What the epilogue reads along, of some registers later: the rows of a tile lie in as many pages,
-// more than the processor follows by itself.
-static void ask_along(Emit *e, const Product *p, const Index at[])
-{
-    enum { AHEAD = 64 }; // elements
-    for (int i = 0; i < p->body->param.count; i++) {
-        const Inst *param = p->body->param.at[i];
-        if (param == product_stored(p->dot->input[0]) || !shape_equal(param->type, p->dot->type))
-            continue;
-        const Source *source = param->note;
-        Index later = index_add_constant(e, index_position(e, param->type, at), AHEAD);
-        LLVMTypeRef type = memory_type(e->g, param->type.dtype, 1);
-        emit_prefetch(e, LLVMBuildGEP2(e->b, type, source->base, &later.at, 1, ""), FIRST_LEVEL);
-    }
 }
 
 // Adds to the sums of this row, a register each until the last of the row's elements are here: its
@@ -318,11 +310,13 @@ static void epilogue_elements(Emit *e, Product *p, LLVMValueRef function,
                 index_of(LLVMGetParam(function, 1), 0), at);
     group_index(e, p, cuts, space.rank - columns, columns, index_of(LLVMGetParam(function, 2), 1),
                 at);
-
+    enum { LATER = 64, NEAR = 256 * 1024 };
     if (p->touches)
         touch_results(e, p, function, result, at);
-    if (count_sums(p->body))
-        ask_along(e, p, at);
+    else if (count_sums(p->body))
+        ask_along(e, p, at, LATER, 0);
+    else if (p->below)
+        ask_along(e, p, at, p->below * p->shape.dot.n, NEAR);
     memo_begin(e, p->body);
     LLVMValueRef *values = NEW_ARRAY(g->arena, LLVMValueRef, p->body->result.count + 1);
     for (int i = 0; i < p->body->result.count; i++) {
@@ -448,6 +442,9 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
     dot_plan_for(g, p->dot, packed, &p->shape);
     p->lanes = p->shape.dot.lanes;
     const AmlDot *dot = &p->shape.dot;
+    p->below = packed && !p->shape.loops && !p->shape.panel_axes && dot->m > dot->tile_rows
+                   ? dot->tile_rows
+                   : 0;
     int64_t direct = epilogue_direct(p) ? AML_DOT_DIRECT : 0;
     p->touches = !direct && !inst_sums_bytes(p->dot) &&
                  aml_dot_touches(dot, (double)type_bytes(p->dot->type));

@@ -120,9 +120,9 @@ LLVMValueRef register_to_memory(Emit *e, DType dtype, LLVMValueRef value);
 LLVMValueRef memory_to_register(Emit *e, DType dtype, LLVMValueRef value);
 LLVMValueRef emit_intrinsic(Emit *e, const char *name, LLVMTypeRef overloaded, LLVMValueRef in[],
                             int inputs);
-enum { SECOND_LEVEL = 2, FIRST_LEVEL = 3 };                        // of the caches
-void emit_prefetch(Emit *e, LLVMValueRef address, unsigned level); // it may point anywhere
-LLVMValueRef whole(Codegen *g, int64_t value);                     // i64 constant
+typedef enum { SECOND_LEVEL = 2, FIRST_LEVEL = 3, TO_WRITE } CacheAsk; // to read into that cache
+void emit_prefetch(Emit *e, LLVMValueRef address, CacheAsk ask);       // it may point anywhere
+LLVMValueRef whole(Codegen *g, int64_t value);                         // i64 constant
 
 // ---- index.c: the element of a value at an index
 
@@ -234,9 +234,10 @@ typedef struct Product {
     int lanes;
     LLVMValueRef soon; // the kernel's operand, or NULL
     int64_t soon_every;
-    bool touches; // AML_DOT_TOUCH
-    bool ragged;  // the epilogue may get any number of lanes anywhere
-    bool apart;   // it is called through a function that LLVM does not inline
+    bool touches;  // AML_DOT_TOUCH
+    bool ragged;   // the epilogue may get any number of lanes anywhere
+    bool apart;    // it is called through a function that LLVM does not inline
+    int64_t below; // from a tile's rows to the next one's, if what is read there is asked for
 } Product;
 LLVMValueRef product_context(Product *p); // a new one, with the operands in it
 LLVMValueRef product_field(Product *p, LLVMValueRef context, int field);

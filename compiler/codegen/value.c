@@ -90,12 +90,13 @@ LLVMValueRef emit_intrinsic(Emit *e, const char *name, LLVMTypeRef overloaded, L
                           (unsigned)inputs, "");
 }
 
-void emit_prefetch(Emit *e, LLVMValueRef address, unsigned level)
+void emit_prefetch(Emit *e, LLVMValueRef address, CacheAsk ask)
 {
-    enum { READ = 0, DATA = 1 };
+    enum { DATA = 1 };
     LLVMTypeRef type = e->g->i32;
-    LLVMValueRef in[] = {address, LLVMConstInt(type, READ, 0), LLVMConstInt(type, level, 0),
-                         LLVMConstInt(type, DATA, 0)};
+    unsigned level = ask == TO_WRITE ? FIRST_LEVEL : ask;
+    LLVMValueRef in[] = {address, LLVMConstInt(type, ask == TO_WRITE, 0),
+                         LLVMConstInt(type, level, 0), LLVMConstInt(type, DATA, 0)};
     emit_intrinsic(e, "llvm.prefetch", e->g->ptr, in, 4);
 }
 

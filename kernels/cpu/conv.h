@@ -87,6 +87,8 @@ typedef struct AmlConv {
                            // next channel
     int64_t together;      // positions in a register of results, 1 or 2 (conv_last.h)
     int64_t split;         // of a row of the copy: where its odd columns begin; 0: in their order
+    int64_t pieces;        // of the panels of weights, of which a unit has one (conv_last.h)
+    int64_t asks;          // elements of the weights read next that tiles ask for with each row
     int64_t first, behind; // of `depth` with channels last: conv_last.c
     bool whole;
     int64_t side, tiles[2], block_tiles; // of Winograd's tiles: conv_last.h; side 0: none
@@ -272,6 +274,8 @@ static inline bool aml_conv_plan(AmlConv *c)
     int64_t phases = 1;
     c->together = 1;
     c->split = 0;
+    c->pieces = 1;
+    c->asks = 0;
     c->taps = 1;
     for (int axis = 0; axis < AML_CONV_AXES; axis++) {
         c->phases[axis] = c->input ? c->stride[axis] : 1;
@@ -300,7 +304,8 @@ static inline bool aml_conv_plan(AmlConv *c)
     wanted = wanted < 1 ? 1 : wanted > AML_CONV_PARTS ? AML_CONV_PARTS : wanted;
     c->unit_chunk = aml_ceil_div(units, wanted);
     c->parts = aml_ceil_div(units, c->unit_chunk);
-    // One register more: rows are written by whole registers. Tiles of bytes may reach beyond a row.
+    // One register more: rows are written by whole registers. Tiles of bytes may reach beyond a
+    // row.
     int64_t beyond = c->lanes + (c->quads ? c->tile_columns * c->step[2] : 0);
     c->copy_bytes =
         c->direct

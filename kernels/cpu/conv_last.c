@@ -33,22 +33,25 @@ SHARED void aml_shared_conv_last_copy(const float *source, int64_t channels, int
                                       float *copy);
 TEMPLATE void conv_last_tile(const float *source, int64_t plane, int64_t row_step, int64_t step,
                              const float *weights, const int64_t *taps, int64_t count, int64_t from,
-                             int64_t vectors, int64_t pitch, int64_t together, int64_t rows,
-                             int64_t columns, int64_t left, int64_t position, int64_t line,
-                             int64_t channel, LAST_EPILOGUE);
+                             int64_t vectors, int64_t pitch, int64_t asks, const float *ahead,
+                             int64_t ahead_step, int64_t together, int64_t rows, int64_t columns,
+                             int64_t left, int64_t position, int64_t line, int64_t channel,
+                             LAST_EPILOGUE);
 SHARED void aml_shared_conv_last_split(const float *source, int64_t from, AXES(source),
                                        int64_t corner_d, int64_t corner_h, AXES(copy),
                                        int64_t split, int64_t lead, float *copy);
 
-// Units begin..end: a group of an image, or a block of its rows.
+// Units begin..end: a group of an image, or a block of its rows, or one of the panels (`pieces`) of
+// these. `asks`: tiles ask for the panel of weights that is read next, a line with each row of
+// them.
 TEMPLATE void aml_conv_last(const float *source, const float *packed, float *copy,
                             const int64_t *table, int64_t last, int64_t groups, int64_t from,
                             int64_t to, int64_t taps, AXES(source), AXES(result), AXES(step),
                             AXES(origin), AXES(copy), int64_t place, int64_t plane, int64_t split,
                             int64_t together, int64_t direct, int64_t block_axis,
                             int64_t block_rows, int64_t blocks, int64_t vectors, int64_t pitch,
-                            int64_t tile_rows, int64_t tile_columns, int64_t unit_begin,
-                            int64_t unit_end, LAST_EPILOGUE)
+                            int64_t tile_rows, int64_t tile_columns, int64_t pieces, int64_t asks,
+                            int64_t unit_begin, int64_t unit_end, LAST_EPILOGUE)
 {
     int64_t panel = vectors * F32_LANES, panels = (to + panel - 1) / panel;
     int64_t wide_panels = (to + pitch - 1) / pitch; // as they are packed
@@ -58,8 +61,10 @@ TEMPLATE void aml_conv_last(const float *source, const float *packed, float *cop
     int64_t registers = result_w / together, step = together * step_w * place; // of a row
     NO_UNROLL for (int64_t unit = unit_begin; unit < unit_end; unit++)
     {
-        int64_t begin = unit % blocks * block_rows, end = begin + block_rows;
-        int64_t group = unit / blocks % groups, image = unit / blocks / groups;
+        int64_t piece = unit % pieces, block = unit / pieces;
+        int64_t begin = block % blocks * block_rows, end = begin + block_rows;
+        int64_t group = block / blocks % groups, image = block / blocks / groups;
+        bool copied = piece > 0 && unit > unit_begin;
         int64_t begin_d = block_axis == 0 ? begin : 0, end_d = block_axis == 0 ? end : result_d;
         int64_t begin_h = block_axis == 1 ? begin : 0, end_h = block_axis == 1 ? end : result_h;
         end_d = end_d < result_d ? end_d : result_d;
@@ -70,7 +75,9 @@ TEMPLATE void aml_conv_last(const float *source, const float *packed, float *cop
         if (!direct) {
             corner_d += begin_d * step_d;
             corner_h += begin_h * step_h;
-            if (split)
+            if (copied)
+                ;
+            else if (split)
                 aml_shared_conv_last_split(in, from, source_d, source_h, source_w, corner_d,
                                            corner_h, copy_d, copy_h, copy_w, split, -origin_w,
                                            copy);
@@ -83,12 +90,14 @@ TEMPLATE void aml_conv_last(const float *source, const float *packed, float *cop
                                           place, copy);
             in = copy;
         }
-        NO_UNROLL for (int64_t p = 0; p < panels; p++)
+        int64_t p = pieces > 1 ? piece : 0, behind = pieces > 1 ? piece + 1 : panels;
+        NO_UNROLL for (; p < behind; p++)
         {
             const float *weights = packed +
                                    (group * wide_panels + p * panel / pitch) * pitch * from * taps +
                                    p * panel % pitch;
             int64_t left = to - p * panel, channel = group * to + p * panel;
+            int64_t asked = 0;
             NO_UNROLL for (int64_t z = begin_d; z < end_d; z++)
             {
                 NO_UNROLL for (int64_t y = begin_h; y < end_h; y += tile_rows)
@@ -96,17 +105,25 @@ TEMPLATE void aml_conv_last(const float *source, const float *packed, float *cop
                     int64_t at = (z * step_d - corner_d) * copy_h + y * step_h - corner_h, x = 0;
                     const float *row = in + (at * copy_w - origin_w) * place;
                     int64_t position = ((image * result_d + z) * result_h + y) * result_w;
-                    NO_UNROLL for (; x + tile_columns <= registers; x += tile_columns)
+                    // When all is asked for, what is near: that costs less than other code.
+#define AHEAD                                                                                      \
+    weights + (asked < panel ? from * taps * (pitch + asked) : 0), asked < panel ? asks : 0
+                    NO_UNROLL for (; x + tile_columns <= registers;
+                                   x += tile_columns, asked += asks)
                         conv_last_tile(row + x * step, plane, step_h * copy_w * place, step,
-                                       weights, rows, taps, from, vectors, pitch, together,
-                                       tile_rows, tile_columns, left, position + x * together,
-                                       result_w, channel, epilogue, context);
-                    if (registers % tile_columns)
-                        conv_last_tile(row + x * step, plane, step_h * copy_w * place, step,
-                                       weights, rows, taps, from, vectors, pitch, together,
-                                       tile_rows, registers % tile_columns, left,
+                                       weights, rows, taps, from, vectors, pitch, asks, AHEAD,
+                                       together, tile_rows, tile_columns, left,
                                        position + x * together, result_w, channel, epilogue,
                                        context);
+                    if (registers % tile_columns) {
+                        conv_last_tile(row + x * step, plane, step_h * copy_w * place, step,
+                                       weights, rows, taps, from, vectors, pitch, asks, AHEAD,
+                                       together, tile_rows, registers % tile_columns, left,
+                                       position + x * together, result_w, channel, epilogue,
+                                       context);
+                        asked += asks;
+                    }
+#undef AHEAD
                 }
             }
         }
@@ -212,9 +229,10 @@ HELPER f32v splat_pair(const float *at)
 // One tile of registers. taps: the offset of each tap, and its number.
 TEMPLATE void conv_last_tile(const float *source, int64_t plane, int64_t row_step, int64_t step,
                              const float *weights, const int64_t *taps, int64_t count, int64_t from,
-                             int64_t vectors, int64_t pitch, int64_t together, int64_t rows,
-                             int64_t columns, int64_t left, int64_t position, int64_t line,
-                             int64_t channel, LAST_EPILOGUE)
+                             int64_t vectors, int64_t pitch, int64_t asks, const float *ahead,
+                             int64_t ahead_step, int64_t together, int64_t rows, int64_t columns,
+                             int64_t left, int64_t position, int64_t line, int64_t channel,
+                             LAST_EPILOGUE)
 {
     f32v sum[TILE][4];
     EACH(i, TILE, rows * columns)
@@ -233,6 +251,10 @@ TEMPLATE void conv_last_tile(const float *source, int64_t plane, int64_t row_ste
                 int64_t index = i / columns * row_step + i % columns * step;
                 f32v value = together == 2 ? splat_pair(at + index) : f32_splat(at[index]);
                 EACH(j, 4, vectors) sum[i][j] = f32_fma(value, right[j], sum[i][j]);
+            }
+            if (asks) {
+                __builtin_prefetch(ahead, 0, 2);
+                ahead += ahead_step;
             }
             weights += pitch;
             at += plane;
@@ -453,10 +475,11 @@ TEMPLATE void depth_edge(const float *at, const float *weights, int64_t pitch, i
 
 SHARED void aml_shared_winograd_input(const float *source, int64_t side, int64_t from,
                                       int64_t source_h, int64_t source_w, int64_t low_h,
-                                      int64_t low_w, int64_t tiles_w, int64_t first,
-                                      int64_t count, int64_t step, float *patch, float *out);
+                                      int64_t low_w, int64_t tiles_w, int64_t first, int64_t count,
+                                      int64_t step, float *patch, float *out);
 TEMPLATE void winograd_product(const float *a, const float *b, int64_t from, int64_t vectors,
-                               int64_t pitch, int64_t rows, f32v *out);
+                               int64_t pitch, int64_t asks, const float *ahead, int64_t ahead_step,
+                               int64_t rows, f32v *out);
 SHARED void aml_shared_winograd_output2(const f32v *in, int64_t step, f32v *out);
 SHARED void aml_shared_winograd_output4(const f32v *in, int64_t step, f32v *out);
 SHARED void aml_shared_winograd_patch2(const float *in, int64_t pitch, int64_t from, float *out,
@@ -464,14 +487,16 @@ SHARED void aml_shared_winograd_patch2(const float *in, int64_t pitch, int64_t f
 SHARED void aml_shared_winograd_patch4(const float *in, int64_t pitch, int64_t from, float *out,
                                        int64_t step);
 
-// Units begin..end: blocks of patches of an image. Patches behind the last one of an image are
+// Units begin..end: blocks of patches of an image, or one of the panels of weights (`pieces`) for
+// them. Patches behind the last one of an image are
 // multiplied, whatever they hold, and not used.
 TEMPLATE void aml_conv_winograd(const float *source, const float *packed, float *scratch,
                                 int64_t side, int64_t from, int64_t to, int64_t source_h,
                                 int64_t source_w, int64_t result_h, int64_t result_w, int64_t low_h,
                                 int64_t low_w, int64_t tiles_h, int64_t tiles_w, int64_t block,
                                 int64_t blocks, int64_t vectors, int64_t pitch, int64_t tile_rows,
-                                int64_t unit_begin, int64_t unit_end, LAST_EPILOGUE)
+                                int64_t pieces, int64_t asks, int64_t unit_begin, int64_t unit_end,
+                                LAST_EPILOGUE)
 {
     int64_t panel = vectors * F32_LANES, points = (side + 2) * (side + 2);
     // A register more, or all points of a patch might want the same lines of the cache.
@@ -480,18 +505,26 @@ TEMPLATE void aml_conv_winograd(const float *source, const float *packed, float 
     f32v *m = (f32v *)(v + points * step);
     NO_UNROLL for (int64_t unit = unit_begin; unit < unit_end; unit++)
     {
-        int64_t image = unit / blocks, first = unit % blocks * block;
+        int64_t piece = unit % pieces, at = unit / pieces;
+        int64_t image = at / blocks, first = at % blocks * block;
         int64_t count = tiles_h * tiles_w - first < block ? tiles_h * tiles_w - first : block;
-        aml_shared_winograd_input(source + image * source_h * source_w * from, side, from, source_h,
-                                  source_w, low_h, low_w, tiles_w, first, count, step, patch, v);
-        NO_UNROLL for (int64_t channel = 0; channel < to; channel += panel)
+        if (piece == 0 || unit == unit_begin)
+            aml_shared_winograd_input(source + image * source_h * source_w * from, side, from,
+                                      source_h, source_w, low_h, low_w, tiles_w, first, count, step,
+                                      patch, v);
+        int64_t channel = pieces > 1 ? piece * panel : 0;
+        int64_t behind = pieces > 1 ? channel + 1 : to;
+        NO_UNROLL for (; channel < behind; channel += panel)
         {
             const float *u = packed + channel / pitch * pitch * from * points + channel % pitch;
             NO_UNROLL for (int64_t e = 0; e < points; e++)
             {
-                NO_UNROLL for (int64_t t = 0; t < count; t += tile_rows)
-                    winograd_product(v + e * step + t * from, u + e * from * pitch, from, vectors,
-                                     pitch, tile_rows, m + e * out_step + t * vectors);
+                const float *now = u + e * from * pitch;
+                NO_UNROLL for (int64_t t = 0, asked = 0; t < count; t += tile_rows, asked += asks)
+                    winograd_product(v + e * step + t * from, now, from, vectors, pitch, asks,
+                                     now + (asked < panel ? from * (pitch + asked) : 0),
+                                     asked < panel ? asks : 0, tile_rows,
+                                     m + e * out_step + t * vectors);
             }
             NO_UNROLL for (int64_t t = 0; t < count * vectors; t++)
             {
@@ -592,8 +625,8 @@ SHARED void aml_shared_winograd_weights(const float *weights, int64_t side, int6
 // that reaches over the border is copied with zeros first.
 SHARED void aml_shared_winograd_input(const float *source, int64_t side, int64_t from,
                                       int64_t source_h, int64_t source_w, int64_t low_h,
-                                      int64_t low_w, int64_t tiles_w, int64_t first,
-                                      int64_t count, int64_t step, float *patch, float *out)
+                                      int64_t low_w, int64_t tiles_w, int64_t first, int64_t count,
+                                      int64_t step, float *patch, float *out)
 {
     int64_t edge = side + 2;
     NO_UNROLL for (int64_t t = 0; t < count; t++)
@@ -626,7 +659,8 @@ SHARED void aml_shared_winograd_input(const float *source, int64_t side, int64_t
 }
 
 TEMPLATE void winograd_product(const float *a, const float *b, int64_t from, int64_t vectors,
-                               int64_t pitch, int64_t rows, f32v *out)
+                               int64_t pitch, int64_t asks, const float *ahead, int64_t ahead_step,
+                               int64_t rows, f32v *out)
 {
     f32v sum[TILE][4];
     EACH(i, TILE, rows)
@@ -641,6 +675,10 @@ TEMPLATE void winograd_product(const float *a, const float *b, int64_t from, int
         {
             f32v value = f32_splat(a[i * from + c]);
             EACH(j, 4, vectors) sum[i][j] = f32_fma(value, right[j], sum[i][j]);
+        }
+        if (asks) {
+            __builtin_prefetch(ahead, 0, 2);
+            ahead += ahead_step;
         }
         b += pitch;
     }
@@ -684,7 +722,7 @@ HELPER void winograd_out4(f32v d[6])
 }
 
 #define WINOGRAD_PATCH(side, edge)                                                                 \
-    SHARED void aml_shared_winograd_patch##side(const float *in, int64_t pitch, int64_t from,    \
+    SHARED void aml_shared_winograd_patch##side(const float *in, int64_t pitch, int64_t from,      \
                                                 float *out, int64_t step)                          \
     {                                                                                              \
         NO_UNROLL for (int64_t c = 0; c < from; c += F32_LANES)                                    \
@@ -709,7 +747,7 @@ HELPER void winograd_out4(f32v d[6])
 
 // in: one register for each point, `step` apart.
 #define WINOGRAD_OUTPUT(side, edge)                                                                \
-    SHARED void aml_shared_winograd_output##side(const f32v *in, int64_t step, f32v *out)        \
+    SHARED void aml_shared_winograd_output##side(const f32v *in, int64_t step, f32v *out)          \
     {                                                                                              \
         f32v down[side][edge];                                                                     \
         UNROLL for (int k = 0; k < edge; k++)                                                      \

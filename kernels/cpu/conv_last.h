@@ -39,7 +39,11 @@ enum {
     AML_DEPTH_COLUMNS = 8,                 // registers of a tile at most
     AML_DEPTH_TAPS = 8,                    // of a row, written out, at most
     AML_WINOGRAD_POINTS = 36,              // at most
-    AML_WINOGRAD_BLOCK = 320 * 1024,       // bytes of the transformed patches of a unit, about
+    AML_LAST_NEAR = 256 * 1024,            // bytes of weights that stay in a near cache, about
+    AML_LAST_PARTS = 8,                    // with a large copy each, at most
+    AML_LAST_PANEL = 640 * 1024,           // bytes of a panel of weights at most, if it can be less
+    AML_WINOGRAD_BLOCK = 320 * 1024,       // bytes of the transformed patches of a unit, about,
+    AML_WINOGRAD_LARGE = 1024 * 1024,      // and from so many bytes of u on
     AML_WINOGRAD_WEIGHTS = 4 * 1024 * 1024 // bytes of u at most
 };
 
@@ -59,7 +63,9 @@ static inline void aml_conv_last_tile(AmlConv *c)
     int64_t all = aml_ceil_div(c->to, c->lanes);
     int64_t height = c->result[1], width = c->result[2] / c->together;
     double best = -1;
-    for (int64_t v = 1; v <= wide; v++)
+    for (int64_t v = 1; v <= wide; v++) {
+        if (v > 1 && v * c->lanes * c->from * c->taps * c->bytes > AML_LAST_PANEL)
+            break;
         for (int64_t rows = 1; rows <= height && rows * v <= room; rows++)
             for (int64_t columns = 1; columns <= width && rows * columns * v <= room; columns++) {
                 if (height % rows)
@@ -75,6 +81,7 @@ static inline void aml_conv_last_tile(AmlConv *c)
                 c->tile_rows = rows;
                 c->tile_columns = columns;
             }
+    }
 }
 
 // Zeros in front of the even and of the odd columns of a row.
@@ -101,9 +108,12 @@ static inline void aml_conv_last_together(AmlConv *c)
 
 static inline void aml_conv_last_blocks(AmlConv *c)
 {
-    // Weights that do not stay in the cache are read once for each block.
+    // Weights that do not stay in the cache are read once for each block: blocks are large, and
+    // threads divide the panels of weights.
     int64_t weights = c->to * c->from * c->taps * c->bytes;
-    int64_t most = weights > 256 * 1024 ? 512 * 1024 : 48 * 1024;
+    bool large = weights > AML_LAST_NEAR;
+    int64_t most = large ? 512 * 1024 : 48 * 1024;
+    c->pieces = large ? aml_ceil_div(c->to, c->vectors * c->lanes) : 1;
     int64_t channels = c->groups * c->from;
     c->block_axis = c->result[0] > 1 ? 0 : 1;
     int64_t rows = c->result[c->block_axis], unit = c->block_axis == 1 ? c->tile_rows : 1;
@@ -111,7 +121,13 @@ static inline void aml_conv_last_blocks(AmlConv *c)
     while (true) {
         c->direct = aml_conv_windows(c) && !c->split;
         int64_t bytes = c->from * aml_conv_all(c->copy) * c->bytes;
-        if (c->block_rows <= unit || ((c->direct || bytes <= most) && !aml_conv_idles(c)))
+        if (c->direct) { // what is read, if panels go over it again and again
+            int64_t positions = aml_conv_all(c->result) / rows * c->block_rows * c->taps;
+            bytes = !large                              ? 0
+                    : positions < aml_conv_all(c->copy) ? c->from * positions * c->bytes
+                                                        : bytes;
+        }
+        if (c->block_rows <= unit || (bytes <= most && (large || !aml_conv_idles(c))))
             break;
         c->block_rows = aml_ceil_div(aml_ceil_div(c->block_rows, 2), unit) * unit;
     }
@@ -189,7 +205,11 @@ static inline void aml_winograd_tile(AmlConv *c)
     int64_t wide = c->most_vectors ? c->most_vectors : room == AML_CONV_TILE ? 4 : 3;
     int64_t all = aml_ceil_div(c->to, c->lanes);
     int64_t count = c->tiles[0] * c->tiles[1];
-    int64_t most = AML_WINOGRAD_BLOCK / (aml_winograd_points(c) * c->from * c->bytes);
+    // What is read again for each panel of u are the patches, and for each block all of u: the less
+    // that comes from afar the better.
+    int64_t row = aml_winograd_points(c) * c->from * c->bytes;
+    int64_t most =
+        (row * c->to > AML_WINOGRAD_LARGE ? AML_WINOGRAD_LARGE : AML_WINOGRAD_BLOCK) / row;
     int64_t block = aml_ceil_div(count, aml_ceil_div(count, most < 1 ? 1 : most));
     double best = -1;
     for (int64_t v = 1; v <= wide; v++)
@@ -253,6 +273,8 @@ static inline bool aml_winograd_plan(AmlConv *c)
         return false;
     *c = best;
     int64_t points = aml_winograd_points(c);
+    bool large = points * c->from * c->to * c->bytes > AML_WINOGRAD_LARGE;
+    c->pieces = large ? aml_ceil_div(c->to, c->vectors * c->lanes) : 1;
     int64_t elements =
         points * ((c->block_tiles + 1) * (c->from + c->vectors * c->lanes) + c->lanes);
     c->copy_bytes = (size_t)(elements * c->bytes + 63) / 64 * 64;
@@ -279,11 +301,20 @@ static inline bool aml_conv_last_plan(AmlConv *c)
         (size_t)(c->groups * aml_ceil_div(c->to, panel) * panel * c->from * c->taps * c->bytes);
     aml_winograd_plan(c);
     c->pitch = c->vectors * c->lanes;
-    int64_t units = c->images * c->groups * c->blocks;
+    // With two rows of weights one line, if there are as many tiles (see dot_tile.h).
+    if (c->packed_bytes > AML_LAST_NEAR && c->lanes * c->bytes == 64) {
+        int64_t down = c->block_axis == 0 ? c->result[1] : c->block_rows;
+        int64_t tiles = c->side ? c->block_tiles / c->tile_rows
+                                : aml_ceil_div(down, c->tile_rows) *
+                                      aml_ceil_div(c->result[2], c->tile_columns);
+        c->asks = tiles < 2 * c->vectors ? c->lanes : c->lanes / 2;
+    }
+    int64_t units = c->images * c->groups * c->blocks * c->pieces;
     double work = (double)c->images * (double)c->groups * (double)c->to * (double)c->from *
                   (double)c->taps * (double)aml_conv_all(c->result);
     int64_t wanted = (int64_t)(work / (1 << 19));
-    wanted = wanted < 1 ? 1 : wanted > AML_CONV_PARTS ? AML_CONV_PARTS : wanted;
+    int64_t most = c->pieces > 1 && c->copy_bytes ? AML_LAST_PARTS : AML_CONV_PARTS;
+    wanted = wanted < 1 ? 1 : wanted > most ? most : wanted;
     c->unit_chunk = aml_ceil_div(units, wanted);
     c->parts = aml_ceil_div(units, c->unit_chunk);
     return true;

@@ -14,13 +14,16 @@ HELPER const ELEMENT *NAME(dot_from_row)(A_PARAMETERS, int64_t row)
 // Tiles from row_begin to row_end. row_begin is a multiple of tile_rows, and so is row_end unless
 // it is m: what is left below the last whole tile has a constant height. Bits 17 and 18 of `lanes`
 // say how many lines of the panel that is read next, `ahead`, a tile asks for with each k, until
-// all of it is in the second-level cache.
+// all of it is in the second-level cache. One line is asked for with two k, if there are as many
+// tiles: lines that come from memory take the room of those from the second-level cache.
 TEMPLATE void NAME(dot_rows)(A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t column,
                              int64_t vectors, int lanes, int64_t k, int64_t tile_rows, int64_t m,
                              int64_t row_begin, int64_t row_end, const VECTOR *start, VECTOR *keep,
                              const ELEMENT *ahead, END_PARAMETERS)
 {
-    int64_t row = row_begin, asks = lanes >> 17 & 3, asked = 0, ahead_step = asks * LANES;
+    int64_t row = row_begin, asks = lanes >> 17 & 3, asked = 0;
+    bool often = asks != 1 || row_end - row_begin < 2 * vectors * tile_rows;
+    int64_t ahead_step = often ? asks * LANES : LANES / 2;
     NO_UNROLL for (; row + tile_rows <= row_end; row += tile_rows)
     {
         int64_t done = (row - row_begin) * vectors;
@@ -29,9 +32,10 @@ TEMPLATE void NAME(dot_rows)(A_PARAMETERS, const ELEMENT *b, int64_t step, int64
          start ? start + done : NULL, keep ? keep + done : NULL, ahead, ahead_step, row, column,
          epilogue, context);
         // Then for what is near: that costs less than a loop without asking.
-        asked += asks;
-        ahead = asked < vectors ? ahead + k * ahead_step : b;
-        ahead_step = asked < vectors ? ahead_step : 0;
+        asked += ahead_step;
+        bool all = asked >= vectors * LANES;
+        ahead = all ? b : ahead + k * ahead_step;
+        ahead_step = all ? 0 : ahead_step;
     }
     int64_t rest = m % tile_rows;
     if (rest > 0 && row < row_end) {

@@ -133,7 +133,8 @@ enum {
 // have.
 #define AML_DOT_TABLE INT64_MIN
 
-enum { AML_DOT_MOST_ROWS = 544 }; // of AmlDot.row_block where k has blocks
+enum { AML_DOT_PART_ROWS = 512 * 1024 }; // bytes of A that a part of a large packed B reads, about
+enum { AML_DOT_MOST_ROWS = 544 };        // of AmlDot.row_block where k has blocks
 
 // What the operands of a product of f32 are in memory, if they are smaller.
 enum {
@@ -489,7 +490,11 @@ static inline void aml_dot_plan(AmlDot *dot)
                               : dot->method == AML_DOT_INNER     ? 4 * vector
                               : dot->b_packed                    ? packed
                                                                  : panel;
-        aml_dot_parts(dot, row_unit, column_unit, 48, 64);
+        // Rows of a part go over its columns of B: a large one should come from afar only once.
+        int64_t least_rows = 48, row = (dot->k < 1 ? 1 : dot->k) * dot->bytes;
+        if (dot->packed_bytes > AML_DOT_PART_ROWS && AML_DOT_PART_ROWS / row > least_rows)
+            least_rows = AML_DOT_PART_ROWS / row;
+        aml_dot_parts(dot, row_unit, column_unit, least_rows, 64);
     }
     int64_t rows = dot->row_block ? dot->row_block : dot->part_rows, block = dot->k_block;
     if (block < dot->k)
