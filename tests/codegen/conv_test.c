@@ -473,9 +473,9 @@ TEST(half_registers)
 {
     check_last(halves, COUNT_OF(halves), 1e-4);
 }
-TEST(winograd_tiles)
+TEST(winograd_tiles) // differences of sums of up to 720 products
 {
-    check_last(winograd, COUNT_OF(winograd), 1e-4);
+    check_last(winograd, COUNT_OF(winograd), 2e-4);
 }
 
 // Which sides the rule chooses, so that a test of both is one.
