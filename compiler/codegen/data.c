@@ -4,9 +4,9 @@
 //
 //     header | data | symbols | their names | names of sections | sections
 
-#include <elf.h>
 #include <string.h>
 
+#include "base/elf_object.h"
 #include "codegen/emit.h"
 
 enum {
@@ -55,18 +55,8 @@ ObjectFile data_object(Codegen *g)
     memset(file, 0, data_at);
     memset(file + symbols_at, 0, length - symbols_at);
 
-    Elf64_Ehdr header = {.e_type = ET_REL,
-                         .e_machine = machine_of(g),
-                         .e_version = EV_CURRENT,
-                         .e_shoff = sections_at,
-                         .e_ehsize = sizeof header,
-                         .e_shentsize = sizeof(Elf64_Shdr),
-                         .e_shnum = SECTIONS,
-                         .e_shstrndx = SECTION_SECTIONS};
-    memcpy(header.e_ident, ELFMAG, SELFMAG);
-    header.e_ident[EI_CLASS] = ELFCLASS64;
-    header.e_ident[EI_DATA] = ELFDATA2LSB;
-    header.e_ident[EI_VERSION] = EV_CURRENT;
+    Elf64_Ehdr header = elf_object_header(machine_of(g), SECTIONS, SECTION_SECTIONS);
+    header.e_shoff = sections_at;
     memcpy(file, &header, sizeof header);
 
     size_t at = 0, name = 1;

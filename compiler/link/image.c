@@ -9,8 +9,9 @@
 
 #include "link/link.h"
 
-#include <elf.h>
 #include <string.h>
+
+#include "base/elf_object.h"
 
 #if defined(__aarch64__)
 enum { MACHINE = EM_AARCH64, ADDRESS = R_AARCH64_ABS64 };
@@ -187,17 +188,7 @@ ObjectFile image_object(Image *image, const char *name, int block)
 {
     Arena *arena = image->cx->arena;
     Buffer file = {.arena = arena}, addresses = file, symbols = file, names = file, titles = file;
-    Elf64_Ehdr header = {.e_type = ET_REL,
-                         .e_machine = MACHINE,
-                         .e_version = EV_CURRENT,
-                         .e_ehsize = sizeof header,
-                         .e_shentsize = sizeof(Elf64_Shdr),
-                         .e_shnum = SECTIONS,
-                         .e_shstrndx = SECTION_SECTIONS};
-    memcpy(header.e_ident, ELFMAG, SELFMAG);
-    header.e_ident[EI_CLASS] = ELFCLASS64;
-    header.e_ident[EI_DATA] = ELFDATA2LSB;
-    header.e_ident[EI_VERSION] = EV_CURRENT;
+    Elf64_Ehdr header = elf_object_header(MACHINE, SECTIONS, SECTION_SECTIONS);
     Elf64_Shdr section[SECTIONS] = {
         [SECTION_CONSTANTS] = {.sh_type = SHT_PROGBITS,
                                .sh_flags = SHF_ALLOC,
