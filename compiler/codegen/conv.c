@@ -182,7 +182,7 @@ static void pack_weights(Frame *f, const Inst *inst, const AmlConv *c, LLVMValue
 
 static void emit_call(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValueRef packed,
                       LLVMValueRef copy, LLVMValueRef table, LLVMValueRef image_at,
-                      LLVMValueRef epilogue, LLVMValueRef context)
+                      LLVMValueRef prologue, LLVMValueRef epilogue, LLVMValueRef context)
 {
     Codegen *g = k->g;
     LLVMValueRef arg[64];
@@ -217,6 +217,8 @@ static void emit_call(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
     arg[count++] = whole(g, 1);
     conv_divided(k, c->unit_chunk, c->images * c->groups * c->blocks, &arg[count], &arg[count + 1]);
     count += 2;
+    if (!c->quads && c->half != AML_HALF_PAIRS)
+        arg[count++] = prologue;
     arg[count++] = epilogue;
     arg[count++] = context;
     const char *stem = c->kept ? "aml_conv_kept" : c->in_tiles ? "aml_conv_tiles" : "aml_conv";
@@ -225,7 +227,7 @@ static void emit_call(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
 
 static void emit_rows(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValueRef packed,
                       LLVMValueRef copy, LLVMValueRef table, LLVMValueRef image_at,
-                      LLVMValueRef epilogue, LLVMValueRef context)
+                      LLVMValueRef prologue, LLVMValueRef epilogue, LLVMValueRef context)
 {
     Codegen *g = k->g;
     LLVMValueRef arg[64] = {source, packed, copy, table, image_at};
@@ -243,9 +245,12 @@ static void emit_rows(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
     for (size_t i = 0; i < COUNT_OF(rest); i++)
         arg[count++] = whole(g, rest[i]);
     conv_divided(k, c->unit_chunk, c->images * c->groups * c->blocks, &arg[count], &arg[count + 1]);
-    arg[count + 2] = epilogue;
-    arg[count + 3] = context;
-    call_template(&k->emit, "aml_conv_rows", c->bytes, false, c->half, arg, count + 4);
+    count += 2;
+    if (c->half != AML_HALF_PAIRS)
+        arg[count++] = prologue;
+    arg[count++] = epilogue;
+    arg[count++] = context;
+    call_template(&k->emit, "aml_conv_rows", c->bytes, false, c->half, arg, count);
 }
 
 static int add_epilogue(Kernel *k, const AmlConv *c, LLVMValueRef arg[], int count,
@@ -313,6 +318,19 @@ static void emit_last(Kernel *k, const AmlConv *c, LLVMValueRef source, LLVMValu
     call_named(&k->emit, "aml_conv_last", arg, add_epilogue(k, c, arg, count, epilogue, context));
 }
 
+// What lies in memory of what is convolved, a parameter of the body: what a prologue makes it of,
+// if there is one.
+static const Inst *stored_operand(const Inst *conv)
+{
+    if (!inst_has_prologue(conv))
+        return product_stored(conv->input[0]);
+    const IrFunction *body = conv->function;
+    for (int i = 0; i < body->param.count; i++)
+        if (shape_equal(body->param.at[i]->type, conv->input[0]->type))
+            return body->param.at[i];
+    bug(body->cx, conv->span, "a prologue that reads no image");
+}
+
 static void emit_body_of(Kernel *k, IrFunction *body, Inst *conv, const AmlConv *c,
                          LLVMValueRef const result[], LLVMValueRef packed, LLVMValueRef copy,
                          LLVMValueRef table, bool sized)
@@ -335,7 +353,7 @@ static void emit_body_of(Kernel *k, IrFunction *body, Inst *conv, const AmlConv 
         p->shape.dot.n = c->depth ? c->depth : c->groups * c->to;
         p->ragged = !c->depth && c->to % c->lanes;
     }
-    Source *source = product_stored(conv->input[0])->note;
+    const Source *source = stored_operand(conv)->note;
     if (k->parts > 1 && c->copy_bytes)
         copy = offset_pointer(&k->emit, copy, k->begin, (int64_t)c->copy_bytes);
     if (sized) {
@@ -343,7 +361,9 @@ static void emit_body_of(Kernel *k, IrFunction *body, Inst *conv, const AmlConv 
         return;
     }
     LLVMValueRef from = source->base, context = product_context(p);
-    LLVMValueRef epilogue = product_epilogue(p, result);
+    LLVMValueRef prologue = product_prologue(p), epilogue = product_epilogue(p, result);
+    if (!prologue)
+        prologue = LLVMConstNull(k->g->ptr);
     if (c->side)
         emit_winograd(k, c, from, packed, copy, epilogue, context);
     else if (c->last && c->depth)
@@ -352,10 +372,10 @@ static void emit_body_of(Kernel *k, IrFunction *body, Inst *conv, const AmlConv 
         emit_last(k, c, from, packed, copy, table, epilogue, context);
     else if (c->lined)
         emit_rows(k, c, from, packed, copy, table, product_field(p, context, k->operand.count),
-                  epilogue, context);
+                  prologue, epilogue, context);
     else
         emit_call(k, c, from, packed, copy, table, product_field(p, context, k->operand.count),
-                  epilogue, context);
+                  prologue, epilogue, context);
 }
 
 // An image's sums are made by one part.
@@ -448,11 +468,33 @@ static void emit_along(Kernel *k, const AmlConvWeight *c, LLVMValueRef arg[], in
     call_named(&k->emit, "aml_conv_along", arg, count + 2);
 }
 
-void conv_weight_emit(Frame *f, Inst *inst)
+// The arguments prologue and context.
+static int add_prologue(Kernel *k, const AmlConvWeight *c, const Inst *inst, Inst *conv,
+                        const int operand[], LLVMValueRef arg[], int count)
+{
+    Codegen *g = k->g;
+    arg[count] = arg[count + 1] = LLVMConstNull(g->ptr);
+    if (inst == conv)
+        return count + 2;
+    IrFunction *body = inst->attr[0].function;
+    Product product = {
+        .k = k, .body = body, .space = body_analyse(body), .dot = conv, .lanes = c->lanes};
+    for (int i = 0; i < inst->inputs; i++) {
+        Source *source = NEW(g->arena, Source);
+        source->base = k->operand.at[operand[i]].formal;
+        source->by_value = inst->input[i]->type.rank == 0;
+        body->param.at[i]->note = source;
+    }
+    arg[count + 1] = product_context(&product);
+    arg[count] = product_prologue(&product);
+    return count + 2;
+}
+
+void conv_weight_emit(Frame *f, Inst *inst, Inst *conv)
 {
     Codegen *g = f->g;
     AmlConvWeight c;
-    if (!conv_weight_shape(inst, g->lanes * 4, g->pairs, &c))
+    if (!conv_weight_shape(conv, g->lanes * 4, g->pairs, &c))
         bug(g->cx, inst->span, "a convolution without code was left");
     if (c.depthwise) {
         depthwise_weight_emit(f, inst, &c);
@@ -462,8 +504,15 @@ void conv_weight_emit(Frame *f, Inst *inst)
     Buffered memory = {.kind = PLACE_ARENA, .offset = place->scratch_offset};
     Kernel kernel, *k = &kernel;
     kernel_begin(k, f, inst, aml_ceil_div(c.parts, c.part_chunk));
-    int x = kernel_operand(k, value_pointer(f, inst->input[0])),
-        dy = kernel_operand(k, value_pointer(f, inst->input[1])),
+    int *operand = NEW_ARRAY(g->arena, int, inst->inputs + 1);
+    for (int i = 0; i < inst->inputs; i++) {
+        Inst *in = inst->input[i];
+        operand[i] =
+            kernel_operand(k, in->type.rank == 0 ? scalar_value(f, in) : value_pointer(f, in));
+    }
+    bool alone = inst == conv;
+    int x = operand[alone ? 0 : stored_operand(conv)->attr[0].whole],
+        dy = operand[alone ? 1 : conv->input[1]->attr[0].whole],
         scratch = kernel_operand(k, frame_pointer(f, &memory)),
         out = kernel_operand(k, value_pointer(f, inst));
     if (!kernel_open(k)) {
@@ -500,6 +549,9 @@ void conv_weight_emit(Frame *f, Inst *inst)
     for (size_t i = 0; i < COUNT_OF(rest); i++)
         arg[count++] = whole(g, rest[i]);
     conv_divided(k, c.part_chunk, c.parts, &arg[count], &arg[count + 1]);
-    call_template(&k->emit, "aml_conv_weight", c.bytes, false, c.half, arg, count + 2);
+    count += 2;
+    if (c.half != AML_HALF_PAIRS)
+        count = add_prologue(k, &c, inst, conv, operand, arg, count);
+    call_template(&k->emit, "aml_conv_weight", c.bytes, false, c.half, arg, count);
     kernel_close(k);
 }

@@ -267,6 +267,16 @@ static void add_to_sums(Emit *e, const Product *p, LLVMValueRef function,
     LLVMPositionBuilderAtEnd(e->b, behind);
 }
 
+// The first `lanes` (i32) of a register.
+static LLVMValueRef some_lanes(Emit *e, LLVMValueRef lanes)
+{
+    LLVMValueRef order[64];
+    for (int i = 0; i < e->lanes; i++)
+        order[i] = LLVMConstInt(e->g->i32, (unsigned)i, 0);
+    return LLVMBuildICmp(e->b, LLVMIntULT, LLVMConstVector(order, (unsigned)e->lanes),
+                         lanes_splat(e, lanes), "");
+}
+
 static void epilogue_elements(Emit *e, Product *p, LLVMValueRef function,
                               LLVMValueRef const result[])
 {
@@ -285,12 +295,7 @@ static void epilogue_elements(Emit *e, Product *p, LLVMValueRef function,
     p->dot->note = seed;
     e->lanes = column_vector ? 1 : p->lanes;
     if (!column_vector && (p->ragged || p->shape.dot.n % p->lanes)) {
-        LLVMValueRef order[64];
-        for (int i = 0; i < p->lanes; i++)
-            order[i] = LLVMConstInt(g->i32, (unsigned)i, 0);
-        LLVMValueRef lanes = lanes_splat(e, LLVMGetParam(function, 3));
-        e->mask =
-            LLVMBuildICmp(e->b, LLVMIntULT, LLVMConstVector(order, (unsigned)p->lanes), lanes, "");
+        e->mask = some_lanes(e, LLVMGetParam(function, 3));
         e->unknown = p->apart;
     }
 
@@ -345,6 +350,76 @@ LLVMValueRef product_epilogue(Product *p, LLVMValueRef const result[])
     LLVMPositionBuilderAtEnd(emit.b, LLVMAppendBasicBlockInContext(g->llvm, function, ""));
     epilogue_elements(&emit, p, function, result);
     LLVMBuildRetVoid(emit.b);
+    LLVMDisposeBuilder(emit.b);
+    return function;
+}
+
+// ---- the prologue -------------------------------------------------------------------------------
+
+static bool is_made_of(const Inst *made, const Inst *param)
+{
+    for (int i = 0; i < made->inputs; i++)
+        if (made->input[i] == param || is_made_of(made->input[i], param))
+            return true;
+    return false;
+}
+
+// The image of a convolution, from one position of a channel on, and zeros in the lanes beyond
+// those asked for, which are what lies around it. Positions are one axis: all that
+// is read is as large as the image, or the same for all of them.
+static void prologue_elements(Emit *e, Product *p, LLVMValueRef function, Inst *made)
+{
+    enum { LATER = 1024 }; // elements
+    Codegen *g = e->g;
+    LLVMValueRef context = LLVMGetParam(function, 0), position = LLVMGetParam(function, 3);
+    for (int i = 0; i < p->body->param.count; i++) {
+        Source *source = p->body->param.at[i]->note, *inside = NEW(g->arena, Source);
+        *inside = *source;
+        inside->base = from_context(e, p, context, operand_of(p->k, source->base));
+        p->body->param.at[i]->note = inside;
+    }
+    e->lanes = p->lanes;
+    e->mask = some_lanes(e, LLVMGetParam(function, 4));
+    Index at[IR_MAX_RANK];
+    for (int i = 0; i < IR_MAX_RANK; i++)
+        at[i] = index_of(whole(g, 0), 0);
+    at[0] = index_of(LLVMGetParam(function, 1), 0);
+    at[1] = index_of(LLVMGetParam(function, 2), 0);
+    at[made->type.rank - 1] = index_of(position, 1);
+    for (int i = 0; i < p->body->param.count; i++) {
+        const Inst *param = p->body->param.at[i];
+        const Source *source = param->note;
+        if (!shape_equal(param->type, made->type) || !is_made_of(made, param))
+            continue;
+        Index place = index_add_constant(e, index_position(e, param->type, at), LATER);
+        ask_element(e, param->type, source->base, place.at, FIRST_LEVEL);
+    }
+    memo_begin(e, p->body);
+    LLVMValueRef value = element(e, made, at);
+    LLVMBuildRet(e->b, LLVMBuildSelect(e->b, e->mask, value, LLVMConstNull(LLVMTypeOf(value)), ""));
+}
+
+LLVMValueRef product_prologue(Product *p)
+{
+    Codegen *g = p->k->g;
+    if (!inst_has_prologue(p->dot))
+        return NULL;
+    Inst *made = p->dot->input[0];
+    LLVMTypeRef vector = LLVMVectorType(register_type(g, made->type.dtype, 1), (unsigned)p->lanes);
+    LLVMTypeRef types[] = {g->ptr, g->i64, g->i64, g->i64, g->i32};
+    LLVMValueRef function = LLVMAddFunction(g->module, "aml_prologue",
+                                            LLVMFunctionType(vector, types, COUNT_OF(types), 0));
+    LLVMSetLinkage(function, LLVMInternalLinkage);
+    static const char *const attributes[] = {"nounwind", "alwaysinline", NULL};
+    function_attributes(g, function, attributes);
+    Emit emit = {.g = g, .b = LLVMCreateBuilderInContext(g->llvm)};
+    LLVMPositionBuilderAtEnd(emit.b, LLVMAppendBasicBlockInContext(g->llvm, function, ""));
+    void **note = NEW_ARRAY(g->arena, void *, p->body->param.count + 1);
+    for (int i = 0; i < p->body->param.count; i++)
+        note[i] = p->body->param.at[i]->note;
+    prologue_elements(&emit, p, function, made);
+    for (int i = 0; i < p->body->param.count; i++)
+        p->body->param.at[i]->note = note[i];
     LLVMDisposeBuilder(emit.b);
     return function;
 }

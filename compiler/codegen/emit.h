@@ -242,6 +242,7 @@ typedef struct Product {
 LLVMValueRef product_context(Product *p); // a new one, with the operands in it
 LLVMValueRef product_field(Product *p, LLVMValueRef context, int field);
 LLVMValueRef product_epilogue(Product *p, LLVMValueRef const result[]);
+LLVMValueRef product_prologue(Product *p); // before the epilogue; NULL: there is none
 
 // ---- conv_sized.c: convolutions of bytes with sizes as data
 bool conv_sized_fits(const Codegen *g, const AmlConv *c);
@@ -253,7 +254,7 @@ void conv_divided(Kernel *k, int64_t chunk, int64_t all, LLVMValueRef *from, LLV
 // ---- conv.c
 void conv_emit(struct Frame *f, Inst *inst,
                Inst *conv); // a fused instruction around conv, conv_input
-void conv_weight_emit(struct Frame *f, Inst *inst);
+void conv_weight_emit(struct Frame *f, Inst *inst, Inst *conv); // conv itself, or a body around it
 
 // ---- depthwise.c: with one channel to a group
 void depthwise_weight_emit(struct Frame *f, Inst *inst, const AmlConvWeight *c);

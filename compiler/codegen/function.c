@@ -114,14 +114,6 @@ LLVMValueRef scalar_value(Frame *f, Inst *inst)
 
 // ---- kernels ------------------------------------------------------------------------------------
 
-static Inst *body_product(IrFunction *body)
-{
-    for (Inst *inst = body->first; inst; inst = inst->next)
-        if (inst_is_product(inst))
-            return inst;
-    return NULL;
-}
-
 // The constant right operand of a product is packed when it is compiled.
 static LLVMValueRef packed_operand(Frame *f, const Inst *inst, const Inst *dot, DotShape *shape)
 {
@@ -159,6 +151,10 @@ static void emit_fused(Frame *f, Inst *inst)
     Codegen *g = f->g;
     IrFunction *body = inst->attr[0].function;
     Inst *dot = body_product(body);
+    if (dot && dot->op == OP_conv_weight) {
+        conv_weight_emit(f, inst, dot);
+        return;
+    }
     if (dot && dot->op != OP_dot) {
         conv_emit(f, inst, dot);
         return;

@@ -505,7 +505,7 @@ void emit_move(Frame *f, Inst *inst)
     else if (inst->op == OP_take_stored)
         emit_take_stored(f, inst);
     else if (inst->op == OP_conv_weight)
-        conv_weight_emit(f, inst);
+        conv_weight_emit(f, inst, inst);
     else if (inst->op == OP_attend || inst->op == OP_attend_back)
         emit_attend(f, inst);
     else if (inst->op == OP_attend_cached)

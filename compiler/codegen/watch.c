@@ -48,13 +48,12 @@ static const Inst *main_instruction(const Inst *inst)
     if (inst->op != OP_fused)
         return inst;
     const IrFunction *body = inst->attr[0].function;
-    const Inst *fold = NULL;
-    for (const Inst *in = body->first; in; in = in->next) {
-        if (inst_is_product(in))
-            return in;
-        if (!fold && in->op == OP_reduce)
+    const Inst *product = body_product(body), *fold = NULL;
+    if (product)
+        return product;
+    for (const Inst *in = body->first; in && !fold; in = in->next)
+        if (in->op == OP_reduce)
             fold = in;
-    }
     return fold ? fold : body->result.at[0].value;
 }
 

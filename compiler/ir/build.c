@@ -154,6 +154,21 @@ Inst *ir_insert_before(Inst *place, Op op, Inst *const in[], int inputs, const A
     return put(place->function, place, make(place->function, op, in, inputs, attr, given, span));
 }
 
+void ir_move_last(IrFunction *fn, Inst *inst)
+{
+    if (fn->last == inst)
+        return;
+    if (inst->prev)
+        inst->prev->next = inst->next;
+    else
+        fn->first = inst->next;
+    inst->next->prev = inst->prev;
+    inst->prev = fn->last;
+    inst->next = NULL;
+    fn->last->next = inst;
+    fn->last = inst;
+}
+
 void ir_remove(IrFunction *fn, Inst *inst)
 {
     if (inst->uses > 0 || inst->function != fn || inst->op == OP_parameter)

@@ -134,6 +134,7 @@ Inst *ir_append(IrFunction *fn, Op op, Inst *const in[], int inputs, const Attr 
 Inst *ir_insert_before(Inst *place, Op op, Inst *const in[], int inputs, const Attr attr[],
                        Type given, Span span);
 void ir_remove(IrFunction *fn, Inst *inst); // inst must have no uses
+void ir_move_last(IrFunction *fn, Inst *inst);
 // Also in results; not inside nested bodies, which see only their parameters.
 void ir_replace_uses(IrFunction *fn, Inst *from, Inst *to);
 void ir_set_input(Inst *inst, int index, Inst *to);

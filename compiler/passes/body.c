@@ -111,12 +111,10 @@ BodyShape body_analyse(IrFunction *body)
     const Inst *first = body->result.at[0].value;
     Type space = first->op == OP_concat ? first->input[0]->type : first->type;
     BodyShape shape = {.kind = BODY_MAP, .space = space, .phases = 1};
-    for (Inst *inst = body->first; inst; inst = inst->next) {
-        if (inst_is_product(inst)) {
-            shape.kind = BODY_DOT;
-            shape.dot = inst;
-            shape.space = inst->type;
-        }
+    shape.dot = body_product(body);
+    if (shape.dot) {
+        shape.kind = BODY_DOT;
+        shape.space = shape.dot->type;
     }
     for (Inst *inst = body->first; inst; inst = inst->next)
         if (inst->op == OP_reduce)
@@ -302,6 +300,19 @@ bool dot_quads(DotShape *shape)
 bool inst_is_product(const Inst *inst)
 {
     return inst->op == OP_dot || inst->op == OP_conv || inst->op == OP_conv_input;
+}
+
+bool inst_has_prologue(const Inst *conv)
+{
+    return op_has(product_stored(conv->input[0])->op, POINTWISE);
+}
+
+Inst *body_product(const IrFunction *body)
+{
+    for (Inst *inst = body->first; inst; inst = inst->next)
+        if (inst_is_product(inst) || inst->op == OP_conv_weight)
+            return inst;
+    return NULL;
 }
 
 bool inst_widens(const Inst *inst)

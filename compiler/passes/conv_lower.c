@@ -316,6 +316,7 @@ bool conv_shape(const Inst *inst, int width, bool pairs, AmlConv *out)
                      .to = input ? from : to};
     out->lanes = width / out->bytes;
     out->half = half;
+    out->made = inst_has_prologue(inst);
     if (pairs && half == AML_HALF_BF16 && out->channels > 1 && !out->last) { // one has no partner
         out->half = AML_HALF_PAIRS;
         out->from = aml_ceil_div(out->channels, 2);
@@ -388,6 +389,7 @@ bool conv_weight_shape(const Inst *inst, int width, bool pairs, AmlConvWeight *o
                            .to = c.y.dim[1] / c.groups};
     out->lanes = width / out->bytes;
     out->half = half_of(inst->input[0]->type.dtype);
+    out->made = inst_has_prologue(inst);
     if (pairs && out->half == AML_HALF_BF16 && out->images > out->split)
         out->half = AML_HALF_PAIRS;
     axes_of(&c, c.x.dim + 2, 1, out->source);

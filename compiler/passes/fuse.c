@@ -11,6 +11,9 @@
 //     matrix product's operands are read at other indices, so what makes them stays outside;
 //   - of a convolution's result only sums over all positions of a channel may be folded in its
 //     epilogue, and nothing in the group reads them;
+//   - what a convolution reads is computed where it copies its image, by each reader again, if it
+//   is
+//     a norm (fuse_prologue.c);
 //   - what moves data without computing (broadcast, transpose, slice, gather, iota, equal
 //     constants) is copied into each body that reads it, and reads memory there. It never orders
 //     groups by itself.
@@ -29,7 +32,7 @@
 
 typedef enum {
     ROLE_FIXED, // code of its own, or none
-    ROLE_FREE,  // moves data: copied into its readers
+    ROLE_FREE,  // copied into its readers: moves data, or is of a prologue
     ROLE_FUSED,
 } Role;
 
@@ -53,6 +56,7 @@ typedef struct Node {
     Inst *inst;
     Role role;
     bool solid;       // FREE: also needed in memory
+    bool made;        // FREE: of a prologue, computed by each reader
     int group;        // union-find parent
     Vec(int) in, out; // edges
     Users user;       // what has it as an input
@@ -70,6 +74,7 @@ typedef struct Group {
     unsigned down; // REDUCE of rows: the axes that it keeps, if it has sums down columns
     bool fusible;
     bool pieces;     // MAP: has a concat
+    bool alone;      // DOT: nothing can be added
     Vec(int) member; // by position
     int last;        // position of the last member
     int64_t seen;    // of a walk
@@ -133,8 +138,9 @@ static void trace(Fuser *f, const Inst *inst, int to, EdgeKind kind, const Inst 
         add_edge(f, (int)inst->mark, to, inst->op == OP_concat ? EDGE_OTHER : kind, broadcast);
         return;
     }
-    if (inst_widens(inst)) { // reads at the same index
-        trace(f, inst->input[0], to, kind, broadcast);
+    if (inst_widens(inst) || node->made) { // reads at the same index
+        for (int i = 0; i < inst->inputs; i++)
+            trace(f, inst->input[i], to, kind, broadcast);
         return;
     }
     for (int i = 0; i < inst->inputs; i++) {
@@ -167,6 +173,33 @@ static void store_casts(Fuser *f)
             node_of(f, f->fn->result.at[i].value)->role = ROLE_FUSED;
 }
 
+// What reads operands at other indices than its own.
+static bool sums_products(const Inst *inst)
+{
+    return inst_is_product(inst) || inst->op == OP_conv_weight;
+}
+
+// Is this operand computed where it is read?
+static bool is_prologue(Fuser *f, const Inst *inst, int input)
+{
+    const Node *in = node_of(f, inst->input[input]);
+    return input == 0 && sums_products(inst) && in && in->made;
+}
+
+// What convolutions copy, computed by all that read it.
+static void mark_prologues(Fuser *f)
+{
+    const bool *made = find_prologues(f->fn, f->node.count);
+    for (int i = 0; i < f->node.count; i++) {
+        Node *node = &f->node.at[i];
+        node->made = made[i];
+        if (node->made)
+            node->role = ROLE_FREE;
+        if (node->inst->op == OP_conv_weight && is_prologue(f, node->inst, 0))
+            node->role = ROLE_FUSED;
+    }
+}
+
 static void make_nodes(Fuser *f)
 {
     int nests = 0;
@@ -194,13 +227,14 @@ static void make_nodes(Fuser *f)
             vec_push(f->arena, node ? &node->user : &f->param[in->attr[0].whole], inst);
         }
     }
+    mark_prologues(f);
     for (int i = f->node.count - 1; i >= 0; i--) {
         const Node *node = &f->node.at[i];
         bool memory = node->role == ROLE_FIXED || inst_is_product(node->inst) ||
                       (node->role == ROLE_FREE && node->solid);
         for (int k = 0; k < node->inst->inputs && memory; k++) {
             Node *in = node_of(f, operand_of(node->inst, k));
-            if (in)
+            if (in && !is_prologue(f, node->inst, k))
                 in->solid = true;
         }
     }
@@ -213,11 +247,11 @@ static void make_edges(Fuser *f)
         if (node->role == ROLE_FREE && !node->solid)
             continue;
         const Inst *inst = node->inst;
-        bool elsewhere = node->role != ROLE_FUSED || inst_is_product(inst);
+        bool elsewhere = node->role != ROLE_FUSED || sums_products(inst);
         for (int k = 0; k < inst->inputs; k++) {
             const Inst *input = operand_of(inst, k);
             const Node *in = node_of(f, input);
-            if (in && in->role == ROLE_FREE && elsewhere)
+            if (in && in->role == ROLE_FREE && elsewhere && !is_prologue(f, inst, k))
                 add_edge(f, (int)input->mark, i, EDGE_OTHER, NULL);
             else
                 trace(f, input, i, elsewhere ? EDGE_OTHER : EDGE_DIRECT, NULL);
@@ -234,8 +268,9 @@ static void make_groups(Fuser *f)
                          .space = node->inst->type,
                          .fusible = node->role == ROLE_FUSED,
                          .last = i};
-        if (inst_is_product(node->inst))
+        if (sums_products(node->inst))
             group->kind = BODY_DOT;
+        group->alone = node->inst->op == OP_conv_weight;
         group->pieces = group->fusible && node->inst->op == OP_concat;
         if (group->pieces)
             group->space = node->inst->input[0]->type;
@@ -572,6 +607,8 @@ static bool follows_columns(const Group *producer, const Group *consumer)
 
 static bool try_merge(Fuser *f, const Edge *edge, Round round)
 {
+    if (f->group[find(f, edge->from)].alone || f->group[find(f, edge->to)].alone)
+        return false;
     if (columns_apart(f, edge) || (round == ROUND_PRODUCTS && for_a_fold(f, edge)))
         return false;
     int producer = find(f, edge->from), consumer = find(f, edge->to);
@@ -815,12 +852,12 @@ static Inst *inside(BodyMaker *m, Inst *inst, bool operand)
     if (node->made_for == m->group + 1)
         return node->twin;
     bool member = node->role == ROLE_FUSED && find(m->f, (int)inst->mark) == m->group;
-    if (!member && (operand || (node->role != ROLE_FREE && !constant)))
+    if (!member && ((operand && !node->made) || (node->role != ROLE_FREE && !constant)))
         return body_parameter(m, inst);
     Inst **in = NEW_ARRAY(m->f->arena, Inst *, inst->inputs + 1);
     for (int i = 0; i < inst->inputs; i++) {
         Inst *stored = operand_of(inst, i);
-        in[i] = inside(m, stored, inst_is_product(inst));
+        in[i] = inside(m, stored, sums_products(inst));
         if (stored != inst->input[i])
             in[i] = ir_clone_into(m->body, inst->input[i], &in[i]);
     }
@@ -841,22 +878,6 @@ static bool read_outside(Fuser *f, int node, int group)
             find(f, f->edge.at[f->node.at[node].out.at[i]].to) != group)
             return true;
     return false;
-}
-
-// Moves `inst` to the end of the function.
-static void move_last(IrFunction *fn, Inst *inst)
-{
-    if (fn->last == inst)
-        return;
-    if (inst->prev)
-        inst->prev->next = inst->next;
-    else
-        fn->first = inst->next;
-    inst->next->prev = inst->prev;
-    inst->prev = fn->last;
-    inst->next = NULL;
-    fn->last->next = inst;
-    fn->last = inst;
 }
 
 // What reads the node's value reads `to`: the instructions that did so from the beginning, since a
@@ -927,7 +948,7 @@ static void place(Fuser *f, int index)
         make_body(f, index);
         return;
     }
-    move_last(f->fn, f->node.at[index].inst);
+    ir_move_last(f->fn, f->node.at[index].inst);
 }
 
 static void place_all(Fuser *f)

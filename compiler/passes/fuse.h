@@ -16,7 +16,11 @@
 //                gradients of a norm's weights). What is left of them is folded outside.
 //   BODY_DOT     one `dot`, `conv` or `conv_input` of two parameters of the body, the space is its
 //                result; the rest is its epilogue. That of a convolution may have sums over all
-//                positions of a channel, as results that nothing in the body reads.
+//                positions of a channel, as results that nothing in the body reads. The first
+//                operand of a `conv`, or of a `conv_weight`, which has no epilogue, may be computed
+//                as well: this prologue is made where the image is copied. It is element by
+//                element, of parameters as large as the image and of what there is for each
+//                channel.
 //
 // Values reached through any other data movement are computed where they are read, at the index
 // that the movement gives.
@@ -84,8 +88,10 @@ bool inst_sums_bytes(const Inst *inst); // u8 and i8 to i32
 bool dot_quads(DotShape *shape);
 // Whether AmlDot.tiles is set where the processor has AMX; `half` of the operands in memory.
 bool dot_in_tiles(const AmlDot *dot, int half, bool quads);
-size_t dot_scratch_bytes(const Inst *dot); // the most that any vector width needs, for all parts
-bool inst_is_product(const Inst *inst);    // dot, conv, conv_input
+size_t dot_scratch_bytes(const Inst *dot);  // the most that any vector width needs, for all parts
+bool inst_is_product(const Inst *inst);     // dot, conv, conv_input
+bool inst_has_prologue(const Inst *conv);   // of a conv or conv_weight in a body
+Inst *body_product(const IrFunction *body); // its product or conv_weight, or NULL
 
 // A product of f32 whose operands are both widened from bf16, or both from f16, reads them as they
 // are in memory: inside of a body, product(cast(a), cast(b)) of two parameters.
@@ -133,6 +139,10 @@ size_t attend_scratch_bytes(const Inst *inst); // the most that any width needs,
 void half_sink(IrFunction *fn);
 void half_sink_one(Inst *product);
 void half_separate(IrFunction *fn);
+
+// fuse_prologue.c: by the mark of each instruction, its position: whether it is computed where a
+// convolution copies its image, and by all else that reads it
+const bool *find_prologues(IrFunction *fn, int count);
 
 // fuse_lower.c
 void fuse_normalise(IrFunction *fn);

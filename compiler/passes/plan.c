@@ -95,10 +95,11 @@ static Plan plan_body(Cx *cx, IrFunction *fn, int carried, const Inst *loop);
 static size_t scratch_of(Planner *p, const Inst *inst)
 {
     if (inst->op == OP_fused) {
-        for (const Inst *in = inst->attr[0].function->first; in; in = in->next)
-            if (inst_is_product(in))
-                return in->op == OP_dot ? dot_scratch_bytes(in) : conv_scratch_bytes(in);
-        return 0;
+        const Inst *in = body_product(inst->attr[0].function);
+        return !in                        ? 0
+               : in->op == OP_dot         ? dot_scratch_bytes(in)
+               : in->op == OP_conv_weight ? conv_weight_scratch_bytes(in)
+                                          : conv_scratch_bytes(in);
     }
     if (inst->op == OP_argsort) // positions beside the result's, for the merges
         return (size_t)type_bytes(inst->type);

@@ -54,6 +54,7 @@ enum {
 typedef struct AmlConv {
     int bytes, lanes; // of an element; elements in a register
     int half;         // AML_HALF_...: source and weights are copied, widened or as pairs
+    bool made;        // the source is computed where it is copied
     bool input;       // conv_input: `from` are the convolution's results
     bool quads;       // the source's channels are bytes: four of them are an element (quads.c)
     bool in_tiles;    // quads, in tiles of AMX (conv_tiles.h)
@@ -246,8 +247,9 @@ static inline void aml_conv_blocks(AmlConv *c)
     int64_t unit = c->block_axis == 1 ? c->tile_rows * c->phases[1] : c->phases[0];
     c->block_rows = rows;
     while (true) {
-        bool made = c->half || c->quads || c->depth; // what is multiplied is not what x has
-        c->direct = aml_conv_windows(c) && !made;
+        // What is multiplied is not what x has.
+        bool other = c->half || c->quads || c->depth || c->made;
+        c->direct = aml_conv_windows(c) && !other;
         int64_t bytes = aml_conv_place(c) * c->from * aml_conv_all(c->copy) * c->bytes;
         if (c->block_rows <= unit || ((c->direct || bytes <= AML_CONV_COPY) && !aml_conv_idles(c)))
             break;
@@ -434,6 +436,7 @@ typedef struct AmlConvWeight {
     int bytes, lanes;
     bool depthwise;                // of one channel in each group: depthwise.h
     int half;                      // AML_HALF_...: of both operands
+    bool made;                     // the input is computed where it is copied
     int64_t images, groups, split; // split: at least 1
     int64_t from, to;              // channels of input and result, in each group
     int64_t source[AML_CONV_AXES], result[AML_CONV_AXES], kernel[AML_CONV_AXES];
@@ -536,7 +539,7 @@ static inline bool aml_conv_weight_plan(AmlConvWeight *c)
     int64_t all = c->result[c->block_axis];
     c->block_rows = all;
     while (true) {
-        c->direct = !c->half;
+        c->direct = !c->half && !c->made;
         for (int axis = 0; axis < AML_CONV_AXES; axis++) {
             int64_t rows = axis == c->block_axis ? c->block_rows : c->result[axis];
             int64_t reach = (c->kernel[axis] - 1) * c->dilation[axis];

@@ -118,7 +118,8 @@ SHARED void aml_shared_conv_copy_pairs(const uint16_t *source, int64_t half, int
     int64_t ahead = 2 * plane > CONV_AHEAD ? 2 * plane : CONV_AHEAD;
     NO_UNROLL for (int64_t channel = 0; channel < channels; channel += 2) copy = conv_plane_pairs(
         source + channel * plane, channel + 1 < channels ? plane : 0, ahead, source_d, source_h,
-        source_w, origin_d, origin_h, origin_w, copy_d, copy_h, copy_w, around, copy);
+        source_w, origin_d, origin_h, origin_w, copy_d, copy_h, copy_w, around, NULL, NULL, 0, 0,
+        copy);
 }
 
 // The second image lies `apart`; 0: there is none.
@@ -129,7 +130,8 @@ SHARED void aml_shared_conv_copy_images_pairs(const uint16_t *source, int64_t ap
     int64_t plane = source_d * source_h * source_w;
     NO_UNROLL for (int64_t channel = 0; channel < channels; channel++) copy =
         conv_plane_pairs(source + channel * plane, apart, CONV_AHEAD, source_d, source_h, source_w,
-                         origin_d, origin_h, origin_w, copy_d, copy_h, copy_w, around, copy);
+                         origin_d, origin_h, origin_w, copy_d, copy_h, copy_w, around, NULL, NULL,
+                         0, 0, copy);
 }
 #undef AXES
 

@@ -30,6 +30,9 @@ TEMPLATE void NAME(aml_conv_rows)(
     AXES(source), AXES(result), AXES(base), AXES(origin), AXES(copy), int64_t direct,
     int64_t block_rows, int64_t blocks, int64_t lined, int64_t tile_rows, int64_t tile_columns,
     int64_t half, int64_t unit_begin, int64_t unit_end,
+#ifndef CONV_PAIRS
+    PROLOGUE(prologue),
+#endif
     void (*epilogue)(void *context, int64_t row, int64_t column, int lanes, VECTOR value),
     void *context)
 {
@@ -49,7 +52,15 @@ TEMPLATE void NAME(aml_conv_rows)(
         int64_t corner = origin_h;
         if (!direct) {
             corner += begin;
-            NAME(aml_shared_conv_copy)
+#ifndef CONV_PAIRS
+            if (prologue)
+                NAME(conv_copy_made)
+            (prologue, context, *image_at, group * channels, channels, source_d, source_h, source_w,
+             origin_d, corner, origin_w, copy_d, copy_h, copy_w, blocks > 1 || unit == unit_begin,
+             copy);
+            else
+#endif
+                NAME(aml_shared_conv_copy)
             (at, half, channels, source_d, source_h, source_w, origin_d, corner, origin_w, copy_d,
              copy_h, copy_w, blocks > 1 || unit == unit_begin, copy);
             image = copy;

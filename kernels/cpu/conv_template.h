@@ -14,7 +14,12 @@
 // (CONV_PAIRS, conv_pairs.c). SOURCE is what lies in memory; `channels` of it become `from` elements
 // of a place.
 
+// What is copied may be made of something else (`prologue`): it gives `lanes` elements from one
+// position of a channel on, and zeros behind them. NULL: the copy is of what lies in memory.
+
 #define AXES(name) int64_t name##_d, int64_t name##_h, int64_t name##_w
+#define PROLOGUE(name)                                                                             \
+    VECTOR (*name)(void *context, int64_t image, int64_t channel, int64_t position, int lanes)
 #define EACH(i, most, count) UNROLL for (int64_t i = 0; i < most; i++) if (i < (count))
 #define TILE_PARAMETERS                                                                            \
     const ELEMENT *source, int64_t plane, int64_t row_step, int64_t step, const ELEMENT *weights,  \
@@ -32,8 +37,17 @@ HELPER void NAME(conv_zeros)(ELEMENT *out, int64_t count)
 }
 
 HELPER void NAME(conv_row)(const SOURCE *in, int64_t half, int64_t ahead, int64_t whole,
-                           int64_t rest, ELEMENT *out)
+                           int64_t rest, PROLOGUE(made), void *context, int64_t image,
+                           int64_t channel, int64_t position, ELEMENT *out)
 {
+    if (made) {
+        NO_UNROLL for (int64_t i = 0; i < whole; i++) V(store)(
+            out + i * LANES, made(context, image, channel, position + i * LANES, LANES));
+        if (rest)
+            V(store)(out + whole * LANES,
+                     made(context, image, channel, position + whole * LANES, (int)rest));
+        return;
+    }
     if (ahead && sizeof(SOURCE) != sizeof(ELEMENT)) {
         __builtin_prefetch(in + ahead);
         __builtin_prefetch(in + half + ahead);
@@ -53,7 +67,8 @@ HELPER void NAME(conv_row)(const SOURCE *in, int64_t half, int64_t ahead, int64_
 // `half`, of pairs: how far away the second plane lies. What lies `ahead` is read soon; 0: it is not
 // asked for.
 HELPER ELEMENT *NAME(conv_plane)(const SOURCE *source, int64_t half, int64_t ahead, AXES(source),
-                                 AXES(origin), AXES(copy), int64_t around, ELEMENT *copy)
+                                 AXES(origin), AXES(copy), int64_t around, PROLOGUE(made),
+                                 void *context, int64_t image, int64_t channel, ELEMENT *copy)
 {
     int64_t before = origin_w < 0 ? -origin_w : 0, first = origin_w < 0 ? 0 : origin_w;
     before = before < copy_w ? before : copy_w;
@@ -69,13 +84,16 @@ HELPER ELEMENT *NAME(conv_plane)(const SOURCE *source, int64_t half, int64_t ahe
                 NAME(conv_zeros)(copy, all);
             continue;
         }
-        const SOURCE *in = NAME(conv_at)(source, (z * source_h + from) * source_w + first, half);
+        int64_t position = (z * source_h + from) * source_w + first;
+        const SOURCE *in = made ? source : NAME(conv_at)(source, position, half);
         ELEMENT *out = copy + (from - origin_h) * copy_w + before;
         if (!around) {
             NO_UNROLL for (int64_t y = from; y < to; y++)
             {
-                NAME(conv_row)(in, half, ahead, whole, rest, out);
-                in = NAME(conv_at)(in, source_w, half);
+                NAME(conv_row)
+                (in, half, ahead, whole, rest, made, context, image, channel, position, out);
+                in = made ? in : NAME(conv_at)(in, source_w, half);
+                position += source_w;
                 out += copy_w;
             }
             continue;
@@ -83,10 +101,12 @@ HELPER ELEMENT *NAME(conv_plane)(const SOURCE *source, int64_t half, int64_t ahe
         NAME(conv_zeros)(copy, out - copy);
         NO_UNROLL for (int64_t y = from; y < to; y++)
         {
-            NAME(conv_row)(in, half, ahead, whole, rest, out);
+            NAME(conv_row)
+            (in, half, ahead, whole, rest, made, context, image, channel, position, out);
             int64_t next = y + 1 < to ? copy_w : copy + all - out;
             NAME(conv_zeros)(out + middle, next - middle);
-            in = NAME(conv_at)(in, source_w, half);
+            in = made ? in : NAME(conv_at)(in, source_w, half);
+            position += source_w;
             out += copy_w;
         }
     }
@@ -101,6 +121,9 @@ SHARED void NAME(aml_shared_conv_copy)(const SOURCE *source, int64_t half, int64
 SHARED void NAME(aml_shared_conv_copy_depth)(const ELEMENT *source, int64_t half,
                                              int64_t channels, AXES(source), AXES(origin),
                                              AXES(copy), int64_t around, ELEMENT *copy);
+TEMPLATE void NAME(conv_copy_made)(PROLOGUE(made), void *context, int64_t image, int64_t channel,
+                                   int64_t from, AXES(source), AXES(origin), AXES(copy),
+                                   int64_t around, ELEMENT *copy);
 #endif
 TEMPLATE void NAME(conv_tile)(TILE_PARAMETERS, int64_t to, int64_t channel, int64_t position,
                               int64_t positions,
@@ -121,6 +144,9 @@ TEMPLATE void NAME(aml_conv)(
     int64_t direct, int64_t block_axis, int64_t block_rows, int64_t blocks, int64_t vectors,
     int64_t pitch, int64_t tile_rows, int64_t tile_columns, int64_t half, int64_t depth, int64_t around,
     int64_t unit_begin, int64_t unit_end,
+#if !defined CONV_QUADS && !defined CONV_PAIRS
+    PROLOGUE(prologue),
+#endif
     void (*epilogue)(void *context, int64_t row, int64_t column, int lanes, VECTOR value),
     void *context)
 {
@@ -153,6 +179,10 @@ TEMPLATE void NAME(aml_conv)(
                 NAME(aml_shared_conv_copy_depth)
             (whole, half, results < LANES ? results : LANES, source_d, source_h, source_w, corner_d,
              corner_h, origin_w, copy_d, copy_h, copy_w, zeros, copy);
+            else if (prologue)
+                NAME(conv_copy_made)
+            (prologue, context, *image_at, group * channels, channels, source_d, source_h, source_w,
+             corner_d, corner_h, origin_w, copy_d, copy_h, copy_w, zeros, copy);
             else
 #endif
                 NAME(aml_shared_conv_copy)
@@ -201,6 +231,16 @@ TEMPLATE void NAME(aml_conv)(
 #if !defined CONV_QUADS && !defined CONV_PAIRS
 enum { NAME(CONV_AHEAD) = 4096 / sizeof(ELEMENT) }; // elements that are read soon, in a copy
 
+// The planes of `from` channels from `channel` on, as aml_shared_conv_copy copies them.
+TEMPLATE void NAME(conv_copy_made)(PROLOGUE(made), void *context, int64_t image, int64_t channel,
+                                   int64_t from, AXES(source), AXES(origin), AXES(copy),
+                                   int64_t around, ELEMENT *copy)
+{
+    NO_UNROLL for (int64_t i = 0; i < from; i++) copy = NAME(conv_plane)(
+        NULL, 0, 0, source_d, source_h, source_w, origin_d, origin_h, origin_w, copy_d, copy_h,
+        copy_w, around, made, context, image, channel + i, copy);
+}
+
 // The planes of `from` channels. `around`: what lies around the image is written as well; it has to be
 // for the first of several copies of the same place.
 SHARED void NAME(aml_shared_conv_copy)(const ELEMENT *source, int64_t half, int64_t from,
@@ -211,11 +251,11 @@ SHARED void NAME(aml_shared_conv_copy)(const ELEMENT *source, int64_t half, int6
     if (half) {
         NO_UNROLL for (int64_t channel = 0; channel < from; channel++) copy = NAME(conv_plane)(
             NAME(conv_at)(source, channel * plane, half), half, 0, source_d, source_h, source_w,
-            origin_d, origin_h, origin_w, copy_d, copy_h, copy_w, around, copy);
+            origin_d, origin_h, origin_w, copy_d, copy_h, copy_w, around, NULL, NULL, 0, 0, copy);
     } else {
         NO_UNROLL for (int64_t channel = 0; channel < from; channel++) copy = NAME(conv_plane)(
             source + channel * plane, 0, NAME(CONV_AHEAD), source_d, source_h, source_w, origin_d,
-            origin_h, origin_w, copy_d, copy_h, copy_w, around, copy);
+            origin_h, origin_w, copy_d, copy_h, copy_w, around, NULL, NULL, 0, 0, copy);
     }
 }
 
@@ -405,7 +445,12 @@ TEMPLATE void NAME(aml_conv_weight)(const SOURCE *x, const SOURCE *dy, ELEMENT *
                                     int64_t vectors, int64_t tile_channels, int64_t tile_rows,
                                     int64_t channel_chunk, int64_t channel_parts,
                                     int64_t copy_elements, int64_t turned_elements, int64_t half,
-                                    int64_t part_begin, int64_t part_end)
+                                    int64_t part_begin, int64_t part_end
+#ifndef CONV_PAIRS
+                                    ,
+                                    PROLOGUE(prologue), void *context
+#endif
+)
 {
     int64_t panels = (to + vectors * LANES - 1) / (vectors * LANES);
     int64_t taps = kernel_d * kernel_h * kernel_w, positions = result_d * result_h * result_w;
@@ -450,7 +495,13 @@ TEMPLATE void NAME(aml_conv_weight)(const SOURCE *x, const SOURCE *dy, ELEMENT *
                     aml_shared_conv_copy_images_pairs
                     (in, other ? groups * from * source_size : 0, channels, source_d,
 #else
-                    NAME(aml_shared_conv_copy)
+                    if (prologue)
+                        NAME(conv_copy_made)
+                    (prologue, context, image, group * from + first, channels, source_d, source_h,
+                     source_w, begin_d * stride_d - low_d, begin_h * stride_h - low_h, -low_w,
+                     copy_d, copy_h, copy_w, blocks > 1 || channels > ready, scratch);
+                    else
+                        NAME(aml_shared_conv_copy)
                     (in, half, channels, source_d,
 #endif
  source_h, source_w, begin_d * stride_d - low_d,
@@ -643,5 +694,6 @@ SHARED void NAME(aml_shared_conv_weight_store)(const VECTOR *sums, int64_t count
 #endif
 
 #undef AXES
+#undef PROLOGUE
 #undef EACH
 #undef TILE_PARAMETERS

@@ -67,15 +67,20 @@ static void put_type(Buffer *out, const char *type, int first, int second, const
     buffer_text(out, "]");
 }
 
-// Of values number `first` and the next.
-static void put_operation(Buffer *out, const char *op, const Shape *s, int first)
+static void put_attributes(Buffer *out, const char *op, const Shape *s)
 {
-    buffer_printf(out, " = %s %%%d, %%%d", op, first, first + 1);
     put_list(out, "stride", s->stride, s->axes);
     put_list(out, "low", s->low, s->axes);
     put_list(out, "high", s->high, s->axes);
     put_list(out, "dilation", s->dilation, s->axes);
     buffer_printf(out, " groups=%d%s : ", s->groups, strcmp(op, "conv_weight") ? "" : " split=0");
+}
+
+// Of values number `first` and the next.
+static void put_operation(Buffer *out, const char *op, const Shape *s, int first)
+{
+    buffer_printf(out, " = %s %%%d, %%%d", op, first, first + 1);
+    put_attributes(out, op, s);
 }
 
 static void result_size(const Shape *s, int y[3])
@@ -86,22 +91,29 @@ static void result_size(const Shape *s, int y[3])
                1;
 }
 
-// The convolution or a gradient of it, then something in its epilogue.
-static void put_function(Buffer *out, int index, const char *op, const Shape *s, const char *type,
-                         bool mixed)
+// The types of a convolution's or a gradient's operands, and of what it makes.
+static void put_types(Arena *arena, const char *op, const Shape *s, const char *type,
+                      const char **first, const char **second, const char **result)
 {
     int y[3];
     result_size(s, y);
     bool input = strcmp(op, "conv_input") == 0, weight = strcmp(op, "conv_weight") == 0;
-    Buffer x_type = {.arena = out->arena}, w_type = x_type, y_type = x_type;
+    Buffer x_type = {.arena = arena}, w_type = x_type, y_type = x_type;
     put_type(&x_type, type, s->images, s->from, s->size, s->axes);
     put_type(&w_type, type, s->to, s->from / s->groups, s->kernel, s->axes);
     put_type(&y_type, type, s->images, s->to, y, s->axes);
-    const char *first = input ? y_type.text : x_type.text,
-               *second = weight ? y_type.text : w_type.text,
-               *result = input    ? x_type.text
-                         : weight ? w_type.text
-                                  : y_type.text;
+    *first = input ? y_type.text : x_type.text;
+    *second = weight ? y_type.text : w_type.text;
+    *result = input ? x_type.text : weight ? w_type.text : y_type.text;
+}
+
+// The convolution or a gradient of it, then something in its epilogue.
+static void put_function(Buffer *out, int index, const char *op, const Shape *s, const char *type,
+                         bool mixed)
+{
+    bool input = strcmp(op, "conv_input") == 0, weight = strcmp(op, "conv_weight") == 0;
+    const char *first, *second, *result;
+    put_types(out->arena, op, s, type, &first, &second, &result);
     buffer_printf(out, "function @f%d%s {\n%%0 = parameter : %s\n%%1 = parameter : %s\n", index,
                   mixed ? " mixed" : "", first, second);
     bool along = mixed && index % 2; // the epilogue reads as much as it writes
@@ -157,7 +169,29 @@ static void put_sums(Buffer *out, int index, const char *op, const Shape *s, con
     buffer_text(out, "result %11\nresult %12\nresult %13\n}\n");
 }
 
-typedef enum { EPILOGUE_PLAIN, EPILOGUE_MIXED, EPILOGUE_SUMS } Epilogue;
+// The convolution or a gradient of it, whose first operand is computed where it is copied, and is
+// nowhere 0: what lies around it is not computed.
+static void put_prologue(Buffer *out, int index, const char *op, const Shape *s, const char *type)
+{
+    bool input = strcmp(op, "conv_input") == 0;
+    Buffer parameters = {.arena = out->arena};
+    const char *first, *second, *result;
+    put_types(out->arena, op, s, type, &first, &second, &result);
+    for (int inside = 0; inside < 2; inside++)
+        buffer_printf(&parameters,
+                      "%%%d = parameter : %s[%d]\n%%%d = parameter : %s\n%%%d = parameter : %s\n%s",
+                      4 * inside, type, input ? s->to : s->from, 4 * inside + 1, first,
+                      4 * inside + 2, second, inside ? "" : "%3 = fused %0, %1, %2 body={\n");
+    buffer_printf(out,
+                  "function @f%d {\n%s%%7 = broadcast %%4 axes=[1] : %s\n%%8 = mul %%5, %%7 : %s\n"
+                  "%%9 = constant value=splat(0.25) : %s\n%%10 = max %%9, %%8 : %s\n",
+                  index, parameters.text, first, first, first, first);
+    buffer_printf(out, "%%11 = %s %%10, %%6", op);
+    put_attributes(out, op, s);
+    buffer_printf(out, "%s\nresult %%11\n} : %s\nresult %%3\n}\n", result, result);
+}
+
+typedef enum { EPILOGUE_PLAIN, EPILOGUE_MIXED, EPILOGUE_SUMS, PROLOGUE } Epilogue;
 
 // Every `step`-th of the shapes.
 static void check_shapes(const char *cpu, const Shape list[], size_t in_list, const char *type,
@@ -170,10 +204,14 @@ static void check_shapes(const char *cpu, const Shape list[], size_t in_list, co
     int count = 0, each = epilogue == EPILOGUE_SUMS ? 2 : 3;
     for (size_t i = 0; i < in_list; i += (size_t)step)
         for (int k = 0; k < each; k++, count++) {
+            const Shape *s = &list[i];
+            bool by_itself = s->groups == s->from && s->groups == s->to; // then it has none
             if (epilogue == EPILOGUE_SUMS)
-                put_sums(&text, count, ops[k], &list[i], type);
+                put_sums(&text, count, ops[k], s, type);
+            else if (epilogue == PROLOGUE && !by_itself)
+                put_prologue(&text, count, ops[k], s, type);
             else
-                put_function(&text, count, ops[k], &list[i], type, epilogue == EPILOGUE_MIXED);
+                put_function(&text, count, ops[k], s, type, epilogue == EPILOGUE_MIXED);
         }
     IrModule *module = module_from_text(cx, "conv.ir", text.text, text.length, &messages);
     Case *cases = NEW_ARRAY(cx->arena, Case, count + 1);
@@ -243,6 +281,13 @@ TEST(sums_of_channels)
     check_all(test_cpu, "f32", EPILOGUE_SUMS, 1, 2e-4);
     check_all(test_cpu, "f64", EPILOGUE_SUMS, 3, 1e-11);
     check_shapes(test_cpu, lined, COUNT_OF(lined), "f32", EPILOGUE_SUMS, 1, 2e-4);
+}
+// Registers that a row fills or not, blocks, groups, strides; what would be read where it is.
+TEST(prologues)
+{
+    check_all(test_cpu, "f32", PROLOGUE, 2, 2e-4);
+    check_all(test_cpu, "f64", PROLOGUE, 3, 1e-11);
+    check_shapes(test_cpu, lined, COUNT_OF(lined), "f32", PROLOGUE, 1, 2e-4);
 }
 // Operands rounded to bf16, read as they are stored.
 TEST(mixed)
@@ -519,6 +564,7 @@ int main(int argc, char **argv)
     RUN(lanes_are_positions);
     RUN(f64);
     RUN(sums_of_channels);
+    RUN(prologues);
     RUN(mixed);
     RUN(gradients_along_positions);
     RUN(f16);
