@@ -29,32 +29,18 @@ HELPER f64v conv_load_f64(const double *base, int64_t index, int lanes, int64_t 
     return lanes == F64_LANES ? f64_load(base + index) : f64_load_some(base + index, lanes);
 }
 
-#define ELEMENT float
+#define AS_F32
+#include "element.h"
 #define SOURCE ELEMENT
-#define VECTOR f32v
-#define LANES F32_LANES
-#define NAME(name) name##_f32
-#define V(name) f32_##name
 #define CONV_WORDS
 #include "conv_template.h"
 #undef CONV_WORDS
-#undef ELEMENT
-#undef VECTOR
-#undef LANES
-#undef NAME
-#undef V
+#include "element.h"
 
-#define ELEMENT double
-#define VECTOR f64v
-#define LANES F64_LANES
-#define NAME(name) name##_f64
-#define V(name) f64_##name
+#define AS_F64
+#include "element.h"
 #include "conv_template.h"
-#undef ELEMENT
-#undef VECTOR
-#undef LANES
-#undef NAME
-#undef V
+#include "element.h"
 
 #undef SOURCE
 

@@ -13,50 +13,25 @@
 
 #include "dot_half.h"
 
-#define ELEMENT float
-#define VECTOR f32v
-#define LANES F32_LANES
-#define NAME(name) name##_f32
-#define V(name) f32_##name
+#define AS_F32
+#include "element.h"
 #include "dot_template.h"
-#undef ELEMENT
-#undef VECTOR
-#undef LANES
-#undef NAME
-#undef V
+#include "element.h"
 
-#define ELEMENT double
-#define VECTOR f64v
-#define LANES F64_LANES
-#define NAME(name) name##_f64
-#define V(name) f64_##name
+#define AS_F64
+#include "element.h"
 #include "dot_template.h"
-#undef ELEMENT
-#undef VECTOR
-#undef LANES
-#undef NAME
-#undef V
+#include "element.h"
 
 // Tiles whose elements are pairs of bf16 in 32 bits.
-#define ELEMENT float
-#define VECTOR f32v
-#define LANES F32_LANES
-#define NAME(name) name##_pairs
-#define V(name) pairs_##name
-#define pairs_splat f32_splat
-#define pairs_load f32_load
-#define pairs_load_some f32_load_some
-#define pairs_fma bf16_pairs_fma
+#define AS_PAIRS
+#include "element.h"
 TEMPLATE void NAME(dot_tile)(int64_t rows, int64_t vectors, A_PARAMETERS, const ELEMENT *b,
                              int64_t step, int64_t k, int lanes, const VECTOR *start, VECTOR *keep,
                              const ELEMENT *ahead, int64_t ahead_step, int64_t row, int64_t column,
                              END_PARAMETERS);
 #include "dot_tile.h"
-#undef ELEMENT
-#undef VECTOR
-#undef LANES
-#undef NAME
-#undef V
+#include "element.h"
 
 #ifdef AML_HAS_TILES
 // Zeros stand behind the last words of k.
