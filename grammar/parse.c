@@ -402,15 +402,15 @@ Node *parse_file_lost(Cx *cx, uint32_t file, CommentList *comments, Map *lost)
                         .comments = comments,
                         .lost = lost},
                *ps = &state;
-    ps->newline = true;
     ps->synced_at = UINT32_MAX;
     Span whole = {file, 0, (uint32_t)ps->source->length};
     ps->result = node_new(cx, NODE_File, whole);
     if (!check_bytes(ps))
         return ps->result;
-    size_t skip =
-        ps->source->length >= 3 && memcmp(ps->source->text, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
-    if (!scan_begin(ps, skip))
+    Span text = whole;
+    if (ps->source->length >= 3 && memcmp(ps->source->text, "\xEF\xBB\xBF", 3) == 0)
+        text.start = 3;
+    if (!scan_begin(ps, text))
         bug(cx, whole, "the scanner could not be started");
     check_edition(ps);
     if (!ps->gave_up)
@@ -429,15 +429,29 @@ Node *parse_file(Cx *cx, uint32_t file, CommentList *comments)
     return parse_file_lost(cx, file, comments, NULL);
 }
 
+Node *parse_declaration(Cx *cx, Span part)
+{
+    ParseState state = {.cx = cx, .file = part.file, .source = source_file(cx, part.file)},
+               *ps = &state;
+    ps->synced_at = UINT32_MAX;
+    ps->result = node_new(cx, NODE_File, part);
+    if (!scan_begin(ps, part))
+        bug(cx, part, "the scanner could not be started");
+    aml_parse(ps);
+    scan_end(ps);
+    if (ps->mistakes > 0 || ps->result->as.file.decls.count != 1)
+        bug(cx, part, "this part of the library is not one declaration");
+    return ps->result->as.file.decls.at[0];
+}
+
 void tokens_dump(Cx *cx, uint32_t file, Buffer *out)
 {
     ParseState state = {.cx = cx, .file = file, .source = source_file(cx, file)}, *ps = &state;
-    ps->newline = true;
     Span whole = {file, 0, (uint32_t)ps->source->length};
     ps->result = node_new(cx, NODE_File, whole);
     if (!check_bytes(ps))
         return;
-    if (!scan_begin(ps, 0))
+    if (!scan_begin(ps, whole))
         bug(cx, whole, "the scanner could not be started");
     AML_STYPE value;
     AML_LTYPE loc;

@@ -52,6 +52,7 @@ struct ParseState {
 
     // aml.l
     uint32_t at, start;  // byte offsets: behind and of the current raw token
+    uint32_t end;        // byte offset at which the text ends
     uint32_t line_start; // byte offset of the current line
     bool newline;        // seen since the last token
     bool after_dot;      // the last token was `.`: digits are a member name
@@ -89,7 +90,7 @@ const char *token_found(const ParseState *ps, const Token *token);
 
 // aml.l
 int aml_scan_raw(Token *token, ParseState *ps); // 0 at the end
-bool scan_begin(ParseState *ps, size_t skip);
+bool scan_begin(ParseState *ps, Span part);
 void scan_end(ParseState *ps);
 
 // parse.c

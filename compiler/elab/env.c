@@ -217,7 +217,7 @@ const char *env_closest(Elab *e, Env *env, Sym name)
 {
     if (diag_errors(e->cx) > 100) // a suggestion compares the name with every other one
         return NULL;
-    Vec(const char *) candidates = {0};
+    NameList candidates = {0};
     for (Env *at = env; at; at = at->parent) {
         for (int i = 0; at->frame && i < at->frame->count; i++)
             vec_push(e->cx->arena, &candidates, at->frame->name[i]);
@@ -226,7 +226,7 @@ const char *env_closest(Elab *e, Env *env, Sym name)
                 vec_push(e->cx->arena, &candidates, at->self->member.key[i]);
     }
     UnitFile *file = e->unit && env ? unit_file(e->unit, env->file) : NULL;
-    for (int i = 0; file && i < file->scope.count; i++)
-        vec_push(e->cx->arena, &candidates, file->scope.key[i]);
+    if (file)
+        unit_names(e->unit, file, &candidates);
     return closest_name(name, candidates.at, candidates.count);
 }

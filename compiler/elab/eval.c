@@ -624,6 +624,7 @@ static Value eval_node(Elab *e, Env *env, Node *node)
     case NODE_IfStmt:
     case NODE_For:
     case NODE_File:
+    case NODE_Unread:
     case NODE_Use:
     case NODE_Const:
     case NODE_Option:
