@@ -95,7 +95,7 @@ void scan_end(ParseState *ps);
 
 // parse.c
 Span parse_span(ParseState *ps, Loc loc);
-Node *make_node(ParseState *ps, NodeKind kind, Loc loc, Node from);
+Node *make_node(ParseState *ps, NodeKind kind, Loc loc);
 Node *make_number(ParseState *ps, Loc loc, NumberToken number);
 Node *make_binary(ParseState *ps, Loc loc, Oper op, Node *left, Node *right);
 Node *make_compare(ParseState *ps, Loc loc, Oper op, Node *left, Node *right);

@@ -72,6 +72,17 @@ Env *env_self(Elab *e, Env *parent, Instance *self)
     return env;
 }
 
+void env_reserve(Elab *e, Env *env, int names)
+{
+    if (env->frame && env->frame->capacity > 0)
+        return;
+    if (!env->frame)
+        env->frame = NEW(e->cx->arena, Frame);
+    env->frame->name = NEW_ARRAY(e->cx->arena, Sym, names);
+    env->frame->value = NEW_ARRAY(e->cx->arena, Value, names);
+    env->frame->capacity = names;
+}
+
 void env_bind(Elab *e, Env *env, Sym name, Value value)
 {
     if (!env->frame)

@@ -705,7 +705,9 @@ Value elab_expect(Elab *e, Env *env, Node *node, Node *type)
 Value elab_eval_as(Elab *e, Env *env, Node *node, Node *type, const char *what)
 {
     Value value = elab_expect(e, env, node, type);
-    if (type && value.kind != VALUE_POISON && !elab_match(e, env, type, &value, what, node->span))
+    Subject subject = {.before = what};
+    if (type && value.kind != VALUE_POISON &&
+        !elab_match(e, env, type, &value, &subject, node->span))
         return value_poison();
     return value;
 }
