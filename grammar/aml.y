@@ -35,7 +35,12 @@
             (current) = (Loc){YYRHSLOC(rhs, 0).end, YYRHSLOC(rhs, 0).end, NULL};                                       \
     } while (0)
 // A node from its fields: MAKE(Let, let, @$, .value = $4)
-#define MAKE(kind, field, loc, ...) make_node(ps, NODE_##kind, (loc), (Node){.as.field = {__VA_ARGS__}})
+#define MAKE(kind, field_, loc, ...)                                                                                   \
+    ({                                                                                                                 \
+        Node *made_ = make_node(ps, NODE_##kind, (loc));                                                               \
+        made_->as.field_ = (Ast##kind){__VA_ARGS__};                                                                   \
+        made_;                                                                                                         \
+    })
 #define AT(loc) parse_span(ps, (loc))
 #define ADD(list, node) list_add(ps, (list), (node))
 #define ONE(node) list_of(ps, (node))

@@ -58,8 +58,7 @@ static Token fetch(ParseState *ps)
     Token token = {0};
     if (aml_scan_raw(&token, ps) == 0) {
         token.kind = AML_EOF;
-        uint32_t end = (uint32_t)ps->source->length;
-        token.loc = (Loc){.start = end, .end = end};
+        token.loc = (Loc){.start = ps->end, .end = ps->end};
         token.first = true;
         token.column = -1;
         return token;

@@ -14,13 +14,9 @@ Span parse_span(ParseState *ps, Loc loc)
     return SPAN(loc);
 }
 
-Node *make_node(ParseState *ps, NodeKind kind, Loc loc, Node from)
+Node *make_node(ParseState *ps, NodeKind kind, Loc loc)
 {
-    Node *node = NEW(ps->cx->arena, Node);
-    *node = from;
-    node->kind = kind;
-    node->span = SPAN(loc);
-    return node;
+    return node_new(ps->cx, kind, SPAN(loc));
 }
 
 Node *make_schema(ParseState *ps, Loc loc, NodeList entries)
@@ -38,7 +34,7 @@ Node *make_schema(ParseState *ps, Loc loc, NodeList entries)
 
 Node *make_error(ParseState *ps, Loc loc)
 {
-    return make_node(ps, NODE_Error, loc, (Node){0});
+    return make_node(ps, NODE_Error, loc);
 }
 
 NodeList list_of(ParseState *ps, Node *node)
@@ -358,40 +354,30 @@ void parse_mistake(ParseState *ps)
 
 // ---- after parsing
 
-typedef struct Deep {
-    Node *node;
-    int depth;
-} Deep;
-
 typedef struct DeepWalk {
-    ParseState *ps;
-    Vec(Deep) todo;
     int depth;
+    Node *found; // the last node that is too deep; what is below is not looked at
 } DeepWalk;
 
-static void push_deep(Node *child, void *data)
+static void look_deeper(Node *node, void *data)
 {
     DeepWalk *walk = data;
-    Deep item = {child, walk->depth + 1};
-    vec_push(walk->ps->cx->scratch, &walk->todo, item);
+    if (++walk->depth > DEEPEST_TREE)
+        walk->found = node;
+    else
+        node_each_child(node, look_deeper, walk);
+    walk->depth--;
 }
 
 // `a + a + a + ...` needs no stack to parse but would to walk: what is nested too deeply is refused
-// here, once and for all stages. The walk keeps its own stack.
+// here, once and for all stages.
 static bool too_deep(ParseState *ps, Node *root)
 {
-    DeepWalk walk = {.ps = ps};
-    push_deep(root, &walk);
-    while (walk.todo.count > 0) {
-        Deep item = walk.todo.at[--walk.todo.count];
-        if (item.depth > DEEPEST_TREE) {
-            report(ps->cx, item.node->span, nested_too_deeply, DEEPEST_TREE);
-            return true;
-        }
-        walk.depth = item.depth;
-        node_each_child(item.node, push_deep, &walk);
-    }
-    return false;
+    DeepWalk walk = {0};
+    look_deeper(root, &walk);
+    if (walk.found)
+        report(ps->cx, walk.found->span, nested_too_deeply, DEEPEST_TREE);
+    return walk.found != NULL;
 }
 
 Node *parse_file_lost(Cx *cx, uint32_t file, CommentList *comments, Map *lost)
@@ -402,15 +388,15 @@ Node *parse_file_lost(Cx *cx, uint32_t file, CommentList *comments, Map *lost)
                         .comments = comments,
                         .lost = lost},
                *ps = &state;
-    ps->newline = true;
     ps->synced_at = UINT32_MAX;
     Span whole = {file, 0, (uint32_t)ps->source->length};
     ps->result = node_new(cx, NODE_File, whole);
     if (!check_bytes(ps))
         return ps->result;
-    size_t skip =
-        ps->source->length >= 3 && memcmp(ps->source->text, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
-    if (!scan_begin(ps, skip))
+    Span text = whole;
+    if (ps->source->length >= 3 && memcmp(ps->source->text, "\xEF\xBB\xBF", 3) == 0)
+        text.start = 3;
+    if (!scan_begin(ps, text))
         bug(cx, whole, "the scanner could not be started");
     check_edition(ps);
     if (!ps->gave_up)
@@ -429,15 +415,29 @@ Node *parse_file(Cx *cx, uint32_t file, CommentList *comments)
     return parse_file_lost(cx, file, comments, NULL);
 }
 
+Node *parse_declaration(Cx *cx, Span part)
+{
+    ParseState state = {.cx = cx, .file = part.file, .source = source_file(cx, part.file)},
+               *ps = &state;
+    ps->synced_at = UINT32_MAX;
+    ps->result = node_new(cx, NODE_File, part);
+    if (!scan_begin(ps, part))
+        bug(cx, part, "the scanner could not be started");
+    aml_parse(ps);
+    scan_end(ps);
+    if (ps->mistakes > 0 || ps->result->as.file.decls.count != 1)
+        bug(cx, part, "this part of the library is not one declaration");
+    return ps->result->as.file.decls.at[0];
+}
+
 void tokens_dump(Cx *cx, uint32_t file, Buffer *out)
 {
     ParseState state = {.cx = cx, .file = file, .source = source_file(cx, file)}, *ps = &state;
-    ps->newline = true;
     Span whole = {file, 0, (uint32_t)ps->source->length};
     ps->result = node_new(cx, NODE_File, whole);
     if (!check_bytes(ps))
         return;
-    if (!scan_begin(ps, 0))
+    if (!scan_begin(ps, whole))
         bug(cx, whole, "the scanner could not be started");
     AML_STYPE value;
     AML_LTYPE loc;

@@ -52,6 +52,7 @@ struct ParseState {
 
     // aml.l
     uint32_t at, start;  // byte offsets: behind and of the current raw token
+    uint32_t end;        // byte offset at which the text ends
     uint32_t line_start; // byte offset of the current line
     bool newline;        // seen since the last token
     bool after_dot;      // the last token was `.`: digits are a member name
@@ -89,12 +90,12 @@ const char *token_found(const ParseState *ps, const Token *token);
 
 // aml.l
 int aml_scan_raw(Token *token, ParseState *ps); // 0 at the end
-bool scan_begin(ParseState *ps, size_t skip);
+bool scan_begin(ParseState *ps, Span part);
 void scan_end(ParseState *ps);
 
 // parse.c
 Span parse_span(ParseState *ps, Loc loc);
-Node *make_node(ParseState *ps, NodeKind kind, Loc loc, Node from);
+Node *make_node(ParseState *ps, NodeKind kind, Loc loc);
 Node *make_number(ParseState *ps, Loc loc, NumberToken number);
 Node *make_binary(ParseState *ps, Loc loc, Oper op, Node *left, Node *right);
 Node *make_compare(ParseState *ps, Loc loc, Oper op, Node *left, Node *right);

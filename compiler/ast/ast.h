@@ -98,8 +98,11 @@ void node_dump(Cx *cx, const Node *node,
 // grammar/: the parser. Always returns a File node; syntax errors were reported to cx. `comments`
 // may be NULL.
 Node *parse_file(Cx *cx, uint32_t file, CommentList *comments);
-// The same; `lost` gets the names in text that was skipped after a mistake: they may have been
-// declared there.
+// The one declaration in a part of a file of the library, which has none of the mistakes that are
+// looked for in whole files.
+Node *parse_declaration(Cx *cx, Span part);
+// The same as parse_file; `lost` gets the names in text that was skipped after a mistake: they may
+// have been declared there.
 Node *parse_file_lost(Cx *cx, uint32_t file, CommentList *comments, Map *lost);
 // One token a line, as the parser gets them; --emit=tokens.
 void tokens_dump(Cx *cx, uint32_t file, Buffer *out);

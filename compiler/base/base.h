@@ -27,7 +27,7 @@ typedef struct Arena Arena;
 Arena *arena_new(void);
 void arena_free(Arena *arena);
 void arena_reset(Arena *arena); // everything allocated so far goes away, the blocks are kept
-void arena_trim(Arena *arena); // gives back the memory that is not in use
+void arena_trim(Arena *arena);  // gives back the memory that is not in use
 void *
 arena_alloc(Arena *arena,
             size_t bytes); // zeroed, aligned to 16; never NULL (out of memory ends the process)
@@ -114,7 +114,7 @@ typedef struct SourceFile {
     const char *text; // NUL-terminated, `length` bytes before the NUL
     size_t length;
     bool is_std;        // part of the standard library
-    Vec(uint32_t) line; // byte offset at which each line begins
+    Vec(uint32_t) line; // byte offset at which each line begins; empty until a place is asked for
 } SourceFile;
 
 // The line and column (both from 1, columns in Unicode code points) at which `span` begins.
@@ -123,8 +123,8 @@ typedef struct Place {
     int line, column;
 } Place;
 
-uint32_t source_add(Cx *cx, const char *path, const char *text, size_t length,
-                    bool is_std); // copies text
+// Copies text, unless it is the library's, which lives as long as amlc.
+uint32_t source_add(Cx *cx, const char *path, const char *text, size_t length, bool is_std);
 const SourceFile *source_file(const Cx *cx, uint32_t file);
 Place source_place(const Cx *cx, Span span);
 Span source_line_span(const Cx *cx,

@@ -13,13 +13,9 @@ uint32_t source_add(Cx *cx, const char *path, const char *text, size_t length, b
 {
     SourceFile *file = NEW(cx->arena, SourceFile);
     file->path = arena_text(cx->arena, path, strlen(path));
-    file->text = arena_text(cx->arena, text, length);
+    file->text = is_std ? text : arena_text(cx->arena, text, length);
     file->length = length;
     file->is_std = is_std;
-    vec_push(cx->arena, &file->line, 0);
-    for (size_t i = 0; i < length; i++)
-        if (text[i] == '\n')
-            vec_push(cx->arena, &file->line, (uint32_t)i + 1);
     vec_push(cx->arena, &cx->source, file);
     return (uint32_t)cx->source.count - 1;
 }
@@ -27,6 +23,21 @@ uint32_t source_add(Cx *cx, const char *path, const char *text, size_t length, b
 const SourceFile *source_file(const Cx *cx, uint32_t file)
 {
     return cx->source.at[file < (uint32_t)cx->source.count ? file : 0];
+}
+
+// The file with its lines: of most files nobody asks for a place.
+static const SourceFile *file_with_lines(const Cx *cx, uint32_t number)
+{
+    SourceFile *file = cx->source.at[number < (uint32_t)cx->source.count ? number : 0];
+    if (file->line.count > 0)
+        return file;
+    vec_push(cx->arena, &file->line, 0);
+    for (const char *at = file->text, *end = at + file->length;
+         (at = memchr(at, '\n', (size_t)(end - at))) != NULL;) {
+        at++;
+        vec_push(cx->arena, &file->line, (uint32_t)(at - file->text));
+    }
+    return file;
 }
 
 // Index of the line that holds the byte `offset`.
@@ -50,7 +61,7 @@ static uint32_t clamp_offset(const SourceFile *file, uint32_t offset)
 
 Place source_place(const Cx *cx, Span span)
 {
-    const SourceFile *file = source_file(cx, span.file);
+    const SourceFile *file = file_with_lines(cx, span.file);
     uint32_t start = clamp_offset(file, span.start);
     int line = line_of(file, start), column = 1;
     for (uint32_t i = file->line.at[line]; i < start; i++)
@@ -61,7 +72,7 @@ Place source_place(const Cx *cx, Span span)
 
 Span source_line_span(const Cx *cx, Span span)
 {
-    const SourceFile *file = source_file(cx, span.file);
+    const SourceFile *file = file_with_lines(cx, span.file);
     int line = line_of(file, clamp_offset(file, span.start));
     uint32_t start = file->line.at[line];
     uint32_t end =

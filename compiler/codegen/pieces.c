@@ -13,7 +13,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <llvm-c/Analysis.h>
 #include <llvm-c/BitReader.h>
 #include <llvm-c/BitWriter.h>
 #include <llvm-c/Comdat.h>
@@ -26,7 +25,8 @@ extern const AmlEmbedded aml_kernel_bitcode[], aml_kernel_objects[];
 
 // Templates first become part of the kernels that call them; then each kernel is straight-line code
 // and a few loops. Further passes of LLVM's own lists (gvn, dse, adce, instcombine once more) took
-// a twelfth of its time and left the instructions of nearly all kernels as they were.
+// a twelfth of its time and left the instructions of nearly all kernels as they were; sroa after
+// unrolling and loop-instsimplify and loop-simplifycfg before rotating left those of all.
 //
 // The tiles of products, forty of which a product calls two or three, are read when all around them
 // has been inlined (dot_tile_sums.h).
@@ -34,9 +34,8 @@ static const char around[] = "elim-avail-extern,globaldce,always-inline,globaldc
 static const char pipeline[] =
     "elim-avail-extern,globaldce,always-inline,globaldce,always-inline,globaldce,"
     "function(sroa,early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,"
-    "loop-mssa(loop-instsimplify,loop-simplifycfg,loop-rotate,licm),simplifycfg,instcombine<no-"
-    "verify-fixpoint>,"
-    "loop(loop-idiom,indvars,loop-deletion,loop-unroll-full),sroa,early-cse<memssa>,"
+    "loop-mssa(loop-rotate,licm),simplifycfg,instcombine<no-verify-fixpoint>,"
+    "loop(loop-idiom,indvars,loop-deletion,loop-unroll-full),early-cse<memssa>,"
     "loop-mssa(licm),simplifycfg,instcombine<no-verify-fixpoint>)";
 
 // In instructions. A template becomes about as many as are stated for it; an entry point calls a
@@ -341,24 +340,12 @@ static LLVMModuleRef join(Codegen *g, Piece *piece)
     return module;
 }
 
-static const char *run_pipeline(LLVMModuleRef module, LLVMTargetMachineRef machine)
-{
-    char *message = NULL;
-    const char *wrong = run_passes(module, machine, pipeline);
-    if (wrong)
-        return wrong;
-    if (LLVMVerifyModule(module, LLVMReturnStatusAction, &message))
-        return message;
-    LLVMDisposeMessage(message);
-    return NULL;
-}
-
 static void compile_module(Codegen *g, Piece *piece, LLVMModuleRef module, const char *emit_text)
 {
     bool asm_text = emit_text && strcmp(emit_text, "asm") == 0;
     char *message = NULL;
     double begin = lap_thread();
-    piece->wrong = run_pipeline(module, g->machine);
+    piece->wrong = run_passes(module, g->machine, pipeline);
     double passed = lap_thread();
     piece->pass_time = passed - begin;
     if (piece->wrong)

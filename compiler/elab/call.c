@@ -99,7 +99,7 @@ static Span span_of(const Span arg_span[], int index, Span span)
 
 // Which argument each parameter gets, -1: none. False after a report.
 static bool assign_arguments(Elab *e, const NodeList *params, const Sym names[],
-                             const Span arg_span[], int count, int given[], const char *what,
+                             const Span arg_span[], int count, int given[], const Subject *what,
                              Span span)
 {
     for (int i = 0; i < params->count; i++)
@@ -113,17 +113,18 @@ static bool assign_arguments(Elab *e, const NodeList *params, const Sym names[],
                 if (params->at[j]->as.param.name == names[i])
                     place = j;
         if (place < 0) {
-            unknown_argument(e, what, names[i], params, span_of(arg_span, i, span));
+            unknown_argument(e, subject_text(e, what), names[i], params,
+                             span_of(arg_span, i, span));
             return false;
         }
         if (place >= params->count) {
-            report(e->cx, elab_span(e, span_of(arg_span, i, span)), extra_argument, what,
-                   params->count, count);
+            report(e->cx, elab_span(e, span_of(arg_span, i, span)), extra_argument,
+                   subject_text(e, what), params->count, count);
             return false;
         }
         if (given[place] >= 0) {
             report(e->cx, elab_span(e, span_of(arg_span, i, span)), repeated_argument,
-                   params->at[place]->as.param.name, what);
+                   params->at[place]->as.param.name, subject_text(e, what));
             return false;
         }
         given[place] = i;
@@ -132,7 +133,7 @@ static bool assign_arguments(Elab *e, const NodeList *params, const Sym names[],
 }
 
 static bool bind_one(Elab *e, Env *env, Node *param_node, Value value, bool is_default,
-                     const char *what, DimList *unknown, Span span)
+                     const Subject *what, DimList *unknown, Span span)
 {
     const AstParam *param = &param_node->as.param;
     if (value.kind == VALUE_HOLE || (is_default && param->value->kind == NODE_Hole)) {
@@ -144,8 +145,8 @@ static bool bind_one(Elab *e, Env *env, Node *param_node, Value value, bool is_d
     }
     bool left_out = value.kind == VALUE_NONE && param->value && param->value->kind == NODE_None;
     if (param->type && !left_out && value.kind != VALUE_POISON) {
-        const char *text = arena_printf(e->cx->arena, "argument '%s' of %s", param->name, what);
-        if (!elab_match(e, env, param->type, &value, text, elab_span(e, span)))
+        Subject argument = {"argument '", param->name, "' of ", what};
+        if (!elab_match(e, env, param->type, &value, &argument, elab_span(e, span)))
             return false;
     }
     env_bind(e, env, param->name, value);
@@ -153,13 +154,14 @@ static bool bind_one(Elab *e, Env *env, Node *param_node, Value value, bool is_d
 }
 
 bool elab_bind(Elab *e, Env *env, const NodeList *params, const Value args[], const Sym names[],
-               const Span arg_span[], int count, const char *what, DimList *unknown, Span span)
+               const Span arg_span[], int count, const Subject *what, DimList *unknown, Span span)
 {
     int small[16];
     int *given = params->count <= 16 ? small : NEW_ARRAY(e->cx->arena, int, params->count);
     if (!assign_arguments(e, params, names, arg_span, count, given, what, span))
         return false;
     bool fine = true;
+    env_reserve(e, env, params->count + 2); // and two of the signature or the body
     for (int i = 0; i < params->count && fine; i++) {
         Node *param = params->at[i];
         if (param->kind != NODE_Param)
@@ -170,7 +172,8 @@ bool elab_bind(Elab *e, Env *env, const NodeList *params, const Value args[], co
             continue;
         }
         if (!param->as.param.value) {
-            report(e->cx, elab_span(e, span), missing_argument, what, param->as.param.name);
+            report(e->cx, elab_span(e, span), missing_argument, subject_text(e, what),
+                   param->as.param.name);
             note(e->cx, param->span, "declared here");
             return false;
         }
@@ -226,17 +229,17 @@ static void leave(Elab *e, const CallFrame *frame)
     e->strict = frame->strict;
 }
 
-static Value run_body(Elab *e, Env *env, const Signature *signature, const char *what)
+static Value run_body(Elab *e, Env *env, const Signature *signature, const Subject *what)
 {
     bool returned;
     Value value = elab_body(e, env, signature->body, &returned);
     if (!returned && signature->result) {
-        report(e->cx, elab_span(e, signature->body->span), no_result, what);
+        report(e->cx, elab_span(e, signature->body->span), no_result, subject_text(e, what));
         return value_poison();
     }
     if (returned && signature->result && value.kind != VALUE_POISON) {
-        const char *text = arena_printf(e->cx->arena, "the result of %s", what);
-        if (!elab_match(e, env, signature->result, &value, text, elab_span(e, e->returned)))
+        Subject result = {"the result of ", NULL, NULL, what};
+        if (!elab_match(e, env, signature->result, &value, &result, elab_span(e, e->returned)))
             return value_poison();
     }
     return value;
@@ -251,9 +254,9 @@ static Value run_builtin(Elab *e, Node *node, const Value args[], const Sym name
     const NodeList *params = &node->as.fn.params;
     int given[16];
     Value bound[16];
-    const char *what = arena_printf(e->cx->arena, "'%s'", node->as.fn.name);
+    Subject what = {"'", node->as.fn.name, "'", NULL};
     if (params->count > 16 ||
-        !assign_arguments(e, params, names, arg_span, count, given, what, span))
+        !assign_arguments(e, params, names, arg_span, count, given, &what, span))
         return value_poison();
     for (int i = 0; i < params->count; i++) {
         const AstParam *param = &params->at[i]->as.param;
@@ -262,7 +265,8 @@ static Value run_builtin(Elab *e, Node *node, const Value args[], const Sym name
         else if (param->value)
             bound[i] = elab_eval(e, env_new(e, NULL, node->span.file), param->value);
         else {
-            report(e->cx, elab_span(e, span), missing_argument, what, param->name);
+            report(e->cx, elab_span(e, span), missing_argument, subject_text(e, &what),
+                   param->name);
             return value_poison();
         }
         if (bound[i].kind == VALUE_POISON)
@@ -305,7 +309,7 @@ static Composite *find_composite(Elab *e, Node *fn, const Value args[], int coun
     return NULL;
 }
 
-static bool composite_argument_ok(Elab *e, Value value, const char *what, Span span)
+static bool composite_argument_ok(Elab *e, Value value, const Subject *what, Span span)
 {
     bool closed =
         value.kind == VALUE_FUNCTION && !value.as.function->env && !value.as.function->self;
@@ -313,11 +317,12 @@ static bool composite_argument_ok(Elab *e, Value value, const char *what, Span s
         value.kind == VALUE_TENSOR || value.kind == VALUE_OPTION || closed ||
         (value.kind != VALUE_FUNCTION && value.kind != VALUE_INSTANCE && value_is_static(value));
     if (!fine)
-        report(e->cx, elab_span(e, span), composite_argument, what, value_what(e, value));
+        report(e->cx, elab_span(e, span), composite_argument, subject_text(e, what),
+               value_what(e, value));
     return fine;
 }
 
-static bool composite_result(Elab *e, Composite *made, Value result, const char *what, Span span)
+static bool composite_result(Elab *e, Composite *made, Value result, const Subject *what, Span span)
 {
     int count = result.kind == VALUE_TUPLE ? result.as.list.count : 1;
     Value *items = result.kind == VALUE_TUPLE ? result.as.list.at : &result;
@@ -326,14 +331,15 @@ static bool composite_result(Elab *e, Composite *made, Value result, const char 
             if (items[i].kind != VALUE_POISON)
                 report(e->cx, elab_span(e, span), type_mismatch,
                        arena_printf(e->cx->arena,
-                                    "the result of %s, which has a gradient of its own,", what),
+                                    "the result of %s, which has a gradient of its own,",
+                                    subject_text(e, what)),
                        "a tensor or a tuple of tensors", value_what(e, items[i]));
             return false;
         }
         ir_result(e->trace->fn, items[i].as.tensor.inst, (Slot){SLOT_VALUE, 0}, NULL);
     }
     if (count == 0) {
-        report(e->cx, elab_span(e, span), no_result, what);
+        report(e->cx, elab_span(e, span), no_result, subject_text(e, what));
         return false;
     }
     made->results = count;
@@ -364,7 +370,7 @@ static void name_kernel(Elab *e, Composite *made)
 }
 
 static Composite *trace_composite(Elab *e, Node *fn, Node *grad, const Value args[], int count,
-                                  const char *what, Span span)
+                                  const Subject *what, Span span)
 {
     Composite *made = NEW(e->cx->arena, Composite);
     *made = (Composite){.fn = fn,
@@ -408,7 +414,8 @@ static Composite *trace_composite(Elab *e, Node *fn, Node *grad, const Value arg
     return made;
 }
 
-static Value call_composite(Elab *e, Node *fn, Node *grad, Env *bound, const char *what, Span span)
+static Value call_composite(Elab *e, Node *fn, Node *grad, Env *bound, const Subject *what,
+                            Span span)
 {
     const NodeList *params = &fn->as.fn.params;
     Value args[MOST_COMPOSITE_ARGS];
@@ -492,7 +499,9 @@ static Value call_function(Elab *e, const FunctionValue *function, const Value a
     if (node->kind != NODE_Lambda)
         e->strict = node->kind == NODE_Loss ||
                     (function->self && function->self->declaration->kind == NODE_Metric);
-    const char *what = shown ? arena_printf(e->cx->arena, "'%s'", shown) : "this function";
+    Subject callee =
+                shown ? (Subject){"'", shown, "'", NULL} : (Subject){.before = "this function"},
+            *what = &callee;
     Env *env = env_new(e, function->self ? function->self->env : function->env, node->span.file);
     Value value = value_poison();
     if (elab_bind(e, env, signature.params, args, names, arg_span, count, what, NULL, span)) {
@@ -501,7 +510,7 @@ static Value call_function(Elab *e, const FunctionValue *function, const Value a
             has_tensor(args, count))
             grad = unit_grad(e->unit, node);
         if (grad && signature.params->count > MOST_COMPOSITE_ARGS) {
-            report(e->cx, signature.params->at[0]->span, bad_argument, what,
+            report(e->cx, signature.params->at[0]->span, bad_argument, subject_text(e, what),
                    arena_printf(e->cx->arena,
                                 "a function with a gradient of its own has at most %d parameters",
                                 MOST_COMPOSITE_ARGS));
@@ -514,13 +523,13 @@ static Value call_function(Elab *e, const FunctionValue *function, const Value a
         help(e->cx,
              "%s is a loss: a setting names it without brackets, `loss: %s`; metrics are made with "
              "brackets, as mean_absolute_error()",
-             what, signature.name);
+             subject_text(e, what), signature.name);
     } else if (node->kind == NODE_Fn && count > signature.params->count &&
                makes_initializer(signature.result)) {
         help(e->cx,
              "%s makes an initializer, a function of a shape; a tensor of one number is "
              "`full([3, 4], 0.0)`",
-             what);
+             subject_text(e, what));
     }
     leave(e, &frame);
     return value;
@@ -686,9 +695,9 @@ Value elab_call_grad(Elab *e, Node *grad, const Value args[], int count, Span sp
         return value_poison();
     Env *env = env_new(e, NULL, grad->span.file);
     Value value = value_poison();
-    const char *what = arena_printf(e->cx->arena, "grad '%s'", signature.name);
-    if (elab_bind(e, env, signature.params, args, NULL, NULL, count, what, NULL, span))
-        value = run_body(e, env, &signature, what);
+    Subject what = {"grad '", signature.name, "'", NULL};
+    if (elab_bind(e, env, signature.params, args, NULL, NULL, count, &what, NULL, span))
+        value = run_body(e, env, &signature, &what);
     leave(e, &frame);
     return value;
 }

@@ -20,6 +20,8 @@ Elab *elab_new(Cx *cx, Unit *unit, IrModule *module)
     names->training = sym_of(cx, "training");
     names->dropout_active = sym_of(cx, "dropout_active");
     names->forward = sym_of(cx, "forward");
+    for (int i = 0; i < OPER_COUNT; i++)
+        names->quoted[i] = arena_printf(cx->arena, "'%s'", oper_text[i]);
     names->param = sym_of(cx, "param");
     names->path = sym_of(cx, "path");
     names->start = sym_of(cx, "start");
@@ -167,9 +169,9 @@ int elab_option(Elab *e, Node *declaration)
     Value written = choice ? elab_eval_as(e, env, option->value, option->type, option->name)
                            : elab_eval(e, env, option->value);
     entry.value = written;
+    Subject what = {"option '", option->name, "'", NULL};
     if (option->type && !choice &&
-        !elab_match(e, env, option->type, &entry.value,
-                    arena_printf(e->cx->arena, "option '%s'", option->name), option->value->span))
+        !elab_match(e, env, option->type, &entry.value, &what, option->value->span))
         return -1;
     if (written.kind == VALUE_POISON || entry.value.kind == VALUE_POISON)
         return -1;

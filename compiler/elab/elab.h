@@ -344,16 +344,25 @@ struct Dim {
     Sym name;
     bool known;
     int64_t value;
-    Span declared;    // the parameter or the annotation that introduces it
-    Span bound;       // where its value came from
-    const char *from; // "argument 'x' is f32[64, 10]"
+    Span declared;             // the parameter or the annotation that introduces it
+    Span bound;                // where its value came from
+    const struct Origin *from; // what had that size; NULL: not known
     int uses;
 };
 
+// What a message is about, put into words when there is one, since most is never talked of:
+// {"argument '", x, "' of ", &{"'", relu, "'"}} is "argument 'x' of 'relu'". Any part may be NULL.
+typedef struct Subject {
+    const char *before;
+    Sym name;
+    const char *after;
+    const struct Subject *of;
+} Subject;
+const char *subject_text(Elab *e, const Subject *what);
+
 // Checks `value` against the annotation, binding the dimension names that are new into `env`, and
 // converts it where the annotation says so. Reports at `span` and returns false if it does not fit.
-// `what`: "argument 'x' of cross_entropy".
-bool elab_match(Elab *e, Env *env, Node *type, Value *value, const char *what, Span span);
+bool elab_match(Elab *e, Env *env, Node *type, Value *value, const Subject *what, Span span);
 // The type an annotation stands for, all its sizes known: for fields of data sets and for weights.
 // False after a report.
 bool elab_type(Elab *e, Env *env, Node *type, TypeValue *out);

@@ -72,6 +72,17 @@ Env *env_self(Elab *e, Env *parent, Instance *self)
     return env;
 }
 
+void env_reserve(Elab *e, Env *env, int names)
+{
+    if (env->frame && env->frame->capacity > 0)
+        return;
+    if (!env->frame)
+        env->frame = NEW(e->cx->arena, Frame);
+    env->frame->name = NEW_ARRAY(e->cx->arena, Sym, names);
+    env->frame->value = NEW_ARRAY(e->cx->arena, Value, names);
+    env->frame->capacity = names;
+}
+
 void env_bind(Elab *e, Env *env, Sym name, Value value)
 {
     if (!env->frame)
@@ -217,7 +228,7 @@ const char *env_closest(Elab *e, Env *env, Sym name)
 {
     if (diag_errors(e->cx) > 100) // a suggestion compares the name with every other one
         return NULL;
-    Vec(const char *) candidates = {0};
+    NameList candidates = {0};
     for (Env *at = env; at; at = at->parent) {
         for (int i = 0; at->frame && i < at->frame->count; i++)
             vec_push(e->cx->arena, &candidates, at->frame->name[i]);
@@ -226,7 +237,7 @@ const char *env_closest(Elab *e, Env *env, Sym name)
                 vec_push(e->cx->arena, &candidates, at->self->member.key[i]);
     }
     UnitFile *file = e->unit && env ? unit_file(e->unit, env->file) : NULL;
-    for (int i = 0; file && i < file->scope.count; i++)
-        vec_push(e->cx->arena, &candidates, file->scope.key[i]);
+    if (file)
+        unit_names(e->unit, file, &candidates);
     return closest_name(name, candidates.at, candidates.count);
 }

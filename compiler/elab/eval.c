@@ -624,6 +624,7 @@ static Value eval_node(Elab *e, Env *env, Node *node)
     case NODE_IfStmt:
     case NODE_For:
     case NODE_File:
+    case NODE_Unread:
     case NODE_Use:
     case NODE_Const:
     case NODE_Option:
@@ -704,7 +705,9 @@ Value elab_expect(Elab *e, Env *env, Node *node, Node *type)
 Value elab_eval_as(Elab *e, Env *env, Node *node, Node *type, const char *what)
 {
     Value value = elab_expect(e, env, node, type);
-    if (type && value.kind != VALUE_POISON && !elab_match(e, env, type, &value, what, node->span))
+    Subject subject = {.before = what};
+    if (type && value.kind != VALUE_POISON &&
+        !elab_match(e, env, type, &value, &subject, node->span))
         return value_poison();
     return value;
 }

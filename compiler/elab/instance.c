@@ -149,7 +149,7 @@ Value elab_instance_make(Elab *e, Node *declaration, const Value args[], const S
     const NodeList *params = declaration->kind == NODE_Model    ? &declaration->as.model.params
                              : declaration->kind == NODE_Metric ? &declaration->as.metric.params
                                                                 : &declaration->as.optimizer.params;
-    const char *what = arena_printf(e->cx->arena, "'%s'", name);
+    Subject what = {"'", name, "'", NULL};
     // Arguments may not see the members: bind them in an environment of their own, then share its
     // frame.
     Env *binding = env_new(e, NULL, declaration->span.file);
@@ -157,7 +157,7 @@ Value elab_instance_make(Elab *e, Node *declaration, const Value args[], const S
     Trace *trace = e->trace;
     e->trace = NULL;
     bool fine =
-        elab_bind(e, binding, params, args, names, arg_span, count, what, &self->unknown, span);
+        elab_bind(e, binding, params, args, names, arg_span, count, &what, &self->unknown, span);
     e->trace = trace;
     if (!fine || !make_members(e, self))
         return value_poison();

@@ -39,13 +39,15 @@ struct ElabNames {
     PointerMap busy;        // Node * -> itself while its value is being computed
     PointerMap builtin;     // Node * (a Fn without body) -> const Builtin *
     PointerMap called;      // Node * of every function that was called, every model that was made
-    PointerMap types;       // Node * (Type) -> const TypeName *, looked up once
-    Map builtin_node;       // name -> Node * made for a builtin that is not declared
-    Map grad;               // name -> Node *, the gradient rules
+    const char *quoted[OPER_COUNT]; // "'+'": what messages call an operation
+    PointerMap types;               // Node * (Type) -> const TypeName *, looked up once
+    Map builtin_node;               // name -> Node * made for a builtin that is not declared
+    Map grad;                       // name -> Node *, the gradient rules
     bool grads_known;
 };
 
 Env *env_self(Elab *e, Env *parent, Instance *self);
+void env_reserve(Elab *e, Env *env, int names); // that will be bound, if it has none yet
 Env *env_shared(Elab *e, Env *parent, Frame *frame);
 const char *env_closest(Elab *e, Env *env, Sym name); // what was probably meant, or NULL
 const Builtin *elab_builtin(Elab *e, Node *fn);       // of a Fn without a body; NULL after a report
@@ -90,7 +92,7 @@ elab_parameters(Elab *e, Value fn); // of what can be called; NULL if it has non
 // The callee has no parameter of this name.
 void elab_unknown_argument(Elab *e, Value callee, Sym name, const NodeList *params, Span span);
 bool elab_bind(Elab *e, Env *env, const NodeList *params, const Value args[], const Sym names[],
-               const Span arg_span[], int count, const char *what, DimList *unknown, Span span);
+               const Span arg_span[], int count, const Subject *what, DimList *unknown, Span span);
 const char *elab_callee_text(Elab *e, Value fn); // "'relu'", "model 'Dense'"
 
 // ---- builtin_tree.c
@@ -124,7 +126,12 @@ bool elab_element_type(
     Elab *e, Sym name,
     TypeValue *out); // f32, float, bool, ...: also things like `string`; false if it is no type
 Value elab_type_value(Elab *e, const TypeValue *type);
-bool dim_set(Elab *e, Dim *dim, int64_t value, Span bound, const char *from);
+// Where the size of a dimension came from: "argument 'x' of 'relu' is f32[64, 10]".
+typedef struct Origin {
+    Subject what, of;
+    Type type;
+} Origin;
+bool dim_set(Elab *e, Dim *dim, int64_t value, Span bound, const Subject *what, const Type *type);
 Dim *dim_new(Elab *e, Sym name, Span declared);
 
 // ---- region.c

@@ -21,12 +21,14 @@ static bool wrong_type(const Matching *m, Node *type, const Value *value)
             expected = type_name_what(type_name(m->e, type));
         if (value->kind == VALUE_OPTION || value->kind == VALUE_LATER ||
             (value->kind == VALUE_QUANTITY && value->as.quantity.option >= 0)) {
-            report(m->e->cx, m->span, option_as_static, m->what, value_what(m->e, *value));
+            report(m->e->cx, m->span, option_as_static, subject_text(m->e, m->what),
+                   value_what(m->e, *value));
             if (value->kind == VALUE_OPTION)
                 note(m->e->cx, m->e->option.at[value->as.option].node->span,
                      "declared here; a `const` is known when the program is compiled");
         } else
-            report(m->e->cx, m->span, type_mismatch, m->what, expected, value_what(m->e, *value));
+            report(m->e->cx, m->span, type_mismatch, subject_text(m->e, m->what), expected,
+                   value_what(m->e, *value));
     }
     return false;
 }
@@ -66,7 +68,8 @@ static bool match_classes(const Matching *m, Node *type, const Value *value)
             Buffer text = {.arena = e->cx->arena};
             buffer_text(&text, "");
             text_of_node(e, count, &text);
-            report(e->cx, m->span, not_a_class, m->what, text.text, value_what(e, *value));
+            report(e->cx, m->span, not_a_class, subject_text(e, m->what), text.text,
+                   value_what(e, *value));
             help(e->cx, "declare the field as class(k); of what is computed, `mod(x, k)` is one");
         }
         return false;
@@ -80,7 +83,8 @@ static bool match_classes(const Matching *m, Node *type, const Value *value)
         Dim *unknown = NULL;
         Node *fresh = NULL;
         size_value(e, m->env, count, &expected, &unknown, &fresh);
-        report(e->cx, m->span, class_mismatch, m->what, (long long)expected, (long long)classes);
+        report(e->cx, m->span, class_mismatch, subject_text(e, m->what), (long long)expected,
+               (long long)classes);
         note_origins(m, count);
         note(e->cx, type->span, "declared here");
     }
@@ -194,8 +198,8 @@ static bool match_unit(const Matching *m, Node *type, TypeName name, Value *valu
                                             : unit == AML_UNIT_BYTES;
         if (!fits) {
             if (!m->quiet)
-                report(e->cx, m->span, unit_mismatch, m->what, type_name_what(name),
-                       value_what(e, *value));
+                report(e->cx, m->span, unit_mismatch, subject_text(e, m->what),
+                       type_name_what(name), value_what(e, *value));
             return false;
         }
         if (name == TYPE_fraction)
@@ -214,7 +218,7 @@ static bool match_unit(const Matching *m, Node *type, TypeName name, Value *valu
         if (m->quiet)
             return false;
         const char *shown = value_show(e, *value);
-        report(e->cx, m->span, missing_unit, m->what, type_name_what(name), shown);
+        report(e->cx, m->span, missing_unit, subject_text(e, m->what), type_name_what(name), shown);
         if (name == TYPE_duration)
             help(e->cx, "write `%s epochs` or `%s steps`", shown, shown);
         else if (name == TYPE_fraction)
@@ -262,6 +266,13 @@ static bool is_instance(const Value *value, NodeKind kind)
     return value->kind == VALUE_INSTANCE &&
            (value->as.instance->declaration ? value->as.instance->declaration->kind : NODE_Model) ==
                kind;
+}
+
+// Of a list, a tuple or a range; only a range may be refused.
+static bool items_of(const Matching *m, Value value, ValueList *out)
+{
+    const char *what = value.kind == VALUE_RANGE ? subject_text(m->e, m->what) : NULL;
+    return elab_items(m->e, value, out, what, m->span);
 }
 
 static bool fits_or_reports(const Matching *m, Node *type, const Value *value, bool fits)
@@ -324,7 +335,7 @@ static bool match_named(const Matching *m, Node *type, TypeName name, Value *val
     case TYPE_axes:
         if (value->kind != VALUE_LIST && value->kind != VALUE_RANGE && value->kind != VALUE_TUPLE)
             return wrong_type(m, type, value);
-        return elab_items(e, *value, &items, m->what, m->span);
+        return items_of(m, *value, &items);
     case TYPE_list:
         return fits_or_reports(m, type, value,
                                value->kind == VALUE_LIST || value->kind == VALUE_RANGE ||
@@ -393,7 +404,8 @@ static bool match_choice(const Matching *m, Node *type, Value *value)
             return true;
     if (m->quiet)
         return false;
-    report(e->cx, m->span, not_a_choice, m->what, choices_text(e, type), value_what(e, *value));
+    report(e->cx, m->span, not_a_choice, subject_text(e, m->what), choices_text(e, type),
+           value_what(e, *value));
     const char *word = value->kind == VALUE_SYMBOL ? value->as.symbol : value_plain_text(*value);
     if (word) {
         Vec(const char *) names = {0};
@@ -421,8 +433,8 @@ static bool match_record(const Matching *m, Node *type, Value *value)
         if (known)
             continue;
         if (!m->quiet) {
-            report(e->cx, found->span ? found->span[i] : m->span, unknown_member, m->what,
-                   found->name[i]);
+            report(e->cx, found->span ? found->span[i] : m->span, unknown_member,
+                   subject_text(e, m->what), found->name[i]);
             Vec(const char *) names = {0};
             for (int j = 0; j < params->count; j++)
                 vec_push(e->cx->arena, &names, params->at[j]->as.param.name);
@@ -448,15 +460,16 @@ static bool match_record(const Matching *m, Node *type, Value *value)
             }
         if (!given && !param->value) {
             if (!m->quiet)
-                report(e->cx, m->span, missing_argument, m->what, param->name);
+                report(e->cx, m->span, missing_argument, subject_text(e, m->what), param->name);
             return false;
         }
         if (!given)
             member = elab_expect(e, m->env, param->value, param->type);
         bool left_out = !given && param->value->kind == NODE_None;
         Matching inner = *m;
+        Subject what = {"'", param->name, "'", NULL};
         inner.span = place;
-        inner.what = arena_printf(e->cx->arena, "'%s'", param->name);
+        inner.what = &what;
         if (param->type && !left_out && !match(&inner, param->type, &member))
             return false;
         vec_push(e->cx->arena, &name, param->name);
@@ -475,7 +488,7 @@ static bool match_items(const Matching *m, Node *type, Value *value)
         ValueList items;
         if (value->kind != VALUE_LIST && value->kind != VALUE_RANGE && value->kind != VALUE_TUPLE)
             return wrong_type(m, type, value);
-        if (!elab_items(e, *value, &items, m->what, m->span))
+        if (!items_of(m, *value, &items))
             return false;
         Value copy = value_list(e, items.count, items.at);
         for (int i = 0; i < items.count; i++)
@@ -540,7 +553,7 @@ static bool match(const Matching *m, Node *type, Value *value)
     }
 }
 
-bool elab_match(Elab *e, Env *env, Node *type, Value *value, const char *what, Span span)
+bool elab_match(Elab *e, Env *env, Node *type, Value *value, const Subject *what, Span span)
 {
     Matching m = {e, env, what, span, false};
     return match(&m, type, value);

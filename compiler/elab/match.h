@@ -19,7 +19,7 @@ typedef enum TypeName {
 typedef struct Matching {
     Elab *e;
     Env *env;
-    const char *what;
+    const Subject *what;
     Span span;
     bool quiet;
 } Matching;

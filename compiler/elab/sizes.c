@@ -16,14 +16,32 @@ Dim *dim_new(Elab *e, Sym name, Span declared)
     return dim;
 }
 
-bool dim_set(Elab *e, Dim *dim, int64_t value, Span bound, const char *from)
+const char *subject_text(Elab *e, const Subject *what)
+{
+    return arena_printf(e->cx->arena, "%s%s%s%s", what->before ? what->before : "",
+                        what->name ? what->name : "", what->after ? what->after : "",
+                        what->of ? subject_text(e, what->of) : "");
+}
+
+static const Origin *origin_of(Elab *e, const Subject *what, const Type *type)
+{
+    Origin *origin = NEW(e->cx->arena, Origin);
+    *origin = (Origin){.what = *what, .type = *type};
+    if (what->of) { // it may be gone when it is talked of
+        origin->of = *what->of;
+        origin->what.of = &origin->of;
+    }
+    return origin;
+}
+
+bool dim_set(Elab *e, Dim *dim, int64_t value, Span bound, const Subject *what, const Type *type)
 {
     if (dim->known)
         return dim->value == value;
     dim->known = true;
     dim->value = value;
     dim->bound = bound;
-    dim->from = from ? arena_text(e->cx->arena, from, strlen(from)) : NULL;
+    dim->from = origin_of(e, what, type);
     return true;
 }
 
@@ -96,11 +114,6 @@ static bool has_unknown(Elab *e, Env *env, Node *node, bool *bad)
     return state == SIZE_UNKNOWN;
 }
 
-static const char *from_text(const Matching *m, const Type *actual)
-{
-    return arena_printf(m->e->cx->arena, "%s is %s", m->what, type_text(m->e->cx->arena, *actual));
-}
-
 bool size_solve(const Matching *m, Node *node, int64_t size, const Type *actual, bool *bad)
 {
     Elab *e = m->e;
@@ -120,7 +133,7 @@ bool size_solve(const Matching *m, Node *node, int64_t size, const Type *actual,
         return known == size;
     if (node->kind == NODE_Name) {
         Dim *dim = unknown ? unknown : dim_new(e, node->as.name.name, node->span);
-        dim_set(e, dim, size, m->span, from_text(m, actual));
+        dim_set(e, dim, size, m->span, m->what, actual);
         if (!unknown)
             env_bind(e, m->env, node->as.name.name, (Value){.kind = VALUE_DIM, .as.dim = dim});
         return true;
@@ -175,8 +188,8 @@ void note_origins(const Matching *m, Node *node)
     if (found && found->kind == VALUE_DIM) {
         Dim *dim = found->as.dim;
         if (dim->known && dim->from)
-            note(m->e->cx, dim->bound, "%s = %" PRId64 ": %s", node->as.name.name, dim->value,
-                 dim->from);
+            note(m->e->cx, dim->bound, "%s = %" PRId64 ": %s is %s", node->as.name.name, dim->value,
+                 subject_text(m->e, &dim->from->what), type_text(m->e->cx->arena, dim->from->type));
     }
 }
 
@@ -184,7 +197,8 @@ static void report_shape(const Matching *m, Node *type, const Type *actual, Node
 {
     Elab *e = m->e;
     const char *found = type_text(e->cx->arena, *actual);
-    report(e->cx, m->span, shape_mismatch, m->what, elab_type_text(e, m->env, type), found);
+    report(e->cx, m->span, shape_mismatch, subject_text(e, m->what),
+           elab_type_text(e, m->env, type), found);
     report_shapes(e->cx, "expected", type_text_with(e, m->env, type, actual, false), "found",
                   found);
     if (wrong)

@@ -375,7 +375,7 @@ static bool is_whole_power(Oper op, Value a, Value b)
 
 static Value binary_tensor(Elab *e, Oper op, Value a, Value b, Span span)
 {
-    const char *what = arena_printf(e->cx->arena, "'%s'", oper_text[op]);
+    const char *what = e->names->quoted[op];
     if (op == OPER_MATMUL) {
         if (a.kind != VALUE_TENSOR || b.kind != VALUE_TENSOR)
             return bad_operands(e, op, a, b, span);

@@ -393,17 +393,19 @@ Value elab_convert(Elab *e, Value value, const TypeValue *type, Span span)
 
 Inst *elab_matmul(Elab *e, Inst *a, Inst *b, Span span)
 {
-    const char *left = type_text(e->cx->arena, a->type), *right = type_text(e->cx->arena, b->type);
     if (a->type.dtype != b->type.dtype) {
-        report(e->cx, elab_span(e, span), dtype_mismatch, "'@'", left, right);
+        report(e->cx, elab_span(e, span), dtype_mismatch, "'@'", type_text(e->cx->arena, a->type),
+               type_text(e->cx->arena, b->type));
         return NULL;
     }
     if (a->type.rank == 0 || b->type.rank == 0) {
         report(e->cx, elab_span(e, span), shape_mismatch, "'@'",
                "tensors with at least one axis each",
-               arena_printf(e->cx->arena, "%s and %s", left, right));
+               arena_printf(e->cx->arena, "%s and %s", type_text(e->cx->arena, a->type),
+                            type_text(e->cx->arena, b->type)));
         return NULL;
     }
+    const Type written = a->type;
     int batch = b->type.rank > 2 ? b->type.rank - 2
                                  : 0; // leading axes of b; a's other leading axes are rows
     int contract_a = a->type.rank - 1, contract_b = b->type.rank == 1 ? 0 : b->type.rank - 2;
@@ -425,6 +427,8 @@ Inst *elab_matmul(Elab *e, Inst *a, Inst *b, Span span)
     for (int i = 0; i < batch; i++)
         fits = fits && batch == leading_a && a->type.dim[i] == b->type.dim[i];
     if (!fits) {
+        const char *left = type_text(e->cx->arena, written),
+                   *right = type_text(e->cx->arena, b->type);
         report(e->cx, elab_span(e, span), shape_mismatch, "'@'",
                batch == 0 ? arena_printf(e->cx->arena, "a right operand with %" PRId64 " rows",
                                          a->type.dim[contract_a])

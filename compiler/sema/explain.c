@@ -157,10 +157,11 @@ static bool explain_word(const char *topic, FILE *out)
 
 // ---- the way in
 
-static void report_unknown_topic(const Unit *unit, const char *topic)
+static void report_unknown_topic(Unit *unit, const char *topic)
 {
     Cx *cx = unit->cx;
     NameList names = {0};
+    unit_read_library(unit);
     for (int id = 0; id < DIAG_COUNT; id++)
         vec_push(cx->scratch, &names, diag_info[id].name);
     for (int i = 0; i < unit->std.count; i++)

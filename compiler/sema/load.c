@@ -1,18 +1,10 @@
-// load.c: which files take part, and what each of them can see.
-//
-// The standard library is part of amlc and small: all of it is parsed, and `use std.nn` decides
-// what is in scope. Files at the top of stdlib/ are the prelude, which every file sees; a folder is
-// a module, whose files see each other.
+// load.c: which of the user's files take part, and what each file can see.
 
 #include "sema/sema.h"
-
-#include "base/embedded.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-extern const AmlEmbedded aml_stdlib[];
 
 #define LARGEST_FILE ((size_t)64 << 20) // the parser has a smaller limit and a message for it
 
@@ -28,23 +20,22 @@ typedef struct Loader {
     Vec(Sym) chain; // paths from the main file to the one being loaded
 } Loader;
 
-static UnitFile *parse_into_unit(Unit *unit, const char *path, const char *text, size_t length,
-                                 Sym module, bool is_std)
+UnitFile *unit_add_file(Unit *unit, uint32_t number, Sym module, bool is_std)
 {
     UnitFile *file = NEW(unit->cx->arena, UnitFile);
-    file->file = source_add(unit->cx, path, text, length, is_std);
+    file->file = number;
     file->module = module;
     file->is_std = is_std;
-    file->ast = parse_file_lost(unit->cx, file->file, &file->comments, &file->lost);
+    while (unit->by_number.count < (int)number)
+        vec_push(unit->cx->arena, &unit->by_number, NULL);
+    vec_push(unit->cx->arena, &unit->by_number, file);
     return file;
 }
 
 // ---- declarations of one file
 
-static void refuse_library_only(Unit *unit, const UnitFile *file, const Node *node)
+static void refuse_library_only(Unit *unit, const Node *node)
 {
-    if (file->is_std)
-        return;
     if (node->kind == NODE_Schema) {
         report(unit->cx, node->as.schema.name_span, library_only,
                "the settings of a kind of block");
@@ -54,17 +45,18 @@ static void refuse_library_only(Unit *unit, const UnitFile *file, const Node *no
     }
 }
 
+Map *unit_map_of(Unit *unit, UnitFile *file, NodeKind kind)
+{
+    return kind == NODE_Grad ? &file->grad : kind == NODE_Schema ? &unit->schema : &file->own;
+}
+
 static void declare(Unit *unit, UnitFile *file, Node *node)
 {
     Sym name = declaration_name(node);
-    refuse_library_only(unit, file, node);
-    if (!name)
+    refuse_library_only(unit, node);
+    if (!name || node->kind == NODE_Schema)
         return;
-    Map *into = node->kind == NODE_Grad     ? &file->grad
-                : node->kind == NODE_Schema ? &unit->schema
-                                            : &file->own;
-    if (node->kind == NODE_Schema && !file->is_std)
-        return;
+    Map *into = unit_map_of(unit, file, node->kind);
     Node *before = map_get(into, name);
     if (before) {
         report(unit->cx, declaration_span(node), duplicate_name, name);
@@ -72,13 +64,11 @@ static void declare(Unit *unit, UnitFile *file, Node *node)
         return;
     }
     map_put(unit->cx->arena, into, name, node);
-    if (file->is_std && into == &file->own && !map_get(&unit->std, name))
-        map_put(unit->cx->arena, &unit->std, name, node);
-    if (node->kind == NODE_Job && !file->is_std)
+    if (node->kind == NODE_Job)
         vec_push(unit->cx->arena, &unit->job, node);
 }
 
-static void check_gradients(Unit *unit, UnitFile *file)
+void unit_check_gradients(Unit *unit, UnitFile *file)
 {
     for (int i = 0; i < file->grad.count; i++) {
         const Node *grad = file->grad.value[i];
@@ -105,50 +95,27 @@ static void declare_all(Unit *unit, UnitFile *file)
 {
     for (int i = 0; i < file->ast->as.file.decls.count; i++)
         declare(unit, file, file->ast->as.file.decls.at[i]);
-    check_gradients(unit, file);
+    unit_check_gradients(unit, file);
     vec_push(unit->cx->arena, &unit->file, file);
 }
 
-// ---- the standard library
+// ---- modules of the standard library
 
-static Sym module_of(Cx *cx, const char *name)
+bool unit_use(Unit *unit, UnitFile *user, Sym module)
 {
-    const char *slash = strchr(name, '/');
-    return slash ? sym_printf(cx, "std.%.*s", (int)(slash - name), name) : NULL;
-}
-
-static void load_library(Unit *unit)
-{
-    Cx *cx = unit->cx;
-    for (const AmlEmbedded *at = aml_stdlib; at->name; at++) {
-        const char *path = arena_printf(cx->arena, "<std>/%s", at->name);
-        declare_all(unit,
-                    parse_into_unit(unit, path, at->at, at->length, module_of(cx, at->name), true));
-    }
-}
-
-void std_modules(Cx *cx, NameList *out)
-{
-    for (const AmlEmbedded *at = aml_stdlib; at->name; at++) {
-        Sym module = module_of(cx, at->name);
-        bool known = !module;
-        for (int i = 0; i < out->count; i++)
-            known = known || out->at[i] == module;
-        if (!known)
-            vec_push(cx->arena, out, module);
-    }
+    bool found = false;
+    for (int i = 0; i < unit->file.count; i++)
+        if (unit->file.at[i]->module == module) {
+            vec_push(unit->cx->arena, &user->uses, unit->file.at[i]);
+            found = true;
+        }
+    return found;
 }
 
 static void use_module(Unit *unit, UnitFile *user, const Node *use)
 {
     Cx *cx = unit->cx;
-    bool found = false;
-    for (int i = 0; i < unit->file.count; i++)
-        if (unit->file.at[i]->module == use->as.use.path) {
-            vec_push(cx->arena, &user->uses, unit->file.at[i]);
-            found = true;
-        }
-    if (found)
+    if (unit_use(unit, user, use->as.use.path))
         return;
     user->incomplete = true;
     NameList names = {0};
@@ -235,7 +202,9 @@ static UnitFile *load_user_file(Loader *loader, const char *path, const char *te
 {
     Unit *unit = loader->unit;
     Cx *cx = unit->cx;
-    UnitFile *file = parse_into_unit(unit, path, text, length, NULL, false);
+    uint32_t number = source_add(cx, path, text, length, false);
+    UnitFile *file = unit_add_file(unit, number, NULL, false);
+    file->ast = parse_file_lost(cx, number, &file->comments, &file->lost);
     int index = loader->opened.count;
     Opened entry = {real_path, file, false};
     vec_push(cx->arena, &loader->opened, entry);
@@ -255,7 +224,7 @@ static UnitFile *load_user_file(Loader *loader, const char *path, const char *te
 
 // ---- scopes
 
-static void see_all(Unit *unit, UnitFile *viewer, const UnitFile *seen)
+static void see_all(const Unit *unit, UnitFile *viewer, const UnitFile *seen)
 {
     for (int i = 0; i < seen->own.count; i++)
         map_put(unit->cx->arena, &viewer->scope, seen->own.key[i], seen->own.value[i]);
@@ -263,8 +232,8 @@ static void see_all(Unit *unit, UnitFile *viewer, const UnitFile *seen)
         map_put(unit->cx->arena, &viewer->lost, seen->lost.key[i], seen->lost.value[i]);
 }
 
-static void report_ambiguous(Unit *unit, const UnitFile *viewer, const UnitFile *seen, Sym name,
-                             const Node *other)
+static void report_ambiguous(const Unit *unit, const UnitFile *viewer, const UnitFile *seen,
+                             Sym name, const Node *other)
 {
     for (int i = 0; i < viewer->ast->as.file.decls.count; i++) {
         const Node *use = viewer->ast->as.file.decls.at[i];
@@ -279,7 +248,7 @@ static void report_ambiguous(Unit *unit, const UnitFile *viewer, const UnitFile 
 
 // Adds what `file` uses, directly or not, once. `from_user`: names that came from another file of
 // the user.
-static void see_used(Unit *unit, UnitFile *viewer, const UnitFile *file, Map *visited,
+static void see_used(const Unit *unit, UnitFile *viewer, const UnitFile *file, Map *visited,
                      Map *from_user)
 {
     for (int i = 0; i < file->uses.count; i++) {
@@ -299,11 +268,8 @@ static void see_used(Unit *unit, UnitFile *viewer, const UnitFile *file, Map *vi
     }
 }
 
-static void build_scope(Unit *unit, UnitFile *viewer)
+static void build_scope(const Unit *unit, UnitFile *viewer)
 {
-    for (int i = 0; i < unit->file.count; i++)
-        if (unit->file.at[i]->is_std && !unit->file.at[i]->module)
-            see_all(unit, viewer, unit->file.at[i]);
     Map visited = {0}, from_user = {0};
     // the library first, so that a file of the user hides it
     see_used(unit, viewer, viewer, &visited, &from_user);
@@ -315,6 +281,14 @@ static void build_scope(Unit *unit, UnitFile *viewer)
     see_all(unit, viewer, viewer);
 }
 
+const Map *unit_scope(const Unit *unit, UnitFile *file)
+{
+    if (!file->has_scope)
+        build_scope(unit, file);
+    file->has_scope = true;
+    return &file->scope;
+}
+
 // ---- the way in
 
 static Unit *load(Cx *cx, const char *path, const char *text, size_t length)
@@ -323,18 +297,12 @@ static Unit *load(Cx *cx, const char *path, const char *text, size_t length)
     unit->cx = cx;
     const char *folder = folder_of(cx->arena, path);
     cx->source_dir = *folder ? folder : "./";
-    load_library(unit);
-    int library_files = unit->file.count;
-    for (int i = 0; i < library_files; i++)
-        for (int k = 0; k < unit->file.at[i]->ast->as.file.decls.count; k++) {
-            const Node *use = unit->file.at[i]->ast->as.file.decls.at[k];
-            if (use->kind == NODE_Use && use->as.use.path)
-                use_module(unit, unit->file.at[i], use);
-        }
+    library_load(unit);
     Loader loader = {.unit = unit};
     unit->main = load_user_file(&loader, path, text, length, real_path_of(cx, path));
     for (int i = 0; i < unit->file.count; i++)
-        build_scope(unit, unit->file.at[i]);
+        if (!unit->file.at[i]->is_std)
+            unit_scope(unit, unit->file.at[i]);
     unit_resolve(unit);
     unit_check_jobs(unit);
     return unit;

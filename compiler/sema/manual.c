@@ -389,6 +389,7 @@ const char *manual_write(Cx *cx, const char *folder, FILE *out)
     static const char empty[] = "aml 1\n";
     Manual m = {.cx = cx, .unit = unit_load_text(cx, "<manual>", empty, sizeof empty - 1)};
     NameList names = {0};
+    unit_read_library(m.unit);
     std_modules(cx, &names);
     blocks_page(&m);
     prelude_page(&m);

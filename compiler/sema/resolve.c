@@ -103,9 +103,7 @@ static bool names_in_job(const Node *job, Sym name)
     return false;
 }
 
-typedef Vec(const char *) Candidates;
-
-static void job_candidates(Resolver *r, Candidates *out)
+static void job_candidates(Resolver *r, NameList *out)
 {
     for (int i = 0; i < r->job->as.job.items.count; i++) {
         const Node *item = r->job->as.job.items.at[i];
@@ -119,7 +117,7 @@ static void job_candidates(Resolver *r, Candidates *out)
     }
 }
 
-static void type_candidates(Resolver *r, const Node *type, Candidates *out)
+static void type_candidates(Resolver *r, const Node *type, NameList *out)
 {
     if (type && type->kind == NODE_ListType)
         type_candidates(r, type->as.listtype.item, out);
@@ -141,15 +139,14 @@ static Sym module_with(Resolver *r, Sym name)
 static const char *closest_in_scope(Resolver *r, Sym name, const Node *type)
 {
     Cx *cx = r->unit->cx;
-    Candidates candidates = {0};
+    NameList candidates = {0};
     if (type && type->kind != NODE_Type)
         type_candidates(r, type, &candidates);
     for (int i = r->local.count - 1; i >= 0; i--)
         vec_push(cx->scratch, &candidates, r->local.at[i].name);
     if (r->job && r->bare_words)
         job_candidates(r, &candidates);
-    for (int i = 0; i < r->file->scope.count; i++)
-        vec_push(cx->scratch, &candidates, r->file->scope.key[i]);
+    unit_names(r->unit, r->file, &candidates);
     // `True`, `None`: how other languages write them
     static const char *const values[] = {"true", "false", "none"};
     for (size_t i = 0; i < COUNT_OF(values); i++)
@@ -159,16 +156,16 @@ static const char *closest_in_scope(Resolver *r, Sym name, const Node *type)
 }
 
 // `average: macro | micro`: the words of an enumeration; none if the type takes anything else.
-static Candidates words_of(Resolver *r, const Node *type)
+static NameList words_of(Resolver *r, const Node *type)
 {
-    Candidates words = {0};
+    NameList words = {0};
     while (type && type->kind == NODE_ListType)
         type = type->as.listtype.item;
     if (type && type->kind == NODE_OneOf)
         type_candidates(r, type, &words);
     for (int i = 0; i < words.count; i++)
         if (is_library_word(sym_of(r->unit->cx, words.at[i])))
-            return (Candidates){0};
+            return (NameList){0};
     return words;
 }
 
@@ -176,7 +173,7 @@ static void report_unknown(Resolver *r, Sym name, Span span, const Node *type)
 {
     Cx *cx = r->unit->cx;
     report(cx, span, unresolved_name, name);
-    Candidates words = words_of(r, type);
+    NameList words = words_of(r, type);
     if (words.count > 0) {
         Buffer list = {.arena = cx->scratch};
         for (int i = 0; i < words.count; i++)
@@ -201,16 +198,17 @@ static void report_unknown(Resolver *r, Sym name, Span span, const Node *type)
         return;
     const char *closest = closest_in_scope(r, name, type);
     if (!closest) {
-        Candidates library = {0};
+        NameList library = {0};
         for (int i = 0; i < r->unit->std.count; i++)
             vec_push(cx->scratch, &library, r->unit->std.key[i]);
         closest = closest_name(name, library.at, library.count);
     }
     if (!closest)
         return;
-    module = find_local(r, sym_of(cx, closest)) || map_get(&r->file->scope, sym_of(cx, closest))
-                 ? NULL
-                 : module_with(r, sym_of(cx, closest));
+    module =
+        find_local(r, sym_of(cx, closest)) || file_lookup(r->unit, r->file, sym_of(cx, closest))
+            ? NULL
+            : module_with(r, sym_of(cx, closest));
     if (module)
         help(cx, "did you mean '%s' of %s? add `use %s`", closest, module, module);
     else
@@ -229,7 +227,7 @@ static bool is_name_of_block(Resolver *r, Sym name)
 
 static bool is_known(Resolver *r, Sym name)
 {
-    return find_local(r, name) || map_get(&r->file->scope, name) || is_library_word(name) ||
+    return find_local(r, name) || file_lookup(r->unit, r->file, name) || is_library_word(name) ||
            is_name_of_block(r, name);
 }
 
@@ -264,7 +262,7 @@ static void bind_dimensions(Resolver *r, const NodeList *list)
         const Node *dim = list->at[i];
         if (dim->kind != NODE_Name || find_local(r, dim->as.name.name))
             continue;
-        const Node *global = map_get(&r->file->scope, dim->as.name.name);
+        const Node *global = file_lookup(r->unit, r->file, dim->as.name.name);
         if (!global || (global->kind != NODE_Const && global->kind != NODE_Option))
             bind(r, dim->as.name.name, dim->span, false);
     }
@@ -417,7 +415,7 @@ static void resolve_call(Resolver *r, const Node *call)
     bool unknown = callee->kind == NODE_Name && !is_known(r, callee->as.name.name);
     r->quiet += unknown;
     if (callee->kind == NODE_Name && !find_local(r, callee->as.name.name)) {
-        const Node *declared = map_get(&r->file->scope, callee->as.name.name);
+        const Node *declared = file_lookup(r->unit, r->file, callee->as.name.name);
         params = declared ? declaration_params(declared) : NULL;
     }
     for (int i = 0; i < call->as.call.args.count; i++) {
@@ -455,7 +453,7 @@ static const Node *compared_type(Resolver *r, const Node *other)
 {
     if (other->kind != NODE_Name)
         return NULL;
-    const Node *declared = map_get(&r->file->scope, other->as.name.name);
+    const Node *declared = file_lookup(r->unit, r->file, other->as.name.name);
     if (declared && declared->kind == NODE_Const)
         return declared->as.constant.type;
     return declared && declared->kind == NODE_Option ? declared->as.option.type : NULL;
@@ -693,5 +691,6 @@ void unit_resolve(Unit *unit)
 
 void unit_resolve_library(Unit *unit)
 {
+    unit_read_library(unit);
     resolve_files(unit, true);
 }

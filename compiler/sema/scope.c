@@ -6,32 +6,44 @@
 
 UnitFile *unit_file(const Unit *unit, uint32_t file)
 {
-    for (int i = 0; i < unit->file.count; i++)
-        if (unit->file.at[i]->file == file)
-            return unit->file.at[i];
-    return NULL;
+    return file < (uint32_t)unit->by_number.count ? unit->by_number.at[file] : NULL;
+}
+
+Node *file_lookup(const Unit *unit, UnitFile *file, Sym name)
+{
+    Node *node = map_get(unit_scope(unit, file), name);
+    return library_read(unit, node ? node : map_get(&unit->prelude, name));
+}
+
+void unit_names(const Unit *unit, UnitFile *file, NameList *out)
+{
+    const Map *maps[] = {&unit->prelude, unit_scope(unit, file)};
+    for (size_t m = 0; m < COUNT_OF(maps); m++)
+        for (int i = 0; i < maps[m]->count; i++)
+            vec_push(unit->cx->scratch, out, maps[m]->key[i]);
 }
 
 Node *unit_lookup(const Unit *unit, uint32_t file, Sym name)
 {
     UnitFile *found = unit_file(unit, file);
-    return found ? map_get(&found->scope, name) : NULL;
+    return found ? file_lookup(unit, found, name) : NULL;
 }
 
 Node *unit_std(const Unit *unit, const char *name)
 {
-    return map_get(&unit->std, sym_of(unit->cx, name));
+    return library_read(unit, map_get(&unit->std, sym_of(unit->cx, name)));
 }
 
 Node *unit_grad(const Unit *unit, const Node *fn)
 {
     UnitFile *found = unit_file(unit, fn->span.file);
-    return found && fn->kind == NODE_Fn ? map_get(&found->grad, fn->as.fn.name) : NULL;
+    Node *grad = found && fn->kind == NODE_Fn ? map_get(&found->grad, fn->as.fn.name) : NULL;
+    return library_read(unit, grad);
 }
 
 Node *unit_schema(const Unit *unit, Sym kind)
 {
-    return map_get(&unit->schema, kind);
+    return library_read(unit, map_get(&unit->schema, kind));
 }
 
 Node *schema_entry(const Node *schema, Sym name)

@@ -110,7 +110,7 @@ def lines(results):
         text.append("")
     if "check" in results:
         r = results["check"]
-        text += [f"In processor time `amlc check` takes {r['start_ms']:.1f} ms for a small program (the library is parsed always), and {r['ms_for_1000_lines']:.2f} ms for 1,000 lines more.", ""]
+        text += [f"In processor time `amlc check` takes {r['start_ms']:.1f} ms for a small program (of the library that much is parsed as it needs), and {r['ms_for_1000_lines']:.2f} ms for 1,000 lines more.", ""]
     if "digits" in results:
         text += ["; ".join(f"`amlc build {name}`: {ms:.0f} ms" for name, ms in results["digits"].items()) + "."]
     return text

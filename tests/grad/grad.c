@@ -229,6 +229,7 @@ int main(int argc, char **argv)
         for (int i = 0; i < decls->count; i++)
             if (decls->at[i]->kind == NODE_Fn && decls->at[i]->as.fn.doc)
                 run_case(e, decls->at[i], &covered);
+        unit_read_library(unit);
         for (int f = 0; f < unit->file.count; f++) {
             const NodeList *all = &unit->file.at[f]->ast->as.file.decls;
             for (int i = 0; i < all->count; i++) {

@@ -23,6 +23,58 @@ TEST(library_resolves)
     cx_free(cx);
 }
 
+static bool same_tree(Cx *cx, const Node *a, const Node *b)
+{
+    Buffer left = {.arena = cx->arena}, right = {.arena = cx->arena};
+    node_dump(cx, a, &left);
+    node_dump(cx, b, &right);
+    return strcmp(left.text, right.text) == 0;
+}
+
+TEST(library_in_parts_is_as_in_whole)
+{
+    Cx *cx = cx_new();
+    Unit *unit = load(cx, "aml 1\n");
+    int unread = 0;
+    for (int i = 0; i < unit->file.count; i++) {
+        UnitFile *file = unit->file.at[i];
+        if (!file->is_std)
+            continue;
+        const NodeList *whole = &parse_file(cx, file->file, NULL)->as.file.decls;
+        for (int k = 0; k < whole->count; k++) {
+            const Node *node = whole->at[k];
+            if (node->kind == NODE_Use)
+                continue;
+            Node *part = map_get(unit_map_of(unit, file, node->kind), declaration_name(node));
+            if (!part) {
+                CHECK_FAIL("'%s' is not found", declaration_name(node));
+                continue;
+            }
+            unread += part->kind == NODE_Unread;
+            if (!same_tree(cx, library_read(unit, part), node))
+                CHECK_FAIL("'%s' is read as something else", declaration_name(node));
+        }
+    }
+    CHECK(unread > 100); // what nobody mentions is not read
+    unit_read_library(unit);
+    CHECK_INT(diag_errors(cx), 0);
+    cx_free(cx);
+}
+
+TEST(library_is_read_as_it_is_needed)
+{
+    Cx *cx = cx_new();
+    Unit *unit = load(cx, "aml 1\nuse std.nn\nmodel M {\n  a = Dense(3)\n"
+                          "  fn forward(x: float[n, 2]) = a(x)\n}\n");
+    CHECK_INT(diag_errors(cx), 0);
+    const Node *dense = map_get(&unit->std, sym_of(cx, "Dense"));
+    const Node *conv = map_get(&unit->std, sym_of(cx, "Conv2d"));
+    CHECK(dense && dense->kind == NODE_Model);
+    CHECK(conv && conv->kind == NODE_Unread);
+    CHECK(unit_std(unit, "Conv2d") == conv && conv->kind == NODE_Model);
+    cx_free(cx);
+}
+
 TEST(own_declaration_hides_the_library)
 {
     Cx *cx = cx_new();
@@ -110,6 +162,8 @@ TEST(explain_knows_its_topics)
 int main(void)
 {
     RUN(library_resolves);
+    RUN(library_in_parts_is_as_in_whole);
+    RUN(library_is_read_as_it_is_needed);
     RUN(own_declaration_hides_the_library);
     RUN(library_needs_use);
     RUN(grad_belongs_to_its_function);

@@ -52,6 +52,7 @@ def main():
 
     with open(os.path.join(root, "compiler/ast/ast.def")) as table:
         kinds = re.findall(r"^NODE\((\w+)", table.read(), re.M)
+    kinds.remove("Unread")      # made by the loader of the library, not by the parser
     missing = [kind for kind in kinds if not re.search(rf"^ *(\w+: )?{kind}\b", text, re.M)]
     verdict("every_node_kind_occurs", not missing, f"no program has {missing}")
 
