@@ -402,25 +402,26 @@ HELPER f32v attend_some(const void *row, int64_t at, int64_t lanes, int64_t half
 }
 
 // Rows `step` elements apart as columns: out[i][row], `room` elements from one i to the next, zeros
-// behind the last row.
+// behind the last row. Floats go by squares: put together from single elements a register takes
+// longer than eight of them take to be multiplied.
 TEMPLATE void attend_turn(const void *from, int64_t step, int64_t half, int64_t rows, int64_t size,
                           int64_t room, float *out)
 {
     NO_UNROLL for (int64_t row = 0; row < room; row += F32_LANES)
     {
+        if (!half && row < rows) {
+            int64_t columns = rows - row < F32_LANES ? rows - row : F32_LANES;
+            aml_shared_dot_turn_f32((const float *)from + row * step, step, size, columns,
+                                    room / F32_LANES, (f32v *)(out + row));
+            continue;
+        }
         NO_UNROLL for (int64_t i = 0; i < size; i++)
         {
             f32v value = {};
-            if (row + F32_LANES <= rows) {
-                UNROLL for (int lane = 0; lane < F32_LANES; lane++) value[lane] =
-                    attend_one(attend_at(from, (row + lane) * step, half), i, half);
-            } else {
-                UNROLL for (int lane = 0; lane < F32_LANES; lane++)
-                {
-                    if (row + lane < rows)
-                        value[lane] =
-                            attend_one(attend_at(from, (row + lane) * step, half), i, half);
-                }
+            UNROLL for (int lane = 0; lane < F32_LANES; lane++)
+            {
+                if (row + lane < rows)
+                    value[lane] = attend_one(attend_at(from, (row + lane) * step, half), i, half);
             }
             f32_store(out + i * room + row, value);
         }
