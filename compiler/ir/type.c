@@ -37,6 +37,28 @@ bool inst_rounds(const Inst *inst, int input)
     return inst->input[input]->type.dtype == DTYPE_F32 && !statistics;
 }
 
+bool inst_row_piece(const Inst *slice, RowPiece *out)
+{
+    Type whole = slice->input[0]->type;
+    *out = (RowPiece){.rows = 1, .step = 1};
+    int cut = -1;
+    for (int axis = 0; axis < whole.rank; axis++) {
+        int64_t start = slice->attr[0].list.at[axis], stop = slice->attr[1].list.at[axis];
+        if (slice->attr[2].list.at[axis] != 1)
+            return false;
+        if (start > 0 || stop < whole.dim[axis]) {
+            if (cut >= 0)
+                return false;
+            cut = axis;
+        }
+    }
+    for (int axis = 0; axis < whole.rank; axis++)
+        *(axis < cut ? &out->rows : &out->step) *= whole.dim[axis];
+    if (cut >= 0)
+        out->offset = out->step / whole.dim[cut] * slice->attr[0].list.at[cut];
+    return cut >= 0;
+}
+
 Type type_make(DType dtype, int rank, const int64_t dim[])
 {
     Type type = {.dtype = dtype, .rank = rank};

@@ -147,6 +147,14 @@ static void plan_instruction(Planner *p, Inst *inst, int position)
         return;
     }
     value->place.result = NEW_ARRAY(p->arena, Buffered *, inst->results);
+    const Inst *whole = inst->op == OP_attend_back ? attend_back_whole(inst) : NULL;
+    if (whole) { // that all results are pieces of
+        Value *one = value_new(p, PLACE_ARENA, 0, (size_t)type_bytes(whole->type), position, inst);
+        for (int i = 0; i < inst->results; i++)
+            value->place.result[i] = &one->place;
+        vec_push(p->arena, &p->value, one);
+        return;
+    }
     for (int i = 0; i < inst->results; i++) {
         Value *one =
             value_new(p, PLACE_ARENA, i, (size_t)type_bytes(inst->result_type[i]), position, inst);
