@@ -18,10 +18,11 @@
 #define ATTEND_SLOPE_STEPS int64_t dq_step, int64_t dk_step, int64_t dv_step
 
 TEMPLATE void attend_head(const void *q, const uint8_t *mask, float *y, float *lse, float *scratch,
-                          ATTEND_SIZES, int64_t masked, int64_t q_step);
+                          ATTEND_SIZES, int64_t masked, ATTEND_STEPS, const void *k, const void *v);
 TEMPLATE void attend_head_back(const void *q, const uint8_t *mask, const float *lse,
                                const float *delta, const void *dy, float *dq, float *scratch,
-                               ATTEND_SIZES, int64_t masked, int64_t q_step, int64_t dq_step);
+                               ATTEND_SIZES, int64_t masked, ATTEND_STEPS, ATTEND_SLOPE_STEPS,
+                               const void *k, const void *v, const float *dk, const float *dv);
 TEMPLATE void attend_product(const float *a, int64_t a_row, int64_t a_k, const float *b,
                              int64_t b_k, float *c, int64_t c_row, int64_t rows, int64_t columns,
                              int64_t k, int64_t add);
@@ -46,6 +47,25 @@ HELPER int64_t attend_key_room(int64_t keys)
 HELPER const void *attend_at(const void *base, int64_t index, int64_t half)
 {
     return (const char *)base + index * (half ? 2 : 4);
+}
+
+// Asks for `count` elements, which are read or written soon.
+HELPER void attend_ask(const void *from, int64_t count, int64_t half)
+{
+    NO_UNROLL for (int64_t i = 0; i < count * (half ? 2 : 4); i += 64)
+        __builtin_prefetch((const char *)from + i, 0, 2);
+}
+
+// Asks for a position's rows of the next head, which lie behind this head's: rows are too far apart
+// for the processor to see what comes next.
+HELPER void attend_ask_next(const void *q, const void *k, const void *v, int64_t at, int64_t size,
+                            int64_t keys, int64_t width, int64_t half, ATTEND_STEPS)
+{
+    attend_ask(attend_at(q, at * q_step + size, half), size, half);
+    if (at < keys) {
+        attend_ask(attend_at(k, at * k_step + size, half), size, half);
+        attend_ask(attend_at(v, at * v_step + width, half), width, half);
+    }
 }
 
 // ---- forward
@@ -74,7 +94,9 @@ TEMPLATE void aml_attend(const void *q, const void *k, const void *v, const uint
         attend_head(attend_at(q, image * queries * q_step + head * size, half),
                     mask + image * mask_image + head * mask_head,
                     y + (image * queries * heads + head) * width, lse + unit * queries, rest,
-                    queries, heads, size, keys, width, causal, half, factor, masked, q_step);
+                    queries, heads, size, keys, width, causal, half, factor, masked, q_step, k_step,
+                    v_step, attend_at(k, image * keys * k_step + group * size, half),
+                    attend_at(v, image * keys * v_step + group * width, half));
     }
 }
 
@@ -190,7 +212,7 @@ HELPER void attend_slopes_row(float *p, float *d, int64_t columns, int64_t limit
 }
 
 TEMPLATE void attend_head(const void *q, const uint8_t *mask, float *y, float *lse, float *scratch,
-                          ATTEND_SIZES, int64_t masked, int64_t q_step)
+                          ATTEND_SIZES, int64_t masked, ATTEND_STEPS, const void *k, const void *v)
 {
     int64_t room = attend_key_room(keys), size_room = attend_room(size, F32_LANES),
             width_room = attend_room(width, F32_LANES), unit = 2 * F32_LANES;
@@ -216,6 +238,9 @@ TEMPLATE void attend_head(const void *q, const uint8_t *mask, float *y, float *l
             NO_UNROLL for (int64_t i = 0; i < rows; i++)
             {
                 int64_t limit = attend_limit(causal, first + i + keys - queries + 1 - key, here);
+                if (key == 0)
+                    attend_ask_next(q, k, v, first + i, size, keys, width, half, q_step, k_step,
+                                    v_step);
                 float shrink =
                     attend_row(scores + i * AML_ATTEND_KEYS, columns, limit,
                                mask + (first + i) * keys + key, masked, &most[i], &sum[i]);
@@ -269,7 +294,11 @@ TEMPLATE void aml_attend_back(const void *q, const void *k, const void *v, const
                              mask + image * mask_image + head * mask_head, lse + row, delta + row,
                              attend_at(dy, (image * queries * heads + head) * width, half),
                              dq + image * queries * dq_step + head * size, rest, queries, heads,
-                             size, keys, width, causal, half, factor, masked, q_step, dq_step);
+                             size, keys, width, causal, half, factor, masked, q_step, k_step,
+                             v_step, dq_step, dk_step, dv_step, key,
+                             attend_at(v, image * keys * v_step + group * width, half),
+                             dk + image * keys * dk_step + group * size,
+                             dv + image * keys * dv_step + group * width);
         }
         NO_UNROLL for (int64_t i = 0; i < keys; i++)
         {
@@ -284,7 +313,8 @@ TEMPLATE void aml_attend_back(const void *q, const void *k, const void *v, const
 
 TEMPLATE void attend_head_back(const void *q, const uint8_t *mask, const float *lse,
                                const float *delta, const void *dy, float *dq, float *scratch,
-                               ATTEND_SIZES, int64_t masked, int64_t q_step, int64_t dq_step)
+                               ATTEND_SIZES, int64_t masked, ATTEND_STEPS, ATTEND_SLOPE_STEPS,
+                               const void *k, const void *v, const float *dk, const float *dv)
 {
     int64_t room = attend_key_room(keys), size_room = attend_room(size, F32_LANES),
             width_room = attend_room(width, F32_LANES), unit = 2 * F32_LANES;
@@ -315,6 +345,15 @@ TEMPLATE void attend_head_back(const void *q, const uint8_t *mask, const float *
             NO_UNROLL for (int64_t i = 0; i < rows; i++)
             {
                 int64_t limit = attend_limit(causal, first + i + keys - queries + 1 - key, here);
+                if (key == 0) {
+                    attend_ask_next(q, k, v, first + i, size, keys, width, half, q_step, k_step,
+                                    v_step);
+                    attend_ask(dq + (first + i) * dq_step, size, AML_HALF_NONE);
+                    if (first + i < keys) {
+                        attend_ask(dk + (first + i) * dk_step, size, AML_HALF_NONE);
+                        attend_ask(dv + (first + i) * dv_step, width, AML_HALF_NONE);
+                    }
+                }
                 attend_slopes_row(weight + i * AML_ATTEND_KEYS, change + i * AML_ATTEND_KEYS,
                                   columns, limit, lse[first + i], delta[first + i],
                                   mask + (first + i) * keys + key, masked);
