@@ -126,6 +126,10 @@ typedef struct StoredShape {
 StoredShape stored_shape(const Inst *inst);
 size_t stored_scratch_bytes(const Inst *inst); // of all rows
 
+// plan.c: the result of a loop that stacks what is carried as `carried` before each turn; -1: none.
+// The carried value then lies in the stack, and a turn writes the next one's.
+int loop_stacks_carried(const Inst *loop, int carried);
+
 // attend_shape.c: an attend or attend_back for registers of `width` bytes
 AmlAttend attend_shape(const Inst *inst, int width, bool pairs);
 size_t attend_scratch_bytes(const Inst *inst); // the most that any width needs, for all parts
