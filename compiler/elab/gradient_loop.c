@@ -280,25 +280,6 @@ static bool only_for_kernels(const Inst *value)
     return found > 0 && found == value->uses;
 }
 
-// Whether kernels of attention read the piece of a row where it lies (passes/attend_shape.c).
-static bool attended_in_place(const Inst *value, const RowPiece *piece)
-{
-    int found = 0;
-    for (const Inst *inst = value->next; inst && found < value->uses; inst = inst->next)
-        for (int i = 0; i < inst->inputs; i++) {
-            if (inst->input[i] != value)
-                continue;
-            Op kernel = inst->op == OP_call ? inst->attr[0].function->kernel : inst->op;
-            bool attends = (kernel == OP_attend || kernel == OP_attend_back) && i < 3 &&
-                           value->type.rank == 4 && value->type.dtype == DTYPE_F32 &&
-                           value->type.dim[0] * value->type.dim[1] == piece->rows;
-            if (!attends && !(inst->op == OP_reshape && attended_in_place(inst, piece)))
-                return false;
-            found++;
-        }
-    return found > 0;
-}
-
 // Pieces of something expensive (the queries, keys and values of one product) of which nothing but
 // pieces is read, where kernels read them: they are copied in the forward part, unless the kernels
 // read them in the whole, and need not be copied again. Together they need no more memory than the
@@ -307,7 +288,7 @@ static bool piece_of_saved(const Inst *inst, const bool *varies)
 {
     RowPiece row;
     if (inst->op != OP_slice || !only_for_kernels(inst) ||
-        (inst_row_piece(inst, &row) && attended_in_place(inst, &row)))
+        (inst_row_piece(inst, &row) && inst_attended(inst, row.rows)))
         return false;
     const Inst *whole = inst->input[0];
     int pieces = 0;

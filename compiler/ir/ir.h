@@ -173,6 +173,9 @@ typedef struct RowPiece {
     int64_t rows, step, offset;
 } RowPiece;
 bool inst_row_piece(const Inst *slice, RowPiece *out);
+// Whether a value, perhaps as another shape, is read as queries, keys or values of attention alone,
+// which has a position in each of `rows` rows.
+bool inst_attended(const Inst *value, int64_t rows);
 
 // The body of a loop or fused instruction, else NULL. Asked for each instruction by each pass.
 static inline IrFunction *inst_nested(const Inst *inst)

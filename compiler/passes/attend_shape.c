@@ -38,23 +38,6 @@ static const Inst *before_reshapes(const Inst *inst)
     return inst;
 }
 
-// `value`, perhaps as another shape, is read by attention alone, with a position in each row.
-static bool only_attended(const Inst *value, int64_t rows)
-{
-    int found = 0;
-    for (const Inst *inst = value->next; inst && found < value->uses; inst = inst->next)
-        for (int i = 0; i < inst->inputs; i++) {
-            if (inst->input[i] != value)
-                continue;
-            bool attends = (inst->op == OP_attend || inst->op == OP_attend_back) && i < 3 &&
-                           value->type.dim[0] * value->type.dim[1] == rows;
-            if (!attends && !(inst->op == OP_reshape && only_attended(inst, rows)))
-                return false;
-            found++;
-        }
-    return found > 0 && found == value->uses;
-}
-
 // What is made element by element where it is read would have to be stored for this.
 bool attend_reads_piece(const Inst *slice)
 {
@@ -63,7 +46,7 @@ bool attend_reads_piece(const Inst *slice)
     bool stored = whole->op == OP_parameter || whole->op == OP_get || whole->op == OP_fused ||
                   op_has(whole->op, CONTRACTS) || op_has(whole->op, POINTWISE);
     return stored && slice->input[0]->type.rank > 0 && inst_row_piece(slice, &piece) &&
-           only_attended(slice, piece.rows);
+           inst_attended(slice, piece.rows);
 }
 
 static AttendRows rows_of(Type type)
