@@ -1,5 +1,7 @@
 // attend.c: attention by the C templates of kernels/cpu/attend.c, specialised.
 
+#include <inttypes.h>
+
 #include "codegen/emit.h"
 
 static LLVMValueRef advance(Emit *e, LLVMValueRef base, LLVMValueRef count, int64_t bytes)
@@ -21,9 +23,14 @@ static void units(Kernel *k, const AmlAttend *a, LLVMValueRef *from, LLVMValueRe
     *to = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntULT, stop, *to, ""), stop, *to, "");
 }
 
+static LLVMValueRef rows_pointer(Frame *f, LLVMValueRef base, AttendRows rows, DType dtype)
+{
+    return frame_address(f, base, (size_t)rows.offset * (size_t)dtype_info[dtype].bytes);
+}
+
 void emit_attend(Frame *f, Inst *inst)
 {
-    enum { MOST = 10 };
+    enum { MOST = 10, ROWS = 3 };
     Codegen *g = f->g;
     AmlAttend a = attend_shape(inst, g->lanes * 4, g->pairs);
     bool back = inst->op == OP_attend_back;
@@ -35,12 +42,29 @@ void emit_attend(Frame *f, Inst *inst)
     Buffered memory = {.kind = PLACE_ARENA, .offset = place->scratch_offset};
     Kernel kernel, *k = &kernel;
     kernel_begin(k, f, inst, a.parts);
-    int in[MOST], out[MOST];
-    for (int i = 0; i < inst->inputs; i++)
-        in[i] = kernel_operand(k, value_pointer(f, inst->input[i]));
+    int in[MOST], out[MOST], step_count = back ? 2 * ROWS : ROWS;
+    int64_t step[2 * ROWS];
+    for (int i = 0; i < inst->inputs; i++) {
+        LLVMValueRef base = value_pointer(f, inst->input[i]);
+        if (i < ROWS) {
+            AttendRows rows = attend_operand(inst, i);
+            base = rows_pointer(f, base, rows, type[i].dtype);
+            step[i] = rows.step;
+        }
+        in[i] = kernel_operand(k, base);
+    }
     int scratch = kernel_operand(k, frame_pointer(f, &memory));
-    for (int i = 0; i < inst->results; i++)
-        out[i] = kernel_operand(k, result_pointer(f, inst, i));
+    for (int i = 0; i < inst->results; i++) {
+        LLVMValueRef base = result_pointer(f, inst, i);
+        if (back) {
+            AttendRows rows = attend_slope(inst, i);
+            base = rows_pointer(f, base, rows, inst->result_type[i].dtype);
+            step[ROWS + i] = rows.step;
+        }
+        out[i] = kernel_operand(k, base);
+    }
+    for (int i = 0; i < step_count; i++)
+        buffer_printf(&k->key, " step %" PRId64, step[i]);
     if (!kernel_open(k)) {
         kernel_close(k);
         return;
@@ -66,6 +90,8 @@ void emit_attend(Frame *f, Inst *inst)
     const int64_t rest[] = {a.groups, masked, s.mask_image, s.mask_head};
     for (size_t i = 0; i < COUNT_OF(rest); i++)
         arg[count++] = whole(g, rest[i]);
+    for (int i = 0; i < step_count; i++)
+        arg[count++] = whole(g, step[i]);
     units(k, &a, &arg[count], &arg[count + 1]);
     LLVMValueRef function =
         template_function(g, a.pairs ? back ? "aml_attend_back_pairs" : "aml_attend_pairs"

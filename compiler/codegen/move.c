@@ -407,6 +407,17 @@ static void guard_end(Frame *f, const Inst *inst, const Guard *guard, LLVMValueR
     LLVMPositionBuilderAtEnd(e->b, join);
 }
 
+// Where a turn's share of a stacked result lies; `number` counts turns in the order they are made.
+static LLVMValueRef stack_row(Frame *f, const Inst *inst, int result, LLVMValueRef number)
+{
+    Emit *e = &f->emit;
+    if (inst->attr[4].whole)
+        number = LLVMBuildSub(e->b, whole(f->g, inst->attr[0].whole - 1), number, "");
+    const IrFunction *body = inst->attr[3].function;
+    return offset_pointer(e, result_pointer(f, inst, result), number,
+                          type_bytes(body->result.at[result].value->type));
+}
+
 static void emit_loop(Frame *f, Inst *inst)
 {
     Codegen *g = f->g;
@@ -418,8 +429,9 @@ static void emit_loop(Frame *f, Inst *inst)
     for (int i = 0; i < inst->inputs; i++) {
         Inst *in = inst->input[i];
         if (i < carried) {
+            int stack = loop_stacks_carried(inst, i);
             base[i] = result_pointer(f, inst, i);
-            store_start(f, base[i], in);
+            store_start(f, stack < 0 ? base[i] : stack_row(f, inst, stack, whole(g, 0)), in);
         } else {
             base[i] = in->type.rank == 0 ? scalar_value(f, in) : value_pointer(f, in);
         }
@@ -435,6 +447,8 @@ static void emit_loop(Frame *f, Inst *inst)
     if (inst->attr[4].whole)
         turn = LLVMBuildSub(e->b, whole(g, count - 1), turn, "");
     child.value[body->param.at[0]->id] = turn;
+    LLVMValueRef last = LLVMBuildICmp(e->b, LLVMIntEQ, loop.at, whole(g, count - 1), ""),
+                 after = LLVMBuildAdd(e->b, loop.at, whole(g, 1), "");
     for (int i = 0; i < inst->inputs; i++) {
         Inst *param = body->param.at[i + 1];
         bool slice = i >= carried && i < carried + sliced;
@@ -448,8 +462,16 @@ static void emit_loop(Frame *f, Inst *inst)
             child.value[param->id] =
                 load_element(e, param->type.dtype, child.input[i + 1], index_of(whole(g, 0), 0));
     }
+    LLVMValueRef *row = NEW_ARRAY(g->arena, LLVMValueRef, inst->results + 1);
+    for (int i = 0; i < carried; i++) {
+        int stack = loop_stacks_carried(inst, i);
+        if (stack < 0)
+            continue;
+        row[stack] = child.input[i + 1] = stack_row(f, inst, stack, loop.at);
+        base[i] = LLVMBuildSelect(e->b, last, base[i], stack_row(f, inst, stack, after), "");
+    }
     for (int i = carried; i < inst->results; i++) {
-        child.output[i] = NULL;
+        child.output[i] = row[i];
         for (int k = carried; k < carried + sliced; k++) // stacked over what is sliced
             if (base[k] == base[inst->inputs + i] && inst->input[k]->type.rank > 0)
                 child.output[i] = child.input[k + 1];

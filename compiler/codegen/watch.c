@@ -129,10 +129,11 @@ static void describe(Cx *cx, const Inst *inst, EntryKernel *kernel)
     kernel->flops = cost.flops;
     kernel->bytes = cost.bytes;
     kernel->loop = inst->op == OP_loop || inst->op == OP_call;
-    kernel->results = inst->results < MOST_RESULTS ? inst->results : MOST_RESULTS;
+    const Inst *whole = inst->op == OP_attend_back ? attend_back_whole(inst) : NULL;
+    kernel->results = whole ? 1 : inst->results < MOST_RESULTS ? inst->results : MOST_RESULTS;
     EntryResult *result = NEW_ARRAY(cx->arena, EntryResult, kernel->results + 1);
     for (int i = 0; i < kernel->results; i++) {
-        Type type = inst->results == 1 ? inst->type : inst->result_type[i];
+        Type type = whole ? whole->type : inst->results == 1 ? inst->type : inst->result_type[i];
         Span at = inst->op == OP_fused ? inst->attr[0].function->result.at[i].value->span : span;
         result[i] = (EntryResult){(aml_dtype)type.dtype, type_elements(type),
                                   place_text(cx, at.file ? at : span)};

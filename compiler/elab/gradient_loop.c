@@ -281,11 +281,14 @@ static bool only_for_kernels(const Inst *value)
 }
 
 // Pieces of something expensive (the queries, keys and values of one product) of which nothing but
-// pieces is read, where kernels read them: they are copied in the forward part and need not be
-// copied again. Together they need no more memory than the whole.
+// pieces is read, where kernels read them: they are copied in the forward part, unless the kernels
+// read them in the whole, and need not be copied again. Together they need no more memory than the
+// whole.
 static bool piece_of_saved(const Inst *inst, const bool *varies)
 {
-    if (inst->op != OP_slice || !only_for_kernels(inst))
+    RowPiece row;
+    if (inst->op != OP_slice || !only_for_kernels(inst) ||
+        (inst_row_piece(inst, &row) && inst_attended(inst, row.rows)))
         return false;
     const Inst *whole = inst->input[0];
     int pieces = 0;

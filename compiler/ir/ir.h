@@ -168,6 +168,16 @@ bool op_has(Op op, unsigned trait);                  // all of them
 bool inst_rounds(const Inst *inst, int input); // of a CONTRACTS op: in a `mixed` function this
                                                // input is rounded
 
+// A slice that takes a piece out of each row of its input: of `rows` rows of `step` elements, what
+// begins at `offset`. False: it takes something else.
+typedef struct RowPiece {
+    int64_t rows, step, offset;
+} RowPiece;
+bool inst_row_piece(const Inst *slice, RowPiece *out);
+// Whether a value, perhaps as another shape, is read as queries, keys or values of attention alone,
+// which has a position in each of `rows` rows.
+bool inst_attended(const Inst *value, int64_t rows);
+
 // The body of a loop or fused instruction, else NULL. Asked for each instruction by each pass.
 static inline IrFunction *inst_nested(const Inst *inst)
 {

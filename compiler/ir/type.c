@@ -37,6 +37,52 @@ bool inst_rounds(const Inst *inst, int input)
     return inst->input[input]->type.dtype == DTYPE_F32 && !statistics;
 }
 
+bool inst_row_piece(const Inst *slice, RowPiece *out)
+{
+    Type whole = slice->input[0]->type;
+    *out = (RowPiece){.rows = 1, .step = 1};
+    int cut = -1;
+    for (int axis = 0; axis < whole.rank; axis++) {
+        int64_t start = slice->attr[0].list.at[axis], stop = slice->attr[1].list.at[axis];
+        if (slice->attr[2].list.at[axis] != 1)
+            return false;
+        if (start > 0 || stop < whole.dim[axis]) {
+            if (cut >= 0)
+                return false;
+            cut = axis;
+        }
+    }
+    for (int axis = 0; axis < whole.rank; axis++)
+        *(axis < cut ? &out->rows : &out->step) *= whole.dim[axis];
+    if (cut >= 0)
+        out->offset = out->step / whole.dim[cut] * slice->attr[0].list.at[cut];
+    return cut >= 0;
+}
+
+// Calls whose function is f32 become the instruction (pass inline).
+static bool attends(const Inst *inst, int input, int64_t rows)
+{
+    bool call = inst->op == OP_call;
+    Op op = call ? inst->attr[0].function->kernel : inst->op;
+    Type type = inst->input[input]->type;
+    return (op == OP_attend || op == OP_attend_back) && input < 3 && type.rank == 4 &&
+           (!call || type.dtype == DTYPE_F32) && type.dim[0] * type.dim[1] == rows;
+}
+
+bool inst_attended(const Inst *value, int64_t rows)
+{
+    int found = 0;
+    for (const Inst *inst = value->next; inst && found < value->uses; inst = inst->next)
+        for (int i = 0; i < inst->inputs; i++) {
+            if (inst->input[i] != value)
+                continue;
+            if (!attends(inst, i, rows) && !(inst->op == OP_reshape && inst_attended(inst, rows)))
+                return false;
+            found++;
+        }
+    return found > 0 && found == value->uses;
+}
+
 Type type_make(DType dtype, int rank, const int64_t dim[])
 {
     Type type = {.dtype = dtype, .rank = rank};

@@ -435,6 +435,10 @@ bool inst_is_alias(const Inst *inst)
 {
     if (inst->op == OP_get)
         return true;
+    if (inst->op == OP_slice)
+        return attend_reads_piece(inst);
+    if (inst->op == OP_concat)
+        return attend_joined(inst) != NULL;
     return (inst->op == OP_reshape || inst->op == OP_stop_gradient) && !inst_in_register(inst) &&
            !inst_in_register(inst->input[0]);
 }

@@ -107,7 +107,8 @@ bool inst_is_outer_pad(const Inst *inst);
 // A concat of equal pieces, of which one is computed element by element: the nest that does so
 // stores into the whole.
 bool inst_joins_pieces(const Inst *inst);
-// The value is its input's memory under another shape.
+// The value is its input's memory under another shape, or lies in it or around it as attention
+// reads and writes it.
 bool inst_is_alias(const Inst *inst);
 
 // conv_lower.c: convolutions that have no code of their own become windows and products, or folds
@@ -131,9 +132,23 @@ typedef struct StoredShape {
 StoredShape stored_shape(const Inst *inst);
 size_t stored_scratch_bytes(const Inst *inst); // of all rows
 
+// plan.c: the result of a loop that stacks what is carried as `carried` before each turn; -1: none.
+// The carried value then lies in the stack, and a turn writes the next one's.
+int loop_stacks_carried(const Inst *loop, int carried);
+
 // attend_shape.c: an attend or attend_back for registers of `width` bytes
 AmlAttend attend_shape(const Inst *inst, int width, bool pairs);
 size_t attend_scratch_bytes(const Inst *inst); // the most that any width needs, for all parts
+// Where queries, keys, values and their gradients have their rows: `step` elements from one
+// position to the next, the first one `offset` behind what value_pointer gives.
+typedef struct AttendRows {
+    int64_t offset, step;
+} AttendRows;
+AttendRows attend_operand(const Inst *inst, int input); // q, k or v
+AttendRows attend_slope(const Inst *back, int result);
+bool attend_reads_piece(const Inst *slice);      // all that read it do so where it lies
+const Inst *attend_joined(const Inst *concat);   // whose results lie in its memory; NULL: it copies
+const Inst *attend_back_whole(const Inst *back); // the concat that its results lie in; NULL: none
 
 // fuse_half.c: casts from 16 bits stand directly in front of the products that read them
 void half_sink(IrFunction *fn);

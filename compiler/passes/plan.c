@@ -7,7 +7,8 @@
 // it (body_in_place).
 //
 // What a loop carries is like a state of its body: turn after turn it lies in the memory of the
-// loop's result. The loop takes over the memory of what it starts from if that dies there.
+// loop's result. The loop takes over the memory of what it starts from if that dies there. If each
+// turn's value is stacked for another loop, it lies in the stack instead, and is not copied.
 //
 // A result is computed directly in its state's or output's own buffer. For a state this overwrites
 // the old value, so it is only done if every read of that is over, or happens in the same kernel at
@@ -41,6 +42,8 @@ typedef struct Planner {
     size_t top;
 } Planner;
 
+static int stacked_over(const Inst *loop, int result);
+
 static size_t aligned(size_t bytes)
 {
     return (bytes + AML_ALIGNMENT - 1) / AML_ALIGNMENT * AML_ALIGNMENT;
@@ -61,9 +64,23 @@ static Value *value_of(const Inst *inst)
     return inst->note;
 }
 
+int loop_stacks_carried(const Inst *loop, int carried)
+{
+    const IrFunction *body = loop->attr[3].function;
+    const Inst *param = body->param.at[carried + 1];
+    if (loop->attr[5].whole || inst_in_register(param)) // a turn that is left out writes nothing
+        return -1;
+    for (int i = (int)loop->attr[1].whole; i < loop->results; i++)
+        if (body->result.at[i].value == param && stacked_over(loop, i) < 0)
+            return i;
+    return -1;
+}
+
 // What a parameter and a result of a body are bound to: carried values are its states.
 static Slot param_slot(const Planner *p, int index)
 {
+    if (index >= 1 && index <= p->carried && loop_stacks_carried(p->loop, index - 1) >= 0)
+        return (Slot){SLOT_VALUE, 0};
     if (index >= 1 && index <= p->carried)
         return (Slot){SLOT_STATE, index - 1};
     return p->fn->param_slot.at[index];
@@ -148,6 +165,14 @@ static void plan_instruction(Planner *p, Inst *inst, int position)
         return;
     }
     value->place.result = NEW_ARRAY(p->arena, Buffered *, inst->results);
+    const Inst *whole = inst->op == OP_attend_back ? attend_back_whole(inst) : NULL;
+    if (whole) { // that all results are pieces of
+        Value *one = value_new(p, PLACE_ARENA, 0, (size_t)type_bytes(whole->type), position, inst);
+        for (int i = 0; i < inst->results; i++)
+            value->place.result[i] = &one->place;
+        vec_push(p->arena, &p->value, one);
+        return;
+    }
     for (int i = 0; i < inst->results; i++) {
         Value *one =
             value_new(p, PLACE_ARENA, i, (size_t)type_bytes(inst->result_type[i]), position, inst);

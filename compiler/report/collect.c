@@ -124,9 +124,10 @@ static void add_alive(const Report *report, ReportPhase *phase, ReportTensor ten
 static void add_results(const Report *report, ReportPhase *phase, const Inst *inst)
 {
     const Buffered *buffered = inst->note;
-    for (int i = 0; i < inst->results; i++) {
+    const Inst *whole = inst->op == OP_attend_back ? attend_back_whole(inst) : NULL;
+    for (int i = 0; i < (whole ? 1 : inst->results); i++) {
         const Buffered *one = inst->results > 1 ? buffered->result[i] : buffered;
-        Type type = type_of_result(inst, i);
+        Type type = whole ? whole->type : type_of_result(inst, i);
         ReportTensor tensor = {type, (size_t)type_bytes(type), one->offset, inst->name,
                                place_of(report, inst->span)};
         if (one->kind == PLACE_ARENA)

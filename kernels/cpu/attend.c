@@ -12,12 +12,17 @@
     int64_t queries, int64_t heads, int64_t size, int64_t keys, int64_t width, int64_t causal,     \
         int64_t half, float factor
 #define ATTEND_MASK int64_t groups, int64_t masked, int64_t mask_image, int64_t mask_head
+// How many elements lie from the rows of one position to those of the next: all heads' size or
+// width, or more where they are pieces of larger rows.
+#define ATTEND_STEPS int64_t q_step, int64_t k_step, int64_t v_step
+#define ATTEND_SLOPE_STEPS int64_t dq_step, int64_t dk_step, int64_t dv_step
 
 TEMPLATE void attend_head(const void *q, const uint8_t *mask, float *y, float *lse, float *scratch,
-                          ATTEND_SIZES, int64_t masked);
+                          ATTEND_SIZES, int64_t masked, ATTEND_STEPS, const void *k, const void *v);
 TEMPLATE void attend_head_back(const void *q, const uint8_t *mask, const float *lse,
                                const float *delta, const void *dy, float *dq, float *scratch,
-                               ATTEND_SIZES, int64_t masked);
+                               ATTEND_SIZES, int64_t masked, ATTEND_STEPS, ATTEND_SLOPE_STEPS,
+                               const void *k, const void *v, const float *dk, const float *dv);
 TEMPLATE void attend_product(const float *a, int64_t a_row, int64_t a_k, const float *b,
                              int64_t b_k, float *c, int64_t c_row, int64_t rows, int64_t columns,
                              int64_t k, int64_t add);
@@ -44,13 +49,32 @@ HELPER const void *attend_at(const void *base, int64_t index, int64_t half)
     return (const char *)base + index * (half ? 2 : 4);
 }
 
+// Asks for `count` elements, which are read or written soon.
+HELPER void attend_ask(const void *from, int64_t count, int64_t half)
+{
+    NO_UNROLL for (int64_t i = 0; i < count * (half ? 2 : 4); i += 64)
+        __builtin_prefetch((const char *)from + i, 0, 2);
+}
+
+// Asks for a position's rows of the next head, which lie behind this head's: rows are too far apart
+// for the processor to see what comes next.
+HELPER void attend_ask_next(const void *q, const void *k, const void *v, int64_t at, int64_t size,
+                            int64_t keys, int64_t width, int64_t half, ATTEND_STEPS)
+{
+    attend_ask(attend_at(q, at * q_step + size, half), size, half);
+    if (at < keys) {
+        attend_ask(attend_at(k, at * k_step + size, half), size, half);
+        attend_ask(attend_at(v, at * v_step + width, half), width, half);
+    }
+}
+
 // ---- forward
 
 // Units begin..end. q [images, queries, heads, size], k [images, keys, groups, size], v [images,
 // keys, groups, width]; y [images, queries, heads, width], lse [images, heads, queries].
 TEMPLATE void aml_attend(const void *q, const void *k, const void *v, const uint8_t *mask, float *y,
-                         float *lse, float *scratch, ATTEND_SIZES, ATTEND_MASK, int64_t begin,
-                         int64_t end)
+                         float *lse, float *scratch, ATTEND_SIZES, ATTEND_MASK, ATTEND_STEPS,
+                         int64_t begin, int64_t end)
 {
     int64_t room = attend_key_room(keys), size_room = attend_room(size, F32_LANES),
             width_room = attend_room(width, F32_LANES);
@@ -62,15 +86,17 @@ TEMPLATE void aml_attend(const void *q, const void *k, const void *v, const uint
         int64_t image = unit / heads, head = unit % heads, group = head / (heads / groups);
         if (image * groups + group != known) { // heads that share keys are neighbours
             known = image * groups + group;
-            attend_turn(attend_at(k, (image * keys * groups + group) * size, half), groups * size,
-                        half, keys, size, room, turned);
-            attend_rows(attend_at(v, (image * keys * groups + group) * width, half), groups * width,
-                        half, keys, room, width, width_room, 1.0f, values);
+            attend_turn(attend_at(k, image * keys * k_step + group * size, half), k_step, half,
+                        keys, size, room, turned);
+            attend_rows(attend_at(v, image * keys * v_step + group * width, half), v_step, half,
+                        keys, room, width, width_room, 1.0f, values);
         }
-        attend_head(attend_at(q, (image * queries * heads + head) * size, half),
+        attend_head(attend_at(q, image * queries * q_step + head * size, half),
                     mask + image * mask_image + head * mask_head,
                     y + (image * queries * heads + head) * width, lse + unit * queries, rest,
-                    queries, heads, size, keys, width, causal, half, factor, masked);
+                    queries, heads, size, keys, width, causal, half, factor, masked, q_step, k_step,
+                    v_step, attend_at(k, image * keys * k_step + group * size, half),
+                    attend_at(v, image * keys * v_step + group * width, half));
     }
 }
 
@@ -186,7 +212,7 @@ HELPER void attend_slopes_row(float *p, float *d, int64_t columns, int64_t limit
 }
 
 TEMPLATE void attend_head(const void *q, const uint8_t *mask, float *y, float *lse, float *scratch,
-                          ATTEND_SIZES, int64_t masked)
+                          ATTEND_SIZES, int64_t masked, ATTEND_STEPS, const void *k, const void *v)
 {
     int64_t room = attend_key_room(keys), size_room = attend_room(size, F32_LANES),
             width_room = attend_room(width, F32_LANES), unit = 2 * F32_LANES;
@@ -200,8 +226,8 @@ TEMPLATE void attend_head(const void *q, const uint8_t *mask, float *y, float *l
                 rows_room = attend_room(rows, 8);
         float most[AML_ATTEND_ROWS], sum[AML_ATTEND_ROWS];
         NO_UNROLL for (int i = 0; i < AML_ATTEND_ROWS; i++) most[i] = -__builtin_inff(), sum[i] = 0;
-        attend_rows(attend_at(q, first * heads * size, half), heads * size, half, rows, rows_room,
-                    size, size_room, factor, block);
+        attend_rows(attend_at(q, first * q_step, half), q_step, half, rows, rows_room, size,
+                    size_room, factor, block);
         int64_t last = causal ? first + rows + keys - queries : keys;
         NO_UNROLL for (int64_t key = 0; key < last; key += AML_ATTEND_KEYS)
         {
@@ -212,6 +238,9 @@ TEMPLATE void attend_head(const void *q, const uint8_t *mask, float *y, float *l
             NO_UNROLL for (int64_t i = 0; i < rows; i++)
             {
                 int64_t limit = attend_limit(causal, first + i + keys - queries + 1 - key, here);
+                if (key == 0)
+                    attend_ask_next(q, k, v, first + i, size, keys, width, half, q_step, k_step,
+                                    v_step);
                 float shrink =
                     attend_row(scores + i * AML_ATTEND_KEYS, columns, limit,
                                mask + (first + i) * keys + key, masked, &most[i], &sum[i]);
@@ -241,7 +270,7 @@ TEMPLATE void attend_head(const void *q, const uint8_t *mask, float *y, float *l
 TEMPLATE void aml_attend_back(const void *q, const void *k, const void *v, const uint8_t *mask,
                               const float *lse, const float *delta, const void *dy, float *dq,
                               float *dk, float *dv, float *scratch, ATTEND_SIZES, ATTEND_MASK,
-                              int64_t begin, int64_t end)
+                              ATTEND_STEPS, ATTEND_SLOPE_STEPS, int64_t begin, int64_t end)
 {
     int64_t room = attend_key_room(keys), size_room = attend_room(size, F32_LANES),
             width_room = attend_room(width, F32_LANES), each = heads / groups;
@@ -251,33 +280,41 @@ TEMPLATE void aml_attend_back(const void *q, const void *k, const void *v, const
     NO_UNROLL for (int64_t unit = begin; unit < end; unit++)
     {
         int64_t image = unit / groups, group = unit % groups;
-        const void *key = attend_at(k, (image * keys * groups + group) * size, half);
-        attend_turn(key, groups * size, half, keys, size, room, turned);
-        attend_rows(key, groups * size, half, keys, room, size, size_room, 1.0f, plain);
-        attend_turn(attend_at(v, (image * keys * groups + group) * width, half), groups * width,
-                    half, keys, width, room, values);
+        const void *key = attend_at(k, image * keys * k_step + group * size, half);
+        attend_turn(key, k_step, half, keys, size, room, turned);
+        attend_rows(key, k_step, half, keys, room, size, size_room, 1.0f, plain);
+        attend_turn(attend_at(v, image * keys * v_step + group * width, half), v_step, half, keys,
+                    width, room, values);
         NO_UNROLL for (int64_t i = 0; i < room * (size_room + width_room); i += F32_LANES)
             f32_store(of_k + i, (f32v){});
         NO_UNROLL for (int64_t head = group * each; head < (group + 1) * each; head++)
         {
-            int64_t at = image * queries * heads + head, row = (image * heads + head) * queries;
-            attend_head_back(attend_at(q, at * size, half),
+            int64_t row = (image * heads + head) * queries;
+            attend_head_back(attend_at(q, image * queries * q_step + head * size, half),
                              mask + image * mask_image + head * mask_head, lse + row, delta + row,
-                             attend_at(dy, at * width, half), dq + at * size, rest, queries, heads,
-                             size, keys, width, causal, half, factor, masked);
+                             attend_at(dy, (image * queries * heads + head) * width, half),
+                             dq + image * queries * dq_step + head * size, rest, queries, heads,
+                             size, keys, width, causal, half, factor, masked, q_step, k_step,
+                             v_step, dq_step, dk_step, dv_step, key,
+                             attend_at(v, image * keys * v_step + group * width, half),
+                             dk + image * keys * dk_step + group * size,
+                             dv + image * keys * dv_step + group * width);
         }
         NO_UNROLL for (int64_t i = 0; i < keys; i++)
         {
-            int64_t at = (image * keys + i) * groups + group;
-            __builtin_memcpy(dk + at * size, of_k + i * size_room, (size_t)size * 4);
-            __builtin_memcpy(dv + at * width, of_v + i * width_room, (size_t)width * 4);
+            int64_t at = image * keys + i;
+            __builtin_memcpy(dk + at * dk_step + group * size, of_k + i * size_room,
+                             (size_t)size * 4);
+            __builtin_memcpy(dv + at * dv_step + group * width, of_v + i * width_room,
+                             (size_t)width * 4);
         }
     }
 }
 
 TEMPLATE void attend_head_back(const void *q, const uint8_t *mask, const float *lse,
                                const float *delta, const void *dy, float *dq, float *scratch,
-                               ATTEND_SIZES, int64_t masked)
+                               ATTEND_SIZES, int64_t masked, ATTEND_STEPS, ATTEND_SLOPE_STEPS,
+                               const void *k, const void *v, const float *dk, const float *dv)
 {
     int64_t room = attend_key_room(keys), size_room = attend_room(size, F32_LANES),
             width_room = attend_room(width, F32_LANES), unit = 2 * F32_LANES;
@@ -292,8 +329,8 @@ TEMPLATE void attend_head_back(const void *q, const uint8_t *mask, const float *
     {
         int64_t rows = queries - first < AML_ATTEND_ROWS ? queries - first : AML_ATTEND_ROWS,
                 rows_room = attend_room(rows, 8);
-        attend_rows(attend_at(q, first * heads * size, half), heads * size, half, rows, rows_room,
-                    size, size_room, factor, block);
+        attend_rows(attend_at(q, first * q_step, half), q_step, half, rows, rows_room, size,
+                    size_room, factor, block);
         attend_rows(attend_at(dy, first * heads * width, half), heads * width, half, rows,
                     rows_room, width, width_room, 1.0f, slope);
         int64_t last = causal ? first + rows + keys - queries : keys;
@@ -308,6 +345,15 @@ TEMPLATE void attend_head_back(const void *q, const uint8_t *mask, const float *
             NO_UNROLL for (int64_t i = 0; i < rows; i++)
             {
                 int64_t limit = attend_limit(causal, first + i + keys - queries + 1 - key, here);
+                if (key == 0) {
+                    attend_ask_next(q, k, v, first + i, size, keys, width, half, q_step, k_step,
+                                    v_step);
+                    attend_ask(dq + (first + i) * dq_step, size, AML_HALF_NONE);
+                    if (first + i < keys) {
+                        attend_ask(dk + (first + i) * dk_step, size, AML_HALF_NONE);
+                        attend_ask(dv + (first + i) * dv_step, width, AML_HALF_NONE);
+                    }
+                }
                 attend_slopes_row(weight + i * AML_ATTEND_KEYS, change + i * AML_ATTEND_KEYS,
                                   columns, limit, lse[first + i], delta[first + i],
                                   mask + (first + i) * keys + key, masked);
@@ -320,7 +366,7 @@ TEMPLATE void attend_head_back(const void *q, const uint8_t *mask, const float *
                            size_room, rows_room, size_room, here, key > 0);
         }
         NO_UNROLL for (int64_t i = 0; i < rows; i++)
-            attend_scaled(dq + (first + i) * heads * size, sums + i * size_room, size, factor);
+            attend_scaled(dq + (first + i) * dq_step, sums + i * size_room, size, factor);
     }
 }
 
@@ -402,25 +448,26 @@ HELPER f32v attend_some(const void *row, int64_t at, int64_t lanes, int64_t half
 }
 
 // Rows `step` elements apart as columns: out[i][row], `room` elements from one i to the next, zeros
-// behind the last row.
+// behind the last row. Floats go by squares: put together from single elements a register takes
+// longer than eight of them take to be multiplied.
 TEMPLATE void attend_turn(const void *from, int64_t step, int64_t half, int64_t rows, int64_t size,
                           int64_t room, float *out)
 {
     NO_UNROLL for (int64_t row = 0; row < room; row += F32_LANES)
     {
+        if (!half && row < rows) {
+            int64_t columns = rows - row < F32_LANES ? rows - row : F32_LANES;
+            aml_shared_dot_turn_f32((const float *)from + row * step, step, size, columns,
+                                    room / F32_LANES, (f32v *)(out + row));
+            continue;
+        }
         NO_UNROLL for (int64_t i = 0; i < size; i++)
         {
             f32v value = {};
-            if (row + F32_LANES <= rows) {
-                UNROLL for (int lane = 0; lane < F32_LANES; lane++) value[lane] =
-                    attend_one(attend_at(from, (row + lane) * step, half), i, half);
-            } else {
-                UNROLL for (int lane = 0; lane < F32_LANES; lane++)
-                {
-                    if (row + lane < rows)
-                        value[lane] =
-                            attend_one(attend_at(from, (row + lane) * step, half), i, half);
-                }
+            UNROLL for (int lane = 0; lane < F32_LANES; lane++)
+            {
+                if (row + lane < rows)
+                    value[lane] = attend_one(attend_at(from, (row + lane) * step, half), i, half);
             }
             f32_store(out + i * room + row, value);
         }

@@ -16,10 +16,11 @@
 #include "vector.h"
 
 TEMPLATE void attend_pairs_head(const uint16_t *q, const uint8_t *mask, float *y, float *lse,
-                                float *scratch, ATTEND_SIZES, int64_t masked);
+                                float *scratch, ATTEND_SIZES, int64_t masked, int64_t q_step);
 TEMPLATE void attend_pairs_head_back(const uint16_t *q, const uint8_t *mask, const float *lse,
                                      const float *delta, const uint16_t *dy, float *dq,
-                                     float *scratch, ATTEND_SIZES, int64_t masked);
+                                     float *scratch, ATTEND_SIZES, int64_t masked, int64_t q_step,
+                                     int64_t dq_step);
 TEMPLATE void attend_pairs_product(const float *a, int64_t a_row, int64_t a_k, const float *b,
                                    int64_t b_k, float *c, int64_t c_row, int64_t rows,
                                    int64_t columns, int64_t k, int64_t add, float scale);
@@ -63,7 +64,7 @@ HELPER int64_t attend_word_room(int64_t size)
 
 TEMPLATE void aml_attend_pairs(const uint16_t *q, const uint16_t *k, const uint16_t *v,
                                const uint8_t *mask, float *y, float *lse, float *scratch,
-                               ATTEND_SIZES, ATTEND_MASK, int64_t begin, int64_t end)
+                               ATTEND_SIZES, ATTEND_MASK, ATTEND_STEPS, int64_t begin, int64_t end)
 {
     int64_t room = attend_key_room(keys), width_room = attend_room(width, F32_LANES);
     float *turned = scratch, *values = turned + room * attend_word_room(size),
@@ -74,20 +75,20 @@ TEMPLATE void aml_attend_pairs(const uint16_t *q, const uint16_t *k, const uint1
         int64_t image = unit / heads, head = unit % heads, group = head / (heads / groups);
         if (image * groups + group != known) {
             known = image * groups + group;
-            attend_pairs_turn(k + (image * keys * groups + group) * size, groups * size, keys, size,
-                              room, turned);
-            attend_pairs_zip(v + (image * keys * groups + group) * width, groups * width, keys,
-                             room, width, width_room, values);
+            attend_pairs_turn(k + image * keys * k_step + group * size, k_step, keys, size, room,
+                              turned);
+            attend_pairs_zip(v + image * keys * v_step + group * width, v_step, keys, room, width,
+                             width_room, values);
         }
-        attend_pairs_head(q + (image * queries * heads + head) * size,
+        attend_pairs_head(q + image * queries * q_step + head * size,
                           mask + image * mask_image + head * mask_head,
                           y + (image * queries * heads + head) * width, lse + unit * queries, rest,
-                          queries, heads, size, keys, width, causal, half, factor, masked);
+                          queries, heads, size, keys, width, causal, half, factor, masked, q_step);
     }
 }
 
 TEMPLATE void attend_pairs_head(const uint16_t *q, const uint8_t *mask, float *y, float *lse,
-                                float *scratch, ATTEND_SIZES, int64_t masked)
+                                float *scratch, ATTEND_SIZES, int64_t masked, int64_t q_step)
 {
     int64_t room = attend_key_room(keys), words = attend_word_room(size),
             width_room = attend_room(width, F32_LANES), unit = 2 * F32_LANES;
@@ -103,8 +104,7 @@ TEMPLATE void attend_pairs_head(const uint16_t *q, const uint8_t *mask, float *y
                 rows_room = attend_room(rows, 8);
         float most[AML_ATTEND_ROWS], sum[AML_ATTEND_ROWS];
         NO_UNROLL for (int i = 0; i < AML_ATTEND_ROWS; i++) most[i] = -__builtin_inff(), sum[i] = 0;
-        attend_pairs_words(q + first * heads * size, heads * size, rows, rows_room, size, words,
-                           block);
+        attend_pairs_words(q + first * q_step, q_step, rows, rows_room, size, words, block);
         int64_t last = causal ? first + rows + keys - queries : keys;
         NO_UNROLL for (int64_t key = 0; key < last; key += AML_ATTEND_KEYS)
         {
@@ -146,8 +146,8 @@ TEMPLATE void attend_pairs_head(const uint16_t *q, const uint8_t *mask, float *y
 TEMPLATE void aml_attend_back_pairs(const uint16_t *q, const uint16_t *k, const uint16_t *v,
                                     const uint8_t *mask, const float *lse, const float *delta,
                                     const uint16_t *dy, float *dq, float *dk, float *dv,
-                                    float *scratch, ATTEND_SIZES, ATTEND_MASK, int64_t begin,
-                                    int64_t end)
+                                    float *scratch, ATTEND_SIZES, ATTEND_MASK, ATTEND_STEPS,
+                                    ATTEND_SLOPE_STEPS, int64_t begin, int64_t end)
 {
     int64_t room = attend_key_room(keys), size_room = attend_room(size, F32_LANES),
             width_room = attend_room(width, F32_LANES), each = heads / groups;
@@ -157,33 +157,38 @@ TEMPLATE void aml_attend_back_pairs(const uint16_t *q, const uint16_t *k, const 
     NO_UNROLL for (int64_t unit = begin; unit < end; unit++)
     {
         int64_t image = unit / groups, group = unit % groups;
-        const uint16_t *key = k + (image * keys * groups + group) * size;
-        attend_pairs_turn(key, groups * size, keys, size, room, turned);
-        attend_pairs_zip(key, groups * size, keys, room, size, size_room, zipped);
-        attend_pairs_turn(v + (image * keys * groups + group) * width, groups * width, keys, width,
-                          room, values);
+        const uint16_t *key = k + image * keys * k_step + group * size;
+        attend_pairs_turn(key, k_step, keys, size, room, turned);
+        attend_pairs_zip(key, k_step, keys, room, size, size_room, zipped);
+        attend_pairs_turn(v + image * keys * v_step + group * width, v_step, keys, width, room,
+                          values);
         NO_UNROLL for (int64_t i = 0; i < room * (size_room + width_room); i += F32_LANES)
             f32_store(of_k + i, (f32v){});
         NO_UNROLL for (int64_t head = group * each; head < (group + 1) * each; head++)
         {
-            int64_t at = image * queries * heads + head, row = (image * heads + head) * queries;
-            attend_pairs_head_back(q + at * size, mask + image * mask_image + head * mask_head,
-                                   lse + row, delta + row, dy + at * width, dq + at * size, rest,
-                                   queries, heads, size, keys, width, causal, half, factor, masked);
+            int64_t row = (image * heads + head) * queries;
+            attend_pairs_head_back(q + image * queries * q_step + head * size,
+                                   mask + image * mask_image + head * mask_head, lse + row,
+                                   delta + row, dy + (image * queries * heads + head) * width,
+                                   dq + image * queries * dq_step + head * size, rest, queries,
+                                   heads, size, keys, width, causal, half, factor, masked, q_step,
+                                   dq_step);
         }
         NO_UNROLL for (int64_t i = 0; i < keys; i++)
         {
-            int64_t at = (image * keys + i) * groups + group;
-            NO_UNROLL for (int64_t j = 0; j < size; j++) dk[at * size + j] =
+            int64_t at = image * keys + i;
+            NO_UNROLL for (int64_t j = 0; j < size; j++) dk[at * dk_step + group * size + j] =
                 of_k[i * size_room + j] * factor;
-            __builtin_memcpy(dv + at * width, of_v + i * width_room, (size_t)width * 4);
+            __builtin_memcpy(dv + at * dv_step + group * width, of_v + i * width_room,
+                             (size_t)width * 4);
         }
     }
 }
 
 TEMPLATE void attend_pairs_head_back(const uint16_t *q, const uint8_t *mask, const float *lse,
                                      const float *delta, const uint16_t *dy, float *dq,
-                                     float *scratch, ATTEND_SIZES, int64_t masked)
+                                     float *scratch, ATTEND_SIZES, int64_t masked, int64_t q_step,
+                                     int64_t dq_step)
 {
     enum { BLOCK = AML_ATTEND_ROWS * AML_ATTEND_KEYS };
     int64_t room = attend_key_room(keys), size_room = attend_room(size, F32_LANES),
@@ -204,10 +209,10 @@ TEMPLATE void attend_pairs_head_back(const uint16_t *q, const uint8_t *mask, con
     {
         int64_t rows = queries - first < AML_ATTEND_ROWS ? queries - first : AML_ATTEND_ROWS,
                 rows_room = attend_room(rows, 8);
-        const uint16_t *q_at = q + first * heads * size, *dy_at = dy + first * heads * width;
-        attend_pairs_words(q_at, heads * size, rows, rows_room, size, words, block);
+        const uint16_t *q_at = q + first * q_step, *dy_at = dy + first * heads * width;
+        attend_pairs_words(q_at, q_step, rows, rows_room, size, words, block);
         attend_pairs_words(dy_at, heads * width, rows, rows_room, width, width_words, slope);
-        attend_pairs_zip(q_at, heads * size, rows, rows_room, size, size_room, block_zip);
+        attend_pairs_zip(q_at, q_step, rows, rows_room, size, size_room, block_zip);
         attend_pairs_zip(dy_at, heads * width, rows, rows_room, width, width_room, slope_zip);
         int64_t last = causal ? first + rows + keys - queries : keys;
         NO_UNROLL for (int64_t key = 0; key < last; key += AML_ATTEND_KEYS)
@@ -255,7 +260,7 @@ TEMPLATE void attend_pairs_head_back(const uint16_t *q, const uint8_t *mask, con
                                  key > 0, 1.0f);
         }
         NO_UNROLL for (int64_t i = 0; i < rows; i++)
-            attend_scaled(dq + (first + i) * heads * size, sums + i * size_room, size, factor);
+            attend_scaled(dq + (first + i) * dq_step, sums + i * size_room, size, factor);
     }
 }
 

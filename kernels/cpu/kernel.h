@@ -282,7 +282,7 @@ static inline void aml_dot_blocks(AmlDot *dot, bool copy, bool pack)
 
 // Parts of a large product that copies operands: each copies what it reads of both, so they are
 // large and nearly square; at least eight if there are enough columns.
-static inline void aml_dot_large_parts(AmlDot *dot)
+static inline void aml_dot_large_parts(AmlDot *dot, bool copy)
 {
     enum { COLUMNS = 384, LEAST_PARTS = 8, LEAST_PANELS = 2, MOST = 64 };
     int64_t panel = dot->tile_vectors * dot->lanes, panels = aml_ceil_div(dot->n, panel);
@@ -294,6 +294,10 @@ static inline void aml_dot_large_parts(AmlDot *dot)
         column_parts = aml_ceil_div(panels, LEAST_PANELS);
     if (row_parts > MOST)
         row_parts = MOST;
+    // One of two threads would wait for an odd part. Each part packs its own panels, so that
+    // narrower parts cost nothing where A is not copied.
+    if (!copy && row_parts * column_parts % 2 == 1 && 2 * LEAST_PANELS * column_parts <= panels)
+        column_parts *= 2;
     if (row_parts * column_parts > MOST)
         column_parts = MOST / row_parts;
     dot->part_rows = aml_ceil_div(aml_ceil_div(dot->m, dot->row_block), row_parts) * dot->row_block;
@@ -478,7 +482,7 @@ static inline void aml_dot_plan(AmlDot *dot)
     if (tiles)
         aml_dot_blocks(dot, copy, pack);
     if (tiles && (copy || pack) && aml_dot_work(dot) >= AML_DOT_LARGE) {
-        aml_dot_large_parts(dot);
+        aml_dot_large_parts(dot, copy);
     } else if (widens) {
         aml_dot_parts(dot, dot->tile_rows, panel, 96, 32);
         dot->row_block = dot->row_block < dot->part_rows ? dot->row_block : dot->part_rows;

@@ -4,6 +4,7 @@ checkpoints and deployment. Compilation does not grow with n. Usage: test_repeat
 """
 import json
 import pathlib
+import re
 import resource
 import shutil
 import struct
@@ -163,17 +164,21 @@ def attention_is_kept(place):
 
 
 def pieces_are_kept(place):
-    """Queries, keys and values are cut out of their product once, in the forward part; the gradient is given the pieces."""
-    old = "return x + down(up(norm(x)))"
-    new = ("let (q, k, v) = qkv(norm(x)) |> reshape([1, n, 3, 2, d / 2]) |> unstack(axis: 2)\n"
-           "    return x + reshape(attention(q, k, v), [n, d]) + down(up(x))")
-    member = "  up   = Dense(2 * d"
-    loop, written = [program(form).replace(old, new).replace(member, "  qkv  = Dense(3 * d, init: wave(0.5))\n" + member) for form in (LOOP, WRITTEN)]
-    check_equal(trained(place, "loop", loop), trained(place, "written", written), "the weights")
-    place.write("net.aml", loop)
-    functions = place.aml("build", "net.aml", "--emit=ir:cse").out.split("\nfunction ")
-    step = [text for text in functions if " = attend_back " in text]
-    check_equal([text.count(" = slice ") for text in step], [3], "slices in the training step")
+    """Queries, keys and values that lie in each head's piece of their product are cut out of it once, in the forward part: the gradient is given
+    the pieces. Those that lie beside each other for all heads are read where they are, in both parts."""
+    old, member = "return x + down(up(norm(x)))", "  up   = Dense(2 * d"
+    for shape, axis, slices, copied in (("[1, n, 2, 3, d / 2]", 3, 3, 3), ("[1, n, 3, 2, d / 2]", 2, 6, 0)):
+        new = (f"let (q, k, v) = qkv(norm(x)) |> reshape({shape}) |> unstack(axis: {axis})\n"
+               "    return x + reshape(attention(q, k, v), [n, d]) + down(up(x))")
+        loop, written = [program(form).replace(old, new).replace(member, "  qkv  = Dense(3 * d, init: wave(0.5))\n" + member) for form in (LOOP, WRITTEN)]
+        check_equal(trained(place, f"loop{axis}", loop), trained(place, f"written{axis}", written), "the weights")
+        place.write("net.aml", loop)
+        # In a body of a nest, which is one level further in than the turn's instructions, a slice is copied.
+        for stage, pattern, expected in (("cse", " = slice ", slices), ("fuse", r"\n      %\d+ = slice ", copied)):
+            functions = place.aml("build", "net.aml", f"--emit=ir:{stage}").out.split("\nfunction ")
+            step = [text for text in functions if " = attend_back " in text]
+            found = [len(re.findall(pattern, text)) for text in step]
+            check_equal(found, [expected], f"slices in the training step after {stage}, {shape}")
 
 
 def changed_type_is_written_out(place):
