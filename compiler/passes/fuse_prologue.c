@@ -20,7 +20,7 @@ typedef struct Finder {
 
 typedef struct Norm {
     Users made;           // what computes it
-    const Inst *image;    // the other convolution's result
+    const Inst *image;    // the other convolution's result, with its bias
     Vec(const Inst *) of; // what is the same for a channel
     bool fits;
 } Norm;
@@ -39,6 +39,17 @@ static bool is_part(const Norm *norm, const Inst *inst)
     return false;
 }
 
+// Statistics are made of it, or something else that needs it in memory: a convolution with its
+// bias.
+static bool is_stored(Finder *f, const Inst *inst)
+{
+    const Users *users = &f->user[inst->mark];
+    for (int i = 0; i < users->count; i++)
+        if (users->at[i]->op == OP_reduce || users->at[i]->op == OP_slice)
+            return true;
+    return false;
+}
+
 static void collect(Finder *f, Norm *norm, Inst *inst, Type type)
 {
     enum { MOST = 8 }; // operations: each reader does them again
@@ -49,14 +60,15 @@ static void collect(Finder *f, Norm *norm, Inst *inst, Type type)
         IntList axes = inst->attr[0].list;
         norm->fits &= axes.count == 0 || (axes.count == 1 && axes.at[0] == 1);
         vec_push(f->arena, &norm->of, inst->input[0]);
-    } else if (is_cheap(inst->op)) {
+    } else if (is_cheap(inst->op) && !is_stored(f, inst)) {
         norm->fits &=
             shape_equal(inst->type, type) && norm->made.count < MOST && !f->result[inst->mark];
         vec_push(f->arena, &norm->made, inst);
         for (int i = 0; i < inst->inputs && norm->fits; i++)
             collect(f, norm, inst->input[i], type);
     } else {
-        norm->fits &= (!norm->image || norm->image == inst) && inst_is_product(inst) &&
+        norm->fits &= (!norm->image || norm->image == inst) &&
+                      (inst_is_product(inst) || is_cheap(inst->op)) &&
                       shape_equal(inst->type, type) && inst->type.dtype == DTYPE_F32;
         norm->image = inst;
     }
