@@ -302,6 +302,11 @@ bool inst_is_product(const Inst *inst)
     return inst->op == OP_dot || inst->op == OP_conv || inst->op == OP_conv_input;
 }
 
+bool inst_sums_products(const Inst *inst)
+{
+    return inst_is_product(inst) || inst->op == OP_conv_weight;
+}
+
 bool inst_has_prologue(const Inst *conv)
 {
     return op_has(product_stored(conv->input[0])->op, POINTWISE);
@@ -310,7 +315,7 @@ bool inst_has_prologue(const Inst *conv)
 Inst *body_product(const IrFunction *body)
 {
     for (Inst *inst = body->first; inst; inst = inst->next)
-        if (inst_is_product(inst) || inst->op == OP_conv_weight)
+        if (inst_sums_products(inst))
             return inst;
     return NULL;
 }

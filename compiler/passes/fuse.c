@@ -11,9 +11,8 @@
 //     matrix product's operands are read at other indices, so what makes them stays outside;
 //   - of a convolution's result only sums over all positions of a channel may be folded in its
 //     epilogue, and nothing in the group reads them;
-//   - what a convolution reads is computed where it copies its image, by each reader again, if it
-//   is
-//     a norm (fuse_prologue.c);
+//   - a norm that a convolution reads is computed where the image is copied, by each reader again
+//     (fuse_prologue.c);
 //   - what moves data without computing (broadcast, transpose, slice, gather, iota, equal
 //     constants) is copied into each body that reads it, and reads memory there. It never orders
 //     groups by itself.
@@ -173,17 +172,11 @@ static void store_casts(Fuser *f)
             node_of(f, f->fn->result.at[i].value)->role = ROLE_FUSED;
 }
 
-// What reads operands at other indices than its own.
-static bool sums_products(const Inst *inst)
-{
-    return inst_is_product(inst) || inst->op == OP_conv_weight;
-}
-
 // Is this operand computed where it is read?
 static bool is_prologue(Fuser *f, const Inst *inst, int input)
 {
     const Node *in = node_of(f, inst->input[input]);
-    return input == 0 && sums_products(inst) && in && in->made;
+    return input == 0 && inst_sums_products(inst) && in && in->made;
 }
 
 // What convolutions copy, computed by all that read it.
@@ -247,7 +240,7 @@ static void make_edges(Fuser *f)
         if (node->role == ROLE_FREE && !node->solid)
             continue;
         const Inst *inst = node->inst;
-        bool elsewhere = node->role != ROLE_FUSED || sums_products(inst);
+        bool elsewhere = node->role != ROLE_FUSED || inst_sums_products(inst);
         for (int k = 0; k < inst->inputs; k++) {
             const Inst *input = operand_of(inst, k);
             const Node *in = node_of(f, input);
@@ -268,7 +261,7 @@ static void make_groups(Fuser *f)
                          .space = node->inst->type,
                          .fusible = node->role == ROLE_FUSED,
                          .last = i};
-        if (sums_products(node->inst))
+        if (inst_sums_products(node->inst))
             group->kind = BODY_DOT;
         group->alone = node->inst->op == OP_conv_weight;
         group->pieces = group->fusible && node->inst->op == OP_concat;
@@ -857,7 +850,7 @@ static Inst *inside(BodyMaker *m, Inst *inst, bool operand)
     Inst **in = NEW_ARRAY(m->f->arena, Inst *, inst->inputs + 1);
     for (int i = 0; i < inst->inputs; i++) {
         Inst *stored = operand_of(inst, i);
-        in[i] = inside(m, stored, sums_products(inst));
+        in[i] = inside(m, stored, inst_sums_products(inst));
         if (stored != inst->input[i])
             in[i] = ir_clone_into(m->body, inst->input[i], &in[i]);
     }

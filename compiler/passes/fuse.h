@@ -90,6 +90,7 @@ bool dot_quads(DotShape *shape);
 bool dot_in_tiles(const AmlDot *dot, int half, bool quads);
 size_t dot_scratch_bytes(const Inst *dot);  // the most that any vector width needs, for all parts
 bool inst_is_product(const Inst *inst);     // dot, conv, conv_input
+bool inst_sums_products(const Inst *inst);  // those and conv_weight: not read at its own index
 bool inst_has_prologue(const Inst *conv);   // of a conv or conv_weight in a body
 Inst *body_product(const IrFunction *body); // its product or conv_weight, or NULL
 
