@@ -260,20 +260,27 @@ static inline int64_t aml_dot_copy_step(int64_t row_block, int64_t lanes)
 }
 
 // Blocks of k, so that a long sum is made of parts, and that those rows of A which all panels go
-// over stay in the second-level cache, with a panel of B.
-static inline void aml_dot_blocks(AmlDot *dot, bool copy, bool pack)
+// over stay in the second-level cache, with a panel of B. `near`: A is transposed and its rows are
+// short enough that all of them are such a block.
+static inline void aml_dot_blocks(AmlDot *dot, bool copy, bool pack, bool near)
 {
-    int64_t longest = copy || pack ? 640 : 1024, wanted = copy || pack ? 512 : 768;
+    int64_t longest = near           ? 320
+                      : copy || pack ? 640
+                                     : 1024,
+            wanted = near           ? 256
+                     : copy || pack ? 512
+                                    : 768;
     if (dot->k > longest)
         dot->k_block = aml_ceil_div(dot->k, aml_ceil_div(dot->k, wanted));
     if (dot->k_block == dot->k && !copy && !(pack && aml_dot_work(dot) >= AML_DOT_LARGE))
         return;
     int64_t depth = dot->k_block < 1 ? 1 : dot->k_block, rows = 160 * 1024 / depth;
-    // Where B is read where it is, a further block costs nothing, and a small copy is near.
-    enum { FEW_ROWS = 96 };
+    // Where B is read where it is, a further block costs nothing, and a small copy is near; it
+    // costs to read B again where that is too large to stay in the second-level cache.
+    enum { FEW_ROWS = 96, NEAR = 1 << 20 };
     rows = rows < 128 ? 128 : rows > 512 ? 512 : rows;
     if (copy && !pack)
-        rows = FEW_ROWS;
+        rows = dot->n * dot->k * dot->bytes > NEAR ? 2 * FEW_ROWS : FEW_ROWS;
     if (rows > dot->m) // equal blocks
         rows = dot->m < 1 ? 1 : dot->m;
     rows = aml_ceil_div(dot->m, aml_ceil_div(dot->m < 1 ? 1 : dot->m, rows));
@@ -478,9 +485,19 @@ static inline void aml_dot_plan(AmlDot *dot)
                    dot->m >= 2 * dot->tile_rows && dot->n > panel;
     bool copy = widens || (tiles && columns &&
                            (dot->k > 128 || (dot->k >= 32 && dot->a_k * dot->bytes % 1024 == 0)));
+    // The gradient for a weight with few rows: a block of k has all of them, which is one piece of
+    // memory that stays in the second-level cache as it is. Each panel of B is then copied once.
+    enum { SHORT_ROWS = 2048, LEAST_DEPTH = 256 };
+    bool near = copy && !widens && !dot->b_packed && dot->b_column == 1 && dot->a_k == dot->m &&
+                dot->m * dot->bytes <= SHORT_ROWS && dot->k >= LEAST_DEPTH &&
+                aml_dot_work(dot) >= AML_DOT_LARGE;
+    if (near) {
+        copy = false;
+        dot->method = AML_DOT_TILES_PACK;
+    }
     bool pack = dot->method == AML_DOT_TILES_PACK;
     if (tiles)
-        aml_dot_blocks(dot, copy, pack);
+        aml_dot_blocks(dot, copy, pack, near);
     if (tiles && (copy || pack) && aml_dot_work(dot) >= AML_DOT_LARGE) {
         aml_dot_large_parts(dot, copy);
     } else if (widens) {

@@ -292,6 +292,28 @@ TEST(copied_columns)
     CHECK_PRODUCT(8, 135, 131, 2101, TRANSPOSED, PLAIN, true, -1, true);
 }
 
+// A transposed A with short rows is read where it is, in blocks of k that have all rows.
+TEST(short_rows)
+{
+    static const int64_t sizes[][3] = {{261, 309, 431}, {512, 130, 641}, {300, 340, 1000}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const int64_t *at = sizes[i];
+        AmlDot d = {.bytes = 4,
+                    .lanes = F32_LANES,
+                    .m = at[0],
+                    .n = at[1],
+                    .k = at[2],
+                    .a_row = 1,
+                    .a_k = at[0],
+                    .b_k = at[1],
+                    .b_column = 1};
+        aml_dot_plan(&d);
+        CHECK(d.method == AML_DOT_TILES_PACK && d.k_block < d.k && d.row_block >= d.m);
+        CHECK_PRODUCT(4, at[0], at[1], at[2], TRANSPOSED, PLAIN, false, -1, true);
+    }
+    CHECK_PRODUCT(8, 251, 301, 421, TRANSPOSED, PLAIN, false, -1, true);
+}
+
 TEST(many_parts)
 {
     CHECK_PRODUCT(4, 200, 260, 150, PLAIN, PLAIN, false, -1, true);
@@ -497,6 +519,7 @@ int main(void)
     RUN(packed_beforehand);
     RUN(long_sums_in_blocks);
     RUN(copied_columns);
+    RUN(short_rows);
     RUN(many_parts);
     RUN(packed_panels);
     RUN(few_rows);
