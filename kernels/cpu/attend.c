@@ -131,14 +131,10 @@ HELPER f32v attend_larger(f32v a, f32v b)
 
 HELPER float attend_largest(f32v value)
 {
-    float lane[F32_LANES];
-    __builtin_memcpy(lane, &value, sizeof lane);
-    UNROLL for (int half = F32_LANES / 2; half > 0; half /= 2)
-    {
-        UNROLL for (int i = 0; i < half; i++) lane[i] =
-            lane[i] > lane[i + half] ? lane[i] : lane[i + half];
-    }
-    return lane[0];
+#define FOLD(...) value = attend_larger(value, __builtin_shufflevector(value, value, __VA_ARGS__));
+    F32_FOLDS(FOLD)
+#undef FOLD
+    return value[0];
 }
 
 // One row of a block of scores becomes weights relative to the largest score so far. What was

@@ -141,16 +141,28 @@ HELPER f64v f64_fma(f64v a, f64v b, f64v c)
 #endif
 }
 
+// Puts a register's upper half onto the lower one, then the upper quarter, until lane 0 has all of
+// them: FOLD is given the order of lanes that brings each to its place.
+#if AML_WIDTH == 16
+#define F32_FOLDS(FOLD)                                                                            \
+    FOLD(8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)                                     \
+    FOLD(4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11)                                     \
+    FOLD(2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13)                                     \
+    FOLD(1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14)
+#elif AML_WIDTH == 8
+#define F32_FOLDS(FOLD)                                                                            \
+    FOLD(4, 5, 6, 7, 0, 1, 2, 3) FOLD(2, 3, 0, 1, 6, 7, 4, 5) FOLD(1, 0, 3, 2, 5, 4, 7, 6)
+#else
+#define F32_FOLDS(FOLD) FOLD(2, 3, 0, 1) FOLD(1, 0, 3, 2)
+#endif
+
 // The sum of all lanes, halves first: always the same order.
 HELPER float f32_sum(f32v value)
 {
-    float lane[F32_LANES];
-    __builtin_memcpy(lane, &value, sizeof lane);
-    UNROLL for (int half = F32_LANES / 2; half > 0; half /= 2)
-    {
-        UNROLL for (int i = 0; i < half; i++) lane[i] += lane[i + half];
-    }
-    return lane[0];
+#define FOLD(...) value += __builtin_shufflevector(value, value, __VA_ARGS__);
+    F32_FOLDS(FOLD)
+#undef FOLD
+    return value[0];
 }
 
 HELPER double f64_sum(f64v value)
