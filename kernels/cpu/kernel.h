@@ -276,11 +276,13 @@ static inline void aml_dot_blocks(AmlDot *dot, bool copy, bool pack, bool near)
         return;
     int64_t depth = dot->k_block < 1 ? 1 : dot->k_block, rows = 160 * 1024 / depth;
     // Where B is read where it is, a further block costs nothing, and a small copy is near; it
-    // costs to read B again where that is too large to stay in the second-level cache.
+    // costs to read B again where that is too large to stay in the second-level cache, if tiles are
+    // quick enough to wait for it.
     enum { FEW_ROWS = 96, NEAR = 1 << 20 };
+    bool again = dot->lanes * dot->bytes == 64 && dot->n * dot->k * dot->bytes > NEAR;
     rows = rows < 128 ? 128 : rows > 512 ? 512 : rows;
     if (copy && !pack)
-        rows = dot->n * dot->k * dot->bytes > NEAR ? 2 * FEW_ROWS : FEW_ROWS;
+        rows = again ? 2 * FEW_ROWS : FEW_ROWS;
     if (rows > dot->m) // equal blocks
         rows = dot->m < 1 ? 1 : dot->m;
     rows = aml_ceil_div(dot->m, aml_ceil_div(dot->m < 1 ? 1 : dot->m, rows));
@@ -487,10 +489,11 @@ static inline void aml_dot_plan(AmlDot *dot)
                            (dot->k > 128 || (dot->k >= 32 && dot->a_k * dot->bytes % 1024 == 0)));
     // The gradient for a weight with few rows: a block of k has all of them, which is one piece of
     // memory that stays in the second-level cache as it is. Each panel of B is then copied once.
+    // Narrower registers have narrower panels, and each reads A: there the copy is quicker.
     enum { SHORT_ROWS = 2048, LEAST_DEPTH = 256 };
     bool near = copy && !widens && !dot->b_packed && dot->b_column == 1 && dot->a_k == dot->m &&
-                dot->m * dot->bytes <= SHORT_ROWS && dot->k >= LEAST_DEPTH &&
-                aml_dot_work(dot) >= AML_DOT_LARGE;
+                vector * dot->bytes == 64 && dot->m * dot->bytes <= SHORT_ROWS &&
+                dot->k >= LEAST_DEPTH && aml_dot_work(dot) >= AML_DOT_LARGE;
     if (near) {
         copy = false;
         dot->method = AML_DOT_TILES_PACK;
