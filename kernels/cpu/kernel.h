@@ -304,8 +304,10 @@ static inline void aml_dot_large_parts(AmlDot *dot, bool copy)
     if (row_parts > MOST)
         row_parts = MOST;
     // One of two threads would wait for an odd part. Each part packs its own panels, so that
-    // narrower parts cost nothing where A is not copied.
-    if (!copy && row_parts * column_parts % 2 == 1 && 2 * LEAST_PANELS * column_parts <= panels)
+    // narrower parts cost little where A is not copied: it is read more often, which is less than
+    // to wait for one of three parts.
+    int64_t least = row_parts == 1 ? 1 : LEAST_PANELS;
+    if (!copy && row_parts * column_parts % 2 == 1 && 2 * least * column_parts <= panels)
         column_parts *= 2;
     if (row_parts * column_parts > MOST)
         column_parts = MOST / row_parts;
