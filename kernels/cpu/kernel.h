@@ -491,10 +491,10 @@ static inline void aml_dot_plan(AmlDot *dot)
                            (dot->k > 128 || (dot->k >= 32 && dot->a_k * dot->bytes % 1024 == 0)));
     // The gradient for a weight with few rows: a block of k has all of them, which is one piece of
     // memory that stays in the second-level cache as it is. Each panel of B is then copied once.
-    // Narrower registers have narrower panels, and each reads A: there the copy is quicker.
+    // Registers of 16 bytes have narrow panels, and each reads A: there the copy is quicker.
     enum { SHORT_ROWS = 2048, LEAST_DEPTH = 256 };
     bool near = copy && !widens && !dot->b_packed && dot->b_column == 1 && dot->a_k == dot->m &&
-                vector * dot->bytes == 64 && dot->m * dot->bytes <= SHORT_ROWS &&
+                vector * dot->bytes >= 32 && dot->m * dot->bytes <= SHORT_ROWS &&
                 dot->k >= LEAST_DEPTH && aml_dot_work(dot) >= AML_DOT_LARGE;
     if (near) {
         copy = false;
