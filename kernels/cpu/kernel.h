@@ -260,29 +260,26 @@ static inline int64_t aml_dot_copy_step(int64_t row_block, int64_t lanes)
 }
 
 // Blocks of k, so that a long sum is made of parts, and that those rows of A which all panels go
-// over stay in the second-level cache, with a panel of B. `near`: A is transposed and its rows are
-// short enough that all of them are such a block.
-static inline void aml_dot_blocks(AmlDot *dot, bool copy, bool pack, bool near)
+// over stay in the second-level cache, with a panel of B. `all_rows`: a block of k is to have all
+// rows of a transposed A, so it is shorter.
+static inline void aml_dot_blocks(AmlDot *dot, bool copy, bool pack, bool all_rows)
 {
-    int64_t longest = near           ? 320
-                      : copy || pack ? 640
-                                     : 1024,
-            wanted = near           ? 256
-                     : copy || pack ? 512
-                                    : 768;
+    int64_t longest = copy || pack ? 640 : 1024, wanted = copy || pack ? 512 : 768;
+    if (all_rows)
+        longest = 320, wanted = 256;
     if (dot->k > longest)
         dot->k_block = aml_ceil_div(dot->k, aml_ceil_div(dot->k, wanted));
     if (dot->k_block == dot->k && !copy && !(pack && aml_dot_work(dot) >= AML_DOT_LARGE))
         return;
     int64_t depth = dot->k_block < 1 ? 1 : dot->k_block, rows = 160 * 1024 / depth;
-    // Where B is read where it is, a further block costs nothing, and a small copy is near; it
-    // costs to read B again where that is too large to stay in the second-level cache, if tiles are
-    // quick enough to wait for it.
-    enum { FEW_ROWS = 96, NEAR = 1 << 20 };
-    bool again = dot->lanes * dot->bytes == 64 && dot->n * dot->k * dot->bytes > NEAR;
+    // Where B is read where it is, a further block copies nothing twice, and a small copy is near.
+    // But each block reads all of B: if that does not stay in the second-level cache, tiles of wide
+    // registers wait for it, and fewer blocks are better.
+    enum { FEW_ROWS = 96, NEAR_BYTES = 1 << 20 };
+    bool waits = dot->lanes * dot->bytes == 64 && dot->n * dot->k * dot->bytes > NEAR_BYTES;
     rows = rows < 128 ? 128 : rows > 512 ? 512 : rows;
     if (copy && !pack)
-        rows = again ? 2 * FEW_ROWS : FEW_ROWS;
+        rows = waits ? 2 * FEW_ROWS : FEW_ROWS;
     if (rows > dot->m) // equal blocks
         rows = dot->m < 1 ? 1 : dot->m;
     rows = aml_ceil_div(dot->m, aml_ceil_div(dot->m < 1 ? 1 : dot->m, rows));
@@ -304,8 +301,8 @@ static inline void aml_dot_large_parts(AmlDot *dot, bool copy)
     if (row_parts > MOST)
         row_parts = MOST;
     // One of two threads would wait for an odd part. Each part packs its own panels, so that
-    // narrower parts cost little where A is not copied: it is read more often, which is less than
-    // to wait for one of three parts.
+    // narrower parts cost nothing where A is not copied, but that they read it again. With rows in
+    // one part there are few parts, and to wait for one costs more than parts of a single panel.
     int64_t least = row_parts == 1 ? 1 : LEAST_PANELS;
     if (!copy && row_parts * column_parts % 2 == 1 && 2 * least * column_parts <= panels)
         column_parts *= 2;
@@ -492,17 +489,17 @@ static inline void aml_dot_plan(AmlDot *dot)
     // The gradient for a weight with few rows: a block of k has all of them, which is one piece of
     // memory that stays in the second-level cache as it is. Each panel of B is then copied once.
     // Registers of 16 bytes have narrow panels, and each reads A: there the copy is quicker.
-    enum { SHORT_ROWS = 2048, LEAST_DEPTH = 256 };
-    bool near = copy && !widens && !dot->b_packed && dot->b_column == 1 && dot->a_k == dot->m &&
-                vector * dot->bytes >= 32 && dot->m * dot->bytes <= SHORT_ROWS &&
-                dot->k >= LEAST_DEPTH && aml_dot_work(dot) >= AML_DOT_LARGE;
-    if (near) {
+    enum { SHORT_ROW_BYTES = 2048, LEAST_DEPTH = 256 };
+    bool all_rows = copy && !widens && !dot->b_packed && dot->b_column == 1 && dot->a_k == dot->m &&
+                    vector * dot->bytes >= 32 && dot->m * dot->bytes <= SHORT_ROW_BYTES &&
+                    dot->k >= LEAST_DEPTH && aml_dot_work(dot) >= AML_DOT_LARGE;
+    if (all_rows) {
         copy = false;
         dot->method = AML_DOT_TILES_PACK;
     }
     bool pack = dot->method == AML_DOT_TILES_PACK;
     if (tiles)
-        aml_dot_blocks(dot, copy, pack, near);
+        aml_dot_blocks(dot, copy, pack, all_rows);
     if (tiles && (copy || pack) && aml_dot_work(dot) >= AML_DOT_LARGE) {
         aml_dot_large_parts(dot, copy);
     } else if (widens) {

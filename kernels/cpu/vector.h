@@ -142,7 +142,8 @@ HELPER f64v f64_fma(f64v a, f64v b, f64v c)
 }
 
 // Puts a register's upper half onto the lower one, then the upper quarter, until lane 0 has all of
-// them: FOLD is given the order of lanes that brings each to its place.
+// them: FOLD is given the order of lanes that brings each to its place. Written with single lanes
+// the compiler takes out one after the other, three times as many instructions.
 #if AML_WIDTH == 16
 #define F32_FOLDS(FOLD)                                                                            \
     FOLD(8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)                                     \

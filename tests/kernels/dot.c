@@ -311,7 +311,8 @@ TEST(short_rows)
         aml_dot_plan(&d);
         bool in_place = d.method == AML_DOT_TILES_PACK && d.k_block < d.k && d.row_block >= d.m;
         CHECK(in_place == (F32_LANES >= 8));
-        CHECK(F32_LANES < 16 || d.parts % 2 == 0);
+        if (F32_LANES == 16) // no thread of two waits: each of these has an even number of panels
+            CHECK(d.parts % 2 == 0);
         CHECK_PRODUCT(4, at[0], at[1], at[2], TRANSPOSED, PLAIN, false, -1, true);
     }
     CHECK_PRODUCT(8, 251, 301, 421, TRANSPOSED, PLAIN, false, -1, true);
