@@ -182,6 +182,14 @@ static void ask_along(Emit *e, const Product *p, const Index at[], int64_t later
     }
 }
 
+// Where a result of the epilogue is stored.
+static Index stored_at(Emit *e, const Inst *result, const Index at[])
+{
+    const Inst *made = body_made(result);
+    return made == result ? index_position(e, result->type, at)
+                          : index_in_panels(e, made->type, at);
+}
+
 // No lanes (AML_DOT_TOUCH): asks for what is written at this place, and for what is read there.
 static void touch_results(Emit *e, const Product *p, LLVMValueRef function,
                           LLVMValueRef const result[], const Index at[])
@@ -194,9 +202,9 @@ static void touch_results(Emit *e, const Product *p, LLVMValueRef function,
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, lanes, none, ""), touches, computes);
     LLVMPositionBuilderAtEnd(e->b, touches);
     for (int i = 0; i < p->body->result.count; i++) {
-        Type type = p->body->result.at[i].value->type;
-        ask_element(e, type, from_context(e, p, context, operand_of(p->k, result[i])),
-                    index_position(e, type, at).at, TO_WRITE);
+        const Inst *inst = p->body->result.at[i].value;
+        ask_element(e, inst->type, from_context(e, p, context, operand_of(p->k, result[i])),
+                    stored_at(e, inst, at).at, TO_WRITE);
     }
     ask_along(e, p, at, 0, 0);
     LLVMBuildRetVoid(e->b);
@@ -313,8 +321,9 @@ static void epilogue_elements(Emit *e, Product *p, LLVMValueRef function,
     int columns = p->shape.column_axes, rows = p->shape.row_axes;
     group_index(e, p, cuts, space.rank - columns - p->shape.panel_axes - rows, rows,
                 index_of(LLVMGetParam(function, 1), 0), at);
-    group_index(e, p, cuts, space.rank - columns, columns, index_of(LLVMGetParam(function, 2), 1),
-                at);
+    LLVMValueRef column = LLVMGetParam(function, 2);
+    group_index(e, p, cuts, space.rank - columns, columns,
+                p->dot->op == OP_dot ? index_of_whole(column) : index_of(column, 1), at);
     enum { LATER = 64, NEAR = 256 * 1024 };
     if (p->touches)
         touch_results(e, p, function, result, at);
@@ -325,14 +334,14 @@ static void epilogue_elements(Emit *e, Product *p, LLVMValueRef function,
     memo_begin(e, p->body);
     LLVMValueRef *values = NEW_ARRAY(g->arena, LLVMValueRef, p->body->result.count + 1);
     for (int i = 0; i < p->body->result.count; i++) {
-        Inst *inst = p->body->result.at[i].value;
+        Inst *inst = body_made(p->body->result.at[i].value);
         values[i] = element(e, inst->op == OP_reduce ? inst->input[0] : inst, at);
     }
     for (int i = 0; i < p->body->result.count; i++) {
         const Inst *inst = p->body->result.at[i].value;
         LLVMValueRef base = from_context(e, p, context, operand_of(p->k, result[i]));
         if (inst->op != OP_reduce)
-            store_element(e, inst->type.dtype, base, index_position(e, inst->type, at), values[i]);
+            store_element(e, inst->type.dtype, base, stored_at(e, inst, at), values[i]);
     }
     if (count_sums(p->body))
         add_to_sums(e, p, function, values, result);

@@ -131,6 +131,7 @@ typedef struct Index {
     LLVMValueRef at;
     int64_t step;
     LLVMValueRef lanes; // NULL unless the lanes are not evenly spaced
+    bool whole;         // `at` is a multiple of the number of lanes, and step is 1
 } Index;
 
 typedef struct Memo {
@@ -150,10 +151,12 @@ typedef struct Source {
 } Source;
 
 Index index_of(LLVMValueRef at, int64_t step);
+Index index_of_whole(LLVMValueRef at); // a register at a multiple of its lanes
 Index index_add(Emit *e, Index a, Index b);
 Index index_add_constant(Emit *e, Index a, int64_t constant);
 Index index_scale(Emit *e, Index a, int64_t factor);
-Index index_position(Emit *e, Type type, const Index at[]); // row-major
+Index index_position(Emit *e, Type type, const Index at[]);  // row-major
+Index index_in_panels(Emit *e, Type type, const Index at[]); // where it lies in panels of columns
 void index_split(Emit *e, Index position, int axes, const int64_t dim[], Index out[]);
 
 void memo_begin(Emit *e, IrFunction *body); // before the first element of a body

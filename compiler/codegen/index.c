@@ -14,7 +14,12 @@
 
 Index index_of(LLVMValueRef at, int64_t step)
 {
-    return (Index){at, step, NULL};
+    return (Index){at, step, NULL, false};
+}
+
+Index index_of_whole(LLVMValueRef at)
+{
+    return (Index){at, 1, NULL, true};
 }
 
 static bool is_constant(LLVMValueRef value, int64_t number)
@@ -46,13 +51,21 @@ static LLVMValueRef lanes_of(Emit *e, Index index)
 Index index_add(Emit *e, Index a, Index b)
 {
     if (a.lanes || b.lanes)
-        return (Index){NULL, 0, LLVMBuildAdd(e->b, lanes_of(e, a), lanes_of(e, b), "")};
+        return (Index){NULL, 0, LLVMBuildAdd(e->b, lanes_of(e, a), lanes_of(e, b), ""), false};
+    if (a.step == 0 && is_constant(a.at, 0))
+        return b;
+    if (b.step == 0 && is_constant(b.at, 0))
+        return a;
     return index_of(scalar_add(e, a.at, b.at), a.step + b.step);
 }
 
 Index index_add_constant(Emit *e, Index a, int64_t constant)
 {
-    return constant == 0 ? a : index_add(e, a, index_of(whole(e->g, constant), 0));
+    if (constant == 0)
+        return a;
+    Index sum = index_add(e, a, index_of(whole(e->g, constant), 0));
+    sum.whole = a.whole && constant % e->lanes == 0;
+    return sum;
 }
 
 Index index_scale(Emit *e, Index a, int64_t factor)
@@ -61,7 +74,7 @@ Index index_scale(Emit *e, Index a, int64_t factor)
         return a;
     if (a.lanes)
         return (Index){NULL, 0,
-                       LLVMBuildMul(e->b, a.lanes, lanes_splat(e, whole(e->g, factor)), "")};
+                       LLVMBuildMul(e->b, a.lanes, lanes_splat(e, whole(e->g, factor)), ""), false};
     if (is_constant(a.at, 0))
         return index_of(a.at, a.step * factor);
     return index_of(LLVMBuildNSWMul(e->b, a.at, whole(e->g, factor), ""), a.step * factor);
@@ -78,11 +91,17 @@ Index index_position(Emit *e, Type type, const Index at[])
     return position;
 }
 
-// Quotient and remainder by a constant, of a number that is not negative.
+// Quotient and remainder by a constant, of a number that is not negative. Lanes of whole registers
+// that a divisor has are not divided.
 static Index index_divide(Emit *e, Index a, int64_t by, bool remainder)
 {
     if (by == 1)
         return remainder ? index_of(whole(e->g, 0), 0) : a;
+    if (a.whole && by % e->lanes == 0) {
+        LLVMValueRef divisor = whole(e->g, by);
+        return remainder ? index_of_whole(LLVMBuildURem(e->b, a.at, divisor, ""))
+                         : index_of(LLVMBuildUDiv(e->b, a.at, divisor, ""), 0);
+    }
     if (!a.lanes && (a.step == 0 || e->lanes == 1)) {
         LLVMValueRef divisor = whole(e->g, by);
         return index_of(remainder ? LLVMBuildURem(e->b, a.at, divisor, "")
@@ -92,7 +111,8 @@ static Index index_divide(Emit *e, Index a, int64_t by, bool remainder)
     LLVMValueRef lanes = lanes_of(e, a), divisor = lanes_splat(e, whole(e->g, by));
     return (Index){NULL, 0,
                    remainder ? LLVMBuildURem(e->b, lanes, divisor, "")
-                             : LLVMBuildUDiv(e->b, lanes, divisor, "")};
+                             : LLVMBuildUDiv(e->b, lanes, divisor, ""),
+                   false};
 }
 
 void index_split(Emit *e, Index position, int axes, const int64_t dim[], Index out[])
@@ -112,6 +132,22 @@ void index_split(Emit *e, Index position, int axes, const int64_t dim[], Index o
             position = index_divide(e, position, dim[axis], false);
         }
     }
+}
+
+Index index_in_panels(Emit *e, Type type, const Index at[])
+{
+    int last = type.rank - 1;
+    int64_t column[] = {type.dim[last] / DOT_PANEL, DOT_PANEL};
+    Index panel[2];
+    index_split(e, at[last], 2, column, panel);
+    Index row = index_of(whole(e->g, 0), 0);
+    int64_t rows = 1;
+    for (int axis = last - 1; axis >= 0; axis--) {
+        row = index_add(e, row, index_scale(e, at[axis], rows));
+        rows *= type.dim[axis];
+    }
+    row = index_add(e, row, index_scale(e, panel[0], rows));
+    return index_add(e, index_scale(e, row, DOT_PANEL), panel[1]);
 }
 
 // ---- memory -------------------------------------------------------------------------------------
@@ -404,7 +440,7 @@ static Index row_index(Emit *e, Inst *inst, const Index at[])
     LLVMValueRef zero = lanes_splat(e, whole(e->g, 0)), end = lanes_splat(e, whole(e->g, last));
     row = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, row, zero, ""), zero, row, "");
     row = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSGT, row, end, ""), end, row, "");
-    return e->lanes == 1 ? index_of(row, 0) : (Index){NULL, 0, row};
+    return e->lanes == 1 ? index_of(row, 0) : (Index){NULL, 0, row, false};
 }
 
 // The index in input 0 of the element that a data movement puts at `at`.
@@ -463,7 +499,7 @@ static LLVMValueRef pad_element(Emit *e, Inst *inst, const Index at[])
         }
         LLVMValueRef exists = LLVMBuildICmp(e->b, LLVMIntULT, number, end, "");
         number = LLVMBuildSelect(e->b, exists, number, zero, "");
-        below[axis] = one ? index_of(number, 0) : (Index){NULL, 0, number};
+        below[axis] = one ? index_of(number, 0) : (Index){NULL, 0, number, false};
         if (one)
             exists = lanes_splat(e, exists);
         inside = inside ? LLVMBuildAnd(e->b, inside, exists, "") : exists;
@@ -840,6 +876,10 @@ unsigned body_cuts(IrFunction *body, const BodyShape *shape)
     for (int i = 0; i < body->result.count; i++) {
         Inst *value = body->result.at[i].value;
         int level = body_result_level(shape, value);
+        if (inst_in_panels(value)) {
+            cut_before(&walk, shape->space.rank - 1);
+            value = body_made(value);
+        }
         if (level == LEVEL_OTHER) {
             int apart[IR_MAX_RANK], count = 0;
             for (int axis = 0; axis < shape->space.rank; axis++)

@@ -253,7 +253,7 @@ static void hold(Nest *n)
             continue;
         for (int k = 0; k < n->output.count && !n->held; k++) {
             const Output *output = &n->output.at[k];
-            if (!output->space || output->phase != last ||
+            if (!output->space || output->panels || output->phase != last ||
                 output->value->type.dtype != value->type.dtype ||
                 dtype_info[value->type.dtype].bytes < 4 || !made_from(output->value, value))
                 continue;
@@ -368,7 +368,9 @@ static void point(Nest *n)
                 continue;
             index_for(n, type, all, at);
             e->streaming = n->streaming;
-            store_element(e, type.dtype, output->base, index_position(e, output->memory, at),
+            store_element(e, type.dtype, output->base,
+                          output->panels ? index_in_panels(e, type, at)
+                                         : index_position(e, output->memory, at),
                           value[i * n->units + unit]);
             e->streaming = false;
         }
@@ -429,7 +431,7 @@ static LLVMValueRef tail_mask(Nest *n, int64_t rest)
 static void vectors(Nest *n, int dim, LLVMValueRef at, int units, LLVMValueRef tail, Level *inside)
 {
     int units_before = n->units;
-    n->at[dim] = index_of(at, 1);
+    n->at[dim] = index_of_whole(at);
     n->units = units;
     n->tail = tail;
     inside(n, dim + 1);
@@ -845,8 +847,8 @@ static bool streams(const Nest *n)
     for (int i = 0; i < n->output.count; i++) {
         const Output *output = &n->output.at[i];
         Type type = output->value->type;
-        if (!output->space || output->piece || dtype_info[type.dtype].bytes != 4 ||
-            type_bytes(type) < LARGE)
+        if (!output->space || output->piece || output->panels ||
+            dtype_info[type.dtype].bytes != 4 || type_bytes(type) < LARGE)
             return false;
         for (int k = 0; k < n->body->param.count; k++)
             if (((const Source *)n->body->param.at[k]->note)->base == output->base)
@@ -899,7 +901,7 @@ static void add_outputs(Nest *n, LLVMValueRef const result[])
 {
     Emit *e = n->e;
     for (int i = 0; i < n->body->result.count; i++) {
-        Inst *value = n->body->result.at[i].value;
+        Inst *result_value = n->body->result.at[i].value, *value = body_made(result_value);
         int level = body_result_level(&n->shape, value);
         Output output = {value,
                          result[i],
@@ -907,7 +909,8 @@ static void add_outputs(Nest *n, LLVMValueRef const result[])
                          (int)value->mark,
                          level == LEVEL_SPACE,
                          level == LEVEL_OTHER,
-                         false};
+                         false,
+                         value != result_value};
         bool joined = value->op == OP_concat;
         if (!joined)
             vec_push(e->g->arena, &n->output, output);

@@ -26,8 +26,9 @@ typedef struct Output {
     Type memory;       // its own type, or that of the whole of which it is a piece
     int phase;         // SPACE, down: in which it is stored
     bool space;
-    bool down;  // a sum down columns, added up in memory
-    bool piece; // of a concat
+    bool down;   // a sum down columns, added up in memory
+    bool piece;  // of a concat
+    bool panels; // stored in panels (passes/pack.c)
 } Output;
 
 // The row before the one that is computed, whose results are written meanwhile.

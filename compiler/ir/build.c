@@ -194,6 +194,19 @@ void ir_set_input(Inst *inst, int index, Inst *to)
     inst->input[index] = to;
 }
 
+void ir_set_result_type(Inst *inst, int result, Type type)
+{
+    if (inst->results == 1) {
+        inst->type = type;
+        return;
+    }
+    Type *types = NEW_ARRAY(inst->function->cx->arena, Type, inst->results);
+    memcpy(types, inst->result_type, sizeof *types * (size_t)inst->results);
+    types[result] = type;
+    inst->result_type = types;
+    inst->type = types[0];
+}
+
 void ir_replace_uses(IrFunction *fn, Inst *from, Inst *to)
 {
     Inst *inst =

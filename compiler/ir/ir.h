@@ -138,6 +138,8 @@ void ir_move_last(IrFunction *fn, Inst *inst);
 // Also in results; not inside nested bodies, which see only their parameters.
 void ir_replace_uses(IrFunction *fn, Inst *from, Inst *to);
 void ir_set_input(Inst *inst, int index, Inst *to);
+// After a change of its body; not of the `get` that takes it.
+void ir_set_result_type(Inst *inst, int result, Type type);
 Inst *ir_clone_into(IrFunction *fn, const Inst *inst,
                     Inst *const in[]); // same op, attributes, type, span
 Inst *ir_clone_before(Inst *place, const Inst *inst, Inst *const in[]); // in place's function

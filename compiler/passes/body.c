@@ -51,6 +51,7 @@ bool body_sums_down(const BodyShape *shape, const Inst *inst)
 // A sum down columns has a level of its own, which nothing else has.
 int body_result_level(const BodyShape *shape, const Inst *result)
 {
+    result = body_made(result);
     if (shape->kind == BODY_MAP || result->type.rank == shape->space.rank)
         return LEVEL_SPACE;
     return body_sums_down(shape, result) ? LEVEL_OTHER : LEVEL_KEPT;
@@ -71,9 +72,19 @@ bool body_keeps(const BodyShape *shape, const Inst *broadcast)
     return true;
 }
 
+// The first half of what inst_in_panels knows.
+static bool brings_into_panels(const Inst *inst)
+{
+    return inst->op == OP_reshape && !inst_of_panels(inst) && inst->type.rank > 0 &&
+           inst->type.rank == inst->input[0]->type.rank + 1 &&
+           inst->type.dim[inst->type.rank - 1] == DOT_PANEL;
+}
+
 static void mark_inputs(const BodyShape *shape, Inst *inst)
 {
     int levels = (int)inst->mark, below;
+    if (inst_in_panels(inst) || brings_into_panels(inst)) // a result, whose own value is marked
+        return;
     if (op_has(inst->op, POINTWISE) || inst->op == OP_stop_gradient || inst->op == OP_concat)
         below = levels;
     else if (inst->op == OP_reduce)
@@ -108,7 +119,7 @@ static int count_phases(IrFunction *body, const BodyShape *shape)
 
 BodyShape body_analyse(IrFunction *body)
 {
-    const Inst *first = body->result.at[0].value;
+    const Inst *first = body_made(body->result.at[0].value);
     Type space = first->op == OP_concat ? first->input[0]->type : first->type;
     BodyShape shape = {.kind = BODY_MAP, .space = space, .phases = 1};
     shape.dot = body_product(body);
@@ -122,7 +133,7 @@ BodyShape body_analyse(IrFunction *body)
     if (shape.kind == BODY_REDUCE) {
         shape.phases = count_phases(body, &shape);
         for (int i = 0; i < body->result.count; i++) {
-            const Inst *value = body->result.at[i].value;
+            const Inst *value = body_made(body->result.at[i].value);
             if (body_result_level(&shape, value) == LEVEL_SPACE && value->mark + 1 > shape.phases)
                 shape.phases = (int)value->mark + 1;
         }
@@ -132,7 +143,7 @@ BodyShape body_analyse(IrFunction *body)
     for (Inst *inst = body->first; inst; inst = inst->next)
         inst->mark = 0;
     for (int i = 0; i < body->result.count; i++) {
-        Inst *value = body->result.at[i].value;
+        Inst *value = body_made(body->result.at[i].value);
         value->mark |= body_result_level(&shape, value);
     }
     for (Inst *inst = body->last; inst; inst = inst->prev)
@@ -224,6 +235,19 @@ static void add_loop(DotShape *out, int axis, int axes, int64_t extent, int64_t 
     out->loop_axis[out->loops++] = axis;
 }
 
+// What lies in panels has other steps than a matrix. There is one product then, of whole matrices.
+static void use_panels(const Inst *dot, DotShape *out)
+{
+    out->dot.a_panels = inst_of_panels(dot->input[0]);
+    out->dot.b_panels = inst_of_panels(dot->input[1]);
+    if (out->dot.a_panels && out->dot.a_k == 1)
+        out->dot.a_row = DOT_PANEL;
+    else if (out->dot.a_panels)
+        out->dot.a_k = DOT_PANEL;
+    if (out->dot.b_panels)
+        out->dot.b_k = DOT_PANEL;
+}
+
 bool dot_shape(const Inst *dot, DotShape *out)
 {
     Type a = dot->input[0]->type, b = dot->input[1]->type;
@@ -276,6 +300,7 @@ bool dot_shape(const Inst *dot, DotShape *out)
         out->dot.a_k = a_step;
         out->dot.b_k = b_step;
     }
+    use_panels(dot, out);
     return true;
 }
 
@@ -328,7 +353,55 @@ bool inst_widens(const Inst *inst)
 
 Inst *product_stored(const Inst *operand)
 {
+    Inst *panels = inst_of_panels(operand);
+    if (panels)
+        return panels;
     return (Inst *)(uintptr_t)(inst_widens(operand) ? operand->input[0] : operand);
+}
+
+// Rows and columns as they are, and the columns as panels.
+static bool columns_in_panels(Type matrix, Type panels)
+{
+    int rows = matrix.rank - 1;
+    for (int i = 0; i < rows; i++)
+        if (matrix.dim[i] != panels.dim[i])
+            return false;
+    return rows >= 1 && panels.rank == rows + 2 && panels.dim[rows + 1] == DOT_PANEL &&
+           panels.dim[rows] * DOT_PANEL == matrix.dim[rows];
+}
+
+Inst *inst_in_panels(const Inst *inst)
+{
+    if (inst->op != OP_transpose || inst->input[0]->op != OP_reshape)
+        return NULL;
+    const Inst *split = inst->input[0];
+    int last = split->type.rank - 1;
+    IntList order = inst->attr[0].list;
+    for (int i = 1; i < last; i++)
+        if (order.at[i] != i - 1)
+            return NULL;
+    bool good = columns_in_panels(split->input[0]->type, split->type) && order.at[0] == last - 1;
+    return good ? split->input[0] : NULL;
+}
+
+Inst *inst_of_panels(const Inst *inst)
+{
+    if (inst->op != OP_reshape || inst->input[0]->op != OP_transpose)
+        return NULL;
+    const Inst *split = inst->input[0];
+    int last = split->type.rank - 1;
+    IntList order = split->attr[0].list;
+    for (int i = 0; i < last - 1; i++)
+        if (order.at[i] != i + 1)
+            return NULL;
+    bool good = columns_in_panels(inst->type, split->type) && order.at[last] == last;
+    return good ? split->input[0] : NULL;
+}
+
+Inst *body_made(const Inst *result)
+{
+    Inst *value = inst_in_panels(result);
+    return value ? value : (Inst *)(uintptr_t)result;
 }
 
 int half_of(DType dtype)

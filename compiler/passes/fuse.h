@@ -24,6 +24,10 @@
 //
 // Values reached through any other data movement are computed where they are read, at the index
 // that the movement gives.
+//
+// What later products read may be stored in panels (pack.c): the result then is
+// transpose(reshape(value)), and stands for `value` in all of the above. A body that reads it has
+// reshape(transpose(parameter)), also as an operand of its product.
 
 #ifndef AML_PASSES_FUSE_H
 #define AML_PASSES_FUSE_H
@@ -72,9 +76,7 @@ typedef struct DotShape {
     int panel_axes;  // how many axes of loops lie between rows and columns
 } DotShape;
 
-enum {
-    DOT_PANEL = 64
-}; // columns of a panel of a second operand that lies in panels: [panels, k, 64]
+enum { DOT_PANEL = AML_DOT_PANEL }; // columns of a panel of an operand that lies in panels
 
 enum { DOT_MOST_PARTS = 64 }; // of the outermost loop
 
@@ -97,9 +99,16 @@ Inst *body_product(const IrFunction *body); // its product or conv_weight, or NU
 // A product of f32 whose operands are both widened from bf16, or both from f16, reads them as they
 // are in memory: inside of a body, product(cast(a), cast(b)) of two parameters.
 bool inst_widens(const Inst *inst);        // a cast from bf16 or f16 to f32
-Inst *product_stored(const Inst *operand); // what is in memory
+Inst *product_stored(const Inst *operand); // what is in memory, also of an operand in panels
 DType product_half(const Inst *product);   // BF16, F16; the product's own type: as any other
 int half_of(DType dtype);                  // AML_HALF_...
+
+// [n / 64, rows, 64], the panels of a matrix [rows, n]: the matrix that `inst` brings into panels,
+// and the panels of which `inst` is the matrix; NULL: it is something else. Rows may be several
+// axes.
+Inst *inst_in_panels(const Inst *inst);
+Inst *inst_of_panels(const Inst *inst);
+Inst *body_made(const Inst *result); // what a result of a body has, however it is stored
 
 // Rank-0 arithmetic: scalar code in registers of the entry point, no kernel and no memory.
 bool inst_in_register(const Inst *inst);

@@ -113,15 +113,8 @@ static bool narrow_result(IrFunction *fn, Inst *loop, int result)
     inside->value = ir_cast(body, value, narrow, value->span);
     inside->value->uses++;
     value->uses--;
-    if (loop->results > 1) {
-        Type *types = NEW_ARRAY(fn->cx->arena, Type, loop->results);
-        for (int i = 0; i < loop->results; i++)
-            types[i] = loop->result_type[i];
-        types[result].dtype = narrow;
-        loop->result_type = types;
-        loop->type = types[0];
-    }
     stacked->type.dtype = narrow;
+    ir_set_result_type(loop, result, stacked->type);
     narrow_readers(fn, stacked);
     return true;
 }

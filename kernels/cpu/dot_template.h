@@ -15,6 +15,11 @@
 //
 // Functions stand in the order in which they are inlined, callers first (see kernel.h).
 
+TEMPLATE void NAME(dot_panel)(A_PARAMETERS, int64_t apart, const ELEMENT *b, int64_t step,
+                              int64_t column, int64_t vectors, int lanes, int64_t k,
+                              int64_t tile_rows, int64_t m, int64_t row_begin, int64_t row_end,
+                              const VECTOR *start, VECTOR *keep, const ELEMENT *ahead,
+                              END_PARAMETERS);
 TEMPLATE void NAME(dot_rows)(A_PARAMETERS, const ELEMENT *b, int64_t step, int64_t column,
                              int64_t vectors, int lanes, int64_t k, int64_t tile_rows, int64_t m,
                              int64_t row_begin, int64_t row_end, const VECTOR *start, VECTOR *keep,
@@ -71,7 +76,11 @@ HELPER void NAME(dot_block)(A_PARAMETERS, const ELEMENT *b, VECTOR *scratch, int
 {
     int64_t panel = tile_vectors * LANES, way = method & AML_DOT_METHOD;
     bool pack = way == AML_DOT_TILES_PACK, copy = method & AML_DOT_COPY_A, blocks = k_block < k;
-    int asks = method & AML_DOT_AHEAD ? 1 : method & AML_DOT_AHEAD_TWICE ? 2 : 0;
+    bool panels = method & AML_DOT_A_PANELS, along = panels && a_k == 1;
+    int64_t apart = panels && !along ? k * AML_DOT_PANEL : 0;
+    // Is what is next of A asked for, and not of B?
+    bool next_of_a = apart && row_block > AML_DOT_PANEL && sizeof(VECTOR) == 64;
+    int asks = (method & AML_DOT_AHEAD) || next_of_a ? 1 : method & AML_DOT_AHEAD_TWICE ? 2 : 0;
     int flags = (method & AML_DOT_DIRECT ? 1 << 16 : 0) | asks << 17 |
                 (method & AML_DOT_TOUCH ? 1 << 19 : 0);
     VECTOR *packed = scratch;
@@ -85,10 +94,12 @@ HELPER void NAME(dot_block)(A_PARAMETERS, const ELEMENT *b, VECTOR *scratch, int
         a = (const ELEMENT *)((const ELEMENT *const *)moved - row_begin);
     } else if (a_k == AML_DOT_TABLE) {
         a = (const ELEMENT *)((const ELEMENT *const *)a + done);
+    } else if (along) {
+        a += done * m;
     } else if (a_row != AML_DOT_TABLE) {
         a += done * a_k;
     }
-    int64_t left_row = a_row, left_k = a_k;
+    int64_t left_row = a_row, left_k = along ? -m * AML_DOT_PANEL : a_k;
     if (copy) {
         left_row = 1, left_k = aml_dot_copy_step(row_block, LANES);
         NAME(dot_copy_a)(a, a_k, row_begin, depth, row_end - row_begin, left_k, copied);
@@ -105,10 +116,11 @@ HELPER void NAME(dot_block)(A_PARAMETERS, const ELEMENT *b, VECTOR *scratch, int
             NAME(dot_pack_panel)(right, b_k, b_column, depth, tile_vectors, LANES, packed);
             right = (const ELEMENT *)packed;
         }
-        NAME(dot_rows)
-        (a, left_row, left_k, right, step, column, tile_vectors, LANES | LANES << 8 | flags, depth,
-         tile_rows, m, row_begin, row_end, blocks ? sums : NULL, keep ? sums : NULL,
-         NAME(dot_ahead)(b, column, column_end, k, b_k, done, depth, behind), epilogue, context);
+        NAME(dot_panel)
+        (a, left_row, left_k, apart, right, step, column, tile_vectors, LANES | LANES << 8 | flags,
+         depth, tile_rows, m, row_begin, row_end, blocks ? sums : NULL, keep ? sums : NULL,
+         next_of_a ? NULL : NAME(dot_ahead)(b, column, column_end, k, b_k, done, depth, behind),
+         epilogue, context);
         sums += row_block * tile_vectors;
     }
     // The narrower panel at the right edge has a constant width: part_columns is a multiple of a
@@ -128,10 +140,11 @@ HELPER void NAME(dot_block)(A_PARAMETERS, const ELEMENT *b, VECTOR *scratch, int
         // How many lanes of the last vector may be read (a packed panel is padded), and how many
         // columns it stands for.
         int last = (way == AML_DOT_TILES ? lanes : LANES) | lanes << 8 | flags;
-        NAME(dot_rows)
-        (a, left_row, left_k, right, pack ? vectors * LANES : step, column, vectors, last, depth,
-         tile_rows, m, row_begin, row_end, blocks ? sums : NULL, keep ? sums : NULL,
-         NAME(dot_ahead)(b, column, column_end, k, b_k, done, depth, behind), epilogue, context);
+        NAME(dot_panel)
+        (a, left_row, left_k, apart, right, pack ? vectors * LANES : step, column, vectors, last,
+         depth, tile_rows, m, row_begin, row_end, blocks ? sums : NULL, keep ? sums : NULL,
+         next_of_a ? NULL : NAME(dot_ahead)(b, column, column_end, k, b_k, done, depth, behind),
+         epilogue, context);
     }
 }
 
@@ -185,6 +198,31 @@ TEMPLATE void NAME(aml_dot)(const ELEMENT *a, const ELEMENT *b, void *scratch, i
              k_block, row_block, part_columns, first, behind, column_begin, column_end, whole,
              k - whole, false, b + NAME(dot_packed)(next, k, b_k), epilogue, context);
         }
+    }
+}
+
+// All rows of the block by one panel of B. `apart`: rows of A are columns of a matrix in panels,
+// which are so many elements apart; 0: they are not. No `ahead`: the next panel of A is.
+TEMPLATE void NAME(dot_panel)(A_PARAMETERS, int64_t apart, const ELEMENT *b, int64_t step,
+                              int64_t column, int64_t vectors, int lanes, int64_t k,
+                              int64_t tile_rows, int64_t m, int64_t row_begin, int64_t row_end,
+                              const VECTOR *start, VECTOR *keep, const ELEMENT *ahead,
+                              END_PARAMETERS)
+{
+    if (!apart) {
+        NAME(dot_rows)
+        (a, a_row, a_k, b, step, column, vectors, lanes, k, tile_rows, m, row_begin, row_end, start,
+         keep, ahead, epilogue, context);
+        return;
+    }
+    NO_UNROLL for (int64_t row = row_begin; row < row_end; row += AML_DOT_PANEL)
+    {
+        int64_t done = (row - row_begin) * vectors, next = row + AML_DOT_PANEL;
+        const ELEMENT *of_a = a + (next < row_end ? next : row_begin) / AML_DOT_PANEL * apart;
+        NAME(dot_rows)
+        (a + row / AML_DOT_PANEL * apart - row, a_row, a_k, b, step, column, vectors, lanes, k,
+         tile_rows, AML_DOT_PANEL, row, next, start ? start + done : NULL,
+         keep ? keep + done : NULL, ahead ? ahead : of_a, epilogue, context);
     }
 }
 

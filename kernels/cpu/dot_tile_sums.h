@@ -1,6 +1,8 @@
 // dot_tile_sums.h: one tile of each size, included where ELEMENT, VECTOR, LANES, NAME and V are
 // defined: first for the declarations (dot_tile.h), and then with TILE_BODIES for the functions.
 //
+// A whose k lies in panels (AmlDot.a_panels) has a negative a_k: they are -a_k elements apart.
+//
 // AML_TILES_APART: the functions are in a file of bitcode of their own (dot_tile.c). They are half
 // of all code of the templates, a product calls two or three of the forty, and which ones is known
 // when all around them has been inlined: so only these are read.
@@ -20,8 +22,9 @@
     T(7, 2)                                                                                        \
     T(8, 2)                                                                                        \
     T(9, 2)                                                                                        \
-    T(10, 2) T(11, 2) T(12, 2) T(1, 3) T(2, 3) T(3, 3) T(4, 3) T(5, 3) T(6, 3) T(7, 3) T(8, 3)     \
-        T(1, 4) T(2, 4) T(3, 4) T(4, 4) T(5, 4) T(6, 4)
+    T(10, 2)                                                                                       \
+    T(11, 2) T(12, 2) T(1, 3) T(2, 3) T(3, 3) T(4, 3) T(5, 3) T(6, 3) T(7, 3) T(8, 3) T(1, 4)      \
+        T(2, 4) T(3, 4) T(4, 4) T(5, 4) T(6, 4)
 #else
 #define TILE_LIST(T) TILE_LIST_1(T) TILE_LIST_2(T)
 #endif
@@ -72,6 +75,12 @@ TILE_LIST(TILE_DECLARE)
             }                                                                                      \
             const ELEMENT *of_k =                                                                  \
                 a_k == AML_DOT_TABLE ? ((const ELEMENT *const *)a)[p] + row * a_row : NULL;        \
+            const ELEMENT *in_panel = NULL;                                                        \
+            if (a_k < 0 && a_k != AML_DOT_TABLE) {                                                 \
+                int64_t in = (int64_t)((uint64_t)p % AML_DOT_PANEL);                               \
+                in_panel = a + (int64_t)((uint64_t)p / AML_DOT_PANEL) * -a_k + in;                 \
+                __builtin_prefetch(in_panel + ROWS * (AML_DOT_PANEL + in) - in, 0, 2);             \
+            }                                                                                      \
             VECTOR right[VECTORS];                                                                 \
             UNROLL for (int j = 0; j < VECTORS - 1; j++) right[j] =                                \
                 V(load)(b + p * step + j * LANES);                                                 \
@@ -80,7 +89,8 @@ TILE_LIST(TILE_DECLARE)
             {                                                                                      \
                 VECTOR left = V(splat)(a_row == AML_DOT_TABLE ? of_row[i][p * a_k]                 \
                                        : a_k == AML_DOT_TABLE ? of_k[i * a_row]                    \
-                                                              : a[i * a_row + p * a_k]);           \
+                                       : a_k < 0              ? in_panel[i * a_row]                \
+                                                              : a[i * a_row + p * a_k]);                        \
                 UNROLL for (int j = 0; j < VECTORS; j++) sum[i][j] =                               \
                     V(fma)(left, right[j], sum[i][j]);                                             \
             }                                                                                      \

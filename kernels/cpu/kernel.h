@@ -66,7 +66,8 @@
 //
 //   void aml_dot_f32(const float *a, const float *b, void *scratch,
 //                    i64 m, i64 n, i64 k,
-//                    i64 a_row, i64 a_k,                // A[i, p] is a[i * a_row + p * a_k]
+//                    i64 a_row, i64 a_k,                // A[i, p] is a[i * a_row + p * a_k], or
+//                                                       AmlDot.a_panels
 //                    i64 b_k, i64 b_column,             // B[p, j] is b[p * b_k + j * b_column];
 //                                                       of a packed B b_k is AmlDot.panel
 //                    i64 method, i64 tile_rows, i64 tile_vectors, i64 k_block, i64 row_block,
@@ -117,6 +118,7 @@ enum {
     AML_DOT_AHEAD = 32, // added to a tile method: tiles ask for the panel of B that is read next, a
                         // line with each k
     AML_DOT_AHEAD_TWICE = 64, // two lines
+    AML_DOT_A_PANELS = 256,   // added to a tile method: AmlDot.a_panels
     AML_DOT_TOUCH = 128, // added to a tile method: while a tile is summed, the epilogue is called
                          // for each of its vectors with lanes == 0, to ask for the memory that
                          // it will need then
@@ -132,6 +134,13 @@ enum {
 // row[p][i * a_row]. Of aml_dot_f32 only; aml_dot_plan is given the steps that the matrix would
 // have.
 #define AML_DOT_TABLE INT64_MIN
+
+// Columns of a panel of an operand that was laid out in panels where it was made: element [i, j] of
+// a matrix with so many rows is at (j / 64 * rows + i) * 64 + j % 64.
+enum { AML_DOT_PANEL = 64 };
+// More of k, if it lies in panels, is summed in blocks: with 2^n rows panels are in the same sets
+// of a cache.
+enum { AML_DOT_PANELS_DEPTH = 8 * AML_DOT_PANEL };
 
 enum { AML_DOT_PART_ROWS = 512 * 1024 }; // bytes of A that a part of a large packed B reads, about
 enum { AML_DOT_MOST_ROWS = 544 };        // of AmlDot.row_block where k has blocks
@@ -153,6 +162,9 @@ typedef struct AmlDot {
     int64_t m, n, k;
     int64_t a_row, a_k, b_k, b_column;
     bool b_packed; // B is constant and will be packed by aml_dot_pack
+    bool a_panels; // A, m x k, or what it is the transposed matrix of, k x m, is in panels: a_row
+                   // is AML_DOT_PANEL and a_k 1, or the other way around
+    bool b_panels; // B is in panels: it was packed where it was made (aml_dot_plan sets b_packed)
     bool looped;   // one of several products: no kernel runs in front of each
 
     int64_t method;
@@ -284,6 +296,34 @@ static inline void aml_dot_blocks(AmlDot *dot, bool copy, bool pack, bool all_ro
         rows = dot->m < 1 ? 1 : dot->m;
     rows = aml_ceil_div(dot->m, aml_ceil_div(dot->m < 1 ? 1 : dot->m, rows));
     dot->row_block = aml_ceil_div(rows < 1 ? 1 : rows, dot->tile_rows) * dot->tile_rows;
+}
+
+// As many as equal pieces of at most `most` have.
+static inline int64_t aml_dot_equal(int64_t count, int64_t most)
+{
+    return aml_ceil_div(count, aml_ceil_div(count, most));
+}
+
+// A is the transposed matrix of one that lies in panels.
+static inline bool aml_dot_rows_in_panels(const AmlDot *dot)
+{
+    return dot->a_panels && dot->a_row == 1;
+}
+
+// Blocks of operands in panels are whole panels. Of many rows, or if B has to be copied, all go
+// over a panel of B, and ask for the next panel of A meanwhile; else a panel of A goes over all of
+// B. Narrower registers go over A more often, so that some of it has to stay in the second-level
+// cache.
+static inline void aml_dot_whole_panels(AmlDot *dot, bool pack)
+{
+    enum { FEW_ROWS = 512, NEAR_PANELS = 8 };
+    bool wide = dot->lanes * dot->bytes == 64;
+    if (aml_dot_rows_in_panels(dot) && wide)
+        dot->row_block = pack || dot->m > FEW_ROWS ? dot->m : AML_DOT_PANEL;
+    else if (aml_dot_rows_in_panels(dot))
+        dot->row_block = aml_dot_equal(dot->m / AML_DOT_PANEL, NEAR_PANELS) * AML_DOT_PANEL;
+    else if (dot->k > AML_DOT_PANELS_DEPTH)
+        dot->k_block = aml_dot_equal(dot->k / AML_DOT_PANEL, NEAR_PANELS) * AML_DOT_PANEL;
 }
 
 // Parts of a large product that copies operands: each copies what it reads of both, so they are
@@ -445,7 +485,10 @@ static inline void aml_dot_plan(AmlDot *dot)
         aml_dot_plan_tiles(dot);
         return;
     }
+    dot->b_packed |= dot->b_panels;
     aml_dot_tile(dot);
+    if (dot->b_panels)
+        dot->panel = AML_DOT_PANEL;
     if (dot->half == AML_HALF_PAIRS) {
         aml_dot_plan_pairs(dot);
         return;
@@ -497,9 +540,14 @@ static inline void aml_dot_plan(AmlDot *dot)
         copy = false;
         dot->method = AML_DOT_TILES_PACK;
     }
+    if (dot->a_panels && !dot->b_packed && (dot->a_row == 1 || dot->k > AML_DOT_PANELS_DEPTH))
+        dot->method = AML_DOT_TILES_PACK;
     bool pack = dot->method == AML_DOT_TILES_PACK;
+    bool narrow = vector * dot->bytes < 64;
     if (tiles)
-        aml_dot_blocks(dot, copy, pack, all_rows);
+        aml_dot_blocks(dot, copy, pack, all_rows || (narrow && aml_dot_rows_in_panels(dot)));
+    if (dot->a_panels)
+        aml_dot_whole_panels(dot, pack);
     if (tiles && (copy || pack) && aml_dot_work(dot) >= AML_DOT_LARGE) {
         aml_dot_large_parts(dot, copy);
     } else if (widens) {
@@ -532,6 +580,8 @@ static inline void aml_dot_plan(AmlDot *dot)
                                        (down ? block : rows) * dot->bytes);
     }
     dot->method |= aml_dot_ahead(dot);
+    if (dot->a_panels)
+        dot->method |= AML_DOT_A_PANELS;
 }
 
 // Packs a constant B: panels of so many columns, one after the other, each k rows of that many

@@ -206,6 +206,15 @@ static IntList joined(IntList a, IntList b)
     return a;
 }
 
+// The step from one element of these axes to the next, if there is one for all; else 0.
+static int64_t even_step(Type type, const int64_t stride[])
+{
+    for (int i = 0; i + 1 < type.rank; i++)
+        if (stride[i] != stride[i + 1] * type.dim[i + 1])
+            return 0;
+    return type.rank > 0 ? stride[type.rank - 1] : 0;
+}
+
 void ref_dot(const RefCall *call)
 {
     Type a = call->in_type[0], b = call->in_type[1];
@@ -221,7 +230,8 @@ void ref_dot(const RefCall *call)
     Type rest_a = sub_shape(a, joined(contract_a, batch_a), false, rest_stride_a);
     Type rest_b = sub_shape(b, joined(contract_b, batch_b), false, rest_stride_b);
     bool real = dtype_info[a.dtype].kind == KIND_FLOAT;
-    int64_t out = 0;
+    int64_t step_a = even_step(depth, depth_stride_a), step_b = even_step(depth, depth_stride_b);
+    int64_t out = 0, elements = type_elements(depth);
     for (int64_t n = 0; n < type_elements(batch); n++)
         for (int64_t i = 0; i < type_elements(rest_a); i++)
             for (int64_t j = 0; j < type_elements(rest_b); j++, out++) {
@@ -231,9 +241,11 @@ void ref_dot(const RefCall *call)
                     offset_of(batch, batch_stride_b, n) + offset_of(rest_b, rest_stride_b, j);
                 double sum = 0;
                 uint64_t whole = 0;
-                for (int64_t k = 0; k < type_elements(depth); k++) {
-                    int64_t place_a = at_a + offset_of(depth, depth_stride_a, k);
-                    int64_t place_b = at_b + offset_of(depth, depth_stride_b, k);
+                for (int64_t k = 0; k < elements; k++) {
+                    int64_t place_a =
+                        at_a + (step_a ? k * step_a : offset_of(depth, depth_stride_a, k));
+                    int64_t place_b =
+                        at_b + (step_b ? k * step_b : offset_of(depth, depth_stride_b, k));
                     if (real)
                         sum += element_real(a.dtype, call->in[0], place_a) *
                                element_real(b.dtype, call->in[1], place_b);

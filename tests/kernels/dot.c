@@ -93,8 +93,9 @@ static void product(Case *c, int64_t begin, int64_t end)
                     end, visit_f64, c);
 }
 
-enum { PLAIN, TRANSPOSED, APART }; // APART: neither index is contiguous
-enum { TILES = 4 };                // of `half`: pairs of bf16 in tiles of AMX
+// APART: neither index is contiguous; PANELS: in panels of columns, TURNED: of its rows
+enum { PLAIN, TRANSPOSED, APART, PANELS, TURNED };
+enum { TILES = 4 }; // of `half`: pairs of bf16 in tiles of AMX
 
 static uint32_t noise_state = 1;
 static double noise(void)
@@ -107,9 +108,12 @@ static void *matrix(Guarded *guarded, int bytes, int half, int64_t rows, int64_t
                     int64_t *row, int64_t *column, bool at_end)
 {
     int64_t gap = form == APART ? 3 : 1;
-    *row = form == TRANSPOSED ? 1 : columns * gap;
-    *column = form == TRANSPOSED ? rows : gap;
-    int64_t last = (rows - 1) * *row + (columns - 1) * *column;
+    *row = form == TRANSPOSED || form == TURNED ? 1
+           : form == PANELS                     ? AML_DOT_PANEL
+                                                : columns * gap;
+    *column = form == TRANSPOSED ? rows : form == TURNED ? AML_DOT_PANEL : gap;
+    int64_t last =
+        form >= PANELS ? rows * columns - 1 : (rows - 1) * *row + (columns - 1) * *column;
     void *at = guarded_new(guarded, (size_t)((last + 1) * (half ? 2 : bytes)), at_end);
     for (int64_t i = 0; i <= last; i++) {
         if (half)
@@ -121,6 +125,17 @@ static void *matrix(Guarded *guarded, int bytes, int half, int64_t rows, int64_t
             ((double *)at)[i] = noise();
     }
     return at;
+}
+
+// Where element [row, column] of a matrix is.
+static int64_t place(int form, int64_t rows, int64_t columns, int64_t row_step, int64_t column_step,
+                     int64_t row, int64_t column)
+{
+    if (form == TURNED)
+        return place(PANELS, columns, rows, 0, 0, column, row);
+    if (form == PANELS)
+        return (column / AML_DOT_PANEL * rows + row) * AML_DOT_PANEL + column % AML_DOT_PANEL;
+    return row * row_step + column * column_step;
 }
 
 // NULL, or what is wrong.
@@ -136,7 +151,9 @@ static const char *check_product_of(int half, int bytes, int64_t m, int64_t n, i
                       .m = m,
                       .n = n,
                       .k = k,
-                      .b_packed = packed}};
+                      .b_packed = packed,
+                      .a_panels = form_a >= PANELS,
+                      .b_panels = form_b == PANELS}};
     AmlDot *d = &c.dot;
     Guarded guard_a, guard_b, guard_packed, guard_scratch, guard_turned;
     c.a = matrix(&guard_a, bytes, half, m, k, form_a, &d->a_row, &d->a_k, at_end);
@@ -172,8 +189,8 @@ static const char *check_product_of(int half, int bytes, int64_t m, int64_t n, i
         for (int64_t j = 0; j < n; j++) {
             double sum = 0, size = 0;
             for (int64_t p = 0; p < k; p++) {
-                double term = element(d, a, i * a_row + p * a_k) *
-                              element(d, b, p * d->b_k + j * d->b_column);
+                double term = element(d, a, place(form_a, m, k, a_row, a_k, i, p)) *
+                              element(d, b, place(form_b, k, n, d->b_k, d->b_column, p, j));
                 sum += term, size += fabs(term);
             }
             double found = c.result[i * n + j];
@@ -316,6 +333,24 @@ TEST(short_rows)
         CHECK_PRODUCT(4, at[0], at[1], at[2], TRANSPOSED, PLAIN, false, -1, true);
     }
     CHECK_PRODUCT(8, 251, 301, 421, TRANSPOSED, PLAIN, false, -1, true);
+}
+
+// Operands that were laid out in panels where they were made.
+TEST(in_panels)
+{
+    static const int64_t sizes[][3] = {
+        {64, 64, 64}, {192, 64, 256}, {384, 320, 1152}, {64, 192, 2048}, {128, 448, 704}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        int64_t m = sizes[i][0], n = sizes[i][1], k = sizes[i][2];
+        CHECK_PRODUCT(4, m, n, k, TURNED, PANELS, false, -1, i & 1);
+        CHECK_PRODUCT(4, m, n, k, TURNED, PLAIN, false, -1, i & 1);
+        CHECK_PRODUCT(4, m, n - 9, k + 5, TURNED, TRANSPOSED, false, -1, i & 1);
+        CHECK_PRODUCT(4, m, n, k, TRANSPOSED, PANELS, false, -1, i & 1);
+        CHECK_PRODUCT(4, m + 3, n, k - 1, PLAIN, PANELS, false, -1, i & 1);
+        CHECK_PRODUCT(4, m + 5, n - 7, k, PANELS, PLAIN, false, -1, i & 1);
+        CHECK_PRODUCT(4, m + 1, n, k, PANELS, TRANSPOSED, false, -1, i & 1);
+        CHECK_PRODUCT(4, m + 40, n, k, PANELS, PANELS, false, -1, i & 1);
+    }
 }
 
 TEST(many_parts)
