@@ -901,7 +901,7 @@ static void add_outputs(Nest *n, LLVMValueRef const result[])
 {
     Emit *e = n->e;
     for (int i = 0; i < n->body->result.count; i++) {
-        Inst *result_value = n->body->result.at[i].value, *value = body_made(result_value);
+        Inst *stored = n->body->result.at[i].value, *value = body_made(stored);
         int level = body_result_level(&n->shape, value);
         Output output = {value,
                          result[i],
@@ -910,7 +910,7 @@ static void add_outputs(Nest *n, LLVMValueRef const result[])
                          level == LEVEL_SPACE,
                          level == LEVEL_OTHER,
                          false,
-                         value != result_value};
+                         value != stored};
         bool joined = value->op == OP_concat;
         if (!joined)
             vec_push(e->g->arena, &n->output, output);
