@@ -10,6 +10,7 @@ bool dot_plan_for(const Codegen *g, const Inst *dot, bool packed, DotShape *shap
 {
     if (!dot_shape(dot, shape) || (inst_sums_bytes(dot) && !dot_quads(shape)))
         return false;
+    body_dot_panels(dot, shape);
     shape->dot.bytes = dtype_info[dot->type.dtype].bytes;
     shape->dot.lanes = g->lanes * 4 / shape->dot.bytes;
     shape->dot.b_packed = packed;
@@ -174,8 +175,8 @@ static void ask_along(Emit *e, const Product *p, const Index at[], int64_t later
         const Inst *param = p->body->param.at[i];
         const Source *source = param->note;
         if (source->by_value || source->rows || !shape_equal(param->type, p->dot->type) ||
-            type_bytes(param->type) < least || param == product_stored(p->dot->input[0]) ||
-            param == product_stored(p->dot->input[1]))
+            type_bytes(param->type) < least || param == body_operand(p->dot, 0) ||
+            param == body_operand(p->dot, 1))
             continue;
         Index place = index_add_constant(e, index_position(e, param->type, at), later);
         ask_element(e, param->type, source->base, place.at, FIRST_LEVEL);
@@ -448,7 +449,7 @@ void dot_turn_emit(Frame *f, Inst *inst, const Inst *dot)
     kernel_begin(k, f, inst, aml_ceil_div(shape.dot.m, chunk));
     buffer_text(&k->key, "turn");
     Buffered memory = {.kind = PLACE_ARENA, .offset = place->scratch_offset};
-    const Inst *left = product_stored(dot->input[0]); // the body's parameter
+    const Inst *left = body_operand(dot, 0); // the body's parameter
     int from = kernel_operand(k, value_pointer(f, inst->input[left->attr[0].whole])),
         to = kernel_operand(k, frame_pointer(f, &memory));
     if (!kernel_open(k)) {
@@ -535,8 +536,7 @@ void dot_emit(Kernel *k, IrFunction *body, LLVMValueRef const result[], LLVMValu
     int64_t touch = p->touches ? AML_DOT_TOUCH : 0;
     bool packed_panels = (dot->method & AML_DOT_METHOD) == AML_DOT_TILES_PACKED;
 
-    Source *left = product_stored(p->dot->input[0])->note,
-           *right = product_stored(p->dot->input[1])->note;
+    Source *left = body_operand(p->dot, 0)->note, *right = body_operand(p->dot, 1)->note;
     int64_t bytes = dot->half ? 2 : dot->bytes;
     bool pairs = dot->half == AML_HALF_PAIRS;
     LLVMValueRef a = left->base, b = right->base;

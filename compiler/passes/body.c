@@ -236,7 +236,7 @@ static void add_loop(DotShape *out, int axis, int axes, int64_t extent, int64_t 
 }
 
 // What lies in panels has other steps than a matrix. There is one product then, of whole matrices.
-static void use_panels(const Inst *dot, DotShape *out)
+void body_dot_panels(const Inst *dot, DotShape *out)
 {
     out->dot.a_panels = inst_of_panels(dot->input[0]);
     out->dot.b_panels = inst_of_panels(dot->input[1]);
@@ -300,7 +300,6 @@ bool dot_shape(const Inst *dot, DotShape *out)
         out->dot.a_k = a_step;
         out->dot.b_k = b_step;
     }
-    use_panels(dot, out);
     return true;
 }
 
@@ -353,9 +352,6 @@ bool inst_widens(const Inst *inst)
 
 Inst *product_stored(const Inst *operand)
 {
-    Inst *panels = inst_of_panels(operand);
-    if (panels)
-        return panels;
     return (Inst *)(uintptr_t)(inst_widens(operand) ? operand->input[0] : operand);
 }
 
@@ -396,6 +392,12 @@ Inst *inst_of_panels(const Inst *inst)
             return NULL;
     bool good = columns_in_panels(inst->type, split->type) && order.at[last] == last;
     return good ? split->input[0] : NULL;
+}
+
+Inst *body_operand(const Inst *product, int input)
+{
+    Inst *panels = inst_of_panels(product->input[input]);
+    return panels ? panels : product_stored(product->input[input]);
 }
 
 Inst *body_made(const Inst *result)
@@ -439,6 +441,7 @@ size_t dot_scratch_bytes(const Inst *dot)
     size_t most = 0;
     if (!dot_shape(dot, &shape))
         return 0;
+    body_dot_panels(dot, &shape);
     int bytes = dtype_info[dot->type.dtype].bytes;
     bool quads = inst_sums_bytes(dot) && dot_quads(&shape);
     int half = half_of(product_half(dot));

@@ -99,16 +99,19 @@ Inst *body_product(const IrFunction *body); // its product or conv_weight, or NU
 // A product of f32 whose operands are both widened from bf16, or both from f16, reads them as they
 // are in memory: inside of a body, product(cast(a), cast(b)) of two parameters.
 bool inst_widens(const Inst *inst);        // a cast from bf16 or f16 to f32
-Inst *product_stored(const Inst *operand); // what is in memory, also of an operand in panels
+Inst *product_stored(const Inst *operand); // what is in memory
 DType product_half(const Inst *product);   // BF16, F16; the product's own type: as any other
 int half_of(DType dtype);                  // AML_HALF_...
 
-// [n / 64, rows, 64], the panels of a matrix [rows, n]: the matrix that `inst` brings into panels,
-// and the panels of which `inst` is the matrix; NULL: it is something else. Rows may be several
-// axes.
+// Inside of a body: [n / 64, rows, 64], the panels of a matrix [rows, n]: the matrix that `inst`
+// brings into panels, and the panels of which `inst` is the matrix; NULL: it is something else.
+// Rows may be several axes.
 Inst *inst_in_panels(const Inst *inst);
 Inst *inst_of_panels(const Inst *inst);
 Inst *body_made(const Inst *result); // what a result of a body has, however it is stored
+Inst *body_operand(const Inst *product, int input); // the parameter that is one, as it is stored
+void body_dot_panels(const Inst *dot,
+                     DotShape *shape); // for aml_dot_plan: which operands are panels
 
 // Rank-0 arithmetic: scalar code in registers of the entry point, no kernel and no memory.
 bool inst_in_register(const Inst *inst);

@@ -222,7 +222,7 @@ static void pack(Inst *value)
 // An operand of a gradient, outside of its body.
 static Inst *operand(const Inst *fused, const Inst *dot, int side)
 {
-    return fused->input[product_stored(dot->input[side])->attr[0].whole];
+    return fused->input[body_operand(dot, side)->attr[0].whole];
 }
 
 // The second operand gains less, and only beside the first one.
