@@ -90,7 +90,7 @@ TILE_LIST(TILE_DECLARE)
                 VECTOR left = V(splat)(a_row == AML_DOT_TABLE ? of_row[i][p * a_k]                 \
                                        : a_k == AML_DOT_TABLE ? of_k[i * a_row]                    \
                                        : a_k < 0              ? in_panel[i * a_row]                \
-                                                              : a[i * a_row + p * a_k]);                        \
+                                                              : a[i * a_row + p * a_k]);           \
                 UNROLL for (int j = 0; j < VECTORS; j++) sum[i][j] =                               \
                     V(fma)(left, right[j], sum[i][j]);                                             \
             }                                                                                      \
